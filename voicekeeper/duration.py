@@ -1,0 +1,83 @@
+"""Durations and instants in the forms people read and write.
+
+``"7d"``, ``"36h"``, ``"90m"``, ``"0.5s"`` and ``"1d12h"`` in settings and options;
+``"2 d 4 h"`` in tables; RFC 3339 in UTC with a ``Z`` wherever a machine reads an instant.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|m|s)")
+_UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+_WRITTEN = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
+
+
+def parse(text: str) -> timedelta:
+    """Read a duration.
+
+    Args:
+        text: numbers with a unit each, largest unit first: ``d``, ``h``, ``m``, ``s``.
+
+    Raises:
+        ValueError: the text is not of that form, or longer than 100 years.
+    """
+    text = text.strip()
+    parts = _PART.findall(text)
+    units = [unit for _, unit in parts]
+    ordered = sorted(set(units), key="dhms".index)
+    if not parts or "".join(n + u for n, u in parts) != text or units != ordered:
+        raise ValueError(f"{_WRITTEN}, not {text!r}")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > 100 * 365 * _UNITS["d"]:
+        raise ValueError(f"must be shorter than 100 years, not {text!r}")
+    return timedelta(seconds=seconds)
+
+
+def compact(duration: timedelta) -> str:
+    """Write a duration so that ``parse`` reads it back, e.g. ``1d12h``; not negative."""
+    rest = duration.total_seconds()
+    written = ""
+    for unit, seconds in list(_UNITS.items())[:3]:
+        count, rest = divmod(rest, seconds)
+        written += f"{int(count)}{unit}" if count else ""
+    if rest or not written:
+        written += f"{rest:.6f}".rstrip("0").rstrip(".") + "s"
+    return written
+
+
+def words(duration: timedelta) -> str:
+    """Write a duration for a person, to its two largest units, e.g. ``2 d 4 h`` or ``35 s``."""
+    seconds = abs(duration.total_seconds())
+    sign = "-" if duration < timedelta(0) else ""
+    if seconds < 60:
+        return f"{sign}{seconds:.0f} s"
+    for big, small in (("d", "h"), ("h", "m"), ("m", "s")):
+        if seconds >= _UNITS[big]:
+            count, rest = divmod(seconds, _UNITS[big])
+            small_count = int(rest // _UNITS[small])
+            names = {"d": "d", "h": "h", "m": "min", "s": "s"}
+            tail = f" {small_count} {names[small]}" if small_count else ""
+            return f"{sign}{int(count)} {names[big]}{tail}"
+    raise AssertionError("a duration of a minute or more has a unit")
+
+
+def rfc3339(instant: datetime) -> str:
+    """Write an aware instant as RFC 3339 in UTC with ``Z``, cut to the whole second.
+
+    Whole seconds because ``jq``'s date functions read no fractions; cut, not rounded, because
+    a deadline told a moment early harms nobody.
+    """
+    return instant.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an RFC 3339 instant; one without an offset is taken as UTC.
+
+    Raises:
+        ValueError: the text is no such instant.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"must be a time such as 2026-05-01T12:00:00Z, not {text!r}") from None

@@ -1,0 +1,99 @@
+"""Every error voicekeeper raises on purpose, and the exit code each one ends the command with.
+
+The tree::
+
+    VoicekeeperError            1   something asked for could not be done
+    ├── InvalidInput            2   a value breaks a rule; the sentence names the rule
+    ├── NotFound                1   no voice has this name
+    ├── NotAllowed              1   the voice's status, or another voice, stands in the way
+    ├── DatabaseHeld           75   another daemon holds the database
+    ├── KeyRefused             77   the gateway does not take the API key
+    ├── ConfigError            78   one or more settings are wrong; all are listed
+    ├── DatabaseUnusable       78   the database cannot be used as it is; nothing was touched
+    └── CallFailed              1   a call to the gateway did not return what it should
+
+An error carries its own sentence for the person who reads it, so no ladder of ``except``
+turns types into words. What a caller must decide rides on the exception.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class VoicekeeperError(Exception):
+    """The root of the tree. ``str()`` of it is one clear sentence that says what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InvalidInput(VoicekeeperError):  # noqa: N818 - the tree reads as words
+    """A value that a person or a file gave breaks a rule."""
+
+    exit_code = 2
+
+
+class NotFound(VoicekeeperError):  # noqa: N818
+    """No voice in the registry has the name that was asked for."""
+
+
+class NotAllowed(VoicekeeperError):  # noqa: N818
+    """The deed does not fit the voice's status, or another voice is in its way."""
+
+
+class DatabaseHeld(VoicekeeperError):  # noqa: N818
+    """Another daemon works on the same database; try again when it has stopped."""
+
+    exit_code = 75
+
+
+class KeyRefused(VoicekeeperError):  # noqa: N818
+    """The gateway answered 401: the API key is missing or not valid."""
+
+    exit_code = 77
+
+
+class ConfigError(VoicekeeperError):
+    """One or more settings are wrong.
+
+    Attributes:
+        problems: one line each, beginning with the setting's dotted path.
+    """
+
+    exit_code = 78
+
+    def __init__(self, problems: Sequence[str], source: str = "the configuration") -> None:
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"{count} in {source}:{lines}")
+
+
+class DatabaseUnusable(VoicekeeperError):  # noqa: N818
+    """The database is newer than this program, not a database, or cannot be opened."""
+
+    exit_code = 78
+
+
+class CallFailed(VoicekeeperError):  # noqa: N818
+    """A call to the gateway failed.
+
+    Attributes:
+        code: the HTTP status, or the ``code`` of the JSON body where that one is not 200;
+            None when no usable answer came.
+        retry_after: seconds that the gateway asked us to wait, or None.
+        ambiguous: True when the gateway may have done, and charged, what was asked
+            although no answer says so. Never repeat a paid enrollment after that.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        retry_after: float | None = None,
+        ambiguous: bool = False,
+    ) -> None:
+        self.code = code
+        self.retry_after = retry_after
+        self.ambiguous = ambiguous
+        super().__init__(message)

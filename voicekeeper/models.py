@@ -1,0 +1,250 @@
+"""The tables of the registry, and the words their columns may hold.
+
+Plain records: what a state change means stands in the rules, and how rows are read and written
+stands in ``store``. SQLModel does not validate a table's values on construction, so the
+database does: enums, signs and references are constraints. Every instant is aware and in UTC.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+
+class Status(StrEnum):
+    """Where a voice stands; the three in the middle are the gateway's own words."""
+
+    NEW = "NEW"
+    """Registered; nothing is confirmed upstream yet."""
+    DEPLOYING = "DEPLOYING"
+    """The gateway has the enrollment and reviews or deploys the voice."""
+    OK = "OK"
+    """The voice speaks."""
+    UNDEPLOYED = "UNDEPLOYED"
+    """The gateway's review took the voice away."""
+    FAILED = "FAILED"
+    """The enrollment ended without a voice."""
+    UNKNOWN = "UNKNOWN"
+    """A paid enrollment whose answer was lost: a voice may exist upstream."""
+    LOST = "LOST"
+    """The gateway no longer knows the voice."""
+
+
+class Origin(StrEnum):
+    """How a voice came into the registry."""
+
+    IMPORTED = "imported"
+    CLONE = "clone"
+    DESIGN = "design"
+
+
+class Kind(StrEnum):
+    """What a task is for."""
+
+    KEEPALIVE = "keepalive"
+    CLONE = "clone"
+    DESIGN = "design"
+    CONTROL = "control"
+    """A speech call that tests the account or the route, not the voice it speaks with."""
+
+    @property
+    def is_enrollment(self) -> bool:
+        """Whether the task makes a voice, and is therefore never repeated on a doubt."""
+        return self in (Kind.CLONE, Kind.DESIGN)
+
+
+class TaskState(StrEnum):
+    """How far a task has come; INTENT and RUNNING are open, the others final."""
+
+    INTENT = "intent"
+    """The row before the POST: the call may or may not have been made."""
+    RUNNING = "running"
+    """Accepted; its task id is known and is polled."""
+    SUCCESS = "success"
+    FAILED = "failed"
+    """The gateway ended the task without success."""
+    REFUSED = "refused"
+    """The POST was refused: nothing was done and nothing charged."""
+    UNKNOWN = "unknown"
+    """No answer says how it ended: it may have been done, and charged."""
+
+
+def _words(enum: type[StrEnum], name: str) -> sa.Enum:
+    """Return a text column type that a CHECK holds to the enum's values."""
+    return sa.Enum(
+        enum,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def _json() -> sa.JSON:
+    """Return a JSON column type that stores None as NULL."""
+    return sa.JSON(none_as_null=True)
+
+
+class Voice(SQLModel, table=True):
+    """One custom voice.
+
+    Attributes:
+        name: local, unique, never changes.
+        voice_id: the gateway's; None until an enrollment shows it; changes with a new one.
+        recipe: what a new enrollment would need: ``prefix`` and ``audio_url``, or ``prefix``,
+            ``prompt`` and ``preview_text``.
+        last_used_at: the last use that is known to have ended in success.
+        enrolled_at: when the gateway accepted the enrollment that made ``voice_id``.
+        anchored_at: what urgency is reckoned from: the last use, else the enrollment, else an
+            assumption that errs towards hurry.
+        next_at: when a keeper looks at the voice next: the due time, or the lease of the
+            keeper that works on it; None when there is nothing to do.
+        failures: failed attempts in a row.
+        suspected_at: when the first of a run of answers blamed the voice itself.
+        controlled_at: when a control call sent after ``suspected_at`` succeeded.
+    """
+
+    __tablename__ = "voice"
+    __table_args__ = (
+        sa.UniqueConstraint("name", name="voice_name_is_unique"),
+        sa.UniqueConstraint("model", "voice_id", name="voice_id_is_unique"),
+        sa.CheckConstraint("length(name) BETWEEN 1 AND 64", name="voice_name_length"),
+        sa.CheckConstraint("failures >= 0", name="voice_failures_sign"),
+        sa.CheckConstraint("status <> 'OK' OR voice_id IS NOT NULL", name="voice_ok_has_id"),
+        sa.Index("voice_by_next_at", "next_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    model: str
+    voice_id: str | None = None
+    origin: Origin = Field(sa_type=_words(Origin, "voice_origin"))  # type: ignore[call-overload]
+    status: Status = Field(sa_type=_words(Status, "voice_status"))  # type: ignore[call-overload]
+    paused: bool = False
+    recipe: dict[str, str] | None = Field(default=None, sa_type=_json())  # type: ignore[call-overload]
+    created_at: datetime
+    last_used_at: datetime | None = None
+    enrolled_at: datetime | None = None
+    anchored_at: datetime
+    next_at: datetime | None = None
+    failures: int = 0
+    last_error: str | None = None
+    suspected_at: datetime | None = None
+    controlled_at: datetime | None = None
+
+
+class Task(SQLModel, table=True):
+    """One call that costs money, written down before it is made.
+
+    Attributes:
+        voice_pk: the voice it is for; None for a control call of a whole model.
+        spoken: the voice id a speech call speaks with.
+        task_id: the gateway's; None until it answers.
+        sent_at: just before the POST, by the host's clock.
+        created_at: the gateway's ``createTime``.
+        next_poll_at: when to ask ``statusTask`` next; None when the task is not running.
+        polls: how often ``statusTask`` was asked.
+        code: the HTTP status or fail code it ended with, when it did not succeed.
+        cost_micros: millionths of a US dollar by the page's prices; None if nothing was accepted.
+    """
+
+    __tablename__ = "task"
+    __table_args__ = (
+        sa.CheckConstraint("polls >= 0", name="task_polls_sign"),
+        sa.CheckConstraint(
+            "state <> 'running' OR (task_id IS NOT NULL AND next_poll_at IS NOT NULL)",
+            name="task_running_is_polled",
+        ),
+        sa.Index("task_by_voice", "voice_pk", "id"),
+        sa.Index("task_open", "state", sqlite_where=sa.text("state IN ('intent', 'running')")),
+        sa.Index("task_by_next_poll", "next_poll_at", sqlite_where=sa.text("state = 'running'")),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    voice_pk: int | None = Field(
+        default=None, sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"))
+    )
+    model: str
+    kind: Kind = Field(sa_type=_words(Kind, "task_kind"))  # type: ignore[call-overload]
+    state: TaskState = Field(sa_type=_words(TaskState, "task_state"))  # type: ignore[call-overload]
+    spoken: str | None = None
+    task_id: str | None = None
+    sent_at: datetime
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    next_poll_at: datetime | None = None
+    polls: int = 0
+    code: str | None = None
+    message: str | None = None
+    cost_micros: int | None = None
+
+
+class HistoryEntry(SQLModel, table=True):
+    """One event in a voice's life, committed together with the change it tells.
+
+    Attributes:
+        event: the log's name of it, ``noun.past_participle``.
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+        detail: the event's further fields.
+        logged: False for what a command wrote, until a keeper has told the log.
+    """
+
+    __tablename__ = "history"
+    __table_args__ = (
+        sa.Index("history_by_voice", "voice_pk", "id"),
+        sa.Index("history_unlogged", "id", sqlite_where=sa.text("logged = 0")),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    voice_pk: int = Field(
+        sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False)
+    )
+    at: datetime
+    event: str
+    level: str
+    detail: dict[str, Any] | None = Field(default=None, sa_type=_json())  # type: ignore[call-overload]
+    logged: bool = True
+
+
+class Breaker(SQLModel, table=True):
+    """The circuit breaker of one model's route: whether calls are paused, and until when.
+
+    Attributes:
+        run: failures in a row that were not a voice's fault, a voice counted once in turn.
+        last_voice_pk: whose call was the last of the run.
+        opened_at: when calls were paused; None while they flow.
+        cause: the code and words of the failure that opened it.
+        probes: control calls made since it opened.
+        probe_at: when the next control call may be made.
+    """
+
+    __tablename__ = "breaker"
+    __table_args__ = (sa.CheckConstraint("run >= 0 AND probes >= 0", name="breaker_signs"),)
+
+    model: str = Field(primary_key=True)
+    run: int = 0
+    last_voice_pk: int | None = None
+    opened_at: datetime | None = None
+    cause: str | None = None
+    probes: int = 0
+    probe_at: datetime | None = None
+
+
+class KeeperBeat(SQLModel, table=True):
+    """The sign of life of one keeper process.
+
+    Attributes:
+        keeper: ``PID@HOST``.
+        version: of voicekeeper.
+        last_pass_at: when its last pass ended.
+    """
+
+    __tablename__ = "keeper"
+
+    keeper: str = Field(primary_key=True)
+    version: str
+    started_at: datetime
+    last_pass_at: datetime | None = None
