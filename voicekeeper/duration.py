@@ -49,7 +49,7 @@ def words(duration: timedelta) -> str:
     """Write a duration for a person, to its two largest units, e.g. ``2 d 4 h`` or ``35 s``."""
     seconds = abs(duration.total_seconds())
     sign = "-" if duration < timedelta(0) else ""
-    if seconds < 60:
+    if seconds < _UNITS["m"]:
         return f"{sign}{seconds:.0f} s"
     for big, small in (("d", "h"), ("h", "m"), ("m", "s")):
         if seconds >= _UNITS[big]:

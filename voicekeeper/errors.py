@@ -6,6 +6,7 @@ The tree::
     ├── InvalidInput            2   a value breaks a rule; the sentence names the rule
     ├── NotFound                1   no voice has this name
     ├── NotAllowed              1   the voice's status, or another voice, stands in the way
+    │   └── Taken               1   names or voice ids that the registry has already
     ├── DatabaseHeld           75   another daemon holds the database
     ├── KeyRefused             77   the gateway does not take the API key
     ├── ConfigError            78   one or more settings are wrong; all are listed
@@ -38,6 +39,18 @@ class NotFound(VoicekeeperError):  # noqa: N818
 
 class NotAllowed(VoicekeeperError):  # noqa: N818
     """The deed does not fit the voice's status, or another voice is in its way."""
+
+
+class Taken(NotAllowed):
+    """Names or voice ids that are to be registered are registered already.
+
+    Attributes:
+        conflicts: for each, its place in what was to be registered, and a sentence.
+    """
+
+    def __init__(self, conflicts: Sequence[tuple[int, str]]) -> None:
+        self.conflicts = tuple(conflicts)
+        super().__init__("; ".join(sentence for _, sentence in self.conflicts[:5]))
 
 
 class DatabaseHeld(VoicekeeperError):  # noqa: N818

@@ -3,6 +3,7 @@
 Plain records: what a state change means stands in the rules, and how rows are read and written
 stands in ``store``. SQLModel does not validate a table's values on construction, so the
 database does: enums, signs and references are constraints. Every instant is aware and in UTC.
+Keys of voices and tasks are never used again, so that a late answer finds its own row or none.
 """
 
 from datetime import datetime
@@ -115,16 +116,22 @@ class Voice(SQLModel, table=True):
         sa.CheckConstraint("failures >= 0", name="voice_failures_sign"),
         sa.CheckConstraint("status <> 'OK' OR voice_id IS NOT NULL", name="voice_ok_has_id"),
         sa.Index("voice_by_next_at", "next_at"),
+        sa.Index(
+            "voice_suspected",
+            "model",
+            sqlite_where=sa.text("suspected_at IS NOT NULL AND controlled_at IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
     )
 
     id: int | None = Field(default=None, primary_key=True)
     name: str
     model: str
     voice_id: str | None = None
-    origin: Origin = Field(sa_type=_words(Origin, "voice_origin"))  # type: ignore[call-overload]
-    status: Status = Field(sa_type=_words(Status, "voice_status"))  # type: ignore[call-overload]
+    origin: Origin = Field(sa_type=_words(Origin, "voice_origin"))
+    status: Status = Field(sa_type=_words(Status, "voice_status"))
     paused: bool = False
-    recipe: dict[str, str] | None = Field(default=None, sa_type=_json())  # type: ignore[call-overload]
+    recipe: dict[str, str] | None = Field(default=None, sa_type=_json())
     created_at: datetime
     last_used_at: datetime | None = None
     enrolled_at: datetime | None = None
@@ -161,6 +168,7 @@ class Task(SQLModel, table=True):
         sa.Index("task_by_voice", "voice_pk", "id"),
         sa.Index("task_open", "state", sqlite_where=sa.text("state IN ('intent', 'running')")),
         sa.Index("task_by_next_poll", "next_poll_at", sqlite_where=sa.text("state = 'running'")),
+        {"sqlite_autoincrement": True},
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -168,8 +176,8 @@ class Task(SQLModel, table=True):
         default=None, sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"))
     )
     model: str
-    kind: Kind = Field(sa_type=_words(Kind, "task_kind"))  # type: ignore[call-overload]
-    state: TaskState = Field(sa_type=_words(TaskState, "task_state"))  # type: ignore[call-overload]
+    kind: Kind = Field(sa_type=_words(Kind, "task_kind"))
+    state: TaskState = Field(sa_type=_words(TaskState, "task_state"))
     spoken: str | None = None
     task_id: str | None = None
     sent_at: datetime
@@ -205,7 +213,7 @@ class HistoryEntry(SQLModel, table=True):
     at: datetime
     event: str
     level: str
-    detail: dict[str, Any] | None = Field(default=None, sa_type=_json())  # type: ignore[call-overload]
+    detail: dict[str, Any] | None = Field(default=None, sa_type=_json())
     logged: bool = True
 
 

@@ -20,6 +20,7 @@ CONTROL_VOICE = "longanlang_v3"
 """The built-in voice of the page's first example."""
 
 _BUILT_IN = re.compile(r"loo?ng[a-z]+(_v\d+)?")
+_INSTRUCTION_MOST = 100
 _PREFIX = re.compile(r"[A-Za-z0-9]{1,10}")
 
 
@@ -45,8 +46,8 @@ class Speech:
         if not self.voice.strip():
             raise InvalidInput("voice is required for speech and must not be empty")
         _within("prompt", self.prompt, 20_000)
-        if self.instruction is not None and len(self.instruction) > 100:
-            raise InvalidInput("instruction must be at most 100 characters")
+        if self.instruction is not None and len(self.instruction) > _INSTRUCTION_MOST:
+            raise InvalidInput(f"instruction must be at most {_INSTRUCTION_MOST} characters")
 
     def body(self) -> dict[str, Any]:
         """Return the ``input`` object."""
@@ -142,5 +143,7 @@ def _check_prefix(prefix: str) -> None:
 def _within(field: str, value: str, most: int) -> None:
     if not value.strip():
         raise InvalidInput(f"{field} must be 1 to {most} characters and not blank")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidInput(f"{field} must be text, and holds bytes that are none")
     if len(value) > most:
         raise InvalidInput(f"{field} must be 1 to {most} characters, not {len(value)}")

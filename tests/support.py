@@ -1,0 +1,306 @@
+"""A whole life in virtual time: the real store and keeper, on a gateway and a clock of our own.
+
+Nothing here sleeps, and no socket is opened: time passes only when a test says so.
+"""
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import select
+from sqlmodel import SQLModel, col
+
+from voicekeeper import bootstrap
+from voicekeeper.answers import Accepted, Report
+from voicekeeper.config import Settings
+from voicekeeper.errors import CallFailed
+from voicekeeper.keeper import Keeper
+from voicekeeper.models import Breaker, Origin, Task, TaskState, Voice
+from voicekeeper.request import FLASH, Request, Speech
+from voicekeeper.sandbox import Answer, Gateway
+from voicekeeper.schedule import Policy
+from voicekeeper.store import Database, NewVoice, Registry, Worklist
+from voicekeeper.upstream import wire
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+TICK = 10 * SECOND
+
+CLONE = {"prefix": "demo01", "audio_url": "https://example.com/a.wav"}
+DESIGN = {"prefix": "demo02", "prompt": "Warm.", "preview_text": "Hello."}
+
+
+def policy(**overrides: Any) -> Policy:  # noqa: ANN401 - any of a policy's fields
+    """Return the default settings, some of them replaced."""
+    return dataclasses.replace(bootstrap.policy(Settings()), **overrides)
+
+
+class FakeClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self._now = now
+        self._monotonic = 0.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass."""
+        self._now += by
+        self._monotonic += by.total_seconds()
+
+    def set(self, now: datetime) -> None:
+        """Correct the wall clock; no time passes."""
+        self._now = now
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that reached for the gateway: what kind, about what, when.
+
+    ``subject`` is the voice spoken with, the prefix of an enrollment, or the task asked for.
+    """
+
+    kind: str
+    subject: str
+    at: datetime
+
+
+Trouble = Callable[[Call], Exception | None]
+
+
+class SandboxUpstream:
+    """The port to a `Gateway` in the same process.
+
+    Attributes:
+        calls: all that were begun, in order.
+        trouble: says of each call with which exception it ends. What is ambiguous has been done,
+            and charged, before its answer is lost.
+        hanging: subjects whose calls do not end before `release` is set.
+    """
+
+    def __init__(self, gateway: Gateway, clock: FakeClock) -> None:
+        self._gateway = gateway
+        self._clock = clock
+        self.calls: list[Call] = []
+        self.trouble: Trouble = lambda _: None
+        self.hanging: set[str] = set()
+        self.release = asyncio.Event()
+
+    async def submit(self, request: Request, model: str) -> Accepted:
+        """Hand the request to the gateway."""
+        subject = request.voice if isinstance(request, Speech) else request.prefix
+        body = {"request_type": "async", "input": request.body()}
+
+        def work() -> Answer:
+            return self._gateway.generate(model, body, self._clock.now(), "key")
+
+        answer = await self._answer("submit", subject, work)
+        return Accepted(answer.data["taskId"])
+
+    async def status(self, task_id: str, model: str) -> Report:
+        """Ask the gateway."""
+
+        def work() -> Answer:
+            return self._gateway.status(model, task_id, self._clock.now(), "key")
+
+        answer = await self._answer("status", task_id, work)
+        date = self._clock.now().replace(microsecond=0)
+        report = wire.read_report(answer.data, answered_at=date, secret="key")
+        assert report is not None
+        return report
+
+    async def _answer(self, kind: str, subject: str, work: Callable[[], Answer]) -> Answer:
+        call = Call(kind, subject, self._clock.now())
+        self.calls.append(call)
+        await asyncio.sleep(0)  # as a real call, it lets others go first
+        if subject in self.hanging:
+            await self.release.wait()
+        trouble = self.trouble(call)
+        if trouble is not None:
+            if isinstance(trouble, CallFailed) and trouble.ambiguous:
+                work()
+            raise trouble
+        answer = work()
+        if answer.code != 200:
+            raise CallFailed(answer.message, code=answer.code)
+        return answer
+
+    def submitted(self, subject: str) -> list[Call]:
+        """Return the POSTs about a voice or a prefix."""
+        return [c for c in self.calls if c.kind == "submit" and c.subject == subject]
+
+
+class Told:
+    """A log that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[int, str, dict[str, Any]]] = []
+
+    def log(self, level: int, event: str, **fields: Any) -> None:  # noqa: ANN401
+        self.lines.append((level, str(event), fields))
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        """Return the fields of each line that tells of this event."""
+        return [fields for _, name, fields in self.lines if name == event]
+
+
+async def offload(function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
+    """Run a function of the store at once, in this thread."""
+    return function()
+
+
+def database(path: Path) -> Database:
+    """Return a ready database that does not wait for the disk; no test pulls the plug."""
+    made = Database(path)
+    sa.event.listen(made._engine, "connect", _unsynchronized)  # noqa: SLF001
+    made.prepare(upgrade=True)
+    return made
+
+
+def _unsynchronized(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+def imported(name: str, **fields: Any) -> NewVoice:  # noqa: ANN401 - any of its fields
+    """Return an existing voice to register; its id is ``id-NAME``."""
+    given = {"model": FLASH, "voice_id": f"id-{name}", "origin": Origin.IMPORTED} | fields
+    return NewVoice(name, **given)
+
+
+def wanted(name: str, origin: Origin = Origin.CLONE, **recipe: str) -> NewVoice:
+    """Return a voice to be made by an enrollment."""
+    fields = (CLONE if origin is Origin.CLONE else DESIGN) | recipe
+    return NewVoice(name, FLASH, None, origin, recipe=fields)
+
+
+class Life:
+    """A registry, its keeper and the gateway, from ``NOW`` on.
+
+    Args:
+        path: the directory for the database.
+        seed: of the gateway's latencies and ids.
+        gateway: another one than that of the page.
+        overrides: of the settings.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        seed: int = 0,
+        gateway: Gateway | None = None,
+        **overrides: Any,  # noqa: ANN401 - any of a policy's fields
+    ) -> None:
+        self.clock = FakeClock()
+        self.policy = policy(**overrides)
+        self.gateway = gateway or Gateway(random.Random(seed))
+        self.upstream = SandboxUpstream(self.gateway, self.clock)
+        self.database = database(path / "voicekeeper.db")
+        self.registry = Registry(self.database)
+        self.worklist = Worklist(self.database)
+        self.log = Told()
+        self.keeper = self.new_keeper()
+
+    def new_keeper(self) -> Keeper:
+        """Return a keeper, as a process just started would have it."""
+        return Keeper(
+            worklist=self.worklist,
+            upstream=self.upstream,
+            clock=self.clock,
+            policy=self.policy,
+            name="1@here",
+            log=self.log,
+            offload=offload,
+        )
+
+    def register(self, *voices: NewVoice) -> None:
+        """Register voices; those that have an id exist at the gateway too."""
+        self.registry.register(voices, now=self.clock.now(), policy=self.policy)
+        for voice in voices:
+            if voice.voice_id is not None:
+                self.gateway.import_voice(
+                    voice.voice_id,
+                    voice.model,
+                    self.clock.now(),
+                    last_used_at=voice.last_used_at,
+                )
+
+    async def one_pass(self) -> bool:
+        """Make one pass and wait for what it began; return whether it found work."""
+        found = await self.keeper.sweep()
+        await self.keeper.settle()
+        return found
+
+    async def run(self, duration: timedelta) -> None:
+        """Live on for so long, a pass each tick; ticks at which nothing can be due are left out."""
+        end = self.clock.now() + duration
+        while self.clock.now() < end:
+            await self.one_pass()
+            ahead = max(self._next_event() - self.clock.now(), TICK)
+            ticks = -(-ahead // TICK)
+            self.clock.advance(min(ticks * TICK, end - self.clock.now()))
+
+    def live(self, duration: timedelta) -> None:
+        """Take the registry over as a new process, and live on for so long."""
+
+        async def life() -> None:
+            self.keeper = self.new_keeper()
+            await self.keeper.take_over()
+            await self.run(duration)
+
+        asyncio.run(life())
+
+    def rows(self, table: type[SQLModel], *where: Any) -> list[Any]:  # noqa: ANN401
+        """Return rows of a table, oldest first."""
+        key = sa.inspect(table).primary_key[0]
+        with self.database.reading() as session:
+            return list(session.scalars(select(table).where(*where).order_by(key)))
+
+    def voice(self, name: str) -> Voice:
+        return self.registry.get(name)
+
+    def tasks(self, name: str) -> list[Task]:
+        return self.rows(Task, col(Task.voice_pk) == self.voice(name).id)
+
+    def events(self, name: str) -> list[str]:
+        """Return the names of the events in a voice's history."""
+        return [entry.event for entry in self.registry.history(name)]
+
+    def alive(self) -> set[str]:
+        """Return the voice ids that the gateway still has."""
+        books = self.gateway.books(self.clock.now())
+        return {voice_id for voice_id, book in books.voices.items() if book.alive}
+
+    def _next_event(self) -> datetime:
+        now = self.clock.now()
+        with self.database.reading() as session:
+            due = [*session.scalars(select(Voice.next_at)), *session.scalars(_POLLS)]
+            restless = session.scalars(
+                select(Breaker.model).where(
+                    col(Breaker.opened_at).is_not(None) | col(Breaker.probe_at).is_not(None)
+                )
+            ).first() or session.scalars(
+                select(Voice.name).where(
+                    col(Voice.suspected_at).is_not(None), col(Voice.controlled_at).is_(None)
+                )
+            ).first()
+        if restless:
+            return now
+        return min((at for at in due if at is not None), default=now + DAY)
+
+
+_POLLS = select(col(Task.next_poll_at)).where(col(Task.state) == TaskState.RUNNING)

@@ -1,0 +1,608 @@
+"""The settings: where they come from, what is refused and in which words, and the API key."""
+
+import os
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from voicekeeper import config
+from voicekeeper.config import Settings, load, read_api_key
+from voicekeeper.config.settings import keys
+from voicekeeper.errors import ConfigError
+
+EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
+SECRET = "sk-live-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _no_installed_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("voicekeeper.config.sources.DEFAULT_PATH", tmp_path / "installed.toml")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def problems_of(file: Path, text: str, environ: dict[str, str] | None = None) -> list[str]:
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, environ or {})
+    return list(caught.value.problems)
+
+
+# --- the defaults and the example
+
+
+def test_without_a_file_and_without_variables_the_defaults_hold() -> None:
+    assert load(None, {}) == Settings()
+
+
+def test_the_example_file_is_exactly_the_defaults() -> None:
+    assert load(EXAMPLE, {}).model_dump() == Settings().model_dump()
+
+
+def test_the_example_file_shows_every_key_and_only_the_key_file_as_a_comment() -> None:
+    text = EXAMPLE.read_text()
+    shown = {name: set(table) for name, table in tomllib.loads(text).items()}
+    shown["upstream"].add("api_key_file")
+    assert shown == {name: set(names) for name, names in keys().items()}
+    assert '\n# api_key_file = "/etc/voicekeeper/apixo-api-key"\n' in text
+
+
+def test_the_defaults_contradict_nothing_and_are_those_of_the_docs() -> None:
+    settings = load(None, {})
+    assert settings.keepalive.window == timedelta(days=7)
+    assert settings.keepalive.interval == timedelta(days=3)
+    assert settings.keepalive.jitter == timedelta(hours=12)
+    assert settings.database_path == Path("/var/lib/voicekeeper/voicekeeper.db")
+
+
+def test_constructing_the_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICEKEEPER_LOG__LEVEL", "debug")
+    assert Settings().log.level == "info"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().log.level = "debug"  # type: ignore[misc]
+
+
+# --- where settings come from
+
+
+def test_the_environment_stands_over_the_file_key_by_key(file: Path) -> None:
+    file.write_text('[keepalive]\nprompt = "Hi."\ninterval = "1d"\n')
+    settings = load(file, {"VOICEKEEPER_KEEPALIVE__INTERVAL": "2d"})
+    assert settings.keepalive.interval == timedelta(days=2)
+    assert settings.keepalive.prompt == "Hi."
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("UPSTREAM__MAX_IN_FLIGHT", "16", 16),
+        ("UPSTREAM__REQUESTS_PER_SECOND", "0.5", 0.5),
+        ("UPSTREAM__API_KEY_FILE", "/run/key", Path("/run/key")),
+        ("UPSTREAM__API_KEY_FILE", '["/run/key"]', Path('["/run/key"]')),
+        ("UPSTREAM__API_KEY_FILE", "null", Path("null")),
+        ("KEEPALIVE__PROMPT", '{"a": 1}', '{"a": 1}'),
+        ("DAEMON__TICK", "1m", timedelta(minutes=1)),
+    ],
+)
+def test_a_variable_is_a_text_and_never_read_as_json(
+    variable: str, text: str, value: object
+) -> None:
+    settings = load(None, {f"VOICEKEEPER_{variable}": text})
+    table, key = variable.lower().split("__")
+    assert getattr(getattr(settings, table), key) == value
+
+
+def test_an_empty_variable_counts_as_not_set(file: Path) -> None:
+    file.write_text('[log]\nlevel = "debug"\n')
+    environ = {"VOICEKEEPER_LOG__LEVEL": "", "VOICEKEEPER_CONFIG": ""}
+    assert load(file, environ).log.level == "debug"
+    assert load(None, environ) == Settings()
+
+
+def test_the_option_stands_over_the_variable_and_that_over_the_installed_file(
+    tmp_path: Path,
+) -> None:
+    for name in ("option", "variable", "installed"):
+        (tmp_path / f"{name}.toml").write_text(f'[keepalive]\nprompt = "{name}"\n')
+    environ = {"VOICEKEEPER_CONFIG": str(tmp_path / "variable.toml")}
+    assert load(tmp_path / "option.toml", environ).keepalive.prompt == "option"
+    assert load(None, environ).keepalive.prompt == "variable"
+    assert load(None, {}).keepalive.prompt == "installed"
+
+
+def test_the_installed_file_is_the_documented_one() -> None:
+    assert Path("/etc/voicekeeper/config.toml") == config.DEFAULT_PATH
+
+
+def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.toml"
+    for path, environ in ((missing, {}), (None, {"VOICEKEEPER_CONFIG": str(missing)})):
+        with pytest.raises(ConfigError, match=r"missing\.toml:\n  there is no such file"):
+            load(path, environ)
+
+
+def test_an_installed_file_that_cannot_be_read_is_no_reason_to_use_defaults(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "installed.toml").symlink_to("installed.toml")
+    with pytest.raises(ConfigError, match="the file cannot be read: too many levels"):
+        load(None, {})
+
+
+def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="this is a directory; name the file in it"):
+        load(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[log]\nlevel = @\n", "line 2, column 9: the file is not TOML: "),
+        ("[log\n", "line 1, column 5: the file is not TOML: "),
+        ('[log]\nlevel = "info', "line 2: the file is not TOML: "),
+        ("[log]\n[log]\n", "line 2, column 5: the file is not TOML: cannot declare"),
+        ("a = " + "[" * 20_000, "the file is not TOML: it nests too deeply"),
+        ("a = 1" + "0" * 5_000, "the file is not TOML: "),
+    ],
+)
+def test_a_syntax_error_is_told_with_its_place(file: Path, text: str, problem: str) -> None:
+    (told,) = problems_of(file, text)
+    assert told.startswith(problem)
+
+
+def test_a_file_of_another_encoding_is_told_with_its_line(file: Path) -> None:
+    file.write_bytes(b'[keepalive]\nprompt = "caf\xe9"\n')
+    with pytest.raises(ConfigError, match="line 2: the file is not UTF-8 text"):
+        load(file, {})
+
+
+def test_a_byte_order_mark_does_no_harm(file: Path) -> None:
+    file.write_text('[log]\nlevel = "debug"\n', encoding="utf-8-sig")
+    assert load(file, {}).log.level == "debug"
+
+
+# --- what is refused
+
+
+DURATIONS = [
+    f"{table}.{key}"
+    for table, names in Settings().model_dump().items()
+    for key, value in names.items()
+    if isinstance(value, timedelta)
+]
+FORM = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
+
+
+@pytest.mark.parametrize("path", DURATIONS)
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("30", 'must be a duration in quotes with its unit, such as "30s", not 30'),
+        ("1.5", 'must be a duration in quotes with its unit, such as "30s", not 1.5'),
+        ('"30"', f"{FORM}, not '30'"),
+        ('"-3d"', f"{FORM}, not '-3d'"),
+        ('"soon"', f"{FORM}, not 'soon'"),
+        ('"99999999d"', "must be shorter than 100 years, not '99999999d'"),
+        ("true", "must be a text in quotes, not a yes or no"),
+        ("[]", "must be a text in quotes, not a list"),
+        ("2026-05-01", "must be a text in quotes, not a date"),
+    ],
+)
+def test_a_duration_has_a_unit(file: Path, path: str, text: str, problem: str) -> None:
+    table, key = path.split(".")
+    assert problems_of(file, f"[{table}]\n{key} = {text}\n") == [f"{path}: {problem}"]
+
+
+@pytest.mark.parametrize("path", [p for p in DURATIONS if p != "keepalive.jitter"])
+def test_no_duration_but_the_jitter_may_be_zero(file: Path, path: str) -> None:
+    table, key = path.split(".")
+    assert problems_of(file, f'[{table}]\n{key} = "0s"\n') == [f"{path}: must be longer than 0s"]
+
+
+HTTPS = "must be an https URL such as https://api.apixo.ai/api/v1"
+BARE = "must hold no user, password, query or fragment"
+SECURE = "must be https, since the API key is sent there; http only to loopback"
+RATE = "must be a number above 0 and up to 10000"
+WHOLE = "must be a whole number from 1 to 1024"
+FOURTH = "must be sqlite:///PATH, with a fourth slash where PATH is absolute"
+MEMORY = "must be sqlite:///PATH; a registry in memory would be lost with a restart"
+ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "problem"),
+    [
+        ("upstream.base_url", '"api.apixo.ai"', HTTPS),
+        ("upstream.base_url", '""', HTTPS),
+        ("upstream.base_url", '"ftp://api.apixo.ai"', HTTPS),
+        ("upstream.base_url", '"https://"', HTTPS),
+        ("upstream.base_url", '"https://h:99999"', HTTPS),
+        ("upstream.base_url", '"https://h:0"', HTTPS),
+        ("upstream.base_url", '"https://[::1"', HTTPS),
+        ("upstream.base_url", '"https://a b"', HTTPS),
+        ("upstream.base_url", '"https://a\\\\b"', HTTPS),
+        ("upstream.base_url", '"https://h/\\n"', HTTPS),
+        ("upstream.base_url", "5", "must be a text in quotes, not a number"),
+        ("upstream.base_url", '"https://me:pw@h/"', BARE),
+        ("upstream.base_url", '"https://h/?a=1"', BARE),
+        ("upstream.base_url", '"https://h/?"', BARE),
+        ("upstream.base_url", '"https://h/#a"', BARE),
+        ("upstream.base_url", '"http://api.apixo.ai/api/v1"', SECURE),
+        ("upstream.base_url", '"http://127.0.0.1.example.org"', SECURE),
+        ("upstream.base_url", '"http://10.0.0.1"', SECURE),
+        ("upstream.model", '""', "must be a model ID such as cosyvoice-3-flash"),
+        ("upstream.model", '"../x"', "must be a model ID such as cosyvoice-3-flash"),
+        ("upstream.timeout", '"61m"', "must be at most 1h, not 1h1m"),
+        ("upstream.requests_per_second", "0", f"{RATE}, not 0"),
+        ("upstream.requests_per_second", "-1", f"{RATE}, not -1"),
+        ("upstream.requests_per_second", "10001", f"{RATE}, not 10001"),
+        ("upstream.requests_per_second", "nan", f"{RATE}, not nan"),
+        ("upstream.requests_per_second", "inf", f"{RATE}, not inf"),
+        ("upstream.requests_per_second", '"many"', RATE),
+        ("upstream.requests_per_second", "true", RATE),
+        ("upstream.requests_per_second", "1" + "0" * 400, RATE),
+        ("upstream.max_in_flight", "0", f"{WHOLE}, not 0"),
+        ("upstream.max_in_flight", "1025", f"{WHOLE}, not 1025"),
+        ("upstream.max_in_flight", "1.5", WHOLE),
+        ("upstream.max_in_flight", "true", WHOLE),
+        ("upstream.max_in_flight", '"many"', WHOLE),
+        ("upstream.api_key_file", '" "', "must be the path of a file; leave it out if there is"),
+        ("upstream.api_key_file", '"a\\u0000b"', "must be plain UTF-8 text"),
+        ("database.url", '"sqlite://"', MEMORY),
+        ("database.url", '"sqlite:///"', MEMORY),
+        ("database.url", '"sqlite:///:memory:"', MEMORY),
+        ("database.url", '"sqlite:///file::memory:"', MEMORY),
+        ("database.url", '"sqlite:///a.db?mode=memory"', "must be sqlite:///PATH without options"),
+        ("database.url", '"sqlite:///var/lib/"', "must name a file, not a directory"),
+        ("database.url", '"sqlite://a.db"', FOURTH),
+        ("database.url", '"sqlite+aiosqlite:///a.db"', FOURTH),
+        ("database.url", '"postgresql://me:pw@h/d"', ONLY),
+        ("database.url", '"/var/lib/voicekeeper.db"', ONLY),
+        ("database.url", '""', ONLY),
+        ("keepalive.prompt", '" "', "must be 1 to 20000 characters and not blank"),
+        ("keepalive.prompt", f'"{"a" * 20_001}"', "must be 1 to 20000 characters, not 20001"),
+        ("keepalive.prompt", "5", "must be a text in quotes, not a number"),
+        ("keepalive.format", '"ogg"', "must be mp3, wav, pcm or opus, not 'ogg'"),
+        ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
+        ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
+        ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_in_plain_words(
+    file: Path, path: str, text: str, problem: str
+) -> None:
+    table, key = path.split(".")
+    (told,) = problems_of(file, f"[{table}]\n{key} = {text}\n")
+    assert told.startswith(f"{path}: {problem}")
+    assert "me:pw" not in told
+    assert not any(word in told for word in ("Input", "pydantic", "Value error"))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("upstream.base_url", "http://127.0.0.9:8080/", "http://127.0.0.9:8080"),
+        ("upstream.base_url", "http://[::1]:8080/v1//", "http://[::1]:8080/v1"),
+        ("upstream.base_url", "http://LOCALHOST:1", "http://LOCALHOST:1"),
+        ("upstream.base_url", "https://example.org/api/v1/", "https://example.org/api/v1"),
+        ("keepalive.prompt", "你好。\n再见。", "你好。\n再见。"),
+        ("keepalive.prompt", "a" * 20_000, "a" * 20_000),
+        ("keepalive.format", "opus", "opus"),
+        ("database.url", "sqlite:///voices.db", "sqlite:///voices.db"),
+    ],
+)
+def test_a_value_at_the_edge_of_its_rule_is_taken(path: str, text: str, value: str) -> None:
+    table, key = path.split(".")
+    settings = load(None, {f"VOICEKEEPER_{table}__{key}".upper(): text})
+    assert getattr(getattr(settings, table), key) == value
+
+
+def test_a_relative_database_counts_from_the_working_directory() -> None:
+    settings = load(None, {"VOICEKEEPER_DATABASE__URL": "sqlite:///data/voices.db"})
+    assert settings.database_path == Path("data/voices.db")
+
+
+def test_text_that_no_wire_can_carry_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"keepalive\.prompt: must be plain UTF-8 text"):
+        load(None, {"VOICEKEEPER_KEEPALIVE__PROMPT": "caf\udce9"})
+
+
+# --- settings that contradict each other
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '[keepalive]\ninterval = "9d"',
+            "keepalive.interval: must be shorter than the window (7d), not 9d",
+        ),
+        (
+            '[keepalive]\nwindow = "3d"',
+            "keepalive.interval: must be shorter than the window (3d), not 3d",
+        ),
+        (
+            '[keepalive]\ninterval = "4h"\njitter = "3h"',
+            (
+                "keepalive.jitter: must be at most half of the interval (2h), not 3h;"
+                " left out, it fits itself"
+            ),
+        ),
+        (
+            '[keepalive]\ninterval = "10s"',
+            "daemon.tick: must be shorter than the keepalive interval (10s), not 10s",
+        ),
+        ('[retry]\nbase = "2h"', "retry.cap: must be at least the base (2h), not 1h"),
+        (
+            '[polling]\ngive_up = "29s"\nspeech_first = "1s"',
+            (
+                "polling.give_up: must be at least enrollment_first + enrollment_interval (30s),"
+                " not 29s"
+            ),
+        ),
+        (
+            '[polling]\nspeech_interval = "1h"',
+            "polling.give_up: must be at least speech_first + speech_interval (1h20s), not 1h",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    file: Path, text: str, problem: str
+) -> None:
+    assert problems_of(file, text) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("interval", "jitter"), [("6d", "12h"), ("3d", "12h"), ("6h", "1h"), ("60s", "10s")]
+)
+def test_a_jitter_that_is_not_set_fits_the_interval(interval: str, jitter: str) -> None:
+    environ = {
+        "VOICEKEEPER_KEEPALIVE__INTERVAL": interval,
+        "VOICEKEEPER_DAEMON__TICK": "1s",
+    }
+    fitted = load(None, environ).keepalive.jitter
+    assert fitted == load(None, {"VOICEKEEPER_KEEPALIVE__JITTER": jitter}).keepalive.jitter
+
+
+@pytest.mark.parametrize("jitter", ["0s", "36h"])
+def test_a_jitter_may_be_nothing_or_half_of_the_interval(jitter: str) -> None:
+    assert load(None, {"VOICEKEEPER_KEEPALIVE__JITTER": jitter})
+
+
+# --- names that do not exist
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "[keepalive]\nintervall = 1",
+            "keepalive.intervall: is not a setting; did you mean keepalive.interval?",
+        ),
+        (
+            "[keepalive]\ntick = 1",
+            "keepalive.tick: is not a setting; did you mean daemon.tick?",
+        ),
+        (
+            "[upstream]\nmax-in-flight = 1",
+            "upstream.max-in-flight: is not a setting; did you mean upstream.max_in_flight?",
+        ),
+        ("[log]\nzebra = 1", "log.zebra: is not a setting"),
+        ("[keepalve]\ninterval = 1", "keepalve: is not a table; did you mean keepalive?"),
+        ('interval = "3d"', "interval: is not a table; did you mean keepalive.interval?"),
+        ("zebra = 1", "zebra: is not a table"),
+        ("_env_file = '/etc/shadow'", "_env_file: is not a table"),
+        ("_cli_parse_args = true", "_cli_parse_args: is not a table"),
+        ("self = 1", "self: is not a table"),
+        ("retry = 1", "retry: must be a table of settings, written [retry]"),
+        ("[[retry]]\ncap = '1h'", "retry: must be a table of settings, written [retry]"),
+    ],
+)
+def test_an_unknown_name_is_a_problem_with_a_guess(file: Path, text: str, problem: str) -> None:
+    assert problems_of(file, text) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [
+        (
+            "VOICEKEEPER_KEEPALIVE__INTERVALL",
+            (
+                "keepalive.intervall: is not a setting; did you mean keepalive.interval?"
+                " (set by $VOICEKEEPER_KEEPALIVE__INTERVALL)"
+            ),
+        ),
+        (
+            "VOICEKEEPER_KEEPALVE__INTERVAL",
+            (
+                "keepalve: is not a table; did you mean keepalive?"
+                " (set by $VOICEKEEPER_KEEPALVE__INTERVAL)"
+            ),
+        ),
+        (
+            "VOICEKEEPER_LOG_LEVEL",
+            "VOICEKEEPER_LOG_LEVEL: is not a setting; did you mean VOICEKEEPER_LOG__LEVEL?",
+        ),
+        (
+            "VOICEKEEPER_LOG",
+            "VOICEKEEPER_LOG: is a whole table; set its keys one by one, as VOICEKEEPER_LOG__KEY",
+        ),
+        (
+            "VOICEKEEPER_RETRY__CAP",
+            f"retry.cap: {FORM}, not '{{' (set by $VOICEKEEPER_RETRY__CAP)",
+        ),
+    ],
+)
+def test_a_wrong_variable_is_a_problem_that_names_it(variable: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match="1 problem in the environment") as caught:
+        load(None, {variable: "{"})
+    assert caught.value.problems == (problem,)
+
+
+def test_variables_of_others_are_no_problem() -> None:
+    environ = {
+        "VOICEKEEPER_API_KEY": SECRET,
+        "VOICEKEEPER_PORT": "tcp://10.0.0.1:80",
+        "VOICEKEEPER_SERVICE_HOST": "10.0.0.1",
+        "HOME__X": "1",
+    }
+    settings = load(None, environ)
+    assert settings == Settings()
+    assert SECRET not in repr(settings)
+
+
+def test_all_problems_are_told_at_once(file: Path) -> None:
+    text = """
+        zebra = 1
+        [upstream]
+        max_in_flight = 0
+        [keepalive]
+        interval = "9d"
+        format = "ogg"
+        [retry]
+        base = "x"
+        cap = "1s"
+        [daemon]
+        tick = 3
+    """
+    told = problems_of(file, text, {"VOICEKEEPER_LOG__LEVEL": "loud"})
+    assert [problem.partition(":")[0] for problem in told] == [
+        "zebra",
+        "upstream.max_in_flight",
+        "keepalive.format",
+        "retry.base",
+        "daemon.tick",
+        "log.level",
+        "keepalive.interval",
+    ]
+
+
+def test_a_wrong_interval_is_one_problem_and_its_jitter_none(file: Path) -> None:
+    assert len(problems_of(file, '[keepalive]\ninterval = "x"\n')) == 1
+
+
+# --- the API key
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (f'api_key = "{SECRET}"', "api_key"),
+        (f'[upstream]\napi_key = "{SECRET}"', "upstream.api_key"),
+        (f'[upstream]\nAPI-Key = "{SECRET}"', "upstream.API-Key"),
+        (f'[log]\nlevel = [{{apikey = "{SECRET}"}}]', "log.level.apikey"),
+    ],
+)
+def test_a_key_in_the_file_is_refused_and_not_repeated(file: Path, text: str, path: str) -> None:
+    told = problems_of(file, text)
+    assert told[0] == (
+        f"{path}: the key belongs in the file that upstream.api_key_file names, the systemd"
+        " credential apixo-api-key or $VOICEKEEPER_API_KEY, never here"
+    )
+    assert SECRET not in str(told)
+
+
+def test_a_key_given_as_a_setting_by_the_environment_is_refused_too() -> None:
+    with pytest.raises(ConfigError, match=r"upstream\.api_key: the key belongs") as caught:
+        load(None, {"VOICEKEEPER_UPSTREAM__API_KEY": SECRET})
+    assert SECRET not in str(caught.value)
+
+
+def test_the_key_comes_from_its_file_else_the_credential_else_the_environment(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text(" from-file \n")
+    (tmp_path / "apixo-api-key").write_text("from-credential\n")
+    named = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(tmp_path / "file")})
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "VOICEKEEPER_API_KEY": "from-variable"}
+    assert read_api_key(named, environ).get_secret_value() == "from-file"
+    assert read_api_key(Settings(), environ).get_secret_value() == "from-credential"
+    (tmp_path / "apixo-api-key").unlink()
+    assert read_api_key(Settings(), environ).get_secret_value() == "from-variable"
+
+
+def test_a_missing_key_names_the_three_places() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_api_key(Settings(), {})
+    for place in ("upstream.api_key_file", "$CREDENTIALS_DIRECTORY/apixo-api-key"):
+        assert place in str(caught.value)
+    assert "$VOICEKEEPER_API_KEY" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (f"{SECRET} {SECRET}".encode(), "holds white space or other characters"),
+        (f"Bearer {SECRET}".encode(), "holds white space or other characters"),
+        (f"{SECRET}\n{SECRET}".encode(), "holds white space or other characters"),
+        (f"{SECRET}\0".encode(), "holds white space or other characters"),
+        (f"{SECRET}é".encode(), "holds characters that no API key has"),
+        (SECRET.encode() * 1_000, "is too long to be an API key"),
+    ],
+)
+@pytest.mark.parametrize("place", ["upstream.api_key_file", "$CREDENTIALS_DIRECTORY/apixo-api-key"])
+def test_a_file_that_holds_no_key_is_named_and_not_shown(
+    tmp_path: Path, content: bytes, problem: str, place: str
+) -> None:
+    key_file = tmp_path / "apixo-api-key"
+    key_file.write_bytes(content)
+    settings = Settings()
+    if place == "upstream.api_key_file":
+        settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(key_file)})
+    with pytest.raises(ConfigError) as caught:
+        read_api_key(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    (told,) = caught.value.problems
+    assert told.startswith(f"{place}: {problem}")
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize("text", ["", "  ", f"{SECRET}\t{SECRET}", f"{SECRET}é", "k\udce9y"])
+def test_a_variable_that_holds_no_key_is_named_and_not_shown(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"\$VOICEKEEPER_API_KEY: (is empty|holds)") as caught:
+        read_api_key(Settings(), {"VOICEKEEPER_API_KEY": text})
+    assert SECRET not in str(caught.value)
+
+
+def test_a_key_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    for path, problem in (
+        (tmp_path / "missing", "names a file that does not exist"),
+        (tmp_path, "names a directory"),
+        (tmp_path / ("x" * 300), "names a file that cannot be read"),
+    ):
+        settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(path)})
+        with pytest.raises(ConfigError, match=rf"upstream\.api_key_file: {problem}"):
+            read_api_key(settings, {"VOICEKEEPER_API_KEY": SECRET})
+
+
+def test_a_key_pasted_as_the_name_of_its_file_is_not_shown() -> None:
+    settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": SECRET})
+    with pytest.raises(ConfigError) as caught:
+        read_api_key(settings, {})
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_key_file_of_another_user_is_told(tmp_path: Path) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text(SECRET)
+    key_file.chmod(0)
+    settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(key_file)})
+    with pytest.raises(ConfigError, match="cannot be read: permission denied"):
+        read_api_key(settings, {})
+
+
+def test_the_key_has_no_place_in_the_settings_and_hides_itself() -> None:
+    key = read_api_key(Settings(), {"VOICEKEEPER_API_KEY": SECRET})
+    assert SECRET not in f"{key!r} {key} {Settings()!r}"
+    assert not any("api_key" in names for names in keys().values())

@@ -1,0 +1,624 @@
+"""The log: what a line looks like, what it never holds, and that it never breaks anything."""
+
+import io
+import json
+import logging
+import os
+import pty
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+import structlog
+from _pytest.logging import LogCaptureHandler
+from pydantic import SecretStr
+
+from voicekeeper import events
+from voicekeeper.events import MEANINGS, Event
+from voicekeeper.log import configure, get_logger
+from voicekeeper.models import Status
+
+NOW = datetime(2026, 5, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+STAMP = "2026-05-01T12:00:00.123Z"
+SECRET = 'sk-"live\\0123'
+HEAD = {"timestamp": STAMP, "level": "info", "event": "voice.registered"}
+
+
+class StoppedClock:
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    root, own = logging.getLogger(), logging.getLogger("voicekeeper")
+    before = root.level, own.level, list(root.handlers)
+    yield
+    logging.captureWarnings(capture=False)
+    root.setLevel(before[0])
+    own.setLevel(before[1])
+    root.handlers[:] = before[2]
+    structlog.reset_defaults()
+
+
+class Log(io.StringIO):
+    """A stream that takes the log, and shows it."""
+
+    def __init__(self, *, tty: bool = False) -> None:
+        super().__init__()
+        self._tty = tty
+
+    def isatty(self) -> bool:
+        return self._tty
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        (line,) = self.lines
+        return line
+
+
+def start(
+    stream: Log | None = None,
+    *,
+    to: TextIO | None = None,
+    level: str = "info",
+    format: str = "json",  # noqa: A002 - the setting's name
+    environ: dict[str, str] | None = None,
+    secret: str = SECRET,
+) -> Log:
+    """Send the log to a stream that shows it, or to any other."""
+    log = stream or Log()
+    root = logging.getLogger()
+    # the test runner's own handlers stumble over what ours must bear
+    root.handlers[:] = [h for h in root.handlers if not isinstance(h, LogCaptureHandler)]
+    configure(
+        level=level,
+        format=format,
+        clock=StoppedClock(),
+        stream=to or log,
+        environ=environ or {},
+        secrets=[SecretStr(secret)],
+    )
+    return log
+
+
+# --- JSON lines
+
+
+def test_a_line_begins_with_time_level_and_event_and_keeps_the_order_of_its_fields() -> None:
+    log = start()
+    get_logger().info("voice.registered", origin="clone", task_id="t1", b=1, name="alice", a=2)
+    assert list(log.line.items()) == [
+        ("timestamp", STAMP),
+        ("level", "info"),
+        ("event", "voice.registered"),
+        ("name", "alice"),
+        ("task_id", "t1"),
+        ("origin", "clone"),
+        ("b", 1),
+        ("a", 2),
+    ]
+
+
+def test_an_event_is_written_by_its_name_and_bound_fields_come_with_it() -> None:
+    log = start()
+    get_logger().bind(voice_id="v1").warning(Event.KEEPALIVE_FAILED, failures=2)
+    assert log.line == {
+        "timestamp": STAMP,
+        "level": "warning",
+        "event": "keepalive.failed",
+        "voice_id": "v1",
+        "failures": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("level", "written"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_what_is_below_the_level_is_not_written(level: str, written: list[str]) -> None:
+    log = start(level=level)
+    for name in ("debug", "info", "warning", "error"):
+        getattr(get_logger(), name)("task.polled")
+    assert [line["level"] for line in log.lines] == written
+
+
+def test_a_logger_taken_before_the_log_is_configured_obeys_the_latest_configuration() -> None:
+    logger = get_logger()
+    first, second = start(), start()
+    logger.info("daemon.ready")
+    assert (first.getvalue(), second.line["event"]) == ("", "daemon.ready")
+
+
+def test_an_exception_is_one_text_with_its_cause_and_without_locals() -> None:
+    log = start()
+    hidden = "a local value"
+
+    def find() -> None:
+        try:
+            str([][len(hidden)])
+        except IndexError as error:
+            raise ValueError("no such voice") from error
+
+    try:
+        find()
+    except ValueError:
+        get_logger().exception("pass.failed")
+    trace = log.line["exception"]
+    assert trace.startswith("Traceback")
+    assert "IndexError: list index out of range" in trace
+    assert trace.endswith("ValueError: no such voice")
+    assert hidden not in trace
+
+
+def test_a_long_exception_keeps_its_end_and_fits_a_journal_entry() -> None:
+    log = start()
+    get_logger().error("pass.failed", exc_info=ValueError("a" * 9_000 + SECRET + " the end"))
+    assert log.line["exception"].endswith("[redacted] the end")
+    assert len(log.getvalue()) < 4_096
+
+
+def test_a_deep_recursion_is_told_by_its_innermost_frames() -> None:
+    log = start()
+
+    def down(depth: int) -> None:
+        down(depth + 1)
+
+    try:
+        down(0)
+    except RecursionError:
+        get_logger().exception("pass.failed")
+    assert log.line["exception"].count(" in down\n") <= 6
+
+
+def test_exc_info_without_an_exception_is_no_field() -> None:
+    log = start()
+    get_logger().info("voice.registered", exc_info=True)
+    assert log.line == HEAD
+
+
+class Color(Enum):
+    RED = "red"
+
+
+class Word(StrEnum):
+    OK = "OK"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, None),
+        (True, True),
+        (1.5, 1.5),
+        ("你好", "你好"),
+        ("\udce9", "\udce9"),
+        (Word.OK, "OK"),
+        (Color.RED, "red"),
+        (NOW, "2026-05-01T12:00:00Z"),
+        (timedelta(hours=36), "1d12h"),
+        (Path("/var/lib"), "/var/lib"),
+        (ValueError("no"), "ValueError: no"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (b"\xff", "b'\\xff'"),
+        ((1, "a"), [1, "a"]),
+        ({1: {"b": {2}}}, {"1": {"b": [2]}}),
+    ],
+)
+def test_a_value_is_written_as_best_it_can_be(value: object, written: object) -> None:
+    log = start()
+    get_logger().info("voice.registered", value=value)
+    assert log.line == HEAD | {"value": written}
+
+
+class Broken:
+    def __repr__(self) -> str:
+        raise RuntimeError(SECRET)
+
+
+def test_a_value_that_cannot_be_written_never_raises() -> None:
+    log = start()
+    loop: list[object] = []
+    loop.append(loop)
+    get_logger().info("voice.registered", broken=Broken(), inner=[Broken()], loop=loop, o=object())
+    get_logger().info("voice.registered", number=10**5_000)
+    line, other = log.lines
+    assert other["number"] == "<int that cannot be shown>"
+    assert line["broken"] == "<Broken that cannot be shown>"
+    assert line["inner"] == ["<Broken that cannot be shown>"]
+    assert re.fullmatch(r"<object object at 0x\w+>", line["o"])
+    assert "…" in json.dumps(line["loop"], ensure_ascii=False)
+
+
+def test_a_field_cannot_take_the_place_of_the_time_or_the_level() -> None:
+    log = start()
+    get_logger().info("voice.registered", level="loud", timestamp="never")
+    assert log.line == HEAD | {"level_": "loud", "timestamp_": "never"}
+
+
+def test_a_stream_of_another_encoding_gets_escapes(tmp_path: Path) -> None:
+    for form in ("json", "console"):
+        file = tmp_path / form
+        with file.open("w", encoding="ascii") as stream:
+            start(to=stream, format=form)
+            get_logger().info("voice.registered", text="你好")
+        assert "\\u4f60\\u597d" in file.read_text(encoding="ascii")
+
+
+# --- secrets
+
+
+def spellings() -> set[str]:
+    return {SECRET, json.dumps(SECRET)[1:-1], repr(SECRET)[1:-1]}
+
+
+def leak(text: str) -> bool:
+    decoded = text.replace('\\"', '"').replace("\\\\", "\\").replace("\\\\", "\\")
+    return any(spelling in text or spelling in decoded for spelling in spellings())
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"text": f"x {SECRET} y"},
+        {"nested": {"a": [{"b": (SECRET,)}]}},
+        {"keys": {SECRET: 1, f"x-{SECRET}": {"inner": 2}}},
+        {SECRET: 1},
+        {"error": ValueError(SECRET)},
+        {"exc_info": ValueError(SECRET)},
+        {"bytes": SECRET.encode()},
+        {"spelled": json.dumps({"a": SECRET})},
+        {"spelled": repr([SECRET])},
+        {"path": Path(f"/{SECRET}")},
+        {"deep": [[[[[[[[[[SECRET]]]]]]]]]]},
+        {"name": SECRET},
+    ],
+)
+def test_a_secret_is_cut_out_wherever_it_hides(form: str, fields: dict[str, Any]) -> None:
+    log = start(format=form)
+    get_logger().info("voice.registered", **fields)
+    assert not leak(log.getvalue())
+    assert "voice.registered" in log.getvalue()
+    assert form == "console" or log.line["event"] == "voice.registered"
+
+
+def test_the_rest_of_a_text_with_a_secret_stays() -> None:
+    log = start()
+    get_logger().info(f"sent {SECRET}", text=f"x {SECRET} y", n={SECRET: 1})
+    assert log.line["event"] == "sent [redacted]"
+    assert log.line["text"] == "x [redacted] y"
+    assert log.line["n"] == {"[redacted]": 1}
+
+
+def test_fields_that_are_named_like_a_key_are_cut_out_at_any_depth() -> None:
+    log = start()
+    get_logger().info("voice.registered", api_key="a", headers={"Authorization": "b", "x": "c"})
+    assert log.line["api_key"] == "[redacted]"
+    assert log.line["headers"] == {"Authorization": "[redacted]", "x": "c"}
+
+
+def test_a_library_cannot_leak_a_secret_either() -> None:
+    log = start()
+    logging.getLogger("httpx").warning("GET /?key=%s", SECRET, exc_info=ValueError(SECRET))
+    logging.getLogger("httpx").warning("two %s %s", SECRET)  # noqa: PLE1206 - on purpose
+    assert not leak(log.getvalue())
+    assert [line["event"] for line in log.lines] == ["GET /?key=[redacted]", "two %s %s"]
+
+
+@pytest.mark.parametrize("secret", ["5", ": ", "info", '", "', "event", "2026"])
+def test_a_secret_that_is_part_of_the_form_itself_still_leaves_one_json_object(
+    secret: str,
+) -> None:
+    log = start(secret=secret)
+    get_logger().info("voice.registered", number=15, text=f"a{secret}b")
+    assert isinstance(log.line, dict)
+    assert f"a{secret}b" not in log.getvalue()
+
+
+def test_an_empty_secret_is_none() -> None:
+    log = start(secret="")
+    get_logger().info("voice.registered")
+    assert log.line == HEAD
+
+
+# --- libraries
+
+
+def test_a_library_speaks_through_the_same_pipeline_with_its_name() -> None:
+    log = start()
+    logging.getLogger("asyncio").error("Task %s was destroyed\n", "t1")
+    assert list(log.line.items()) == [
+        ("timestamp", STAMP),
+        ("level", "error"),
+        ("event", "Task t1 was destroyed"),
+        ("logger", "asyncio"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["httpx", "httpcore.http11", "apscheduler.scheduler", "sqlalchemy.engine", "uvicorn"]
+)
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_a_library_speaks_only_from_warning(name: str, level: str) -> None:
+    log = start(level=level)
+    logging.getLogger(name).debug("chatter")
+    logging.getLogger(name).info("chatter")
+    logging.getLogger(name).warning("trouble")
+    assert [line["event"] for line in log.lines] == ["trouble"]
+
+
+def test_at_level_error_a_library_keeps_its_warnings() -> None:
+    log = start(level="error")
+    logging.getLogger("httpx").warning("trouble")
+    assert log.getvalue() == ""
+
+
+def test_a_pass_that_overruns_its_tick_is_by_design_and_no_warning() -> None:
+    log = start()
+    logging.getLogger("apscheduler.scheduler").warning(
+        'Execution of job "%s" skipped: maximum number of running instances reached (%d)', "a", 1
+    )
+    logging.getLogger("apscheduler.executors.default").warning(
+        'Run time of job "%s" was missed by %s', "a", "0:00:05"
+    )
+    logging.getLogger("apscheduler.executors.default").error('Job "%s" raised', "a")
+    assert [line["event"] for line in log.lines] == ['Job "a" raised']
+
+
+def test_a_python_warning_is_a_line() -> None:
+    log = start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)
+        start(log)
+        warnings.warn("an old habit", DeprecationWarning, stacklevel=1)
+        logging.captureWarnings(capture=False)
+    assert log.line["logger"] == "py.warnings"
+    assert "DeprecationWarning: an old habit" in log.line["event"]
+
+
+def test_a_message_with_the_wrong_arguments_is_still_told() -> None:
+    log = start()
+    logging.getLogger("library").warning("%d of %d", "x")  # noqa: PLE1206 - on purpose
+    assert log.line["event"] == "%d of %d"
+    assert log.line["log_error"] == "TypeError"
+
+
+# --- the form
+
+
+@pytest.mark.parametrize(
+    ("form", "tty", "is_json"),
+    [
+        ("auto", False, True),
+        ("auto", True, False),
+        ("json", True, True),
+        ("console", False, False),
+    ],
+)
+def test_the_form_follows_the_setting_and_then_the_stream(
+    form: str, *, tty: bool, is_json: bool
+) -> None:
+    log = start(Log(tty=tty), format=form)
+    get_logger().info("daemon.ready")
+    assert log.getvalue().startswith("{") is is_json
+
+
+def test_a_person_reads_whole_fields_within_80_columns() -> None:
+    log = start(format="console")
+    get_logger().info(
+        "keepalive.succeeded",
+        name="alice",
+        voice_id="cosyvoice-v3-flash-demo01-0123456789",
+        task_id="task_12345678",
+        message="a few words",
+        deadline_at=NOW,
+    )
+    assert log.getvalue().splitlines() == [
+        "2026-05-01 12:00:00Z info    keepalive.succeeded name=alice",
+        "    voice_id=cosyvoice-v3-flash-demo01-0123456789 task_id=task_12345678",
+        '    message="a few words" deadline_at=2026-05-01T12:00:00Z',
+    ]
+
+
+def test_a_long_message_of_a_library_is_broken_between_words() -> None:
+    log = start(format="console")
+    logging.getLogger("library").warning("word " * 60)
+    assert max(map(len, log.getvalue().splitlines())) <= 80
+    assert log.getvalue().split().count("word") == 60
+
+
+def test_an_exception_stands_indented_below_its_line() -> None:
+    log = start(format="console")
+    get_logger().error("pass.failed", exc_info=ValueError("no\nyes"))
+    assert log.getvalue().splitlines() == [
+        "2026-05-01 12:00:00Z error   pass.failed",
+        "    ValueError: no",
+        "    yes",
+    ]
+
+
+def test_what_the_gateway_says_cannot_move_the_cursor() -> None:
+    log = start(format="console")
+    evil = "\x1b[2Jx\r\n\u202ey\x9bz"
+    get_logger().info("task.polled", message=evil, **{evil: 1})
+    get_logger().error(evil, exc_info=ValueError("\x1b[2J"))
+    assert all(c.isprintable() for c in log.getvalue().replace("\n", ""))
+    assert "\\x1b[2Jx" in log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("tty", "environ", "colored"),
+    [
+        (True, {}, True),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (False, {}, False),
+    ],
+)
+def test_color_is_for_terminals_that_want_it(
+    environ: dict[str, str], *, tty: bool, colored: bool
+) -> None:
+    log = start(Log(tty=tty), format="console", environ=environ)
+    get_logger().error("pass.failed")
+    assert ("\x1b[31merror\x1b[0m" in log.getvalue()) is colored
+    assert ("\x1b" in log.getvalue()) is colored
+
+
+def test_a_real_terminal_gets_the_console_form() -> None:
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as stream:
+        start(to=stream, format="auto", environ={"NO_COLOR": "1"})
+        get_logger().info("daemon.ready")
+        assert os.read(leader, 1000) == b"2026-05-01 12:00:00Z info    daemon.ready\r\n"
+    os.close(leader)
+
+
+# --- the journal
+
+
+def journal_of(file: Path) -> dict[str, str]:
+    status = file.stat()
+    return {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 2)],
+)
+def test_a_line_to_the_journal_begins_with_its_priority(
+    tmp_path: Path, level: str, priority: int
+) -> None:
+    file = tmp_path / "journal"
+    with file.open("w") as stream:
+        start(to=stream, level="debug", environ=journal_of(file))
+        getattr(get_logger(), level)("daemon.ready")
+    assert file.read_text().startswith(f'<{priority}>{{"timestamp"')
+
+
+def test_each_line_of_the_console_form_begins_with_its_priority(tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    with file.open("w") as stream:
+        start(to=stream, format="console", environ=journal_of(file))
+        get_logger().error("pass.failed", exc_info=ValueError("no"))
+    assert [line[:3] for line in file.read_text().splitlines()] == ["<3>", "<3>"]
+
+
+@pytest.mark.parametrize("journal", ["", "1:1", "x", None])
+def test_a_stream_that_is_not_the_journal_gets_no_priority(
+    tmp_path: Path, journal: str | None
+) -> None:
+    environ = {} if journal is None else {"JOURNAL_STREAM": journal}
+    with (tmp_path / "file").open("w") as stream:
+        start(to=stream, environ=environ)
+        get_logger().info("daemon.ready")
+    assert (tmp_path / "file").read_text().startswith("{")
+
+
+# --- a stream that fails
+
+
+def test_a_full_disk_costs_the_line_and_nothing_else() -> None:
+    with open("/dev/full", "wb", buffering=0) as raw:  # noqa: PTH123 - a device
+        stream = io.TextIOWrapper(raw, write_through=True)
+        start(to=stream)
+        get_logger().info("daemon.ready")
+        get_logger().info("daemon.stopped")
+        stream.detach()
+
+
+def test_a_reader_that_went_away_costs_the_line_and_nothing_else() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb", buffering=0) as raw:
+        stream = io.TextIOWrapper(raw, write_through=True)
+        start(to=stream)
+        get_logger().info("daemon.ready")
+        stream.detach()
+
+
+def test_a_closed_stream_costs_the_line_and_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = start()
+    log.close()
+    get_logger().info("daemon.ready")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_lines_are_written_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    with file.open("w", buffering=65_536) as stream:
+        start(to=stream)
+        get_logger().info("daemon.ready")
+        assert "daemon.ready" in file.read_text()
+
+
+def test_configuring_twice_leaves_one_handler_and_spares_those_of_others() -> None:
+    theirs = logging.NullHandler()
+    logging.getLogger().addHandler(theirs)
+    start()
+    before = len(logging.getLogger().handlers)
+    log = start()
+    get_logger().info("voice.registered")
+    assert log.line == HEAD
+    assert len(logging.getLogger().handlers) == before
+    assert theirs in logging.getLogger().handlers
+
+
+def test_the_log_writes_where_it_is_told_and_not_to_stdout(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start(to=sys.stderr)
+    get_logger().info("daemon.ready")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "daemon.ready" in captured.err
+
+
+# --- the catalogue
+
+
+def test_every_event_has_a_meaning_and_is_a_noun_with_what_became_of_it() -> None:
+    assert set(MEANINGS) == set(Event)
+    for event, meaning in MEANINGS.items():
+        assert re.fullmatch(r"[a-z]+\.[a-z_]+", event)
+        assert meaning.text.endswith(".")
+        assert meaning.level in ("debug", "info", "warning", "error")
+
+
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [
+        (Status.NEW, "info"),
+        (Status.DEPLOYING, "info"),
+        (Status.OK, "info"),
+        (Status.UNDEPLOYED, "warning"),
+        (Status.FAILED, "warning"),
+        (Status.UNKNOWN, "warning"),
+        (Status.LOST, "warning"),
+    ],
+)
+def test_a_change_to_a_status_without_a_voice_is_a_warning(status: Status, level: str) -> None:
+    assert events.level_of_change(status) == level

@@ -1,0 +1,207 @@
+"""The client's own limit: even pace, a small burst, first come first served."""
+
+import asyncio
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+
+from voicekeeper.upstream.limiter import Limiter
+
+
+class FakeTime:
+    """A clock that only a sleep moves; each sleep overruns by ``overrun`` seconds."""
+
+    def __init__(self, overrun: float = 0.0) -> None:
+        self.seconds = 1_000.0
+        self.overrun = overrun
+
+    def now(self) -> datetime:
+        return datetime(2026, 5, 1, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.seconds += seconds + self.overrun
+
+
+def _limiter(time: FakeTime, rate: float, at_once: int = 1_000) -> Limiter:
+    return Limiter(requests_per_second=rate, max_in_flight=at_once, clock=time, sleep=time.sleep)
+
+
+def _starts(rate: float, count: int, *, overrun: float = 0.0) -> list[float]:
+    """Return the seconds, from the first, at which so many simultaneous callers got a turn."""
+    time, starts = FakeTime(overrun), list[float]()
+
+    async def one(limiter: Limiter) -> None:
+        async with limiter.turn():
+            starts.append(time.seconds - 1_000)
+
+    async def main() -> None:
+        limiter = _limiter(time, rate)
+        await asyncio.gather(*(one(limiter) for _ in range(count)))
+
+    asyncio.run(main())
+    return starts
+
+
+async def _settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_turns_are_evenly_spaced() -> None:
+    assert _starts(5, 6) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def test_a_rate_below_one_a_second_is_kept() -> None:
+    assert _starts(0.5, 3) == pytest.approx([0, 2, 4])
+
+
+@pytest.mark.parametrize("rate", [1, 3, 10, 15, 100])
+def test_no_second_sees_more_than_the_rate_and_a_tenth(rate: int) -> None:
+    starts = _starts(rate, rate * 4)
+    for first in starts:
+        seen = sum(first <= start < first + 1 - 1e-6 for start in starts)
+        assert seen <= rate * 1.1 + 1e-6
+
+
+def test_a_sleep_that_overruns_does_not_lower_a_high_rate() -> None:
+    starts = _starts(100, 401, overrun=0.02)
+    assert starts[-1] == pytest.approx(4, abs=0.2)
+
+
+def test_an_idle_hour_earns_no_more_than_the_burst() -> None:
+    time = FakeTime()
+
+    async def main() -> list[float]:
+        limiter, starts = _limiter(time, 5), []
+        for _ in range(2):
+            async with limiter.turn():
+                pass
+        time.seconds += 3_600
+        for _ in range(3):
+            async with limiter.turn():
+                starts.append(time.seconds)
+        return starts
+
+    starts = asyncio.run(main())
+    assert [later - earlier for earlier, later in pairwise(starts)] == pytest.approx([0.2, 0.2])
+
+
+def test_a_clock_that_stands_still_stops_nobody() -> None:
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def main() -> None:
+        limiter = Limiter(requests_per_second=5, max_in_flight=1, clock=FakeTime(), sleep=sleep)
+        for _ in range(10):
+            async with limiter.turn():
+                pass
+
+    asyncio.run(main())
+    assert slept == pytest.approx([0.2] * 9)
+
+
+def test_who_comes_first_is_served_first() -> None:
+    time, served = FakeTime(), list[int]()
+
+    async def one(limiter: Limiter, number: int) -> None:
+        async with limiter.turn():
+            served.append(number)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        limiter = _limiter(time, 50, at_once=2)
+        await asyncio.gather(*(one(limiter, number) for number in range(30)))
+
+    asyncio.run(main())
+    assert served == list(range(30))
+
+
+def test_no_more_are_in_flight_than_allowed_and_all_get_through() -> None:
+    time, inside, most, done = FakeTime(), 0, 0, 0
+
+    async def one(limiter: Limiter) -> None:
+        nonlocal inside, most, done
+        async with limiter.turn():
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.001)
+            inside -= 1
+            done += 1
+
+    async def main() -> None:
+        limiter = _limiter(time, 100_000, at_once=3)
+        await asyncio.gather(*(one(limiter) for _ in range(20)))
+
+    asyncio.run(main())
+    assert (most, done) == (3, 20)
+
+
+def test_a_place_comes_back_from_a_call_that_raised() -> None:
+    async def main() -> str:
+        limiter = _limiter(FakeTime(), 100, at_once=1)
+        with pytest.raises(LookupError):
+            async with limiter.turn():
+                raise LookupError
+        async with limiter.turn():
+            return "through"
+
+    assert asyncio.run(main()) == "through"
+
+
+def test_who_is_cancelled_while_waiting_for_a_token_has_taken_nothing() -> None:
+    time, gate = FakeTime(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        await gate.wait()
+        await time.sleep(seconds)
+
+    async def enter(limiter: Limiter) -> float:
+        async with limiter.turn():
+            return time.seconds
+
+    async def main() -> float:
+        limiter = Limiter(requests_per_second=1, max_in_flight=2, clock=time, sleep=sleep)
+        await enter(limiter)
+        cancelled = [asyncio.create_task(enter(limiter)) for _ in range(2)]
+        await _settle()
+        last = asyncio.create_task(enter(limiter))
+        for task in cancelled:
+            task.cancel()
+        await asyncio.gather(*cancelled, return_exceptions=True)
+        assert all(task.cancelled() for task in cancelled)
+        gate.set()
+        return await last
+
+    assert asyncio.run(main()) == pytest.approx(1_001)
+
+
+def test_who_is_cancelled_while_waiting_for_a_place_blocks_nobody_behind() -> None:
+    async def enter(limiter: Limiter) -> str:
+        async with limiter.turn():
+            return "through"
+
+    async def main() -> str:
+        limiter = _limiter(FakeTime(), 100, at_once=1)
+        async with limiter.turn():
+            cancelled = asyncio.create_task(enter(limiter))
+            behind = asyncio.create_task(enter(limiter))
+            await _settle()
+            cancelled.cancel()
+            await _settle()
+            assert not behind.done()
+        return await behind
+
+    assert asyncio.run(main()) == "through"
+
+
+@pytest.mark.parametrize(("rate", "at_once"), [(0, 1), (-1, 1), (float("nan"), 1), (1, 0)])
+def test_a_limit_that_would_let_nothing_through_is_refused(rate: float, at_once: int) -> None:
+    with pytest.raises(ValueError, match="more than 0"):
+        _limiter(FakeTime(), rate, at_once)

@@ -1,0 +1,142 @@
+"""The circuit breaker of a model's route: when all its calls pause, and who tries again.
+
+One account fault (401, 402, 403) opens it; of the gateway's own faults (429, 5xx, no answer)
+a run does. While it is open no call is made but one probe at a time: a control call, which
+speaks the keepalive's prompt with a built-in voice and therefore tests everything but a voice.
+A control call that succeeds closes it. No voice is blamed for what the breaker saw.
+
+Pure functions: a row, a fault and ``now`` in, new values out.
+"""
+
+from datetime import datetime, timedelta
+from typing import TypedDict
+
+from voicekeeper import schedule
+from voicekeeper.models import Breaker
+from voicekeeper.schedule import Policy
+from voicekeeper.verdict import Blame, Fault
+
+TRIP_AFTER = 5
+"""Failures in a row, of different voices, before the gateway as a whole is blamed."""
+
+
+class BreakerFields(TypedDict, total=False):
+    """New values for columns of a breaker."""
+
+    run: int
+    last_voice_pk: int | None
+    opened_at: datetime | None
+    cause: str | None
+    probes: int
+    probe_at: datetime | None
+
+
+def after_fault(
+    breaker: Breaker,
+    fault: Fault,
+    *,
+    voice_pk: int | None,
+    anchor: datetime | None,
+    now: datetime,
+    policy: Policy,
+) -> BreakerFields:
+    """Count a fault; open the breaker when it is one too many.
+
+    A voice that fails again and again counts once in turn: its trouble may be its own.
+
+    Args:
+        breaker: its row.
+        fault: of a call that was no control call.
+        voice_pk: whose call it was.
+        anchor: what the most urgent waiting deadline counts from; bounds the first probe.
+        now: of this pass.
+        policy: the settings.
+    """
+    if breaker.opened_at is not None or fault.blame not in (Blame.ACCOUNT, Blame.UPSTREAM):
+        return {}
+    run = breaker.run + (1 if breaker.run == 0 or breaker.last_voice_pk != voice_pk else 0)
+    fields: BreakerFields = {"run": run, "last_voice_pk": voice_pk}
+    if fault.blame is Blame.ACCOUNT or run >= TRIP_AFTER:
+        fields |= _opened(breaker, fault.message, fault, anchor=anchor, now=now, policy=policy)
+    return fields
+
+
+def after_control_fault(
+    breaker: Breaker,
+    fault: Fault,
+    *,
+    spoken: str,
+    built_in: bool,
+    anchor: datetime | None,
+    now: datetime,
+    policy: Policy,
+) -> BreakerFields:
+    """Judge a control call that failed.
+
+    Where even a built-in voice is refused, no voice is at fault but the prompt, the route or
+    the account: the breaker opens. A custom voice that served as control may itself be bad.
+    """
+    probe: BreakerFields = {
+        "probes": breaker.probes + 1,
+        "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
+    }
+    if breaker.opened_at is not None:
+        return probe
+    if fault.blame is Blame.VOICE and not built_in:
+        return probe
+    if fault.blame is Blame.UPSTREAM and breaker.run + 1 < TRIP_AFTER:
+        return probe | {"run": breaker.run + 1, "last_voice_pk": None}
+    cause = fault.message
+    if fault.blame is Blame.VOICE:
+        cause = f"even the built-in voice {spoken} is refused: {fault.message}"
+    return probe | _opened(breaker, cause, fault, anchor=anchor, now=now, policy=policy)
+
+
+def after_control_success(breaker: Breaker, *, sent_at: datetime) -> BreakerFields:
+    """Close the breaker, unless it opened after the control call was sent."""
+    closed: BreakerFields = {"run": 0, "last_voice_pk": None, "probes": 0, "probe_at": None}
+    if breaker.opened_at is not None and breaker.opened_at > sent_at:
+        return {"probes": 0}
+    return closed | {"opened_at": None, "cause": None}
+
+
+def may_probe(breaker: Breaker, *, now: datetime, policy: Policy) -> bool:
+    """Tell whether the next control call's time has come; a wrong clock does not hold it off."""
+    at = breaker.probe_at
+    return at is None or at <= now or schedule.is_from_a_wrong_clock(at, now=now, policy=policy)
+
+
+def control_ends(*, now: datetime, policy: Policy) -> datetime:
+    """Return when a control call just begun is no longer waited for."""
+    polls = policy.speech_first + 4 * policy.speech_interval
+    return now + min(policy.timeout + max(polls, timedelta(seconds=1)), policy.interval)
+
+
+def _opened(
+    breaker: Breaker,
+    cause: str,
+    fault: Fault,
+    *,
+    anchor: datetime | None,
+    now: datetime,
+    policy: Policy,
+) -> BreakerFields:
+    return {
+        "opened_at": now,
+        "cause": cause,
+        "probes": 0,
+        "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
+    }
+
+
+def _probe_at(
+    breaker: Breaker, fault: Fault, *, anchor: datetime | None, now: datetime, policy: Policy
+) -> datetime:
+    return schedule.retry_at(
+        breaker.model,
+        failures=breaker.probes + 1,
+        anchor=anchor,
+        now=now,
+        policy=policy,
+        retry_after=fault.retry_after,
+    )

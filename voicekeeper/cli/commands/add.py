@@ -1,0 +1,35 @@
+"""``voicekeeper add``: register a voice that exists."""
+
+import click
+
+from voicekeeper import registration
+from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.models import Origin
+from voicekeeper.store import NewVoice
+
+
+@click.command
+@click.argument("voice_id")
+@click.option("--name", required=True, help="What you call it here; unique, never changes.")
+@click.option("--model", help="The model it was made for; else the setting upstream.model.")
+@click.option(
+    "--last-used",
+    metavar="TIME",
+    help="Its last speech call, e.g. 2026-05-01T12:00:00Z. Without it the voice is used at once.",
+)
+@pass_session
+def command(
+    session: Session, *, voice_id: str, name: str, model: str | None, last_used: str | None
+) -> None:
+    """Register a voice that exists, by the VOICE_ID the gateway gave it."""
+    new = NewVoice(
+        name=registration.name(name),
+        voice_id=registration.voice_id(voice_id),
+        model=registration.model(model or session.settings.upstream.model),
+        origin=Origin.IMPORTED,
+        last_used_at=registration.used_at(last_used, now=session.now) if last_used else None,
+    )
+    registry = session.registry_to_fill()
+    registry.register([new], now=session.now, policy=session.policy)
+    click.echo(f"{name} is registered.", err=True)
+    session.warn_if_unkept(registry)

@@ -1,0 +1,87 @@
+"""``voicekeeper check``: whether the set-up is right."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import click
+from pydantic import SecretStr
+
+from voicekeeper import bootstrap
+from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.config import read_api_key
+from voicekeeper.duration import compact, rfc3339
+from voicekeeper.errors import NotFound, VoicekeeperError
+from voicekeeper.health import Finding, Severity, is_unkept
+from voicekeeper.store.database import WAL_IS_SAFE
+
+
+@click.command
+@pass_session
+def command(session: Session) -> int:
+    """Tell whether the set-up is right: settings, key, gateway, database, daemon.
+
+    It asks the gateway one question that costs nothing. Each line is ok,
+    warning or failed; the exit code is 0, 1 or 2, the worst of them.
+    """
+    worst = Severity.OK
+    checks: list[tuple[str, Callable[[Session], Finding]]] = [
+        ("settings", _settings),
+        ("gateway", _gateway),
+        ("database", _database),
+        ("daemon", _daemon),
+    ]
+    for subject, check in checks:
+        try:
+            finding = check(session)
+        except VoicekeeperError as error:
+            finding = Finding(Severity.CRITICAL, str(error))
+        verdict = {Severity.OK: "ok", Severity.WARNING: "warning"}.get(finding.severity, "failed")
+        click.echo(f"{verdict:<8} {subject:<9} {finding.sentence}")
+        worst = max(worst, finding.severity)
+        if subject == "settings" and worst is Severity.CRITICAL:
+            break  # the rest would check what nobody wants
+    return worst
+
+
+def _settings(session: Session) -> Finding:
+    keepalive = session.settings.keepalive
+    return Finding(
+        Severity.OK,
+        f"a voice is used every {compact(keepalive.interval)} of its window of "
+        f"{compact(keepalive.window)}",
+    )
+
+
+def _gateway(session: Session) -> Finding:
+    api_key = read_api_key(session.settings, os.environ)
+    asyncio.run(_ask(session, api_key))
+    return Finding(Severity.OK, f"{session.settings.upstream.base_url} takes the key")
+
+
+async def _ask(session: Session, api_key: SecretStr) -> None:
+    async with bootstrap.gateway(session.settings, api_key, session.clock) as gateway:
+        await gateway.check_key()
+
+
+def _database(session: Session) -> Finding:
+    try:
+        session.registry()
+    except NotFound as error:
+        return Finding(Severity.WARNING, str(error))
+    journal = "WAL" if WAL_IS_SAFE else "rollback journal, as this SQLite is older than 3.51.3"
+    return Finding(Severity.OK, f"{session.settings.database_path} ({journal})")
+
+
+def _daemon(session: Session) -> Finding:
+    try:
+        last = session.registry().last_pass_at()
+    except VoicekeeperError:
+        last = None
+    if is_unkept(last, now=session.now, tick=session.settings.daemon.tick):
+        since = "ever" if last is None else f"since {rfc3339(last)}"
+        return Finding(
+            Severity.WARNING,
+            f"no pass {since}; 'systemctl start voicekeeper' or 'voicekeeper run' starts it",
+        )
+    return Finding(Severity.OK, f"last pass at {rfc3339(last)}" if last else "")

@@ -1,0 +1,38 @@
+"""``voicekeeper clone``: request a voice made from a recording."""
+
+import click
+
+from voicekeeper.cli.enrollment import follow, register, wait_option
+from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.errors import InvalidInput
+from voicekeeper.models import Origin
+from voicekeeper.request import Clone
+
+
+@click.command
+@click.argument("name")
+@click.option("--prefix", required=True, help="1 to 10 letters or digits; part of the voice_id.")
+@click.option(
+    "--audio-url",
+    "audio_urls",
+    metavar="URL",
+    multiple=True,
+    required=True,
+    help="The reference recording; http or https, where the gateway can reach it.",
+)
+@wait_option
+@pass_session
+def command(
+    session: Session, *, name: str, prefix: str, audio_urls: tuple[str, ...], wait: bool
+) -> int:
+    """Request a voice made from a recording, to be called NAME here.
+
+    The daemon makes the request, once; it costs money. With --wait the
+    voice_id is printed when the voice is OK.
+    """
+    if len(audio_urls) != 1:
+        raise InvalidInput(f"audio_urls must hold exactly one URL, not {len(audio_urls)}")
+    clone = Clone(prefix=prefix, audio_url=audio_urls[0])
+    recipe = {"prefix": clone.prefix, "audio_url": clone.audio_url}
+    registry = register(session, name, Origin.CLONE, recipe)
+    return follow(session, registry, name) if wait else 0

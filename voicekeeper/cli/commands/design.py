@@ -1,0 +1,33 @@
+"""``voicekeeper design``: request a voice made from a description."""
+
+import click
+
+from voicekeeper.cli.enrollment import follow, register, wait_option
+from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.models import Origin
+from voicekeeper.request import Design
+
+
+@click.command
+@click.argument("name")
+@click.option("--prefix", required=True, help="1 to 10 letters or digits; part of the voice_id.")
+@click.option("--prompt", required=True, help="What the voice is like, in 1 to 500 characters.")
+@click.option("--preview-text", required=True, help="What its sample says, in 1 to 200 characters.")
+@wait_option
+@pass_session
+def command(
+    session: Session, *, name: str, prefix: str, prompt: str, preview_text: str, wait: bool
+) -> int:
+    """Request a voice made from a description, to be called NAME here.
+
+    The daemon makes the request, once; it costs money. With --wait the
+    voice_id is printed when the voice is OK.
+    """
+    design = Design(prefix=prefix, prompt=prompt, preview_text=preview_text)
+    recipe = {
+        "prefix": design.prefix,
+        "prompt": design.prompt,
+        "preview_text": design.preview_text,
+    }
+    registry = register(session, name, Origin.DESIGN, recipe)
+    return follow(session, registry, name) if wait else 0

@@ -1,0 +1,26 @@
+"""``voicekeeper export``: the registry as JSON Lines."""
+
+import click
+
+from voicekeeper.cli import document
+from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.models import Status
+
+
+@click.command
+@pass_session
+def command(session: Session) -> None:
+    """Write the registry to stdout as JSON Lines, which 'import' takes.
+
+    Voices that have no voice_id, or whose voice_id is dead, are left out;
+    stderr tells how many.
+    """
+    left_out = 0
+    for voice in session.registry().all():
+        if voice.voice_id is None or voice.status in (Status.LOST, Status.UNDEPLOYED):
+            left_out += 1
+        else:
+            click.echo(document.export_line(voice))
+    if left_out:
+        counted = "1 voice" if left_out == 1 else f"{left_out} voices"
+        click.echo(f"{counted} without a living voice_id left out.", err=True)

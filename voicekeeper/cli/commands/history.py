@@ -1,0 +1,25 @@
+"""``voicekeeper history``: what happened in a voice's life."""
+
+import click
+
+from voicekeeper.cli import document
+from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
+from voicekeeper.duration import rfc3339
+
+
+@click.command
+@name_argument
+@json_option
+@pass_session
+def command(session: Session, *, name: str, as_json: bool) -> None:
+    """Show what happened in the life of the voice NAME, oldest first.
+
+    The same events stand in the log under name=NAME.
+    """
+    entries = session.registry().history(name)
+    if as_json:
+        click.echo(document.text(document.history(name, entries)))
+        return
+    for entry in entries:
+        detail = " ".join(f"{key}={value}" for key, value in (entry.detail or {}).items())
+        click.echo(f"{rfc3339(entry.at)}  {entry.event:<22}  {detail}".rstrip())

@@ -1,0 +1,79 @@
+"""``voicekeeper import``: register many voices at once."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from voicekeeper import registration
+from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError
+from voicekeeper.store import NewVoice
+
+_WITH_A_BAR = 1000
+
+
+@click.command
+@click.argument("file", type=click.File("rb"))
+@pass_session
+def command(session: Session, *, file: IO[bytes]) -> None:
+    """Register the voices in FILE, all or none; "-" reads stdin.
+
+    FILE holds JSON Lines, one object a voice: "voice_id" and "name", and
+    optionally "model", "last_used_at", "origin", "recipe" and "paused". What
+    'voicekeeper export' writes, this takes.
+    """
+    lines, voices, problems = [], [], []
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            voices.append(_voice(line, session))
+            lines.append(number)
+        except InvalidInput as error:
+            problems.append((number, str(error)))
+    if problems:
+        raise VoicekeeperError(_refusal(problems))
+    registry = session.registry_to_fill()
+    try:
+        with _progress(len(voices)) as progress:
+            registry.register(voices, now=session.now, policy=session.policy, progress=progress)
+    except Taken as error:
+        conflicts = [(lines[place], sentence) for place, sentence in error.conflicts]
+        raise VoicekeeperError(_refusal(conflicts)) from None
+    counted = "1 voice is" if len(voices) == 1 else f"{len(voices)} voices are"
+    click.echo(f"{counted} registered.", err=True)
+    if voices:
+        session.warn_if_unkept(registry)
+
+
+def _voice(line: bytes, session: Session) -> NewVoice:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        raise InvalidInput("not a line of JSON") from None
+    facts: dict[str, Any] = registration.facts(
+        record, default_model=session.settings.upstream.model, now=session.now
+    )
+    return NewVoice(**facts)
+
+
+def _refusal(problems: list[tuple[int, str]]) -> str:
+    counted = "1 bad line" if len(problems) == 1 else f"{len(problems)} bad lines"
+    told = "".join(f"\n  line {number}: {sentence}" for number, sentence in problems)
+    return f"nothing was imported, because of {counted}:{told}"
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    if total <= _WITH_A_BAR or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("importing", total=total)
+        yield lambda done: bar.advance(task, done)

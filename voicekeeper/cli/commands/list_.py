@@ -1,0 +1,40 @@
+"""``voicekeeper list``: the voices and the time each has left."""
+
+import sys
+
+import click
+from rich.console import Console
+
+from voicekeeper.cli import document, text
+from voicekeeper.cli.session import Session, json_option, pass_session
+from voicekeeper.errors import NotFound
+
+
+@click.command
+@json_option
+@pass_session
+def command(session: Session, *, as_json: bool) -> None:
+    """List the voices and the time each has left.
+
+    On a terminal: a table, with each window as a bar. In a pipe: a line a
+    voice, its columns separated by tabs: name, voice_id, status, deadline,
+    next keepalive, last error.
+    """
+    try:
+        voices = session.registry().all()
+    except NotFound as nothing:
+        click.echo(f"{nothing}.", err=True)
+        voices = iter(())
+    if as_json:
+        for piece in document.voices(voices, session.policy):
+            click.echo(piece, nl=False)
+    elif sys.stdout.isatty():
+        console = Console()
+        table = text.table(voices, now=session.now, policy=session.policy, console=console)
+        if table.row_count:
+            console.print(table)
+        else:
+            click.echo("No voices; 'voicekeeper add' registers one.", err=True)
+    else:
+        for row in text.rows(voices, session.policy):
+            click.echo(row)

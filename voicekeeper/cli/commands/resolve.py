@@ -1,0 +1,27 @@
+"""``voicekeeper resolve``: the voice_id of a voice, for scripts."""
+
+import click
+
+from voicekeeper.cli import document
+from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
+from voicekeeper.errors import NotAllowed
+from voicekeeper.models import Status
+
+
+@click.command
+@name_argument
+@json_option
+@pass_session
+def command(session: Session, *, name: str, as_json: bool) -> None:
+    """Print the voice_id to use now for the voice NAME, and nothing else.
+
+    Exits with 1 when there is none that could speak.
+    """
+    voice = session.registry().get(name)
+    if voice.voice_id is None or voice.status in (Status.LOST, Status.UNDEPLOYED, Status.FAILED):
+        raise NotAllowed(f"{name} is {voice.status}: there is no voice_id to use")
+    if as_json:
+        resolved = {"schema": document.SCHEMA, "name": name, "voice_id": voice.voice_id}
+        click.echo(document.text(resolved))
+    else:
+        click.echo(voice.voice_id)

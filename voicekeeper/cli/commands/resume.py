@@ -1,0 +1,16 @@
+"""``voicekeeper resume``."""
+
+import click
+
+from voicekeeper.cli.session import Session, name_argument, pass_session
+
+
+@click.command
+@name_argument
+@pass_session
+def command(session: Session, *, name: str) -> None:
+    """Keep the paused voice NAME again, at once if it fell due."""
+    registry = session.registry()
+    registry.resume(name, now=session.now, policy=session.policy)
+    click.echo(f"{name} is kept again.", err=True)
+    session.warn_if_unkept(registry)

@@ -1,0 +1,23 @@
+"""``voicekeeper retry``: repeat an enrollment, on the user's word."""
+
+import click
+
+from voicekeeper.cli.session import Session, name_argument, pass_session
+from voicekeeper.models import Origin
+
+
+@click.command
+@name_argument
+@pass_session
+def command(session: Session, *, name: str) -> None:
+    """Repeat the enrollment of the voice NAME.
+
+    It is paid for again, and makes a new voice with a new voice_id; a
+    designed one may sound different. For voices that are FAILED, UNKNOWN,
+    UNDEPLOYED, LOST, or stuck in DEPLOYING.
+    """
+    registry = session.registry()
+    registry.retry(name, now=session.now)
+    again = "designed" if registry.get(name).origin is Origin.DESIGN else "cloned"
+    click.echo(f"{name} is to be {again} again, as a new voice.", err=True)
+    session.warn_if_unkept(registry)

@@ -1,0 +1,204 @@
+"""``voicekeeper sandbox``: a stand-in of the gateway, to try voicekeeper without an account."""
+
+import ipaddress
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+import click
+
+from voicekeeper import duration
+
+Span = tuple[timedelta, timedelta]
+
+
+def _duration(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
+    try:
+        return duration.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _span(_ctx: click.Context, _param: click.Parameter, value: str) -> Span:
+    first, dash, last = value.partition("-")
+    try:
+        shortest = duration.parse(first)
+        longest = duration.parse(last) if dash else shortest
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if longest < shortest:
+        raise click.BadParameter(f"must begin with the shorter time, unlike {value!r}")
+    return shortest, longest
+
+
+def _micros(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Read an amount in US dollars as a whole number of micros."""
+    if value is None:
+        return None
+    try:
+        exact = Decimal(value) * 1_000_000
+        micros = int(exact)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise click.BadParameter(f"must be US dollars such as 5.00, not {value!r}") from None
+    if micros < 0 or micros != exact:
+        raise click.BadParameter(f"must be 0 or more, to six places, not {value!r}")
+    return micros
+
+
+def _loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    try:
+        local = ipaddress.ip_address(value).is_loopback
+    except ValueError:
+        local = value == "localhost"
+    if not local:
+        raise click.BadParameter(f"must be an address of this machine alone, not {value!r}")
+    return value
+
+
+@click.command
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    callback=_loopback,
+    default="127.0.0.1",
+    show_default=True,
+    help="A loopback address.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Where to listen; 0 takes a free port.",
+)
+@click.option(
+    "--window",
+    metavar="DURATION",
+    callback=_duration,
+    default="7d",
+    show_default=True,
+    help="Delete a voice that is not used for this long.",
+)
+@click.option(
+    "--speech-time",
+    metavar="LEAST-MOST",
+    callback=_span,
+    default="5s-30s",
+    show_default=True,
+    help="How long a speech task takes.",
+)
+@click.option(
+    "--enrollment-time",
+    metavar="LEAST-MOST",
+    callback=_span,
+    default="30s-180s",
+    show_default=True,
+    help="How long a clone or design task takes.",
+)
+@click.option(
+    "--unknown-voice",
+    type=click.Choice(["task", "http"]),
+    default="task",
+    show_default=True,
+    help="Speech with a voice that is gone: a task that fails, or HTTP 400.",
+)
+@click.option(
+    "--voice",
+    "voices",
+    metavar="VOICE_ID",
+    multiple=True,
+    help="A voice that exists from the start, last used now. Repeatable.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    metavar="FAULT",
+    multiple=True,
+    help="Something that goes wrong; see above. Repeatable.",
+)
+@click.option(
+    "--error-style",
+    type=click.Choice(["http", "body"]),
+    default="http",
+    show_default=True,
+    help="Refuse by the HTTP status, or by the code in the JSON alone.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of all that is random: the same seed, the same latencies and faults.",
+)
+@click.option("--key", help="Take this key only; make one up, never a real one.")
+@click.option(
+    "--balance",
+    "balance_micros",
+    metavar="USD",
+    callback=_micros,
+    help="US dollars on the account; calls beyond are refused with 402.",
+)
+def command(
+    *,
+    host: str,
+    port: int,
+    window: timedelta,
+    speech_time: Span,
+    enrollment_time: Span,
+    unknown_voice: Literal["task", "http"],
+    voices: tuple[str, ...],
+    faults: tuple[str, ...],
+    error_style: Literal["http", "body"],
+    seed: int,
+    key: str | None,
+    balance_micros: int | None,
+) -> None:
+    """Stand in for the gateway on this machine, until Ctrl-C.
+
+    Nothing leaves the machine and nothing costs money. The base URL is
+    printed on stdout. A voice made here ends by the start of its prefix:
+    "reject" in UNDEPLOYED, "slow" in TASK_TIMEOUT and OK five minutes
+    later, "fail" without a voice, any other in OK.
+
+    \b
+    A FAULT is KIND[:retry-after=N][=RATE][@submit|@status]:
+      500, 429, 402 ...     refused with that HTTP status
+      body-500 ...          HTTP 200, and that code in the JSON
+      drop, hang, html      no answer, or a page, and nothing is done
+      lost                  done, and the connection breaks
+      garbage, truncated    done, and the answer cannot be read
+      task-UpstreamError    accepted, and the task fails with that code
+    For example --fault 429:retry-after=2 --fault lost=0.1@submit
+
+    \b
+    While it runs:
+      GET /books                what it did, and the truth about each voice
+      POST /voices              {"voice_id": ..., "model": ...}: one more
+      DELETE /voices/VOICE_ID   delete a voice for no reason
+      PUT /faults               ["500=0.1@status"]: other faults from now
+    """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
+    import random  # noqa: PLC0415 - other commands must not wait for what this one needs
+
+    from voicekeeper.clock import SystemClock  # noqa: PLC0415
+    from voicekeeper.errors import InvalidInput  # noqa: PLC0415
+    from voicekeeper.sandbox import Gateway, SandboxServer, serve  # noqa: PLC0415
+
+    gateway = Gateway(
+        random.Random(seed),
+        window=window,
+        speech_time=speech_time,
+        enrollment_time=enrollment_time,
+        unknown_voice=unknown_voice,
+        key=key,
+        balance_micros=balance_micros,
+    )
+    server = SandboxServer(
+        gateway, faults=faults, seed=seed, host=host, port=port, error_style=error_style
+    )
+    now = SystemClock().now()
+    for voice_id in voices:
+        try:
+            gateway.import_voice(voice_id, "cosyvoice-3-flash", now)
+        except ValueError as error:
+            raise InvalidInput(str(error)) from None
+    serve(server, key_is_set=key is not None)

@@ -1,0 +1,46 @@
+"""``voicekeeper show``: all that is known of a voice."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voicekeeper import pricing
+from voicekeeper.cli import document, text
+from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
+from voicekeeper.duration import rfc3339
+
+
+@click.command
+@name_argument
+@json_option
+@pass_session
+def command(session: Session, *, name: str, as_json: bool) -> None:
+    """Show all that is known of the voice NAME."""
+    registry = session.registry()
+    voice = registry.get(name)
+    if as_json:
+        shown = {"schema": document.SCHEMA, **document.voice(voice, session.policy)}
+        click.echo(document.text(shown | {"recipe": voice.recipe}))
+        return
+    rows: dict[str, str | Text] = {
+        "name": voice.name,
+        "voice_id": voice.voice_id or "-",
+        "model": voice.model,
+        "origin": voice.origin,
+        "status": text.status(voice),
+        "time left": text.left(voice, now=session.now, policy=session.policy),
+        "last used": rfc3339(voice.last_used_at) if voice.last_used_at else "-",
+        "next keepalive": text.next_keepalive(voice, now=session.now),
+        "failures": str(voice.failures),
+        "last error": voice.last_error or "-",
+        "cost so far": pricing.usd(registry.cost_micros(voice)) + " (estimate)",
+        "registered": rfc3339(voice.created_at),
+    }
+    rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in rows.items():
+        grid.add_row(label, value if isinstance(value, Text) else Text(value))
+    Console().print(grid)

@@ -1,0 +1,58 @@
+"""``voicekeeper status``: whether all is well, for people and for monitoring."""
+
+import click
+
+from voicekeeper.cli import document
+from voicekeeper.cli.session import Session, json_option, pass_session
+from voicekeeper.duration import rfc3339
+from voicekeeper.errors import VoicekeeperError
+from voicekeeper.health import Severity, findings, headline
+from voicekeeper.models import Status
+
+
+@click.command
+@json_option
+@pass_session
+def command(session: Session, *, as_json: bool) -> int:
+    """Tell whether all is well: one line, then what is not and what to do.
+
+    The exit code is what monitoring plugins use: 0 ok, 1 warning,
+    2 critical, 3 unknown.
+    """
+    try:
+        policy, tick = session.policy, session.settings.daemon.tick
+        health = session.registry().health(now=session.now, policy=policy)
+    except VoicekeeperError as error:
+        mend = str(error)
+        if as_json:
+            unknown = {"schema": document.SCHEMA, "status": "unknown", "findings": [mend]}
+            click.echo(document.text(unknown))
+        else:
+            click.echo(f"UNKNOWN: {mend}")
+        return Severity.UNKNOWN
+    found = findings(health, now=session.now, tick=tick)
+    worst = max((finding.severity for finding in found), default=Severity.OK)
+    line = headline(health, now=session.now)
+    if as_json:
+        click.echo(
+            document.text(
+                {
+                    "schema": document.SCHEMA,
+                    "status": worst.name.lower(),
+                    "headline": line,
+                    "findings": [finding.sentence for finding in found],
+                    "voices": {status: health.by_status.get(status, 0) for status in Status},
+                    "paused": health.paused,
+                    "overdue": health.overdue,
+                    "at_risk": health.at_risk,
+                    "blocked": bool(health.blocked),
+                    "keeper": health.keeper,
+                    "last_pass_at": rfc3339(health.last_pass_at) if health.last_pass_at else None,
+                }
+            )
+        )
+        return worst
+    click.echo(f"{worst.name}: {line}")
+    for finding in found:
+        click.echo(f"  {finding.severity.name.lower()}: {finding.sentence}")
+    return worst

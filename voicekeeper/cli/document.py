@@ -1,0 +1,86 @@
+"""What machines read: the JSON objects of the read commands, and the lines of an export.
+
+Keys are a contract. Instants are RFC 3339 in UTC with ``Z``, or null.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from voicekeeper import schedule
+from voicekeeper.duration import rfc3339
+from voicekeeper.models import HistoryEntry, Origin, Voice
+from voicekeeper.schedule import Policy
+
+SCHEMA = 1
+
+
+def deadline(voice: Voice, policy: Policy) -> datetime | None:
+    """Return when the gateway deletes a voice; None while its last use is not known."""
+    anchor = voice.last_used_at or voice.enrolled_at
+    return None if anchor is None else schedule.deadline(anchor, policy)
+
+
+def voice(voice: Voice, policy: Policy) -> dict[str, Any]:
+    """Return a voice as JSON."""
+    return {
+        "name": voice.name,
+        "voice_id": voice.voice_id,
+        "model": voice.model,
+        "origin": voice.origin,
+        "status": voice.status,
+        "paused": voice.paused,
+        "last_used_at": _instant(voice.last_used_at),
+        "deadline_at": _instant(deadline(voice, policy)),
+        "next_keepalive_at": _instant(voice.next_at),
+        "failures": voice.failures,
+        "last_error": voice.last_error,
+        "created_at": _instant(voice.created_at),
+    }
+
+
+def history(name: str, entries: Sequence[HistoryEntry]) -> dict[str, Any]:
+    """Return a voice's history as JSON, oldest first."""
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "history": [
+            {"at": _instant(entry.at), "level": entry.level, "event": entry.event}
+            | (entry.detail or {})
+            for entry in entries
+        ],
+    }
+
+
+def voices(voices: Iterable[Voice], policy: Policy) -> Iterator[str]:
+    """Yield the text of one JSON object that holds every voice, piece by piece."""
+    yield f'{{\n  "schema": {SCHEMA},\n  "voices": ['
+    separator = "\n    "
+    for each in voices:
+        yield separator + json.dumps(voice(each, policy), ensure_ascii=False)
+        separator = ",\n    "
+    yield "\n  ]\n}\n" if separator != "\n    " else "]\n}\n"
+
+
+def export_line(voice: Voice) -> str:
+    """Return a voice as a line that ``import`` takes."""
+    record: dict[str, Any] = {"voice_id": voice.voice_id, "name": voice.name, "model": voice.model}
+    if voice.last_used_at is not None:
+        record["last_used_at"] = _instant(voice.last_used_at)
+    if voice.origin is not Origin.IMPORTED:
+        record["origin"] = voice.origin
+    if voice.recipe is not None:
+        record["recipe"] = voice.recipe
+    if voice.paused:
+        record["paused"] = True
+    return json.dumps(record, ensure_ascii=False)
+
+
+def text(document: dict[str, Any]) -> str:
+    """Return a JSON object as text."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)

@@ -1,0 +1,75 @@
+"""Registering a voice that is to be made, and following it until it speaks or never will."""
+
+import sys
+import time
+
+import click
+from rich.console import Console
+from rich.status import Status as Spinner
+
+from voicekeeper import registration
+from voicekeeper.cli.session import Session
+from voicekeeper.duration import words
+from voicekeeper.models import Origin, Status, Voice
+from voicekeeper.store import NewVoice, Registry
+
+_LOOK_EVERY_S = 0.3
+
+wait_option = click.option(
+    "--wait", is_flag=True, help="Follow it until it is OK (exit 0) or has failed (exit 1)."
+)
+
+
+def register(session: Session, name: str, origin: Origin, recipe: dict[str, str]) -> Registry:
+    """Write down a voice that the daemon is to have made.
+
+    Raises:
+        VoicekeeperError: the name is taken or not allowed, or the registry cannot be used.
+    """
+    new = NewVoice(
+        name=registration.name(name),
+        model=session.settings.upstream.model,
+        voice_id=None,
+        origin=origin,
+        recipe=recipe,
+    )
+    registry = session.registry_to_fill()
+    registry.register([new], now=session.now, policy=session.policy)
+    click.echo(f"{name} is registered; the daemon requests it from the gateway.", err=True)
+    session.warn_if_unkept(registry)
+    return registry
+
+
+def follow(session: Session, registry: Registry, name: str) -> int:
+    """Show a voice's status until its enrollment has ended; return the exit code.
+
+    On a terminal one line lives; elsewhere each change is a line on stderr.
+
+    Raises:
+        NotFound: the voice was removed meanwhile.
+    """
+    began = session.clock.monotonic()
+    console = Console(stderr=True)
+    seen: Status | None = None
+    with Spinner("", console=console, spinner="line") as spinner:
+        while True:
+            voice = registry.get(name)
+            if voice.status is Status.OK or _is_over(voice):
+                break
+            for_now = words(session.clock.now() - session.now)
+            spinner.update(f"{name}  {voice.status}  {voice.voice_id or ''}  {for_now}")
+            if voice.status is not seen and not sys.stderr.isatty():
+                click.echo(f"{name} is {voice.status}.", err=True)
+            seen = voice.status
+            time.sleep(_LOOK_EVERY_S)
+    took = session.clock.monotonic() - began
+    if voice.status is Status.OK:
+        click.echo(f"{name} is OK after {took:.0f} s.", err=True)
+        click.echo(voice.voice_id)
+        return 0
+    click.echo(f"voicekeeper: {name} is {voice.status}: {voice.last_error}", err=True)
+    return 1
+
+
+def _is_over(voice: Voice) -> bool:
+    return voice.status in (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN, Status.LOST)

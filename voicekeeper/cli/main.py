@@ -1,0 +1,138 @@
+"""The ``voicekeeper`` command: finds the command asked for, and turns errors into exit codes."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from voicekeeper import __version__
+from voicekeeper.errors import VoicekeeperError
+
+_COMMANDS = {
+    "Keep": {
+        "run": "Run the daemon: keep every voice in the registry alive.",
+    },
+    "Register": {
+        "add": "Register a voice that exists.",
+        "clone": "Request a voice made from a recording.",
+        "design": "Request a voice made from a description.",
+        "import": "Register many voices from JSON Lines.",
+        "export": "Write the registry as JSON Lines.",
+    },
+    "Read": {
+        "list": "List the voices and the time each has left.",
+        "show": "Show all that is known of a voice.",
+        "history": "Show what happened in a voice's life.",
+        "resolve": "Print the voice_id of a voice.",
+        "status": "Tell whether all is well; for people and monitoring.",
+        "check": "Tell whether the set-up is right.",
+    },
+    "Change": {
+        "keep": "Use a voice now.",
+        "touch": "Record a use made elsewhere.",
+        "pause": "Stop keeping a voice.",
+        "resume": "Keep a paused voice again.",
+        "retry": "Repeat an enrollment; it is paid for again.",
+        "remove": "Forget a voice.",
+    },
+    "Try": {
+        "demo": "Watch four voices live and die in a minute, without a key.",
+        "sandbox": "Run a stand-in of the gateway on this machine.",
+        "completion": "Print a script that completes commands and names.",
+    },
+}
+"""Every command and its line in the help, under its heading."""
+
+_INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same
+        return [name for commands in _COMMANDS.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"voicekeeper.cli.commands.{_module(cmd_name)}")
+        command: click.Command = module.command
+        command.name = cmd_name
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        for heading, commands in _COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(commands.items()), col_max=12)
+
+
+def _module(command: str) -> str:
+    """Return the module of a command; some names are words of Python."""
+    return f"{command}_" if command in ("import", "list") else command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Settings; else $VOICEKEEPER_CONFIG, else /etc/voicekeeper/config.toml, else defaults.",
+)
+@click.version_option(__version__, message="voicekeeper %(version)s")
+@click.pass_context
+def program(ctx: click.Context, config: Path | None) -> None:
+    """Keep custom voices alive on the APIXO gateway.
+
+    The gateway deletes a custom voice that no speech call has used for seven
+    consecutive days. Register your voices, run the daemon, and none is lost.
+    """
+    ctx.obj = config  # read by `session`, which is imported only when a command needs it
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process with its exit code."""
+    sys.exit(_exit_code(args))
+
+
+def _exit_code(args: Sequence[str] | None) -> int:
+    try:
+        result = program.main(args, prog_name="voicekeeper", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough; keep Python from telling so at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except (click.ClickException, VoicekeeperError, OSError) as error:
+        words, exit_code = _explained(error)
+        click.echo(words, err=True)
+        return exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _explained(error: click.ClickException | VoicekeeperError | OSError) -> tuple[str, int]:
+    """Return the sentence for the person, and the exit code."""
+    match error:
+        case click.UsageError():
+            name = error.ctx.command_path if error.ctx else "voicekeeper"
+            return f"{name}: {_sentence(error)} See '{name} --help'.", error.exit_code
+        case click.ClickException():
+            return f"voicekeeper: {error.format_message()}", error.exit_code
+        case VoicekeeperError():
+            return f"voicekeeper: {error}", error.exit_code
+        case _:
+            return f"voicekeeper: {(error.strerror or str(error)).lower()}", 1
+
+
+def _sentence(error: click.UsageError) -> str:
+    words = error.format_message().strip()
+    return words if words.endswith((".", "?", "!")) else f"{words}."

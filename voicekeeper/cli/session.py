@@ -1,0 +1,154 @@
+"""What a command works with: the settings, the clock, and the registry, each made when needed."""
+
+import functools
+import os
+import pwd
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from voicekeeper import bootstrap
+from voicekeeper.clock import SystemClock
+from voicekeeper.config import Settings, load
+from voicekeeper.duration import words
+from voicekeeper.errors import NotFound, VoicekeeperError
+from voicekeeper.health import is_unkept
+from voicekeeper.schedule import Policy
+from voicekeeper.store import Database, Registry
+
+
+class Session:
+    """One command's settings, time and registry.
+
+    Args:
+        config: the file that ``--config`` named, or None.
+    """
+
+    def __init__(self, config: Path | None) -> None:
+        self._config = config
+        self.clock = SystemClock()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings.
+
+        Raises:
+            ConfigError: all that is wrong with them.
+        """
+        return load(self._config, os.environ)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The settings that the rules need."""
+        return bootstrap.policy(self.settings)
+
+    @cached_property
+    def now(self) -> datetime:
+        """When this command began."""
+        return self.clock.now()
+
+    def database(self) -> Database:
+        """Return the database, as the user that owns it."""
+        path = self.settings.database_path.absolute()
+        become_owner(path)
+        return Database(path)
+
+    def registry_to_fill(self) -> Registry:
+        """Return the registry, made if it is missing.
+
+        Raises:
+            DatabaseUnusable: it cannot be made or used.
+        """
+        database = self.database()
+        database.prepare(upgrade=False)
+        return Registry(database)
+
+    def registry(self) -> Registry:
+        """Return the registry as it is.
+
+        Raises:
+            NotFound: there is none.
+            DatabaseUnusable: it cannot be used.
+        """
+        database = self.database()
+        if not database.exists():
+            raise NotFound(
+                f"there is no registry at {database.path} yet; "
+                "'voicekeeper add', 'clone', 'design' and 'import' make one"
+            )
+        database.prepare(upgrade=False)
+        return Registry(database)
+
+    def warn_if_unkept(self, registry: Registry) -> None:
+        """Say on stderr that no daemon has made a pass lately, and how to start one."""
+        last = registry.last_pass_at()
+        if not is_unkept(last, now=self.clock.now(), tick=self.settings.daemon.tick):
+            return
+        since = "ever" if last is None else f"for {words(self.clock.now() - last)}"
+        click.echo(
+            f"note: no daemon has made a pass {since}, so nothing is kept yet;\n"
+            "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'",
+            err=True,
+        )
+
+
+def become_owner(path: Path) -> None:
+    """Run as root, take on the user that owns the database, so that its files stay theirs.
+
+    Raises:
+        VoicekeeperError: that user cannot be taken on.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = (path if path.exists() else path.parent).stat()
+    except OSError:
+        return  # opening it tells what is wrong
+    if owner.st_uid == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name
+        os.initgroups(name, owner.st_gid)
+    except KeyError:
+        os.setgroups([])
+    try:
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+    except OSError as error:
+        raise VoicekeeperError(
+            f"cannot become the owner of {path} (uid {owner.st_uid}): {error.strerror}"
+        ) from None
+
+
+def is_terminal() -> bool:
+    """Tell whether stdout shows to a person."""
+    return sys.stdout.isatty()
+
+
+def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand a command its session as its first argument."""
+
+    @click.pass_context
+    @functools.wraps(handler)
+    def with_session(ctx: click.Context, /, *args: object, **options: object) -> object:
+        return ctx.invoke(handler, Session(ctx.obj), *args, **options)
+
+    return with_session
+
+
+def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the names of the registry; completing a line must never fail."""
+    try:
+        voices = Session(ctx.find_root().params.get("config")).registry().all()
+        return [voice.name for voice in voices if voice.name.startswith(incomplete)][:100]
+    except VoicekeeperError:
+        return []
+
+
+name_argument = click.argument("name", shell_complete=_complete_names)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -1,0 +1,95 @@
+"""What people read: tables with a bar of each window on a terminal, plain columns when piped."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voicekeeper.cli import document
+from voicekeeper.duration import rfc3339, words
+from voicekeeper.models import Status, Voice
+from voicekeeper.schedule import Policy
+
+_BAR_CELLS = 10
+_COLORS = {
+    Status.OK: "green",
+    Status.NEW: "cyan",
+    Status.DEPLOYING: "cyan",
+    Status.UNKNOWN: "yellow",
+}
+_ZERO = timedelta(0)
+
+
+def table(voices: Iterable[Voice], *, now: datetime, policy: Policy, console: Console) -> Table:
+    """Return the voices as a table for a terminal."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    shown.add_column("NAME", no_wrap=True, min_width=6)
+    shown.add_column("STATUS", no_wrap=True)
+    shown.add_column("TIME LEFT", no_wrap=True)
+    shown.add_column("NEXT", no_wrap=True)
+    shown.add_column("LAST ERROR", overflow="ellipsis", no_wrap=True)
+    for voice in voices:
+        shown.add_row(
+            voice.name,
+            status(voice),
+            left(voice, now=now, policy=policy, plain=not _has_blocks(console)),
+            next_keepalive(voice, now=now),
+            Text(voice.last_error or ""),
+        )
+    return shown
+
+
+def rows(voices: Iterable[Voice], policy: Policy) -> Iterator[str]:
+    """Yield the voices as lines of tab-separated columns, for a pipe; empty where unknown."""
+    for voice in voices:
+        deadline = document.deadline(voice, policy)
+        columns = [
+            voice.name,
+            voice.voice_id or "",
+            voice.status,
+            rfc3339(deadline) if deadline else "",
+            "paused" if voice.paused else rfc3339(voice.next_at) if voice.next_at else "",
+            " ".join((voice.last_error or "").split()),
+        ]
+        yield "\t".join(columns)
+
+
+def status(voice: Voice) -> Text:
+    """Return the status in its color, and whether the voice is paused."""
+    shown = Text(voice.status, style=_COLORS.get(voice.status, "red"))
+    return shown.append(" paused", style="dim") if voice.paused else shown
+
+
+def left(voice: Voice, *, now: datetime, policy: Policy, plain: bool = False) -> Text:
+    """Return the time left: a bar of the window, and words."""
+    deadline = document.deadline(voice, policy)
+    if voice.status in (Status.LOST, Status.UNDEPLOYED, Status.FAILED):
+        return Text("-", style="dim")
+    if deadline is None:
+        return Text("not known yet" if voice.voice_id else "-", style="dim")
+    margin = deadline - now
+    share = min(max(margin / policy.window, 0.0), 1.0)
+    shown = bar(share, plain=plain)
+    return shown.append(f" {words(margin)}" if margin > _ZERO else " window over")
+
+
+def bar(share: float, *, cells: int = _BAR_CELLS, plain: bool = False) -> Text:
+    """Return a bar of a share between 0 and 1, green, yellow or red."""
+    full = round(share * cells)
+    color = "green" if share > 2 / 7 else "yellow" if share > 1 / 14 else "red"
+    marks = ("#", ".") if plain else ("\u2588", "\u2591")
+    return Text(marks[0] * full, style=color).append(marks[1] * (cells - full), style="dim")
+
+
+def next_keepalive(voice: Voice, *, now: datetime) -> str:
+    """Return in words when a keeper looks at the voice next."""
+    if voice.next_at is None:
+        return "-"
+    wait = voice.next_at - now
+    return "now" if wait <= _ZERO else f"in {words(wait)}"
+
+
+def _has_blocks(console: Console) -> bool:
+    return (console.encoding or "").lower().startswith("utf")

@@ -1,0 +1,36 @@
+"""The settings, and the API key, which is none of them.
+
+A setting comes from the environment (``VOICEKEEPER_<TABLE>__<KEY>``), else from the TOML file,
+else from its default. Whatever is wrong is reported at once as one `ConfigError`, each problem
+with its dotted path, because a person who edits a file on a server wants to edit it once.
+
+The parts: `settings` holds the tables and the rule of each key, `contradictions` the rules
+between keys, `sources` reads the file and the environment, `key` finds the API key.
+"""
+
+from voicekeeper.config.key import read_api_key
+from voicekeeper.config.settings import (
+    Daemon,
+    Database,
+    Keepalive,
+    Log,
+    Polling,
+    Retry,
+    Settings,
+    Upstream,
+)
+from voicekeeper.config.sources import DEFAULT_PATH, load
+
+__all__ = [
+    "DEFAULT_PATH",
+    "Daemon",
+    "Database",
+    "Keepalive",
+    "Log",
+    "Polling",
+    "Retry",
+    "Settings",
+    "Upstream",
+    "load",
+    "read_api_key",
+]

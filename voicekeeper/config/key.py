@@ -1,0 +1,79 @@
+"""Finding the API key, which is never a setting, a log line, an argument or a row.
+
+It comes from a file, so that a service manager can hand it over and no process list shows it;
+the environment is the last resort, for containers. No sentence here repeats what was found:
+half of a mistyped key is still half of a key.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from voicekeeper.config.settings import Settings
+from voicekeeper.errors import ConfigError
+
+CREDENTIAL = "apixo-api-key"
+VARIABLE = "VOICEKEEPER_API_KEY"
+_LONGEST = 4096
+
+
+def read_api_key(settings: Settings, environ: Mapping[str, str]) -> SecretStr:
+    """Return the API key from the first of three places that has one.
+
+    ``upstream.api_key_file``, else ``$CREDENTIALS_DIRECTORY/apixo-api-key``, else
+    ``$VOICEKEEPER_API_KEY``. White space around it is cut off.
+
+    Raises:
+        ConfigError: there is none, its file cannot be read, or it cannot be a key.
+    """
+    file = settings.upstream.api_key_file
+    if file:
+        place = "upstream.api_key_file"
+        found = _read(file, place)
+        if found is None:
+            raise _refused(place, "names a file that does not exist")
+        return _checked(found, place)
+    if directory := environ.get("CREDENTIALS_DIRECTORY"):
+        place = f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}"
+        found = _read(Path(directory, CREDENTIAL), place)
+        if found is not None:
+            return _checked(found, place)
+    if VARIABLE in environ:
+        return _checked(environ[VARIABLE], f"${VARIABLE}")
+    problem = (
+        "there is no API key: name its file in upstream.api_key_file, give the systemd"
+        f" credential {CREDENTIAL} ($CREDENTIALS_DIRECTORY/{CREDENTIAL}), or set ${VARIABLE}"
+    )
+    raise ConfigError([problem], "the API key")
+
+
+def _read(file: Path, place: str) -> str | None:
+    """Read a key file; None when there is no such file."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(_LONGEST + 1).decode("ascii")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        problem = "holds characters that no API key has"
+    except IsADirectoryError:
+        problem = "names a directory"
+    except OSError as error:
+        problem = f"names a file that cannot be read: {(error.strerror or 'no reason').lower()}"
+    raise _refused(place, problem) from None
+
+
+def _checked(written: str, place: str) -> SecretStr:
+    key = written.strip()
+    if not key:
+        raise _refused(place, "is empty")
+    if len(key) > _LONGEST:
+        raise _refused(place, "is too long to be an API key")
+    if not all("!" <= character <= "~" for character in key):
+        raise _refused(place, "holds white space or other characters that no API key has")
+    return SecretStr(key)
+
+
+def _refused(place: str, problem: str) -> ConfigError:
+    return ConfigError([f"{place}: {problem}"], "the API key")

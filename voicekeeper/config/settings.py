@@ -1,0 +1,176 @@
+"""The tables of the settings: every key, its type, its default and its rule.
+
+``Settings()`` is the defaults and reads nothing; `voicekeeper.config.load` reads. The API key
+is not here, so a ``repr`` of the settings, or a dump of them, holds no secret.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from voicekeeper.config import values
+
+PREFIX: Final = "VOICEKEEPER_"
+NESTED: Final = "__"
+
+_HOUR = timedelta(hours=1)
+_JITTER = timedelta(hours=12)
+
+Span = Annotated[timedelta, PlainValidator(values.span())]
+UpToAnHour = Annotated[timedelta, PlainValidator(values.span(most=_HOUR))]
+SpanOrZero = Annotated[timedelta, PlainValidator(values.span(zero=True))]
+Url = Annotated[str, PlainValidator(values.base_url)]
+Model = Annotated[str, PlainValidator(values.model)]
+Rate = Annotated[float, PlainValidator(values.rate)]
+InFlight = Annotated[int, PlainValidator(values.in_flight)]
+FilePath = Annotated[Path | None, PlainValidator(values.file_path)]
+DatabaseUrl = Annotated[str, PlainValidator(values.database_url)]
+Prompt = Annotated[str, PlainValidator(values.prompt)]
+AudioFormat = Annotated[
+    Literal["mp3", "wav", "pcm", "opus"],
+    PlainValidator(values.one_of(("mp3", "wav", "pcm", "opus"))),
+]
+Level = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    PlainValidator(values.one_of(("debug", "info", "warning", "error"))),
+]
+LogFormat = Annotated[
+    Literal["auto", "json", "console"], PlainValidator(values.one_of(("auto", "json", "console")))
+]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Upstream(_Table):
+    """The gateway and how hard it may be used.
+
+    Attributes:
+        base_url: http or https, without a slash at its end.
+        api_key_file: where the API key stands; None to look elsewhere.
+        timeout: of one HTTP call, from its start to its last byte.
+        requests_per_second: over all calls, polls included.
+        max_in_flight: calls under way at once.
+    """
+
+    base_url: Url = "https://api.apixo.ai/api/v1"
+    api_key_file: FilePath = None
+    model: Model = "cosyvoice-3-flash"
+    timeout: UpToAnHour = timedelta(seconds=30)
+    requests_per_second: Rate = 5.0
+    max_in_flight: InFlight = 8
+
+
+class Database(_Table):
+    """Where the registry lives."""
+
+    url: DatabaseUrl = "sqlite:////var/lib/voicekeeper/voicekeeper.db"
+
+
+def _fitting_jitter(known: dict[str, Any]) -> timedelta:
+    """Return 12 hours, or a sixth of an interval too short for that."""
+    interval: timedelta = known["interval"]
+    return min(_JITTER, interval / 6)
+
+
+class Keepalive(_Table):
+    """When and with what a voice is used.
+
+    Attributes:
+        window: how long after its last use the gateway deletes a voice (page section *Latency
+            and polling*: 7 days). Configuration, because the gateway may change it.
+        interval: how long after its last use a voice is used again.
+        jitter: at most how much earlier than that, so that a fleet spreads out; when it is not
+            set, 12 hours or a sixth of the interval, whichever is shorter.
+    """
+
+    window: Span = timedelta(days=7)
+    interval: Span = timedelta(days=3)
+    jitter: SpanOrZero = Field(default_factory=_fitting_jitter)
+    prompt: Prompt = "Hello."
+    format: AudioFormat = "mp3"
+
+
+class Polling(_Table):
+    """When the gateway is asked how a task ended.
+
+    Attributes:
+        give_up: after how long a task without an end counts as failed.
+    """
+
+    speech_first: Span = timedelta(seconds=20)
+    speech_interval: Span = timedelta(seconds=10)
+    enrollment_first: Span = timedelta(seconds=20)
+    enrollment_interval: Span = timedelta(seconds=10)
+    give_up: Span = timedelta(hours=1)
+
+
+class Retry(_Table):
+    """The backoff after a failure: base, twice the base, and so on up to the cap."""
+
+    base: Span = timedelta(seconds=30)
+    cap: Span = timedelta(hours=1)
+
+
+class Daemon(_Table):
+    """The scheduler: one pass each tick."""
+
+    tick: UpToAnHour = timedelta(seconds=10)
+
+
+class Log(_Table):
+    """What the log tells, and in which form."""
+
+    level: Level = "info"
+    format: LogFormat = "auto"
+
+
+class Settings(BaseSettings):
+    """Every setting of one process; immutable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    upstream: Upstream = Upstream()
+    database: Database = Database()
+    keepalive: Keepalive = Keepalive()
+    polling: Polling = Polling()
+    retry: Retry = Retry()
+    daemon: Daemon = Daemon()
+    log: Log = Log()
+
+    @property
+    def database_path(self) -> Path:
+        """The file of the registry; a relative one counts from the working directory."""
+        return Path(self.database.url.removeprefix(values.SQLITE))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what is handed in: `load` names its sources, and tests have none."""
+        return (init_settings,)
+
+
+def keys() -> dict[str, tuple[str, ...]]:
+    """Return the names of every table and of its keys, in the order of the example file."""
+    tables = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {
+        name: tuple(table.model_fields)
+        for name, table in tables.items()
+        if isinstance(table, type) and issubclass(table, BaseModel)
+    }

@@ -1,0 +1,214 @@
+"""Reading the settings: the TOML file, the environment over it, and every problem at once.
+
+An unknown table or key is a problem, not a shrug: a mistyped ``intervall`` that is ignored for
+a year loses voices. Two settings that contradict each other are told even when a third one is
+wrong, and values are never repeated where a secret may have been pasted by mistake.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from voicekeeper.config.contradictions import contradictions
+from voicekeeper.config.settings import NESTED, PREFIX, Settings, keys
+from voicekeeper.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/voicekeeper/config.toml")
+
+_NOT_SETTINGS = frozenset({"VOICEKEEPER_CONFIG", "VOICEKEEPER_API_KEY"})
+_KEY_BELONGS = (
+    "the key belongs in the file that upstream.api_key_file names, the systemd credential"
+    " apixo-api-key or $VOICEKEEPER_API_KEY, never here"
+)
+_POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the settings of this process.
+
+    Args:
+        path: the file that ``--config`` names; None to look in ``$VOICEKEEPER_CONFIG`` and
+            then in /etc/voicekeeper/config.toml, which alone need not exist.
+        environ: the environment. An empty variable counts as not set.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML, or any settings are wrong; all
+            the problems of all the settings are in it.
+    """
+    named = path or (Path(at) if (at := environ.get("VOICEKEEPER_CONFIG")) else None)
+    file = named or DEFAULT_PATH
+    written = _read(file, must_exist=named is not None)
+    source = "the environment" if written is None else str(file)
+    values = written or {}
+    origins = _overlay(values, environ)
+    problems = [
+        *_misnamed_variables(environ),
+        *(_told(path, _KEY_BELONGS, origins) for path in _take_api_keys(values)),
+        *_take_unknown_tables(values, origins),
+    ]
+    settings, wrong = _validate(values, origins)
+    problems += wrong.values()
+    problems += [
+        _told(path, sentence, origins)
+        for path, others, sentence in contradictions(settings)
+        if wrong.keys().isdisjoint((path, *others))
+    ]
+    if problems:
+        raise ConfigError(problems, source)
+    return settings
+
+
+def _read(file: Path, *, must_exist: bool) -> dict[str, Any] | None:
+    """Read the file; None when it does not exist and need not."""
+    text = ""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
+    except FileNotFoundError:
+        if not must_exist:
+            return None
+        problem = "there is no such file"
+    except IsADirectoryError:
+        problem = "this is a directory; name the file in it"
+    except OSError as error:
+        problem = f"the file cannot be read: {(error.strerror or str(error)).lower()}"
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = f"line {line}: the file is not UTF-8 text"
+    except RecursionError:
+        problem = "the file is not TOML: it nests too deeply"
+    except ValueError as error:
+        problem = _syntax_problem(str(error), text)
+    raise ConfigError([problem], str(file)) from None
+
+
+def _syntax_problem(message: str, text: str) -> str:
+    """Put the place of a syntax error first, where an editor's user looks for it."""
+    if not (match := _POSITION.fullmatch(message)):
+        return f"the file is not TOML: {message}"
+    what, line, column = match.groups()
+    place = f"line {line}, column {column}" if line else f"line {len(text.splitlines()) or 1}"
+    return f"{place}: the file is not TOML: {what[:1].lower()}{what[1:]}"
+
+
+def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Lay the environment's settings over the file's.
+
+    Only ``VOICEKEEPER_<TABLE>__<KEY>`` reaches the library's reader: a variable named after a
+    whole table would be read as JSON.
+
+    Returns:
+        The variable that each dotted path was set by.
+    """
+    origins: dict[str, str] = {}
+    ours: dict[str, str] = {}
+    tables = keys()
+    for name, text in environ.items():
+        table, nested, key = name.upper().removeprefix(PREFIX).lower().partition(NESTED)
+        if not name.upper().startswith(PREFIX) or not nested or not text:
+            continue
+        origins[f"{table}.{key}"] = name
+        if table in tables:
+            ours[name.lower()] = text
+        else:
+            origins[table] = name
+            values.setdefault(table, {})
+    reader = EnvSettingsSource(Settings)
+    reader.env_vars = ours
+    for table, pairs in reader().items():
+        below = values.setdefault(table, {})
+        if isinstance(below, dict):
+            values[table] = below | pairs
+    return origins
+
+
+def _misnamed_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """Tell of variables that are nearly settings.
+
+    Only exact near-misses: under Kubernetes, a service named voicekeeper gives every container
+    variables such as ``VOICEKEEPER_PORT``, which are none of our business.
+    """
+    single = {f"{table}_{key}": (table, key) for table, names in keys().items() for key in names}
+    for name in sorted(environ):
+        rest = name.removeprefix(PREFIX).lower()
+        if not name.startswith(PREFIX) or name in _NOT_SETTINGS:
+            continue
+        if rest in single:
+            wanted = PREFIX + NESTED.join(single[rest]).upper()
+            yield f"{name}: is not a setting; did you mean {wanted}?"
+        elif rest in keys():
+            yield f"{name}: is a whole table; set its keys one by one, as {name}{NESTED}KEY"
+
+
+def _take_api_keys(values: dict[str, Any], above: str = "") -> Iterator[str]:
+    """Take out whatever is named like the API key, at any depth, and yield its dotted path."""
+    for name, value in list(values.items()):
+        path = above + name
+        if re.sub(r"[^a-z]", "", name.lower()) in ("apikey", "apixoapikey", "apixokey"):
+            del values[name]
+            yield path
+            continue
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, dict):
+                yield from _take_api_keys(inner, f"{path}.")
+
+
+def _take_unknown_tables(values: dict[str, Any], origins: Mapping[str, str]) -> list[str]:
+    """Take out every unknown name at the top and tell of it; the library never sees them."""
+    unknown = [name for name in values if name not in keys()]
+    for name in unknown:
+        del values[name]
+    return [_told(name, f"is not a table{_hint((name,))}", origins) for name in unknown]
+
+
+def _validate(
+    values: dict[str, Any], origins: Mapping[str, str]
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings, defaults where a value is wrong, and the problems by path."""
+    try:
+        return Settings(**values), {}
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+    wrong: dict[str, str] = {}
+    for detail in details:
+        location = tuple(str(part) for part in detail["loc"])
+        path = ".".join(location)
+        match detail["type"]:
+            case "value_error":
+                sentence = str(detail["ctx"]["error"])
+            case "extra_forbidden":
+                sentence = f"is not a setting{_hint(location)}"
+            case "default_factory_not_called":
+                continue  # the jitter that follows from an interval that is wrong
+            case _:
+                sentence = f"must be a table of settings, written [{path}]"
+        wrong[path] = _told(path, sentence, origins)
+        table, *key = location
+        values[table] = {k: v for k, v in values[table].items() if k not in key} if key else {}
+    return Settings(**values), wrong
+
+
+def _told(path: str, sentence: str, origins: Mapping[str, str]) -> str:
+    """Write one problem, with the variable to look at when it does not stand in the file."""
+    return f"{path}: {sentence}" + (f" (set by ${origins[path]})" if path in origins else "")
+
+
+def _hint(location: tuple[str, ...]) -> str:
+    """Guess the setting that was meant."""
+    *table, name = location
+    if table:
+        near = [f"{table[0]}.{key}" for key in _close(name, keys()[table[0]])]
+    else:
+        near = _close(name, tuple(keys()))
+    near += [f"{other}.{name}" for other, names in keys().items() if name in names]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _close(name: str, names: tuple[str, ...]) -> list[str]:
+    return difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.6)

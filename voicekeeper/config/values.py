@@ -1,0 +1,171 @@
+"""What one value of a setting may be: each rule turns what was written into what is used.
+
+Every rule raises ValueError with the rest of a sentence whose subject is the setting's path,
+as in ``must be a whole number from 1 to 1024, not 0``. Pydantic's own checks are not used:
+their words are for programmers. Addresses are never repeated in a sentence, since a password
+or a key may have been pasted into them.
+"""
+
+# ruff: noqa: TRY004 - pydantic takes a ValueError as a problem, but a TypeError as a bug
+
+import re
+import reprlib
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from voicekeeper import duration
+from voicekeeper.errors import InvalidInput
+from voicekeeper.request import Speech
+
+SQLITE = "sqlite:///"
+
+_FASTEST = 10_000
+_WIDEST = 1024
+_KINDS = {bool: "a yes or no", int: "a number", float: "a number", list: "a list", dict: "a table"}
+_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[object], timedelta]:
+    """Make the rule of a duration.
+
+    Args:
+        most: the longest that makes sense.
+        zero: whether ``0s`` is allowed.
+    """
+
+    def read(value: object) -> timedelta:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            raise ValueError(
+                f'must be a duration in quotes with its unit, such as "30s", not {value}'
+            )
+        length = value if isinstance(value, timedelta) else duration.parse(text(value))
+        if length < timedelta(0) or (not length and not zero):
+            raise ValueError("must be longer than 0s")
+        if most is not None and length > most:
+            written = duration.compact(length)
+            raise ValueError(f"must be at most {duration.compact(most)}, not {written}")
+        return length
+
+    return read
+
+
+def text(value: object) -> str:
+    """Read a text that can be written to any file or sent over any wire."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be a text in quotes, not {_KINDS.get(type(value), 'a date')}")
+    if any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
+        raise ValueError("must be plain UTF-8 text")
+    return value
+
+
+def one_of(words: Sequence[str]) -> Callable[[object], str]:
+    """Make the rule of a setting that is one of a few words."""
+    listed = f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def read(value: object) -> str:
+        word = text(value)
+        if word not in words:
+            raise ValueError(f"must be {listed}, not {reprlib.repr(word)}")
+        return word
+
+    return read
+
+
+def rate(value: object) -> float:
+    """Read a number of requests a second."""
+    rule = f"must be a number above 0 and up to {_FASTEST}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(rule)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(rule) from None
+    if not 0 < number <= _FASTEST:
+        raise ValueError(f"{rule}, not {number:g}")
+    return number
+
+
+def in_flight(value: object) -> int:
+    """Read a number of calls that may be under way at once."""
+    rule = f"must be a whole number from 1 to {_WIDEST}"
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError(rule)
+    try:
+        number = int(value)
+    except ValueError:
+        raise ValueError(rule) from None
+    if not 1 <= number <= _WIDEST:
+        raise ValueError(f"{rule}, not {reprlib.repr(number)}")
+    return number
+
+
+def base_url(value: object) -> str:
+    """Read the gateway's address; the key travels there, so in the clear only to this host."""
+    url = text(value)
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete or not _URL.fullmatch(url.lower()):
+        raise ValueError("must be an https URL such as https://api.apixo.ai/api/v1")
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise ValueError("must hold no user, password, query or fragment")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ValueError("must be https, since the API key is sent there; http only to loopback")
+    return url.rstrip("/")
+
+
+def model(value: object) -> str:
+    """Read a model ID, which becomes a part of a path."""
+    name = text(value)
+    if not _MODEL.fullmatch(name):
+        raise ValueError("must be a model ID such as cosyvoice-3-flash")
+    return name
+
+
+def prompt(value: object) -> str:
+    """Read the text of a keepalive, by the page's rule for a speech prompt."""
+    words = text(value)
+    try:
+        Speech(voice="any", prompt=words)
+    except InvalidInput as error:
+        raise ValueError(str(error).removeprefix("prompt ")) from None
+    return words
+
+
+def file_path(value: object) -> Path:
+    """Read the path of a file."""
+    written = str(value) if isinstance(value, Path) else text(value)
+    if not written.strip():
+        raise ValueError("must be the path of a file; leave it out if there is none")
+    return Path(written)
+
+
+def database_url(value: object) -> str:
+    """Read where the registry lives."""
+    url = text(value)
+    scheme = url.partition(":")[0].lower()
+    if scheme.partition("+")[0] != "sqlite":
+        raise ValueError(f"must be {SQLITE}PATH; this release keeps its registry in SQLite only")
+    path = url.removeprefix(SQLITE)
+    if path == url and url != "sqlite://":
+        raise ValueError(f"must be {SQLITE}PATH, with a fourth slash where PATH is absolute")
+    if path in ("", "sqlite://", ":memory:") or path.startswith("file:"):
+        raise ValueError(f"must be {SQLITE}PATH; a registry in memory would be lost with a restart")
+    if "?" in path:
+        raise ValueError(f"must be {SQLITE}PATH without options after a question mark")
+    if path.endswith("/"):
+        raise ValueError("must name a file, not a directory")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,169 @@
+"""The process that runs for years: a scheduler around the keeper, and its ways to begin and end.
+
+One interval job, the sweep, coalesced and never dropped for being late. A watchdog compares the
+two clocks, because the scheduler stands still after a clock was set back. systemd's watchdog is
+fed by completed passes only: what counts is progress, not being alive.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from voicekeeper import __version__
+from voicekeeper.clock import Clock
+from voicekeeper.duration import words
+from voicekeeper.errors import VoicekeeperError
+from voicekeeper.events import Event
+from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.schedule import Policy
+from voicekeeper.sdnotify import Notifier
+from voicekeeper.store import Worklist
+
+STOP_WITHIN_S = 8.0
+"""For calls under way when the daemon is told to stop; the whole stop stays under 10 s."""
+
+_JUMP_S = 2.0
+"""Wall and monotonic time may drift apart by this much between two looks."""
+
+_LOOK_EVERY_S = 5.0
+
+
+class Daemon:
+    """Runs a keeper until it is told to stop.
+
+    Args:
+        keeper: ready to sweep, and the only one on its database.
+        worklist: asked for the outlook that the service manager shows.
+        clock: both of its times are compared.
+        tick: between two passes.
+        notifier: the line to the service manager.
+        log: where events are told.
+    """
+
+    def __init__(
+        self,
+        *,
+        keeper: Keeper,
+        worklist: Worklist,
+        clock: Clock,
+        tick: timedelta,
+        notifier: Notifier,
+        log: Logger,
+    ) -> None:
+        self._keeper = keeper
+        self._worklist = worklist
+        self._clock = clock
+        self._notifier = notifier
+        self._log = log
+        watched = notifier.watchdog_interval
+        self._tick = tick if watched is None else min(tick, timedelta(seconds=watched / 3))
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Take over, make the first pass, report ready, and keep voices until told to stop.
+
+        Raises:
+            VoicekeeperError: the database cannot be used at the start. Later on a pass that
+                fails is told and the next one follows.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        await self._keeper.take_over()
+        await self._keeper.sweep()
+        self._notifier.watchdog()
+        self._notifier.ready(self._outlook())
+        self._log.log(20, Event.DAEMON_READY, version=__version__, status=self._outlook())
+        self._scheduler.add_job(
+            self._pass,
+            "interval",
+            seconds=self._tick.total_seconds(),
+            id="sweep",
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        self._scheduler.start()
+        watch = asyncio.create_task(self._watch_clock())
+        await self._stop.wait()
+        self._notifier.stopping()
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        self._scheduler.pause()
+        left = await self._keeper.stop(STOP_WITHIN_S)
+        self._scheduler.shutdown(wait=False)
+        self._log.log(20, Event.DAEMON_STOPPED, calls_left=left)
+
+    async def _pass(self) -> None:
+        try:
+            await self._keeper.sweep()
+        except VoicekeeperError as error:
+            self._log.log(40, Event.PASS_FAILED, error=str(error))
+        except Exception as error:  # noqa: BLE001 - the next pass may do better
+            self._log.log(40, Event.PASS_FAILED, error=repr(error), exc_info=error)
+        else:
+            self._notifier.watchdog()
+            self._notifier.status(self._outlook())
+
+    def _outlook(self) -> str:
+        outlook = self._worklist.outlook()
+        voices = "1 voice" if outlook.kept == 1 else f"{outlook.kept} voices"
+        if outlook.next_at is None:
+            return f"{voices} kept"
+        wait = outlook.next_at - self._clock.now()
+        when = "now" if wait <= timedelta(0) else f"in {words(wait)}"
+        return f"{voices} kept, next due {when}"
+
+    async def _watch_clock(self) -> None:
+        """Wake the scheduler when the wall clock was set or the machine was suspended."""
+        look = min(_LOOK_EVERY_S, self._tick.total_seconds())
+        offset = self._offset()
+        while True:
+            await asyncio.sleep(look)
+            jump, offset = self._offset() - offset, self._offset()
+            if abs(jump) > _JUMP_S:
+                self._log.log(30, Event.CLOCK_JUMPED, seconds=round(jump, 1))
+                self._scheduler.modify_job("sweep", next_run_time=self._clock.now())
+
+    def _offset(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
+
+
+async def run_once(keeper: Keeper, worklist: Worklist, clock: Clock, policy: Policy) -> None:
+    """Do all that is due, follow it to its end, and return.
+
+    What failed and is to be tried again later is left to the next run.
+
+    Raises:
+        VoicekeeperError: the database cannot be used.
+    """
+    await keeper.take_over()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    while not stopped.is_set():
+        found = await keeper.sweep()
+        await _first(keeper.settle, stopped.wait)
+        if not found:
+            wait = worklist.next_poll_in(now=clock.now(), policy=policy)
+            if wait is None:
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), wait.total_seconds())
+    await keeper.stop(STOP_WITHIN_S)
+
+
+async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait until the first of these ends; leave the others."""
+    tasks = [asyncio.ensure_future(wait()) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

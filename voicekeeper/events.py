@@ -1,0 +1,102 @@
+"""The catalogue of the log: every event, how loud it is, and what it means.
+
+One name is used in the log, in a voice's history and in the docs, so that a search for it finds
+all three. Names are ``noun.past_participle``. Levels: what wakes a person is ``error``, what may
+is ``warning``, a voice's ordinary life is ``info``, polling is ``debug``.
+"""
+
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple
+
+from voicekeeper.models import Status
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Event(StrEnum):
+    """What can happen, by the name the log gives it."""
+
+    VOICE_REGISTERED = "voice.registered"
+    VOICE_STATUS_CHANGED = "voice.status_changed"
+    VOICE_LOST = "voice.lost"
+    VOICE_TOUCHED = "voice.touched"
+    VOICE_PAUSED = "voice.paused"
+    VOICE_RESUMED = "voice.resumed"
+    VOICE_HASTENED = "voice.hastened"
+    VOICE_RETRIED = "voice.retried"
+    VOICE_REMOVED = "voice.removed"
+    KEEPALIVE_SUBMITTED = "keepalive.submitted"
+    KEEPALIVE_SUCCEEDED = "keepalive.succeeded"
+    KEEPALIVE_FAILED = "keepalive.failed"
+    ENROLLMENT_SUBMITTED = "enrollment.submitted"
+    ENROLLMENT_SUCCEEDED = "enrollment.succeeded"
+    ENROLLMENT_FAILED = "enrollment.failed"
+    CONTROL_SUBMITTED = "control.submitted"
+    CONTROL_SUCCEEDED = "control.succeeded"
+    CONTROL_FAILED = "control.failed"
+    TASK_POLLED = "task.polled"
+    UPSTREAM_BLOCKED = "upstream.blocked"
+    UPSTREAM_RECOVERED = "upstream.recovered"
+    CLOCK_JUMPED = "clock.jumped"
+    DAEMON_READY = "daemon.ready"
+    DAEMON_STOPPED = "daemon.stopped"
+    PASS_FAILED = "pass.failed"  # noqa: S105 - a pass, not a password
+
+
+class Meaning(NamedTuple):
+    """What an event tells a person.
+
+    Attributes:
+        level: how loud it is, unless `level_of_change` says otherwise.
+        text: one sentence for the docs.
+    """
+
+    level: Level
+    text: str
+
+
+MEANINGS: Final[dict[Event, Meaning]] = {
+    Event.VOICE_REGISTERED: Meaning("info", "A voice was added, imported, or is to be made."),
+    Event.VOICE_STATUS_CHANGED: Meaning(
+        "info", "A voice's status changed; a warning when it became one that does not speak."
+    ),
+    Event.VOICE_LOST: Meaning(
+        "error", "The gateway no longer knows the voice, and the account is not to blame."
+    ),
+    Event.VOICE_TOUCHED: Meaning("info", "A person recorded a use of the voice made elsewhere."),
+    Event.VOICE_PAUSED: Meaning("info", "A person stopped the keeping of the voice."),
+    Event.VOICE_RESUMED: Meaning("info", "A person started the keeping of the voice again."),
+    Event.VOICE_HASTENED: Meaning("info", "A person asked for a keepalive at once."),
+    Event.VOICE_RETRIED: Meaning("info", "A person asked for the enrollment to be repeated."),
+    Event.VOICE_REMOVED: Meaning("info", "A person removed the voice from the registry."),
+    Event.KEEPALIVE_SUBMITTED: Meaning("info", "The gateway accepted a keepalive."),
+    Event.KEEPALIVE_SUCCEEDED: Meaning("info", "A keepalive ended in success: the voice is used."),
+    Event.KEEPALIVE_FAILED: Meaning("warning", "A keepalive failed; it is tried again."),
+    Event.ENROLLMENT_SUBMITTED: Meaning("info", "The gateway accepted a clone or design task."),
+    Event.ENROLLMENT_SUCCEEDED: Meaning("info", "A clone or design task made a voice."),
+    Event.ENROLLMENT_FAILED: Meaning("warning", "A clone or design task made no voice."),
+    Event.CONTROL_SUBMITTED: Meaning(
+        "info", "The gateway accepted a speech call that tests the account, not a voice."
+    ),
+    Event.CONTROL_SUCCEEDED: Meaning("info", "The control call succeeded: the account works."),
+    Event.CONTROL_FAILED: Meaning("warning", "The control call failed: no voice is to blame."),
+    Event.TASK_POLLED: Meaning("debug", "The gateway was asked how a task stands."),
+    Event.UPSTREAM_BLOCKED: Meaning(
+        "error", "The account or the gateway fails: all calls pause but a probe."
+    ),
+    Event.UPSTREAM_RECOVERED: Meaning("info", "A probe succeeded: calls flow again."),
+    Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
+    Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
+    Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),
+    Event.PASS_FAILED: Meaning("error", "A pass ended in an error of the program itself."),
+}
+
+_SILENT = frozenset({Status.FAILED, Status.UNKNOWN, Status.UNDEPLOYED, Status.LOST})
+
+
+def level_of_change(status: Status) -> Level:
+    """Return how loud ``voice.status_changed`` is when it tells of this new status.
+
+    ``LOST`` is a warning only, because ``voice.lost`` beside it is the error.
+    """
+    return "warning" if status in _SILENT else MEANINGS[Event.VOICE_STATUS_CHANGED].level

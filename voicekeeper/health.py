@@ -1,0 +1,124 @@
+"""Whether all is well with the fleet: what counts as a warning, and what as critical.
+
+Pure: what the registry knows and ``now`` in, findings out, each with the mend.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from voicekeeper.duration import rfc3339, words
+from voicekeeper.models import Breaker, Status
+from voicekeeper.schedule import Policy
+
+
+class Severity(IntEnum):
+    """How bad it is; the number is the exit code that monitoring plugins use."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the registry knows of the fleet and of who keeps it.
+
+    Attributes:
+        by_status: how many voices have which status.
+        paused: how many are paused.
+        overdue: how many should have been looked at since `late_before`.
+        at_risk: how many were last used before `risky_before`.
+        last_pass_at: of the youngest pass of any keeper.
+        keeper: whose pass that was, ``PID@HOST``.
+        blocked: breakers that are open.
+        next_at: when the next voice falls due.
+    """
+
+    by_status: Mapping[Status, int]
+    paused: int
+    overdue: int
+    at_risk: int
+    last_pass_at: datetime | None
+    keeper: str | None
+    blocked: Sequence[Breaker]
+    next_at: datetime | None
+
+    @property
+    def kept(self) -> int:
+        """How many voices are to be kept alive, paused ones included."""
+        return sum(self.by_status.get(s, 0) for s in (Status.NEW, Status.DEPLOYING, Status.OK))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not well, in a sentence that says what to do."""
+
+    severity: Severity
+    sentence: str
+
+
+def late_before(now: datetime, policy: Policy) -> datetime:
+    """Return before when a due time counts as overdue: a fiftieth of the window ago."""
+    return now - policy.window / 50
+
+
+def risky_before(now: datetime, policy: Policy) -> datetime:
+    """Return before when a last use puts a voice at risk: two sevenths of the window are left."""
+    return now - policy.window * 5 / 7
+
+
+def is_unkept(last_pass_at: datetime | None, *, now: datetime, tick: timedelta) -> bool:
+    """Tell whether no daemon has made a pass lately."""
+    return last_pass_at is None or now - last_pass_at > max(timedelta(minutes=2), 3 * tick)
+
+
+def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]:
+    """Return all that is not well, the worst first."""
+    found = []
+    if health.kept and is_unkept(health.last_pass_at, now=now, tick=tick):
+        since = "ever" if health.last_pass_at is None else f"since {rfc3339(health.last_pass_at)}"
+        sentence = f"no daemon has made a pass {since}; 'systemctl start voicekeeper' starts it"
+        found.append(Finding(Severity.CRITICAL, sentence))
+    found += [
+        Finding(
+            Severity.CRITICAL,
+            f"calls for {breaker.model} are paused since {rfc3339(breaker.opened_at)}: "
+            f"{breaker.cause}",
+        )
+        for breaker in health.blocked
+        if breaker.opened_at is not None
+    ]
+    lost = health.by_status.get(Status.LOST, 0)
+    if lost:
+        mend = "'voicekeeper retry NAME' makes a new one, 'remove NAME' forgets it"
+        found.append(Finding(Severity.CRITICAL, f"{_voices(lost)} LOST; {mend}"))
+    if health.at_risk:
+        sentence = f"{_voices(health.at_risk)} with under two sevenths of the window left"
+        found.append(Finding(Severity.CRITICAL, f"{sentence}; 'voicekeeper list' shows why"))
+    if health.overdue:
+        sentence = f"{_voices(health.overdue)} overdue; 'voicekeeper list' shows why"
+        found.append(Finding(Severity.WARNING, sentence))
+    for status in (Status.UNDEPLOYED, Status.UNKNOWN, Status.FAILED):
+        count = health.by_status.get(status, 0)
+        if count:
+            mend = "'voicekeeper list' shows why, 'retry NAME' repeats the enrollment"
+            found.append(Finding(Severity.WARNING, f"{_voices(count)} {status}; {mend}"))
+    return sorted(found, key=lambda finding: -finding.severity)
+
+
+def headline(health: Health, *, now: datetime) -> str:
+    """Return the fleet in one line: how many voices are kept, and when the next one is due."""
+    line = f"{_voices(health.kept)} kept"
+    if health.paused:
+        line += f", {health.paused} paused"
+    if health.next_at is not None:
+        wait = health.next_at - now
+        line += ", next due now" if wait <= timedelta(0) else f", next due in {words(wait)}"
+    return line
+
+
+def _voices(count: int) -> str:
+    return "1 voice" if count == 1 else f"{count} voices"

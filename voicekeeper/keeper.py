@@ -1,0 +1,290 @@
+"""One pass: claim what is due, call the gateway, record what came of it.
+
+The story of the program in one class. It decides nothing (the rules do) and knows neither SQL
+nor HTTP (the edges do). A pass only claims and starts calls; each call runs on its own, so one
+that hangs holds up one voice. When a lane empties and more is due, the next pass follows at
+once; otherwise it waits for the scheduler's tick.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
+
+from voicekeeper import __version__, control, lifecycle, pricing, request, verdict
+from voicekeeper.clock import Clock
+from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError
+from voicekeeper.events import Event
+from voicekeeper.lifecycle import Change
+from voicekeeper.models import Kind, Task, Voice
+from voicekeeper.request import Request, Speech
+from voicekeeper.schedule import Policy
+from voicekeeper.store import Job, LogLine, Worklist
+from voicekeeper.upstream import Upstream
+from voicekeeper.verdict import Blame, Fault
+
+T = TypeVar("T")
+
+Offload = Callable[[Callable[[], T]], Awaitable[T]]
+"""Runs a blocking function of the store: in a thread of its own, or at once in a simulation."""
+
+Rule = Callable[..., Change]
+"""A rule of `lifecycle` or `control`: rows, an answer, ``now`` and the settings in."""
+
+_RECORD_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Waits between tries to write down an answer when the database is busy or full."""
+
+
+class Logger(Protocol):
+    """What is needed of a structlog logger."""
+
+    def log(self, level: int, event: str, **fields: Any) -> Any:  # noqa: ANN401
+        """Write one event."""
+
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def say(log: Logger, lines: Iterable[LogLine]) -> None:
+    """Write events to the log, after their commit."""
+    for line in lines:
+        log.log(_LEVELS[line.level], line.event, **line.fields)
+
+
+class Keeper:
+    """Keeps the voices of one registry.
+
+    Args:
+        worklist: the registry's side for keepers.
+        upstream: the gateway.
+        clock: the only source of time.
+        policy: the settings.
+        name: ``PID@HOST``.
+        log: where events are told.
+        offload: runs the store's blocking functions.
+    """
+
+    def __init__(
+        self,
+        *,
+        worklist: Worklist,
+        upstream: Upstream,
+        clock: Clock,
+        policy: Policy,
+        name: str,
+        log: Logger,
+        offload: Offload[Any],
+    ) -> None:
+        self._worklist = worklist
+        self._upstream = upstream
+        self._clock = clock
+        self._policy = policy
+        self._name = name
+        self._log = log
+        self._offload = offload
+        self._sweeping = asyncio.Lock()
+        self._stopping = False
+        # A lane each, so that hanging polls cannot keep voices from being used.
+        polls = max(1, policy.max_in_flight // 2)
+        self._polls = _Lane(polls)
+        self._calls = _Lane(max(1, policy.max_in_flight - polls))
+        self.key_refused = False
+        """Whether the gateway answered 401 to any call so far."""
+
+    async def take_over(self) -> None:
+        """Begin: settle what a predecessor left in the middle.
+
+        Raises:
+            VoicekeeperError: the database cannot be used.
+        """
+        now = self._clock.now()
+        await self._offload(
+            partial(
+                self._worklist.take_over,
+                keeper=self._name,
+                version=__version__,
+                now=now,
+                policy=self._policy,
+            )
+        )
+
+    async def sweep(self) -> bool:
+        """Make one pass; return whether it found work.
+
+        Raises:
+            VoicekeeperError: the database cannot be used; nothing was claimed.
+        """
+        async with self._sweeping:
+            if self._stopping:
+                return False
+            claims = await self._offload(
+                partial(
+                    self._worklist.claim,
+                    keeper=self._name,
+                    now=self._clock.now(),
+                    policy=self._policy,
+                    calls=self._calls.free,
+                    polls=self._polls.free,
+                )
+            )
+            say(self._log, claims.lines)
+            self._polls.more, self._calls.more = claims.more_polls, claims.more_calls
+            for job in claims.polls:
+                self._start(self._polls, job, self._ask(job))
+            for job in claims.calls:
+                self._start(self._calls, job, self._call(job))
+            return bool(claims.polls or claims.calls)
+
+    async def settle(self) -> None:
+        """Wait until no call is under way and none is about to be begun."""
+        lanes = (self._calls, self._polls)
+        while running := [task for lane in lanes for task in (*lane.running, *lane.refills)]:
+            await asyncio.wait(running)
+
+    async def stop(self, within: float) -> int:
+        """Begin no more calls, wait for those under way, and leave the rest to be resumed.
+
+        Args:
+            within: seconds to wait.
+
+        Returns:
+            How many calls were cut short. Their rows say so, and the next start settles them.
+        """
+        self._stopping = True
+        async with self._sweeping:
+            running = [*self._calls.running, *self._polls.running]
+        if not running:
+            return 0
+        _, left = await asyncio.wait(running, timeout=within)
+        for call in left:
+            call.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return len(left)
+
+    def _start(self, lane: "_Lane", job: Job, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guarded(job, work), name=f"{job.kind} {job.name}")
+        lane.running.add(task)
+        task.add_done_callback(partial(self._ended, lane))
+
+    def _ended(self, lane: "_Lane", task: asyncio.Task[None]) -> None:
+        lane.running.discard(task)
+        if lane.more and not self._stopping and lane.free * 2 >= lane.size:
+            lane.more = False
+            refill = asyncio.create_task(self._refill())
+            lane.refills.add(refill)
+            refill.add_done_callback(lane.refills.discard)
+
+    async def _refill(self) -> None:
+        try:
+            await self.sweep()
+        except VoicekeeperError as error:
+            self._log.log(_LEVELS["error"], Event.PASS_FAILED, error=str(error))
+
+    async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+        """Keep an error in one voice's work from stopping another's."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            self._log.log(
+                _LEVELS["error"],
+                Event.PASS_FAILED,
+                name=job.name,
+                error=str(error) or type(error).__name__,
+                exc_info=error,
+            )
+
+    async def _call(self, job: Job) -> None:
+        """Make the POST whose intent is written down, and record its answer."""
+        rules = _rules(job)
+        try:
+            wanted = self._request(job)
+            accepted = await self._upstream.submit(wanted, job.model)
+        except InvalidInput as error:  # a recipe that another version wrote
+            await self._record(job, rules.refused, Fault(Blame.REQUEST, "invalid", str(error)))
+        except CallFailed as failure:
+            self._note_key(failure)
+            await self._record(job, rules.refused, verdict.of_submission(job.kind, failure))
+        else:
+            submitted = partial(rules.submitted, cost_micros=pricing.cost_micros(wanted))
+            await self._record(job, submitted, accepted)
+
+    async def _ask(self, job: Job) -> None:
+        """Ask for a task, and record what is told of it."""
+        assert job.task_id is not None  # noqa: S101 - a running task has one, by constraint
+        rules = _rules(job)
+        told: dict[str, object] = {"name": job.name, "task_id": job.task_id}
+        try:
+            report = await self._upstream.status(job.task_id, job.model)
+        except CallFailed as failure:
+            self._note_key(failure)
+            self._log.log(_LEVELS["debug"], Event.TASK_POLLED, **told, error=str(failure))
+            await self._record(job, rules.unanswered, verdict.of_poll(failure))
+        else:
+            told |= {"state": report.state, "voice_status": report.voice_status}
+            self._log.log(_LEVELS["debug"], Event.TASK_POLLED, **told)
+            await self._record(job, rules.reported, report)
+
+    def _note_key(self, failure: CallFailed) -> None:
+        self.key_refused |= failure.code == 401  # noqa: PLR2004 - HTTP's number
+
+    def _request(self, job: Job) -> Request:
+        if job.kind.is_enrollment:
+            return request.from_recipe(job.kind, job.recipe or {})
+        return Speech(job.spoken or "", self._policy.prompt, self._policy.format)
+
+    async def _record(self, job: Job, rule: Rule, answer: object) -> None:
+        """Write down what an answer changes, by one of the rules of `lifecycle` or `control`."""
+        now, policy = self._clock.now(), self._policy
+
+        def decide(voice: Voice | None, task: Task) -> Change:
+            return rule(voice, task, answer, now=now, policy=policy)
+
+        record = partial(self._worklist.record, job, decide, now=now, policy=policy)
+        say(self._log, await self._persist(job, record))
+
+    async def _persist(
+        self, job: Job, record: Callable[[], Iterable[LogLine]]
+    ) -> Iterable[LogLine]:
+        """Write an answer down, however long the database is busy or the disk full.
+
+        It may have been paid for, and it is known here only.
+        """
+        failed = 0
+        while True:
+            try:
+                lines: Iterable[LogLine] = await self._offload(record)
+            except VoicekeeperError as error:
+                if failed == 0:
+                    self._log.log(
+                        _LEVELS["error"], Event.PASS_FAILED, name=job.name, error=str(error)
+                    )
+                await asyncio.sleep(_RECORD_AGAIN_S[min(failed, len(_RECORD_AGAIN_S) - 1)])
+                failed += 1
+            else:
+                return lines
+
+
+def _rules(job: Job) -> ModuleType:
+    return control if job.kind is Kind.CONTROL else lifecycle
+
+
+class _Lane:
+    """Room for so many calls at a time.
+
+    Attributes:
+        size: how many.
+        running: the calls under way.
+        refills: passes begun because the lane had room again.
+        more: whether the last pass left work behind for want of room.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.running: set[asyncio.Task[None]] = set()
+        self.refills: set[asyncio.Task[None]] = set()
+        self.more = False
+
+    @property
+    def free(self) -> int:
+        return self.size - len(self.running)

@@ -1,0 +1,142 @@
+"""What may be registered: the rules for names, voice ids and the rest of a voice's facts.
+
+The same sentences answer a command line and a line of an import.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from voicekeeper import request
+from voicekeeper.duration import parse_instant
+from voicekeeper.errors import InvalidInput
+from voicekeeper.models import Kind, Origin
+
+_NAME_MOST = 64
+_ID_MOST = 200
+_CLOCKS_DIFFER = timedelta(minutes=5)
+"""A time this far ahead is still taken as now: other hosts' clocks are not ours."""
+
+_FIELDS = ("voice_id", "name", "model", "last_used_at", "origin", "recipe", "paused")
+
+
+def name(text: str) -> str:
+    """Return a voice's local name.
+
+    Raises:
+        InvalidInput: it is not 1 to 64 printable characters without white space, or begins
+            with a hyphen, which a command would take for an option.
+    """
+    printable = text.isprintable() and not any(c.isspace() for c in text)
+    if not (1 <= len(text) <= _NAME_MOST and printable) or text.startswith("-"):
+        raise InvalidInput(
+            f"a name must be 1 to {_NAME_MOST} printable characters without white space and "
+            f"must not begin with a hyphen, not {text!r}"
+        )
+    return text
+
+
+def voice_id(text: str) -> str:
+    """Return a custom voice's id.
+
+    Raises:
+        InvalidInput: it is empty, holds white space, or is a built-in voice's.
+    """
+    if not 1 <= len(text) <= _ID_MOST or not text.isprintable() or any(c.isspace() for c in text):
+        raise InvalidInput(
+            f"a voice_id must be 1 to {_ID_MOST} characters without white space, not {text!r}"
+        )
+    if request.is_built_in(text):
+        raise InvalidInput(
+            f"{text} is a built-in voice; the gateway never deletes those, so it needs no keeping"
+        )
+    return text
+
+
+def model(text: str) -> str:
+    """Return a model's name.
+
+    Raises:
+        InvalidInput: it cannot stand in the gateway's address.
+    """
+    if not text or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in text):
+        raise InvalidInput(f"a model is letters, digits, '-', '_' and '.', not {text!r}")
+    return text
+
+
+def used_at(text: str, *, now: datetime) -> datetime:
+    """Return when a voice was used.
+
+    Raises:
+        InvalidInput: it is not a time, or lies ahead.
+    """
+    try:
+        instant = parse_instant(text)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
+    if instant > now + _CLOCKS_DIFFER:
+        raise InvalidInput(f"{text} lies ahead; a last use is in the past")
+    return min(instant, now)
+
+
+def facts(record: object, *, default_model: str, now: datetime) -> dict[str, Any]:
+    """Return the facts of one voice from a record of an import.
+
+    Args:
+        record: ``voice_id`` and ``name``, optionally ``model``, ``last_used_at``, ``origin``,
+            ``recipe`` and ``paused``; what an export writes.
+        default_model: for records that name none.
+        now: of this command.
+
+    Returns:
+        ``name``, ``model``, ``voice_id``, ``origin``, ``last_used_at``, ``recipe``, ``paused``.
+
+    Raises:
+        InvalidInput: a field is missing, unknown, or breaks a rule.
+    """
+    if not isinstance(record, Mapping):
+        raise InvalidInput("must be a JSON object")
+    if unknown := [key for key in record if key not in _FIELDS]:
+        raise InvalidInput(f"unknown field {unknown[0]!r}; known are {', '.join(_FIELDS)}")
+    for field in ("voice_id", "name"):
+        if field not in record:
+            raise InvalidInput(f"{field} is missing")
+    paused = record.get("paused", False)
+    if not isinstance(paused, bool):
+        raise InvalidInput("paused must be true or false")
+    used = _text(record, "last_used_at")
+    origin = _origin(_text(record, "origin"))
+    return {
+        "name": name(_text(record, "name") or ""),
+        "voice_id": voice_id(_text(record, "voice_id") or ""),
+        "model": model(_text(record, "model") or default_model),
+        "last_used_at": None if used is None else used_at(used, now=now),
+        "origin": origin,
+        "recipe": _recipe(record.get("recipe"), origin),
+        "paused": paused,
+    }
+
+
+def _text(record: Mapping[str, Any], field: str) -> str | None:
+    value = record.get(field)
+    if value is not None and not isinstance(value, str):
+        raise InvalidInput(f"{field} must be a text")
+    return value
+
+
+def _origin(text: str | None) -> Origin:
+    try:
+        return Origin(text or Origin.IMPORTED)
+    except ValueError:
+        raise InvalidInput(f"origin must be one of {', '.join(Origin)}, not {text!r}") from None
+
+
+def _recipe(value: object, origin: Origin) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InvalidInput("recipe must be a JSON object")
+    if origin is Origin.IMPORTED:
+        raise InvalidInput('a recipe goes with "origin": "clone" or "design"')
+    request.from_recipe(Kind(origin), value)
+    return value

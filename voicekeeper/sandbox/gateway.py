@@ -1,0 +1,309 @@
+"""The stand-in gateway as a state machine: calls and ``now`` in, answers out.
+
+No I/O and no clock, and its only randomness is a seeded generator, so the same calls at the same
+times get the same answers. How a task ends is settled when it is accepted; what a caller sees of
+it follows from ``now``. Nothing runs in the background, so years pass in no time.
+
+What the page leaves open is decided here, and always for the harder case:
+
+- A custom voice is gone from the very instant at which its last use lies one window back. Its
+  enrollment is its first use; a speech task that succeeds uses it at the task's ``createTime``.
+- How an enrollment ends follows from the start of its ``prefix``: ``reject`` ends UNDEPLOYED;
+  ``slow`` ends TASK_TIMEOUT, and its voice becomes OK by itself one ``late`` afterwards; ``fail``
+  ends with UpstreamError and no voice; any other ends OK.
+- Speech with a voice that is still DEPLOYING is a task that fails with UpstreamError.
+- A task is forgotten, and answered 404, 30 days after it was made.
+"""
+
+import random
+import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from voicekeeper.sandbox import rules
+from voicekeeper.sandbox.records import Answer, Books, Task, Voice, VoiceBook
+from voicekeeper.sandbox.rules import Order, RefusedError
+
+FLASH = "cosyvoice-3-flash"
+"""The only model with built-in voices (page section *Common validation rules*)."""
+
+Span = tuple[timedelta, timedelta]
+"""The shortest and the longest time something takes."""
+
+_BUILT_IN = re.compile(r"loo?ng[a-z]+(_v[0-9]+)?")
+_EVER = datetime.min.replace(tzinfo=UTC)
+_TASKS_KEPT = timedelta(days=30)
+
+_VALIDATION = ("VALIDATION_ERROR", "The voice_id is invalid for the current user or model.")
+_REVIEW = (
+    "UNDEPLOYED",
+    "Voice review failed. This custom voice is unavailable (UNDEPLOYED).",
+)
+_TIMEOUT = ("TASK_TIMEOUT", "Custom voice deployment stayed in DEPLOYING for too long.")
+_UPSTREAM = "UpstreamError"
+
+
+class Gateway:
+    """The gateway of one account. Not thread-safe: `SandboxServer` puts a lock around it.
+
+    Args:
+        rng: the source of task ids, voice ids and latencies.
+        window: an unused custom voice is deleted after this time.
+        speech_time: how long a speech task takes.
+        enrollment_time: how long a clone or design task takes.
+        late: how long after its TASK_TIMEOUT a ``slow`` voice becomes OK.
+        unknown_voice: ``task``: speech with a voice that does not exist is accepted and fails
+            with VALIDATION_ERROR; ``http``: it is refused with 400.
+        key: the API key that is taken; None takes any but an empty one.
+        balance_micros: what the account holds, in millionths of a US dollar; None is endless.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random | None = None,
+        *,
+        window: timedelta = timedelta(days=7),
+        speech_time: Span = (timedelta(seconds=5), timedelta(seconds=30)),
+        enrollment_time: Span = (timedelta(seconds=30), timedelta(seconds=180)),
+        late: timedelta = timedelta(minutes=5),
+        unknown_voice: Literal["task", "http"] = "task",
+        key: str | None = None,
+        balance_micros: int | None = None,
+    ) -> None:
+        self._rng = rng if rng is not None else random.Random(0)
+        self._window = window
+        self._speech_time = speech_time
+        self._enrollment_time = enrollment_time
+        self._late = late
+        self._unknown_voice = unknown_voice
+        self._key = key
+        self._balance_micros = balance_micros
+        self._tasks: dict[str, Task] = {}
+        self._voices: dict[str, Voice] = {}
+        self._accepted: Counter[str] = Counter()
+        self._refused: Counter[int] = Counter()
+        self._polls = 0
+        self._cost_micros = 0
+
+    def generate(
+        self,
+        model: str,
+        body: object,
+        now: datetime,
+        key: str | None,
+        *,
+        doom: str | None = None,
+    ) -> Answer:
+        """Answer ``POST generateTask/{model}``.
+
+        Args:
+            model: of the address.
+            body: what the JSON of the request says.
+            now: the gateway's time, aware.
+            key: the bearer token, or None where there is none.
+            doom: a fail code with which the task, if accepted, ends; an enrollment then
+                makes no voice.
+        """
+        try:
+            order, failure = self._accept(model, body, now, key)
+        except RefusedError as refusal:
+            return self._refuse(refusal)
+        if doom is not None:
+            failure = (doom, "The task failed by the sandbox's order.")
+        task = self._task(model, order, now, failure)
+        self._forget(now)
+        self._tasks[task.task_id] = task
+        return Answer(200, data={"taskId": task.task_id})
+
+    def status(self, model: str, task_id: str | None, now: datetime, key: str | None) -> Answer:
+        """Answer ``GET statusTask/{model}?taskId=``; 404 for a task it does not know."""
+        try:
+            task = self._find(model, task_id, key)
+        except RefusedError as refusal:
+            return self._refuse(refusal)
+        self._polls += 1
+        return Answer(200, data=task.told(now))
+
+    def balance(self, key: str | None) -> Answer:
+        """Answer ``GET apikeys/current-balance``: US dollars; an endless account shows 74.87."""
+        try:
+            self._admit(FLASH, key)
+        except RefusedError as refusal:
+            return self._refuse(refusal)
+        if self._balance_micros is None:
+            return Answer(200, data=74.87)
+        return Answer(200, data=(self._balance_micros - self._cost_micros) / 1_000_000)
+
+    def import_voice(
+        self, voice_id: str, model: str, now: datetime, *, last_used_at: datetime | None = None
+    ) -> None:
+        """Let a custom voice exist that was made before the sandbox was.
+
+        Args:
+            voice_id: any id that no living voice has; a voice that is gone is made anew.
+            model: the only model that knows it.
+            now: the gateway's time.
+            last_used_at: its last use, if not now.
+
+        Raises:
+            ValueError: a living voice has the id.
+        """
+        known = self._voices.get(voice_id)
+        if known is not None and known.gone_at(now, self._window) is None:
+            raise ValueError(f"the voice {voice_id} exists already")
+        used_at = last_used_at or now
+        self._voices[voice_id] = Voice(voice_id, model, "import", used_at, settled_at=_EVER)
+
+    def delete_voice(self, voice_id: str, now: datetime) -> None:
+        """Delete a voice for no reason, as the real gateway might.
+
+        Raises:
+            KeyError: no living voice has the id.
+        """
+        voice = self._voices[voice_id]
+        if voice.gone_at(now, self._window) is not None:
+            raise KeyError(voice_id)
+        voice.deleted_at = now
+
+    def books(self, now: datetime) -> Books:
+        """Return the truth at ``now``, for tests and demonstrations."""
+        return Books(
+            voices={voice.voice_id: self._book(voice, now) for voice in self._voices.values()},
+            speech=self._accepted["speech"],
+            clone=self._accepted["clone"],
+            design=self._accepted["design"],
+            polls=self._polls,
+            cost_micros=self._cost_micros,
+            refused=dict(self._refused),
+        )
+
+    def _book(self, voice: Voice, now: datetime) -> VoiceBook:
+        voice.count(now)
+        gone_at = voice.gone_at(now, self._window)
+        return VoiceBook(
+            voice_id=voice.voice_id,
+            model=voice.model,
+            status=voice.status(now if gone_at is None else gone_at),
+            alive=gone_at is None,
+            uses=voice.uses,
+            made_by=voice.made_by,
+            last_used_at=voice.last_used_at,
+            deleted_at=gone_at,
+        )
+
+    def _admit(self, model: str, key: str | None) -> None:
+        """Refuse a key with 401, and a model outside of the family with 403."""
+        if not key or (self._key is not None and key != self._key):
+            raise RefusedError(401, "Missing or invalid API key.")
+        if not model.startswith("cosyvoice-"):
+            raise RefusedError(403, "This key cannot access the model.")
+
+    def _accept(
+        self, model: str, body: object, now: datetime, key: str | None
+    ) -> tuple[Order, tuple[str, str] | None]:
+        """Return the order that was taken and charged, and how it will fail, if it will."""
+        self._admit(model, key)
+        order = rules.read(body)
+        failure = self._blamed(model, order, now)
+        if failure == _VALIDATION and self._unknown_voice == "http":
+            raise RefusedError(400, failure[1])
+        self._charge(order)
+        return order, failure
+
+    def _find(self, model: str, task_id: str | None, key: str | None) -> Task:
+        self._admit(model, key)
+        if not task_id:
+            raise RefusedError(400, "taskId is required.")
+        task = self._tasks.get(task_id)
+        if task is None or task.model != model:
+            raise RefusedError(404, "Task not found.")
+        return task
+
+    def _refuse(self, refusal: RefusedError) -> Answer:
+        self._refused[refusal.code] += 1
+        return Answer(refusal.code, refusal.message)
+
+    def _blamed(self, model: str, order: Order, now: datetime) -> tuple[str, str] | None:
+        """Return the fail code and words with which the order will fail, or None."""
+        if order.mode != "speech":
+            return None
+        if model == FLASH and _BUILT_IN.fullmatch(order.subject):
+            return None
+        voice = self._voices.get(order.subject)
+        if voice is None or voice.model != model or voice.gone_at(now, self._window) is not None:
+            return _VALIDATION
+        match voice.status(now):
+            case "DEPLOYING":
+                return (_UPSTREAM, "The custom voice is not ready (DEPLOYING).")
+            case "UNDEPLOYED":
+                return _REVIEW
+            case _:
+                return None
+
+    def _charge(self, order: Order) -> None:
+        left = self._balance_micros
+        if left is not None and self._cost_micros + order.cost_micros > left:
+            raise RefusedError(402, "Insufficient balance.")
+        self._cost_micros += order.cost_micros
+        self._accepted[order.mode] += 1
+
+    def _task(
+        self, model: str, order: Order, now: datetime, failure: tuple[str, str] | None
+    ) -> Task:
+        """Settle how the task goes, and do to the voice what follows from it."""
+        shortest, longest = self._speech_time if order.mode == "speech" else self._enrollment_time
+        takes = shortest + (longest - shortest) * self._rng.random()
+        started_at = now + takes * (0.2 * self._rng.random())
+        ended_at = now + takes
+        task_id = f"task_{self._rng.getrandbits(128):032x}"
+        voice_id = voice_status = None
+        if order.mode == "speech":
+            voice = self._voices.get(order.subject)
+            if voice is not None and failure is None:
+                voice.count(now)
+                voice.speaking.append(ended_at)
+                voice.last_used_at = max(voice.last_used_at, now)
+        else:
+            failure, voice_status, settled_at = self._enrolled(order, ended_at, failure)
+            if voice_status is not None:
+                family = model.replace("cosyvoice-", "cosyvoice-v", 1)
+                voice_id = f"{family}-{order.subject}-{self._rng.getrandbits(128):032x}"
+                settled_as = "UNDEPLOYED" if voice_status == "UNDEPLOYED" else "OK"
+                self._voices[voice_id] = Voice(
+                    voice_id, model, order.mode, now, settled_at, settled_as
+                )
+        return Task(
+            task_id,
+            model,
+            now,
+            started_at,
+            ended_at,
+            order.audio,
+            failure,
+            voice_id,
+            voice_status,
+        )
+
+    def _enrolled(
+        self, order: Order, ended_at: datetime, failure: tuple[str, str] | None
+    ) -> tuple[tuple[str, str] | None, str | None, datetime]:
+        """Return the task's failure, its voice's last told status, and when the voice settles."""
+        prefix = order.subject.lower()
+        if failure is not None:
+            return failure, None, ended_at
+        if prefix.startswith("fail"):
+            return (_UPSTREAM, "The enrollment failed upstream."), None, ended_at
+        if prefix.startswith("reject"):
+            return _REVIEW, "UNDEPLOYED", ended_at
+        if prefix.startswith("slow"):
+            return _TIMEOUT, "DEPLOYING", ended_at + self._late
+        return None, "OK", ended_at
+
+    def _forget(self, now: datetime) -> None:
+        """Drop the oldest tasks, so that years of work fit into memory."""
+        while self._tasks:
+            oldest = next(iter(self._tasks.values()))
+            if now - oldest.created_at < _TASKS_KEPT:
+                return
+            del self._tasks[oldest.task_id]

@@ -1,0 +1,158 @@
+"""What the stand-in gateway keeps of tasks and voices, and what it tells of them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the gateway answers: the JSON envelope, whose ``code`` is also the HTTP status."""
+
+    code: int
+    message: str = "success"
+    data: Any = None
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON object; without ``data`` where there is none."""
+        envelope = {"code": self.code, "message": self.message}
+        return envelope if self.data is None else envelope | {"data": self.data}
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceBook:
+    """The truth about one custom voice, which the real gateway never tells.
+
+    Attributes:
+        status: ``DEPLOYING``, ``OK`` or ``UNDEPLOYED``; the last one it had, if it is gone.
+        alive: False once it was garbage-collected or deleted.
+        uses: speech tasks with it that ended in success.
+        made_by: ``clone``, ``design`` or ``import``.
+        last_used_at: its enrollment, or the ``createTime`` of a speech task that succeeds.
+        deleted_at: when it went, else None.
+    """
+
+    voice_id: str
+    model: str
+    status: str
+    alive: bool
+    uses: int
+    made_by: str
+    last_used_at: datetime
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """All that the gateway did and knows, at one instant.
+
+    Attributes:
+        voices: every custom voice there ever was, by voice id.
+        speech: speech tasks accepted, failed ones included.
+        clone: clone tasks accepted.
+        design: design tasks accepted.
+        polls: ``statusTask`` calls answered.
+        cost_micros: the price of all accepted tasks, in millionths of a US dollar.
+        refused: calls refused, by code.
+    """
+
+    voices: Mapping[str, VoiceBook]
+    speech: int
+    clone: int
+    design: int
+    polls: int
+    cost_micros: int
+    refused: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One accepted task, from its beginning to its settled end.
+
+    Attributes:
+        started_at: when ``pending`` becomes ``processing``.
+        ended_at: when that becomes ``success`` or ``failed``.
+        audio: the format of its audio.
+        failure: the fail code and its words, or None.
+        voice_status: what the ended task says of the voice it made.
+    """
+
+    task_id: str
+    model: str
+    created_at: datetime
+    started_at: datetime
+    ended_at: datetime
+    audio: str
+    failure: tuple[str, str] | None
+    voice_id: str | None = None
+    voice_status: str | None = None
+
+    def told(self, now: datetime) -> dict[str, Any]:
+        """Return ``data`` as ``statusTask`` shows it (section *Poll for result*)."""
+        created = _unix_ms(self.created_at)
+        told: dict[str, Any] = {"taskId": self.task_id, "state": "pending", "createTime": created}
+        if now < self.started_at:
+            return told
+        ended = now >= self.ended_at
+        told["state"] = "processing"
+        if self.voice_id is not None:
+            told["voice_id"] = self.voice_id
+            told["voice_status"] = self.voice_status if ended else "DEPLOYING"
+        if not ended:
+            return told
+        completed = _unix_ms(self.ended_at)
+        told["completeTime"] = completed
+        if self.failure is not None:
+            code, message = self.failure
+            return told | {"state": "failed", "failCode": code, "failMsg": message}
+        # A host that cannot exist: nobody may take a sandbox's result for a recording.
+        urls = {"resultUrls": [f"https://sandbox.invalid/{self.task_id}.{self.audio}"]}
+        result = json.dumps(urls, separators=(",", ":"))
+        return told | {"state": "success", "resultJson": result, "costTime": completed - created}
+
+
+@dataclass(slots=True)
+class Voice:
+    """One custom voice.
+
+    Attributes:
+        settled_at: when DEPLOYING becomes ``settled_as``.
+        uses: speech tasks that ended in success, as far as they were counted.
+        speaking: when the others that will do so end.
+        deleted_at: when it was deleted by hand.
+    """
+
+    voice_id: str
+    model: str
+    made_by: str
+    last_used_at: datetime
+    settled_at: datetime
+    settled_as: str = "OK"
+    uses: int = 0
+    speaking: list[datetime] = field(default_factory=list)
+    deleted_at: datetime | None = None
+
+    def status(self, now: datetime) -> str:
+        """Return DEPLOYING, OK or UNDEPLOYED."""
+        return "DEPLOYING" if now < self.settled_at else self.settled_as
+
+    def gone_at(self, now: datetime, window: timedelta) -> datetime | None:
+        """Return when it was deleted or garbage-collected; None while it lives."""
+        if self.deleted_at is not None:
+            return self.deleted_at
+        collected_at = self.last_used_at + window
+        return collected_at if now >= collected_at else None
+
+    def count(self, now: datetime) -> None:
+        """Move the speech tasks that have ended by now from ``speaking`` to ``uses``."""
+        still = [ends_at for ends_at in self.speaking if ends_at > now]
+        self.uses += len(self.speaking) - len(still)
+        self.speaking = still
+
+
+def _unix_ms(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(milliseconds=1)

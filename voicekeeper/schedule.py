@@ -1,0 +1,183 @@
+"""When: the deadline of a voice, when it is due, when to try again, when to ask again.
+
+Pure functions of values and ``now``. Instants are aware and in UTC.
+
+=================  ===============================================================
+deadline           last use + window
+due                last use + interval - jitter
+retry              base·2ⁿ ± a quarter, floor 30 s, at most min(cap, an eighth of
+                   what remains to the deadline)
+lease              how long a claim keeps others off: longer than any call
+patience           how long an accepted keepalive may stay open before another one
+poll               the page's pace, slower as the task grows older
+=================  ===============================================================
+
+No instant that these functions return is further ahead than now + interval. So one that is
+further ahead was reckoned by a clock that was wrong (see `is_from_a_wrong_clock`).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from voicekeeper.models import Kind
+
+_ZERO = timedelta(0)
+_RETRY_FLOOR = timedelta(seconds=30)
+_LEASE_SLACK = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that the rules need, as values.
+
+    Attributes:
+        window: how long the gateway keeps an unused voice (page: 7 consecutive days).
+        interval: how long after its last use a voice is used again.
+        jitter: the most by which a voice's interval is shortened, a fixed share for each.
+        prompt: what a keepalive says.
+        format: the audio format a keepalive asks for.
+        speech_first, speech_interval: pace of asking for a speech task.
+        enrollment_first, enrollment_interval: pace of asking for a clone or design task.
+        give_up: age at which a task that has not ended is asked for no more.
+        retry_base, retry_cap: the first and the longest wait after a failure.
+        timeout: of one call; the whole of it may take twice as long.
+        requests_per_second, max_in_flight: the limiter's.
+    """
+
+    window: timedelta
+    interval: timedelta
+    jitter: timedelta
+    prompt: str
+    format: str
+    speech_first: timedelta
+    speech_interval: timedelta
+    enrollment_first: timedelta
+    enrollment_interval: timedelta
+    give_up: timedelta
+    retry_base: timedelta
+    retry_cap: timedelta
+    timeout: timedelta
+    requests_per_second: float
+    max_in_flight: int
+
+
+def spread(name: str, turn: int = 0) -> float:
+    """Return a stable number in [0, 1) for a voice and a turn: jitter without chance."""
+    digest = hashlib.blake2b(f"{turn}:{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def last_use(sent_at: datetime, created_at: datetime | None) -> datetime:
+    """Return when a task that ended in success used its voice.
+
+    The earlier of our send time and the gateway's ``createTime``: never later than the
+    gateway's own count, whatever either clock did.
+    """
+    return sent_at if created_at is None else min(sent_at, created_at)
+
+
+def deadline(anchor: datetime, policy: Policy) -> datetime:
+    """Return when the gateway deletes a voice (page section *Latency and polling*)."""
+    return anchor + policy.window
+
+
+def due(anchor: datetime, name: str, policy: Policy) -> datetime:
+    """Return when a voice is to be used again; a fleet imported at once spreads out."""
+    return anchor + policy.interval - policy.jitter * spread(name)
+
+
+def assumed_anchor(registered_at: datetime, policy: Policy) -> datetime:
+    """Return the anchor of a voice whose last use nobody told: as though it were just due."""
+    return registered_at - policy.interval
+
+
+def next_keepalive(
+    name: str,
+    *,
+    sent_at: datetime,
+    created_at: datetime | None,
+    answered_at: datetime | None,
+    now: datetime,
+    policy: Policy,
+) -> datetime:
+    """Return the due time after a success, by the host's clock, right or wrong.
+
+    The true age of the use is what counts, and each clock tells it in its own frame: the
+    host's as now - sent, the gateway's as its ``Date`` - ``createTime``. The older age wins.
+    Mixing frames would be wrong: with a host clock that is days ahead, ``createTime`` looks
+    days old, and each success would be followed at once by another paid call. Only where the
+    gateway tells no ``Date`` are they mixed, and then no sooner than an eighth of the interval.
+    """
+    age = max(now - sent_at, _ZERO)
+    soonest = now
+    if created_at is not None and answered_at is not None:
+        age = max(age, answered_at - created_at)
+    elif created_at is not None:
+        age = max(age, now - created_at)
+        soonest = now + policy.interval / 8
+    return max(soonest, due(now, name, policy) - age)
+
+
+def retry_at(
+    name: str,
+    *,
+    failures: int,
+    anchor: datetime | None,
+    now: datetime,
+    policy: Policy,
+    retry_after: float | None = None,
+) -> datetime:
+    """Return when to try again.
+
+    Args:
+        name: of the voice; spreads the retries of a fleet that failed together.
+        failures: in a row, the one just seen included; at least 1.
+        anchor: what the deadline counts from; None where there is no deadline to meet.
+        now: of this pass.
+        policy: the settings.
+        retry_after: seconds the gateway asked for; obeyed up to half of what remains.
+    """
+    quarter = 0.75 + spread(name, failures) / 2
+    longest = min(policy.retry_cap, policy.interval)
+    wait = min(policy.retry_base * (2.0 ** min(failures - 1, 20)) * quarter, longest)
+    remains = deadline(anchor, policy) - now if anchor is not None else _ZERO
+    if remains > _ZERO:
+        wait = min(wait, remains / 8)
+    if retry_after is not None:
+        asked = timedelta(seconds=retry_after)
+        wait = max(wait, min(asked, remains / 2) if remains > _ZERO else asked)
+    wait = max(wait, min(_RETRY_FLOOR, policy.retry_base))
+    return now + min(wait, policy.interval)
+
+
+def lease(policy: Policy) -> timedelta:
+    """Return for how long a claim holds: the longest call, and its turn at the limiter."""
+    turn = timedelta(seconds=policy.max_in_flight / policy.requests_per_second)
+    return min(policy.timeout * 2 + turn + _LEASE_SLACK, policy.interval)
+
+
+def patience_ends(*, sent_at: datetime, anchor: datetime, policy: Policy) -> datetime:
+    """Return when a voice whose accepted keepalive has not ended is used once more.
+
+    An eighth of what remained, as with retries, but time enough for a few polls.
+    """
+    polls = policy.speech_first + 3 * policy.speech_interval
+    eighth = (deadline(anchor, policy) - sent_at) / 8
+    return sent_at + min(max(polls, eighth), policy.give_up, policy.interval)
+
+
+def first_poll(kind: Kind, policy: Policy) -> timedelta:
+    """Return how long after its submission a task is first asked for (page, same section)."""
+    return policy.enrollment_first if kind.is_enrollment else policy.speech_first
+
+
+def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:
+    """Return when to ask for a task again: the setting's pace, or a quarter of its age."""
+    interval = policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
+    return now + min(max(interval, (now - sent_at) / 4), max(interval, policy.retry_cap))
+
+
+def is_from_a_wrong_clock(next_at: datetime, *, now: datetime, policy: Policy) -> bool:
+    """Tell whether a due time is further ahead than any that these rules set."""
+    return next_at > now + policy.interval

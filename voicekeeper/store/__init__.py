@@ -1,0 +1,20 @@
+"""The registry in SQLite: one file, two sides.
+
+`Registry` is for people (register, read, change), `Worklist` for keepers (claim, record), and
+`Database` is the file under both. `chronicle` writes the history that both tell.
+"""
+
+from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.database import Database
+from voicekeeper.store.registry import NewVoice, Registry
+from voicekeeper.store.worklist import Claims, Job, Worklist
+
+__all__ = [
+    "Claims",
+    "Database",
+    "Job",
+    "LogLine",
+    "NewVoice",
+    "Registry",
+    "Worklist",
+]

@@ -1,0 +1,259 @@
+"""One SQLite file: how it is made, opened, locked, migrated, and what its errors mean.
+
+Every write is one ``BEGIN IMMEDIATE`` transaction: a deferred one that reads and then writes
+fails with "database is locked" under load, whatever the busy timeout. WAL is used only where
+SQLite is free of the WAL-reset bug (3.51.3 and later); a rollback journal elsewhere.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import Session
+
+from voicekeeper.duration import rfc3339
+from voicekeeper.errors import DatabaseHeld, DatabaseUnusable, VoicekeeperError
+
+SCHEMA = "0001"
+"""The newest migration; the code fits this schema and no other."""
+
+WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
+
+_BUSY_TIMEOUT_S = 5
+
+
+class Database:
+    """A registry's file.
+
+    Opening touches nothing; the file is made by `prepare` and by nothing else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)),
+            connect_args={
+                "timeout": _BUSY_TIMEOUT_S,
+                "check_same_thread": False,
+                "isolation_level": None,
+            },
+            hide_parameters=True,
+        )
+        sa.event.listen(self._engine, "connect", _set_pragmas)
+        sa.event.listen(self._engine, "begin", _begin)
+        self._reading_engine = self._engine.execution_options(begin="DEFERRED")
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Give a session whose transaction commits as a whole or not at all.
+
+        Raises:
+            VoicekeeperError: the database is busy, full, read-only, or broken.
+        """
+        session = Session(self._engine, expire_on_commit=False)
+        with self._explained(), session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session that sees one state of the database and changes nothing.
+
+        Raises:
+            VoicekeeperError: as for `writing`.
+        """
+        session = Session(self._reading_engine, expire_on_commit=False)
+        with self._explained(), session, session.begin():
+            yield session
+
+    def exists(self) -> bool:
+        """Tell whether the file is there.
+
+        Raises:
+            DatabaseUnusable: it may be, but we are not allowed to look.
+        """
+        try:
+            return self.path.stat().st_size > 0
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise DatabaseUnusable(_unreachable(self.path, error)) from None
+
+    def prepare(self, *, upgrade: bool) -> None:
+        """Make the file if it is missing, and see that its schema is the one the code knows.
+
+        Args:
+            upgrade: whether to migrate an older schema (the daemon does, commands do not).
+
+        Raises:
+            DatabaseUnusable: the file cannot be made or opened, is not ours, or has a newer
+                schema. Nothing was touched.
+        """
+        if self.path.is_dir():
+            raise DatabaseUnusable(f"{self.path} is a directory, not a database file")
+        is_new = not self.exists()
+        if is_new:
+            self._make_file()
+        schema = self.schema()
+        if schema == SCHEMA:
+            if upgrade:
+                self._set_journal_mode()
+            return
+        if schema is not None and not upgrade:
+            raise DatabaseUnusable(
+                f"{self.path} has the schema {schema} of an older voicekeeper; "
+                "start the daemon of this version once, it migrates the database"
+            )
+        self._set_journal_mode()
+        self._migrate()
+
+    def schema(self) -> str | None:
+        """Return the schema's version, or None when there are no tables yet.
+
+        Raises:
+            DatabaseUnusable: the file is not a database, not ours, or newer than the code.
+        """
+        with self.reading() as session:
+            tables = {
+                row[0]
+                for row in session.connection().exec_driver_sql(
+                    "SELECT name FROM sqlite_master WHERE type = 'table'"
+                )
+            }
+            if not tables:
+                return None
+            if "alembic_version" not in tables or "voice" not in tables:
+                raise DatabaseUnusable(
+                    f"{self.path} is a database of another program; point database.url elsewhere"
+                )
+            query = "SELECT version_num FROM alembic_version"
+            version = session.connection().exec_driver_sql(query).scalar()
+        if version is None or version > SCHEMA:
+            raise DatabaseUnusable(
+                f"{self.path} was written by a newer voicekeeper (schema {version}, this one "
+                f"knows {SCHEMA}); install that version again. Nothing was touched."
+            )
+        return str(version)
+
+    @contextmanager
+    def held(self, now: datetime) -> Iterator[None]:
+        """Hold the database as its only daemon; the kernel lets go when the process ends.
+
+        The lock is on a file beside the database: closing any descriptor of the database file
+        itself would drop SQLite's own locks.
+
+        Raises:
+            DatabaseHeld: another daemon holds it; the sentence names it.
+            DatabaseUnusable: the lock file cannot be made.
+        """
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        try:
+            descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DatabaseUnusable(_unreachable(lock_path, error)) from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                raise DatabaseHeld(
+                    f"another voicekeeper daemon holds {self.path}: {holder or 'it just started'}"
+                ) from None
+            holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder.encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _make_file(self) -> None:
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise DatabaseUnusable(_unreachable(self.path, error)) from None
+
+    def _set_journal_mode(self) -> None:
+        mode = "WAL" if WAL_IS_SAFE else "DELETE"
+        with self._explained(), self._engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None  # noqa: S101 - an open connection has one
+            raw.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+
+    def _migrate(self) -> None:
+        from alembic import command  # noqa: PLC0415 - costs more than the rest of a start
+        from alembic.config import Config  # noqa: PLC0415
+
+        config = Config()
+        config.set_main_option("script_location", "voicekeeper.store:migrations")
+        with self._explained(), self._engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            raise  # a rule of the schema broken by our own code: no sentence can mend that
+        except DBAPIError as error:
+            raise self._explain(str(error.orig)) from error
+        except sqlite3.Error as error:  # of a statement past SQLAlchemy: the journal mode
+            raise self._explain(str(error)) from error
+
+    def _explain(self, words: str) -> VoicekeeperError:
+        """Turn the driver's words into one sentence that says what to do."""
+        if "locked" in words:
+            return DatabaseHeld(f"{self.path} is busy with another command; try again")
+        if "full" in words:
+            return VoicekeeperError(f"the disk of {self.path} is full; nothing was changed")
+        if "readonly" in words:
+            return VoicekeeperError(
+                f"{self.path} or its directory cannot be written by this user; "
+                "run the command as the user that owns it, or as root"
+            )
+        if "unable to open" in words:
+            return DatabaseUnusable(
+                f"{self.path} cannot be opened; see that its directory exists and is yours"
+            )
+        if "not a database" in words or "malformed" in words:
+            return DatabaseUnusable(
+                f"{self.path} is damaged or not a database ({words}); "
+                "put a good copy in its place, nothing was changed"
+            )
+        return VoicekeeperError(f"{self.path}: {words}")
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin(connection: sa.Connection) -> None:
+    options: dict[str, Any] = dict(connection.get_execution_options())
+    connection.exec_driver_sql(f"BEGIN {options.get('begin', 'IMMEDIATE')}")
+
+
+def _unreachable(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return (
+            f"the directory of {path} does not exist; create it, or set database.url "
+            "(VOICEKEEPER_DATABASE__URL) to a place of yours"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"no permission for {path}; run the command as the user that owns it, or as root, "
+            "or set database.url (VOICEKEEPER_DATABASE__URL) to a place of yours"
+        )
+    return f"{path}: {(error.strerror or str(error)).lower()}"

@@ -1,0 +1,114 @@
+"""The registry: voices, their tasks and history, breakers, keepers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_STATUSES = "'NEW', 'DEPLOYING', 'OK', 'UNDEPLOYED', 'FAILED', 'UNKNOWN', 'LOST'"
+_STATES = "'intent', 'running', 'success', 'failed', 'refused', 'unknown'"
+
+
+def upgrade() -> None:
+    """Make every table of the first release."""
+    op.create_table(
+        "voice",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("model", sa.String, nullable=False),
+        sa.Column("voice_id", sa.String),
+        sa.Column("origin", sa.String(16), nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("paused", sa.Boolean, nullable=False),
+        sa.Column("recipe", sa.JSON),
+        sa.Column("created_at", sa.DateTime, nullable=False),
+        sa.Column("last_used_at", sa.DateTime),
+        sa.Column("enrolled_at", sa.DateTime),
+        sa.Column("anchored_at", sa.DateTime, nullable=False),
+        sa.Column("next_at", sa.DateTime),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("last_error", sa.String),
+        sa.Column("suspected_at", sa.DateTime),
+        sa.Column("controlled_at", sa.DateTime),
+        sa.UniqueConstraint("name", name="voice_name_is_unique"),
+        sa.UniqueConstraint("model", "voice_id", name="voice_id_is_unique"),
+        sa.CheckConstraint("length(name) BETWEEN 1 AND 64", name="voice_name_length"),
+        sa.CheckConstraint("failures >= 0", name="voice_failures_sign"),
+        sa.CheckConstraint("status <> 'OK' OR voice_id IS NOT NULL", name="voice_ok_has_id"),
+        sa.CheckConstraint("origin IN ('imported', 'clone', 'design')", name="voice_origin"),
+        sa.CheckConstraint(f"status IN ({_STATUSES})", name="voice_status"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("voice_by_next_at", "voice", ["next_at"])
+    op.create_index(
+        "voice_suspected",
+        "voice",
+        ["model"],
+        sqlite_where=sa.text("suspected_at IS NOT NULL AND controlled_at IS NULL"),
+    )
+    op.create_table(
+        "task",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE")),
+        sa.Column("model", sa.String, nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("spoken", sa.String),
+        sa.Column("task_id", sa.String),
+        sa.Column("sent_at", sa.DateTime, nullable=False),
+        sa.Column("created_at", sa.DateTime),
+        sa.Column("finished_at", sa.DateTime),
+        sa.Column("next_poll_at", sa.DateTime),
+        sa.Column("polls", sa.Integer, nullable=False),
+        sa.Column("code", sa.String),
+        sa.Column("message", sa.String),
+        sa.Column("cost_micros", sa.Integer),
+        sa.CheckConstraint("polls >= 0", name="task_polls_sign"),
+        sa.CheckConstraint(
+            "state <> 'running' OR (task_id IS NOT NULL AND next_poll_at IS NOT NULL)",
+            name="task_running_is_polled",
+        ),
+        sa.CheckConstraint("kind IN ('keepalive', 'clone', 'design', 'control')", name="task_kind"),
+        sa.CheckConstraint(f"state IN ({_STATES})", name="task_state"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("task_by_voice", "task", ["voice_pk", "id"])
+    op.create_index(
+        "task_open", "task", ["state"], sqlite_where=sa.text("state IN ('intent', 'running')")
+    )
+    op.create_index(
+        "task_by_next_poll", "task", ["next_poll_at"], sqlite_where=sa.text("state = 'running'")
+    )
+    op.create_table(
+        "history",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column(
+            "voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False
+        ),
+        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("event", sa.String, nullable=False),
+        sa.Column("level", sa.String, nullable=False),
+        sa.Column("detail", sa.JSON),
+        sa.Column("logged", sa.Boolean, nullable=False),
+    )
+    op.create_index("history_by_voice", "history", ["voice_pk", "id"])
+    op.create_index("history_unlogged", "history", ["id"], sqlite_where=sa.text("logged = 0"))
+    op.create_table(
+        "breaker",
+        sa.Column("model", sa.String, primary_key=True),
+        sa.Column("run", sa.Integer, nullable=False),
+        sa.Column("last_voice_pk", sa.Integer),
+        sa.Column("opened_at", sa.DateTime),
+        sa.Column("cause", sa.String),
+        sa.Column("probes", sa.Integer, nullable=False),
+        sa.Column("probe_at", sa.DateTime),
+        sa.CheckConstraint("run >= 0 AND probes >= 0", name="breaker_signs"),
+    )
+    op.create_table(
+        "keeper",
+        sa.Column("keeper", sa.String, primary_key=True),
+        sa.Column("version", sa.String, nullable=False),
+        sa.Column("started_at", sa.DateTime, nullable=False),
+        sa.Column("last_pass_at", sa.DateTime),
+    )

@@ -1,0 +1,365 @@
+"""The people's side of the registry: register, read, and change what is kept.
+
+Each deed is one transaction, its history row included, and is refused with a sentence when the
+voice's status does not allow it. What a deed tells is left unlogged; the keeper logs it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, insert, select
+from sqlmodel import Session, col
+
+from voicekeeper import schedule
+from voicekeeper.errors import NotAllowed, NotFound, Taken
+from voicekeeper.events import MEANINGS, Event
+from voicekeeper.health import Health, late_before, risky_before
+from voicekeeper.lifecycle import Telling
+from voicekeeper.models import (
+    Breaker,
+    HistoryEntry,
+    KeeperBeat,
+    Origin,
+    Status,
+    Task,
+    TaskState,
+    Voice,
+)
+from voicekeeper.schedule import Policy
+from voicekeeper.store.chronicle import tell
+from voicekeeper.store.database import Database
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewVoice:
+    """A voice to be registered.
+
+    Attributes:
+        name, model: of the voice.
+        voice_id: the gateway's; None for one that an enrollment is to make.
+        origin: how it comes or came to be.
+        last_used_at: its last use, if somebody knows it.
+        recipe: what an enrollment of it needs or needed.
+        paused: whether it is not to be kept for now.
+    """
+
+    name: str
+    model: str
+    voice_id: str | None
+    origin: Origin
+    last_used_at: datetime | None = None
+    recipe: dict[str, str] | None = None
+    paused: bool = False
+
+
+class Registry:
+    """The voices as people see them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def register(
+        self,
+        voices: Sequence[NewVoice],
+        *,
+        now: datetime,
+        policy: Policy,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Register all of these voices, or none.
+
+        Args:
+            voices: any number; their values follow the rules already.
+            now: of this command.
+            policy: the settings.
+            progress: told how many voices each step has dealt with.
+
+        Raises:
+            Taken: names or voice ids are in the registry, or twice among these.
+        """
+        with self._database.writing() as session:
+            conflicts = _conflicts(session, voices)
+            if conflicts:
+                raise Taken(conflicts)
+            for start in range(0, len(voices), _BATCH):
+                batch = voices[start : start + _BATCH]
+                rows = [_row(voice, now=now, policy=policy) for voice in batch]
+                keys = session.scalars(
+                    insert(Voice).returning(col(Voice.id), sort_by_parameter_order=True), rows
+                ).all()
+                told = [
+                    _registered(key, voice, now=now) for key, voice in zip(keys, batch, strict=True)
+                ]
+                session.execute(insert(HistoryEntry), told)
+                progress(len(batch))
+
+    def get(self, name: str) -> Voice:
+        """Return a voice.
+
+        Raises:
+            NotFound: no voice has this name.
+        """
+        with self._database.reading() as session:
+            voice = _named(session, name)
+            session.expunge(voice)
+            return voice
+
+    def all(self) -> Iterator[Voice]:
+        """Yield every voice by name, without holding them all."""
+        with self._database.reading() as session:
+            query = select(Voice).order_by(col(Voice.name)).execution_options(yield_per=_BATCH)
+            yield from session.scalars(query)
+
+    def history(self, name: str) -> Sequence[HistoryEntry]:
+        """Return a voice's events, oldest first.
+
+        Raises:
+            NotFound: no voice has this name.
+        """
+        with self._database.reading() as session:
+            voice = _named(session, name)
+            query = (
+                select(HistoryEntry)
+                .where(col(HistoryEntry.voice_pk) == voice.id)
+                .order_by(col(HistoryEntry.id))
+            )
+            entries = session.scalars(query).all()
+            session.expunge_all()
+            return entries
+
+    def cost_micros(self, voice: Voice) -> int:
+        """Return what a voice's tasks should have cost, in millionths of a US dollar."""
+        with self._database.reading() as session:
+            total = select(func.sum(col(Task.cost_micros))).where(col(Task.voice_pk) == voice.id)
+            return session.scalar(total) or 0
+
+    def last_pass_at(self) -> datetime | None:
+        """Return when any keeper last ended a pass; None when none ever did."""
+        with self._database.reading() as session:
+            return session.scalar(select(func.max(col(KeeperBeat.last_pass_at))))
+
+    def health(self, *, now: datetime, policy: Policy) -> Health:
+        """Return what there is to say about the fleet as a whole."""
+        late, risky = late_before(now, policy), risky_before(now, policy)
+        kept = (col(Voice.paused).is_(False)) & col(Voice.status).in_(
+            [Status.NEW, Status.DEPLOYING, Status.OK]
+        )
+        with self._database.reading() as session:
+            by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
+            beat = session.scalars(
+                select(KeeperBeat).order_by(col(KeeperBeat.last_pass_at).desc().nulls_last())
+            ).first()
+            blocked = session.scalars(select(Breaker).where(col(Breaker.opened_at).is_not(None)))
+            health = Health(
+                by_status=dict(session.execute(by_status).tuples().all()),
+                paused=_count(session, col(Voice.paused).is_(True)),
+                overdue=_count(session, kept & (col(Voice.next_at) < late)),
+                at_risk=_count(
+                    session,
+                    kept & col(Voice.voice_id).is_not(None) & (col(Voice.anchored_at) < risky),
+                ),
+                last_pass_at=beat.last_pass_at if beat else None,
+                keeper=beat.keeper if beat else None,
+                blocked=blocked.all(),
+                next_at=session.scalar(select(func.min(col(Voice.next_at)))),
+            )
+            session.expunge_all()
+            return health
+
+    def keep(self, name: str, *, now: datetime) -> None:
+        """Make a voice due now, even one that was given up.
+
+        Raises:
+            NotFound: no voice has this name.
+            NotAllowed: it is paused, or has no voice_id to speak with.
+        """
+        with self._changing(name) as (session, voice):
+            _refuse_without_id(voice)
+            if voice.paused:
+                raise NotAllowed(f"{name} is paused; run 'voicekeeper resume {name}' first")
+            voice.next_at = now
+            tell(session, voice, Telling(Event.VOICE_HASTENED), now=now, logged=False)
+
+    def touch(self, name: str, at: datetime, *, now: datetime, policy: Policy) -> None:
+        """Record a use that was made elsewhere.
+
+        Raises:
+            NotFound: no voice has this name.
+            NotAllowed: it has no voice_id, or was used later than that already.
+        """
+        with self._changing(name) as (session, voice):
+            _refuse_without_id(voice)
+            if voice.last_used_at is not None and voice.last_used_at >= at:
+                raise NotAllowed(f"{name} is known to have been used later than that already")
+            voice.last_used_at = voice.anchored_at = at
+            if not voice.paused and voice.status in _KEPT:
+                voice.next_at = max(now, schedule.due(at, name, policy))
+            telling = Telling(Event.VOICE_TOUCHED, {"used_at": at})
+            tell(session, voice, telling, now=now, logged=False)
+
+    def pause(self, name: str, *, now: datetime) -> None:
+        """Stop keeping a voice; the gateway's window goes on.
+
+        Raises:
+            NotFound: no voice has this name.
+            NotAllowed: it is paused already.
+        """
+        with self._changing(name) as (session, voice):
+            if voice.paused:
+                raise NotAllowed(f"{name} is paused already")
+            voice.paused, voice.next_at = True, None
+            tell(session, voice, Telling(Event.VOICE_PAUSED), now=now, logged=False)
+
+    def resume(self, name: str, *, now: datetime, policy: Policy) -> None:
+        """Keep a paused voice again, at once if it fell due meanwhile.
+
+        Raises:
+            NotFound: no voice has this name.
+            NotAllowed: it is not paused.
+        """
+        with self._changing(name) as (session, voice):
+            if not voice.paused:
+                raise NotAllowed(f"{name} is not paused")
+            voice.paused = False
+            if voice.status in _KEPT and not _enrolling(session, voice):
+                due = schedule.due(voice.anchored_at, name, policy)
+                voice.next_at = now if voice.voice_id is None else max(now, due)
+            tell(session, voice, Telling(Event.VOICE_RESUMED), now=now, logged=False)
+
+    def retry(self, name: str, *, now: datetime) -> None:
+        """Repeat an enrollment, on the user's word: it is paid for again.
+
+        Raises:
+            NotFound: no voice has this name.
+            NotAllowed: it has no recipe, lives, or is being enrolled.
+        """
+        with self._changing(name) as (session, voice):
+            if voice.recipe is None:
+                raise NotAllowed(f"{name} was imported without a recipe; nothing can be repeated")
+            if voice.status is Status.OK:
+                raise NotAllowed(f"{name} is OK; there is nothing to repeat")
+            if voice.status is Status.NEW or _enrolling(session, voice):
+                raise NotAllowed(f"{name} is {voice.status}: its enrollment has not ended yet")
+            before, old_id = voice.status, voice.voice_id
+            voice.status, voice.voice_id = Status.NEW, None
+            voice.next_at = None if voice.paused else now
+            voice.anchored_at, voice.enrolled_at, voice.last_used_at = now, None, None
+            voice.failures, voice.last_error = 0, None
+            voice.suspected_at = voice.controlled_at = None
+            session.flush()
+            told = {"from": before, "old_voice_id": old_id}
+            tell(session, voice, Telling(Event.VOICE_RETRIED, told), now=now, logged=False)
+
+    def remove(self, name: str) -> Voice:
+        """Forget a voice and its history; return what it was.
+
+        Raises:
+            NotFound: no voice has this name.
+        """
+        with self._changing(name) as (session, voice):
+            session.delete(voice)
+        return voice
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[tuple[Session, Voice]]:
+        with self._database.writing() as session:
+            yield session, _named(session, name)
+
+
+_KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
+
+
+def _named(session: Session, name: str) -> Voice:
+    voice = session.scalars(select(Voice).where(col(Voice.name) == name)).one_or_none()
+    if voice is None:
+        raise NotFound(f"no voice is named {name!r}; 'voicekeeper list' shows those there are")
+    return voice
+
+
+def _refuse_without_id(voice: Voice) -> None:
+    if voice.voice_id is None:
+        raise NotAllowed(f"{voice.name} is {voice.status} and has no voice_id yet")
+
+
+def _enrolling(session: Session, voice: Voice) -> bool:
+    tasks = select(func.count()).where(
+        col(Task.voice_pk) == voice.id,
+        col(Task.state).in_([TaskState.INTENT, TaskState.RUNNING]),
+        col(Task.kind).in_(["clone", "design"]),
+    )
+    return bool(session.scalar(tasks))
+
+
+def _count(session: Session, condition: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(Voice).where(condition)) or 0
+
+
+def _row(voice: NewVoice, *, now: datetime, policy: Policy) -> dict[str, object]:
+    enrolls = voice.voice_id is None
+    anchor = voice.last_used_at or (now if enrolls else schedule.assumed_anchor(now, policy))
+    due = now if enrolls else max(now, schedule.due(anchor, voice.name, policy))
+    return {
+        "name": voice.name,
+        "model": voice.model,
+        "voice_id": voice.voice_id,
+        "origin": voice.origin,
+        "status": Status.NEW,
+        "paused": voice.paused,
+        "recipe": voice.recipe,
+        "created_at": now,
+        "last_used_at": voice.last_used_at,
+        "anchored_at": anchor,
+        "next_at": None if voice.paused else due,
+        "failures": 0,
+    }
+
+
+def _registered(key: int | None, voice: NewVoice, *, now: datetime) -> dict[str, object]:
+    return {
+        "voice_pk": key,
+        "at": now,
+        "event": Event.VOICE_REGISTERED,
+        "level": MEANINGS[Event.VOICE_REGISTERED].level,
+        "detail": {"origin": voice.origin, "model": voice.model},
+        "logged": False,
+    }
+
+
+def _conflicts(session: Session, voices: Sequence[NewVoice]) -> list[tuple[int, str]]:
+    """Return each voice, by place, whose name or voice_id is taken, here or earlier on."""
+    conflicts = []
+    names: dict[str, int] = {}
+    ids: dict[tuple[str, str], str] = {}
+    for start in range(0, len(voices), _BATCH):
+        batch = voices[start : start + _BATCH]
+        known_names = set(
+            session.scalars(
+                select(col(Voice.name)).where(col(Voice.name).in_([v.name for v in batch]))
+            )
+        )
+        batch_ids = [v.voice_id for v in batch if v.voice_id]
+        query = select(col(Voice.model), col(Voice.voice_id), col(Voice.name))
+        known_ids = {
+            (model, voice_id): name
+            for model, voice_id, name in session.execute(
+                query.where(col(Voice.voice_id).in_(batch_ids))
+            )
+        }
+        for place, voice in enumerate(batch, start):
+            key = (voice.model, voice.voice_id or "")
+            if voice.name in known_names:
+                conflicts.append((place, f"the name {voice.name!r} is taken"))
+            elif voice.name in names:
+                conflicts.append((place, f"the name {voice.name!r} occurs twice"))
+            elif key in known_ids:
+                holder = known_ids[key]
+                conflicts.append((place, f"{voice.voice_id} is registered as {holder!r} already"))
+            elif voice.voice_id and key in ids:
+                conflicts.append((place, f"the voice_id {voice.voice_id} occurs twice"))
+            names[voice.name] = place
+            ids[key] = voice.name
+    return conflicts

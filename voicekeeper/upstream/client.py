@@ -1,0 +1,263 @@
+"""The HTTP client of the gateway's two endpoints (page section *Endpoint and authentication*).
+
+It makes one call for one question and never repeats one: when and whether to try again is the
+keeper's to decide, who is told by `CallFailed` all it needs for that.
+"""
+
+import asyncio
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from voicekeeper import __version__
+from voicekeeper.answers import Accepted, Report
+from voicekeeper.clock import Clock
+from voicekeeper.errors import CallFailed, KeyRefused
+from voicekeeper.request import FLASH, Request, Speech
+from voicekeeper.upstream import failure, http_date, retry_after, wire
+from voicekeeper.upstream.connections import Connections, host_of
+from voicekeeper.upstream.limiter import Limiter
+
+_BODY_MOST = 1024 * 1024
+"""Bytes of a body; the page's answers have some hundred."""
+
+_MADE_UP_TASK = "voicekeeper-check"
+
+_LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
+
+_HEADERS = {
+    "Accept": "application/json",
+    # A body that is not compressed cannot grow beyond its cap when it is unpacked.
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+    "User-Agent": f"voicekeeper/{__version__}",
+}
+
+
+class _Bearer(httpx.Auth):
+    """Sign requests with the key, which no header default or repr then holds."""
+
+    def __init__(self, api_key: str) -> None:
+        self._value = f"Bearer {api_key}"
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = self._value
+        yield request
+
+
+class GatewayClient:
+    """An `Upstream` over HTTP. Use it as an async context manager, or call `aclose`.
+
+    Args:
+        base_url: such as ``https://api.apixo.ai/api/v1``.
+        api_key: goes into the ``Authorization`` header and nowhere else.
+        timeout: seconds for each of connecting (10 at most), sending, waiting for an answer and
+            a free connection; one call takes twice that at most, waiting for its turn not
+            counted.
+        requests_per_second: the client's own limit.
+        max_in_flight: calls at once.
+        clock: paces the calls, and dates an answer that does not date itself.
+        transport: replaces the network, for tests of pure logic.
+
+    Raises:
+        KeyRefused: the key is empty, or no HTTP header can carry it.
+        ConfigError: the environment names a proxy or certificates that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        timeout: float,
+        requests_per_second: float,
+        max_in_flight: int,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        if not (api_key.isascii() and api_key.isprintable() and api_key.split() == [api_key]):
+            raise KeyRefused(
+                "the API key is empty, or holds a space or a character that no HTTP header can "
+                "carry; check the file or variable it comes from"
+            )
+        self._base_url = base_url.rstrip("/")
+        self._host = host_of(base_url)
+        self._secret = api_key
+        self._timeout = timeout
+        self._clock = clock
+        self._closed = False
+        self._limiter = Limiter(
+            requests_per_second=requests_per_second, max_in_flight=max_in_flight, clock=clock
+        )
+        self._connections = Connections(
+            base_url=base_url,
+            timeout=httpx.Timeout(timeout, connect=failure.connect_timeout(timeout)),
+            auth=_Bearer(api_key),
+            headers=_HEADERS,
+            max_in_flight=max_in_flight,
+            transport=transport,
+        )
+
+    def __repr__(self) -> str:
+        return f"<GatewayClient of {self._host}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection; a call made afterwards fails and sends nothing."""
+        self._closed = True
+        await self._connections.aclose()
+
+    async def submit(self, request: Request, model: str) -> Accepted:
+        """Start a task with ``generateTask``; this is what costs money.
+
+        An enrollment gets a connection of its own, because it is never repeated on a doubt.
+
+        Raises:
+            CallFailed: no task id came back. ``ambiguous`` tells whether the task may exist,
+                and be charged, all the same.
+        """
+        reply = await self._call(
+            "POST",
+            "generateTask",
+            model,
+            json={"request_type": "async", "input": request.body()},
+            fresh=not isinstance(request, Speech),
+        )
+        data = self._data(reply, paid=True)
+        task_id = wire.read_task_id(data)
+        if task_id is None:
+            raise CallFailed("the gateway accepted the task but gave no taskId", ambiguous=True)
+        return Accepted(task_id)
+
+    async def status(self, task_id: str, model: str) -> Report:
+        """Ask ``statusTask`` how a task stands; free.
+
+        Raises:
+            CallFailed: no report came back; never ``ambiguous``, because asking changes nothing.
+        """
+        reply = await self._ask(task_id, model)
+        data = self._data(reply, paid=False)
+        report = wire.read_report(data, answered_at=reply.answered_at, secret=self._secret)
+        if report is None:
+            raise CallFailed("the gateway answered 200 but named no state of the task")
+        return report
+
+    async def check_key(self) -> None:
+        """Find out whether the gateway takes the key, by asking for a task that never was.
+
+        It costs nothing. An answer that blames the request (400, 404 or a code of the gateway's
+        own) means that the key was taken.
+
+        Raises:
+            KeyRefused: the gateway answered 401.
+            CallFailed: the gateway was not reached, is not at ``base_url``, or answered what
+                leaves the key in doubt: 402, 403, 429, 5xx.
+        """
+        reply = await self._ask(_MADE_UP_TASK, FLASH)
+        failed = failure.of_reply(reply, paid=False)
+        if failed is None:
+            return
+        if failed.code == 401:  # noqa: PLR2004 - the page's own number
+            raise KeyRefused(str(failed))
+        told = reply.envelope is not None and reply.envelope.code is not None
+        doubtful = (
+            reply.status in failure.REDIRECTION
+            or failed.code in failure.FAULT
+            or failed.code in _LEAVE_THE_KEY_IN_DOUBT
+        )
+        # A web server that is not the gateway also answers 404, but not in the gateway's form.
+        if doubtful or not told:
+            raise failed
+
+    def _data(self, reply: failure.Reply, *, paid: bool) -> dict[str, Any]:
+        failed = failure.of_reply(reply, paid=paid)
+        if failed is not None:
+            raise failed
+        return reply.envelope.data if reply.envelope is not None else {}
+
+    async def _ask(self, task_id: str, model: str) -> failure.Reply:
+        return await self._call("GET", "statusTask", model, task_id=task_id)
+
+    async def _call(
+        self,
+        method: str,
+        endpoint: str,
+        model: str,
+        *,
+        task_id: str | None = None,
+        json: dict[str, Any] | None = None,
+        fresh: bool = False,
+    ) -> failure.Reply:
+        """Make one call; return any answer whose head came whole, whatever it says."""
+        async with self._limiter.turn():
+            if self._closed:
+                raise CallFailed("the client of the gateway is closed; nothing was sent")
+            with self._connections.lend(fresh=fresh) as client:
+                try:
+                    url = f"{self._base_url}/{endpoint}/{quote(model, safe='')}"
+                    if task_id is not None:
+                        url += f"?taskId={quote(task_id, safe='')}"
+                    request = client.build_request(method, url, json=json)
+                except (httpx.InvalidURL, ValueError) as error:
+                    outcome: failure.Reply | CallFailed = failure.of_request(error)
+                else:
+                    outcome = await self._outcome(client, request, paid=json is not None)
+        # Raised only here: inside an except block it would carry the library's exception as its
+        # context, whose text may quote a header.
+        if isinstance(outcome, CallFailed):
+            raise outcome
+        return outcome
+
+    async def _outcome(
+        self, client: httpx.AsyncClient, request: httpx.Request, *, paid: bool
+    ) -> failure.Reply | CallFailed:
+        try:
+            return await self._exchange(client, request)
+        except Exception as error:  # noqa: BLE001 - what an HTTP stack raises has no one root
+            return failure.of_error(error, host=self._host, timeout=self._timeout, paid=paid)
+
+    async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> failure.Reply:
+        head: httpx.Response | None = None
+        body = b""
+        try:
+            async with asyncio.timeout(failure.whole_timeout(self._timeout)):
+                head = await client.send(request, stream=True)
+                try:
+                    body = await _read(head)
+                finally:
+                    await head.aclose()
+        except Exception:
+            # A refusal is one even if its words are cut short.
+            if head is None or head.is_success:
+                raise
+        answered_at = http_date.parse(head.headers.get("Date"))
+        return failure.Reply(
+            status=head.status_code,
+            envelope=wire.read_envelope(body, secret=self._secret),
+            retry_after=retry_after.seconds(
+                head.headers.get("Retry-After"), answered_at=answered_at, now=self._clock.now()
+            ),
+            answered_at=answered_at,
+        )
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _BODY_MOST:
+            raise failure.BodyTooLarge
+    return bytes(body)

@@ -1,0 +1,149 @@
+"""The connections to the gateway: several small pools in place of one large one.
+
+httpx scans its pool for every call, so one pool of 64 connections is much slower than sixteen
+pools of four. All of them share one TLS context, which is slow to build.
+"""
+
+import ipaddress
+import math
+import ssl
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from voicekeeper.errors import ConfigError
+
+_POOL_SIZE = 4
+
+_IDLE_SECONDS = 4.0
+"""How long an idle connection is kept.
+
+A server closes idle connections too, commonly after five seconds or more. A call sent at that
+very moment fails with no answer, and nobody knows whether it was done; so we close first.
+"""
+
+
+class Connections:
+    """Clients for one base URL.
+
+    Args:
+        base_url: only its scheme and host matter here; a broken one fails when it is called.
+        timeout: of httpx, for connect, read, write and pool.
+        auth: signs every request.
+        headers: go with every request.
+        max_in_flight: how many clients may be lent at once.
+        transport: replaces the network.
+
+    Raises:
+        ConfigError: the environment names a proxy or certificates that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        timeout: httpx.Timeout,
+        auth: httpx.Auth,
+        headers: dict[str, str],
+        max_in_flight: int,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        try:
+            tls = _tls_context(base_url)
+        except OSError:
+            raise ConfigError(
+                ["SSL_CERT_FILE, SSL_CERT_DIR: no certificates can be read from there"],
+                source="the environment",
+            ) from None
+        # An environment's proxy has no way to this host's own loopback.
+        trust_env = not is_loopback(host_of(base_url))
+
+        def client(size: int, kept: int) -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                verify=tls,
+                trust_env=trust_env,
+                timeout=timeout,
+                auth=auth,
+                headers=headers,
+                transport=transport,
+                follow_redirects=False,
+                event_hooks={"response": [_forget_location]},
+                limits=httpx.Limits(
+                    max_connections=size,
+                    max_keepalive_connections=kept,
+                    keepalive_expiry=_IDLE_SECONDS,
+                ),
+            )
+
+        try:
+            self._fresh = client(max_in_flight, 0)
+            pools = math.ceil(max_in_flight / _POOL_SIZE)
+            self._pooled = [client(_POOL_SIZE, _POOL_SIZE) for _ in range(pools)]
+        except (ValueError, ImportError, httpx.InvalidURL):
+            raise ConfigError(
+                ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
+                source="the environment",
+            ) from None
+        self._lent: Counter[int] = Counter()
+
+    @contextmanager
+    def lend(self, *, fresh: bool) -> Iterator[httpx.AsyncClient]:
+        """Lend a client for one call.
+
+        Args:
+            fresh: True for one that opens a new connection. It costs a handshake, and rules
+                out the loss of a call on a connection that the server has just closed.
+        """
+        if fresh:
+            yield self._fresh
+            return
+        index = min(range(len(self._pooled)), key=lambda i: self._lent[i])
+        self._lent[index] += 1
+        try:
+            yield self._pooled[index]
+        finally:
+            self._lent[index] -= 1
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for client in (*self._pooled, self._fresh):
+            await client.aclose()
+
+
+def host_of(base_url: str) -> str:
+    """Return the host of a URL, never the user or password in it."""
+    try:
+        return httpx.URL(base_url).host or "base_url"
+    except (httpx.InvalidURL, ValueError):
+        return "base_url"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this very machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls_context(base_url: str) -> ssl.SSLContext:
+    """Return the one context of all pools.
+
+    Without https nothing needs a certificate: an empty context costs nothing, and should it be
+    used all the same it trusts nobody.
+    """
+    if base_url.lower().startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx.create_ssl_context()
+
+
+async def _forget_location(response: httpx.Response) -> None:
+    """Drop where a redirect points to, before httpx prepares to go there.
+
+    A location that it cannot read would raise, and hide the status, which says enough.
+    """
+    response.headers.pop("location", None)

@@ -1,0 +1,204 @@
+"""What a failed call means: the sentence for people, and whether the gateway may have done it.
+
+The second is what the money hangs on. A call counts as *not done* only where that is certain:
+nothing was sent, or the gateway said no. Everything else is ambiguous.
+"""
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import httpx
+
+from voicekeeper.errors import CallFailed
+from voicekeeper.upstream.wire import OK, Envelope
+
+ACTIONS = {
+    400: "invalid request body or parameter shape; fix the request before retrying",
+    401: "missing or invalid API key; check the key",
+    402: "insufficient balance or quota; add balance or switch the key",
+    403: "the key or its route cannot access the model; check permissions and route strategy",
+    404: "no such address or task; check base_url and the model",
+    429: "rate or concurrency limit reached; retry with backoff",
+    500: "server error; retry with backoff",
+    502: "error of the provider behind the gateway; retry with backoff",
+    503: "service unavailable; retry with backoff",
+    504: "timeout behind the gateway; retry with backoff",
+}
+"""The page's table *HTTP errors* in our words; 404 and 503 are from older pages."""
+
+
+class BodyTooLarge(Exception):  # noqa: N818 - it ends as a CallFailed, never leaves the package
+    """The body goes on beyond any answer of the gateway."""
+
+
+SUCCESS = range(200, 300)
+REDIRECTION = range(300, 400)
+REFUSAL = range(400, 500)
+FAULT = range(500, 600)
+
+_NOTHING_SENT = (
+    httpx.ConnectError,  # TLS failures are among these
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+
+_BAD_ADDRESS = "could not reach the gateway: base_url is no usable http or https address"
+_UNREACHED = "could not reach the gateway at {host}: "
+
+_SENTENCES: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, _UNREACHED + "no connection within {connect:g} s"),
+    (httpx.ConnectError, _UNREACHED + "{reason}"),
+    (httpx.ProxyError, _UNREACHED + "the proxy refused to connect"),
+    (httpx.UnsupportedProtocol, _BAD_ADDRESS),
+    (httpx.InvalidURL, _BAD_ADDRESS),
+    (httpx.PoolTimeout, "no free connection to the gateway at {host} within {step:g} s"),
+    (httpx.ReadTimeout, "no answer from the gateway at {host} within {step:g} s"),
+    (httpx.WriteTimeout, "the gateway at {host} took no data for {step:g} s"),
+    (TimeoutError, "no complete answer from the gateway at {host} within {whole:g} s"),
+    (BodyTooLarge, "the gateway at {host} sent more than any of its answers holds"),
+    (
+        httpx.RemoteProtocolError,
+        "the gateway at {host} closed the connection before its answer was whole, or broke HTTP",
+    ),
+    (httpx.DecodingError, "the gateway at {host} sent an answer that cannot be unpacked"),
+    (httpx.NetworkError, "the connection to the gateway at {host} broke: {reason}"),
+    (OSError, "the connection to the gateway at {host} broke: {reason}"),
+    (Exception, "the call to the gateway at {host} failed: {kind}"),
+)
+"""What to say of an exception, by the first kind that it is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer whose head came whole.
+
+    Attributes:
+        status: the HTTP status.
+        envelope: the body; None when it is not the gateway's JSON.
+        retry_after: seconds to wait, if the gateway asked for that.
+        answered_at: the ``Date`` of the answer.
+    """
+
+    status: int
+    envelope: Envelope | None
+    retry_after: float | None
+    answered_at: datetime | None
+
+    @property
+    def code(self) -> int | None:
+        """The code that counts: the HTTP status if that is no success, else the body's."""
+        if self.status not in SUCCESS:
+            return self.status
+        return self.envelope.code if self.envelope else None
+
+
+def of_reply(reply: Reply, *, paid: bool) -> CallFailed | None:
+    """Return the failure that an answer tells of; None when it tells of success.
+
+    Success is told twice: by the HTTP status and by the body's ``code``.
+
+    Args:
+        reply: the answer.
+        paid: whether the call costs money if it was done.
+    """
+    code = reply.code
+    if code == OK:
+        return None
+    redirected = reply.status in REDIRECTION
+    if code is None:
+        sentence = f"the gateway answered {reply.status}, but not with its JSON; check base_url"
+    elif redirected:
+        sentence = (
+            f"the gateway answered {code}: a redirect, which is not followed; base_url looks wrong"
+        )
+    else:
+        action = ACTIONS.get(code, "a code that its documentation does not list")
+        sentence = f"the gateway answered {code}: {action}"
+    if reply.envelope is not None and reply.envelope.message is not None:
+        quoted = reply.envelope.message.replace('"', "'")
+        sentence += f' ("{quoted}")'
+    return CallFailed(
+        sentence,
+        code=code,
+        retry_after=reply.retry_after,
+        ambiguous=paid and not (redirected or code in REFUSAL),
+    )
+
+
+def of_error(error: Exception, *, host: str, timeout: float, paid: bool) -> CallFailed:
+    """Return the failure that an exception of the HTTP library tells of.
+
+    Its text is never taken over: it may quote a header, and one of them holds the key.
+
+    Args:
+        error: what was raised between taking a connection and the end of the answer.
+        host: of ``base_url``.
+        timeout: the seconds that one step of a call may take.
+        paid: whether the call costs money if it was done.
+    """
+    sentence = next(sentence for kind, sentence in _SENTENCES if isinstance(error, kind))
+    return CallFailed(
+        sentence.format(
+            host=host,
+            step=timeout,
+            connect=connect_timeout(timeout),
+            whole=whole_timeout(timeout),
+            reason=_reason(error),
+            kind=type(error).__name__,
+        ),
+        ambiguous=paid and not isinstance(error, _NOTHING_SENT),
+    )
+
+
+def of_request(error: Exception) -> CallFailed:
+    """Return the failure of a call that could not even be written down; nothing was sent."""
+    if isinstance(error, httpx.InvalidURL):
+        return CallFailed(_BAD_ADDRESS)
+    return CallFailed("could not call the gateway: the request holds text that is no Unicode")
+
+
+def connect_timeout(timeout: float) -> float:
+    """Return how many seconds of a call's timeout a connection may take to open."""
+    return min(timeout, 10.0)
+
+
+def whole_timeout(timeout: float) -> float:
+    """Return how many seconds a call may take in all, however steadily its answer drips."""
+    return 2 * timeout
+
+
+def _reason(error: BaseException) -> str:
+    """Return in words what the operating system or TLS said at the root of an error."""
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError():
+                return f"its certificate is not trusted: {cause.verify_message}"
+            case ssl.SSLError():
+                reason = getattr(cause, "reason", None) or "no handshake"
+                return f"TLS failed: {reason.lower().replace('_', ' ')}"
+            case socket.gaierror():
+                return "its name cannot be resolved"
+            case OSError() if cause.errno is not None:
+                return os.strerror(cause.errno).lower()
+    return "it was closed"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and everything it was raised from, each once, nearest first."""
+    waiting, seen = [error], set()
+    while waiting:
+        cause = waiting.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        if isinstance(cause, BaseExceptionGroup):
+            waiting.extend(cause.exceptions)
+        waiting.extend(c for c in (cause.__cause__, cause.__context__) if c is not None)

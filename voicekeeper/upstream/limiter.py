@@ -1,0 +1,71 @@
+"""The client's own limit on calls: how many a second, and how many at once.
+
+The gateway answers 429 to whoever asks too fast and does not document what too fast is, so the
+limit is a setting and calls wait here, in the order in which they came.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from voicekeeper.clock import Clock
+
+_BURST_SECONDS = 0.1
+"""A bucket holds a tenth of a second's calls, at least one.
+
+Enough to make up for a sleep that overran, and too little for any second to see more than a
+tenth more than the rate.
+"""
+
+
+class Limiter:
+    """An evenly paced token bucket and a bound on calls in flight; first come, first served.
+
+    Args:
+        requests_per_second: more than 0; may be a fraction.
+        max_in_flight: at least 1.
+        clock: its monotonic time is the bucket's.
+        sleep: waits for so many seconds.
+
+    Raises:
+        ValueError: a limit would let no call through.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests_per_second: float,
+        max_in_flight: int,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        if not requests_per_second > 0 or max_in_flight < 1:
+            raise ValueError("a limiter lets through more than 0 calls a second and 1 at once")
+        self._clock = clock
+        self._sleep = sleep
+        self._interval = 1 / requests_per_second
+        self._credit = max(0.0, _BURST_SECONDS - self._interval)
+        self._next = -math.inf
+        self._in_flight = asyncio.Semaphore(max_in_flight)
+        self._queue = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn and hold one place in flight until the block ends.
+
+        Who is cancelled while waiting has taken nothing: neither a place nor a token.
+        """
+        # The place comes first: a token taken before a wait for a place would be spent late,
+        # and the calls that waited would go out as one burst.
+        async with self._in_flight:
+            async with self._queue:
+                await self._pace()
+            yield
+
+    async def _pace(self) -> None:
+        wait = self._next - self._credit - self._clock.monotonic()
+        if wait > 0:
+            # Never longer than one interval, so that a clock that stood still stops nobody.
+            await self._sleep(min(wait, self._interval))
+        self._next = max(self._next, self._clock.monotonic()) + self._interval

@@ -1,0 +1,166 @@
+"""The gateway's JSON, read tolerantly into values.
+
+Only two fields are needed: the task id of a submission and the state of a report. Any other that
+is missing, or not of the type the page gives it, reads as missing, and an unknown one is passed
+over; so an answer can surprise us without stopping us. (Page section *Response format*.)
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from voicekeeper.answers import Report
+
+OK = 200
+"""The only ``code`` of a body that means success."""
+
+MESSAGE_MOST = 200
+"""Characters of the gateway's prose that are worth a place in a log."""
+
+_WORD_MOST = 4_096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_CODE = re.compile(r"\d{1,9}", re.ASCII)
+_MILLISECONDS = re.compile(r"\d{1,18}(\.\d{1,18})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The object that every body of the gateway is.
+
+    Attributes:
+        code: the API status; None when missing or no number.
+        message: the gateway's sentence, fit for a log.
+        data: the members of ``data``; empty when that is a number or missing.
+    """
+
+    code: int | None
+    message: str | None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def read_envelope(body: bytes, *, secret: str) -> Envelope | None:
+    """Read a body; None when it is not a JSON object.
+
+    Args:
+        body: as it came.
+        secret: a text that must not come out again, should the gateway echo it.
+    """
+    value = _json(body)
+    if not isinstance(value, dict):
+        return None
+    data = value.get("data")
+    return Envelope(
+        code=_code(value.get("code")),
+        message=_prose(value.get("message"), secret),
+        data=data if isinstance(data, dict) else {},
+    )
+
+
+def read_task_id(data: dict[str, Any]) -> str | None:
+    """Return the id of the task that was accepted; None when there is none.
+
+    A number is taken as well: the id is opaque, and losing it would lose what was paid for.
+    """
+    task_id = data.get("taskId")
+    if isinstance(task_id, int) and not isinstance(task_id, bool):
+        return str(task_id)
+    return _word(task_id)
+
+
+def read_report(
+    data: dict[str, Any], *, answered_at: datetime | None, secret: str
+) -> Report | None:
+    """Return what ``statusTask`` says of a task; None when it names no state.
+
+    Args:
+        data: the members of the body's ``data``.
+        answered_at: the answer's ``Date``.
+        secret: a text that must not come out again, should the gateway echo it.
+    """
+    state = _word(data.get("state"))
+    if state is None:
+        return None
+    return Report(
+        state=state,
+        voice_id=_word(data.get("voice_id")),
+        voice_status=_word(data.get("voice_status")),
+        fail_code=_word(data.get("failCode")),
+        fail_message=_prose(data.get("failMsg"), secret),
+        created_at=_instant(data.get("createTime")),
+        completed_at=_instant(data.get("completeTime")),
+        result_urls=_result_urls(data.get("resultJson")),
+        answered_at=answered_at,
+    )
+
+
+def _json(text: str | bytes) -> object:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):  # RecursionError: brackets nested thousands deep
+        return None
+    return value
+
+
+def _code(value: object) -> int | None:
+    match value:
+        case bool():
+            return None
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case str() if _CODE.fullmatch(value):
+            return int(value)
+        case _:
+            return None
+
+
+def _word(value: object) -> str | None:
+    """Return an identifier or a keyword as it came; None for what no column could hold.
+
+    A lone surrogate or a NUL, both legal in JSON, would fail much later: in the database, or in
+    the URL of the next call.
+    """
+    if not isinstance(value, str) or not value.strip() or len(value) > _WORD_MOST:
+        return None
+    return value if value.isprintable() else None
+
+
+def _prose(value: object, secret: str) -> str | None:
+    """Return a sentence for people on one line, without control characters, trimmed."""
+    if not isinstance(value, str):
+        return None
+    printable = "".join(c if c.isprintable() else " " for c in value)
+    text = " ".join(printable.split()).replace(secret, "[API key]")
+    if len(text) > MESSAGE_MOST:
+        text = text[: MESSAGE_MOST - 1] + "…"
+    return text or None
+
+
+def _instant(value: object) -> datetime | None:
+    """Return Unix milliseconds as an instant; None for what no task's time can be.
+
+    Before 2000 means zero, or seconds in place of milliseconds: read as a voice's last use,
+    it would put the voice's deadline decades into the past.
+    """
+    if isinstance(value, str) and _MILLISECONDS.fullmatch(value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        instant = _EPOCH + timedelta(milliseconds=value)
+    except (OverflowError, ValueError):  # ValueError: not a number
+        return None
+    return instant if instant >= _EARLIEST else None
+
+
+def _result_urls(value: object) -> tuple[str, ...]:
+    """Return the URLs inside ``resultJson``, which is JSON in a string."""
+    result = _json(value) if isinstance(value, str) else value
+    urls = result.get("resultUrls") if isinstance(result, dict) else None
+    if not isinstance(urls, list):
+        return ()
+    return tuple(url for url in map(_word, urls) if url is not None)
