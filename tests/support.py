@@ -6,27 +6,28 @@ Nothing here sleeps, and no socket is opened: time passes only when a test says 
 import asyncio
 import dataclasses
 import random
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import select
-from sqlmodel import SQLModel, col
+from sqlmodel import SQLModel, col, select
 
 from voicekeeper import bootstrap
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.config import Settings
 from voicekeeper.errors import CallFailed
 from voicekeeper.keeper import Keeper
-from voicekeeper.models import Breaker, Origin, Task, TaskState, Voice
+from voicekeeper.models import Breaker, Kind, Origin, Task, TaskState, Voice
 from voicekeeper.request import FLASH, Request, Speech
-from voicekeeper.sandbox import Answer, Gateway
+from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, NewVoice, Registry, Worklist
-from voicekeeper.upstream import wire
+from voicekeeper.upstream import OnTurn, wire
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -45,26 +46,28 @@ def policy(**overrides: Any) -> Policy:  # noqa: ANN401 - any of a policy's fiel
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on."""
+    """A host's clock that stands still until it is told to go on.
+
+    Attributes:
+        true: the time everywhere else.
+        wrong_by: how far ahead of that the host's wall clock is.
+    """
 
     def __init__(self, now: datetime = NOW) -> None:
-        self._now = now
+        self.true = now
+        self.wrong_by = timedelta(0)
         self._monotonic = 0.0
 
     def now(self) -> datetime:
-        return self._now
+        return self.true + self.wrong_by
 
     def monotonic(self) -> float:
         return self._monotonic
 
     def advance(self, by: timedelta) -> None:
         """Let time pass."""
-        self._now += by
+        self.true += by
         self._monotonic += by.total_seconds()
-
-    def set(self, now: datetime) -> None:
-        """Correct the wall clock; no time passes."""
-        self._now = now
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class SandboxUpstream:
         calls: all that were begun, in order.
         trouble: says of each call with which exception it ends. What is ambiguous has been done,
             and charged, before its answer is lost.
-        hanging: subjects whose calls do not end before `release` is set.
+        hanging: says which calls do not end before `release` is set.
     """
 
     def __init__(self, gateway: Gateway, clock: FakeClock) -> None:
@@ -97,37 +100,47 @@ class SandboxUpstream:
         self._clock = clock
         self.calls: list[Call] = []
         self.trouble: Trouble = lambda _: None
-        self.hanging: set[str] = set()
+        self.hanging: Callable[[Call], bool] = lambda _: False
         self.release = asyncio.Event()
 
-    async def submit(self, request: Request, model: str) -> Accepted:
+    async def submit(
+        self, request: Request, model: str, *, on_turn: OnTurn | None = None
+    ) -> Accepted:
         """Hand the request to the gateway."""
         subject = request.voice if isinstance(request, Speech) else request.prefix
         body = {"request_type": "async", "input": request.body()}
 
         def work() -> Answer:
-            return self._gateway.generate(model, body, self._clock.now(), "key")
+            return self._gateway.generate(model, body, self._clock.true, "key")
 
-        answer = await self._answer("submit", subject, work)
+        answer = await self._answer("submit", subject, work, on_turn)
         return Accepted(answer.data["taskId"])
 
     async def status(self, task_id: str, model: str) -> Report:
         """Ask the gateway."""
 
         def work() -> Answer:
-            return self._gateway.status(model, task_id, self._clock.now(), "key")
+            return self._gateway.status(model, task_id, self._clock.true, "key")
 
         answer = await self._answer("status", task_id, work)
-        date = self._clock.now().replace(microsecond=0)
+        date = self._clock.true.replace(microsecond=0)
         report = wire.read_report(answer.data, answered_at=date, secret="key")
         assert report is not None
         return report
 
-    async def _answer(self, kind: str, subject: str, work: Callable[[], Answer]) -> Answer:
-        call = Call(kind, subject, self._clock.now())
-        self.calls.append(call)
+    async def _answer(
+        self,
+        kind: str,
+        subject: str,
+        work: Callable[[], Answer],
+        on_turn: OnTurn | None = None,
+    ) -> Answer:
         await asyncio.sleep(0)  # as a real call, it lets others go first
-        if subject in self.hanging:
+        if on_turn is not None:
+            await on_turn()
+        call = Call(kind, subject, self._clock.true)
+        self.calls.append(call)
+        if self.hanging(call):
             await self.release.wait()
         trouble = self.trouble(call)
         if trouble is not None:
@@ -165,10 +178,22 @@ async def offload(function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any res
 
 def database(path: Path) -> Database:
     """Return a ready database that does not wait for the disk; no test pulls the plug."""
+    if not path.exists():
+        path.write_bytes(_empty())
     made = Database(path)
     sa.event.listen(made._engine, "connect", _unsynchronized)  # noqa: SLF001
     made.prepare(upgrade=True)
     return made
+
+
+@cache
+def _empty() -> bytes:
+    """Return a registry's file without a voice; to migrate anew for each test takes long."""
+    with tempfile.TemporaryDirectory() as directory:
+        made = Database(Path(directory) / "empty.db")
+        made.prepare(upgrade=True)
+        made.close()
+        return made.path.read_bytes()
 
 
 def _unsynchronized(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
@@ -235,7 +260,7 @@ class Life:
                 self.gateway.import_voice(
                     voice.voice_id,
                     voice.model,
-                    self.clock.now(),
+                    self.clock.true,
                     last_used_at=voice.last_used_at,
                 )
 
@@ -247,12 +272,12 @@ class Life:
 
     async def run(self, duration: timedelta) -> None:
         """Live on for so long, a pass each tick; ticks at which nothing can be due are left out."""
-        end = self.clock.now() + duration
-        while self.clock.now() < end:
+        end = self.clock.true + duration
+        while self.clock.true < end:
             await self.one_pass()
             ahead = max(self._next_event() - self.clock.now(), TICK)
             ticks = -(-ahead // TICK)
-            self.clock.advance(min(ticks * TICK, end - self.clock.now()))
+            self.clock.advance(min(ticks * TICK, end - self.clock.true))
 
     def live(self, duration: timedelta) -> None:
         """Take the registry over as a new process, and live on for so long."""
@@ -282,25 +307,34 @@ class Life:
 
     def alive(self) -> set[str]:
         """Return the voice ids that the gateway still has."""
-        books = self.gateway.books(self.clock.now())
-        return {voice_id for voice_id, book in books.voices.items() if book.alive}
+        return {voice_id for voice_id, book in self.books().voices.items() if book.alive}
+
+    def books(self) -> Books:
+        """Return the gateway's own truth."""
+        return self.gateway.books(self.clock.true)
 
     def _next_event(self) -> datetime:
         now = self.clock.now()
         with self.database.reading() as session:
-            due = [*session.scalars(select(Voice.next_at)), *session.scalars(_POLLS)]
-            restless = session.scalars(
-                select(Breaker.model).where(
-                    col(Breaker.opened_at).is_not(None) | col(Breaker.probe_at).is_not(None)
-                )
-            ).first() or session.scalars(
-                select(Voice.name).where(
-                    col(Voice.suspected_at).is_not(None), col(Voice.controlled_at).is_(None)
-                )
-            ).first()
-        if restless:
+            blocked = list(session.scalars(_PROBES))
+            control = _POLLS.where(col(Task.kind) == Kind.CONTROL)
+            events = (
+                [*blocked, *session.scalars(control)]
+                if blocked
+                else [*session.scalars(_POLLS), *session.scalars(_DUE)]
+            )
+            if not blocked and session.scalars(_SUSPECTS).first() is not None:
+                return now
+        if any(at is not None and at > now + self.policy.interval for at in events):
             return now
-        return min((at for at in due if at is not None), default=now + DAY)
+        return min((at for at in events if at is not None), default=now + DAY)
 
 
-_POLLS = select(col(Task.next_poll_at)).where(col(Task.state) == TaskState.RUNNING)
+_POLLS = select(Task.next_poll_at).where(col(Task.state) == TaskState.RUNNING)
+_PROBES = select(Breaker.probe_at).where(col(Breaker.opened_at).is_not(None))
+_DUE = select(Voice.next_at).where(col(Voice.next_at).is_not(None))
+_SUSPECTS = select(Voice.id).where(
+    col(Voice.suspected_at).is_not(None),
+    col(Voice.controlled_at).is_(None),
+    col(Voice.next_at).is_not(None),
+)

@@ -11,6 +11,7 @@ The tree::
     ├── KeyRefused             77   the gateway does not take the API key
     ├── ConfigError            78   one or more settings are wrong; all are listed
     ├── DatabaseUnusable       78   the database cannot be used as it is; nothing was touched
+    ├── Withdrawn               1   a call that was about to be made is wanted no more
     └── CallFailed              1   a call to the gateway did not return what it should
 
 An error carries its own sentence for the person who reads it, so no ladder of ``except``
@@ -85,6 +86,10 @@ class DatabaseUnusable(VoicekeeperError):  # noqa: N818
     """The database is newer than this program, not a database, or cannot be opened."""
 
     exit_code = 78
+
+
+class Withdrawn(VoicekeeperError):  # noqa: N818
+    """The enrollment that was about to be requested was paused, removed or begun elsewhere."""
 
 
 class CallFailed(VoicekeeperError):  # noqa: N818

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from voicekeeper import __version__, control, lifecycle, pricing, request, verdict
 from voicekeeper.clock import Clock
-from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError
+from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Kind, Task, Voice
@@ -185,6 +185,8 @@ class Keeper:
         """Keep an error in one voice's work from stopping another's."""
         try:
             await work
+        except Withdrawn:
+            return  # nothing was sent
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
             self._log.log(
                 _LEVELS["error"],
@@ -197,10 +199,17 @@ class Keeper:
     async def _call(self, job: Job) -> None:
         """Make the POST whose intent is written down, and record its answer."""
         rules = _rules(job)
+
+        async def intend() -> None:
+            nonlocal job
+            job = await self._offload(partial(self._worklist.intend, job, now=self._clock.now()))
+
         try:
             wanted = self._request(job)
-            accepted = await self._upstream.submit(wanted, job.model)
+            on_turn = intend if job.kind.is_enrollment else None
+            accepted = await self._upstream.submit(wanted, job.model, on_turn=on_turn)
         except InvalidInput as error:  # a recipe that another version wrote
+            await intend()
             await self._record(job, rules.refused, Fault(Blame.REQUEST, "invalid", str(error)))
         except CallFailed as failure:
             self._note_key(failure)

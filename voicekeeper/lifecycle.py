@@ -247,7 +247,7 @@ def _keepalive_failed(
     fields: VoiceFields = {"failures": failures, "last_error": _sentence(fault)}
     if fault.blame is Blame.VOICE:
         if _is_condemned(voice, task, now=now, policy=policy):
-            return _condemned(voice, fields, ended, fault)
+            return _condemned(voice, task, fields, ended, fault)
         if voice.suspected_at is None:
             fields["suspected_at"] = now
     retry_at = schedule.retry_at(
@@ -277,11 +277,13 @@ def _is_condemned(voice: Voice, task: Task, *, now: datetime, policy: Policy) ->
     return task.sent_at >= voice.controlled_at and not early
 
 
-def _condemned(voice: Voice, fields: VoiceFields, ended: TaskFields, fault: Fault) -> Change:
+def _condemned(
+    voice: Voice, task: Task, fields: VoiceFields, ended: TaskFields, fault: Fault
+) -> Change:
     fields["status"] = Status.UNDEPLOYED if fault.code == verdict.UNDEPLOYED else Status.LOST
     fields["next_at"] = None
     tellings = [
-        _failure_told(Event.KEEPALIVE_FAILED, fault, retry_at=None),
+        _failure_told(Event.KEEPALIVE_FAILED, fault, task_id=task.task_id),
         *_status_told(voice, fields),
     ]
     if fields["status"] is Status.LOST and voice.status is not Status.LOST:

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from voicekeeper.bar import bar, has_blocks
 from voicekeeper.cli import document
 from voicekeeper.duration import rfc3339, words
 from voicekeeper.models import Status, Voice
 from voicekeeper.schedule import Policy
 
-_BAR_CELLS = 10
 _COLORS = {
     Status.OK: "green",
     Status.NEW: "cyan",
@@ -34,7 +34,7 @@ def table(voices: Iterable[Voice], *, now: datetime, policy: Policy, console: Co
         shown.add_row(
             voice.name,
             status(voice),
-            left(voice, now=now, policy=policy, plain=not _has_blocks(console)),
+            left(voice, now=now, policy=policy, plain=not has_blocks(console)),
             next_keepalive(voice, now=now),
             Text(voice.last_error or ""),
         )
@@ -70,17 +70,8 @@ def left(voice: Voice, *, now: datetime, policy: Policy, plain: bool = False) ->
     if deadline is None:
         return Text("not known yet" if voice.voice_id else "-", style="dim")
     margin = deadline - now
-    share = min(max(margin / policy.window, 0.0), 1.0)
-    shown = bar(share, plain=plain)
+    shown = bar(margin / policy.window, plain=plain)
     return shown.append(f" {words(margin)}" if margin > _ZERO else " window over")
-
-
-def bar(share: float, *, cells: int = _BAR_CELLS, plain: bool = False) -> Text:
-    """Return a bar of a share between 0 and 1, green, yellow or red."""
-    full = round(share * cells)
-    color = "green" if share > 2 / 7 else "yellow" if share > 1 / 14 else "red"
-    marks = ("#", ".") if plain else ("\u2588", "\u2591")
-    return Text(marks[0] * full, style=color).append(marks[1] * (cells - full), style="dim")
 
 
 def next_keepalive(voice: Voice, *, now: datetime) -> str:
@@ -89,7 +80,3 @@ def next_keepalive(voice: Voice, *, now: datetime) -> str:
         return "-"
     wait = voice.next_at - now
     return "now" if wait <= _ZERO else f"in {words(wait)}"
-
-
-def _has_blocks(console: Console) -> bool:
-    return (console.encoding or "").lower().startswith("utf")

@@ -52,7 +52,7 @@ class Upstream(_Table):
     Attributes:
         base_url: http or https, without a slash at its end.
         api_key_file: where the API key stands; None to look elsewhere.
-        timeout: of one HTTP call, from its start to its last byte.
+        timeout: of each wait in a call: for a connection (10 s at most), for an answer.
         requests_per_second: over all calls, polls included.
         max_in_flight: calls under way at once.
     """

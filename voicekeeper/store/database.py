@@ -97,9 +97,9 @@ class Database:
             DatabaseUnusable: the file cannot be made or opened, is not ours, or has a newer
                 schema. Nothing was touched.
         """
+        is_new = not self.exists()
         if self.path.is_dir():
             raise DatabaseUnusable(f"{self.path} is a directory, not a database file")
-        is_new = not self.exists()
         if is_new:
             self._make_file()
         schema = self.schema()

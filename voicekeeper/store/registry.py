@@ -155,7 +155,7 @@ class Registry:
             ).first()
             blocked = session.scalars(select(Breaker).where(col(Breaker.opened_at).is_not(None)))
             health = Health(
-                by_status=dict(session.execute(by_status).tuples().all()),
+                by_status=dict(session.execute(by_status).all()),
                 paused=_count(session, col(Voice.paused).is_(True)),
                 overdue=_count(session, kept & (col(Voice.next_at) < late)),
                 at_risk=_count(

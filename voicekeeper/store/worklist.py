@@ -1,12 +1,13 @@
 """The keepers' side of the registry: what is due, who has it, and what came of it.
 
 `claim` hands out work and `record` takes its result, each in one transaction. A claim moves the
-due time forward as the lease and writes the intent row of every call, so after a crash at any
-moment the rows say what may have been sent.
+due time forward as the lease. A call's intent row is committed before its POST: with the claim
+for speech, and for an enrollment, which no doubt may fall on, by `intend` at the last moment.
+So after a crash at any moment the rows say what may have been sent.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -16,8 +17,9 @@ from sqlmodel import Session, SQLModel, col
 from voicekeeper import breaker as breakers
 from voicekeeper import lifecycle, schedule
 from voicekeeper.breaker import BreakerFields
+from voicekeeper.errors import Withdrawn
 from voicekeeper.events import Event
-from voicekeeper.lifecycle import Change
+from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import (
     Breaker,
     KeeperBeat,
@@ -42,10 +44,12 @@ _OPEN = (TaskState.INTENT, TaskState.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One call to make: its task's row is committed.
+    """One call to make.
 
     Attributes:
-        task_pk: the row.
+        voice_pk: the voice; None for a control call.
+        task_pk: the task's row; None for an enrollment, whose intent is written when its turn
+            has come.
         kind, model: of the task.
         name: of the voice; for a control call, of the model.
         spoken: the voice id to speak with; None for an enrollment.
@@ -53,7 +57,8 @@ class Job:
         task_id: the gateway's, when the call is to ask for the task.
     """
 
-    task_pk: int
+    voice_pk: int | None
+    task_pk: int | None
     kind: Kind
     model: str
     name: str
@@ -69,7 +74,7 @@ class Claims:
     Attributes:
         calls: POSTs to make, most urgent first.
         polls: tasks to ask for.
-        more_calls, more_polls: whether more was due than was asked for.
+        more_calls, more_polls: whether more may be due than there was room for.
         lines: for the log.
     """
 
@@ -111,6 +116,16 @@ class Worklist:
             for task in session.scalars(select(Task).where(col(Task.state) == TaskState.RUNNING)):
                 young = task.sent_at + schedule.first_poll(task.kind, policy)
                 task.next_poll_at = min(task.next_poll_at or now, max(now, young))
+            session.execute(  # enrollments that were claimed and never begun
+                update(Voice)
+                .where(
+                    col(Voice.voice_id).is_(None),
+                    col(Voice.status) == Status.NEW,
+                    col(Voice.next_at) > now,
+                    col(Voice.failures) == 0,
+                )
+                .values(next_at=now)
+            )
             session.execute(sa.delete(KeeperBeat))
             session.add(KeeperBeat(keeper=keeper, version=version, started_at=now))
 
@@ -142,10 +157,29 @@ class Worklist:
             return Claims(
                 calls=[*controls, *voices],
                 polls=asked,
-                more_calls=calls > 0 and len(voices) == room,
-                more_polls=polls > 0 and len(asked) == polls,
+                more_calls=len(voices) == room,
+                more_polls=len(asked) == polls,
                 lines=lines,
             )
+
+    def intend(self, job: Job, *, now: datetime) -> Job:
+        """Write down that an enrollment is requested now; return the job with its task.
+
+        From here on the voice is never due by itself: only an answer, or a person, moves it.
+
+        Raises:
+            Withdrawn: the voice was removed, paused, or is being enrolled already.
+        """
+        with self._database.writing() as session:
+            voice = session.get(Voice, job.voice_pk)
+            wanted = voice is not None and not voice.paused and voice.status is Status.NEW
+            if voice is None or not wanted or _is_enrolling(session, voice):
+                raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
+            voice.next_at = None
+            task = _intent(voice, now=now)
+            session.add(task)
+            session.flush()
+            return _job(task.kind, voice, task)
 
     def record(
         self, job: Job, decide: Decide, *, now: datetime, policy: Policy
@@ -155,7 +189,7 @@ class Worklist:
         A task that is gone (its voice was removed) or was settled already changes nothing.
         """
         with self._database.writing() as session:
-            task = session.get(Task, job.task_pk)
+            task = session.get(Task, job.task_pk) if job.task_pk is not None else None
             if task is None or task.state not in _OPEN:
                 return []
             voice = session.get(Voice, task.voice_pk) if task.voice_pk is not None else None
@@ -214,7 +248,7 @@ def _claim_polls(
         if voice is not None and not task.kind.is_enrollment and voice.next_at is not None:
             # Ask first, speak later: while its task is asked for, the voice is not due.
             voice.next_at = max(voice.next_at, leased_until)
-        jobs.append(_job(task, voice))
+        jobs.append(_job(task.kind, voice, task) if voice else _control_job(task))
     return jobs
 
 
@@ -234,13 +268,8 @@ def _claim_voices(
         col(Task.kind) == Kind.KEEPALIVE,
         col(Task.next_poll_at) <= now,
     )
-    enrolling = exists().where(
-        col(Task.voice_pk) == Voice.id,
-        col(Task.state).in_(_OPEN),
-        col(Task.kind).in_([Kind.CLONE, Kind.DESIGN]),
-    )
     speaks = col(Voice.voice_id).is_not(None) & ~asked_first
-    enrolls = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~enrolling
+    enrolls = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_enrolling()
     urgency = (col(Voice.anchored_at) <= now - policy.window, col(Voice.anchored_at))
     due = (
         select(col(Voice.id))
@@ -257,30 +286,16 @@ def _claim_voices(
     claimed = (
         update(Voice)
         .where(col(Voice.id).in_(select(due.c.id)))
-        .values(
-            next_at=sa.case(
-                (col(Voice.voice_id).is_(None), None), else_=now + schedule.lease(policy)
-            )
-        )
+        .values(next_at=now + schedule.lease(policy))
         .returning(Voice)
         .execution_options(populate_existing=True)
     )
     voices = list(session.scalars(claimed))
     voices.sort(key=lambda v: (v.anchored_at <= now - policy.window, v.anchored_at))
-    tasks = [
-        Task(
-            voice_pk=voice.id,
-            model=voice.model,
-            kind=_kind(voice),
-            state=TaskState.INTENT,
-            spoken=voice.voice_id,
-            sent_at=now,
-        )
-        for voice in voices
-    ]
-    session.add_all(tasks)
+    tasks = {v.id: _intent(v, now=now) for v in voices if v.voice_id is not None}
+    session.add_all(tasks.values())
     session.flush()
-    return [_job(task, voice) for task, voice in zip(tasks, voices, strict=True)]
+    return [_job(_kind(voice), voice, tasks.get(voice.id)) for voice in voices]
 
 
 def _claim_controls(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
@@ -301,8 +316,9 @@ def _claim_controls(session: Session, *, now: datetime, policy: Policy) -> list[
             continue
         spoken = _control_voice(session, model, any_voice=breaker.opened_at is not None)
         if spoken is None:
-            # No voice to test the route with: let the waiting calls themselves test it.
-            breaker.run, breaker.opened_at = breakers.TRIP_AFTER - 1, None
+            if breaker.opened_at is not None:
+                # No voice to test the route with: let the waiting calls themselves test it.
+                breaker.run, breaker.opened_at = breakers.TRIP_AFTER - 1, None
             continue
         breaker.probe_at = breakers.control_ends(now=now, policy=policy)
         task = Task(
@@ -310,7 +326,7 @@ def _claim_controls(session: Session, *, now: datetime, policy: Policy) -> list[
         )
         session.add(task)
         session.flush()
-        jobs.append(_job(task, None))
+        jobs.append(_control_job(task))
     return jobs
 
 
@@ -351,6 +367,19 @@ def _control_voice(session: Session, model: str, *, any_voice: bool) -> str | No
     )
     trusted = usable.where(col(Voice.status) == Status.OK, col(Voice.suspected_at).is_(None))
     return session.scalar(trusted) or (session.scalar(usable) if any_voice else None)
+
+
+def _control_job(task: Task) -> Job:
+    return Job(
+        voice_pk=None,
+        task_pk=task.id,
+        kind=Kind.CONTROL,
+        model=task.model,
+        name=task.model,
+        spoken=task.spoken,
+        recipe=None,
+        task_id=task.task_id,
+    )
 
 
 def _apply_control(
@@ -424,7 +453,8 @@ def _apply(
     policy: Policy,
     logged: bool = True,
 ) -> list[LogLine]:
-    _set(voice, _free_of_conflict(session, voice, change))
+    change = _free_of_conflict(session, voice, task, change)
+    _set(voice, change.voice)
     _set(task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     if change.fault is not None:
@@ -447,23 +477,28 @@ def _apply(
     return lines
 
 
-def _free_of_conflict(session: Session, voice: Voice, change: Change) -> lifecycle.VoiceFields:
+def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change) -> Change:
     """Leave out a voice_id that another voice has: one bad answer must not block this voice."""
     fields = change.voice
     voice_id = fields.get("voice_id")
     if voice_id is None or voice_id == voice.voice_id:
-        return fields
+        return change
     taken = exists().where(
         col(Voice.model) == voice.model, col(Voice.voice_id) == voice_id, col(Voice.id) != voice.id
     )
     if not session.scalar(select(taken)):
-        return fields
+        return change
     kept: lifecycle.VoiceFields = {**fields}
     del kept["voice_id"]
     kept["last_error"] = f"the gateway gave it {voice_id}, which another voice has"
-    if kept.get("status") is Status.OK:
-        kept["status"], kept["next_at"] = Status.FAILED, None
-    return kept
+    if "status" not in kept:
+        return replace(change, voice=kept)
+    kept["status"], kept["next_at"] = Status.FAILED, None
+    tellings = (
+        Telling(Event.ENROLLMENT_FAILED, {"task_id": task.task_id, "error": kept["last_error"]}),
+        Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": Status.FAILED}),
+    )
+    return replace(change, voice=kept, tellings=tellings)
 
 
 def _set_and_tell(breaker: Breaker, fields: BreakerFields, fault: Fault) -> list[LogLine]:
@@ -513,20 +548,44 @@ def _most_urgent(session: Session, model: str, *, now: datetime, policy: Policy)
     )
 
 
+def _enrolling() -> sa.Exists:
+    """Return the condition that a voice has an enrollment that has not come to its end."""
+    return exists().where(
+        col(Task.voice_pk) == Voice.id,
+        col(Task.state).in_(_OPEN),
+        col(Task.kind).in_([Kind.CLONE, Kind.DESIGN]),
+    )
+
+
+def _is_enrolling(session: Session, voice: Voice) -> bool:
+    return bool(session.scalar(select(_enrolling()).where(col(Voice.id) == voice.id)))
+
+
 def _kind(voice: Voice) -> Kind:
     if voice.voice_id is not None:
         return Kind.KEEPALIVE
     return Kind.CLONE if voice.origin is Origin.CLONE else Kind.DESIGN
 
 
-def _job(task: Task, voice: Voice | None) -> Job:
-    assert task.id is not None  # noqa: S101 - a flushed row has its key
+def _intent(voice: Voice, *, now: datetime) -> Task:
+    return Task(
+        voice_pk=voice.id,
+        model=voice.model,
+        kind=_kind(voice),
+        state=TaskState.INTENT,
+        spoken=voice.voice_id,
+        sent_at=now,
+    )
+
+
+def _job(kind: Kind, voice: Voice, task: Task | None) -> Job:
     return Job(
-        task_pk=task.id,
-        kind=task.kind,
-        model=task.model,
-        name=voice.name if voice else task.model,
-        spoken=task.spoken,
-        recipe=voice.recipe if voice and task.kind.is_enrollment else None,
-        task_id=task.task_id,
+        voice_pk=voice.id,
+        task_pk=task.id if task else None,
+        kind=kind,
+        model=voice.model,
+        name=voice.name,
+        spoken=None if kind.is_enrollment else voice.voice_id,
+        recipe=voice.recipe if kind.is_enrollment else None,
+        task_id=task.task_id if task else None,
     )

@@ -5,6 +5,6 @@ voice: that is `voicekeeper.verdict`'s.
 """
 
 from voicekeeper.upstream.client import GatewayClient
-from voicekeeper.upstream.port import Upstream
+from voicekeeper.upstream.port import OnTurn, Upstream
 
-__all__ = ["GatewayClient", "Upstream"]
+__all__ = ["GatewayClient", "OnTurn", "Upstream"]

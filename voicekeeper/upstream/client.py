@@ -20,6 +20,7 @@ from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.upstream import failure, http_date, retry_after, wire
 from voicekeeper.upstream.connections import Connections, host_of
 from voicekeeper.upstream.limiter import Limiter
+from voicekeeper.upstream.port import OnTurn
 
 _BODY_MOST = 1024 * 1024
 """Bytes of a body; the page's answers have some hundred."""
@@ -120,10 +121,18 @@ class GatewayClient:
         self._closed = True
         await self._connections.aclose()
 
-    async def submit(self, request: Request, model: str) -> Accepted:
+    async def submit(
+        self, request: Request, model: str, *, on_turn: OnTurn | None = None
+    ) -> Accepted:
         """Start a task with ``generateTask``; this is what costs money.
 
         An enrollment gets a connection of its own, because it is never repeated on a doubt.
+
+        Args:
+            request: what to make.
+            model: whose endpoint.
+            on_turn: run when the limiter lets the call go out, just before its first byte; what
+                it raises is raised here, and nothing is sent.
 
         Raises:
             CallFailed: no task id came back. ``ambiguous`` tells whether the task may exist,
@@ -135,6 +144,7 @@ class GatewayClient:
             model,
             json={"request_type": "async", "input": request.body()},
             fresh=not isinstance(request, Speech),
+            on_turn=on_turn,
         )
         data = self._data(reply, paid=True)
         task_id = wire.read_task_id(data)
@@ -200,6 +210,7 @@ class GatewayClient:
         task_id: str | None = None,
         json: dict[str, Any] | None = None,
         fresh: bool = False,
+        on_turn: OnTurn | None = None,
     ) -> failure.Reply:
         """Make one call; return any answer whose head came whole, whatever it says."""
         async with self._limiter.turn():
@@ -214,6 +225,8 @@ class GatewayClient:
                 except (httpx.InvalidURL, ValueError) as error:
                     outcome: failure.Reply | CallFailed = failure.of_request(error)
                 else:
+                    if on_turn is not None:
+                        await on_turn()
                     outcome = await self._outcome(client, request, paid=json is not None)
         # Raised only here: inside an except block it would carry the library's exception as its
         # context, whose text may quote a header.

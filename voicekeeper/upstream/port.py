@@ -3,16 +3,22 @@
 A protocol, so that a simulated gateway can stand in for the real one.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.request import Request
 
+OnTurn = Callable[[], Awaitable[None]]
+"""Run when a call's turn has come, just before its first byte; if it raises, nothing is sent."""
+
 
 class Upstream(Protocol):
     """What a keeper asks of a gateway."""
 
-    async def submit(self, request: Request, model: str) -> Accepted:
+    async def submit(
+        self, request: Request, model: str, *, on_turn: OnTurn | None = None
+    ) -> Accepted:
         """Start a task; this is what costs money (page section *Submit task response*).
 
         Raises:

@@ -1,6 +1,7 @@
 """``voicekeeper run``: the daemon."""
 
 import asyncio
+import faulthandler
 import os
 import sys
 
@@ -30,6 +31,7 @@ def command(session: Session, *, once: bool) -> None:
     start it every few minutes. It exits with 77 if the gateway refused the
     API key.
     """
+    faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
     settings = session.settings
     api_key = read_api_key(settings, os.environ)
     log.configure(

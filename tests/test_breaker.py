@@ -1,0 +1,221 @@
+"""The circuit breaker: what opens it, what probes it, what closes it."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, policies, spans
+from voicekeeper import breaker as breakers
+from voicekeeper.breaker import TRIP_AFTER, BreakerFields
+from voicekeeper.models import Breaker
+from voicekeeper.schedule import Policy
+from voicekeeper.verdict import Blame, Fault
+
+ACCOUNT = Fault(Blame.ACCOUNT, "402", "the gateway answered 402: insufficient balance")
+UPSTREAM = Fault(Blame.UPSTREAM, "502", "the gateway answered 502")
+VOICE = Fault(Blame.VOICE, "VALIDATION_ERROR", "the voice is not known")
+NOBODY = Fault(Blame.NOBODY, "404", "no such task")
+REQUEST = Fault(Blame.REQUEST, "400", "the request is wrong")
+
+
+def closed(**columns: Any) -> Breaker:  # noqa: ANN401 - any column
+    row: dict[str, Any] = {"model": "cosyvoice-3-flash", "run": 0, "probes": 0}
+    return Breaker(**row | columns)
+
+
+def opened(**columns: Any) -> Breaker:  # noqa: ANN401
+    row: dict[str, Any] = {"opened_at": NOW - HOUR, "cause": "402", "run": 1, "probe_at": NOW}
+    return closed(**row | columns)
+
+
+def applied(breaker: Breaker, fields: BreakerFields) -> Breaker:
+    after = Breaker(**breaker.model_dump())
+    for column, value in fields.items():
+        setattr(after, column, value)
+    return after
+
+
+def after_fault(breaker: Breaker, fault: Fault, voice_pk: int | None = 1) -> BreakerFields:
+    return breakers.after_fault(
+        breaker, fault, voice_pk=voice_pk, anchor=NOW - 3 * DAY, now=NOW, policy=POLICY
+    )
+
+
+def after_control_fault(
+    breaker: Breaker, fault: Fault, *, built_in: bool = True, anchor: datetime | None = None
+) -> BreakerFields:
+    return breakers.after_control_fault(
+        breaker,
+        fault,
+        spoken="longanlang_v3",
+        built_in=built_in,
+        anchor=anchor,
+        now=NOW,
+        policy=POLICY,
+    )
+
+
+def test_one_fault_of_the_account_opens_it() -> None:
+    fields = after_fault(closed(), ACCOUNT)
+    assert fields["opened_at"] == NOW
+    assert fields["cause"] == ACCOUNT.message
+    assert fields["probes"] == 0
+    assert fields["probe_at"] is not None
+    assert 30 * SECOND <= fields["probe_at"] - NOW <= 38 * SECOND
+
+
+def test_a_run_of_the_gateways_faults_of_different_voices_opens_it() -> None:
+    breaker = closed()
+    for voice_pk in range(1, TRIP_AFTER):
+        breaker = applied(breaker, after_fault(breaker, UPSTREAM, voice_pk))
+        assert (breaker.run, breaker.opened_at) == (voice_pk, None)
+    breaker = applied(breaker, after_fault(breaker, UPSTREAM, TRIP_AFTER))
+    assert (breaker.opened_at, breaker.cause) == (NOW, UPSTREAM.message)
+
+
+def test_one_voice_that_fails_again_and_again_does_not_open_it() -> None:
+    breaker = closed()
+    for _ in range(100):
+        breaker = applied(breaker, after_fault(breaker, UPSTREAM, 7))
+    assert (breaker.run, breaker.last_voice_pk, breaker.opened_at) == (1, 7, None)
+
+
+@pytest.mark.parametrize("fault", [VOICE, NOBODY, REQUEST])
+def test_what_is_not_the_accounts_or_the_gateways_fault_does_not_count(fault: Fault) -> None:
+    assert after_fault(closed(run=4, last_voice_pk=9), fault) == {}
+
+
+@pytest.mark.parametrize("fault", [ACCOUNT, UPSTREAM, VOICE, NOBODY, REQUEST])
+def test_an_open_breaker_stays_as_it_is_whatever_late_calls_bring(fault: Fault) -> None:
+    assert after_fault(opened(), fault) == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "run", "built_in", "opens"),
+    [
+        (ACCOUNT, 0, True, True),
+        (ACCOUNT, 0, False, True),
+        (VOICE, 0, True, True),
+        (VOICE, 0, False, False),
+        (UPSTREAM, 0, True, False),
+        (UPSTREAM, TRIP_AFTER - 2, True, False),
+        (UPSTREAM, TRIP_AFTER - 1, True, True),
+        (UPSTREAM, TRIP_AFTER - 1, False, True),
+    ],
+)
+def test_a_control_call_that_failed_opens_a_closed_breaker_when_no_voice_can_be_at_fault(
+    fault: Fault,
+    run: int,
+    built_in: bool,  # noqa: FBT001 - a column of the table
+    opens: bool,  # noqa: FBT001
+) -> None:
+    fields = after_control_fault(closed(run=run), fault, built_in=built_in)
+    assert (fields.get("opened_at") == NOW) is opens
+    assert fields["probe_at"] is not None
+    assert fields["probe_at"] > NOW
+
+
+def test_a_control_call_that_failed_counts_in_the_run() -> None:
+    fields = after_control_fault(closed(run=2, last_voice_pk=1), UPSTREAM)
+    assert (fields["run"], fields["last_voice_pk"]) == (3, None)
+
+
+def test_a_refusal_of_a_built_in_voice_is_told_as_such() -> None:
+    fields = after_control_fault(closed(), VOICE)
+    assert fields["cause"] == (
+        "even the built-in voice longanlang_v3 is refused: the voice is not known"
+    )
+
+
+@pytest.mark.parametrize("fault", [ACCOUNT, UPSTREAM, VOICE, NOBODY])
+def test_a_probe_that_failed_only_puts_off_the_next_one(fault: Fault) -> None:
+    breaker = opened(probes=3)
+    fields = after_control_fault(breaker, fault)
+    assert set(fields) == {"probes", "probe_at"}
+    assert fields["probes"] == 4
+    assert fields["probe_at"] is not None
+    assert 3 * MINUTE <= fields["probe_at"] - NOW <= 5 * MINUTE
+
+
+def test_probes_hurry_when_a_deadline_is_near() -> None:
+    anchor = NOW - POLICY.window + 40 * MINUTE
+    fields = after_control_fault(opened(probes=20), ACCOUNT, anchor=anchor)
+    assert fields["probe_at"] == NOW + 5 * MINUTE
+
+
+def test_a_probe_obeys_the_gateways_wish() -> None:
+    fields = after_control_fault(opened(), replace(UPSTREAM, retry_after=1800.0))
+    assert fields["probe_at"] == NOW + 30 * MINUTE
+
+
+@given(
+    policies(),
+    st.sampled_from([ACCOUNT, UPSTREAM, VOICE]),
+    st.integers(0, 5000),
+    st.none() | spans(-40 * DAY, 40 * DAY),
+    st.none() | st.floats(0, 1e8),
+)
+def test_the_next_probe_is_always_ahead_and_never_beyond_the_interval(
+    policy: Policy,
+    fault: Fault,
+    probes: int,
+    age: timedelta | None,
+    asked: float | None,
+) -> None:
+    fields = breakers.after_control_fault(
+        opened(probes=probes),
+        replace(fault, retry_after=asked),
+        spoken="longanlang_v3",
+        built_in=True,
+        anchor=None if age is None else NOW - age,
+        now=NOW,
+        policy=policy,
+    )
+    at = fields["probe_at"]
+    assert at is not None
+    assert NOW < at <= NOW + policy.interval
+
+
+def test_a_control_call_that_succeeded_closes_it() -> None:
+    breaker = applied(
+        opened(probes=3, last_voice_pk=1),
+        breakers.after_control_success(opened(probes=3), sent_at=NOW - MINUTE),
+    )
+    assert breaker == closed()
+
+
+def test_a_control_call_sent_before_it_opened_does_not_close_it() -> None:
+    breaker = opened(opened_at=NOW - MINUTE, probes=3)
+    fields = breakers.after_control_success(breaker, sent_at=NOW - 2 * MINUTE)
+    assert applied(breaker, fields).opened_at == NOW - MINUTE
+
+
+@pytest.mark.parametrize(
+    ("probe_at", "may"),
+    [
+        (None, True),
+        (NOW, True),
+        (NOW - 30 * DAY, True),
+        (NOW + SECOND, False),
+        (NOW + 3 * DAY, False),
+        (NOW + 30 * DAY, True),
+    ],
+)
+def test_a_probe_waits_for_its_time_unless_a_wrong_clock_set_it(
+    probe_at: datetime | None,
+    may: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    assert breakers.may_probe(opened(probe_at=probe_at), now=NOW, policy=POLICY) is may
+
+
+def test_a_control_call_is_waited_for_as_long_as_a_call_and_a_few_polls_take() -> None:
+    assert breakers.control_ends(now=NOW, policy=POLICY) == NOW + 90 * SECOND
+
+
+@given(policies())
+def test_waiting_for_a_control_call_ends_within_the_interval(policy: Policy) -> None:
+    assert NOW < breakers.control_ends(now=NOW, policy=policy) <= NOW + policy.interval

@@ -1,0 +1,56 @@
+"""The catalogue of the log."""
+
+import re
+
+import pytest
+
+from voicekeeper.events import MEANINGS, Event, level_of_change
+from voicekeeper.models import Status
+
+
+def test_every_event_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(Event)
+
+
+@pytest.mark.parametrize("event", Event)
+def test_an_event_is_a_noun_and_a_past_participle(event: Event) -> None:
+    assert re.fullmatch(r"[a-z]+\.([a-z_]+ed|lost|ready)", event)
+
+
+@pytest.mark.parametrize("event", Event)
+def test_a_meaning_is_one_sentence(event: Event) -> None:
+    assert re.fullmatch(r"[A-Z][^.]*\.", MEANINGS[event].text)
+
+
+def test_a_person_is_woken_by_these_events_and_no_others() -> None:
+    assert {event for event, meaning in MEANINGS.items() if meaning.level == "error"} == {
+        Event.VOICE_LOST,
+        Event.UPSTREAM_BLOCKED,
+        Event.PASS_FAILED,
+    }
+
+
+def test_the_events_of_the_contract_keep_their_names() -> None:
+    fixed = {
+        *("voice.registered", "voice.status_changed", "voice.lost", "keepalive.submitted"),
+        *("keepalive.succeeded", "keepalive.failed", "enrollment.submitted"),
+        *("enrollment.succeeded", "enrollment.failed", "upstream.blocked"),
+        *("upstream.recovered", "daemon.ready", "daemon.stopped", "pass.failed"),
+    }
+    assert fixed <= set(Event)
+
+
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [
+        (Status.NEW, "info"),
+        (Status.DEPLOYING, "info"),
+        (Status.OK, "info"),
+        (Status.FAILED, "warning"),
+        (Status.UNKNOWN, "warning"),
+        (Status.UNDEPLOYED, "warning"),
+        (Status.LOST, "warning"),
+    ],
+)
+def test_a_change_to_a_status_that_does_not_speak_is_a_warning(status: Status, level: str) -> None:
+    assert level_of_change(status) == level

@@ -1,0 +1,576 @@
+"""The keeper at work: whole lives in virtual time, on the real store."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from sqlmodel import col
+
+from tests.support import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    SECOND,
+    Call,
+    Life,
+    Trouble,
+    imported,
+    wanted,
+)
+from voicekeeper import keeper as module
+from voicekeeper.errors import CallFailed, DatabaseHeld
+from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
+from voicekeeper.request import CONTROL_VOICE
+from voicekeeper.sandbox import Gateway
+from voicekeeper.store import database as store_database
+from voicekeeper.upstream import Upstream
+
+TURNS = 10_000
+"""So many turns of the loop are more than any test's work needs."""
+
+
+def test_the_stand_in_has_the_shape_of_the_port(tmp_path: Path) -> None:
+    port: Upstream = Life(tmp_path).upstream
+    assert callable(port.submit)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the other tasks go on until a condition holds."""
+    for _ in range(TURNS):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not happen")
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+def fleet(count: int) -> list[str]:
+    return [f"v{n}" for n in range(count)]
+
+
+def failing(code: int | None, *, first: int = TURNS, subject: str | None = None) -> Trouble:
+    """Return the trouble that so many POSTs fail and were certainly not done."""
+    left = [first]
+
+    def trouble(call: Call) -> Exception | None:
+        if call.kind != "submit" or subject not in (None, call.subject) or left[0] == 0:
+            return None
+        left[0] -= 1
+        return CallFailed(f"the gateway says {code}", code=code)
+
+    return trouble
+
+
+# a fleet's ordinary life
+
+
+def test_thirty_days_of_twenty_voices(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(20)))
+    life.live(30 * DAY)
+    books = life.books()
+    assert all(book.alive for book in books.voices.values())
+    for book in books.voices.values():
+        assert 30 / 3 <= book.uses <= 30 / 2.5 + 1
+    assert books.speech == sum(book.uses for book in books.voices.values())
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+    assert [line for line in life.log.lines if line[0] > 20] == []
+
+
+def test_the_registry_counts_as_the_gateway_does(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(5)))
+    life.live(7 * DAY)
+    books = life.books()
+    for voice in life.registry.all():
+        book = books.voices[voice.voice_id or ""]
+        assert voice.last_used_at is not None
+        assert timedelta(0) <= book.last_used_at - voice.last_used_at < SECOND
+        spoken = [e for e in life.events(voice.name) if e == "keepalive.succeeded"]
+        assert len(spoken) == book.uses
+    assert sum(map(life.registry.cost_micros, life.registry.all())) == books.cost_micros
+
+
+def test_a_keepalive_needs_at_most_two_polls_on_average(tmp_path: Path) -> None:
+    """Of tasks that take 5 to 30 s, at the default settings and a pass each 10 s."""
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(200)))
+    life.live(5 * MINUTE)
+    books = life.books()
+    assert books.speech == 200
+    assert sum(book.uses for book in books.voices.values()) == 200
+    mean = books.polls / books.speech
+    print(f"polls for a keepalive: {mean:.2f}")  # noqa: T201 - a figure for the docs
+    assert 1 <= mean <= 2
+
+
+def test_one_pass_empties_the_list_however_short_the_lanes(tmp_path: Path) -> None:
+    life = Life(tmp_path, max_in_flight=2)
+    life.register(*map(imported, fleet(20)))
+
+    async def one_pass() -> None:
+        assert await life.one_pass()
+        assert life.books().speech == 20
+        assert not await life.one_pass()
+
+    run(one_pass())
+
+
+def test_no_more_calls_are_under_way_than_the_setting_allows(tmp_path: Path) -> None:
+    life = Life(tmp_path, max_in_flight=4)
+    life.register(*map(imported, fleet(20)))
+    life.upstream.hanging = lambda _: True
+
+    async def passes() -> None:
+        for _ in range(5):
+            await life.keeper.sweep()
+            await until(lambda: len(life.upstream.calls) == 2)
+        assert await life.keeper.stop(0) == 2
+
+    run(passes())
+
+
+def test_enrollments_of_every_ending(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(
+        wanted("fine"),
+        wanted("rejected", prefix="reject1"),
+        wanted("slow", prefix="slow1"),
+        wanted("broken", prefix="fail1"),
+    )
+    life.live(HOUR)
+    found = {voice.name: voice.status for voice in life.registry.all()}
+    assert found == {
+        "fine": Status.OK,
+        "rejected": Status.UNDEPLOYED,
+        "slow": Status.OK,
+        "broken": Status.FAILED,
+    }
+    assert life.books().clone == 4
+    life.live(30 * DAY)
+    assert life.books().clone == 4
+    assert {life.voice("fine").voice_id, life.voice("slow").voice_id} <= life.alive()
+    assert life.voice("rejected").next_at is None
+
+
+def test_a_voice_that_fails_its_review_is_told_once_and_used_no_more(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna", prefix="reject1"))
+    life.live(DAY)
+    anna = life.voice("anna")
+    assert (anna.status, anna.next_at) == (Status.UNDEPLOYED, None)
+    assert "review failed" in (anna.last_error or "")
+    assert life.books().speech == 0
+    assert life.events("anna")[-2:] == ["enrollment.failed", "voice.status_changed"]
+
+
+def test_a_deployment_that_timed_out_is_tried_with_speech_until_it_speaks(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna", prefix="slow1"))
+    life.live(4 * MINUTE)
+    anna = life.voice("anna")
+    assert anna.status is Status.DEPLOYING
+    assert anna.voice_id is not None
+    assert "enrollment.failed" in life.events("anna")
+    life.live(HOUR)
+    assert life.voice("anna").status is Status.OK
+    assert life.books().clone == 1
+    assert life.rows(Breaker, col(Breaker.opened_at).is_not(None)) == []
+
+
+# one voice's trouble is nobody else's
+
+
+def test_a_call_that_hangs_delays_no_other_voice(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(30)))
+    life.upstream.hanging = lambda call: call.subject == "id-v0"
+    others = [f"id-v{n}" for n in range(1, 30)]
+
+    async def passes() -> None:
+        await life.keeper.sweep()
+        await until(lambda: all(life.upstream.submitted(spoken) for spoken in others))
+        life.clock.advance(MINUTE)
+        await life.keeper.sweep()
+        await until(lambda: len(life.rows(Voice, col(Voice.status) == Status.OK)) == 29)
+        assert life.voice("v0").status is Status.NEW
+        life.upstream.release.set()
+        await life.keeper.settle()
+
+    run(passes())
+    life.live(2 * MINUTE)
+    assert life.voice("v0").status is Status.OK
+    assert len(life.upstream.submitted("id-v0")) == 1
+
+
+def test_polls_that_hang_keep_no_voice_from_being_used(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(8)))
+    life.upstream.hanging = lambda call: call.kind == "status"
+
+    async def passes() -> None:
+        await life.one_pass()
+        life.clock.advance(20 * SECOND)
+        await life.keeper.sweep()
+        life.register(*(imported(f"late{n}") for n in range(8)))
+        await life.keeper.sweep()
+        await until(lambda: all(life.upstream.submitted(f"id-late{n}") for n in range(8)))
+        assert await life.keeper.stop(0) == 4
+
+    run(passes())
+
+
+def test_an_error_in_one_voices_work_stops_no_other(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(10)))
+
+    def bug(call: Call) -> Exception | None:
+        return ZeroDivisionError("a bug") if call.subject == "id-v3" else None
+
+    life.upstream.trouble = bug
+    life.live(2 * MINUTE)
+    spoken = {v.name for v in life.registry.all() if v.status is Status.OK}
+    assert spoken == set(fleet(10)) - {"v3"}
+    told = life.log.of("pass.failed")
+    assert {(line["name"], line["error"]) for line in told} == {("v3", "a bug")}
+    life.upstream.trouble = lambda _: None
+    life.live(2 * MINUTE)
+    assert life.voice("v3").status is Status.OK
+
+
+def test_a_voice_removed_while_its_call_is_under_way_is_forgotten_quietly(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def passes() -> None:
+        await life.keeper.sweep()
+        await until(lambda: bool(life.upstream.calls))
+        life.registry.remove("anna")
+        life.upstream.release.set()
+        await life.keeper.settle()
+
+    run(passes())
+    assert life.rows(Task) == []
+    assert life.log.of("pass.failed") == []
+
+
+def test_an_enrollment_paused_before_its_turn_is_not_made(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+
+    async def passes() -> None:
+        await life.keeper.sweep()
+        life.registry.pause("anna", now=NOW)
+        await life.keeper.settle()
+
+    run(passes())
+    assert life.upstream.calls == []
+    assert life.log.of("pass.failed") == []
+    life.registry.resume("anna", now=NOW, policy=life.policy)
+    life.live(10 * MINUTE)
+    assert life.voice("anna").status is Status.OK
+
+
+# nothing is paid for twice
+
+
+def lost_answer(call: Call) -> Exception | None:
+    if call.kind == "submit":
+        return CallFailed("the connection closed", ambiguous=True)
+    return None
+
+
+def test_an_enrollment_whose_answer_was_lost_is_never_repeated_unasked(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+    life.upstream.trouble = lost_answer
+    life.live(MINUTE)
+    life.upstream.trouble = lambda _: None
+    life.live(30 * DAY)
+    anna = life.voice("anna")
+    assert (anna.status, anna.next_at) == (Status.UNKNOWN, None)
+    assert (life.books().clone, life.books().cost_micros) == (1, 2000)
+    life.registry.retry("anna", now=life.clock.now())
+    life.live(10 * MINUTE)
+    assert life.voice("anna").status is Status.OK
+    assert life.books().clone == 2
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, None])
+def test_an_enrollment_that_was_certainly_not_made_is_tried_again(
+    tmp_path: Path, code: int | None
+) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+    life.upstream.trouble = failing(code, first=3)
+    life.live(HOUR)
+    assert life.voice("anna").status is Status.OK
+    assert len(life.upstream.submitted("demo01")) == 4
+    assert life.books().clone == 1
+
+
+def test_an_enrollment_that_is_wrong_is_not_tried_again(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+    life.upstream.trouble = failing(400)
+    life.live(DAY)
+    assert life.voice("anna").status is Status.FAILED
+    assert len(life.upstream.submitted("demo01")) == 1
+
+
+def test_a_recipe_that_breaks_the_pages_rules_is_refused_without_a_call(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna", prefix="too long for a prefix"))
+    life.live(MINUTE)
+    assert life.voice("anna").status is Status.FAILED
+    assert "prefix must be 1 to 10 letters" in (life.voice("anna").last_error or "")
+    assert life.upstream.calls == []
+
+
+@pytest.mark.parametrize("kind", [Kind.KEEPALIVE, Kind.CLONE])
+def test_a_stop_in_the_middle_of_a_call_pays_for_no_enrollment_twice(
+    tmp_path: Path, kind: Kind
+) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna") if kind is Kind.KEEPALIVE else wanted("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def stopped() -> None:
+        await life.keeper.sweep()
+        await until(lambda: bool(life.upstream.calls))
+        assert await life.keeper.stop(0) == 1
+        assert not await life.keeper.sweep()
+
+    run(stopped())
+    assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]
+    life.upstream.hanging = lambda _: False
+    life.live(DAY)
+    calls = [call for call in life.upstream.calls if call.kind == "submit"]
+    if kind is Kind.KEEPALIVE:
+        assert life.voice("anna").status is Status.OK
+        assert len(calls) == 2
+    else:
+        assert life.voice("anna").status is Status.UNKNOWN
+        assert len(calls) == 1
+
+
+def test_a_stop_waits_for_the_calls_under_way(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+
+    async def stopped() -> None:
+        assert await life.keeper.stop(0) == 0
+        life.keeper = life.new_keeper()
+        await life.keeper.sweep()
+        assert await life.keeper.stop(30) == 0
+
+    run(stopped())
+    assert [task.state for task in life.tasks("anna")] == [TaskState.RUNNING]
+
+
+def test_a_restart_asks_for_the_task_that_was_accepted(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"), imported("berta"))
+    life.live(SECOND)
+    life.clock.advance(3 * MINUTE)
+    life.live(MINUTE)
+    assert {v.status for v in life.registry.all()} == {Status.OK}
+    assert (life.books().clone, life.books().speech) == (1, 1)
+
+
+def test_answers_are_written_down_later_when_the_database_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_database, "_BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(module, "_RECORD_AGAIN_S", (0.001,))
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.hanging = lambda _: True
+    other = sqlite3.connect(life.database.path, isolation_level=None)
+
+    async def passes() -> None:
+        await life.keeper.sweep()
+        await until(lambda: bool(life.upstream.calls))
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseHeld, match="busy with another command"):
+            await life.keeper.sweep()
+        life.upstream.release.set()
+        await until(lambda: bool(life.log.of("pass.failed")))
+        await asyncio.sleep(0.05)  # some tries more, which are not told
+        assert life.tasks("anna")[0].state is TaskState.INTENT
+        other.execute("ROLLBACK")
+        await life.keeper.settle()
+
+    run(passes())
+    other.close()
+    (told,) = life.log.of("pass.failed")
+    assert told["name"] == "anna"
+    assert life.tasks("anna")[0].state is TaskState.RUNNING
+    assert life.books().speech == 1
+    life.live(MINUTE)
+    assert life.voice("anna").status is Status.OK
+    assert life.books().speech == 1
+
+
+def test_a_gateway_that_answers_no_polls_is_not_paid_again_at_once(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna", last_used_at=NOW - 3 * DAY))
+
+    def no_polls(call: Call) -> Exception | None:
+        return CallFailed("server error", code=500) if call.kind == "status" else None
+
+    life.upstream.trouble = no_polls
+    life.live(30 * MINUTE)
+    assert life.books().speech == 1
+    life.upstream.trouble = lambda _: None
+    life.live(HOUR)
+    assert life.voice("anna").status is Status.OK
+    assert life.books().speech == 1
+
+
+# whose fault is it?
+
+
+@pytest.mark.parametrize("how", ["task", "http"])
+def test_a_voice_is_lost_only_after_a_control_call_and_a_repeat(
+    tmp_path: Path, how: Literal["task", "http"]
+) -> None:
+    life = Life(tmp_path, gateway=Gateway(random.Random(1), unknown_voice=how))
+    life.registry.register([imported("anna")], now=NOW, policy=life.policy)  # the gateway has none
+    life.live(10 * MINUTE)
+    spoken = [call.subject for call in life.upstream.calls if call.kind == "submit"]
+    assert spoken[0] == spoken[-1] == "id-anna"
+    assert CONTROL_VOICE in spoken
+    assert spoken.count(CONTROL_VOICE) == 1
+    anna = life.voice("anna")
+    assert (anna.status, anna.next_at) == (Status.LOST, None)
+    succeeded_at = next(t.finished_at for t in life.rows(Task) if t.kind is Kind.CONTROL)
+    assert life.tasks("anna")[-1].sent_at >= succeeded_at
+    assert [level for level, event, _ in life.log.lines if event == "voice.lost"] == [40]
+    assert life.events("anna")[-2:] == ["voice.status_changed", "voice.lost"]
+    calls = len(life.upstream.calls)
+    life.live(30 * DAY)
+    assert len(life.upstream.calls) == calls
+
+
+def test_where_even_the_built_in_voice_is_refused_no_voice_is_lost(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(5)))
+    life.upstream.trouble = failing(400)
+    life.live(6 * HOUR)
+    assert {voice.status for voice in life.registry.all()} == {Status.NEW}
+    (blocked,) = life.log.of("upstream.blocked")
+    assert "even the built-in voice longanlang_v3 is refused" in blocked["error"]
+    life.upstream.trouble = lambda _: None
+    life.live(2 * HOUR)
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+
+
+def test_a_voice_blamed_once_by_mistake_is_kept(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.trouble = failing(400, first=1)
+    life.live(HOUR)
+    anna = life.voice("anna")
+    assert (anna.status, anna.failures, anna.suspected_at) == (Status.OK, 0, None)
+
+
+@pytest.mark.parametrize("code", [401, 402, 403])
+def test_an_account_fault_is_told_once_and_blamed_on_no_voice(tmp_path: Path, code: int) -> None:
+    life = Life(tmp_path)
+    names = fleet(50)
+    life.register(*(imported(name, last_used_at=NOW - 3 * DAY) for name in names))
+    life.upstream.trouble = failing(code)
+    life.live(12 * HOUR)
+    assert {voice.status for voice in life.registry.all()} == {Status.NEW}
+    assert len(life.log.of("upstream.blocked")) == 1
+    assert len(life.rows(Breaker, col(Breaker.opened_at).is_not(None))) == 1
+    voices = [c for c in life.upstream.calls if c.subject != CONTROL_VOICE]
+    assert len(voices) <= life.policy.max_in_flight
+    assert 12 <= len(life.upstream.submitted(CONTROL_VOICE)) <= 30
+    assert life.keeper.key_refused is (code == 401)
+    life.upstream.trouble = lambda _: None
+    life.live(3 * HOUR)
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+    assert len(life.log.of("upstream.recovered")) == 1
+    assert life.log.of("voice.lost") == []
+    assert len(life.alive()) == 50
+
+
+def test_an_account_that_is_empty_is_filled_before_the_deadline(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*(imported(name, last_used_at=NOW - 5 * DAY) for name in fleet(10)))
+    life.upstream.trouble = failing(402)
+    life.live(2 * DAY - 10 * MINUTE)
+    life.upstream.trouble = lambda _: None
+    life.live(DAY)
+    assert len(life.alive()) == 10
+
+
+def test_an_outage_of_the_gateway_costs_no_voice(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(6)))
+    life.live(DAY)
+    life.upstream.trouble = failing(None)
+    life.live(4 * DAY)
+    assert len(life.log.of("upstream.blocked")) == 1
+    life.upstream.trouble = lambda _: None
+    life.live(2 * DAY)
+    assert len(life.alive()) == 6
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+
+
+def test_a_gateway_that_loses_every_third_call_keeps_every_voice(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(5)))
+    dice = random.Random(7)
+
+    def flaky(_: Call) -> Exception | None:
+        return CallFailed("lost", ambiguous=True) if dice.random() < 1 / 3 else None
+
+    life.upstream.trouble = flaky
+    life.live(8 * DAY)
+    assert len(life.alive()) == 5
+    assert life.log.of("voice.lost") == []
+
+
+# clocks
+
+
+@pytest.mark.parametrize("wrong_by", [30 * DAY, -30 * DAY, 5 * HOUR, -5 * HOUR])
+def test_a_clock_that_was_wrong_for_an_hour_costs_no_voice(
+    tmp_path: Path, wrong_by: timedelta
+) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(3)))
+    life.live(DAY)
+    life.clock.wrong_by = wrong_by
+    life.live(HOUR)
+    life.clock.wrong_by = timedelta(0)
+    life.live(9 * DAY)
+    books = life.books()
+    assert all(book.alive for book in books.voices.values())
+    assert max(book.uses for book in books.voices.values()) <= 10 / 2.5 + 3
+
+
+@pytest.mark.parametrize("wrong_by", [400 * DAY, -400 * DAY])
+def test_a_clock_that_is_wrong_for_good_keeps_every_voice_at_the_usual_price(
+    tmp_path: Path, wrong_by: timedelta
+) -> None:
+    life = Life(tmp_path)
+    life.clock.wrong_by = wrong_by
+    life.register(*map(imported, fleet(3)))
+    life.live(15 * DAY)
+    books = life.books()
+    assert all(book.alive for book in books.voices.values())
+    assert 5 <= max(book.uses for book in books.voices.values()) <= 15 / 2.5 + 2

@@ -1,0 +1,154 @@
+"""What may be registered."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support import CLONE, DESIGN, NOW
+from voicekeeper import registration
+from voicekeeper.errors import InvalidInput
+from voicekeeper.models import Origin
+
+FLASH = "cosyvoice-3-flash"
+
+
+@pytest.mark.parametrize("name", ["a", "anna", "n" * 64, "Ännchen", "小明", "a/b", "a-b", "'x'"])
+def test_a_name_is_printable_and_without_white_space(name: str) -> None:
+    assert registration.name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "n" * 65, "an na", "anna\n", "an\tna", "-anna", "a\x1b[2J", "a\u200bb", "\ud800"]
+)
+def test_a_name_that_a_terminal_or_a_command_would_mistake_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="a name must be 1 to 64 printable characters"):
+        registration.name(name)
+
+
+def test_a_voice_id_has_no_format_but_its_length() -> None:
+    for text in ("x", "cosyvoice-v3-flash-demo01-0123", "v" * 200):
+        assert registration.voice_id(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "a b", "v" * 201, "a\x00b"])
+def test_what_cannot_be_a_voice_id_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="a voice_id must be 1 to 200 characters"):
+        registration.voice_id(text)
+
+
+@pytest.mark.parametrize("text", ["longanlang_v3", "longanyang", "loongabby_v3"])
+def test_a_built_in_voice_needs_no_keeping(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is a built-in voice; the gateway never deletes those"):
+        registration.voice_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "a/b", "a b", "..%2f", "ü"])
+def test_a_model_can_stand_in_an_address(text: str) -> None:
+    assert registration.model(FLASH) == FLASH
+    with pytest.raises(InvalidInput, match="a model is letters, digits"):
+        registration.model(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("2026-05-01T12:00:00Z", timedelta(0)),
+        ("2026-05-01T11:00:00", timedelta(hours=1)),
+        ("2026-05-01T11:00:00+02:00", timedelta(hours=3)),
+        ("2026-05-01", timedelta(hours=12)),
+        ("2026-05-01T12:04:00Z", timedelta(0)),
+    ],
+)
+def test_a_last_use_is_an_instant_and_not_ahead_of_now(text: str, ago: timedelta) -> None:
+    assert registration.used_at(text, now=NOW) == NOW - ago
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("2026-05-01T12:06:00Z", "lies ahead; a last use is in the past"),
+        ("yesterday", "must be a time such as"),
+        ("", "must be a time such as"),
+    ],
+)
+def test_what_can_be_no_last_use_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        registration.used_at(text, now=NOW)
+
+
+def facts(record: object) -> dict[str, Any]:
+    return registration.facts(record, default_model=FLASH, now=NOW)
+
+
+def test_an_import_needs_a_name_and_a_voice_id_only() -> None:
+    assert facts({"name": "anna", "voice_id": "id-1"}) == {
+        "name": "anna",
+        "voice_id": "id-1",
+        "model": FLASH,
+        "last_used_at": None,
+        "origin": Origin.IMPORTED,
+        "recipe": None,
+        "paused": False,
+    }
+
+
+@pytest.mark.parametrize(("origin", "recipe"), [("clone", CLONE), ("design", DESIGN)])
+def test_an_import_takes_all_that_an_export_writes(origin: str, recipe: dict[str, str]) -> None:
+    record = {
+        "name": "anna",
+        "voice_id": "id-1",
+        "model": "cosyvoice-3-plus",
+        "last_used_at": "2026-05-01T10:00:00Z",
+        "origin": origin,
+        "recipe": recipe,
+        "paused": True,
+    }
+    told = facts(record)
+    assert told == record | {"origin": Origin(origin), "last_used_at": NOW - timedelta(hours=2)}
+
+
+def test_null_reads_as_not_given() -> None:
+    given = {"name": "anna", "voice_id": "id-1"}
+    nulls = dict.fromkeys(("model", "last_used_at", "origin", "recipe"))
+    assert facts(given | nulls) == facts(given)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": None}, "a name must be 1 to 64"),
+        ({"name": 7}, "name must be a text"),
+        ({"voice_id": ""}, "a voice_id must be 1 to 200"),
+        ({"voice_id": 7}, "voice_id must be a text"),
+        ({"voice": "x"}, "unknown field 'voice'; known are voice_id, name"),
+        ({"paused": "no"}, "paused must be true or false"),
+        ({"paused": None}, "paused must be true or false"),
+        ({"origin": "bought"}, "origin must be one of imported, clone, design, not 'bought'"),
+        ({"recipe": CLONE}, "a recipe goes with"),
+        ({"recipe": [], "origin": "clone"}, "recipe must be a JSON object"),
+        ({"recipe": DESIGN, "origin": "clone"}, "the recipe of a clone holds exactly prefix"),
+        ({"recipe": CLONE | {"prefix": "a b"}, "origin": "clone"}, "prefix must be 1 to 10"),
+        ({"last_used_at": 1767965610929}, "last_used_at must be a text"),
+        ({"model": "a/b"}, "a model is letters"),
+    ],
+)
+def test_a_record_that_breaks_a_rule_is_refused_by_it(
+    change: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        facts({"name": "anna", "voice_id": "id-1"} | change)
+
+
+@pytest.mark.parametrize("field", ["name", "voice_id"])
+def test_a_record_without_a_name_or_a_voice_id_is_refused(field: str) -> None:
+    record = {"name": "anna", "voice_id": "id-1"}
+    del record[field]
+    with pytest.raises(InvalidInput, match=f"{field} is missing"):
+        facts(record)
+
+
+@pytest.mark.parametrize("record", [None, [], "anna", 7])
+def test_a_record_is_an_object(record: object) -> None:
+    with pytest.raises(InvalidInput, match="must be a JSON object"):
+        facts(record)

@@ -1,0 +1,350 @@
+"""When: the tables of the rules, and the bounds they promise for every setting and clock."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, policies, spans
+from voicekeeper import schedule
+from voicekeeper.models import Kind
+from voicekeeper.schedule import Policy
+
+NAMES = st.text(min_size=1, max_size=8)
+AGES = spans(-40 * DAY, 40 * DAY)
+"""How long ago something was, by a host's clock that may have been wrong by weeks."""
+
+PLAIN = replace(POLICY, jitter=0 * SECOND)
+"""Without jitter, so that a table can name the instant."""
+
+
+@given(NAMES, st.integers(0, 1000))
+def test_a_share_of_the_jitter_is_stable_and_below_one(name: str, turn: int) -> None:
+    assert 0 <= schedule.spread(name, turn) < 1
+    assert schedule.spread(name, turn) == schedule.spread(name, turn)
+
+
+def test_the_share_of_a_voice_never_changes_with_a_release() -> None:
+    assert schedule.spread("anna") == pytest.approx(0.2244, abs=1e-4)
+    assert schedule.spread("anna", 1) == pytest.approx(0.5853, abs=1e-4)
+
+
+def test_a_fleet_imported_at_once_spreads_evenly_over_the_jitter() -> None:
+    dues = [schedule.due(NOW, f"voice-{number}", POLICY) for number in range(1200)]
+    quarters = [int((NOW + 3 * DAY - due) / (3 * HOUR)) for due in dues]
+    assert all(250 < quarters.count(quarter) < 350 for quarter in range(4))
+
+
+@pytest.mark.parametrize(
+    ("created", "used"),
+    [
+        (None, NOW),
+        (NOW - 2 * SECOND, NOW - 2 * SECOND),
+        (NOW + 2 * SECOND, NOW),
+        (NOW - 30 * DAY, NOW - 30 * DAY),
+        (NOW + 30 * DAY, NOW),
+    ],
+)
+def test_the_last_use_is_the_earlier_of_two_clocks(created: object, used: object) -> None:
+    assert schedule.last_use(NOW, created) == used  # type: ignore[arg-type]
+
+
+def test_the_deadline_is_the_last_use_and_the_window() -> None:
+    assert schedule.deadline(NOW, POLICY) == NOW + 7 * DAY
+
+
+@given(NAMES, policies())
+def test_a_voice_is_due_within_the_jitter_before_the_interval_ends(
+    name: str, policy: Policy
+) -> None:
+    due = schedule.due(NOW, name, policy)
+    assert NOW + policy.interval - policy.jitter <= due <= NOW + policy.interval
+    assert due < schedule.deadline(NOW, policy)
+
+
+@given(NAMES, policies())
+def test_a_voice_whose_last_use_nobody_told_is_due_at_once(name: str, policy: Policy) -> None:
+    anchor = schedule.assumed_anchor(NOW, policy)
+    assert schedule.due(anchor, name, policy) <= NOW
+    assert schedule.deadline(anchor, policy) > NOW
+
+
+@pytest.mark.parametrize(
+    ("sent", "created", "answered", "due"),
+    [
+        # seconds ago: sent by the host, created and answered by the gateway
+        (30, None, None, 3 * DAY - 30 * SECOND),
+        (30, 29, 0, 3 * DAY - 30 * SECOND),
+        (30, 40, 0, 3 * DAY - 40 * SECOND),
+    ],
+)
+def test_the_next_use_counts_from_the_older_age(
+    sent: int, created: int | None, answered: int | None, due: timedelta
+) -> None:
+    assert (
+        schedule.next_keepalive(
+            "anna",
+            sent_at=NOW - sent * SECOND,
+            created_at=None if created is None else NOW - created * SECOND,
+            answered_at=None if answered is None else NOW - answered * SECOND,
+            now=NOW,
+            policy=PLAIN,
+        )
+        == NOW + due
+    )
+
+
+@pytest.mark.parametrize("ahead", [30 * DAY, -30 * DAY])
+def test_a_host_whose_clock_is_wrong_by_a_month_pays_no_sooner_and_no_later(
+    ahead: timedelta,
+) -> None:
+    true_now = NOW - ahead
+    due = schedule.next_keepalive(
+        "anna",
+        sent_at=NOW - 30 * SECOND,
+        created_at=true_now - 29 * SECOND,
+        answered_at=true_now,
+        now=NOW,
+        policy=PLAIN,
+    )
+    assert due == NOW + 3 * DAY - 30 * SECOND
+
+
+def test_a_success_that_was_learned_of_days_later_counts_from_its_use() -> None:
+    sent_at = NOW - 2 * DAY
+    due = schedule.next_keepalive(
+        "anna", sent_at=sent_at, created_at=sent_at, answered_at=NOW, now=NOW, policy=PLAIN
+    )
+    assert due == NOW + DAY
+
+
+def test_a_clock_ahead_does_not_pay_again_at_once_where_the_gateway_tells_no_date() -> None:
+    due = schedule.next_keepalive(
+        "anna",
+        sent_at=NOW - 30 * SECOND,
+        created_at=NOW - 30 * DAY,
+        answered_at=None,
+        now=NOW,
+        policy=PLAIN,
+    )
+    assert due == NOW + 3 * DAY / 8
+
+
+@given(
+    NAMES,
+    policies(),
+    AGES,
+    st.none() | AGES,
+    st.none() | AGES,
+)
+def test_a_success_never_leads_to_the_past_nor_beyond_the_interval(
+    name: str,
+    policy: Policy,
+    sent: timedelta,
+    created: timedelta | None,
+    answered: timedelta | None,
+) -> None:
+    due = schedule.next_keepalive(
+        name,
+        sent_at=NOW - sent,
+        created_at=None if created is None else NOW - created,
+        answered_at=None if answered is None else NOW - answered,
+        now=NOW,
+        policy=policy,
+    )
+    assert NOW <= due <= NOW + policy.interval
+    assert not schedule.is_from_a_wrong_clock(due, now=NOW, policy=policy)
+
+
+@given(NAMES, policies(), spans(0 * SECOND, 60 * DAY), spans(-DAY, DAY))
+def test_a_gateway_that_dates_its_answers_is_believed_however_late_it_answered(
+    name: str, policy: Policy, age: timedelta, skew: timedelta
+) -> None:
+    """With right clocks, ours apart from the gateway's, the next use precedes the deadline."""
+    due = schedule.next_keepalive(
+        name,
+        sent_at=NOW - age,
+        created_at=NOW - age + skew,
+        answered_at=NOW + skew,
+        now=NOW,
+        policy=policy,
+    )
+    assert due == max(NOW, schedule.due(NOW - age, name, policy))
+
+
+RETRIES = [
+    # failures, remaining, wait at least, wait at most
+    (1, 4 * DAY, 30 * SECOND, 37.5 * SECOND),
+    (2, 4 * DAY, 45 * SECOND, 75 * SECOND),
+    (3, 4 * DAY, 90 * SECOND, 150 * SECOND),
+    (5, 4 * DAY, 6 * MINUTE, 10 * MINUTE),
+    (7, 4 * DAY, 24 * MINUTE, 40 * MINUTE),
+    (9, 4 * DAY, HOUR, HOUR),
+    (1_000_000, 4 * DAY, HOUR, HOUR),
+    (9, 4 * HOUR, 30 * MINUTE, 30 * MINUTE),
+    (9, 40 * MINUTE, 5 * MINUTE, 5 * MINUTE),
+    (9, MINUTE, 30 * SECOND, 30 * SECOND),
+    (9, 0 * SECOND, HOUR, HOUR),
+    (9, -DAY, HOUR, HOUR),
+    (9, None, HOUR, HOUR),
+]
+
+
+@pytest.mark.parametrize(("failures", "remaining", "least", "most"), RETRIES)
+def test_a_retry_waits_longer_each_time_and_less_near_the_deadline(
+    failures: int, remaining: timedelta | None, least: timedelta, most: timedelta
+) -> None:
+    anchor = None if remaining is None else NOW + remaining - POLICY.window
+    for name in ("anna", "ben", "chloe", "dora"):
+        at = schedule.retry_at(name, failures=failures, anchor=anchor, now=NOW, policy=POLICY)
+        assert least <= at - NOW <= most
+
+
+@pytest.mark.parametrize(
+    ("asked", "remaining", "wait"),
+    [
+        (600.0, 4 * DAY, 10 * MINUTE),
+        (86_400.0, 4 * DAY, DAY),
+        (86_400.0, DAY, 12 * HOUR),
+        (600.0, 10 * MINUTE, 5 * MINUTE),
+        (600.0, None, 10 * MINUTE),
+        (600.0, -DAY, 10 * MINUTE),
+        (1e9, None, 3 * DAY),
+        (1e9, -DAY, 3 * DAY),
+        (1e9, 4 * DAY, 2 * DAY),
+    ],
+)
+def test_a_retry_obeys_the_gateway_within_the_deadlines_need(
+    asked: float, remaining: timedelta | None, wait: timedelta
+) -> None:
+    anchor = None if remaining is None else NOW + remaining - POLICY.window
+    at = schedule.retry_at(
+        "anna", failures=1, anchor=anchor, now=NOW, policy=POLICY, retry_after=asked
+    )
+    assert at == NOW + wait
+
+
+def test_a_gateway_that_asks_for_less_does_not_hasten_the_retry() -> None:
+    anchor = NOW - 3 * DAY
+    plain = schedule.retry_at("anna", failures=5, anchor=anchor, now=NOW, policy=POLICY)
+    asked = schedule.retry_at(
+        "anna", failures=5, anchor=anchor, now=NOW, policy=POLICY, retry_after=0.0
+    )
+    assert asked == plain
+
+
+@given(NAMES, policies(), st.integers(1, 2000), AGES)
+def test_a_retry_waits_at_most_an_eighth_of_what_remains_and_at_least_the_floor(
+    name: str, policy: Policy, failures: int, age: timedelta
+) -> None:
+    at = schedule.retry_at(name, failures=failures, anchor=NOW - age, now=NOW, policy=policy)
+    floor = min(30 * SECOND, policy.retry_base)
+    remains = schedule.deadline(NOW - age, policy) - NOW
+    most = policy.retry_cap
+    if remains > 0 * SECOND:
+        most = min(most, remains / 8)
+    assert floor <= at - NOW <= max(floor, most)
+    assert at <= NOW + policy.interval
+
+
+@given(NAMES, policies(), st.integers(1, 2000), st.none() | AGES, st.floats(0, 1e8))
+def test_no_retry_after_takes_a_voice_past_its_deadline_or_the_interval(
+    name: str, policy: Policy, failures: int, age: timedelta | None, asked: float
+) -> None:
+    anchor = None if age is None else NOW - age
+    at = schedule.retry_at(
+        name, failures=failures, anchor=anchor, now=NOW, policy=policy, retry_after=asked
+    )
+    floor = min(30 * SECOND, policy.retry_base)
+    assert NOW + floor <= at <= NOW + policy.interval
+    if anchor is not None and (remains := schedule.deadline(anchor, policy) - NOW) > 0 * SECOND:
+        assert at - NOW <= max(floor, remains / 2)
+
+
+def test_a_lease_outlasts_the_longest_call_and_its_turn_at_the_limiter() -> None:
+    assert schedule.lease(POLICY) == timedelta(seconds=2 * 30 + 8 / 5 + 10)
+
+
+@given(policies())
+def test_a_lease_is_never_taken_for_the_work_of_a_wrong_clock(policy: Policy) -> None:
+    leased = NOW + schedule.lease(policy)
+    assert leased > NOW
+    assert not schedule.is_from_a_wrong_clock(leased, now=NOW, policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "patience"),
+    [
+        (4 * DAY, HOUR),  # give_up
+        (4 * HOUR, 30 * MINUTE),  # an eighth
+        (MINUTE, 50 * SECOND),  # a few polls
+    ],
+)
+def test_patience_is_an_eighth_of_what_remained_but_a_few_polls_at_least(
+    remaining: timedelta, patience: timedelta
+) -> None:
+    anchor = NOW + remaining - POLICY.window
+    assert schedule.patience_ends(sent_at=NOW, anchor=anchor, policy=POLICY) == NOW + patience
+
+
+@given(policies(), AGES)
+def test_patience_ends_after_the_sending_and_before_the_interval(
+    policy: Policy, age: timedelta
+) -> None:
+    ends = schedule.patience_ends(sent_at=NOW, anchor=NOW - age, policy=policy)
+    assert NOW < ends <= NOW + min(policy.interval, policy.give_up)
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        (Kind.KEEPALIVE, 5 * SECOND),
+        (Kind.CONTROL, 5 * SECOND),
+        (Kind.CLONE, 20 * SECOND),
+        (Kind.DESIGN, 20 * SECOND),
+    ],
+)
+def test_a_task_is_first_asked_for_when_the_page_says(kind: Kind, first: timedelta) -> None:
+    policy = replace(POLICY, speech_first=5 * SECOND)
+    assert schedule.first_poll(kind, policy) == first
+
+
+@pytest.mark.parametrize(
+    ("kind", "age", "wait"),
+    [
+        (Kind.KEEPALIVE, 20 * SECOND, 10 * SECOND),
+        (Kind.KEEPALIVE, 40 * SECOND, 10 * SECOND),
+        (Kind.KEEPALIVE, 4 * MINUTE, MINUTE),
+        (Kind.CONTROL, 20 * SECOND, 10 * SECOND),
+        (Kind.CLONE, 40 * SECOND, 15 * SECOND),
+        (Kind.DESIGN, 4 * MINUTE, MINUTE),
+        (Kind.DESIGN, 400 * DAY, HOUR),
+        (Kind.KEEPALIVE, -30 * DAY, 10 * SECOND),
+    ],
+)
+def test_a_task_is_asked_for_more_slowly_as_it_grows_older(
+    kind: Kind, age: timedelta, wait: timedelta
+) -> None:
+    policy = replace(POLICY, enrollment_interval=15 * SECOND)
+    assert schedule.next_poll(kind, sent_at=NOW - age, now=NOW, policy=policy) == NOW + wait
+
+
+@given(policies(), st.sampled_from(Kind), AGES)
+def test_a_poll_is_neither_early_nor_put_off_beyond_the_longest_wait(
+    policy: Policy, kind: Kind, age: timedelta
+) -> None:
+    at = schedule.next_poll(kind, sent_at=NOW - age, now=NOW, policy=policy)
+    assert policy.speech_interval <= at - NOW <= max(policy.give_up, policy.retry_cap)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "wrong"),
+    [(3 * DAY, False), (3 * DAY + SECOND, True), (-400 * DAY, False), (33 * DAY, True)],
+)
+def test_a_due_time_beyond_the_interval_was_set_by_a_wrong_clock(
+    ahead: timedelta,
+    wrong: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    assert schedule.is_from_a_wrong_clock(NOW + ahead, now=NOW, policy=POLICY) is wrong

@@ -1,0 +1,88 @@
+"""The migrations make the schema that the models describe."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlmodel import SQLModel
+
+from tests.support import database
+from voicekeeper import models
+from voicekeeper.store.database import SCHEMA
+
+TABLES = ("voice", "task", "history", "breaker", "keeper")
+
+
+def migrated(tmp_path: Path) -> sa.Engine:
+    made = database(tmp_path / "migrated.db")
+    made.close()
+    return sa.create_engine(f"sqlite:///{made.path}")
+
+
+def described(tmp_path: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'described.db'}")
+    SQLModel.metadata.create_all(engine)
+    return engine
+
+
+def shape(engine: sa.Engine, table: str) -> dict[str, Any]:
+    """Return all of a table that matters, in an order that does not."""
+    look = sa.inspect(engine)
+    with engine.connect() as connection:
+        sql = connection.exec_driver_sql(
+            "SELECT sql FROM sqlite_master WHERE name = ?", (table,)
+        ).scalar_one()
+    return {
+        "columns": [(c["name"], str(c["type"]), c["nullable"]) for c in look.get_columns(table)],
+        "key": look.get_pk_constraint(table)["constrained_columns"],
+        "never used again": "AUTOINCREMENT" in sql,
+        "checks": {c["name"]: c["sqltext"] for c in look.get_check_constraints(table)},
+        "unique": {c["name"]: c["column_names"] for c in look.get_unique_constraints(table)},
+        "references": [
+            (key["constrained_columns"], key["referred_table"], key["options"])
+            for key in look.get_foreign_keys(table)
+        ],
+        "indexes": {
+            index["name"]: (
+                index["column_names"],
+                str(index.get("dialect_options", {}).get("sqlite_where")),
+            )
+            for index in look.get_indexes(table)
+        },
+    }
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_migrated_table_is_the_one_the_model_describes(tmp_path: Path, table: str) -> None:
+    assert shape(migrated(tmp_path), table) == shape(described(tmp_path), table)
+
+
+def test_no_migration_is_missing(tmp_path: Path) -> None:
+    with migrated(tmp_path).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+
+
+def test_the_tables_are_those_of_the_models() -> None:
+    assert set(SQLModel.metadata.tables) == set(TABLES)
+    assert models.Voice.__tablename__ in TABLES
+
+
+def test_the_code_knows_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", "voicekeeper.store:migrations")
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_heads() == [SCHEMA]
+
+
+def test_migrations_are_ordered_by_their_names() -> None:
+    """`Database.schema` compares them as texts to tell an older schema from a newer one."""
+    config = Config()
+    config.set_main_option("script_location", "voicekeeper.store:migrations")
+    newest_first = [s.revision for s in ScriptDirectory.from_config(config).walk_revisions()]
+    assert newest_first == sorted(newest_first, reverse=True)
+    assert all(len(revision) == len(SCHEMA) for revision in newest_first)

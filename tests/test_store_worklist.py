@@ -1,0 +1,758 @@
+"""The keepers' side: who gets what, in which order, and what an answer or a crash leaves."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import SQLModel, col
+
+from tests.support import (
+    CLONE,
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    SECOND,
+    Life,
+    database,
+    imported,
+    policy,
+    wanted,
+)
+from voicekeeper import control, lifecycle, schedule
+from voicekeeper.answers import Accepted, Report
+from voicekeeper.errors import Withdrawn
+from voicekeeper.models import (
+    Breaker,
+    HistoryEntry,
+    KeeperBeat,
+    Kind,
+    Origin,
+    Status,
+    Task,
+    TaskState,
+    Voice,
+)
+from voicekeeper.request import CONTROL_VOICE, FLASH
+from voicekeeper.store import Claims, Job, Worklist
+from voicekeeper.store.worklist import Decide
+from voicekeeper.verdict import Blame, Fault
+
+LEASE = schedule.lease(policy())
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    return Life(tmp_path)
+
+
+def claim(life: Life, now: datetime = NOW, *, calls: int = 100, polls: int = 100) -> Claims:
+    return life.worklist.claim(
+        keeper="1@here", now=now, policy=life.policy, calls=calls, polls=polls
+    )
+
+
+def names(claims: Claims) -> list[str]:
+    return [job.name for job in claims.calls]
+
+
+def only(claims: Claims) -> Job:
+    (job,) = claims.calls
+    return job
+
+
+def begun(life: Life, now: datetime = NOW) -> Job:
+    """Bring the only enrollment that is due to its turn: its intent is written."""
+    return life.worklist.intend(only(claim(life, now)), now=now)
+
+
+def record(life: Life, job: Job, decide: Decide, now: datetime = NOW) -> list[str]:
+    """Record an answer; return the events that are to be logged."""
+    lines = life.worklist.record(job, decide, now=now, policy=life.policy)
+    return [line.event for line in lines]
+
+
+def accepted(life: Life, task_id: str = "task_1", now: datetime = NOW) -> Decide:
+    given: dict[str, Any] = {"cost_micros": 60, "now": now, "policy": life.policy}
+    return lambda voice, task: (
+        control.submitted(None, task, Accepted(task_id), **given)
+        if voice is None
+        else lifecycle.submitted(voice, task, Accepted(task_id), **given)
+    )
+
+
+def reported(life: Life, report: Report, now: datetime = NOW) -> Decide:
+    return lambda voice, task: (
+        control.reported(None, task, report, now=now, policy=life.policy)
+        if voice is None
+        else lifecycle.reported(voice, task, report, now=now, policy=life.policy)
+    )
+
+
+def refused(life: Life, fault: Fault, now: datetime = NOW) -> Decide:
+    return lambda voice, task: (
+        control.refused(None, task, fault, now=now, policy=life.policy)
+        if voice is None
+        else lifecycle.refused(voice, task, fault, now=now, policy=life.policy)
+    )
+
+
+def edit(life: Life, name: str, **fields: object) -> None:
+    with life.database.writing() as session:
+        voice = session.get(Voice, life.voice(name).id)
+        assert voice is not None
+        for column, value in fields.items():
+            setattr(voice, column, value)
+
+
+def put(life: Life, *rows: SQLModel) -> None:
+    with life.database.writing() as session:
+        session.add_all(rows)
+
+
+def take_over(life: Life, now: datetime) -> None:
+    life.worklist.take_over(keeper="2@here", version="1", now=now, policy=life.policy)
+
+
+SUCCESS = Report("success")
+TROUBLE = Fault(Blame.UPSTREAM, "500", "server error")
+NO_MONEY = Fault(Blame.ACCOUNT, "402", "insufficient balance")
+BLAMED = Fault(Blame.VOICE, "VALIDATION_ERROR", "the voice_id is invalid")
+
+
+# claims
+
+
+def test_those_that_can_be_saved_come_first_by_deadline_and_those_past_it_last(life: Life) -> None:
+    ages = {"dead": 200, "dying": 167, "old": 150, "deader": 400, "young": 80, "on-time": 168}
+    life.register(*(imported(n, last_used_at=NOW - age * HOUR) for n, age in ages.items()))
+    assert names(claim(life)) == ["dying", "old", "young", "deader", "dead", "on-time"]
+
+
+def test_a_claim_takes_the_most_urgent_and_says_whether_there_is_more(life: Life) -> None:
+    life.register(*(imported(f"v{n}", last_used_at=NOW - (100 + n) * HOUR) for n in range(5)))
+    first = claim(life, calls=2)
+    assert names(first) == ["v4", "v3"]
+    assert first.more_calls
+    second = claim(life, calls=4)
+    assert names(second) == ["v2", "v1", "v0"]
+    assert not second.more_calls
+
+
+def test_every_voice_alive_after_a_long_outage_is_saved(life: Life) -> None:
+    """A 25th of 10,000 voices after 156 h, at a 25th of 10 calls a minute."""
+    fleet, outage = 400, timedelta(hours=156)
+    voices = [
+        imported(f"v{n}", last_used_at=NOW - outage - n * 3 * DAY / fleet) for n in range(fleet)
+    ]
+    life.registry.register(voices, now=NOW, policy=life.policy)
+    ends = {v.name: v.last_used_at + life.policy.window for v in voices if v.last_used_at}
+    alive = {name for name, end in ends.items() if end > NOW}
+    assert 60 < len(alive) < 80
+    now = NOW
+    for _ in range(len(alive)):
+        job = only(claim(life, now, calls=1))
+        assert now < ends[job.name]
+        alive.remove(job.name)
+        record(life, job, reported(life, SUCCESS, now), now)
+        now += 2.5 * MINUTE
+    assert alive == set()
+
+
+def test_a_claim_moves_the_due_time_as_its_lease_and_a_second_claim_gets_nothing(
+    life: Life,
+) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    assert (job.kind, job.spoken, job.recipe, job.task_id) == (
+        Kind.KEEPALIVE,
+        "id-anna",
+        None,
+        None,
+    )
+    assert life.voice("anna").next_at == NOW + LEASE
+    assert claim(life, NOW + LEASE - SECOND).calls == []
+    assert names(claim(life, NOW + LEASE)) == ["anna"]
+
+
+def test_the_intent_of_a_call_is_written_before_it_is_handed_out(life: Life) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    (task,) = life.tasks("anna")
+    assert (task.id, task.state, task.sent_at, task.spoken) == (
+        job.task_pk,
+        TaskState.INTENT,
+        NOW,
+        "id-anna",
+    )
+
+
+def test_a_claim_without_room_takes_nothing(life: Life) -> None:
+    life.register(imported("anna"))
+    claims = claim(life, calls=0, polls=0)
+    assert (claims.calls, claims.polls) == ([], [])
+    assert (claims.more_calls, claims.more_polls) == (True, True)  # it may be: ask when there is
+    assert life.voice("anna").next_at == NOW
+
+
+def test_what_is_not_due_is_not_claimed(life: Life) -> None:
+    life.register(
+        imported("later", last_used_at=NOW), imported("paused", paused=True), imported("lost")
+    )
+    edit(life, "lost", status=Status.LOST, next_at=None)
+    assert claim(life).calls == []
+
+
+@pytest.mark.parametrize(
+    ("ahead", "due"), [(3 * DAY, False), (3 * DAY + SECOND, True), (3000 * DAY, True)]
+)
+def test_a_due_time_that_only_a_wrong_clock_can_have_set_is_due(
+    life: Life, ahead: timedelta, *, due: bool
+) -> None:
+    life.register(imported("anna"))
+    edit(life, "anna", next_at=NOW + ahead)
+    assert names(claim(life)) == (["anna"] if due else [])
+
+
+def test_a_voice_given_up_speaks_again_when_a_person_asks(life: Life) -> None:
+    life.register(imported("anna"))
+    edit(life, "anna", status=Status.LOST, next_at=None)
+    life.registry.keep("anna", now=NOW)
+    job = only(claim(life))
+    record(life, job, reported(life, SUCCESS))
+    assert life.voice("anna").status is Status.OK
+
+
+@pytest.mark.parametrize("origin", [Origin.CLONE, Origin.DESIGN])
+def test_an_enrollment_is_begun_once_and_never_again(life: Life, origin: Origin) -> None:
+    life.register(wanted("anna", origin))
+    job = begun(life)
+    assert job.kind == origin.value
+    assert job.recipe == life.voice("anna").recipe
+    assert job.spoken is None
+    assert life.voice("anna").next_at is None
+    (task,) = life.tasks("anna")
+    assert (task.id, task.state, task.sent_at) == (job.task_pk, TaskState.INTENT, NOW)
+    for later in (timedelta(0), LEASE, 30 * DAY):
+        assert claim(life, NOW + later).calls == []
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_not_even_a_wrong_due_time_enrolls_a_voice_twice(life: Life, *, answered: bool) -> None:
+    life.register(wanted("anna"))
+    job = begun(life)
+    if answered:
+        record(life, job, accepted(life))
+    edit(life, "anna", next_at=NOW, status=Status.NEW)
+    assert claim(life, polls=0).calls == []
+
+
+def test_an_enrollment_whose_turn_never_came_is_claimed_again(life: Life) -> None:
+    life.register(wanted("anna"))
+    job = only(claim(life))
+    assert life.tasks("anna") == []
+    assert claim(life, NOW + LEASE - SECOND).calls == []
+    assert names(claim(life, NOW + LEASE)) == ["anna"]
+    assert life.worklist.intend(job, now=NOW + LEASE).task_pk is not None
+
+
+def test_of_two_turns_of_one_enrollment_the_second_is_withdrawn(life: Life) -> None:
+    life.register(wanted("anna"))
+    jobs = [only(claim(life, NOW)), only(claim(life, NOW + LEASE))]
+    life.worklist.intend(jobs[0], now=NOW)
+    with pytest.raises(Withdrawn, match="the enrollment of anna is not wanted any more"):
+        life.worklist.intend(jobs[1], now=NOW)
+    assert len(life.tasks("anna")) == 1
+
+
+@pytest.mark.parametrize("how", ["pause", "remove", "make known"])
+def test_an_enrollment_that_is_not_wanted_any_more_is_withdrawn(life: Life, how: str) -> None:
+    life.register(wanted("anna"))
+    job = only(claim(life))
+    if how == "pause":
+        life.registry.pause("anna", now=NOW)
+    elif how == "remove":
+        life.registry.remove("anna")
+    else:
+        edit(life, "anna", status=Status.UNKNOWN)
+    with pytest.raises(Withdrawn):
+        life.worklist.intend(job, now=NOW)
+    assert life.rows(Task) == []
+
+
+def test_an_enrollment_claimed_and_never_begun_is_due_after_a_crash(life: Life) -> None:
+    life.register(wanted("anna"))
+    claim(life)
+    take_over(life, NOW + SECOND)
+    assert life.voice("anna").status is Status.NEW
+    assert names(claim(life, NOW + SECOND)) == ["anna"]
+
+
+@pytest.mark.parametrize("status", [Status.UNKNOWN, Status.FAILED, Status.DEPLOYING])
+def test_only_a_new_voice_is_enrolled(life: Life, status: Status) -> None:
+    life.register(wanted("anna"))
+    edit(life, "anna", status=status)
+    assert claim(life).calls == []
+
+
+def test_two_keepers_at_once_get_different_voices(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*(imported(f"v{n}") for n in range(60)))
+    start = threading.Barrier(2)
+    taken: list[list[str]] = [[], []]
+
+    def work(mine: list[str]) -> None:
+        worklist = Worklist(database(life.database.path))
+        start.wait(30)
+        while len(mine) < 60:
+            claims = worklist.claim(keeper="x", now=NOW, policy=life.policy, calls=3, polls=0)
+            if not claims.calls:
+                return
+            mine.extend(names(claims))
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in taken]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(taken[0] + taken[1]) == sorted(f"v{n}" for n in range(60))
+
+
+def test_a_pass_leaves_the_keepers_sign_of_life(life: Life) -> None:
+    take_over(life, NOW)
+    claim_as = partial(life.worklist.claim, policy=life.policy, calls=1, polls=1)
+    claim_as(keeper="2@here", now=NOW + HOUR)
+    (beat,) = life.rows(KeeperBeat)
+    assert (beat.keeper, beat.started_at, beat.last_pass_at) == ("2@here", NOW, NOW + HOUR)
+
+
+# polls
+
+
+def running(life: Life, name: str, now: datetime = NOW) -> Job:
+    """Bring a due voice's call to where it is polled."""
+    life.register(imported(name))
+    job = only(claim(life, now, polls=0))
+    record(life, job, accepted(life, f"task-{name}", now), now)
+    return job
+
+
+def test_a_running_task_is_asked_for_at_its_time(life: Life) -> None:
+    running(life, "anna")
+    first = life.policy.speech_first
+    assert claim(life, NOW + first - SECOND).polls == []
+    (poll,) = claim(life, NOW + first).polls
+    assert (poll.task_id, poll.name, poll.kind) == ("task-anna", "anna", Kind.KEEPALIVE)
+    assert claim(life, NOW + first).polls == []
+    assert claim(life, NOW + first + LEASE).polls[0].task_id == "task-anna"
+
+
+def test_a_poll_that_only_a_wrong_clock_can_have_set_is_made_now(life: Life) -> None:
+    job = running(life, "anna")
+    with life.database.writing() as session:
+        task = session.get_one(Task, job.task_pk)
+        task.next_poll_at = NOW + 30 * DAY
+    assert [poll.name for poll in claim(life).polls] == ["anna"]
+
+
+def test_a_voice_is_asked_for_first_and_spoken_with_later(life: Life) -> None:
+    job = running(life, "anna")
+    later = NOW + 2 * DAY
+    edit(life, "anna", next_at=later)
+    claims = claim(life, later)
+    assert [poll.task_pk for poll in claims.polls] == [job.task_pk]
+    assert claims.calls == []
+    assert life.voice("anna").next_at == later + LEASE
+    record(life, claims.polls[0], reported(life, Report("processing"), later), later)
+
+
+def test_a_voice_whose_task_waits_for_room_to_be_asked_for_waits_too(life: Life) -> None:
+    running(life, "anna")
+    later = NOW + 2 * DAY
+    edit(life, "anna", next_at=later)
+    claims = claim(life, later, polls=0)
+    assert (claims.calls, claims.polls) == ([], [])
+
+
+def test_a_voice_whose_task_does_not_end_is_used_once_more(life: Life) -> None:
+    running(life, "anna")
+    patience = life.voice("anna").next_at
+    assert patience is not None
+    assert patience - NOW == HOUR
+    now = NOW
+    while not (claims := claim(life, now)).calls and now < patience + HOUR:
+        for poll in claims.polls:
+            record(life, poll, reported(life, Report("processing"), now), now)
+        now += MINUTE
+    assert names(claims) == ["anna"]
+    assert patience <= now < patience + 5 * MINUTE
+
+
+def test_the_most_urgent_voices_tasks_are_asked_for_first(life: Life) -> None:
+    for n, name in enumerate(("young", "old", "middle")):
+        running(life, name)
+        edit(life, name, anchored_at=NOW - [1, 3, 2][n] * DAY)
+    claims = claim(life, NOW + MINUTE, calls=0, polls=2)
+    assert [poll.name for poll in claims.polls] == ["old", "middle"]
+    assert claims.more_polls
+
+
+def test_the_next_poll_is_told_and_none_when_nothing_runs(life: Life) -> None:
+    ask = partial(life.worklist.next_poll_in, policy=life.policy)
+    assert ask(now=NOW) is None
+    running(life, "anna")
+    assert ask(now=NOW) == life.policy.speech_first
+    assert ask(now=NOW + DAY) == timedelta(milliseconds=50)
+    put(life, Breaker(model=FLASH, opened_at=NOW, probe_at=NOW))
+    assert ask(now=NOW) is None
+
+
+def test_the_outlook_counts_what_is_kept(life: Life) -> None:
+    life.register(imported("a", last_used_at=NOW), imported("b"), imported("c", paused=True))
+    edit(life, "b", status=Status.LOST, next_at=None)
+    outlook = life.worklist.outlook()
+    assert (outlook.kept, outlook.next_at) == (1, life.voice("a").next_at)
+
+
+# the breaker
+
+
+def test_an_account_fault_stops_all_claims_of_its_model_but_a_control_call(life: Life) -> None:
+    life.register(imported("anna"), imported("berta"))
+    life.registry.register(
+        [imported("plus", model="cosyvoice-3-plus")], now=NOW, policy=life.policy
+    )
+    anna, *_ = claim(life, calls=1).calls
+    assert record(life, anna, refused(life, NO_MONEY)) == ["keepalive.failed", "upstream.blocked"]
+    assert names(claim(life)) == ["plus"]
+    (breaker,) = life.rows(Breaker, col(Breaker.model) == FLASH)
+    assert (breaker.opened_at, breaker.cause) == (NOW, "insufficient balance")
+    assert 22 * SECOND <= breaker.probe_at - NOW <= 40 * SECOND
+    probe = only(claim(life, breaker.probe_at))
+    assert (probe.kind, probe.spoken, probe.name) == (Kind.CONTROL, CONTROL_VOICE, FLASH)
+    assert claim(life, breaker.probe_at).calls == []
+
+
+def test_an_open_breaker_makes_no_control_call_when_nothing_waits(life: Life) -> None:
+    life.register(imported("anna", last_used_at=NOW))
+    put(life, Breaker(model=FLASH, opened_at=NOW, probe_at=NOW))
+    assert claim(life, NOW + HOUR).calls == []
+    assert life.rows(Task) == []
+    later = NOW + 3 * DAY
+    assert [job.kind for job in claim(life, later).calls] == [Kind.CONTROL]
+
+
+def test_a_control_call_that_succeeds_lets_calls_flow_again(life: Life) -> None:
+    life.register(imported("anna"))
+    put(life, Breaker(model=FLASH, opened_at=NOW - HOUR, probe_at=NOW, cause="402"))
+    probe = only(claim(life))
+    assert record(life, probe, accepted(life)) == ["control.submitted"]
+    (poll,) = claim(life, NOW + 20 * SECOND).polls
+    assert record(life, poll, reported(life, SUCCESS)) == [
+        "control.succeeded",
+        "upstream.recovered",
+    ]
+    (breaker,) = life.rows(Breaker)
+    assert (breaker.opened_at, breaker.run, breaker.probe_at) == (None, 0, None)
+    assert names(claim(life)) == ["anna"]
+
+
+def test_while_calls_pause_no_task_is_asked_for_but_the_probes(life: Life) -> None:
+    running(life, "anna")
+    put(life, Breaker(model=FLASH, opened_at=NOW, probe_at=NOW + DAY))
+    assert claim(life, NOW + MINUTE).polls == []
+
+
+def test_a_control_call_that_never_ended_makes_way_for_the_next(life: Life) -> None:
+    life.register(imported("anna"))
+    put(life, Breaker(model=FLASH, opened_at=NOW - HOUR, probe_at=NOW))
+    first = only(claim(life))
+    record(life, first, accepted(life))
+    (breaker,) = life.rows(Breaker)
+    second = only(claim(life, breaker.probe_at, polls=0))
+    states = {task.id: task.state for task in life.rows(Task)}
+    assert states == {first.task_pk: TaskState.UNKNOWN, second.task_pk: TaskState.INTENT}
+    assert record(life, first, reported(life, SUCCESS)) == []
+
+
+def test_a_run_of_faults_of_different_voices_opens_the_breaker(life: Life) -> None:
+    life.register(*(imported(f"v{n}") for n in range(6)))
+    jobs = claim(life).calls
+    for job in jobs[:4]:
+        assert record(life, job, refused(life, TROUBLE)) == ["keepalive.failed"]
+    assert record(life, jobs[4], refused(life, TROUBLE)) == ["keepalive.failed", "upstream.blocked"]
+    assert record(life, jobs[5], refused(life, TROUBLE)) == ["keepalive.failed"]
+
+
+def test_a_success_ends_a_run_of_faults(life: Life) -> None:
+    life.register(*(imported(f"v{n}") for n in range(9)))
+    jobs = claim(life).calls
+    for place, job in enumerate(jobs):
+        answer = reported(life, SUCCESS) if place == 4 else refused(life, TROUBLE)
+        assert "upstream.blocked" not in record(life, job, answer)
+
+
+def test_a_blamed_voice_gets_a_control_call_with_a_built_in_voice(life: Life) -> None:
+    life.register(imported("anna"))
+    record(life, only(claim(life)), refused(life, BLAMED))
+    assert life.voice("anna").suspected_at == NOW
+    test = only(claim(life))
+    assert (test.kind, test.spoken) == (Kind.CONTROL, CONTROL_VOICE)
+    record(life, test, reported(life, SUCCESS))
+    assert life.voice("anna").controlled_at == NOW
+
+
+def test_where_a_model_has_no_built_in_voice_another_that_is_ok_is_the_control(
+    life: Life,
+) -> None:
+    model = "cosyvoice-3-plus"
+    fleet = [imported(n, model=model) for n in ("anna", "berta", "clara")]
+    life.registry.register(fleet, now=NOW, policy=life.policy)
+    edit(life, "berta", status=Status.OK, next_at=NOW + DAY)
+    edit(life, "clara", next_at=NOW + DAY)
+    record(life, only(claim(life)), refused(life, BLAMED))
+    test = only(claim(life))
+    assert (test.kind, test.model, test.spoken) == (Kind.CONTROL, model, "id-berta")
+
+
+def test_where_no_voice_can_be_the_control_nothing_else_changes(life: Life) -> None:
+    model = "cosyvoice-3-plus"
+    life.registry.register([imported("anna", model=model)], now=NOW, policy=life.policy)
+    record(life, only(claim(life)), refused(life, BLAMED))
+    assert claim(life).calls == []
+    assert [breaker.run for breaker in life.rows(Breaker)] in ([], [0])
+    assert life.voice("anna").controlled_at is None
+
+
+# what an answer changes
+
+
+def test_a_success_moves_the_voice_its_task_and_its_history(life: Life) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    record(life, job, accepted(life))
+    later = NOW + 20 * SECOND
+    (poll,) = claim(life, later).polls
+    report = Report("success", created_at=NOW - SECOND, answered_at=later)
+    assert record(life, poll, reported(life, report, later), later) == [
+        "keepalive.succeeded",
+        "voice.status_changed",
+    ]
+    anna = life.voice("anna")
+    assert (anna.status, anna.last_used_at) == (Status.OK, NOW - SECOND)
+    assert anna.next_at is not None
+    assert 60 * HOUR - MINUTE <= anna.next_at - NOW <= 3 * DAY
+    (task,) = life.tasks("anna")
+    assert (task.state, task.polls, task.cost_micros) == (TaskState.SUCCESS, 1, 60)
+    assert life.events("anna") == [
+        "voice.registered",
+        "keepalive.submitted",
+        "keepalive.succeeded",
+        "voice.status_changed",
+    ]
+    assert all(entry.logged for entry in life.registry.history("anna")[1:])
+
+
+def test_an_answer_for_a_settled_task_changes_nothing(life: Life) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    record(life, job, reported(life, SUCCESS))
+    before = life.voice("anna")
+    assert record(life, job, refused(life, BLAMED, NOW + HOUR), NOW + HOUR) == []
+    assert life.voice("anna") == before
+    assert life.events("anna").count("keepalive.failed") == 0
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_answer_for_a_removed_voice_changes_nothing(life: Life, *, again: bool) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    life.registry.remove("anna")
+    if again:
+        voices = [imported("anna")]
+        life.registry.register(voices, now=NOW, policy=life.policy)
+        claim(life)
+    before = (life.rows(Voice), life.rows(Task), life.rows(HistoryEntry))
+    assert record(life, job, reported(life, SUCCESS)) == []
+    assert (life.rows(Voice), life.rows(Task), life.rows(HistoryEntry)) == before
+
+
+def test_a_voice_paused_while_its_call_is_under_way_stays_paused(life: Life) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    life.registry.pause("anna", now=NOW)
+    record(life, job, accepted(life))
+    assert life.voice("anna").next_at is None
+    (poll,) = claim(life, NOW + MINUTE).polls
+    record(life, poll, reported(life, SUCCESS))
+    anna = life.voice("anna")
+    assert (anna.status, anna.next_at, anna.paused) == (Status.OK, None, True)
+
+
+def test_the_old_voices_late_answer_says_nothing_of_the_new_one(life: Life) -> None:
+    life.register(wanted("anna"))
+    edit(life, "anna", status=Status.LOST, voice_id="old")
+    life.registry.keep("anna", now=NOW)
+    job = only(claim(life))
+    life.registry.retry("anna", now=NOW)
+    record(life, job, reported(life, SUCCESS))
+    anna = life.voice("anna")
+    assert (anna.status, anna.voice_id, anna.last_used_at) == (Status.NEW, None, None)
+
+
+@pytest.mark.parametrize("voice_status", ["OK", "DEPLOYING"])
+def test_a_voice_id_that_another_voice_has_is_not_taken_and_stops_nothing(
+    life: Life, voice_status: str
+) -> None:
+    life.register(wanted("anna"), imported("berta", last_used_at=NOW))
+    job = begun(life)
+    report = Report("success", voice_id="id-berta", voice_status=voice_status)
+    record(life, job, reported(life, report))
+    anna = life.voice("anna")
+    assert (anna.status, anna.voice_id, anna.next_at) == (Status.FAILED, None, None)
+    assert "which another voice has" in (anna.last_error or "")
+    *_, failed, changed = life.registry.history("anna")
+    assert failed.event == "enrollment.failed"
+    assert changed.detail == {"from": "NEW", "to": "FAILED"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda life: reported(life, SUCCESS),
+        lambda life: refused(life, BLAMED),
+        accepted,
+    ],
+)
+def test_a_change_and_its_history_commit_together_or_not_at_all(
+    life: Life, answer: Callable[[Life], Decide]
+) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    with life.database.writing() as session:
+        session.execute(
+            sa.text(
+                "CREATE TRIGGER broken BEFORE INSERT ON history"
+                " BEGIN SELECT RAISE(ABORT, 'no room for history'); END"
+            )
+        )
+    before = (life.voice("anna"), life.tasks("anna"))
+    with pytest.raises(IntegrityError, match="no room for history"):
+        record(life, job, answer(life))
+    assert (life.voice("anna"), life.tasks("anna")) == before
+    with life.database.writing() as session:
+        session.execute(sa.text("DROP TRIGGER broken"))
+    assert record(life, job, answer(life)) != []
+    assert (life.voice("anna"), life.tasks("anna")) != before
+
+
+def test_what_a_command_wrote_is_logged_once(life: Life) -> None:
+    life.register(imported("anna", last_used_at=NOW), imported("berta", last_used_at=NOW))
+    life.registry.pause("berta", now=NOW + SECOND)
+    lines = claim(life).lines
+    assert [(line.event, line.level, line.fields["name"]) for line in lines] == [
+        ("voice.registered", "info", "anna"),
+        ("voice.registered", "info", "berta"),
+        ("voice.paused", "info", "berta"),
+    ]
+    assert lines[2].fields == {
+        "name": "berta",
+        "voice_id": "id-berta",
+        "at": "2026-05-01T12:00:01Z",
+    }
+    assert claim(life).lines == []
+
+
+def test_a_great_import_is_logged_over_some_passes_and_each_voice_once(life: Life) -> None:
+    life.registry.register(
+        [imported(f"v{n}", last_used_at=NOW) for n in range(2500)], now=NOW, policy=life.policy
+    )
+    told: list[str] = []
+    while lines := claim(life).lines:
+        told += [line.fields["name"] for line in lines]
+    assert sorted(told) == sorted(f"v{n}" for n in range(2500))
+
+
+# after a crash
+
+
+def test_a_keepalive_that_may_have_been_sent_is_due_again(life: Life) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    later = NOW + SECOND
+    take_over(life, later)
+    (task,) = life.tasks("anna")
+    assert (task.state, task.code) == (TaskState.UNKNOWN, "interrupted")
+    assert life.voice("anna").next_at == later
+    assert names(claim(life, later)) == ["anna"]
+    assert record(life, job, reported(life, SUCCESS)) == []
+
+
+def test_an_enrollment_that_may_have_been_sent_waits_for_the_users_word(life: Life) -> None:
+    life.register(wanted("anna"))
+    begun(life)
+    take_over(life, NOW + SECOND)
+    anna = life.voice("anna")
+    assert (anna.status, anna.next_at) == (Status.UNKNOWN, None)
+    assert claim(life, NOW + 30 * DAY).calls == []
+    assert life.events("anna")[-2:] == ["enrollment.failed", "voice.status_changed"]
+    life.registry.retry("anna", now=NOW + DAY)
+    assert only(claim(life, NOW + DAY)).recipe == CLONE
+
+
+def test_what_a_start_settles_is_told_by_the_next_pass(life: Life) -> None:
+    life.register(wanted("anna"))
+    begun(life)
+    take_over(life, NOW + SECOND)
+    lines = claim(life, NOW + MINUTE).lines
+    assert [(line.event, line.level) for line in lines] == [
+        ("enrollment.failed", "warning"),
+        ("voice.status_changed", "warning"),
+    ]
+
+
+def test_a_task_that_was_accepted_is_asked_for_again(life: Life) -> None:
+    running(life, "anna")
+    later = NOW + MINUTE
+    claim(life, later)
+    take_over(life, later + SECOND)
+    assert claim(life, later + SECOND, calls=0).polls[0].task_id == "task-anna"
+    assert life.voice("anna").status is Status.NEW
+
+
+def test_an_accepted_enrollment_is_asked_for_and_never_repeated(life: Life) -> None:
+    life.register(wanted("anna"))
+    record(life, begun(life), accepted(life))
+    take_over(life, NOW + DAY)
+    claims = claim(life, NOW + DAY)
+    assert [poll.task_id for poll in claims.polls] == ["task_1"]
+    assert claims.calls == []
+
+
+def test_a_young_task_keeps_the_pages_pace_over_a_restart(life: Life) -> None:
+    running(life, "anna")
+    take_over(life, NOW + SECOND)
+    (task,) = life.tasks("anna")
+    assert task.next_poll_at == NOW + life.policy.speech_first
+
+
+def test_a_control_call_that_may_have_been_sent_is_settled(life: Life) -> None:
+    life.register(imported("anna"))
+    put(life, Breaker(model=FLASH, opened_at=NOW - HOUR, probe_at=NOW))
+    claim(life)
+    take_over(life, NOW + SECOND)
+    assert [task.state for task in life.rows(Task)] == [TaskState.UNKNOWN]
+
+
+def test_a_start_forgets_the_keepers_before_it(life: Life) -> None:
+    put(life, KeeperBeat(keeper="1@old", version="0", started_at=NOW, last_pass_at=NOW))
+    take_over(life, NOW + HOUR)
+    assert [(b.keeper, b.started_at, b.last_pass_at) for b in life.rows(KeeperBeat)] == [
+        ("2@here", NOW + HOUR, None)
+    ]
