@@ -23,7 +23,7 @@ from sqlmodel import col, select
 
 from tests import support
 from voicekeeper.clock import SystemClock
-from voicekeeper.models import Status, Task, Voice
+from voicekeeper.models import Task, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.store import NewVoice, Registry
 
@@ -122,7 +122,7 @@ class Daemon:
         return [
             line
             for line in lines
-            if line["event"] == event and fields.items() <= _hashable(line).items()
+            if line["event"] == event and all(line.get(k) == v for k, v in fields.items())
         ]
 
     def await_event(self, event: str, *, count: int = 1, **fields: object) -> dict[str, Any]:
@@ -217,18 +217,22 @@ class Host:
         with self.database.reading() as session:
             return list(session.scalars(query.order_by(col(Task.id))))
 
-    def await_status(self, name: str, status: Status) -> Voice:
-        """Wait until a voice has a status."""
-        until(lambda: self.voice(name).status is status, f"{name} is {status}")
-        return self.voice(name)
+    def await_passes(self, count: int) -> None:
+        """Wait until the daemon has made so many passes more."""
+        seen = {self.registry.last_pass_at()}
+
+        def passed() -> bool:
+            seen.add(self.registry.last_pass_at())
+            return len(seen) > count
+
+        until(passed, f"{count} passes more")
 
 
 class Wire:
-    """A wire from a daemon to the sandbox, on which answers can get stuck.
+    """A wire from a daemon to the sandbox, on which answers can be held back.
 
     Attributes:
         base_url: to give to the daemon.
-        stuck: while it is set, no byte comes back; those on their way are kept.
     """
 
     def __init__(self, server: SandboxServer) -> None:
@@ -236,13 +240,12 @@ class Wire:
         self._far = (host, int(port))
         self._near = socket.create_server(("127.0.0.1", 0))
         self.base_url = f"http://127.0.0.1:{self._near.getsockname()[1]}/api/v1"
-        self.stuck = threading.Event()
         self._flows = threading.Event()
         self._flows.set()
-        _thread(self._accept)
+        self._threads = [_thread(self._accept)]
 
     def hold_back(self) -> None:
-        """From now on keep every answer back."""
+        """Keep every answer back from now on."""
         self._flows.clear()
 
     def let_go(self) -> None:
@@ -250,26 +253,34 @@ class Wire:
         self._flows.set()
 
     def close(self) -> None:
+        """Cut the wire; the daemon and the server close their connections themselves."""
         self._flows.set()
+        self._near.shutdown(socket.SHUT_RDWR)
         self._near.close()
+        for thread in self._threads:
+            thread.join(LIMIT_S)
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 near, _ = self._near.accept()
-                far = socket.create_connection(self._far)
-                _thread(self._pump, near, far, lambda: None)
-                _thread(self._pump, far, near, self._flows.wait)
+                self._threads.append(_thread(self._connect, near))
 
-    def _pump(
-        self, source: socket.socket, sink: socket.socket, wait: Callable[[], object]
-    ) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                wait()
-                sink.sendall(data)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
+    def _connect(self, near: socket.socket) -> None:
+        with near, socket.create_connection(self._far) as far:
+            back = _thread(_pump, far, near, self._flows.wait)
+            _pump(near, far, lambda: None)
+            self._flows.set()
+            back.join(LIMIT_S)
+
+
+def _pump(source: socket.socket, sink: socket.socket, wait: Callable[[], object]) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            wait()
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
 
 
 @contextmanager
@@ -280,3 +291,18 @@ def wired(server: SandboxServer) -> Iterator[Wire]:
         yield wire
     finally:
         wire.close()
+
+
+def _thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def _reader(pipe: IO[str] | None, into: list[str]) -> threading.Thread:
+    def read() -> None:
+        assert pipe is not None
+        with pipe:
+            into.extend(line.rstrip("\n") for line in pipe)
+
+    return _thread(read)

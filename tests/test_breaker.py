@@ -105,6 +105,7 @@ def test_an_open_breaker_stays_as_it_is_whatever_late_calls_bring(fault: Fault) 
         (UPSTREAM, TRIP_AFTER - 2, True, False),
         (UPSTREAM, TRIP_AFTER - 1, True, True),
         (UPSTREAM, TRIP_AFTER - 1, False, True),
+        (NOBODY, TRIP_AFTER - 1, True, False),
     ],
 )
 def test_a_control_call_that_failed_opens_a_closed_breaker_when_no_voice_can_be_at_fault(

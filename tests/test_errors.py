@@ -14,6 +14,7 @@ from voicekeeper.errors import (
     NotFound,
     Taken,
     VoicekeeperError,
+    Withdrawn,
 )
 
 EXIT_CODES = {
@@ -26,6 +27,7 @@ EXIT_CODES = {
     KeyRefused: 77,
     ConfigError: 78,
     DatabaseUnusable: 78,
+    Withdrawn: 1,
     CallFailed: 1,
 }
 """The codes of sysexits.h where there is one that fits; scripts depend on them."""

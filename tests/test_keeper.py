@@ -243,8 +243,19 @@ def test_an_error_in_one_voices_work_stops_no_other(tmp_path: Path) -> None:
     told = life.log.of("pass.failed")
     assert {(line["name"], line["error"]) for line in told} == {("v3", "a bug")}
     life.upstream.trouble = lambda _: None
-    life.live(2 * MINUTE)
+    life.live(10 * MINUTE)  # its backoff is as after any other failure
     assert life.voice("v3").status is Status.OK
+
+
+def test_an_error_of_ours_in_an_enrollment_leaves_it_to_a_person(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("guide"))
+    life.upstream.trouble = lambda _: ZeroDivisionError("a bug")
+
+    life.live(2 * HOUR)
+
+    assert life.voice("guide").status is Status.UNKNOWN
+    assert len(life.upstream.calls) == 1
 
 
 def test_a_voice_removed_while_its_call_is_under_way_is_forgotten_quietly(tmp_path: Path) -> None:
@@ -461,6 +472,18 @@ def test_a_voice_is_lost_only_after_a_control_call_and_a_repeat(
     calls = len(life.upstream.calls)
     life.live(30 * DAY)
     assert len(life.upstream.calls) == calls
+
+
+def test_a_voice_is_not_lost_while_no_control_call_succeeds(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.registry.register([imported("anna")], now=NOW, policy=life.policy)  # the gateway has none
+    life.upstream.trouble = failing(500, subject=CONTROL_VOICE)
+    life.live(2 * HOUR)
+    assert len(life.upstream.submitted("id-anna")) >= 2
+    assert life.voice("anna").status is Status.NEW
+    life.upstream.trouble = lambda _: None
+    life.live(3 * HOUR)
+    assert life.voice("anna").status is Status.LOST
 
 
 def test_where_even_the_built_in_voice_is_refused_no_voice_is_lost(tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def after_control_fault(
     """Judge a control call that failed.
 
     Where even a built-in voice is refused, no voice is at fault but the prompt, the route or
-    the account: the breaker opens. A custom voice that served as control may itself be bad.
+    the account: the breaker opens. A custom voice that served as control may itself be bad, and
+    a control call that the gateway forgot says nothing.
     """
     probe: BreakerFields = {
         "probes": breaker.probes + 1,
@@ -82,7 +83,7 @@ def after_control_fault(
     }
     if breaker.opened_at is not None:
         return probe
-    if fault.blame is Blame.VOICE and not built_in:
+    if fault.blame is Blame.NOBODY or (fault.blame is Blame.VOICE and not built_in):
         return probe
     if fault.blame is Blame.UPSTREAM and breaker.run + 1 < TRIP_AFTER:
         return probe | {"run": breaker.run + 1, "last_voice_pk": None}

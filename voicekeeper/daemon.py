@@ -112,7 +112,10 @@ class Daemon:
             self._notifier.status(self._outlook())
 
     def _outlook(self) -> str:
-        outlook = self._worklist.outlook()
+        try:
+            outlook = self._worklist.outlook()
+        except VoicekeeperError as error:  # a line for people must not end calls under way
+            return str(error)
         voices = "1 voice" if outlook.kept == 1 else f"{outlook.kept} voices"
         if outlook.next_at is None:
             return f"{voices} kept"

@@ -204,16 +204,27 @@ class Keeper:
             nonlocal job
             job = await self._offload(partial(self._worklist.intend, job, now=self._clock.now()))
 
+        async def refuse(fault: Fault) -> None:
+            if job.task_pk is None:  # an enrollment that failed before its turn
+                await intend()
+            await self._record(job, rules.refused, fault)
+
         try:
             wanted = self._request(job)
             on_turn = intend if job.kind.is_enrollment else None
             accepted = await self._upstream.submit(wanted, job.model, on_turn=on_turn)
         except InvalidInput as error:  # a recipe that another version wrote
-            await intend()
-            await self._record(job, rules.refused, Fault(Blame.REQUEST, "invalid", str(error)))
+            await refuse(Fault(Blame.REQUEST, "invalid", str(error)))
         except CallFailed as failure:
             self._note_key(failure)
-            await self._record(job, rules.refused, verdict.of_submission(job.kind, failure))
+            await refuse(verdict.of_submission(job.kind, failure))
+        except VoicekeeperError:
+            raise  # nothing was sent: withdrawn, or its intent could not be written
+        except Exception as error:
+            # A bug of ours, and nobody knows whether the call was made: judge it as unanswered.
+            words = f"voicekeeper failed in the middle of the call ({type(error).__name__})"
+            await refuse(Fault(Blame.NOBODY, "error", words, ambiguous=True))
+            raise
         else:
             submitted = partial(rules.submitted, cost_micros=pricing.cost_micros(wanted))
             await self._record(job, submitted, accepted)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.status import Status as Spinner
 
 from voicekeeper import registration
+from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session
 from voicekeeper.duration import words
 from voicekeeper.models import Origin, Status, Voice
@@ -35,7 +36,7 @@ def register(session: Session, name: str, origin: Origin, recipe: dict[str, str]
     )
     registry = session.registry_to_fill()
     registry.register([new], now=session.now, policy=session.policy)
-    click.echo(f"{name} is registered; the daemon requests it from the gateway.", err=True)
+    prose.say(f"{name} is registered; the daemon requests it from the gateway.")
     session.warn_if_unkept(registry)
     return registry
 
@@ -67,7 +68,7 @@ def follow(session: Session, registry: Registry, name: str) -> int:
         click.echo(f"{name} is OK after {took:.0f} s.", err=True)
         click.echo(voice.voice_id)
         return 0
-    click.echo(f"voicekeeper: {name} is {voice.status}: {voice.last_error}", err=True)
+    prose.say(f"voicekeeper: {name} is {voice.status}: {voice.last_error}")
     return 1
 
 

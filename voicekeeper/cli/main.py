@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from voicekeeper import __version__
+from voicekeeper.cli import prose
 from voicekeeper.errors import VoicekeeperError
 
 _COMMANDS = {
@@ -99,6 +100,8 @@ def program(ctx: click.Context, config: Path | None) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code."""
+    if sys.stdout is None:  # closed by who started us; no file of ours may take its place
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
     sys.exit(_exit_code(args))
 
 
@@ -112,14 +115,19 @@ def _exit_code(args: Sequence[str] | None) -> int:
         return 1
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
-    except (click.ClickException, VoicekeeperError, OSError) as error:
+    except click.exceptions.NoArgsIsHelpError as no_command:
+        click.echo(no_command.format_message(), err=True)
+        return no_command.exit_code
+    except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
         words, exit_code = _explained(error)
-        click.echo(words, err=True)
+        prose.say(words)
         return exit_code
     return result if isinstance(result, int) else 0
 
 
-def _explained(error: click.ClickException | VoicekeeperError | OSError) -> tuple[str, int]:
+def _explained(
+    error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError,
+) -> tuple[str, int]:
     """Return the sentence for the person, and the exit code."""
     match error:
         case click.UsageError():
@@ -129,6 +137,9 @@ def _explained(error: click.ClickException | VoicekeeperError | OSError) -> tupl
             return f"voicekeeper: {error.format_message()}", error.exit_code
         case VoicekeeperError():
             return f"voicekeeper: {error}", error.exit_code
+        case UnicodeEncodeError():
+            words = f"stdout cannot take what is no {error.encoding} text; use a UTF-8 locale"
+            return f"voicekeeper: {words}", 1
         case _:
             return f"voicekeeper: {(error.strerror or str(error)).lower()}", 1
 

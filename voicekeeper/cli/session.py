@@ -31,6 +31,7 @@ class Session:
 
     def __init__(self, config: Path | None) -> None:
         self._config = config
+        self._opened: list[Database] = []
         self.clock = SystemClock()
 
     @cached_property
@@ -56,7 +57,13 @@ class Session:
         """Return the database, as the user that owns it."""
         path = self.settings.database_path.absolute()
         become_owner(path)
-        return Database(path)
+        self._opened.append(Database(path))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for database in self._opened:
+            database.close()
 
     def registry_to_fill(self) -> Registry:
         """Return the registry, made if it is missing.
@@ -89,9 +96,10 @@ class Session:
         last = registry.last_pass_at()
         if not is_unkept(last, now=self.clock.now(), tick=self.settings.daemon.tick):
             return
-        since = "ever" if last is None else f"for {words(self.clock.now() - last)}"
+        never = "no daemon has ever made a pass"
+        since = f"no daemon has made a pass for {words(self.clock.now() - last)}" if last else never
         click.echo(
-            f"note: no daemon has made a pass {since}, so nothing is kept yet;\n"
+            f"note: {since}, so nothing is kept yet;\n"
             "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'",
             err=True,
         )
@@ -136,7 +144,9 @@ def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     @functools.wraps(handler)
     def with_session(ctx: click.Context, /, *args: object, **options: object) -> object:
-        return ctx.invoke(handler, Session(ctx.obj), *args, **options)
+        session = Session(ctx.obj)
+        ctx.call_on_close(session.close)
+        return ctx.invoke(handler, session, *args, **options)
 
     return with_session
 

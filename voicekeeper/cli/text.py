@@ -25,18 +25,18 @@ _ZERO = timedelta(0)
 def table(voices: Iterable[Voice], *, now: datetime, policy: Policy, console: Console) -> Table:
     """Return the voices as a table for a terminal."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    shown.add_column("NAME", no_wrap=True, min_width=6)
+    shown.add_column("NAME", min_width=6)
     shown.add_column("STATUS", no_wrap=True)
     shown.add_column("TIME LEFT", no_wrap=True)
     shown.add_column("NEXT", no_wrap=True)
-    shown.add_column("LAST ERROR", overflow="ellipsis", no_wrap=True)
+    shown.add_column("LAST ERROR")
     for voice in voices:
         shown.add_row(
-            voice.name,
+            _cut(voice.name),
             status(voice),
             left(voice, now=now, policy=policy, plain=not has_blocks(console)),
             next_keepalive(voice, now=now),
-            Text(voice.last_error or ""),
+            _cut(voice.last_error or ""),
         )
     return shown
 
@@ -80,3 +80,8 @@ def next_keepalive(voice: Voice, *, now: datetime) -> str:
         return "-"
     wait = voice.next_at - now
     return "now" if wait <= _ZERO else f"in {words(wait)}"
+
+
+def _cut(words: str) -> Text:
+    """Return words that give way, to the other columns, rather than fill a second line."""
+    return Text(words, no_wrap=True, overflow="ellipsis")

@@ -25,9 +25,11 @@ def command(
     new = NewVoice(
         name=registration.name(name),
         voice_id=registration.voice_id(voice_id),
-        model=registration.model(model or session.settings.upstream.model),
+        model=registration.model(session.settings.upstream.model if model is None else model),
         origin=Origin.IMPORTED,
-        last_used_at=registration.used_at(last_used, now=session.now) if last_used else None,
+        last_used_at=None
+        if last_used is None
+        else registration.used_at(last_used, now=session.now),
     )
     registry = session.registry_to_fill()
     registry.register([new], now=session.now, policy=session.policy)

@@ -2,18 +2,22 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 
 import click
 from pydantic import SecretStr
 
 from voicekeeper import bootstrap
+from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, pass_session
 from voicekeeper.config import read_api_key
 from voicekeeper.duration import compact, rfc3339
 from voicekeeper.errors import NotFound, VoicekeeperError
 from voicekeeper.health import Finding, Severity, is_unkept
 from voicekeeper.store.database import WAL_IS_SAFE
+
+_SENTENCE_AT = 19  # the column
 
 
 @click.command
@@ -37,7 +41,9 @@ def command(session: Session) -> int:
         except VoicekeeperError as error:
             finding = Finding(Severity.CRITICAL, str(error))
         verdict = {Severity.OK: "ok", Severity.WARNING: "warning"}.get(finding.severity, "failed")
-        click.echo(f"{verdict:<8} {subject:<9} {finding.sentence}")
+        sentence = finding.sentence.replace("\n  ", "\n" + " " * _SENTENCE_AT)
+        line = f"{verdict:<8} {subject:<9} {sentence}"
+        click.echo(prose.fitted(line, sys.stdout, indent=_SENTENCE_AT))
         worst = max(worst, finding.severity)
         if subject == "settings" and worst is Severity.CRITICAL:
             break  # the rest would check what nobody wants

@@ -13,9 +13,14 @@ def command(ctx: click.Context, *, shell: str) -> None:
     """Print a script that completes commands, options and voices' names.
 
     \b
-    bash:  voicekeeper completion bash > ~/.local/share/bash-completion/completions/voicekeeper
-    zsh:   voicekeeper completion zsh > "${fpath[1]}/_voicekeeper"
-    fish:  voicekeeper completion fish > ~/.config/fish/completions/voicekeeper.fish
+    bash:
+      voicekeeper completion bash \\
+        > ~/.local/share/bash-completion/completions/voicekeeper
+    zsh:
+      voicekeeper completion zsh > "${fpath[1]}/_voicekeeper"
+    fish:
+      voicekeeper completion fish \\
+        > ~/.config/fish/completions/voicekeeper.fish
     """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
     complete = get_completion_class(shell)
     if complete is None:

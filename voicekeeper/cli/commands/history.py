@@ -1,10 +1,14 @@
 """``voicekeeper history``: what happened in a voice's life."""
 
+import sys
+
 import click
 
-from voicekeeper.cli import document
+from voicekeeper.cli import document, prose
 from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
 from voicekeeper.duration import rfc3339
+
+_EVENT_AT = 22  # the column
 
 
 @click.command
@@ -22,4 +26,5 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         return
     for entry in entries:
         detail = " ".join(f"{key}={value}" for key, value in (entry.detail or {}).items())
-        click.echo(f"{rfc3339(entry.at)}  {entry.event:<22}  {detail}".rstrip())
+        line = f"{rfc3339(entry.at)}  {entry.event:<22}  {detail}".rstrip()
+        click.echo(prose.fitted(line, sys.stdout, indent=_EVENT_AT))

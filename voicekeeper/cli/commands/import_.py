@@ -16,6 +16,7 @@ from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError
 from voicekeeper.store import NewVoice
 
 _WITH_A_BAR = 1000
+_TOLD_MOST = 20
 
 
 @click.command
@@ -65,7 +66,9 @@ def _voice(line: bytes, session: Session) -> NewVoice:
 
 def _refusal(problems: list[tuple[int, str]]) -> str:
     counted = "1 bad line" if len(problems) == 1 else f"{len(problems)} bad lines"
-    told = "".join(f"\n  line {number}: {sentence}" for number, sentence in problems)
+    told = "".join(f"\n  line {number}: {sentence}" for number, sentence in problems[:_TOLD_MOST])
+    if len(problems) > _TOLD_MOST:
+        told += f"\n  and {len(problems) - _TOLD_MOST} more"
     return f"nothing was imported, because of {counted}:{told}"
 
 

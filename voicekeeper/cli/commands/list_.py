@@ -1,12 +1,10 @@
 """``voicekeeper list``: the voices and the time each has left."""
 
-import sys
-
 import click
 from rich.console import Console
 
-from voicekeeper.cli import document, text
-from voicekeeper.cli.session import Session, json_option, pass_session
+from voicekeeper.cli import document, prose, text
+from voicekeeper.cli.session import Session, is_terminal, json_option, pass_session
 from voicekeeper.errors import NotFound
 
 
@@ -23,12 +21,14 @@ def command(session: Session, *, as_json: bool) -> None:
     try:
         voices = session.registry().all()
     except NotFound as nothing:
-        click.echo(f"{nothing}.", err=True)
-        voices = iter(())
+        prose.say(f"{nothing}.")
+        voices = None
     if as_json:
-        for piece in document.voices(voices, session.policy):
+        for piece in document.voices(voices or (), session.policy):
             click.echo(piece, nl=False)
-    elif sys.stdout.isatty():
+    elif voices is None:
+        return
+    elif is_terminal():
         console = Console()
         table = text.table(voices, now=session.now, policy=session.policy, console=console)
         if table.row_count:

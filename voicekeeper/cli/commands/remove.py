@@ -1,5 +1,7 @@
 """``voicekeeper remove``: forget a voice."""
 
+import shlex
+
 import click
 
 from voicekeeper.cli.session import Session, name_argument, pass_session
@@ -17,8 +19,5 @@ def command(session: Session, *, name: str) -> None:
     voice = session.registry().remove(name)
     click.echo(f"{name} is removed.", err=True)
     if voice.voice_id is not None:
-        model = f" --model {voice.model}"
-        click.echo(
-            f"To keep it after all: voicekeeper add {voice.voice_id} --name {name}{model}",
-            err=True,
-        )
+        again = ["voicekeeper", "add", voice.voice_id, "--name", name, "--model", voice.model]
+        click.echo(f"To keep it after all: {shlex.join(again)}", err=True)

@@ -6,8 +6,9 @@ from rich.table import Table
 from rich.text import Text
 
 from voicekeeper import pricing
+from voicekeeper.bar import has_blocks
 from voicekeeper.cli import document, text
-from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
+from voicekeeper.cli.session import Session, is_terminal, json_option, name_argument, pass_session
 from voicekeeper.duration import rfc3339
 
 
@@ -23,13 +24,16 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         shown = {"schema": document.SCHEMA, **document.voice(voice, session.policy)}
         click.echo(document.text(shown | {"recipe": voice.recipe}))
         return
+    console = Console()
     rows: dict[str, str | Text] = {
         "name": voice.name,
         "voice_id": voice.voice_id or "-",
         "model": voice.model,
         "origin": voice.origin,
         "status": text.status(voice),
-        "time left": text.left(voice, now=session.now, policy=session.policy),
+        "time left": text.left(
+            voice, now=session.now, policy=session.policy, plain=not has_blocks(console)
+        ),
         "last used": rfc3339(voice.last_used_at) if voice.last_used_at else "-",
         "next keepalive": text.next_keepalive(voice, now=session.now),
         "failures": str(voice.failures),
@@ -38,9 +42,13 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         "registered": rfc3339(voice.created_at),
     }
     rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}
+    if not is_terminal():
+        for label, value in rows.items():
+            click.echo(f"{label}\t{value}")
+        return
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in rows.items():
         grid.add_row(label, value if isinstance(value, Text) else Text(value))
-    Console().print(grid)
+    console.print(grid)

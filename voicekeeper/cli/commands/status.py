@@ -1,8 +1,10 @@
 """``voicekeeper status``: whether all is well, for people and for monitoring."""
 
+import sys
+
 import click
 
-from voicekeeper.cli import document
+from voicekeeper.cli import document, prose
 from voicekeeper.cli.session import Session, json_option, pass_session
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import VoicekeeperError
@@ -28,7 +30,7 @@ def command(session: Session, *, as_json: bool) -> int:
             unknown = {"schema": document.SCHEMA, "status": "unknown", "findings": [mend]}
             click.echo(document.text(unknown))
         else:
-            click.echo(f"UNKNOWN: {mend}")
+            click.echo(prose.fitted(f"UNKNOWN: {mend}", sys.stdout))
         return Severity.UNKNOWN
     found = findings(health, now=session.now, tick=tick)
     worst = max((finding.severity for finding in found), default=Severity.OK)
@@ -54,5 +56,6 @@ def command(session: Session, *, as_json: bool) -> int:
         return worst
     click.echo(f"{worst.name}: {line}")
     for finding in found:
-        click.echo(f"  {finding.severity.name.lower()}: {finding.sentence}")
+        line = f"  {finding.severity.name.lower()}: {finding.sentence}"
+        click.echo(prose.fitted(line, sys.stdout, indent=4))
     return worst

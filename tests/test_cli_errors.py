@@ -1,0 +1,316 @@
+"""Bad input: one clear sentence on stderr, a code that says what kind it is, and no change."""
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.command import CommandLine, sentence
+from tests.support import imported
+
+URL = "https://example.com/a.wav"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path / "voicekeeper.db").ready(imported("anna"))
+
+
+def clone(*, prefix: str = "demo01", url: str = URL, name: str = "bert") -> list[str]:
+    return ["clone", name, "--prefix", prefix, "--audio-url", url]
+
+
+def design(
+    *, prefix: str = "demo01", prompt: str = "Warm.", preview: str = "Hi.", name: str = "bert"
+) -> list[str]:
+    recipe = ["--prefix", prefix, "--prompt", prompt, "--preview-text", preview]
+    return ["design", name, *recipe]
+
+
+def add(*options: str, voice_id: str = "id-bert", name: str = "bert") -> list[str]:
+    return ["add", voice_id, "--name", name, *options]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (clone(prefix="abcdefghijk"), 2, "prefix must be 1 to 10 letters or digits"),
+        (clone(prefix="demo-01"), 2, "prefix must be 1 to 10 letters or digits, not 'demo-01'"),
+        (clone(prefix=""), 2, "prefix must be 1 to 10 letters or digits, not ''"),
+        (clone(prefix="día"), 2, "prefix must be 1 to 10 letters or digits"),
+        (design(prefix="abcdefghijk"), 2, "prefix must be 1 to 10 letters or digits"),
+        (clone(url=""), 2, "exactly one http or https URL, not ''"),
+        (clone(url="ftp://example.com/a.wav"), 2, "exactly one http or https URL, not 'ftp:"),
+        (clone(url="/home/anna.wav"), 2, "exactly one http or https URL"),
+        (clone(url="https://"), 2, "exactly one http or https URL"),
+        (clone(url="https://[::1/a.wav"), 2, "exactly one http or https URL"),
+        ([*clone(), "--audio-url", URL], 2, "exactly one URL, not 2"),
+        (design(prompt="p" * 501), 2, "prompt must be 1 to 500 characters, not 501"),
+        (design(prompt=""), 2, "prompt must be 1 to 500 characters"),
+        (design(prompt="  "), 2, "prompt must be 1 to 500 characters and not blank"),
+        (design(preview="t" * 201), 2, "preview_text must be 1 to 200 characters, not 201"),
+        (design(preview=""), 2, "preview_text must be 1 to 200 characters"),
+        (add(voice_id="longanlang_v3"), 2, "longanlang_v3 is a built-in voice"),
+        (add(voice_id="longanyang"), 2, "longanyang is a built-in voice"),
+        (add(voice_id="loongabby_v3"), 2, "loongabby_v3 is a built-in voice"),
+        (add(voice_id=""), 2, "a voice_id must be 1 to 200 characters"),
+        (add(voice_id="v" * 201), 2, "a voice_id must be 1 to 200 characters"),
+        (add(name="anna"), 1, "the name 'anna' is taken"),
+        (clone(name="anna"), 1, "the name 'anna' is taken"),
+        (design(name="anna"), 1, "the name 'anna' is taken"),
+        (add(voice_id="id-anna"), 1, "id-anna is registered as 'anna' already"),
+        (add("--last-used", "yesterday"), 2, "must be a time such as 2026-05-01T12:00:00Z"),
+        (add("--last-used", ""), 2, "must be a time such as 2026-05-01T12:00:00Z"),
+        (add("--last-used", "2026-05-01T13:00:00Z"), 2, "2026-05-01T13:00:00Z lies ahead"),
+        (add("--model", "../other"), 2, "a model is letters, digits"),
+        (add("--model", ""), 2, "a model is letters, digits"),
+        (["touch", "anna", "--at", "garbage"], 2, "must be a time such as"),
+        (["touch", "anna", "--at", "2026-05-02"], 2, "lies ahead"),
+        (add(name=""), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="a b"), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="-b"), 2, "must not begin with a hyphen"),
+        (add(name="n" * 65), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="a\x1b[31m"), 2, "a name must be 1 to 64 printable characters"),
+        (clone(name=""), 2, "a name must be 1 to 64 printable characters"),
+        (["add", "id-bert"], 2, "Missing option '--name'. See 'voicekeeper add --help'."),
+        (["add", "--name", "bert"], 2, "Missing argument 'VOICE_ID'."),
+        (["clone", "bert", "--prefix", "a"], 2, "Missing option '--audio-url'."),
+        (["list", "anna"], 2, "See 'voicekeeper list --help'."),
+        (["list", "--jsno"], 2, "No such option"),
+        (["lsit"], 2, "No such command 'lsit'"),
+        (["--frob", "list"], 2, "No such option"),
+        (["completion", "tcsh"], 2, "is not one of 'bash', 'zsh', 'fish'"),
+    ],
+)
+def test_bad_input_is_refused_with_one_sentence_and_changes_nothing(
+    cli: CommandLine, args: list[str], code: int, told: str
+) -> None:
+    before = cli.rows()
+    ended = cli(*args)
+    assert ended.code == code
+    assert told in sentence(ended)
+    assert cli.rows() == before
+
+
+@pytest.mark.parametrize(
+    "args", [clone(prefix="-"), design(prompt=""), add(name=""), add(voice_id="longanyang")]
+)
+def test_bad_input_does_not_even_make_the_registry(tmp_path: Path, args: list[str]) -> None:
+    cli = CommandLine(tmp_path / "new.db")
+    assert cli(*args).code == 2
+    assert not cli.path.exists()
+
+
+ALL = [
+    ["list"],
+    ["show", "anna"],
+    ["history", "anna"],
+    ["resolve", "anna"],
+    ["export"],
+    add(),
+    clone(),
+    design(),
+    ["keep", "anna"],
+    ["touch", "anna"],
+    ["pause", "anna"],
+    ["resume", "anna"],
+    ["retry", "anna"],
+    ["remove", "anna"],
+    ["run", "--once"],
+]
+"""Every command that works on the registry and ends with the code of its error."""
+
+
+def each(args: list[str]) -> str:
+    return args[0]
+
+
+@pytest.mark.parametrize("args", ALL, ids=each)
+def test_wrong_settings_stop_every_command_with_all_the_problems_at_once(
+    cli: CommandLine, args: list[str]
+) -> None:
+    before = cli.rows()
+    config = cli.path.with_name("wrong.toml")
+    config.write_text(
+        '[keepalive]\ninterval = "9d"\nprompt = ""\n[retry]\nbas = "1s"\n[frob]\n', "utf-8"
+    )
+    run = cli.process if args[0] == "run" else cli  # the daemon needs real streams
+    ended = run("--config", str(config), *args, environ={"VOICEKEEPER_LOG__LEVEL": "loud"})
+    assert (ended.code, ended.out) == (78, "")
+    first, *problems = ended.err.splitlines()
+    assert first == f"voicekeeper: 5 problems in {config}:"
+    paths = {problem.strip().partition(":")[0] for problem in problems}
+    assert paths == {"keepalive.interval", "keepalive.prompt", "retry.bas", "frob", "log.level"}
+    assert cli.rows() == before
+
+
+@pytest.mark.parametrize("named_by", ["--config", "$VOICEKEEPER_CONFIG"])
+def test_a_config_file_that_is_named_must_be_there(cli: CommandLine, named_by: str) -> None:
+    path = str(cli.path.with_name("none.toml"))
+    if named_by == "--config":
+        ended = cli("--config", path, "list")
+    else:
+        ended = cli("list", environ={"VOICEKEEPER_CONFIG": path})
+    assert (ended.code, ended.out) == (78, "")
+    assert ended.err == f"voicekeeper: 1 problem in {path}:\n  there is no such file\n"
+
+
+def test_the_config_file_says_where_the_registry_is(cli: CommandLine, tmp_path: Path) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text(f'[database]\nurl = "sqlite:///{tmp_path}/other.db"\n', "utf-8")
+    del cli.environ["VOICEKEEPER_DATABASE__URL"]
+    assert cli("--config", str(config), *add()).code == 0
+    assert CommandLine(tmp_path / "other.db").names() == ["bert"]
+
+
+def a_text_file(path: Path) -> None:
+    path.write_text("these are the voices of our company\n" * 100, "utf-8")
+
+
+def a_torn_file(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:2048])
+
+
+def another_programs(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    connection.close()
+
+
+def a_newer_one(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (a_text_file, "is damaged or not a database"),
+        (a_torn_file, "is damaged or not a database"),
+        (another_programs, "is a database of another program"),
+        (a_newer_one, "was written by a newer voicekeeper (schema 9999"),
+    ],
+)
+@pytest.mark.parametrize("args", [a for a in ALL if a[0] != "run"], ids=each)
+def test_a_file_that_is_no_registry_of_ours_is_left_as_it_is(
+    cli: CommandLine, args: list[str], spoil: Callable[[Path], None], told: str
+) -> None:
+    spoil(cli.path)
+    before = cli.path.read_bytes()
+    ended = cli(*args)
+    assert ended.code == 78
+    assert told in sentence(ended)
+    assert cli.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("args", [a for a in ALL if a[0] in ("add", "clone", "design")], ids=each)
+def test_the_directory_of_a_new_registry_must_exist(tmp_path: Path, args: list[str]) -> None:
+    cli = CommandLine(tmp_path / "voicekeeper.db")
+    url = f"sqlite:///{tmp_path}/nowhere/voicekeeper.db"
+    ended = cli(*args, environ={"VOICEKEEPER_DATABASE__URL": url})
+    assert ended.code == 78
+    assert "does not exist; create it" in sentence(ended)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_directory_is_no_registry(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path / "voicekeeper.db")
+    cli.path.mkdir()
+    ended = cli(*add())
+    assert ended.code == 78
+    assert "is a directory, not a database file" in sentence(ended)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o500)
+    ended = CommandLine(tmp_path / "voicekeeper.db")(
+        *add(), environ={"VOICEKEEPER_DATABASE__URL": f"sqlite:///{closed}/voicekeeper.db"}
+    )
+    assert ended.code == 78
+    assert "no permission for" in sentence(ended)
+
+
+def test_a_registry_busy_with_another_command_is_a_reason_to_try_again(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicekeeper.store.database._BUSY_TIMEOUT_S", 0.1)
+    other = sqlite3.connect(cli.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    ended = cli(*add())
+    other.close()
+    assert ended.code == 75
+    assert "is busy with another command; try again" in sentence(ended)
+    assert cli.names() == ["anna"]
+
+
+def test_the_daemon_does_not_start_without_a_key(cli: CommandLine) -> None:
+    ended = cli.process("run")
+    assert (ended.code, ended.out) == (78, "")
+    assert "there is no API key" in ended.err
+
+
+def test_what_a_terminal_cannot_show_is_told_and_not_a_crash(cli: CommandLine) -> None:
+    cli.ready(imported("日本語の声"))
+    ended = cli.process("list", environ={"PYTHONIOENCODING": "iso-8859-1"})
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1].startswith("voicekeeper: stdout cannot take")
+    assert "Traceback" not in ended.err
+
+
+names = st.sampled_from(["voice_id", "name", "model", "last_used_at", "origin", "recipe", "paused"])
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+values = st.recursive(
+    scalars | st.sampled_from(["clone", "design", "imported", "2026-04-30T12:00:00Z"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["prefix", "audio_url", "prompt", "preview_text"])
+            | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=6,
+)
+records = st.dictionaries(names | st.text(max_size=5), values, max_size=7).map(
+    lambda record: json.dumps(record).encode()
+)
+anything = st.lists(records | st.binary(max_size=40), max_size=4).map(b"\n".join)
+
+
+@pytest.fixture(scope="module")
+def fuzzed() -> Any:  # noqa: ANN401 - pytest's way to tidy up
+    with tempfile.TemporaryDirectory() as directory:
+        yield CommandLine(Path(directory) / "voicekeeper.db").ready(imported("anna"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=anything)
+@example(content=b'{"voice_id": "1", "name": "\\u0000"}')
+@example(content=b'{"voice_id": "1", "name": "a", "paused": NaN}')
+@example(content=b'{"voice_id": "1", "name": "a", "last_used_at": "0001-01-01T00:00:00+14:00"}')
+@example(content=b"9" * 5000)
+def test_an_import_of_anything_is_taken_whole_or_refused_whole(
+    fuzzed: CommandLine, content: bytes
+) -> None:
+    before = fuzzed.names()
+    ended = fuzzed("import", "-", stdin=content)
+    assert ended.out == ""
+    if ended.code == 0:
+        for name in set(fuzzed.names()) - set(before):
+            assert fuzzed("remove", name).code == 0
+    else:
+        assert ended.code == 1
+        assert ended.err.startswith("voicekeeper: nothing was imported, because of ")
+        assert fuzzed.names() == before

@@ -1,0 +1,145 @@
+"""The help: every command of the design, in words, within 80 columns, and at once."""
+
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.command import CommandLine
+from voicekeeper import __version__
+from voicekeeper.cli.main import program
+
+COMMANDS = {
+    "run": ["--once"],
+    "add": ["--name", "--model", "--last-used"],
+    "import": [],
+    "export": [],
+    "clone": ["--prefix", "--audio-url", "--wait"],
+    "design": ["--prefix", "--prompt", "--preview-text", "--wait"],
+    "list": ["--json"],
+    "show": ["--json"],
+    "history": ["--json"],
+    "resolve": ["--json"],
+    "keep": [],
+    "touch": ["--at"],
+    "pause": [],
+    "resume": [],
+    "retry": [],
+    "remove": [],
+    "status": ["--json"],
+    "check": [],
+    "sandbox": [],
+    "demo": [],
+}
+"""The commands whose names and options scripts depend on."""
+
+ALL = program.list_commands(click.Context(program))
+HEAVY = (
+    "sqlmodel",
+    "sqlalchemy",
+    "pydantic",
+    "httpx",
+    "apscheduler",
+    "structlog",
+    "rich",
+    "alembic",
+)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path / "voicekeeper.db")
+
+
+def command(name: str) -> click.Command:
+    found = program.get_command(click.Context(program), name)
+    assert found is not None
+    return found
+
+
+def test_every_command_that_scripts_depend_on_exists() -> None:
+    assert set(COMMANDS) <= set(ALL)
+    assert [name for name, count in itertools.groupby(sorted(ALL)) if len(list(count)) > 1] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_that_scripts_depend_on_exists(name: str) -> None:
+    options = {option for parameter in command(name).params for option in parameter.opts}
+    assert set(COMMANDS[name]) <= options
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_has_help_that_begins_with_a_sentence(cli: CommandLine, name: str) -> None:
+    ended = cli(name, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    usage, _, first, *_ = ended.out.splitlines()
+    assert usage.startswith(f"Usage: voicekeeper {name} ")
+    words = " ".join((command(name).help or "").split("\n\n")[0].split())
+    assert re.match(r"[A-Z].{8,}[.:;]", words)
+    assert words.startswith(first.strip())
+    assert cli(name, "-h").out == ended.out
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_option_is_documented(name: str) -> None:
+    for parameter in command(name).params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+            assert parameter.help.endswith("."), parameter.name
+        else:
+            metavar = parameter.make_metavar(click.Context(command(name)))
+            assert metavar.strip("{}") in (command(name).help or "") or "|" in metavar
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_help_is_wider_than_80_columns(cli: CommandLine, name: str) -> None:
+    assert [line for line in cli(name, "--help").out.splitlines() if len(line) > 80] == []
+
+
+def test_the_help_lists_every_command_under_a_heading(cli: CommandLine) -> None:
+    ended = cli("--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert re.findall(r"^  ([a-z]+)  ", ended.out, re.MULTILINE) == ALL
+    assert [line for line in ended.out.splitlines() if len(line) > 80] == []
+
+
+def test_without_a_command_the_help_is_told_and_nothing_is_done(cli: CommandLine) -> None:
+    ended = cli()
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == cli("--help").out
+
+
+def test_the_version_is_that_of_the_package(cli: CommandLine) -> None:
+    assert cli("--version").out == f"voicekeeper {__version__}\n"
+
+
+def test_python_dash_m_is_the_command(cli: CommandLine) -> None:
+    ended = cli.process("--version")
+    assert (ended.code, ended.out, ended.err) == (0, f"voicekeeper {__version__}\n", "")
+
+
+def test_the_help_waits_for_no_library_that_it_does_not_need() -> None:
+    code = (
+        "import sys\n"
+        "from voicekeeper.cli.main import main\n"
+        "try:\n"
+        "    main(['--help'])\n"
+        "finally:\n"
+        f"    print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("Usage: voicekeeper")
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_printed_for(cli: CommandLine, shell: str) -> None:
+    ended = cli("completion", shell)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"_VOICEKEEPER_COMPLETE={shell}_complete" in ended.out

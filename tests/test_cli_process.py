@@ -1,0 +1,248 @@
+"""The command as a process of its own: pipes, terminals, users, and how the shell completes it."""
+
+import os
+import pty
+import re
+import select
+import shutil
+import struct
+import subprocess
+import termios
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+
+from tests.command import CommandLine, Ended, sentence
+from tests.support import DAY, FakeClock, imported
+from voicekeeper.models import Status
+
+NOBODY = 65534
+ESCAPE = "\x1b"
+LONG = "429 Too Many Requests: the balance of the account is used up, top it up to go on"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    """Return a registry whose voices were used by the real clock."""
+    now = datetime.now(UTC)
+    cli = CommandLine(tmp_path / "voicekeeper.db", FakeClock(now))
+    cli.ready(
+        imported("anna", last_used_at=now - 2 * DAY + timedelta(minutes=1)),
+        imported("b" * 64, last_used_at=now - 6 * DAY),
+        imported("日本語の声", paused=True),
+    )
+    cli.change("anna", status=Status.OK)
+    cli.change("b" * 64, status=Status.UNDEPLOYED, last_error=LONG)
+    return cli
+
+
+def on_a_terminal(
+    cli: CommandLine, *args: str, columns: int = 80, environ: Mapping[str, str] | None = None
+) -> Ended:
+    """Run a command whose three streams are a terminal; all it shows is in ``out``."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with subprocess.Popen(
+        cli.command(*args),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**cli.environ, "PYTHONUTF8": "1", **(environ or {})},
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # the terminal is gone with its last process
+                break
+            if not piece:
+                break
+            shown += piece
+        code = process.wait(60)
+    os.close(ours)
+    return Ended(code, shown.decode().replace("\r\n", "\n"), "")
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def widest(text: str) -> int:
+    from rich.cells import cell_len  # noqa: PLC0415 - only what is shown has a width
+
+    return max(cell_len(line) for line in plain(text).splitlines())
+
+
+def test_a_terminal_shows_a_table_with_the_window_as_a_bar(cli: CommandLine) -> None:
+    ended = on_a_terminal(cli, "list")
+    assert ended.code == 0
+    assert ESCAPE in ended.out
+    head, anna, other, paused = plain(ended.out).splitlines()
+    assert head.split() == ["NAME", "STATUS", "TIME", "LEFT", "NEXT", "LAST", "ERROR"]
+    assert re.fullmatch(r"anna +OK +███████░░░ 5 d +in .*", anna.rstrip())
+    assert re.match(r"b{4,}… +UNDEPLOYED +- +", other)
+    assert "429 Too" in other
+    assert re.fullmatch(r"日本語の声 +NEW paused +not known yet +-", paused.rstrip())
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_the_table_fits_the_terminal_and_gives_up_no_status(cli: CommandLine, columns: int) -> None:
+    ended = on_a_terminal(cli, "list", columns=columns)
+    assert widest(ended.out) <= columns
+    for status in ("OK", "UNDEPLOYED", "NEW paused"):
+        assert status in plain(ended.out)
+
+
+def test_no_color_is_honored(cli: CommandLine) -> None:
+    ended = on_a_terminal(cli, "list", environ={"NO_COLOR": "1"})
+    assert "anna" in ended.out
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|9[0-9])m", ended.out)
+
+
+@pytest.mark.parametrize("environ", [{"TERM": "dumb"}])
+def test_a_dumb_terminal_gets_no_escape_codes(cli: CommandLine, environ: dict[str, str]) -> None:
+    ended = on_a_terminal(cli, "list", environ=environ)
+    assert "anna" in ended.out
+    assert ESCAPE not in ended.out
+
+
+def test_no_escape_codes_go_into_a_pipe(cli: CommandLine) -> None:
+    for args in (["list"], ["show", "anna"], ["history", "anna"], ["status"]):
+        assert ESCAPE not in cli.process(*args).out
+
+
+def test_show_fits_the_terminal_and_cuts_nothing_off(cli: CommandLine) -> None:
+    ended = on_a_terminal(cli, "show", "b" * 64)
+    assert widest(ended.out) <= 80
+    assert "".join(LONG.split()) in "".join(plain(ended.out).split())
+
+
+@pytest.mark.parametrize(
+    "args", [["keep", "nobody"], ["add", "longanyang", "--name", "x"], ["status"], ["check"]]
+)
+def test_a_sentence_is_broken_for_a_terminal_between_words(
+    cli: CommandLine, args: list[str]
+) -> None:
+    ended = on_a_terminal(cli, *args)
+    if str(cli.path) not in ended.out or len(str(cli.path)) < 60:
+        assert widest(ended.out) <= 80
+    assert "'voicekeeper list'" in ended.out or args[0] in ("add", "check")
+
+
+def test_a_sentence_is_one_line_in_a_pipe(cli: CommandLine) -> None:
+    ended = cli.process("add", "longanyang", "--name", "x")
+    assert ended.code == 2
+    assert len(sentence(ended)) > 80
+
+
+def test_an_empty_registry_on_a_terminal_tells_how_to_begin(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path / "voicekeeper.db").ready()
+    assert on_a_terminal(cli, "list").out == "No voices; 'voicekeeper add' registers one.\n"
+
+
+def test_a_reader_that_has_enough_ends_the_command_quietly(cli: CommandLine) -> None:
+    cli.ready(*(imported(f"voice-{number}") for number in range(3000)))
+    with subprocess.Popen(
+        cli.command("list"), env=cli.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"anna\t")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
+
+
+def test_a_full_disk_under_the_output_is_told(cli: CommandLine) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            cli.command("export"), env=cli.environ, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"voicekeeper: no space left on device\n"
+
+
+def test_a_closed_stdout_is_no_crash_and_hits_no_file_of_ours(cli: CommandLine) -> None:
+    before = cli.rows()
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *cli.command("list")],
+        env=cli.environ,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert cli.rows() == before
+
+
+def test_import_reads_a_pipe(cli: CommandLine) -> None:
+    ended = cli.process("import", "-", stdin='{"voice_id": "é", "name": "zoë"}\n'.encode())
+    assert ended.code == 0
+    assert ended.err.startswith("1 voice is registered.\n")
+    assert "zoë" in cli.names()
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["resolve", "anna"], 0),
+        (["resolve", "nobody"], 1),
+        (["frob"], 2),
+        (["status"], 2),
+        (["--config", "/nowhere.toml", "list"], 78),
+    ],
+)
+def test_the_process_ends_with_the_code(cli: CommandLine, args: list[str], code: int) -> None:
+    assert cli.process(*args).code == code
+
+
+def complete(cli: CommandLine, line: str, **environ: str) -> list[str]:
+    """Return what bash offers at the end of a line."""
+    asked = {
+        "_VOICEKEEPER_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(line.count(" ")),
+    }
+    ended = cli.process(environ=asked | environ)
+    assert (ended.code, ended.err) == (0, "")
+    return [row.partition(",")[2] for row in ended.out.splitlines()]
+
+
+def test_the_shell_completes_commands_names_and_options(cli: CommandLine) -> None:
+    assert complete(cli, "voicekeeper re") == ["resolve", "resume", "retry", "remove"]
+    assert complete(cli, "voicekeeper resolve an") == ["anna"]
+    assert complete(cli, "voicekeeper list --j") == ["--json"]
+
+
+def test_completing_a_line_never_fails(cli: CommandLine) -> None:
+    assert complete(cli, "voicekeeper show a", VOICEKEEPER_DAEMON__TICK="often") == []
+    cli.path.write_bytes(b"not a database")
+    assert complete(cli, "voicekeeper show a") == []
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_takes_the_completion_script(cli: CommandLine) -> None:
+    script = cli("completion", "bash").out
+    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path) -> None:
+    home = Path("/var/tmp") / f"voicekeeper-test-{os.getpid()}"  # noqa: S108 - reachable by nobody
+    home.mkdir(0o700)
+    try:
+        os.chown(home, NOBODY, NOBODY)
+        environ = {"VOICEKEEPER_DATABASE__URL": f"sqlite:///{home}/voicekeeper.db"}
+        cli = CommandLine(tmp_path / "unused.db", environ=environ)
+        for args in (["add", "id-1", "--name", "anna"], ["list"], ["keep", "anna"]):
+            assert cli.process(*args).code == 0, args
+            owners = {path.name: path.stat().st_uid for path in home.iterdir()}
+            assert owners["voicekeeper.db"] == NOBODY
+            assert set(owners.values()) == {NOBODY}
+        assert cli.process("resolve", "anna").out == "id-1\n"
+    finally:
+        shutil.rmtree(home)

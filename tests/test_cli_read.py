@@ -1,0 +1,445 @@
+"""Reading the registry: ``list``, ``show``, ``history``, ``resolve``, ``status`` and ``check``."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import CommandLine, sentence
+from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, imported, wanted
+from voicekeeper.models import Breaker, HistoryEntry, Origin, Status
+from voicekeeper.request import FLASH
+from voicekeeper.sandbox import Gateway, SandboxServer
+from voicekeeper.store.database import WAL_IS_SAFE
+
+ANNA = {
+    "name": "anna",
+    "voice_id": "id-anna",
+    "model": FLASH,
+    "origin": "imported",
+    "status": "OK",
+    "paused": False,
+    "last_used_at": "2026-04-30T12:00:00Z",
+    "deadline_at": "2026-05-07T12:00:00Z",
+    "next_keepalive_at": "2026-05-03T06:00:00Z",
+    "failures": 2,
+    "last_error": "500 Internal Server Error",
+    "created_at": "2026-05-01T12:00:00Z",
+}
+BERT = {
+    "name": "bert",
+    "voice_id": None,
+    "model": FLASH,
+    "origin": "clone",
+    "status": "NEW",
+    "paused": True,
+    "last_used_at": None,
+    "deadline_at": None,
+    "next_keepalive_at": None,
+    "failures": 0,
+    "last_error": None,
+    "created_at": "2026-05-01T12:00:00Z",
+}
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    """Return a registry with a voice that lives and one that is to be made."""
+    cli = CommandLine(tmp_path / "voicekeeper.db")
+    cli.ready(imported("anna", last_used_at=NOW - DAY), wanted("bert"))
+    cli.change(
+        "anna",
+        status=Status.OK,
+        failures=2,
+        last_error="500 Internal Server Error",
+        next_at=NOW + timedelta(days=1, hours=18),
+    )
+    cli.change("bert", paused=True, next_at=None)
+    return cli
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path / "empty.db").ready()
+
+
+def test_list_prints_a_line_a_voice_into_a_pipe(cli: CommandLine) -> None:
+    ended = cli("list")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (
+        "anna\tid-anna\tOK\t2026-05-07T12:00:00Z\t2026-05-03T06:00:00Z\t500 Internal Server Error\n"
+        "bert\t\tNEW\t\tpaused\t\n"
+    )
+
+
+def test_no_text_of_the_gateway_breaks_the_columns_of_a_pipe(cli: CommandLine) -> None:
+    cli.change("bert", last_error="one\ttwo\n three\r\n")
+    assert cli("list").out.splitlines()[1].split("\t")[5] == "one two three"
+    assert len(cli("list").out.splitlines()) == 2
+
+
+def test_list_as_json_holds_every_voice_with_its_contracted_keys(cli: CommandLine) -> None:
+    ended = cli("list", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.json == {"schema": 1, "voices": [ANNA, BERT]}
+    assert [list(voice) for voice in ended.json["voices"]] == [list(ANNA)] * 2
+
+
+def test_an_empty_registry_lists_nothing(empty: CommandLine) -> None:
+    assert cli_told(empty, "list") == (0, "", "")
+    assert empty("list", "--json").json == {"schema": 1, "voices": []}
+
+
+def cli_told(cli: CommandLine, *args: str) -> tuple[int, str, str]:
+    ended = cli(*args)
+    return ended.code, ended.out, ended.err
+
+
+def test_where_there_is_no_registry_yet_list_tells_how_to_begin(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path / "none.db")
+    code, out, err = cli_told(cli, "list")
+    assert (code, out) == (0, "")
+    assert "there is no registry at" in err
+    assert "'voicekeeper add'" in err
+    assert cli("list", "--json").json == {"schema": 1, "voices": []}
+    assert not cli.path.exists()
+
+
+def test_list_writes_names_of_any_script_as_they_are(empty: CommandLine) -> None:
+    empty.ready(imported("日本語の声"))
+    assert empty("list").out.startswith("日本語の声\t")
+    assert "日本語の声" in empty("list", "--json").out
+
+
+def test_show_tells_all_that_is_known(cli: CommandLine) -> None:
+    ended = cli("show", "anna")
+    assert (ended.code, ended.err) == (0, "")
+    rows = dict(line.split("\t") for line in ended.out.splitlines())
+    assert rows == {
+        "name": "anna",
+        "voice_id": "id-anna",
+        "model": FLASH,
+        "origin": "imported",
+        "status": "OK",
+        "time left": rows["time left"],
+        "last used": "2026-04-30T12:00:00Z",
+        "next keepalive": "in 1 d 18 h",
+        "failures": "2",
+        "last error": "500 Internal Server Error",
+        "cost so far": "$0.00 (estimate)",
+        "registered": "2026-05-01T12:00:00Z",
+    }
+    assert rows["time left"].endswith(" 6 d")
+
+
+def test_show_tells_of_a_voice_that_is_to_be_made_what_it_is_made_from(cli: CommandLine) -> None:
+    rows = dict(line.split("\t") for line in cli("show", "bert").out.splitlines())
+    assert (rows["voice_id"], rows["status"], rows["next keepalive"]) == ("-", "NEW paused", "-")
+    assert rows["recipe prefix"] == "demo01"
+    assert rows["recipe audio_url"] == CLONE["audio_url"]
+
+
+def test_show_as_json_is_the_voice_with_its_recipe(cli: CommandLine) -> None:
+    assert cli("show", "anna", "--json").json == {"schema": 1, **ANNA, "recipe": None}
+    assert cli("show", "bert", "--json").json == {"schema": 1, **BERT, "recipe": CLONE}
+
+
+@pytest.mark.parametrize(
+    ("columns", "left"),
+    [
+        ({"last_used_at": NOW - 7 * DAY}, "window over"),
+        ({"last_used_at": NOW - 6 * DAY}, "1 d"),
+        ({"last_used_at": None}, "not known yet"),
+        ({"last_used_at": None, "enrolled_at": NOW - 2 * DAY}, "5 d"),
+        ({"status": Status.LOST}, "-"),
+        ({"status": Status.UNDEPLOYED}, "-"),
+    ],
+)
+def test_the_time_left_is_counted_to_the_gateways_deadline(
+    cli: CommandLine, columns: dict[str, Any], left: str
+) -> None:
+    cli.change("anna", **columns)
+    rows = dict(line.split("\t") for line in cli("show", "anna").out.splitlines())
+    assert rows["time left"].lstrip("\u2588\u2591#.").strip() == left
+
+
+def test_history_tells_a_life_in_order(cli: CommandLine) -> None:
+    cli.clock.advance(HOUR)
+    cli("keep", "anna")
+    detail = {"from": "NEW", "to": "OK"}
+    cli.add_row(
+        HistoryEntry(voice_pk=1, at=NOW, event="voice.status_changed", level="info", detail=detail)
+    )
+    assert cli("history", "anna").out == (
+        f"2026-05-01T12:00:00Z  voice.registered        origin=imported model={FLASH}\n"
+        "2026-05-01T13:00:00Z  voice.hastened\n"
+        "2026-05-01T12:00:00Z  voice.status_changed    from=NEW to=OK\n"
+    )
+    assert cli("history", "anna", "--json").json == {
+        "schema": 1,
+        "name": "anna",
+        "history": [
+            {
+                "at": "2026-05-01T12:00:00Z",
+                "level": "info",
+                "event": "voice.registered",
+                "origin": "imported",
+                "model": FLASH,
+            },
+            {"at": "2026-05-01T13:00:00Z", "level": "info", "event": "voice.hastened"},
+            {
+                "at": "2026-05-01T12:00:00Z",
+                "level": "info",
+                "event": "voice.status_changed",
+                "from": "NEW",
+                "to": "OK",
+            },
+        ],
+    }
+
+
+def test_resolve_prints_the_voice_id_and_nothing_else(cli: CommandLine) -> None:
+    assert cli_told(cli, "resolve", "anna") == (0, "id-anna\n", "")
+    resolved = {"schema": 1, "name": "anna", "voice_id": "id-anna"}
+    assert cli("resolve", "anna", "--json").json == resolved
+
+
+@pytest.mark.parametrize("status", [Status.NEW, Status.DEPLOYING, Status.UNKNOWN])
+def test_resolve_gives_an_id_that_may_speak(cli: CommandLine, status: Status) -> None:
+    cli.change("anna", status=status)
+    assert cli("resolve", "anna").out == "id-anna\n"
+
+
+@pytest.mark.parametrize("status", [Status.LOST, Status.UNDEPLOYED, Status.FAILED])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_resolve_gives_no_id_that_cannot_speak(
+    cli: CommandLine, status: Status, options: list[str]
+) -> None:
+    cli.change("anna", status=status)
+    ended = cli("resolve", "anna", *options)
+    assert ended.code == 1
+    assert sentence(ended) == f"voicekeeper: anna is {status}: there is no voice_id to use"
+
+
+def test_resolve_gives_none_before_the_enrollment_has_shown_one(cli: CommandLine) -> None:
+    assert "bert is NEW" in sentence(cli("resolve", "bert"))
+
+
+@pytest.mark.parametrize(
+    "args", [["list"], ["show", "anna"], ["history", "anna"], ["resolve", "anna"], ["export"]]
+)
+def test_reading_changes_nothing(cli: CommandLine, args: list[str]) -> None:
+    before = cli.path.read_bytes(), sorted(p.name for p in cli.path.parent.iterdir())
+    assert cli(*args).code == 0
+    assert (cli.path.read_bytes(), sorted(p.name for p in cli.path.parent.iterdir())) == before
+
+
+def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None:
+    cli.passed()
+    ended = cli("status")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == "OK: 2 voices kept, 1 paused, next due in 1 d 18 h\n"
+    assert cli("status", "--json").json == {
+        "schema": 1,
+        "status": "ok",
+        "headline": "2 voices kept, 1 paused, next due in 1 d 18 h",
+        "findings": [],
+        "voices": {
+            "NEW": 1,
+            "DEPLOYING": 0,
+            "OK": 1,
+            "UNDEPLOYED": 0,
+            "FAILED": 0,
+            "UNKNOWN": 0,
+            "LOST": 0,
+        },
+        "paused": 1,
+        "overdue": 0,
+        "at_risk": 0,
+        "blocked": False,
+        "keeper": "1@here",
+        "last_pass_at": "2026-05-01T12:00:00Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("columns", "code", "word", "told"),
+    [
+        ({"status": Status.LOST}, 2, "critical", "1 voice LOST; 'voicekeeper retry NAME'"),
+        ({"anchored_at": NOW - 6 * DAY}, 2, "critical", "under two sevenths of the window left"),
+        ({"next_at": NOW - 4 * HOUR}, 1, "warning", "1 voice overdue; 'voicekeeper list'"),
+        ({"status": Status.FAILED}, 1, "warning", "1 voice FAILED"),
+        ({"status": Status.UNKNOWN}, 1, "warning", "1 voice UNKNOWN"),
+        ({"status": Status.UNDEPLOYED}, 1, "warning", "1 voice UNDEPLOYED"),
+    ],
+)
+def test_status_ends_with_the_code_that_monitoring_reads(
+    cli: CommandLine, columns: dict[str, Any], code: int, word: str, told: str
+) -> None:
+    cli.passed()
+    cli.change("anna", **columns)
+    ended = cli("status")
+    first, *findings = ended.out.splitlines()
+    assert (ended.code, ended.err) == (code, "")
+    assert first.startswith(f"{word.upper()}: ")
+    assert len(findings) == 1
+    assert findings[0].startswith(f"  {word}: ")
+    assert told in findings[0]
+    document = cli("status", "--json")
+    assert (document.code, document.json["status"]) == (code, word)
+    assert document.json["findings"] == [findings[0].removeprefix(f"  {word}: ")]
+
+
+def test_status_is_critical_where_no_daemon_works(cli: CommandLine) -> None:
+    cli.passed(10 * MINUTE)
+    ended = cli("status")
+    assert ended.code == 2
+    assert "no daemon has made a pass since 2026-05-01T11:50:00Z" in ended.out
+
+
+def test_status_is_critical_while_calls_are_paused(cli: CommandLine) -> None:
+    cli.passed()
+    cli.add_row(Breaker(model=FLASH, run=5, opened_at=NOW - HOUR, cause="402 no balance"))
+    ended = cli("status")
+    assert ended.code == 2
+    assert f"calls for {FLASH} are paused since 2026-05-01T11:00:00Z: 402 no balance" in ended.out
+    assert cli("status", "--json").json["blocked"] is True
+
+
+def test_an_empty_registry_needs_no_daemon(empty: CommandLine) -> None:
+    assert cli_told(empty, "status") == (0, "OK: 0 voices kept\n", "")
+
+
+def missing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def damaged(path: Path) -> None:
+    path.write_text("these are the voices of our company\n" * 100)
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (missing, "there is no registry"),
+        (damaged, "is damaged or not a database"),
+        (newer, "was written by a newer voicekeeper (schema 9999"),
+    ],
+)
+def test_what_cannot_be_looked_at_has_the_status_unknown(
+    cli: CommandLine, spoil: Callable[[Path], None], told: str
+) -> None:
+    spoil(cli.path)
+    ended = cli("status")
+    assert (ended.code, ended.err) == (3, "")
+    assert ended.out.startswith("UNKNOWN: ")
+    assert told in ended.out
+    document = cli("status", "--json")
+    assert (document.code, document.json["schema"]) == (3, 1)
+    assert document.json["status"] == "unknown"
+    assert told in document.json["findings"][0]
+
+
+def test_wrong_settings_have_the_status_unknown(cli: CommandLine) -> None:
+    ended = cli("status", environ={"VOICEKEEPER_DAEMON__TICK": "often"})
+    assert ended.code == 3
+    assert "daemon.tick" in ended.out
+
+
+def verdicts(out: str) -> dict[str, str]:
+    """Return the verdict of each thing that was checked."""
+    lines = [line.split() for line in out.splitlines() if not line.startswith(" ")]
+    return {subject: verdict for verdict, subject, *_ in lines}
+
+
+def test_check_is_content_with_a_right_set_up(cli: CommandLine) -> None:
+    cli.passed()
+    with SandboxServer(Gateway(key="made-up-key")) as server:
+        ended = cli(
+            "check",
+            environ={
+                "VOICEKEEPER_UPSTREAM__BASE_URL": server.base_url,
+                "VOICEKEEPER_API_KEY": "made-up-key",
+            },
+        )
+        calls = server.books()
+    journal = "WAL" if WAL_IS_SAFE else "rollback journal"
+    assert (ended.code, ended.err) == (0, "")
+    assert verdicts(ended.out) == dict.fromkeys(["settings", "gateway", "database", "daemon"], "ok")
+    assert journal in ended.out
+    assert "made-up-key" not in ended.out
+    assert calls.cost_micros == 0
+
+
+def test_check_fails_where_the_gateway_refuses_the_key(cli: CommandLine) -> None:
+    cli.passed()
+    with SandboxServer(Gateway(key="another-key")) as server:
+        ended = cli(
+            "check",
+            environ={
+                "VOICEKEEPER_UPSTREAM__BASE_URL": server.base_url,
+                "VOICEKEEPER_API_KEY": "made-up-key",
+            },
+        )
+    assert ended.code == 2
+    assert verdicts(ended.out)["gateway"] == "failed"
+    assert "401" in ended.out
+    assert "made-up-key" not in ended.out
+
+
+def test_check_fails_without_a_key_and_still_looks_at_the_rest(cli: CommandLine) -> None:
+    ended = cli("check")
+    assert ended.code == 2
+    assert verdicts(ended.out) == {
+        "settings": "ok",
+        "gateway": "failed",
+        "database": "ok",
+        "daemon": "warning",
+    }
+    assert "$VOICEKEEPER_API_KEY" in ended.out
+
+
+def test_check_warns_where_nothing_is_registered_yet(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path / "none.db")
+    with SandboxServer(Gateway()) as server:
+        ended = cli(
+            "check",
+            environ={
+                "VOICEKEEPER_UPSTREAM__BASE_URL": server.base_url,
+                "VOICEKEEPER_API_KEY": "made-up-key",
+            },
+        )
+    assert ended.code == 1
+    assert verdicts(ended.out) == {
+        "settings": "ok",
+        "gateway": "ok",
+        "database": "warning",
+        "daemon": "warning",
+    }
+    assert not cli.path.exists()
+
+
+def test_check_of_wrong_settings_checks_nothing_else(cli: CommandLine) -> None:
+    environ = {"VOICEKEEPER_DAEMON__TICK": "often", "VOICEKEEPER_LOG__LEVEL": "loud"}
+    ended = cli("check", environ=environ)
+    assert ended.code == 2
+    assert verdicts(ended.out) == {"settings": "failed"}
+    assert "daemon.tick" in ended.out
+    assert "log.level" in ended.out
+
+
+def test_json_is_valid_for_a_fleet(empty: CommandLine) -> None:
+    empty.ready(*(imported(f"voice-{number:04}") for number in range(1200)))
+    voices = json.loads(empty("list", "--json").out)["voices"]
+    assert [voice["name"] for voice in voices] == [f"voice-{number:04}" for number in range(1200)]
+    assert {voice["origin"] for voice in voices} == {Origin.IMPORTED}

@@ -1,0 +1,361 @@
+"""Registering voices: ``add``, ``clone``, ``design``, ``import`` and ``export``."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import CommandLine, sentence
+from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, imported, wanted
+from voicekeeper.models import Origin, Status
+from voicekeeper.request import FLASH
+from voicekeeper.store import Registry
+
+NOTE = (
+    "note: no daemon has ever made a pass, so nothing is kept yet;\n"
+    "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'\n"
+)
+CLONE_ANNA = ["clone", "anna", "--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
+DESIGN_ANNA = ["design", "anna", "--prefix", "demo02", "--prompt", "Warm.", "--preview-text", "Hi"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path / "voicekeeper.db").ready()
+
+
+def lines(*records: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def many(count: int) -> list[dict[str, Any]]:
+    return [{"voice_id": f"id-{number}", "name": f"voice-{number}"} for number in range(count)]
+
+
+def test_the_first_voice_makes_the_registry_for_its_owner_alone(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path / "new.db")
+    ended = cli("add", "id-1", "--name", "anna")
+    assert (ended.code, ended.out, ended.err) == (0, "", "anna is registered.\n" + NOTE)
+    assert cli.path.stat().st_mode & 0o777 == 0o600
+    assert cli.names() == ["anna"]
+
+
+def test_add_takes_what_is_known_of_a_voice(cli: CommandLine) -> None:
+    used = "2026-04-30T14:00:00+02:00"
+    ended = cli("add", "id-1", "--name", "anna", "--model", "other-model", "--last-used", used)
+    assert ended.code == 0
+    voice = cli.voice("anna")
+    assert (voice.voice_id, voice.model, voice.origin) == ("id-1", "other-model", Origin.IMPORTED)
+    assert (voice.last_used_at, voice.created_at) == (NOW - DAY, NOW)
+    assert voice.next_at is not None
+    assert NOW + DAY < voice.next_at <= NOW + 2 * DAY
+
+
+def test_a_voice_of_which_no_use_is_known_is_due_at_once(cli: CommandLine) -> None:
+    assert cli("add", "id-1", "--name", "anna").code == 0
+    assert cli.voice("anna").next_at == NOW
+
+
+def test_a_name_may_be_of_any_script(cli: CommandLine) -> None:
+    assert cli("add", "id-1", "--name", "日本語の声").code == 0
+    assert cli("resolve", "日本語の声").out == "id-1\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "origin", "recipe"),
+    [
+        (CLONE_ANNA, Origin.CLONE, CLONE),
+        (DESIGN_ANNA, Origin.DESIGN, DESIGN | {"preview_text": "Hi"}),
+    ],
+)
+def test_an_enrollment_is_a_row_that_the_daemon_finds_due(
+    cli: CommandLine, args: list[str], origin: Origin, recipe: dict[str, str]
+) -> None:
+    ended = cli(*args)
+    told = "anna is registered; the daemon requests it from the gateway.\n"
+    assert (ended.code, ended.out, ended.err) == (0, "", told + NOTE)
+    voice = cli.voice("anna")
+    assert (voice.status, voice.voice_id, voice.next_at) == (Status.NEW, None, NOW)
+    assert (voice.origin, voice.recipe) == (origin, recipe)
+
+
+def test_the_limits_of_a_recipe_are_inclusive(cli: CommandLine) -> None:
+    args = ["--prefix", "abcdefghi0", "--prompt", "p" * 500, "--preview-text", "t" * 200]
+    assert cli("design", "n" * 64, *args).code == 0
+
+
+@pytest.mark.parametrize("ago", [None, 3 * MINUTE, 2 * DAY])
+def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine, ago: timedelta | None) -> None:
+    if ago is not None:
+        cli.passed(ago)
+    err = cli("add", "id-1", "--name", "anna").err
+    since = {None: "ever made a pass", 3 * MINUTE: "for 3 min", 2 * DAY: "for 2 d"}[ago]
+    assert f"{since}, so nothing is kept yet" in err
+    assert "systemctl start voicekeeper" in err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["add", "id-2", "--name", "bert"],
+        ["keep", "anna"],
+        ["import", "-"],
+        ["clone", "bert", "--prefix", "b", "--audio-url", "https://example.com/b.wav"],
+    ],
+)
+def test_no_note_tells_of_a_daemon_that_works(cli: CommandLine, args: list[str]) -> None:
+    cli.ready(imported("anna")).passed(MINUTE)
+    ended = cli(*args, stdin=lines({"voice_id": "id-2", "name": "bert"}))
+    assert ended.code == 0
+    assert "note" not in ended.err
+
+
+def once_registered(cli: CommandLine, deed: Callable[[], object]) -> threading.Thread:
+    """Do something to the voice anna as soon as there is one, while a command waits."""
+
+    def work() -> None:
+        limit = time.monotonic() + 30
+        while "anna" not in cli.names() and time.monotonic() < limit:
+            time.sleep(0.02)
+        deed()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_a_clone_that_is_waited_for_prints_its_voice_id_alone(cli: CommandLine) -> None:
+    daemon = once_registered(
+        cli, lambda: cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
+    )
+    ended = cli(*CLONE_ANNA, "--wait")
+    daemon.join()
+    assert (ended.code, ended.out) == (0, "id-new\n")
+    assert "anna is OK after 0 s.\n" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (Status.FAILED, "DOWNLOAD_FAILED: the audio cannot be read"),
+        (Status.UNDEPLOYED, "UNDEPLOYED: the review took it away"),
+        (Status.UNKNOWN, "the answer was lost"),
+    ],
+)
+def test_waiting_ends_with_an_enrollment_that_made_no_voice(
+    cli: CommandLine, status: Status, error: str
+) -> None:
+    daemon = once_registered(cli, lambda: cli.change("anna", status=status, last_error=error))
+    ended = cli(*DESIGN_ANNA, "--wait")
+    daemon.join()
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.endswith(f"voicekeeper: anna is {status}: {error}\n")
+
+
+def test_waiting_for_a_voice_that_is_removed_meanwhile_ends(cli: CommandLine) -> None:
+    def remove() -> None:
+        with cli.database() as database:
+            Registry(database).remove("anna")
+
+    person = once_registered(cli, remove)
+    ended = cli(*CLONE_ANNA, "--wait")
+    person.join()
+    assert ended.code == 1
+    assert "no voice is named 'anna'" in ended.err
+
+
+def test_a_file_is_imported_whole(cli: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "voices.jsonl"
+    file.write_bytes(
+        lines(
+            {"voice_id": "id-1", "name": "anna"},
+            {"voice_id": "id-2", "name": "bert", "model": "m", "last_used_at": "2026-04-30T12:00Z"},
+        )
+        + b"\n  \n"
+        + lines({"voice_id": "id-3", "name": "carl", "paused": True})
+    )
+    ended = cli("import", str(file))
+    assert (ended.code, ended.out, ended.err) == (0, "", "3 voices are registered.\n" + NOTE)
+    assert [cli.voice(name).model for name in cli.names()] == [FLASH, "m", FLASH]
+    assert cli.voice("bert").last_used_at == NOW - DAY
+    assert (cli.voice("carl").paused, cli.voice("carl").next_at) == (True, None)
+
+
+def test_an_empty_file_imports_nothing(cli: CommandLine) -> None:
+    before = cli.rows()
+    ended = cli("import", "-")
+    assert (ended.code, ended.err) == (0, "0 voices are registered.\n")
+    assert cli.rows() == before
+
+
+def test_a_last_line_needs_no_end_and_windows_may_have_written_it(cli: CommandLine) -> None:
+    stdin = b'\xef\xbb\xbf{"voice_id": "id-1", "name": "anna"}\r\n'
+    stdin += b'{"voice_id": "id-2", "name": "bert"}'
+    assert cli("import", "-", stdin=stdin).code == 0
+    assert cli.names() == ["anna", "bert"]
+
+
+def test_a_fleet_of_2500_is_imported_and_its_keepalives_spread_out(cli: CommandLine) -> None:
+    records = [record | {"last_used_at": "2026-05-01T11:00:00Z"} for record in many(2500)]
+    ended = cli("import", "-", stdin=lines(*records))
+    assert ended.code == 0
+    assert "2500 voices are registered." in ended.err
+    due = [voice["next_at"] for voice in cli.rows()["Voice"]]
+    assert len(due) == 2500
+    assert max(due) - min(due) > 11 * HOUR
+
+
+def test_one_broken_line_of_a_thousand_imports_nothing(cli: CommandLine) -> None:
+    cli.ready(imported("anna"))
+    before = cli.rows()
+    content = lines(*many(1000)).splitlines(keepends=True)
+    content[499] = b'{"voice_id": "id-499", "name": \n'
+    ended = cli("import", "-", stdin=b"".join(content))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == (
+        "voicekeeper: nothing was imported, because of 1 bad line:\n"
+        "  line 500: not a line of JSON\n"
+    )
+    assert cli.rows() == before
+
+
+def test_a_voice_that_is_registered_already_lets_nothing_be_imported(cli: CommandLine) -> None:
+    cli.ready(imported("voice-700"), imported("x", voice_id="id-800"))
+    before = cli.rows()
+    ended = cli("import", "-", stdin=lines(*many(1000)))
+    assert ended.code == 1
+    assert ended.err.splitlines()[1:] == [
+        "  line 701: the name 'voice-700' is taken",
+        "  line 801: id-800 is registered as 'x' already",
+    ]
+    assert cli.rows() == before
+
+
+def test_a_voice_that_occurs_twice_lets_nothing_be_imported(cli: CommandLine) -> None:
+    again = {"voice_id": "id-3", "name": "other"}, {"voice_id": "other", "name": "voice-3"}
+    ended = cli("import", "-", stdin=lines(*many(600), *again))
+    assert ended.code == 1
+    assert ended.err.splitlines()[1:] == [
+        "  line 601: the voice_id id-3 occurs twice",
+        "  line 602: the name 'voice-3' occurs twice",
+    ]
+    assert cli.names() == []
+
+
+def test_a_file_of_nothing_but_bad_lines_is_told_in_a_screenful(cli: CommandLine) -> None:
+    ended = cli("import", "-", stdin=b"no\n" * 5000)
+    told = ended.err.splitlines()
+    assert told[0] == "voicekeeper: nothing was imported, because of 5000 bad lines:"
+    assert told[1] == "  line 1: not a line of JSON"
+    assert told[-1] == "  and 4980 more"
+    assert len(told) == 22
+
+
+GOOD = {"voice_id": "id-1", "name": "anna"}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"\xff\xfe", "not a line of JSON"),
+        (b'{"voice_id": "id-\xe9", "name": "anna"}', "not a line of JSON"),
+        (b"[" * 100_000, "not a line of JSON"),
+        (b"[]", "must be a JSON object"),
+        (b"null", "must be a JSON object"),
+        (b'{"name": "anna"}', "voice_id is missing"),
+        (b'{"voice_id": "id-1"}', "name is missing"),
+        (lines(GOOD | {"nmae": "x"}), "unknown field 'nmae'; known are voice_id, name, model"),
+        (lines(GOOD | {"name": 7}), "name must be a text"),
+        (lines(GOOD | {"voice_id": ["id-1"]}), "voice_id must be a text"),
+        (lines(GOOD | {"model": 3}), "model must be a text"),
+        (lines(GOOD | {"last_used_at": 1777636800}), "last_used_at must be a text"),
+        (lines(GOOD | {"last_used_at": "soon"}), "must be a time such as"),
+        (lines(GOOD | {"last_used_at": "2026-05-02T12:00:00Z"}), "lies ahead"),
+        (lines(GOOD | {"paused": "no"}), "paused must be true or false"),
+        (lines(GOOD | {"origin": "found"}), "origin must be one of imported, clone, design"),
+        (lines(GOOD | {"recipe": CLONE}), "a recipe goes with"),
+        (lines(GOOD | {"origin": "clone", "recipe": []}), "recipe must be a JSON object"),
+        (lines(GOOD | {"origin": "clone", "recipe": {}}), "holds exactly prefix, audio_url"),
+        (lines(GOOD | {"voice_id": "longanyang"}), "longanyang is a built-in voice"),
+        (lines(GOOD | {"voice_id": ""}), "a voice_id must be 1 to 200 characters"),
+        (lines(GOOD | {"name": "a b"}), "a name must be 1 to 64 printable characters"),
+        (lines(GOOD | {"name": "-a"}), "must not begin with a hyphen"),
+        (lines(GOOD | {"name": "\ud800"}), "a name must be 1 to 64 printable characters"),
+    ],
+)
+def test_a_line_that_breaks_a_rule_is_named_with_the_rule(
+    cli: CommandLine, line: bytes, told: str
+) -> None:
+    before = cli.rows()
+    good = lines({"voice_id": "id-0", "name": "before"})
+    ended = cli("import", "-", stdin=good + line)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("voicekeeper: nothing was imported, because of 1 bad line:\n")
+    assert "  line 2: " in ended.err
+    assert told in ended.err
+    assert cli.rows() == before
+
+
+def test_a_bad_file_does_not_even_make_the_registry(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path / "new.db")
+    assert cli("import", "-", stdin=b"{").code == 1
+    assert not cli.path.exists()
+
+
+def test_a_file_that_is_not_there_is_a_matter_of_usage(cli: CommandLine, tmp_path: Path) -> None:
+    ended = cli("import", str(tmp_path / "none.jsonl"))
+    assert ended.code == 2
+    assert "No such file or directory" in sentence(ended)
+
+
+def test_what_export_writes_import_takes(cli: CommandLine, tmp_path: Path) -> None:
+    cli.ready(
+        imported("anna", last_used_at=NOW - DAY),
+        imported("bert", model="other-model", paused=True),
+        imported("日本語", voice_id="clone-1", origin=Origin.CLONE, recipe=CLONE),
+        imported("dora", origin=Origin.DESIGN, recipe=DESIGN, last_used_at=NOW - 2 * DAY),
+    )
+    exported = cli("export")
+    assert (exported.code, exported.err) == (0, "")
+    copy = CommandLine(tmp_path / "copy.db").ready()
+    assert copy("import", "-", stdin=exported.out.encode()).code == 0
+    assert copy("export").out == exported.out
+    facts = ("name", "voice_id", "model", "origin", "recipe", "paused", "last_used_at", "next_at")
+    was, became = (
+        [{fact: row[fact] for fact in facts} for row in registry.rows()["Voice"]]
+        for registry in (cli, copy)
+    )
+    assert sorted(became, key=lambda row: row["name"]) == sorted(was, key=lambda row: row["name"])
+
+
+def test_an_exported_line_holds_what_is_known_and_no_more(cli: CommandLine) -> None:
+    cli.ready(
+        imported("anna"),
+        imported("bert", last_used_at=NOW, origin=Origin.CLONE, recipe=CLONE, paused=True),
+    )
+    assert [json.loads(line) for line in cli("export").out.splitlines()] == [
+        {"voice_id": "id-anna", "name": "anna", "model": FLASH},
+        {
+            "voice_id": "id-bert",
+            "name": "bert",
+            "model": FLASH,
+            "last_used_at": "2026-05-01T12:00:00Z",
+            "origin": "clone",
+            "recipe": CLONE,
+            "paused": True,
+        },
+    ]
+
+
+def test_export_leaves_out_what_has_no_living_voice_id_and_says_so(cli: CommandLine) -> None:
+    cli.ready(imported("anna"), imported("bert"), wanted("carl"))
+    cli.change("bert", status=Status.LOST)
+    ended = cli("export")
+    assert ended.code == 0
+    assert [json.loads(line)["name"] for line in ended.out.splitlines()] == ["anna"]
+    assert ended.err == "2 voices without a living voice_id left out.\n"

@@ -1,0 +1,529 @@
+"""The daemon around the keeper, with the real scheduler.
+
+Where days must pass the host's clock is freezegun's, and the scheduler is woken by hand after
+each step; where the two clocks drift apart the real loop runs, with a tick of milliseconds.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+
+from tests.support import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    SECOND,
+    Call,
+    Life,
+    imported,
+    wanted,
+)
+from voicekeeper import daemon as module
+from voicekeeper.daemon import Daemon, run_once
+from voicekeeper.errors import CallFailed, DatabaseHeld
+from voicekeeper.models import Status, TaskState
+from voicekeeper.sandbox import Gateway
+from voicekeeper.sdnotify import Notifier
+from voicekeeper.store import Claims
+
+LIMIT_S = 30.0
+QUICK = timedelta(milliseconds=20)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110 - what a test looks at has no event
+            await asyncio.sleep(0.0005)
+
+
+class Manager:
+    """A service manager that listens."""
+
+    def __init__(self, directory: Path) -> None:
+        self.address = str(directory / "notify")
+        self._line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._line.bind(self.address)
+        self._line.setblocking(False)  # noqa: FBT003 - the library's signature
+        self._heard: list[str] = []
+
+    @property
+    def heard(self) -> list[str]:
+        """All that was said so far."""
+        with suppress(BlockingIOError):
+            while True:
+                self._heard.append(self._line.recv(4096).decode())
+        return self._heard
+
+    @property
+    def passes(self) -> int:
+        """How many passes were completed so far."""
+        return self.heard.count("WATCHDOG=1")
+
+    async def hear_passes(self, count: int) -> None:
+        """Wait until so many passes were completed in all."""
+        await until(lambda: self.passes >= count)
+
+    def close(self) -> None:
+        self._line.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    manager = Manager(tmp_path)
+    yield manager
+    manager.close()
+
+
+def daemon_of(life: Life, manager: Manager, tick: timedelta = QUICK, **environ: str) -> Daemon:
+    return Daemon(
+        keeper=life.keeper,
+        worklist=life.worklist,
+        clock=life.clock,
+        tick=tick,
+        notifier=Notifier({"NOTIFY_SOCKET": manager.address, **environ}),
+        log=life.log,
+    )
+
+
+@asynccontextmanager
+async def running(daemon: Daemon, manager: Manager) -> AsyncIterator[asyncio.Task[None]]:
+    """Give a daemon that is ready, and stop it in the end as the service manager does."""
+    task = asyncio.create_task(daemon.run())
+    await until(lambda: task.done() or any(s.startswith("READY=1") for s in manager.heard))
+    if task.done():
+        await task
+    try:
+        yield task
+    finally:
+        if not task.done():
+            os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(LIMIT_S):
+            await task
+
+
+class Sweeps:
+    """Makes the next passes of a life fail, one for each error given."""
+
+    def __init__(self, life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.errors: list[Exception] = []
+        self._claim = life.worklist.claim
+        monkeypatch.setattr(life.worklist, "claim", self._claim_or_fail)
+
+    def _claim_or_fail(self, **arguments: Any) -> Claims:  # noqa: ANN401 - the store's
+        if self.errors:
+            raise self.errors.pop(0)
+        return self._claim(**arguments)
+
+
+# days and years
+
+
+def test_thirty_days_by_the_real_scheduler_lose_no_voice(tmp_path: Path, manager: Manager) -> None:
+    life = Life(tmp_path)
+    names = [f"v{n}" for n in range(5)]
+    life.register(*map(imported, names), wanted("made"))
+    daemon = daemon_of(life, manager, tick=HOUR)
+
+    async def month() -> None:
+        with freeze_time(NOW, real_asyncio=True) as frozen:
+            async with running(daemon, manager):
+                for passes in range(2, 30 * 24 + 2):
+                    life.clock.advance(HOUR)
+                    frozen.move_to(life.clock.now())
+                    daemon._scheduler.wakeup()  # noqa: SLF001 - freezegun moves no timer
+                    await manager.hear_passes(passes)
+                    await life.keeper.settle()
+
+    asyncio.run(month())
+    assert manager.passes == 30 * 24 + 1
+    books = life.books()
+    assert (len(books.voices), books.clone) == (6, 1)
+    for book in books.voices.values():
+        assert book.alive
+        assert 9 <= book.uses <= 13
+    assert life.log.of("pass.failed") == []
+    assert life.log.of("clock.jumped") == []
+
+
+# clocks that are set
+
+
+@pytest.mark.parametrize("jump", [-HOUR, HOUR], ids=["back", "forward"])
+def test_a_clock_that_is_set_stops_no_pass(
+    tmp_path: Path, manager: Manager, jump: timedelta
+) -> None:
+    """The wall clock jumps; the monotonic one goes on."""
+    life = Life(tmp_path)
+    daemon = daemon_of(life, manager)
+
+    async def jumps() -> None:
+        with freeze_time(NOW, real_asyncio=True) as frozen:
+            async with running(daemon, manager):
+
+                async def pass_by(count: int) -> None:
+                    for _ in range(count):
+                        before = manager.passes
+                        life.clock.advance(QUICK)
+                        frozen.move_to(life.clock.now())
+                        await manager.hear_passes(before + 1)
+
+                await pass_by(3)
+                assert life.log.of("clock.jumped") == []
+                life.clock.wrong_by += jump
+                frozen.move_to(life.clock.now())
+                await until(lambda: life.log.of("clock.jumped"))
+                await pass_by(3)
+
+    asyncio.run(jumps())
+    (told,) = life.log.of("clock.jumped")
+    assert told == {"seconds": jump.total_seconds()}
+
+
+def test_without_the_watchdog_a_clock_set_back_would_stop_every_pass(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the watchdog is there for, so that nobody takes it out as useless."""
+    monkeypatch.setattr(module, "_JUMP_S", 1e9)
+    life = Life(tmp_path)
+    daemon = daemon_of(life, manager)
+
+    async def set_back() -> None:
+        with freeze_time(NOW, real_asyncio=True) as frozen:
+            async with running(daemon, manager):
+                life.clock.wrong_by -= HOUR
+                frozen.move_to(life.clock.now())
+                before = manager.passes
+                for _ in range(10):
+                    life.clock.advance(QUICK)
+                    frozen.move_to(life.clock.now())
+                    daemon._scheduler.wakeup()  # noqa: SLF001
+                    await asyncio.sleep(0.002)
+                assert manager.passes == before
+
+    asyncio.run(set_back())
+
+
+# passes that fail
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (DatabaseHeld("the database is busy"), "the database is busy"),
+        (ZeroDivisionError("a bug"), "ZeroDivisionError('a bug')"),
+    ],
+)
+def test_a_pass_that_fails_is_told_and_the_next_one_comes(
+    tmp_path: Path,
+    manager: Manager,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    told: str,
+) -> None:
+    life = Life(tmp_path)
+    sweeps = Sweeps(life, monkeypatch)
+    daemon = daemon_of(life, manager)
+
+    async def passes() -> None:
+        async with running(daemon, manager):
+            sweeps.errors = [error]
+            await until(lambda: not sweeps.errors)
+            before = manager.passes
+            await manager.hear_passes(before + 2)
+
+    asyncio.run(passes())
+    assert [line["error"] for line in life.log.of("pass.failed")] == [told]
+
+
+def test_the_watchdog_is_fed_by_completed_passes_only(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    sweeps = Sweeps(life, monkeypatch)
+    daemon = daemon_of(life, manager)
+
+    async def passes() -> None:
+        async with running(daemon, manager):
+            sweeps.errors = [DatabaseHeld("busy") for _ in range(1000)]
+            await until(lambda: life.log.of("pass.failed"))
+            before, failed = manager.passes, len(life.log.of("pass.failed"))
+            await until(lambda: len(life.log.of("pass.failed")) >= failed + 3)
+            assert manager.passes == before
+            sweeps.errors.clear()
+            await manager.hear_passes(before + 1)
+
+    asyncio.run(passes())
+
+
+def test_a_registry_that_cannot_be_used_at_the_start_ends_the_daemon(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    Sweeps(life, monkeypatch).errors = [DatabaseHeld("busy")]
+    with pytest.raises(DatabaseHeld):
+        asyncio.run(daemon_of(life, manager).run())
+    assert manager.heard == []
+
+
+def test_an_outlook_that_cannot_be_read_costs_no_pass_and_no_call(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+
+    def busy() -> None:
+        raise DatabaseHeld("the database is busy")
+
+    monkeypatch.setattr(life.worklist, "outlook", busy)
+
+    async def passes() -> None:
+        async with running(daemon_of(life, manager), manager):
+            await manager.hear_passes(3)
+
+    asyncio.run(passes())
+    assert "READY=1\nSTATUS=the database is busy" in manager.heard
+    assert life.voice("anna").status is Status.DEPLOYING
+    assert life.log.of("pass.failed") == []
+
+
+# what the service manager is told
+
+
+def test_it_is_ready_after_the_first_pass_and_says_when_it_stops(
+    tmp_path: Path, manager: Manager
+) -> None:
+    life = Life(tmp_path)
+    life.register(*(imported(f"v{n}", last_used_at=NOW - MINUTE) for n in range(12)))
+    soonest = min(voice.next_at - NOW for voice in life.registry.all() if voice.next_at)
+    life.clock.advance(soonest - 3 * HOUR)
+    daemon = daemon_of(life, manager)
+
+    async def briefly() -> None:
+        async with running(daemon, manager):
+            assert life.registry.last_pass_at() == life.clock.now()
+
+    asyncio.run(briefly())
+    said = manager.heard
+    assert said[0] == "WATCHDOG=1"
+    assert said[1] == "READY=1\nSTATUS=12 voices kept, next due in 3 h"
+    assert "STOPPING=1" in said[2:]
+    (ready,) = life.log.of("daemon.ready")
+    assert ready["status"] == "12 voices kept, next due in 3 h"
+    assert life.log.lines[-1] == (20, "daemon.stopped", {"calls_left": 0})
+
+
+@pytest.mark.parametrize(
+    ("voices", "passed", "status"),
+    [
+        (0, timedelta(0), "0 voices kept"),
+        (1, timedelta(0), "1 voice kept, next due in "),
+        (2, 9 * DAY, "2 voices kept, next due now"),
+    ],
+)
+def test_the_status_is_one_line_of_words(
+    tmp_path: Path, manager: Manager, voices: int, passed: timedelta, status: str
+) -> None:
+    life = Life(tmp_path, max_in_flight=2)  # one call at a time, and that one hangs
+    life.upstream.hanging = lambda _: True
+    life.register(*(imported(f"v{n}", last_used_at=NOW) for n in range(voices)))
+    life.clock.advance(passed)
+
+    async def briefly() -> None:
+        async with running(daemon_of(life, manager), manager):
+            life.upstream.release.set()
+
+    asyncio.run(briefly())
+    (ready,) = [said for said in manager.heard if said.startswith("READY=1")]
+    assert ready.startswith(f"READY=1\nSTATUS={status}")
+
+
+@pytest.mark.parametrize(
+    ("tick", "watchdog_s", "effective_s"),
+    [(10 * SECOND, 30, 10), (HOUR, 30, 10), (HOUR, None, 3600), (SECOND, 90, 1)],
+)
+def test_passes_come_often_enough_for_the_watchdog(
+    tmp_path: Path, manager: Manager, tick: timedelta, watchdog_s: int | None, effective_s: int
+) -> None:
+    environ = {} if watchdog_s is None else {"WATCHDOG_USEC": f"{watchdog_s}000000"}
+    daemon = daemon_of(Life(tmp_path), manager, tick, **environ)
+
+    async def briefly() -> None:
+        async with running(daemon, manager):
+            job = daemon._scheduler.get_job("sweep")  # noqa: SLF001 - it shows nowhere else
+            assert job.trigger.interval.total_seconds() == effective_s
+
+    asyncio.run(briefly())
+
+
+# the end
+
+
+def test_a_stop_waits_for_the_calls_under_way(tmp_path: Path, manager: Manager) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def stopped() -> None:
+        async with running(daemon_of(life, manager), manager) as task:
+            await until(lambda: life.upstream.calls)
+            os.kill(os.getpid(), signal.SIGINT)
+            await until(lambda: "STOPPING=1" in manager.heard)
+            assert not task.done()
+            life.upstream.release.set()
+
+    asyncio.run(stopped())
+    assert life.voice("anna").status is Status.DEPLOYING
+    assert life.log.of("daemon.stopped") == [{"calls_left": 0}]
+
+
+def test_a_stop_leaves_a_call_that_hangs_to_be_resumed(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_WITHIN_S", 0.1)
+    life = Life(tmp_path)
+    life.register(imported("anna"), wanted("berta"))
+    life.upstream.hanging = lambda _: True
+
+    async def stopped() -> None:
+        async with running(daemon_of(life, manager), manager):
+            await until(lambda: len(life.upstream.calls) == 2)
+
+    began = time.monotonic()
+    asyncio.run(stopped())
+    assert time.monotonic() - began < module.STOP_WITHIN_S + 5
+    assert life.log.of("daemon.stopped") == [{"calls_left": 2}]
+    assert life.tasks("anna")[0].state is TaskState.INTENT
+    life.upstream.hanging = lambda _: False
+    life.live(2 * MINUTE)
+    assert life.voice("anna").status is Status.OK
+    assert life.voice("berta").status is Status.UNKNOWN
+    assert life.books().clone == 0
+
+
+def test_a_call_that_hangs_holds_up_no_pass(tmp_path: Path, manager: Manager) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.hanging = lambda call: call.subject == "id-anna"
+
+    async def passes() -> None:
+        async with running(daemon_of(life, manager), manager):
+            await until(lambda: life.upstream.calls)
+            life.register(imported("berta"))
+            await until(lambda: life.upstream.submitted("id-berta"))
+            before = manager.passes
+            await manager.hear_passes(before + 3)
+            life.upstream.release.set()
+
+    asyncio.run(passes())
+
+
+# once
+
+
+QUICKLY: dict[str, Any] = {
+    "speech_first": timedelta(milliseconds=50),
+    "speech_interval": timedelta(milliseconds=50),
+    "enrollment_first": timedelta(milliseconds=50),
+    "enrollment_interval": timedelta(milliseconds=50),
+}
+
+
+def quick_life(directory: Path) -> Life:
+    """Return a life whose tasks take parts of a second."""
+    short = (timedelta(seconds=0.1), timedelta(seconds=0.2))
+    gateway = Gateway(speech_time=short, enrollment_time=short)
+    return Life(directory, gateway=gateway, **QUICKLY)
+
+
+def do_once(life: Life, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+    """Run once, while time passes."""
+
+    async def once() -> None:
+        async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+            time_goes_on = group.create_task(_pass_time(life))
+            if beside is not None:
+                group.create_task(beside())
+            await run_once(life.keeper, life.worklist, life.clock, life.policy)
+            time_goes_on.cancel()
+
+    asyncio.run(once())
+
+
+async def _pass_time(life: Life) -> None:
+    while True:
+        life.clock.advance(timedelta(milliseconds=10))
+        await asyncio.sleep(0.01)
+
+
+def test_once_does_all_that_is_due_and_follows_it_to_its_end(tmp_path: Path) -> None:
+    life = quick_life(tmp_path)
+    names = [f"v{n}" for n in range(30)]
+    life.register(*map(imported, names), wanted("made"), imported("later", last_used_at=NOW))
+    do_once(life)
+    statuses = {voice.name: voice.status for voice in life.registry.all()}
+    assert statuses.pop("later") is Status.NEW
+    assert set(statuses.values()) == {Status.OK}
+    assert (life.books().speech, life.books().clone) == (30, 1)
+
+
+def test_once_leaves_what_failed_to_the_next_run(tmp_path: Path) -> None:
+    life = quick_life(tmp_path)
+    life.register(*map(imported, ("anna", "berta")))
+
+    def broken(call: Call) -> Exception | None:
+        anna = call.kind == "submit" and call.subject == "id-anna"
+        return CallFailed("server error", code=500, ambiguous=True) if anna else None
+
+    life.upstream.trouble = broken
+    do_once(life)
+    assert (life.voice("anna").status, life.voice("anna").failures) == (Status.NEW, 1)
+    assert life.voice("berta").status is Status.OK
+    life.upstream.trouble = lambda _: None
+    life.clock.advance(HOUR)
+    life.keeper = life.new_keeper()
+    do_once(life)
+    assert life.voice("anna").status is Status.OK
+
+
+@pytest.mark.parametrize("code", [401, 402, 403])
+def test_once_ends_when_the_account_is_refused(tmp_path: Path, code: int) -> None:
+    life = quick_life(tmp_path)
+    life.register(*(imported(f"v{n}") for n in range(30)))
+    life.upstream.trouble = lambda _: CallFailed("refused", code=code)
+    do_once(life)
+    assert len(life.upstream.calls) <= life.policy.max_in_flight
+    assert len(life.log.of("upstream.blocked")) == 1
+    assert life.keeper.key_refused is (code == 401)
+    life.upstream.trouble = lambda _: None
+    life.clock.advance(HOUR)
+    life.keeper = life.new_keeper()
+    do_once(life)
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+
+
+def test_once_is_stopped_by_a_signal_while_a_call_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_WITHIN_S", 0.1)
+    life = quick_life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def stop() -> None:
+        await until(lambda: life.upstream.calls)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    do_once(life, beside=stop)
+    assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]

@@ -1,0 +1,152 @@
+"""Whether all is well: what warns, what is critical, and what each finding says to do."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND
+from voicekeeper import health
+from voicekeeper.health import Health, Severity
+from voicekeeper.models import Breaker, Status
+from voicekeeper.request import FLASH
+
+TICK = 10 * SECOND
+
+
+def fleet(**fields: Any) -> Health:  # noqa: ANN401 - any of its fields
+    """Return a fleet of three that a daemon keeps."""
+    well: dict[str, Any] = {
+        "by_status": {Status.OK: 3},
+        "paused": 0,
+        "overdue": 0,
+        "at_risk": 0,
+        "last_pass_at": NOW - TICK,
+        "keeper": "1@here",
+        "blocked": [],
+        "next_at": NOW + HOUR,
+    }
+    return Health(**well | fields)
+
+
+def found(**fields: Any) -> list[tuple[Severity, str]]:  # noqa: ANN401
+    findings = health.findings(fleet(**fields), now=NOW, tick=TICK)
+    return [(finding.severity, finding.sentence) for finding in findings]
+
+
+def test_a_fleet_that_is_kept_has_no_findings() -> None:
+    assert found() == []
+
+
+def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
+    assert [int(severity) for severity in Severity] == [0, 1, 2, 3]
+    assert [severity.name for severity in Severity] == ["OK", "WARNING", "CRITICAL", "UNKNOWN"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "severity", "words"),
+    [
+        ({"last_pass_at": None}, Severity.CRITICAL, ["no daemon", "ever", "systemctl start"]),
+        (
+            {"last_pass_at": NOW - HOUR},
+            Severity.CRITICAL,
+            ["no daemon", "since 2026-05-01T11:00:00Z", "systemctl start voicekeeper"],
+        ),
+        (
+            {"by_status": {Status.OK: 2, Status.LOST: 1}},
+            Severity.CRITICAL,
+            ["1 voice LOST", "voicekeeper retry NAME", "remove NAME"],
+        ),
+        ({"at_risk": 2}, Severity.CRITICAL, ["2 voices with under two sevenths of the window"]),
+        ({"overdue": 1}, Severity.WARNING, ["1 voice overdue", "voicekeeper list"]),
+        ({"by_status": {Status.UNDEPLOYED: 2}}, Severity.WARNING, ["2 voices UNDEPLOYED"]),
+        ({"by_status": {Status.UNKNOWN: 1}}, Severity.WARNING, ["1 voice UNKNOWN", "retry NAME"]),
+        ({"by_status": {Status.FAILED: 1}}, Severity.WARNING, ["1 voice FAILED", "retry NAME"]),
+        (
+            {"blocked": [Breaker(model=FLASH, run=5, opened_at=NOW - HOUR, cause="402 empty")]},
+            Severity.CRITICAL,
+            [f"calls for {FLASH} are paused since 2026-05-01T11:00:00Z", "402 empty"],
+        ),
+    ],
+)
+def test_each_thing_that_is_not_well_is_found_with_its_severity_and_its_mend(
+    fields: dict[str, Any], severity: Severity, words: list[str]
+) -> None:
+    ((how_bad, sentence),) = found(**fields)
+    assert how_bad is severity
+    assert [word for word in words if word not in sentence] == []
+
+
+@pytest.mark.parametrize(
+    "by_status", [{}, {Status.LOST: 1}, {Status.FAILED: 1}, {Status.UNDEPLOYED: 1}]
+)
+def test_no_daemon_is_missed_where_there_is_nothing_to_keep(by_status: dict[Status, int]) -> None:
+    assert not any("no daemon" in told for _, told in found(by_status=by_status, last_pass_at=None))
+
+
+@pytest.mark.parametrize("status", [Status.NEW, Status.DEPLOYING, Status.OK])
+def test_a_daemon_is_missed_for_every_voice_that_it_would_keep(status: Status) -> None:
+    assert any("no daemon" in told for _, told in found(by_status={status: 1}, last_pass_at=None))
+
+
+def test_the_worst_comes_first() -> None:
+    severities = [
+        severity
+        for severity, _ in found(
+            by_status={Status.OK: 1, Status.FAILED: 1, Status.LOST: 1},
+            overdue=1,
+            at_risk=1,
+            last_pass_at=None,
+        )
+    ]
+    assert severities == [Severity.CRITICAL] * 3 + [Severity.WARNING] * 2
+
+
+def test_a_breaker_that_is_closed_is_no_finding() -> None:
+    assert found(blocked=[Breaker(model=FLASH, run=3)]) == []
+
+
+@pytest.mark.parametrize(
+    ("ago", "tick", "unkept"),
+    [
+        (timedelta(0), TICK, False),
+        (2 * MINUTE, TICK, False),
+        (2 * MINUTE + SECOND, TICK, True),
+        (2 * MINUTE + SECOND, MINUTE, False),
+        (3 * MINUTE + SECOND, MINUTE, True),
+        (3 * HOUR, HOUR, False),
+        (-HOUR, TICK, False),
+    ],
+)
+def test_a_fleet_is_unkept_after_two_minutes_or_three_long_ticks(
+    ago: timedelta, tick: timedelta, *, unkept: bool
+) -> None:
+    assert health.is_unkept(NOW - ago, now=NOW, tick=tick) is unkept
+
+
+def test_a_fleet_without_any_pass_is_unkept() -> None:
+    assert health.is_unkept(None, now=NOW, tick=TICK)
+
+
+def test_what_is_late_or_at_risk_follows_from_the_window() -> None:
+    assert health.late_before(NOW, POLICY) == NOW - 7 * DAY / 50
+    assert health.risky_before(NOW, POLICY) == NOW - 5 * DAY
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, "3 voices kept, next due in 1 h"),
+        ({"by_status": {Status.OK: 1}}, "1 voice kept, next due in 1 h"),
+        ({"next_at": NOW - HOUR}, "3 voices kept, next due now"),
+        ({"next_at": None}, "3 voices kept"),
+        ({"paused": 2}, "3 voices kept, 2 paused, next due in 1 h"),
+        ({"by_status": {}, "next_at": None}, "0 voices kept"),
+        (
+            {"by_status": {Status.NEW: 1, Status.DEPLOYING: 1, Status.OK: 1, Status.LOST: 5}},
+            "3 voices kept, next due in 1 h",
+        ),
+    ],
+)
+def test_the_headline_is_the_fleet_in_one_line(fields: dict[str, Any], line: str) -> None:
+    assert health.headline(fleet(**fields), now=NOW) == line

@@ -1,0 +1,280 @@
+"""``voicekeeper run`` as a process of its own, against the sandbox over real HTTP."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon_support import KEY, LIMIT_S, Host, fast_gateway, until
+from tests.support import imported, wanted
+from voicekeeper.daemon import STOP_WITHIN_S
+from voicekeeper.models import Status
+from voicekeeper.sandbox import SandboxServer
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(fast_gateway()) as server:
+        yield server
+
+
+@pytest.fixture
+def host(tmp_path: Path, server: SandboxServer) -> Host:
+    return Host(tmp_path, server.base_url)
+
+
+def register(host: Host, server: SandboxServer, *names: str) -> None:
+    """Register voices that exist at the gateway."""
+    for name in names:
+        server.import_voice(f"id-{name}")
+    host.register(*map(imported, names))
+
+
+# what it does
+
+
+def test_it_makes_a_voice_and_keeps_it_and_tells_so_in_json(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    host = Host(tmp_path, server.base_url, KEEPALIVE__INTERVAL="1.5s", KEEPALIVE__JITTER="0s")
+    host.register(wanted("anna"))
+    with host.run() as daemon:
+        daemon.await_event("keepalive.succeeded", name="anna", count=2)
+        assert daemon.end(signal.SIGTERM) == 0
+    lines = [json.loads(line) for line in daemon.lines]
+    assert all(list(line)[:3] == ["timestamp", "level", "event"] for line in lines)
+    assert all(line["timestamp"].endswith("Z") for line in lines)
+    assert [line["event"] for line in lines if line.get("name") == "anna"][:5] == [
+        "voice.registered",
+        "enrollment.submitted",
+        "voice.status_changed",
+        "enrollment.succeeded",
+        "voice.status_changed",
+    ]
+    assert lines[-1]["event"] == "daemon.stopped"
+    assert daemon.words == []
+    (voice,) = server.books().voices.values()
+    assert (voice.alive, voice.made_by, server.books().clone) == (True, "clone", 1)
+    assert voice.uses >= 2
+
+
+def test_once_does_all_that_is_due_and_ends(host: Host, server: SandboxServer) -> None:
+    register(host, server, "anna", "berta")
+    host.register(wanted("clara"))
+    with host.run("--once") as run:
+        assert run.end() == 0, run.words
+    assert {voice.status for voice in host.registry.all()} == {Status.OK}
+    assert (server.books().clone, server.books().speech) == (1, 2)
+
+
+# how it ends
+
+
+def test_a_signal_ends_it_long_before_a_call_that_hangs_does(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    """Within 10 s on a machine that is not busy; the call would take up to a minute."""
+    assert STOP_WITHIN_S < 10
+    server.set_faults(["hang@submit"])
+    hosts = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        directory = tmp_path / number.name
+        directory.mkdir()
+        hosts.append(Host(directory, server.base_url))
+        hosts[-1].register(imported("anna"), wanted("berta"))
+    with hosts[0].run() as first, hosts[1].run() as second:
+        until(lambda: server.struck().get("hang@submit", 0) == 4, "all four calls hang")
+        began = time.monotonic()
+        first.send(signal.SIGTERM)
+        second.send(signal.SIGINT)
+        assert (first.end(), second.end()) == (0, 0)
+        assert time.monotonic() - began < 20
+        for daemon in (first, second):
+            assert daemon.told("daemon.stopped", calls_left=2)
+            assert daemon.words == []
+
+
+def test_an_idle_daemon_ends_at_once(host: Host, server: SandboxServer) -> None:
+    register(host, server, "anna")
+    with host.run() as daemon:
+        daemon.await_event("keepalive.succeeded")
+        began = time.monotonic()
+        assert daemon.end(signal.SIGINT) == 0
+        assert time.monotonic() - began < STOP_WITHIN_S
+        assert daemon.told("daemon.stopped", calls_left=0)
+
+
+# one daemon a registry
+
+
+def test_a_second_daemon_ends_with_75_and_names_the_first(host: Host) -> None:
+    with host.run() as first:
+        first.await_event("daemon.ready")
+        with host.run() as second:
+            assert second.end() == 75
+        (sentence,) = second.words
+        assert f"pid {first.pid} on {socket.gethostname()}" in sentence
+        assert second.lines == []
+        assert first.end(signal.SIGTERM) == 0
+
+
+def test_after_a_kill_a_new_daemon_starts_at_once(host: Host) -> None:
+    with host.run() as first:
+        first.await_event("daemon.ready")
+        first.kill()
+        assert first.process.returncode == -signal.SIGKILL
+    with host.run() as second:
+        second.await_event("daemon.ready")
+        assert second.end(signal.SIGTERM) == 0
+
+
+# what keeps it from starting
+
+
+def test_without_a_key_it_ends_with_78_and_one_sentence(host: Host) -> None:
+    with host.run(VOICEKEEPER_UPSTREAM__API_KEY_FILE=None) as daemon:
+        assert daemon.end() == 78
+    assert "there is no API key" in daemon.words[-1]
+    assert len(daemon.words) == 2
+    assert daemon.lines == []
+
+
+def test_a_registry_of_a_newer_version_is_refused_and_left_alone(host: Host) -> None:
+    with sqlite3.connect(host.path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    host.database.close()
+    before = host.path.read_bytes()
+    with host.run() as daemon:
+        assert daemon.end() == 78
+    (sentence,) = daemon.words
+    assert "newer voicekeeper (schema 9999" in sentence
+    assert host.path.read_bytes() == before
+
+
+# a key that is refused, a gateway that is away
+
+
+def test_a_refused_key_ends_a_run_once_with_77(tmp_path: Path) -> None:
+    with SandboxServer(fast_gateway(key="another key")) as server:
+        host = Host(tmp_path, server.base_url)
+        register(host, server, "anna")
+        with host.run("--once") as run:
+            assert run.end() == 77
+        (sentence,) = run.words
+        assert "the gateway refused the API key" in sentence
+        assert server.books().refused == {401: 1}
+
+
+def test_a_daemon_whose_key_is_refused_stays_says_so_once_and_recovers(
+    host: Host, server: SandboxServer
+) -> None:
+    server.set_faults(["401"])
+    register(host, server, "anna", "berta", "clara")
+    with host.run() as daemon:
+        daemon.await_event("control.failed", count=2)
+        server.set_faults([])
+        daemon.await_event("upstream.recovered")
+        for name in ("anna", "berta", "clara"):
+            daemon.await_event("keepalive.succeeded", name=name)
+        assert daemon.end(signal.SIGTERM) == 0
+    (blocked,) = daemon.told("upstream.blocked")
+    assert (blocked["level"], blocked["code"]) == ("error", "401")
+    assert all(voice.alive for voice in server.books().voices.values())
+
+
+def test_a_daemon_outlives_a_gateway_that_is_away(host: Host, server: SandboxServer) -> None:
+    register(host, server, "anna")
+    host.register(wanted("berta"))
+    server.stop()
+    with host.run() as daemon:
+        refused = daemon.await_event("enrollment.failed", name="berta")
+        assert "could not reach the gateway at 127.0.0.1: connection refused" in refused["error"]
+        daemon.await_event("keepalive.failed", name="anna")
+        server.start()
+        daemon.await_event("enrollment.succeeded", name="berta")
+        daemon.await_event("keepalive.succeeded", name="anna")
+        assert daemon.end(signal.SIGTERM) == 0
+    assert server.books().clone == 1
+
+
+# what it tells the service manager
+
+
+def test_systemd_is_told_of_the_start_of_each_pass_and_of_the_end(
+    host: Host, server: SandboxServer, tmp_path: Path
+) -> None:
+    register(host, server, "anna")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        address = str(tmp_path / "notify")
+        line.bind(address)
+        line.settimeout(LIMIT_S)
+        told: list[str] = []
+
+        def hear(word: str, count: int) -> None:
+            while len([said for said in told if said.startswith(word)]) < count:
+                told.append(line.recv(4096).decode())
+
+        with host.run(NOTIFY_SOCKET=address, WATCHDOG_USEC="30000000") as daemon:
+            hear("READY=1\nSTATUS=1 voice kept", 1)
+            hear("WATCHDOG=1", 3)
+            hear("STATUS=1 voice kept, next due in ", 2)
+            daemon.send(signal.SIGTERM)
+            hear("STOPPING=1", 1)
+            assert daemon.end() == 0
+    assert told[0] == "WATCHDOG=1"
+    assert told[-1] == "STOPPING=1"
+
+
+def test_lines_carry_their_priority_when_stdout_is_the_journal(
+    host: Host, server: SandboxServer
+) -> None:
+    register(host, server, "anna")
+    server.set_faults(["402"])
+    pipe = os.pipe()
+    status = os.fstat(pipe[1])
+    with host.run(pipe=pipe, JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}") as daemon:
+        until(lambda: any("upstream.blocked" in line for line in daemon.lines))
+        assert daemon.end(signal.SIGTERM) == 0
+    numbers = {"info": "<6>", "warning": "<4>", "error": "<3>"}
+    levels = set()
+    for line in daemon.lines:
+        prefix, written = line[:3], json.loads(line[3:])
+        assert prefix == numbers[written["level"]]
+        levels.add(written["level"])
+    assert levels == set(numbers)
+
+
+def test_another_journals_name_makes_no_priority(host: Host) -> None:
+    with host.run(JOURNAL_STREAM="1:1") as daemon:
+        daemon.await_event("daemon.ready")
+        assert daemon.end(signal.SIGTERM) == 0
+    assert all(line.startswith('{"timestamp"') for line in daemon.lines)
+
+
+# the key
+
+
+def test_the_key_stands_in_no_line_no_row_and_no_process_list(
+    host: Host, server: SandboxServer
+) -> None:
+    register(host, server, "anna")
+    with host.run(VOICEKEEPER_LOG__LEVEL="debug") as daemon:
+        daemon.await_event("keepalive.succeeded")
+        process = Path("/proc") / str(daemon.pid)
+        shown = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        server.set_faults(["401"])
+        host.register(wanted("berta"))
+        daemon.await_event("upstream.blocked")
+        assert daemon.end(signal.SIGTERM) == 0
+    assert b"voicekeeper" in shown
+    written = [host.path, *host.path.parent.glob("voicekeeper.db-*")]
+    shown += b"".join(file.read_bytes() for file in written)
+    shown += "\n".join([*daemon.lines, *daemon.words]).encode()
+    assert KEY.encode() not in shown
