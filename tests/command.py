@@ -67,7 +67,7 @@ class CommandLine:
         self, *args: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None
     ) -> Ended:
         """Run one command in this process."""
-        out, err = io.StringIO(), io.StringIO()
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("os.environ", {**self.environ, **(environ or {})})
             patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
@@ -79,7 +79,8 @@ class CommandLine:
             ):
                 main(args)
         assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, out.getvalue(), err.getvalue())
+        written = (stream.detach().getvalue().decode() for stream in (out, err))
+        return Ended(ended.value.code, *written)
 
     def process(
         self, *args: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None

@@ -184,14 +184,14 @@ def test_the_next_probe_is_always_ahead_and_never_beyond_the_interval(
 def test_a_control_call_that_succeeded_closes_it() -> None:
     breaker = applied(
         opened(probes=3, last_voice_pk=1),
-        breakers.after_control_success(opened(probes=3), sent_at=NOW - MINUTE),
+        breakers.after_control_success(opened(probes=3), sent_at=NOW - MINUTE, now=NOW),
     )
     assert breaker == closed()
 
 
 def test_a_control_call_sent_before_it_opened_does_not_close_it() -> None:
     breaker = opened(opened_at=NOW - MINUTE, probes=3)
-    fields = breakers.after_control_success(breaker, sent_at=NOW - 2 * MINUTE)
+    fields = breakers.after_control_success(breaker, sent_at=NOW - 2 * MINUTE, now=NOW)
     assert applied(breaker, fields).opened_at == NOW - MINUTE
 
 

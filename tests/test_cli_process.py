@@ -7,6 +7,8 @@ import select
 import shutil
 import struct
 import subprocess
+import sys
+import tempfile
 import termios
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -39,12 +41,10 @@ def cli(tmp_path: Path) -> CommandLine:
     return cli
 
 
-def on_a_terminal(
-    cli: CommandLine, *args: str, columns: int = 80, environ: Mapping[str, str] | None = None
-) -> Ended:
-    """Run a command whose three streams are a terminal; all it shows is in ``out``."""
+def on_a_terminal(cli: CommandLine, *args: str, environ: Mapping[str, str] | None = None) -> Ended:
+    """Run a command whose three streams are a terminal of 80 columns; ``out`` is what it shows."""
     ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     with subprocess.Popen(
         cli.command(*args),
         stdin=theirs,
@@ -81,6 +81,7 @@ def test_a_terminal_shows_a_table_with_the_window_as_a_bar(cli: CommandLine) -> 
     ended = on_a_terminal(cli, "list")
     assert ended.code == 0
     assert ESCAPE in ended.out
+    assert widest(ended.out) <= 80
     head, anna, other, paused = plain(ended.out).splitlines()
     assert head.split() == ["NAME", "STATUS", "TIME", "LEFT", "NEXT", "LAST", "ERROR"]
     assert re.fullmatch(r"anna +OK +███████░░░ 5 d +in .*", anna.rstrip())
@@ -89,30 +90,23 @@ def test_a_terminal_shows_a_table_with_the_window_as_a_bar(cli: CommandLine) -> 
     assert re.fullmatch(r"日本語の声 +NEW paused +not known yet +-", paused.rstrip())
 
 
-@pytest.mark.parametrize("columns", [80, 100])
-def test_the_table_fits_the_terminal_and_gives_up_no_status(cli: CommandLine, columns: int) -> None:
-    ended = on_a_terminal(cli, "list", columns=columns)
-    assert widest(ended.out) <= columns
-    for status in ("OK", "UNDEPLOYED", "NEW paused"):
-        assert status in plain(ended.out)
-
-
 def test_no_color_is_honored(cli: CommandLine) -> None:
     ended = on_a_terminal(cli, "list", environ={"NO_COLOR": "1"})
     assert "anna" in ended.out
     assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|9[0-9])m", ended.out)
 
 
-@pytest.mark.parametrize("environ", [{"TERM": "dumb"}])
-def test_a_dumb_terminal_gets_no_escape_codes(cli: CommandLine, environ: dict[str, str]) -> None:
-    ended = on_a_terminal(cli, "list", environ=environ)
+def test_a_dumb_terminal_gets_no_escape_codes(cli: CommandLine) -> None:
+    ended = on_a_terminal(cli, "list", environ={"TERM": "dumb"})
     assert "anna" in ended.out
     assert ESCAPE not in ended.out
 
 
 def test_no_escape_codes_go_into_a_pipe(cli: CommandLine) -> None:
-    for args in (["list"], ["show", "anna"], ["history", "anna"], ["status"]):
-        assert ESCAPE not in cli.process(*args).out
+    for args in (["list"], ["show", "anna"]):
+        ended = cli.process(*args)
+        assert ended.code == 0
+        assert ESCAPE not in ended.out
 
 
 def test_show_fits_the_terminal_and_cuts_nothing_off(cli: CommandLine) -> None:
@@ -121,16 +115,13 @@ def test_show_fits_the_terminal_and_cuts_nothing_off(cli: CommandLine) -> None:
     assert "".join(LONG.split()) in "".join(plain(ended.out).split())
 
 
-@pytest.mark.parametrize(
-    "args", [["keep", "nobody"], ["add", "longanyang", "--name", "x"], ["status"], ["check"]]
-)
+@pytest.mark.parametrize("args", [["keep", "nobody"], ["status"]])
 def test_a_sentence_is_broken_for_a_terminal_between_words(
     cli: CommandLine, args: list[str]
 ) -> None:
     ended = on_a_terminal(cli, *args)
-    if str(cli.path) not in ended.out or len(str(cli.path)) < 60:
-        assert widest(ended.out) <= 80
-    assert "'voicekeeper list'" in ended.out or args[0] in ("add", "check")
+    assert widest(ended.out) <= 80
+    assert "'voicekeeper list'" in ended.out
 
 
 def test_a_sentence_is_one_line_in_a_pipe(cli: CommandLine) -> None:
@@ -189,9 +180,7 @@ def test_import_reads_a_pipe(cli: CommandLine) -> None:
     ("args", "code"),
     [
         (["resolve", "anna"], 0),
-        (["resolve", "nobody"], 1),
         (["frob"], 2),
-        (["status"], 2),
         (["--config", "/nowhere.toml", "list"], 78),
     ],
 )
@@ -206,9 +195,9 @@ def complete(cli: CommandLine, line: str, **environ: str) -> list[str]:
         "COMP_WORDS": line,
         "COMP_CWORD": str(line.count(" ")),
     }
-    ended = cli.process(environ=asked | environ)
+    ended = cli(environ=asked | environ)
     assert (ended.code, ended.err) == (0, "")
-    return [row.partition(",")[2] for row in ended.out.splitlines()]
+    return [row.partition(",")[2] for row in ended.out.splitlines() if row]
 
 
 def test_the_shell_completes_commands_names_and_options(cli: CommandLine) -> None:
@@ -230,19 +219,38 @@ def test_bash_takes_the_completion_script(cli: CommandLine) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path) -> None:
-    home = Path("/var/tmp") / f"voicekeeper-test-{os.getpid()}"  # noqa: S108 - reachable by nobody
-    home.mkdir(0o700)
+def python_runs_for(user: int) -> bool:
+    """Tell whether another user may read the interpreter and the libraries."""
     try:
+        subprocess.run(
+            [sys.executable, "-c", "import alembic.command, voicekeeper.cli"],
+            user=user,
+            group=user,
+            extra_groups=[],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("begun", [True, False])
+def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path, *, begun: bool) -> None:
+    if not begun and not python_runs_for(NOBODY):
+        pytest.skip("the interpreter is root's alone")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+        cli = CommandLine(Path(home) / "voicekeeper.db")
+        if begun:
+            cli.ready()
+            os.chown(cli.path, NOBODY, NOBODY)
+        cli.path.with_name("config.toml").rename(tmp_path / "config.toml")
+        cli.environ["VOICEKEEPER_CONFIG"] = str(tmp_path / "config.toml")
         os.chown(home, NOBODY, NOBODY)
-        environ = {"VOICEKEEPER_DATABASE__URL": f"sqlite:///{home}/voicekeeper.db"}
-        cli = CommandLine(tmp_path / "unused.db", environ=environ)
-        for args in (["add", "id-1", "--name", "anna"], ["list"], ["keep", "anna"]):
-            assert cli.process(*args).code == 0, args
-            owners = {path.name: path.stat().st_uid for path in home.iterdir()}
-            assert owners["voicekeeper.db"] == NOBODY
-            assert set(owners.values()) == {NOBODY}
-        assert cli.process("resolve", "anna").out == "id-1\n"
-    finally:
-        shutil.rmtree(home)
+        for args in (["add", "id-1", "--name", "anna"], ["list"]):
+            ended = cli.process(*args)
+            assert ended.code == 0, ended.err
+            assert {path.stat().st_uid for path in Path(home).iterdir()} == {NOBODY}
+        assert "anna" in cli.names()

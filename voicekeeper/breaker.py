@@ -93,10 +93,13 @@ def after_control_fault(
     return probe | _opened(breaker, cause, fault, anchor=anchor, now=now, policy=policy)
 
 
-def after_control_success(breaker: Breaker, *, sent_at: datetime) -> BreakerFields:
-    """Close the breaker, unless it opened after the control call was sent."""
+def after_control_success(breaker: Breaker, *, sent_at: datetime, now: datetime) -> BreakerFields:
+    """Close the breaker, unless it opened after the control call was sent.
+
+    One that opened in the future was opened by a wrong clock, which must not keep it open.
+    """
     closed: BreakerFields = {"run": 0, "last_voice_pk": None, "probes": 0, "probe_at": None}
-    if breaker.opened_at is not None and breaker.opened_at > sent_at:
+    if breaker.opened_at is not None and sent_at < breaker.opened_at <= now:
         return {"probes": 0}
     return closed | {"opened_at": None, "cause": None}
 

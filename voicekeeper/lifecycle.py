@@ -10,15 +10,17 @@ Legal ways of a status::
     NEW ──> DEPLOYING ──> OK          an enrollment that went well
      │          │
      │          ├──> UNDEPLOYED       the review failed
-     │          └──> FAILED           it ended without a voice
+     │          ├──> FAILED           it ended without a voice
+     │          └──> UNKNOWN          it never ended, and showed no voice_id
      ├──> FAILED | UNKNOWN            refused for good | answer lost
      └──> OK                          an imported voice spoke for the first time
-    NEW | OK | DEPLOYING ──> LOST | UNDEPLOYED   blamed twice, a control call between
-    LOST | UNDEPLOYED ──> OK          a keepalive asked for by a person succeeded
+    any with a voice_id ──> LOST | UNDEPLOYED   blamed twice, a control call between
+    any with a voice_id ──> OK        a keepalive succeeded; for one that was given up, a
+                                      keepalive that a person asked for
 """
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from voicekeeper import schedule, verdict
@@ -101,10 +103,11 @@ def submitted(
     told = {"task_id": accepted.task_id}
     if not task.kind.is_enrollment:
         patience = schedule.patience_ends(
-            sent_at=task.sent_at, anchor=voice.anchored_at, policy=policy
+            sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
         )
+        given_up = voice.status in _GIVEN_UP
         return Change(
-            voice={"next_at": _unless_paused(voice, max(patience, now))},
+            voice={"next_at": None if given_up else _unless_paused(voice, max(patience, now))},
             task=task_fields,
             tellings=(Telling(Event.KEEPALIVE_SUBMITTED, told),),
         )
@@ -148,6 +151,8 @@ def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Po
 
 def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
     """``statusTask`` answered."""
+    if task.kind.is_enrollment and report.voice_id is None:
+        report = replace(report, voice_id=voice.voice_id)  # an earlier report showed it
     judged = verdict.of_report(task.kind, report)
     if judged.outcome is Outcome.OPEN:
         return _still_open(voice, task, report, now=now, policy=policy)
@@ -166,7 +171,7 @@ def unanswered(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy:
         return _still_open(voice, task, None, now=now, policy=policy)
     fields: VoiceFields = {}
     if not task.kind.is_enrollment:
-        fields["next_at"] = _after_patience(voice, task, now=now, policy=policy)
+        fields = _after_patience(voice, task, now=now, policy=policy)
     return Change(voice=fields, task=poll_again(task, now=now, policy=policy), fault=fault)
 
 
@@ -180,10 +185,10 @@ def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
     )
     if task.kind.is_enrollment:
         return _enrollment_unknown(voice, task, fault, now=now)
-    return Change(
-        voice={"next_at": _unless_paused(voice, now)},
-        task=finished(TaskState.UNKNOWN, fault, now),
-    )
+    ended = finished(TaskState.UNKNOWN, fault, now)
+    if _is_outdated(voice, task, now=now):
+        return Change(task=ended)
+    return Change(voice={"next_at": _unless_paused(voice, now)}, task=ended)
 
 
 def _keepalive_succeeded(
@@ -241,7 +246,7 @@ def _keepalive_failed(
     if state is TaskState.FAILED:
         ended["polls"] = task.polls + 1
     to_breaker = None if fault.blame is Blame.VOICE else fault
-    if task.spoken != voice.voice_id:
+    if _is_outdated(voice, task, now=now):
         return Change(task=ended, fault=to_breaker)
     failures = voice.failures + 1
     fields: VoiceFields = {"failures": failures, "last_error": _sentence(fault)}
@@ -304,6 +309,8 @@ def _enrollment_ended(
         return _enrollment_failed(
             voice, task, TaskState.FAILED, judged.fault, now=now, voice_id=report.voice_id
         )
+    if judged.fault is not None and _is_used_since(voice, task, now=now):
+        return Change(task=finished(TaskState.FAILED, judged.fault, now))
     enrolled_at = schedule.last_use(task.sent_at, report.created_at)
     fields: VoiceFields = {
         "voice_id": report.voice_id,
@@ -391,8 +398,8 @@ def _still_open(
         if report is not None and report.voice_id and report.voice_id != voice.voice_id:
             fields["voice_id"] = report.voice_id
     else:
-        fields["next_at"] = _after_patience(voice, task, now=now, policy=policy)
-    if now - task.sent_at < policy.give_up:
+        fields = _after_patience(voice, task, now=now, policy=policy)
+    if _age(task, now, policy) < policy.give_up:
         return Change(fields, poll_again(task, now=now, policy=policy))
     fault = Fault(Blame.UPSTREAM, "no end", "the gateway accepted the task and never ended it")
     if not task.kind.is_enrollment:
@@ -401,6 +408,8 @@ def _still_open(
     voice_id = fields.get("voice_id", voice.voice_id)
     if voice_id is None:
         return _enrollment_unknown(voice, task, fault, now=now)
+    if _is_used_since(voice, task, now=now):
+        return Change(fields, finished(TaskState.UNKNOWN, fault, now))
     fields |= {
         "enrolled_at": task.sent_at,
         "anchored_at": task.sent_at,
@@ -413,11 +422,27 @@ def _still_open(
     return Change(fields, finished(TaskState.UNKNOWN, fault, now), (told,))
 
 
-def _after_patience(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> datetime | None:
+def _after_patience(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> VoiceFields:
+    """Return when a voice whose keepalive is open is due; an outdated task has no say in it."""
+    if voice.status in _GIVEN_UP or _is_outdated(voice, task, now=now):
+        return {}
     patience = schedule.patience_ends(
-        sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
+        sent_at=now - _age(task, now, policy), anchor=voice.anchored_at, policy=policy
     )
-    return _unless_paused(voice, max(patience, now))
+    return {"next_at": _unless_paused(voice, max(patience, now))}
+
+
+def _is_outdated(voice: Voice, task: Task, *, now: datetime) -> bool:
+    """Tell whether a keepalive was of an older voice of this name, or of an older need."""
+    return task.spoken != voice.voice_id or _is_used_since(voice, task, now=now)
+
+
+def _is_used_since(voice: Voice, task: Task, *, now: datetime) -> bool:
+    return voice.last_used_at is not None and task.sent_at < voice.last_used_at <= now
+
+
+def _age(task: Task, now: datetime, policy: Policy) -> timedelta:
+    return schedule.age(task.kind, sent_at=task.sent_at, polls=task.polls, now=now, policy=policy)
 
 
 def poll_again(task: Task, *, now: datetime, policy: Policy) -> TaskFields:

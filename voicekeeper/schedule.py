@@ -12,7 +12,7 @@ patience           how long an accepted keepalive may stay open before another o
 poll               the page's pace, slower as the task grows older
 =================  ===============================================================
 
-No instant that these functions return is further ahead than now + interval. So one that is
+No due time that these functions return is further ahead than now + interval. So one that is
 further ahead was reckoned by a clock that was wrong (see `is_from_a_wrong_clock`).
 """
 
@@ -109,14 +109,13 @@ def next_keepalive(
     days old, and each success would be followed at once by another paid call. Only where the
     gateway tells no ``Date`` are they mixed, and then no sooner than an eighth of the interval.
     """
-    age = max(now - sent_at, _ZERO)
-    soonest = now
+    fresh = due(now, name, policy)
+    next_at = fresh - max(now - sent_at, _ZERO)
     if created_at is not None and answered_at is not None:
-        age = max(age, answered_at - created_at)
+        next_at = min(next_at, fresh - (answered_at - created_at))
     elif created_at is not None:
-        age = max(age, now - created_at)
-        soonest = now + policy.interval / 8
-    return max(soonest, due(now, name, policy) - age)
+        next_at = min(next_at, max(fresh - (now - created_at), now + policy.interval / 8))
+    return max(now, next_at)
 
 
 def retry_at(
@@ -140,7 +139,8 @@ def retry_at(
     """
     quarter = 0.75 + spread(name, failures) / 2
     longest = min(policy.retry_cap, policy.interval)
-    wait = min(policy.retry_base * (2.0 ** min(failures - 1, 20)) * quarter, longest)
+    grown = policy.retry_base.total_seconds() * 2.0 ** min(failures - 1, 20) * quarter
+    wait = timedelta(seconds=min(grown, longest.total_seconds()))
     remains = deadline(anchor, policy) - now if anchor is not None else _ZERO
     if remains > _ZERO:
         wait = min(wait, remains / 8)
@@ -160,11 +160,25 @@ def lease(policy: Policy) -> timedelta:
 def patience_ends(*, sent_at: datetime, anchor: datetime, policy: Policy) -> datetime:
     """Return when a voice whose accepted keepalive has not ended is used once more.
 
-    An eighth of what remained, as with retries, but time enough for a few polls.
+    An eighth of what remained, as with retries, but time enough for a few polls. Past the
+    deadline nothing is left to hurry for.
     """
+    longest = min(policy.give_up, policy.interval)
+    remained = deadline(anchor, policy) - sent_at
+    if remained <= _ZERO:
+        return sent_at + longest
     polls = policy.speech_first + 3 * policy.speech_interval
-    eighth = (deadline(anchor, policy) - sent_at) / 8
-    return sent_at + min(max(polls, eighth), policy.give_up, policy.interval)
+    return sent_at + min(max(polls, remained / 8), longest)
+
+
+def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Policy) -> timedelta:
+    """Return how old a task is at least.
+
+    A task that was asked for so often has existed for so many poll intervals, even if the
+    clock was set back since it was sent.
+    """
+    interval = policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
+    return max(now - sent_at, interval * polls)
 
 
 def first_poll(kind: Kind, policy: Policy) -> timedelta:

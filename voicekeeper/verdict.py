@@ -126,7 +126,7 @@ def _of_enrollment(report: Report) -> Verdict:
         return Verdict(Outcome.DEPLOYED_LATER, _failed(report, default=Blame.NOBODY))
     if report.state == "failed":
         fault = _failed(report, default=Blame.REQUEST)
-        may_live = report.fail_code == TASK_TIMEOUT or report.voice_status in ("OK", "DEPLOYING")
+        may_live = report.fail_code != "VALIDATION_ERROR" or report.voice_status is not None
         if report.voice_id and may_live:
             return Verdict(Outcome.DEPLOYED_LATER, fault)
         return Verdict(Outcome.FAILED, fault)

@@ -196,6 +196,8 @@ class Worklist:
             change = decide(voice, task)
             if voice is None:
                 return _apply_control(session, task, change, now=now, policy=policy)
+            if "last_used_at" not in change.voice and _is_superseded(session, task):
+                change = replace(change, voice={}, tellings=())  # the newer call has the say
             return _apply(session, voice, task, change, now=now, policy=policy)
 
     def next_poll_in(self, *, now: datetime, policy: Policy) -> timedelta | None:
@@ -312,7 +314,9 @@ def _claim_controls(session: Session, *, now: datetime, policy: Policy) -> list[
         if not breakers.may_probe(breaker, now=now, policy=policy):
             continue
         _abandon_controls(session, model, now=now)
-        if breaker.opened_at is not None and not _is_waiting(session, model, now=now):
+        if breaker.opened_at is not None and not _is_waiting(
+            session, model, now=now, policy=policy
+        ):
             continue
         spoken = _control_voice(session, model, any_voice=breaker.opened_at is not None)
         if spoken is None:
@@ -342,12 +346,15 @@ def _abandon_controls(session: Session, model: str, *, now: datetime) -> None:
     )
 
 
-def _is_waiting(session: Session, model: str, *, now: datetime) -> bool:
-    voice = exists().where(col(Voice.model) == model, col(Voice.next_at) <= now)
+def _is_waiting(session: Session, model: str, *, now: datetime, policy: Policy) -> bool:
+    voice = exists().where(
+        col(Voice.model) == model,
+        (col(Voice.next_at) <= now) | (col(Voice.next_at) > now + policy.interval),
+    )
     task = exists().where(
         col(Task.model) == model,
         col(Task.state) == TaskState.RUNNING,
-        col(Task.next_poll_at) <= now,
+        (col(Task.next_poll_at) <= now) | (col(Task.next_poll_at) > now + _longest_poll(policy)),
     )
     return bool(session.scalar(select(voice | task)))
 
@@ -400,13 +407,14 @@ def _control_succeeded(
     session: Session, task: Task, breaker: Breaker, *, now: datetime
 ) -> list[LogLine]:
     was_open = breaker.opened_at
-    fields = breakers.after_control_success(breaker, sent_at=task.sent_at)
+    fields = breakers.after_control_success(breaker, sent_at=task.sent_at, now=now)
     _set(breaker, fields)
     session.execute(
         update(Voice)
         .where(
             col(Voice.model) == task.model,
-            col(Voice.suspected_at) <= task.sent_at,
+            # A suspicion in the future was dated by a wrong clock.
+            (col(Voice.suspected_at) <= task.sent_at) | (col(Voice.suspected_at) > now),
             col(Voice.controlled_at).is_(None),
             col(Voice.voice_id) != task.spoken,
         )
@@ -475,6 +483,16 @@ def _apply(
             .values(run=0, last_voice_pk=None)
         )
     return lines
+
+
+def _is_superseded(session: Session, task: Task) -> bool:
+    """Tell whether a keepalive's voice has been called again since, its patience at an end."""
+    newer = exists().where(
+        col(Task.voice_pk) == task.voice_pk,
+        col(Task.kind) == Kind.KEEPALIVE,
+        col(Task.id) > task.id,
+    )
+    return task.kind is Kind.KEEPALIVE and bool(session.scalar(select(newer)))
 
 
 def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change) -> Change:
