@@ -89,7 +89,6 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 def daemon_of(life: Life, manager: Manager, tick: timedelta = QUICK, **environ: str) -> Daemon:
     return Daemon(
         keeper=life.keeper,
-        worklist=life.worklist,
         clock=life.clock,
         tick=tick,
         notifier=Notifier({"NOTIFY_SOCKET": manager.address, **environ}),
@@ -455,7 +454,7 @@ def do_once(life: Life, *, beside: Callable[[], Coroutine[Any, Any, None]] | Non
             time_goes_on = group.create_task(_pass_time(life))
             if beside is not None:
                 group.create_task(beside())
-            await run_once(life.keeper, life.worklist, life.clock, life.policy)
+            await run_once(life.keeper)
             time_goes_on.cancel()
 
     asyncio.run(once())

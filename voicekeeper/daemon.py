@@ -19,9 +19,7 @@ from voicekeeper.duration import words
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger
-from voicekeeper.schedule import Policy
 from voicekeeper.sdnotify import Notifier
-from voicekeeper.store import Worklist
 
 STOP_WITHIN_S = 8.0
 """For calls under way when the daemon is told to stop; the whole stop stays under 10 s."""
@@ -37,7 +35,6 @@ class Daemon:
 
     Args:
         keeper: ready to sweep, and the only one on its database.
-        worklist: asked for the outlook that the service manager shows.
         clock: both of its times are compared.
         tick: between two passes.
         notifier: the line to the service manager.
@@ -48,14 +45,12 @@ class Daemon:
         self,
         *,
         keeper: Keeper,
-        worklist: Worklist,
         clock: Clock,
         tick: timedelta,
         notifier: Notifier,
         log: Logger,
     ) -> None:
         self._keeper = keeper
-        self._worklist = worklist
         self._clock = clock
         self._notifier = notifier
         self._log = log
@@ -77,8 +72,9 @@ class Daemon:
         await self._keeper.take_over()
         await self._keeper.sweep()
         self._notifier.watchdog()
-        self._notifier.ready(self._outlook())
-        self._log.log(20, Event.DAEMON_READY, version=__version__, status=self._outlook())
+        outlook = await self._outlook()
+        self._notifier.ready(outlook)
+        self._log.log(20, Event.DAEMON_READY, version=__version__, status=outlook)
         self._scheduler.add_job(
             self._pass,
             "interval",
@@ -109,11 +105,11 @@ class Daemon:
             self._log.log(40, Event.PASS_FAILED, error=repr(error), exc_info=error)
         else:
             self._notifier.watchdog()
-            self._notifier.status(self._outlook())
+            self._notifier.status(await self._outlook())
 
-    def _outlook(self) -> str:
+    async def _outlook(self) -> str:
         try:
-            outlook = self._worklist.outlook()
+            outlook = await self._keeper.outlook()
         except VoicekeeperError as error:  # a line for people must not end calls under way
             return str(error)
         voices = "1 voice" if outlook.kept == 1 else f"{outlook.kept} voices"
@@ -138,7 +134,7 @@ class Daemon:
         return self._clock.now().timestamp() - self._clock.monotonic()
 
 
-async def run_once(keeper: Keeper, worklist: Worklist, clock: Clock, policy: Policy) -> None:
+async def run_once(keeper: Keeper) -> None:
     """Do all that is due, follow it to its end, and return.
 
     What failed and is to be tried again later is left to the next run.
@@ -155,7 +151,7 @@ async def run_once(keeper: Keeper, worklist: Worklist, clock: Clock, policy: Pol
         found = await keeper.sweep()
         await _first(keeper.settle, stopped.wait)
         if not found:
-            wait = worklist.next_poll_in(now=clock.now(), policy=policy)
+            wait = await keeper.next_poll_in()
             if wait is None:
                 break
             with suppress(TimeoutError):

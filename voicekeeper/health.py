@@ -79,8 +79,9 @@ def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]
     """Return all that is not well, the worst first."""
     found = []
     if health.kept and is_unkept(health.last_pass_at, now=now, tick=tick):
-        since = "ever" if health.last_pass_at is None else f"since {rfc3339(health.last_pass_at)}"
-        sentence = f"no daemon has made a pass {since}; 'systemctl start voicekeeper' starts it"
+        last = health.last_pass_at
+        unkept = f"made a pass since {rfc3339(last)}" if last else "ever made a pass"
+        sentence = f"no daemon has {unkept}; 'systemctl start voicekeeper' starts it"
         found.append(Finding(Severity.CRITICAL, sentence))
     found += [
         Finding(

@@ -8,6 +8,8 @@ once; otherwise it waits for the scheduler's tick.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
@@ -20,7 +22,7 @@ from voicekeeper.lifecycle import Change
 from voicekeeper.models import Kind, Task, Voice
 from voicekeeper.request import Request, Speech
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Job, LogLine, Worklist
+from voicekeeper.store import Job, LogLine, Outlook, Worklist
 from voicekeeper.upstream import Upstream
 from voicekeeper.verdict import Blame, Fault
 
@@ -136,6 +138,27 @@ class Keeper:
                 self._start(self._calls, job, self._call(job))
             return bool(claims.polls or claims.calls)
 
+    async def outlook(self) -> Outlook:
+        """Return how many voices are kept, and when the next one is due.
+
+        Raises:
+            VoicekeeperError: the database cannot be used.
+        """
+        outlook: Outlook = await self._offload(self._worklist.outlook)
+        return outlook
+
+    async def next_poll_in(self) -> timedelta | None:
+        """Return how long until a running task may be asked for; None when none may be.
+
+        Raises:
+            VoicekeeperError: the database cannot be used.
+        """
+        now = self._clock.now()
+        wait: timedelta | None = await self._offload(
+            partial(self._worklist.next_poll_in, now=now, policy=self._policy)
+        )
+        return wait
+
     async def settle(self) -> None:
         """Wait until no call is under way and none is about to be begun."""
         lanes = (self._calls, self._polls)
@@ -152,11 +175,14 @@ class Keeper:
             How many calls were cut short. Their rows say so, and the next start settles them.
         """
         self._stopping = True
-        async with self._sweeping:
-            running = [*self._calls.running, *self._polls.running]
+        until = self._clock.monotonic() + within
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within), self._sweeping:
+                pass  # a pass that is claiming begins its calls first
+        running = [*self._calls.running, *self._polls.running]
         if not running:
             return 0
-        _, left = await asyncio.wait(running, timeout=within)
+        _, left = await asyncio.wait(running, timeout=max(0, until - self._clock.monotonic()))
         for call in left:
             call.cancel()
         await asyncio.gather(*left, return_exceptions=True)

@@ -73,7 +73,7 @@ def used_at(text: str, *, now: datetime) -> datetime:
     try:
         instant = parse_instant(text)
     except ValueError as error:
-        raise InvalidInput(str(error)) from None
+        raise InvalidInput(f"a last use {error}") from None
     if instant > now + _CLOCKS_DIFFER:
         raise InvalidInput(f"{text} lies ahead; a last use is in the past")
     return min(instant, now)

@@ -79,7 +79,7 @@ class Clone:
             reachable = parts.scheme in ("http", "https") and bool(parts.hostname)
         except ValueError:
             reachable = False
-        if not reachable or any(c.isspace() for c in url):
+        if not reachable or not url.isprintable() or " " in url:
             raise InvalidInput(f"audio_urls must hold exactly one http or https URL, not {url!r}")
 
     def body(self) -> dict[str, Any]:

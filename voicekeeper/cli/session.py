@@ -55,10 +55,9 @@ class Session:
 
     def database(self) -> Database:
         """Return the database, as the user that owns it."""
-        path = self.settings.database_path.absolute()
-        become_owner(path)
-        self._opened.append(Database(path))
-        return self._opened[-1]
+        database = self._open()
+        become_owner(database.path)
+        return database
 
     def close(self) -> None:
         """Close what was opened."""
@@ -71,8 +70,12 @@ class Session:
         Raises:
             DatabaseUnusable: it cannot be made or used.
         """
-        database = self.database()
+        database = self._open()
+        # Made before root becomes its owner, who may not be able to read this program. SQLite
+        # gives its journals to the owner of the file, and the file is its directory's owner's.
         database.prepare(upgrade=False)
+        database.close()
+        become_owner(database.path)
         return Registry(database)
 
     def registry(self) -> Registry:
@@ -90,6 +93,10 @@ class Session:
             )
         database.prepare(upgrade=False)
         return Registry(database)
+
+    def _open(self) -> Database:
+        self._opened.append(Database(self.settings.database_path.absolute()))
+        return self._opened[-1]
 
     def warn_if_unkept(self, registry: Registry) -> None:
         """Say on stderr that no daemon has made a pass lately, and how to start one."""

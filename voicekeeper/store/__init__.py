@@ -7,7 +7,7 @@
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.database import Database
 from voicekeeper.store.registry import NewVoice, Registry
-from voicekeeper.store.worklist import Claims, Job, Worklist
+from voicekeeper.store.worklist import Claims, Job, Outlook, Worklist
 
 __all__ = [
     "Claims",
@@ -15,6 +15,7 @@ __all__ = [
     "Job",
     "LogLine",
     "NewVoice",
+    "Outlook",
     "Registry",
     "Worklist",
 ]

@@ -180,7 +180,13 @@ class Database:
 
     def _make_file(self) -> None:
         try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            try:
+                if os.geteuid() == 0:  # the directory's owner will have to write it
+                    owner = self.path.parent.stat()
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise DatabaseUnusable(_unreachable(self.path, error)) from None
 

@@ -1,6 +1,7 @@
 """``voicekeeper run``: the daemon."""
 
 import asyncio
+import contextlib
 import faulthandler
 import os
 import sys
@@ -14,7 +15,7 @@ from voicekeeper.config import read_api_key
 from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused
 from voicekeeper.sdnotify import Notifier
-from voicekeeper.store import Database, Worklist
+from voicekeeper.store import Database
 
 
 @click.command
@@ -31,7 +32,9 @@ def command(session: Session, *, once: bool) -> None:
     start it every few minutes. It exits with 77 if the gateway refused the
     API key.
     """
-    faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):  # it is closed, or no file
+            faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
     settings = session.settings
     api_key = read_api_key(settings, os.environ)
     log.configure(
@@ -49,19 +52,17 @@ def command(session: Session, *, once: bool) -> None:
 
 
 async def _run(session: Session, database: Database, api_key: SecretStr, *, once: bool) -> None:
-    worklist = Worklist(database)
     logger = log.get_logger()
     async with bootstrap.keeper(
         session.settings, api_key=api_key, database=database, clock=session.clock, log=logger
     ) as keeper:
         if once:
-            await run_once(keeper, worklist, session.clock, session.policy)
+            await run_once(keeper)
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             return
         daemon = Daemon(
             keeper=keeper,
-            worklist=worklist,
             clock=session.clock,
             tick=session.settings.daemon.tick,
             notifier=Notifier(os.environ),
