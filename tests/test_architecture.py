@@ -60,7 +60,6 @@ def test_every_import_goes_down_the_layers() -> None:
             "-c",
             "from importlinter.cli import lint_imports_command; lint_imports_command()",
             "--no-cache",
-            "--no-logo",
         ],
         cwd=ROOT,
         capture_output=True,
