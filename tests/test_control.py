@@ -3,10 +3,9 @@
 import pytest
 
 from tests.examples import HOUR, NOW, POLICY, SECOND, keepalive
-from voicekeeper import control
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.events import Event
-from voicekeeper.lifecycle import Change, Telling
+from voicekeeper.lifecycle import Change, Telling, control
 from voicekeeper.models import Kind, Task, TaskState
 from voicekeeper.verdict import Blame, Fault
 

@@ -25,9 +25,10 @@ from tests.support import (
     policy,
     wanted,
 )
-from voicekeeper import control, lifecycle, schedule
+from voicekeeper import lifecycle, schedule
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.errors import Withdrawn
+from voicekeeper.lifecycle import control
 from voicekeeper.models import (
     Breaker,
     HistoryEntry,

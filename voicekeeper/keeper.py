@@ -11,15 +11,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
-from voicekeeper import __version__, control, lifecycle, pricing, request, verdict
+from voicekeeper import __version__, lifecycle, pricing, request, verdict
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change
-from voicekeeper.models import Kind, Task, Voice
+from voicekeeper.models import Task, Voice
 from voicekeeper.request import Request, Speech
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Job, LogLine, Outlook, Worklist
@@ -32,7 +31,7 @@ Offload = Callable[[Callable[[], T]], Awaitable[T]]
 """Runs a blocking function of the store: in a thread of its own, or at once in a simulation."""
 
 Rule = Callable[..., Change]
-"""A rule of `lifecycle` or `control`: rows, an answer, ``now`` and the settings in."""
+"""A rule of `lifecycle`: rows, an answer, ``now`` and the settings in."""
 
 _RECORD_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between tries to write down an answer when the database is busy or full."""
@@ -224,7 +223,6 @@ class Keeper:
 
     async def _call(self, job: Job) -> None:
         """Make the POST whose intent is written down, and record its answer."""
-        rules = _rules(job)
 
         async def intend() -> None:
             nonlocal job
@@ -233,7 +231,7 @@ class Keeper:
         async def refuse(fault: Fault) -> None:
             if job.task_pk is None:  # an enrollment that failed before its turn
                 await intend()
-            await self._record(job, rules.refused, fault)
+            await self._record(job, lifecycle.refused, fault)
 
         try:
             wanted = self._request(job)
@@ -252,24 +250,23 @@ class Keeper:
             await refuse(Fault(Blame.NOBODY, "error", words, ambiguous=True))
             raise
         else:
-            submitted = partial(rules.submitted, cost_micros=pricing.cost_micros(wanted))
+            submitted = partial(lifecycle.submitted, cost_micros=pricing.cost_micros(wanted))
             await self._record(job, submitted, accepted)
 
     async def _ask(self, job: Job) -> None:
         """Ask for a task, and record what is told of it."""
         assert job.task_id is not None  # noqa: S101 - a running task has one, by constraint
-        rules = _rules(job)
         told: dict[str, object] = {"name": job.name, "task_id": job.task_id}
         try:
             report = await self._upstream.status(job.task_id, job.model)
         except CallFailed as failure:
             self._note_key(failure)
             self._log.log(_LEVELS["debug"], Event.TASK_POLLED, **told, error=str(failure))
-            await self._record(job, rules.unanswered, verdict.of_poll(failure))
+            await self._record(job, lifecycle.unanswered, verdict.of_poll(failure))
         else:
             told |= {"state": report.state, "voice_status": report.voice_status}
             self._log.log(_LEVELS["debug"], Event.TASK_POLLED, **told)
-            await self._record(job, rules.reported, report)
+            await self._record(job, lifecycle.reported, report)
 
     def _note_key(self, failure: CallFailed) -> None:
         self.key_refused |= failure.code == 401  # noqa: PLR2004 - HTTP's number
@@ -280,7 +277,7 @@ class Keeper:
         return Speech(job.spoken or "", self._policy.prompt, self._policy.format)
 
     async def _record(self, job: Job, rule: Rule, answer: object) -> None:
-        """Write down what an answer changes, by one of the rules of `lifecycle` or `control`."""
+        """Write down what an answer changes, by one of the rules of `lifecycle`."""
         now, policy = self._clock.now(), self._policy
 
         def decide(voice: Voice | None, task: Task) -> Change:
@@ -309,10 +306,6 @@ class Keeper:
                 failed += 1
             else:
                 return lines
-
-
-def _rules(job: Job) -> ModuleType:
-    return control if job.kind is Kind.CONTROL else lifecycle
 
 
 class _Lane:

@@ -37,7 +37,7 @@ from voicekeeper.store.database import Database
 from voicekeeper.verdict import Fault
 
 Decide = Callable[[Voice | None, Task], Change]
-"""A rule of `lifecycle`, or of `control` where there is no voice, lacking but the rows."""
+"""A rule of `lifecycle` that lacks but the rows; the voice is None for a control call."""
 
 _OPEN = (TaskState.INTENT, TaskState.RUNNING)
 
@@ -108,10 +108,10 @@ class Worklist:
         with self._database.writing() as session:
             for task in session.scalars(select(Task).where(col(Task.state) == TaskState.INTENT)):
                 voice = session.get(Voice, task.voice_pk) if task.voice_pk else None
+                change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
-                    task.state, task.finished_at = TaskState.UNKNOWN, now
+                    _set(task, change.task)
                 else:
-                    change = lifecycle.interrupted(voice, task, now=now)
                     _apply(session, voice, task, change, now=now, policy=policy, logged=False)
             for task in session.scalars(select(Task).where(col(Task.state) == TaskState.RUNNING)):
                 young = task.sent_at + schedule.first_poll(task.kind, policy)

@@ -1,0 +1,109 @@
+"""The life of a voice: what each answer changes in its row and its task's, and what is told.
+
+Pure functions: rows, an answer and ``now`` in, a `Change` out. They touch nothing; the store
+applies a change in one transaction, its history included. They follow one call: `submitted` or
+`refused`, then `reported` or `unanswered`, or, after a crash, `interrupted`. What they mean for
+each kind of task stands in `keepalive`, `enrollment` and `control`.
+
+Legal ways of a status::
+
+    NEW ──> DEPLOYING ──> OK          an enrollment that went well
+     │          │
+     │          ├──> UNDEPLOYED       the review failed
+     │          ├──> FAILED           it ended without a voice
+     │          └──> UNKNOWN          it never ended, and showed no voice_id
+     ├──> FAILED | UNKNOWN            refused for good | answer lost
+     └──> OK                          an imported voice spoke for the first time
+    any with a voice_id ──> LOST | UNDEPLOYED   blamed twice, a control call between
+    any with a voice_id ──> OK        a keepalive succeeded; for one that was given up, a
+                                      keepalive that a person asked for
+"""
+
+from datetime import datetime
+from types import ModuleType
+from typing import Final
+
+from voicekeeper.answers import Accepted, Report
+from voicekeeper.lifecycle import control, enrollment, keepalive
+from voicekeeper.lifecycle.change import Change, TaskFields, Telling, VoiceFields
+from voicekeeper.models import Kind, Task, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.verdict import Fault
+
+__all__ = [
+    "Change",
+    "TaskFields",
+    "Telling",
+    "VoiceFields",
+    "interrupted",
+    "refused",
+    "reported",
+    "submitted",
+    "unanswered",
+]
+
+
+_RULES: Final[dict[Kind, ModuleType]] = {
+    Kind.KEEPALIVE: keepalive,
+    Kind.CLONE: enrollment,
+    Kind.DESIGN: enrollment,
+    Kind.CONTROL: control,
+}
+
+
+def submitted(
+    voice: Voice | None,
+    task: Task,
+    accepted: Accepted,
+    *,
+    cost_micros: int,
+    now: datetime,
+    policy: Policy,
+) -> Change:
+    """The gateway accepted a task: it is charged, and asked for from now on.
+
+    Args:
+        voice: its row; None for a control call only, here and below.
+        task: its row, with the intent.
+        accepted: the answer.
+        cost_micros: what the page's prices make of it, in millionths of a US dollar.
+        now: when the answer came.
+        policy: the settings.
+    """
+    change: Change = _RULES[task.kind].submitted(
+        voice, task, accepted, cost_micros=cost_micros, now=now, policy=policy
+    )
+    return change
+
+
+def refused(
+    voice: Voice | None, task: Task, fault: Fault, *, now: datetime, policy: Policy
+) -> Change:
+    """A POST was not accepted. Only what was certainly not done may be repeated by itself."""
+    change: Change = _RULES[task.kind].refused(voice, task, fault, now=now, policy=policy)
+    return change
+
+
+def reported(
+    voice: Voice | None, task: Task, report: Report, *, now: datetime, policy: Policy
+) -> Change:
+    """``statusTask`` answered."""
+    change: Change = _RULES[task.kind].reported(voice, task, report, now=now, policy=policy)
+    return change
+
+
+def unanswered(
+    voice: Voice | None, task: Task, fault: Fault, *, now: datetime, policy: Policy
+) -> Change:
+    """``statusTask`` brought no report: it says nothing of the task."""
+    change: Change = _RULES[task.kind].unanswered(voice, task, fault, now=now, policy=policy)
+    return change
+
+
+def interrupted(voice: Voice | None, task: Task, *, now: datetime) -> Change:
+    """A keeper died between writing down a call and its answer: was it made? Nobody knows.
+
+    A keepalive is simply due again; an enrollment is never repeated without the user's word.
+    """
+    change: Change = _RULES[task.kind].interrupted(voice, task, now=now)
+    return change

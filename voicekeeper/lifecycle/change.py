@@ -1,0 +1,148 @@
+"""What an answer changes: new values for rows, and what is told of it; and how both are put."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+from voicekeeper import schedule
+from voicekeeper.answers import Accepted
+from voicekeeper.events import Event
+from voicekeeper.models import Status, Task, TaskState, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.verdict import Blame, Fault
+
+INTERRUPTED = Fault(
+    Blame.NOBODY, "interrupted", "voicekeeper was stopped before the gateway answered"
+)
+NO_END = Fault(Blame.UPSTREAM, "no end", "the gateway accepted the task and never ended it")
+
+
+class VoiceFields(TypedDict, total=False):
+    """New values for columns of a voice."""
+
+    status: Status
+    voice_id: str | None
+    last_used_at: datetime
+    enrolled_at: datetime
+    anchored_at: datetime
+    next_at: datetime | None
+    failures: int
+    last_error: str | None
+    suspected_at: datetime | None
+    controlled_at: datetime | None
+
+
+class TaskFields(TypedDict, total=False):
+    """New values for columns of a task."""
+
+    state: TaskState
+    task_id: str
+    created_at: datetime | None
+    finished_at: datetime
+    next_poll_at: datetime | None
+    polls: int
+    code: str
+    message: str
+    cost_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """One event to write into the history and the log; its level stands in the catalogue."""
+
+    event: Event
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an answer changes.
+
+    Attributes:
+        voice: new values of the voice's columns.
+        task: new values of the task's columns.
+        tellings: events, in order.
+        fault: what the circuit breaker is to know, or None.
+        success: True when the answer proves that account and gateway work.
+    """
+
+    voice: VoiceFields = field(default_factory=VoiceFields)
+    task: TaskFields = field(default_factory=TaskFields)
+    tellings: tuple[Telling, ...] = ()
+    fault: Fault | None = None
+    success: bool = False
+
+
+def poll_again(task: Task, *, now: datetime, policy: Policy) -> TaskFields:
+    """Return the columns of a task that is to be asked for once more."""
+    return {
+        "polls": task.polls + 1,
+        "next_poll_at": schedule.next_poll(task.kind, sent_at=task.sent_at, now=now, policy=policy),
+    }
+
+
+def ended(state: TaskState, fault: Fault, now: datetime) -> TaskFields:
+    """Return the columns of a task that ended without success."""
+    return {
+        "state": state,
+        "finished_at": now,
+        "next_poll_at": None,
+        "code": fault.code,
+        "message": fault.message,
+    }
+
+
+def age(task: Task, now: datetime, policy: Policy) -> timedelta:
+    """Return how old a task is at least."""
+    return schedule.age(task.kind, sent_at=task.sent_at, polls=task.polls, now=now, policy=policy)
+
+
+def is_used_since(voice: Voice, task: Task, *, now: datetime) -> bool:
+    """Tell whether the voice is known to have been used after this task was sent."""
+    return voice.last_used_at is not None and task.sent_at < voice.last_used_at <= now
+
+
+def unless_paused(voice: Voice, at: datetime) -> datetime | None:
+    """Return a due time; None for a voice that is paused."""
+    return None if voice.paused else at
+
+
+def sentence(fault: Fault) -> str:
+    """Return a fault as one sentence that holds its code."""
+    return fault.message if fault.code in fault.message else f"{fault.code}: {fault.message}"
+
+
+def failure_told(event: Event, fault: Fault, **detail: object) -> Telling:
+    """Return the event of a failure, with its code and words."""
+    return Telling(event, {"code": fault.code, "error": fault.message, **detail})
+
+
+def status_told(voice: Voice, fields: VoiceFields) -> tuple[Telling, ...]:
+    """Return the event of a new status, or nothing where it stays."""
+    after = fields.get("status", voice.status)
+    if after is voice.status:
+        return ()
+    return (Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": after}),)
+
+
+def succeeded(task: Task, created_at: datetime | None, now: datetime) -> TaskFields:
+    """Return the columns of a task that ended in success."""
+    return {
+        "state": TaskState.SUCCESS,
+        "created_at": created_at,
+        "finished_at": now,
+        "next_poll_at": None,
+        "polls": task.polls + 1,
+    }
+
+
+def running(
+    task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
+) -> TaskFields:
+    """Return the columns of a task that was accepted: charged, and to be asked for."""
+    return {
+        "state": TaskState.RUNNING,
+        "task_id": accepted.task_id,
+        "next_poll_at": now + schedule.first_poll(task.kind, policy),
+        "cost_micros": cost_micros,
+    }

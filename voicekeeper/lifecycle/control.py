@@ -1,0 +1,81 @@
+"""The rules of a control call: a speech call that tests account and route, not a voice.
+
+It speaks the keepalive's prompt with a built-in voice. While calls are paused it is the probe
+that may end the pause; and before a voice is called lost, it must have shown that the same
+words work elsewhere. There is no voice whose row could change; what follows for the breaker and
+for suspects stands in `breaker` and the store.
+"""
+
+from datetime import datetime
+
+from voicekeeper import verdict
+from voicekeeper.answers import Accepted, Report
+from voicekeeper.events import Event
+from voicekeeper.lifecycle.change import (
+    INTERRUPTED,
+    NO_END,
+    Change,
+    Telling,
+    age,
+    ended,
+    poll_again,
+    running,
+    succeeded,
+)
+from voicekeeper.models import Task, TaskState
+from voicekeeper.schedule import Policy
+from voicekeeper.verdict import Fault, Outcome
+
+
+def submitted(
+    _voice: None, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
+) -> Change:
+    """It was accepted; only its end will prove something."""
+    return Change(
+        task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
+        tellings=(Telling(Event.CONTROL_SUBMITTED, {"task_id": accepted.task_id}),),
+    )
+
+
+def refused(
+    _voice: None,
+    _task: Task,
+    fault: Fault,
+    *,
+    now: datetime,
+    policy: Policy,  # noqa: ARG001 - the shape that all kinds share
+) -> Change:
+    """It was not accepted."""
+    state = TaskState.UNKNOWN if fault.ambiguous else TaskState.REFUSED
+    return Change(task=ended(state, fault, now), fault=fault)
+
+
+def reported(_voice: None, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
+    """``statusTask`` answered."""
+    judged = verdict.of_report(task.kind, report)
+    if judged.fault is not None:
+        return Change(task=ended(TaskState.FAILED, judged.fault, now), fault=judged.fault)
+    if judged.outcome is Outcome.SUCCESS:
+        return Change(task=succeeded(task, report.created_at, now), success=True)
+    if age(task, now, policy) < policy.give_up:
+        return Change(task=poll_again(task, now=now, policy=policy))
+    return Change(task=ended(TaskState.UNKNOWN, NO_END, now), fault=NO_END)
+
+
+def unanswered(
+    _voice: None,
+    task: Task,
+    fault: Fault,
+    *,
+    now: datetime,
+    policy: Policy,  # noqa: ARG001 - the shape that all kinds share
+) -> Change:
+    """``statusTask`` brought no report: the test failed; the next one follows in time."""
+    columns = ended(TaskState.UNKNOWN, fault, now)
+    columns["polls"] = task.polls + 1
+    return Change(task=columns, fault=fault)
+
+
+def interrupted(_voice: None, _task: Task, *, now: datetime) -> Change:
+    """A keeper died in the middle of the call: it tested nothing."""
+    return Change(task=ended(TaskState.UNKNOWN, INTERRUPTED, now))

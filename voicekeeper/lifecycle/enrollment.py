@@ -1,0 +1,207 @@
+"""The rules of an enrollment: a clone or design task, which makes a voice and costs real money.
+
+It is paid for once. Only what was certainly not done is repeated by itself; where a voice may
+exist, a speech call, which costs a hundredth of a cent, tries it before anything is paid again;
+and where nobody knows, a person decides. Its own audio counts as no use: the voice's first
+keepalive is reckoned from the enrollment.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from voicekeeper import schedule, verdict
+from voicekeeper.answers import Accepted, Report
+from voicekeeper.events import Event
+from voicekeeper.lifecycle.change import (
+    INTERRUPTED,
+    NO_END,
+    Change,
+    Telling,
+    VoiceFields,
+    age,
+    ended,
+    failure_told,
+    is_used_since,
+    poll_again,
+    running,
+    sentence,
+    status_told,
+    succeeded,
+    unless_paused,
+)
+from voicekeeper.models import Status, Task, TaskState, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.verdict import Blame, Fault, Outcome
+
+
+def submitted(
+    voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
+) -> Change:
+    """It was accepted: the gateway deploys the voice."""
+    fields: VoiceFields = {"status": Status.DEPLOYING, "next_at": None, "last_error": None}
+    told = Telling(Event.ENROLLMENT_SUBMITTED, {"task_id": accepted.task_id})
+    return Change(
+        voice=fields,
+        task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
+        tellings=(told, *status_told(voice, fields)),
+    )
+
+
+def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
+    """It was not accepted. Only what was certainly not done may be repeated by itself."""
+    if fault.ambiguous:
+        return _unknown(voice, task, fault, now=now)
+    if fault.blame is Blame.REQUEST:
+        return _failed(voice, task, TaskState.REFUSED, fault, now=now)
+    failures = voice.failures + 1
+    retry_at = schedule.retry_at(
+        voice.name,
+        failures=failures,
+        anchor=None,
+        now=now,
+        policy=policy,
+        retry_after=fault.retry_after,
+    )
+    return Change(
+        voice={
+            "failures": failures,
+            "last_error": sentence(fault),
+            "next_at": unless_paused(voice, retry_at),
+        },
+        task=ended(TaskState.REFUSED, fault, now),
+        tellings=(failure_told(Event.ENROLLMENT_FAILED, fault, retry_at=retry_at),),
+        fault=fault,
+    )
+
+
+def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
+    """``statusTask`` answered."""
+    if report.voice_id is None:
+        report = replace(report, voice_id=voice.voice_id)  # an earlier report showed it
+    judged = verdict.of_report(task.kind, report)
+    if judged.outcome is Outcome.OPEN:
+        return _still_open(voice, task, report.voice_id, now=now, policy=policy)
+    return _ended(voice, task, report, judged, now=now, policy=policy)
+
+
+def unanswered(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
+    """``statusTask`` brought no report: ask again later, however long it takes."""
+    if fault.blame is Blame.NOBODY:
+        return _still_open(voice, task, voice.voice_id, now=now, policy=policy)
+    return Change(task=poll_again(task, now=now, policy=policy), fault=fault)
+
+
+def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
+    """A keeper died in the middle of the call: it may have been paid for."""
+    return _unknown(voice, task, INTERRUPTED, now=now)
+
+
+def _still_open(
+    voice: Voice, task: Task, voice_id: str | None, *, now: datetime, policy: Policy
+) -> Change:
+    """Ask again later, or no more once the task is too old to be waited for."""
+    fields: VoiceFields = {} if voice_id == voice.voice_id else {"voice_id": voice_id}
+    if age(task, now, policy) < policy.give_up:
+        return Change(fields, poll_again(task, now=now, policy=policy))
+    if voice_id is None:
+        return _unknown(voice, task, NO_END, now=now)
+    columns = ended(TaskState.UNKNOWN, NO_END, now)
+    if is_used_since(voice, task, now=now):
+        return Change(fields, columns)
+    fields |= {
+        "enrolled_at": task.sent_at,
+        "anchored_at": task.sent_at,
+        "last_error": sentence(NO_END),
+        "next_at": unless_paused(voice, now),
+    }
+    told = failure_told(
+        Event.ENROLLMENT_FAILED, NO_END, task_id=task.task_id, retry_at=fields["next_at"]
+    )
+    return Change(fields, columns, (told,))
+
+
+def _ended(
+    voice: Voice,
+    task: Task,
+    report: Report,
+    judged: verdict.Verdict,
+    *,
+    now: datetime,
+    policy: Policy,
+) -> Change:
+    if judged.outcome is Outcome.FAILED and judged.fault is not None:
+        return _failed(
+            voice, task, TaskState.FAILED, judged.fault, now=now, voice_id=report.voice_id
+        )
+    if judged.fault is not None and is_used_since(voice, task, now=now):
+        return Change(task=ended(TaskState.FAILED, judged.fault, now))
+    enrolled_at = schedule.last_use(task.sent_at, report.created_at)
+    fields: VoiceFields = {
+        "voice_id": report.voice_id,
+        "enrolled_at": enrolled_at,
+        "anchored_at": enrolled_at,
+        "failures": 0,
+        "last_error": None,
+    }
+    told_id = {"task_id": task.task_id}
+    if judged.fault is not None:  # it exists, but does it speak? a speech call costs least
+        fields |= {
+            "status": Status.DEPLOYING,
+            "last_error": sentence(judged.fault),
+            "next_at": unless_paused(voice, now),
+        }
+        columns = ended(TaskState.FAILED, judged.fault, now)
+        telling = failure_told(
+            Event.ENROLLMENT_FAILED, judged.fault, **told_id, retry_at=fields["next_at"]
+        )
+        return Change(fields, columns, (telling, *status_told(voice, fields)))
+    next_at = schedule.next_keepalive(
+        voice.name,
+        sent_at=task.sent_at,
+        created_at=report.created_at,
+        answered_at=report.answered_at,
+        now=now,
+        policy=policy,
+    )
+    fields |= {"status": Status.OK, "next_at": unless_paused(voice, next_at)}
+    tellings = (Telling(Event.ENROLLMENT_SUCCEEDED, told_id), *status_told(voice, fields))
+    columns = succeeded(task, report.created_at, now)
+    return Change(fields, columns, tellings, success=True)
+
+
+def _failed(
+    voice: Voice,
+    task: Task,
+    state: TaskState,
+    fault: Fault,
+    *,
+    now: datetime,
+    voice_id: str | None = None,
+) -> Change:
+    reviewed = fault.code == verdict.UNDEPLOYED
+    status = Status.UNDEPLOYED if reviewed else Status.FAILED
+    change = _over(voice, task, status, state, fault, now=now)
+    change.voice["voice_id"] = voice_id or voice.voice_id
+    return change
+
+
+def _unknown(voice: Voice, task: Task, fault: Fault, *, now: datetime) -> Change:
+    return _over(voice, task, Status.UNKNOWN, TaskState.UNKNOWN, fault, now=now)
+
+
+def _over(
+    voice: Voice, task: Task, status: Status, state: TaskState, fault: Fault, *, now: datetime
+) -> Change:
+    fields: VoiceFields = {
+        "status": status,
+        "next_at": None,
+        "failures": voice.failures + 1,
+        "last_error": sentence(fault),
+    }
+    told = failure_told(Event.ENROLLMENT_FAILED, fault, task_id=task.task_id)
+    return Change(
+        voice=fields,
+        task=ended(state, fault, now),
+        tellings=(told, *status_told(voice, fields)),
+        fault=fault if fault.blame in (Blame.ACCOUNT, Blame.UPSTREAM) else None,
+    )

@@ -1,0 +1,210 @@
+"""The rules of a keepalive: a speech call whose only purpose is to use a voice.
+
+It counts only when its task ends in success, from the earlier of two clocks. It costs little,
+so on a doubt it is made again. A voice is given up only when the gateway blamed it, a control
+call worked, and the gateway blamed it again.
+"""
+
+from datetime import datetime
+
+from voicekeeper import schedule, verdict
+from voicekeeper.answers import Accepted, Report
+from voicekeeper.events import Event
+from voicekeeper.lifecycle.change import (
+    INTERRUPTED,
+    NO_END,
+    Change,
+    TaskFields,
+    Telling,
+    VoiceFields,
+    age,
+    ended,
+    failure_told,
+    is_used_since,
+    poll_again,
+    running,
+    sentence,
+    status_told,
+    succeeded,
+    unless_paused,
+)
+from voicekeeper.models import Status, Task, TaskState, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.verdict import Blame, Fault, Outcome
+
+_GIVEN_UP = (Status.LOST, Status.UNDEPLOYED)
+
+
+def submitted(
+    voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
+) -> Change:
+    """It was accepted; the voice is due again only when our patience with it ends."""
+    patience = schedule.patience_ends(
+        sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
+    )
+    given_up = voice.status in _GIVEN_UP
+    return Change(
+        voice={"next_at": None if given_up else unless_paused(voice, max(patience, now))},
+        task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
+        tellings=(Telling(Event.KEEPALIVE_SUBMITTED, {"task_id": accepted.task_id}),),
+    )
+
+
+def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
+    """It was not accepted, or nobody knows whether it was: it is made again with backoff."""
+    state = TaskState.UNKNOWN if fault.ambiguous else TaskState.REFUSED
+    return _failed(voice, task, state, fault, now=now, policy=policy)
+
+
+def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
+    """``statusTask`` answered."""
+    judged = verdict.of_report(task.kind, report)
+    if judged.outcome is Outcome.OPEN:
+        return _still_open(voice, task, now=now, policy=policy)
+    if judged.fault is not None:
+        return _failed(voice, task, TaskState.FAILED, judged.fault, now=now, policy=policy)
+    return _succeeded(voice, task, report, now=now, policy=policy)
+
+
+def unanswered(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
+    """``statusTask`` brought no report: ask again later; only the voice's patience may end."""
+    if fault.blame is Blame.NOBODY:
+        return _still_open(voice, task, now=now, policy=policy)
+    return Change(
+        voice=_after_patience(voice, task, now=now, policy=policy),
+        task=poll_again(task, now=now, policy=policy),
+        fault=fault,
+    )
+
+
+def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
+    """A keeper died in the middle of the call: the voice is simply due again."""
+    columns = ended(TaskState.UNKNOWN, INTERRUPTED, now)
+    if _is_outdated(voice, task, now=now):
+        return Change(task=columns)
+    return Change(voice={"next_at": unless_paused(voice, now)}, task=columns)
+
+
+def _still_open(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> Change:
+    """Ask again later, or no more once the task is too old to be waited for."""
+    if age(task, now, policy) < policy.give_up:
+        return Change(
+            _after_patience(voice, task, now=now, policy=policy),
+            poll_again(task, now=now, policy=policy),
+        )
+    failed = _failed(voice, task, TaskState.UNKNOWN, NO_END, now=now, policy=policy)
+    return Change(failed.voice, failed.task, failed.tellings)
+
+
+def _succeeded(
+    voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy
+) -> Change:
+    columns = succeeded(task, report.created_at, now)
+    if task.spoken != voice.voice_id:  # an older voice of this name; a retry replaced it
+        return Change(task=columns, success=True)
+    used_at = schedule.last_use(task.sent_at, report.created_at)
+    next_at = schedule.next_keepalive(
+        voice.name,
+        sent_at=task.sent_at,
+        created_at=report.created_at,
+        answered_at=report.answered_at,
+        now=now,
+        policy=policy,
+    )
+    if voice.last_used_at is not None and used_at < voice.last_used_at <= now:
+        used_at = voice.last_used_at  # a later use is known already: this task was slow
+        next_at = max(now, schedule.due(used_at, voice.name, policy))
+    fields: VoiceFields = {
+        "status": Status.OK,
+        "last_used_at": used_at,
+        "anchored_at": used_at,
+        "next_at": unless_paused(voice, next_at),
+        "failures": 0,
+        "last_error": None,
+        "suspected_at": None,
+        "controlled_at": None,
+    }
+    told = {
+        "task_id": task.task_id,
+        "used_at": used_at,
+        "deadline_at": schedule.deadline(used_at, policy),
+        "next_keepalive_at": fields["next_at"],
+    }
+    return Change(
+        voice=fields,
+        task=columns,
+        tellings=(Telling(Event.KEEPALIVE_SUCCEEDED, told), *status_told(voice, fields)),
+        success=True,
+    )
+
+
+def _failed(
+    voice: Voice, task: Task, state: TaskState, fault: Fault, *, now: datetime, policy: Policy
+) -> Change:
+    columns = ended(state, fault, now)
+    if state is TaskState.FAILED:
+        columns["polls"] = task.polls + 1
+    to_breaker = None if fault.blame is Blame.VOICE else fault
+    if _is_outdated(voice, task, now=now):
+        return Change(task=columns, fault=to_breaker)
+    failures = voice.failures + 1
+    fields: VoiceFields = {"failures": failures, "last_error": sentence(fault)}
+    if fault.blame is Blame.VOICE:
+        if _is_condemned(voice, task, now=now, policy=policy):
+            return _condemned(voice, task, fields, columns, fault)
+        if voice.suspected_at is None:
+            fields["suspected_at"] = now
+    retry_at = schedule.retry_at(
+        voice.name,
+        failures=failures,
+        anchor=voice.anchored_at,
+        now=now,
+        policy=policy,
+        retry_after=fault.retry_after,
+    )
+    given_up = voice.status in _GIVEN_UP
+    fields["next_at"] = None if given_up else unless_paused(voice, retry_at)
+    told = failure_told(
+        Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
+    )
+    return Change(voice=fields, task=columns, tellings=(told,), fault=to_breaker)
+
+
+def _is_condemned(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> bool:
+    """Tell whether this blame is the repeat: of an earlier one, a control call between them.
+
+    A voice that still deploys may be refused for being early, until its window is over.
+    """
+    if voice.suspected_at is None or voice.controlled_at is None:
+        return False
+    early = voice.status is Status.DEPLOYING and now < schedule.deadline(voice.anchored_at, policy)
+    return task.sent_at >= voice.controlled_at and not early
+
+
+def _condemned(
+    voice: Voice, task: Task, fields: VoiceFields, columns: TaskFields, fault: Fault
+) -> Change:
+    fields["status"] = Status.UNDEPLOYED if fault.code == verdict.UNDEPLOYED else Status.LOST
+    fields["next_at"] = None
+    tellings = [
+        failure_told(Event.KEEPALIVE_FAILED, fault, task_id=task.task_id),
+        *status_told(voice, fields),
+    ]
+    if fields["status"] is Status.LOST and voice.status is not Status.LOST:
+        tellings.append(Telling(Event.VOICE_LOST, {"error": sentence(fault)}))
+    return Change(voice=fields, task=columns, tellings=tuple(tellings))
+
+
+def _after_patience(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> VoiceFields:
+    """Return when a voice whose keepalive is open is due; an outdated task has no say in it."""
+    if voice.status in _GIVEN_UP or _is_outdated(voice, task, now=now):
+        return {}
+    patience = schedule.patience_ends(
+        sent_at=now - age(task, now, policy), anchor=voice.anchored_at, policy=policy
+    )
+    return {"next_at": unless_paused(voice, max(patience, now))}
+
+
+def _is_outdated(voice: Voice, task: Task, *, now: datetime) -> bool:
+    """Tell whether a keepalive was of an older voice of this name, or of an older need."""
+    return task.spoken != voice.voice_id or is_used_since(voice, task, now=now)
