@@ -10,7 +10,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from voicekeeper.cli.commands.sandbox import command as sandbox
+from voicekeeper.cli.main import program
 from voicekeeper.errors import InvalidInput
 
 _COMMAND = "from voicekeeper.cli.commands.sandbox import command as sandbox; sandbox()"
@@ -83,19 +83,19 @@ def test_a_key_is_asked_for_but_never_printed() -> None:
     ],
 )
 def test_an_option_that_cannot_be_used_is_a_usage_error(options: list[str], sentence: str) -> None:
-    result = CliRunner().invoke(sandbox, options)
+    result = CliRunner().invoke(program, ["sandbox", *options])
     assert result.exit_code == 2
     assert sentence in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("options", [["--fault", "boom"], ["--voice", "v1", "--voice", "v1"]])
 def test_a_fault_or_voice_that_cannot_be_used_is_invalid_input(options: list[str]) -> None:
-    result = CliRunner().invoke(sandbox, ["--port", "0", *options])
+    result = CliRunner().invoke(program, ["sandbox", "--port", "0", *options])
     assert isinstance(result.exception, InvalidInput)
 
 
 def test_the_help_keeps_its_tables_and_fits_a_terminal() -> None:
-    output = CliRunner().invoke(sandbox, ["--help"], terminal_width=80).output
+    output = CliRunner().invoke(program, ["sandbox", "--help"], terminal_width=80).output
     assert "\n    lost                  done, and the connection breaks\n" in output
     assert max(len(line) for line in output.splitlines()) <= 80
 

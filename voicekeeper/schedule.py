@@ -192,6 +192,11 @@ def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -
     return now + min(max(interval, (now - sent_at) / 4), max(interval, policy.retry_cap))
 
 
+def longest_poll(policy: Policy) -> timedelta:
+    """Return how far ahead a poll can be; one that is further was set by a wrong clock."""
+    return max(policy.give_up, policy.retry_cap, lease(policy))
+
+
 def is_from_a_wrong_clock(next_at: datetime, *, now: datetime, policy: Policy) -> bool:
     """Tell whether a due time is further ahead than any that these rules set."""
     return next_at > now + policy.interval

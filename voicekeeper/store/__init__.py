@@ -6,8 +6,9 @@
 
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.database import Database
+from voicekeeper.store.jobs import Claims, Job
 from voicekeeper.store.registry import NewVoice, Registry
-from voicekeeper.store.worklist import Claims, Job, Outlook, Worklist
+from voicekeeper.store.worklist import Outlook, Worklist
 
 __all__ = [
     "Claims",

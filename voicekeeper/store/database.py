@@ -10,7 +10,7 @@ import fcntl
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import DatabaseHeld, DatabaseUnusable, VoicekeeperError
@@ -239,6 +239,12 @@ class Database:
                 "put a good copy in its place, nothing was changed"
             )
         return VoicekeeperError(f"{self.path}: {words}")
+
+
+def assign(row: SQLModel, fields: Mapping[str, object]) -> None:
+    """Set columns of a row."""
+    for column, value in fields.items():
+        setattr(row, column, value)
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

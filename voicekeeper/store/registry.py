@@ -24,11 +24,11 @@ from voicekeeper.models import (
     Origin,
     Status,
     Task,
-    TaskState,
     Voice,
 )
 from voicekeeper.schedule import Policy
 from voicekeeper.store.chronicle import tell
+from voicekeeper.store.claims import is_enrolling
 from voicekeeper.store.database import Database
 
 _BATCH = 500
@@ -225,7 +225,7 @@ class Registry:
             if not voice.paused:
                 raise NotAllowed(f"{name} is not paused")
             voice.paused = False
-            if voice.status in _KEPT and not _enrolling(session, voice):
+            if voice.status in _KEPT and not is_enrolling(session, voice):
                 due = schedule.due(voice.anchored_at, name, policy)
                 voice.next_at = now if voice.voice_id is None else max(now, due)
             tell(session, voice, Telling(Event.VOICE_RESUMED), now=now, logged=False)
@@ -242,7 +242,7 @@ class Registry:
                 raise NotAllowed(f"{name} was imported without a recipe; nothing can be repeated")
             if voice.status is Status.OK:
                 raise NotAllowed(f"{name} is OK; there is nothing to repeat")
-            if voice.status is Status.NEW or _enrolling(session, voice):
+            if voice.status is Status.NEW or is_enrolling(session, voice):
                 raise NotAllowed(f"{name} is {voice.status}: its enrollment has not ended yet")
             before, old_id = voice.status, voice.voice_id
             voice.status, voice.voice_id = Status.NEW, None
@@ -283,15 +283,6 @@ def _named(session: Session, name: str) -> Voice:
 def _refuse_without_id(voice: Voice) -> None:
     if voice.voice_id is None:
         raise NotAllowed(f"{voice.name} is {voice.status} and has no voice_id yet")
-
-
-def _enrolling(session: Session, voice: Voice) -> bool:
-    tasks = select(func.count()).where(
-        col(Task.voice_pk) == voice.id,
-        col(Task.state).in_([TaskState.INTENT, TaskState.RUNNING]),
-        col(Task.kind).in_(["clone", "design"]),
-    )
-    return bool(session.scalar(tasks))
 
 
 def _count(session: Session, condition: ColumnElement[bool]) -> int:

@@ -1,0 +1,161 @@
+"""Control calls: when one is begun, with which voice, and what its end changes.
+
+They test a model's route while its breaker is open, and they stand between the two answers
+that blame a voice before it is given up.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import exists, select, update
+from sqlmodel import Session, col
+
+from voicekeeper import breaker as rules
+from voicekeeper import schedule
+from voicekeeper.events import Event
+from voicekeeper.lifecycle import Change
+from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
+from voicekeeper.request import CONTROL_VOICE, FLASH
+from voicekeeper.schedule import Policy
+from voicekeeper.store import breakers
+from voicekeeper.store.chronicle import LogLine, model_line
+from voicekeeper.store.database import assign
+from voicekeeper.store.jobs import OPEN, Job, control_job
+from voicekeeper.verdict import Fault
+
+
+def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
+    """Begin the control calls whose time has come: for open breakers, and for suspects."""
+    suspected = select(col(Voice.model)).where(
+        col(Voice.suspected_at).is_not(None),
+        col(Voice.controlled_at).is_(None),
+        col(Voice.next_at).is_not(None),
+    )
+    opened = select(col(Breaker.model)).where(col(Breaker.opened_at).is_not(None))
+    jobs = []
+    for model in session.scalars(suspected.union(opened)).all():
+        breaker = breakers.of_model(session, model)
+        if not rules.may_probe(breaker, now=now, policy=policy):
+            continue
+        _abandon(session, model, now=now)
+        if breaker.opened_at is not None and not _is_waiting(
+            session, model, now=now, policy=policy
+        ):
+            continue
+        spoken = _control_voice(session, model, any_voice=breaker.opened_at is not None)
+        if spoken is None:
+            if breaker.opened_at is not None:
+                # No voice to test the route with: let the waiting calls themselves test it.
+                breaker.run, breaker.opened_at = rules.TRIP_AFTER - 1, None
+            continue
+        breaker.probe_at = rules.control_ends(now=now, policy=policy)
+        task = Task(
+            model=model, kind=Kind.CONTROL, state=TaskState.INTENT, spoken=spoken, sent_at=now
+        )
+        session.add(task)
+        session.flush()
+        jobs.append(control_job(task))
+    return jobs
+
+
+def apply(
+    session: Session, task: Task, change: Change, *, now: datetime, policy: Policy
+) -> list[LogLine]:
+    """Apply what an answer to a control call changes; return what to log."""
+    assign(task, change.task)
+    breaker = breakers.of_model(session, task.model)
+    who = {"model": task.model, "voice_id": task.spoken}
+    lines = [model_line(t.event, **who, **t.detail) for t in change.tellings]
+    if change.success:
+        lines += _succeeded(session, task, breaker, now=now)
+    if change.fault is not None:
+        lines += _failed(session, task, breaker, change.fault, now=now, policy=policy)
+    return lines
+
+
+def _abandon(session: Session, model: str, *, now: datetime) -> None:
+    session.execute(
+        update(Task)
+        .where(
+            col(Task.model) == model,
+            col(Task.kind) == Kind.CONTROL,
+            col(Task.state).in_(OPEN),
+        )
+        .values(state=TaskState.UNKNOWN, finished_at=now, next_poll_at=None)
+    )
+
+
+def _is_waiting(session: Session, model: str, *, now: datetime, policy: Policy) -> bool:
+    voice = exists().where(
+        col(Voice.model) == model,
+        (col(Voice.next_at) <= now) | (col(Voice.next_at) > now + policy.interval),
+    )
+    task = exists().where(
+        col(Task.model) == model,
+        col(Task.state) == TaskState.RUNNING,
+        (col(Task.next_poll_at) <= now)
+        | (col(Task.next_poll_at) > now + schedule.longest_poll(policy)),
+    )
+    return bool(session.scalar(select(voice | task)))
+
+
+def _control_voice(session: Session, model: str, *, any_voice: bool) -> str | None:
+    """Return a voice to test with: a built-in one, else another of the model that is OK.
+
+    To test a route only, any voice of the model will do.
+    """
+    if model == FLASH:
+        return CONTROL_VOICE
+    usable = (
+        select(col(Voice.voice_id))
+        .where(col(Voice.model) == model, col(Voice.voice_id).is_not(None))
+        .order_by(col(Voice.last_used_at).desc().nulls_last())
+        .limit(1)
+    )
+    trusted = usable.where(col(Voice.status) == Status.OK, col(Voice.suspected_at).is_(None))
+    return session.scalar(trusted) or (session.scalar(usable) if any_voice else None)
+
+
+def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
+    was_open = breaker.opened_at
+    fields = rules.after_control_success(breaker, sent_at=task.sent_at, now=now)
+    assign(breaker, fields)
+    session.execute(
+        update(Voice)
+        .where(
+            col(Voice.model) == task.model,
+            # A suspicion in the future was dated by a wrong clock.
+            (col(Voice.suspected_at) <= task.sent_at) | (col(Voice.suspected_at) > now),
+            col(Voice.controlled_at).is_(None),
+            col(Voice.voice_id) != task.spoken,
+        )
+        .values(controlled_at=now)
+    )
+    told = {"model": task.model, "voice_id": task.spoken, "task_id": task.task_id}
+    lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
+    if was_open is not None and breaker.opened_at is None:
+        lines.append(model_line(Event.UPSTREAM_RECOVERED, model=task.model, blocked_since=was_open))
+    return lines
+
+
+def _failed(
+    session: Session, task: Task, breaker: Breaker, fault: Fault, *, now: datetime, policy: Policy
+) -> list[LogLine]:
+    fields = rules.after_control_fault(
+        breaker,
+        fault,
+        spoken=task.spoken or "",
+        built_in=task.model == FLASH,
+        anchor=breakers.most_urgent(session, task.model, now=now, policy=policy),
+        now=now,
+        policy=policy,
+    )
+    line = model_line(
+        Event.CONTROL_FAILED,
+        model=task.model,
+        voice_id=task.spoken,
+        task_id=task.task_id,
+        code=fault.code,
+        error=fault.message,
+        retry_at=fields.get("probe_at"),
+    )
+    return [line, *breakers.set_and_tell(breaker, fields, fault)]

@@ -1,0 +1,87 @@
+"""Applying what an answer changes: rows, history and breaker in one transaction."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import exists, select
+from sqlmodel import Session, col
+
+from voicekeeper import breaker as rules
+from voicekeeper.events import Event
+from voicekeeper.lifecycle import Change, Telling, VoiceFields
+from voicekeeper.models import Kind, Status, Task, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.store import breakers
+from voicekeeper.store.chronicle import LogLine, tell
+from voicekeeper.store.database import assign
+
+
+def apply(
+    session: Session,
+    voice: Voice,
+    task: Task,
+    change: Change,
+    *,
+    now: datetime,
+    policy: Policy,
+    logged: bool = True,
+) -> list[LogLine]:
+    """Apply a change to a voice and its task; return what to log.
+
+    Args:
+        session: a writing one.
+        voice: its row as it is now.
+        task: its row as it is now.
+        change: what a rule made of the answer.
+        now: of the answer.
+        policy: the settings.
+        logged: False where the lines returned are not logged by the caller.
+    """
+    change = _free_of_conflict(session, voice, task, change)
+    assign(voice, change.voice)
+    assign(task, change.task)
+    lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
+    if change.fault is not None:
+        breaker = breakers.of_model(session, voice.model)
+        anchor = breakers.most_urgent(session, voice.model, now=now, policy=policy)
+        fields = rules.after_fault(
+            breaker, change.fault, voice_pk=voice.id, anchor=anchor, now=now, policy=policy
+        )
+        lines += breakers.set_and_tell(breaker, fields, change.fault)
+    if change.success:
+        breakers.end_run(session, voice.model)
+    return lines
+
+
+def is_superseded(session: Session, task: Task) -> bool:
+    """Tell whether a keepalive's voice has been called again since, its patience at an end."""
+    newer = exists().where(
+        col(Task.voice_pk) == task.voice_pk,
+        col(Task.kind) == Kind.KEEPALIVE,
+        col(Task.id) > task.id,
+    )
+    return task.kind is Kind.KEEPALIVE and bool(session.scalar(select(newer)))
+
+
+def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change) -> Change:
+    """Leave out a voice_id that another voice has: one bad answer must not block this voice."""
+    fields = change.voice
+    voice_id = fields.get("voice_id")
+    if voice_id is None or voice_id == voice.voice_id:
+        return change
+    taken = exists().where(
+        col(Voice.model) == voice.model, col(Voice.voice_id) == voice_id, col(Voice.id) != voice.id
+    )
+    if not session.scalar(select(taken)):
+        return change
+    kept: VoiceFields = {**fields}
+    del kept["voice_id"]
+    kept["last_error"] = f"the gateway gave it {voice_id}, which another voice has"
+    if "status" not in kept:
+        return replace(change, voice=kept)
+    kept["status"], kept["next_at"] = Status.FAILED, None
+    tellings = (
+        Telling(Event.ENROLLMENT_FAILED, {"task_id": task.task_id, "error": kept["last_error"]}),
+        Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": Status.FAILED}),
+    )
+    return replace(change, voice=kept, tellings=tellings)
