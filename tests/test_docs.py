@@ -64,7 +64,8 @@ def test_the_table_of_commands_names_every_command() -> None:
 
 
 def test_every_dependency_has_its_reason() -> None:
-    wanted = {re.split(r"[<>=]", each)[0] for each in PROJECT["dependencies"]}
+    packages = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    wanted = {re.split(r"[<>=]", each)[0] for each in packages}
     told = {name.strip() for row in _table("| package | for |") for name in row[0].split(",")}
 
     assert told == wanted

@@ -26,9 +26,12 @@ def command(session: Session) -> int:
     """Tell whether the set-up is right: settings, key, gateway, database, daemon.
 
     It asks the gateway one question that costs nothing. Each line is ok,
-    warning or failed; the exit code is 0, 1 or 2, the worst of them.
+    warning or failed. Exits with 0 if none failed, else as the first that
+    did: 77 the key is refused, 78 the settings, the key's place or the
+    database are wrong, 1 the gateway is not reached.
     """
-    worst = Severity.OK
+    exit_code = 0
+    _ = session.settings  # if they are wrong, the rest would check what nobody wants
     checks: list[tuple[str, Callable[[Session], Finding]]] = [
         ("settings", _settings),
         ("gateway", _gateway),
@@ -40,14 +43,12 @@ def command(session: Session) -> int:
             finding = check(session)
         except VoicekeeperError as error:
             finding = Finding(Severity.CRITICAL, str(error))
+            exit_code = exit_code or error.exit_code
         verdict = {Severity.OK: "ok", Severity.WARNING: "warning"}.get(finding.severity, "failed")
         sentence = finding.sentence.replace("\n  ", "\n" + " " * _SENTENCE_AT)
         line = f"{verdict:<8} {subject:<9} {sentence}"
         click.echo(prose.fitted(line, sys.stdout, indent=_SENTENCE_AT))
-        worst = max(worst, finding.severity)
-        if subject == "settings" and worst is Severity.CRITICAL:
-            break  # the rest would check what nobody wants
-    return worst
+    return exit_code
 
 
 def _settings(session: Session) -> Finding:
