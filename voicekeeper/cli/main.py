@@ -102,7 +102,13 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code."""
     if sys.stdout is None:  # closed by who started us; no file of ours may take its place
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
-    sys.exit(_exit_code(args))
+    exit_code = _exit_code(args)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Nobody takes the rest; keep Python from failing over it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(exit_code)
 
 
 def _exit_code(args: Sequence[str] | None) -> int:
@@ -110,9 +116,7 @@ def _exit_code(args: Sequence[str] | None) -> int:
         result = program.main(args, prog_name="voicekeeper", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has enough; keep Python from telling so at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1  # whoever read our output has enough
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as no_command:

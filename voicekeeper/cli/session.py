@@ -71,11 +71,13 @@ class Session:
             DatabaseUnusable: it cannot be made or used.
         """
         database = self._open()
-        # Made before root becomes its owner, who may not be able to read this program. SQLite
-        # gives its journals to the owner of the file, and the file is its directory's owner's.
-        database.prepare(upgrade=False)
-        database.close()
+        if not database.exists():
+            # Made before root becomes its owner, who may not be able to read this program. SQLite
+            # gives its journals to the owner of the file: the owner of its directory.
+            database.prepare(upgrade=False)
+            database.close()
         become_owner(database.path)
+        database.prepare(upgrade=False)
         return Registry(database)
 
     def registry(self) -> Registry:

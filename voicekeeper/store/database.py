@@ -11,7 +11,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -168,8 +168,9 @@ class Database:
                     f"another voicekeeper daemon holds {self.path}: {holder or 'it just started'}"
                 ) from None
             holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, holder.encode(), 0)
+            with suppress(OSError):  # a full disk: the lock holds without its holder's name
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, holder.encode(), 0)
             yield
         finally:
             os.close(descriptor)
@@ -179,14 +180,17 @@ class Database:
         self._engine.dispose()
 
     def _make_file(self) -> None:
+        flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
         try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path, flags, 0o600)
             try:
                 if os.geteuid() == 0:  # the directory's owner will have to write it
                     owner = self.path.parent.stat()
                     os.fchown(descriptor, owner.st_uid, owner.st_gid)
             finally:
                 os.close(descriptor)
+        except FileExistsError:
+            return  # empty, or made by another command just now
         except OSError as error:
             raise DatabaseUnusable(_unreachable(self.path, error)) from None
 
