@@ -46,17 +46,9 @@ def after_fault(breaker: Breaker, fault: Fault, voice_pk: int | None = 1) -> Bre
 
 
 def after_control_fault(
-    breaker: Breaker, fault: Fault, *, built_in: bool = True, anchor: datetime | None = None
+    breaker: Breaker, fault: Fault, *, anchor: datetime | None = None
 ) -> BreakerFields:
-    return breakers.after_control_fault(
-        breaker,
-        fault,
-        spoken="longanlang_v3",
-        built_in=built_in,
-        anchor=anchor,
-        now=NOW,
-        policy=POLICY,
-    )
+    return breakers.after_control_fault(breaker, fault, anchor=anchor, now=NOW, policy=POLICY)
 
 
 def test_one_fault_of_the_account_opens_it() -> None:
@@ -95,41 +87,50 @@ def test_an_open_breaker_stays_as_it_is_whatever_late_calls_bring(fault: Fault) 
 
 
 @pytest.mark.parametrize(
-    ("fault", "run", "built_in", "opens"),
+    ("fault", "run", "opens"),
     [
-        (ACCOUNT, 0, True, True),
-        (ACCOUNT, 0, False, True),
-        (VOICE, 0, True, True),
-        (VOICE, 0, False, False),
-        (UPSTREAM, 0, True, False),
-        (UPSTREAM, TRIP_AFTER - 2, True, False),
-        (UPSTREAM, TRIP_AFTER - 1, True, True),
-        (UPSTREAM, TRIP_AFTER - 1, False, True),
-        (NOBODY, TRIP_AFTER - 1, True, False),
+        (ACCOUNT, 0, True),
+        (UPSTREAM, 0, False),
+        (UPSTREAM, TRIP_AFTER - 2, False),
+        (UPSTREAM, TRIP_AFTER - 1, True),
     ],
 )
-def test_a_control_call_that_failed_opens_a_closed_breaker_when_no_voice_can_be_at_fault(
+def test_a_control_call_opens_a_closed_breaker_by_an_accounts_fault_or_a_run_of_the_gateways(
     fault: Fault,
     run: int,
-    built_in: bool,  # noqa: FBT001 - a column of the table
-    opens: bool,  # noqa: FBT001
+    opens: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
-    fields = after_control_fault(closed(run=run), fault, built_in=built_in)
-    assert (fields.get("opened_at") == NOW) is opens
+    fields = after_control_fault(closed(run=run), fault)
+    assert fields.get("opened_at") == (NOW if opens else None)
+    assert fields.get("cause") == (fault.message if opens else None)
     assert fields["probe_at"] is not None
     assert fields["probe_at"] > NOW
+
+
+@pytest.mark.parametrize("fault", [VOICE, NOBODY])
+@pytest.mark.parametrize("run", [0, TRIP_AFTER - 1])
+def test_a_control_call_that_blames_its_voice_or_nobody_only_puts_off_the_next_one(
+    fault: Fault, run: int
+) -> None:
+    fields = after_control_fault(closed(run=run, probes=3), fault)
+    assert set(fields) == {"probes", "probe_at"}
+    assert fields["probes"] == 4
+    assert fields["probe_at"] is not None
+    assert 3 * MINUTE <= fields["probe_at"] - NOW <= 5 * MINUTE
+
+
+@pytest.mark.parametrize("fault", [VOICE, NOBODY])
+def test_control_calls_that_blame_their_voices_or_nobody_never_open_it(fault: Fault) -> None:
+    breaker = closed(run=TRIP_AFTER - 1, last_voice_pk=1)
+    for _ in range(100):
+        breaker = applied(breaker, after_control_fault(breaker, fault))
+    assert (breaker.opened_at, breaker.cause) == (None, None)
+    assert (breaker.run, breaker.last_voice_pk, breaker.probes) == (TRIP_AFTER - 1, 1, 100)
 
 
 def test_a_control_call_that_failed_counts_in_the_run() -> None:
     fields = after_control_fault(closed(run=2, last_voice_pk=1), UPSTREAM)
     assert (fields["run"], fields["last_voice_pk"]) == (3, None)
-
-
-def test_a_refusal_of_a_built_in_voice_is_told_as_such() -> None:
-    fields = after_control_fault(closed(), VOICE)
-    assert fields["cause"] == (
-        "even the built-in voice longanlang_v3 is refused: the voice is not known"
-    )
 
 
 @pytest.mark.parametrize("fault", [ACCOUNT, UPSTREAM, VOICE, NOBODY])
@@ -155,7 +156,7 @@ def test_a_probe_obeys_the_gateways_wish() -> None:
 
 @given(
     policies(),
-    st.sampled_from([ACCOUNT, UPSTREAM, VOICE]),
+    st.sampled_from([ACCOUNT, UPSTREAM, VOICE, NOBODY]),
     st.integers(0, 5000),
     st.none() | spans(-40 * DAY, 40 * DAY),
     st.none() | st.floats(0, 1e8),
@@ -170,8 +171,6 @@ def test_the_next_probe_is_always_ahead_and_never_beyond_the_interval(
     fields = breakers.after_control_fault(
         opened(probes=probes),
         replace(fault, retry_after=asked),
-        spoken="longanlang_v3",
-        built_in=True,
         anchor=None if age is None else NOW - age,
         now=NOW,
         policy=policy,
@@ -213,10 +212,45 @@ def test_a_probe_waits_for_its_time_unless_a_wrong_clock_set_it(
     assert breakers.may_probe(opened(probe_at=probe_at), now=NOW, policy=POLICY) is may
 
 
-def test_a_control_call_is_waited_for_as_long_as_a_call_and_a_few_polls_take() -> None:
-    assert breakers.control_ends(now=NOW, policy=POLICY) == NOW + 90 * SECOND
+def test_the_first_control_call_is_waited_for_as_long_as_a_call_and_a_few_polls_take() -> None:
+    assert breakers.control_ends(closed(), now=NOW, policy=POLICY) == NOW + 90 * SECOND
 
 
-@given(policies())
-def test_waiting_for_a_control_call_ends_within_the_interval(policy: Policy) -> None:
-    assert NOW < breakers.control_ends(now=NOW, policy=policy) <= NOW + policy.interval
+@pytest.mark.parametrize(
+    ("probes", "patience"),
+    [
+        (0, MINUTE),
+        (1, 2 * MINUTE),
+        (2, 4 * MINUTE),
+        (5, 32 * MINUTE),
+        (6, POLICY.give_up),
+        (5000, POLICY.give_up),
+    ],
+)
+def test_patience_with_control_calls_doubles_with_each_until_any_task_is_given_up(
+    probes: int, patience: timedelta
+) -> None:
+    for breaker in (closed(probes=probes), opened(probes=probes)):
+        ends = breakers.control_ends(breaker, now=NOW, policy=POLICY)
+        assert ends == NOW + POLICY.timeout + patience
+
+
+def test_patience_with_control_calls_is_never_less_than_a_few_polls_take() -> None:
+    policy = replace(POLICY, give_up=30 * SECOND)
+    for probes in (0, 1, 20):
+        ends = breakers.control_ends(opened(probes=probes), now=NOW, policy=policy)
+        assert ends == NOW + 90 * SECOND
+
+
+def test_patience_with_control_calls_does_not_exceed_the_interval() -> None:
+    policy = replace(POLICY, interval=HOUR, give_up=2 * HOUR)
+    assert breakers.control_ends(opened(probes=20), now=NOW, policy=policy) == NOW + HOUR
+
+
+@given(policies(), st.integers(0, 5000))
+def test_waiting_for_a_control_call_ends_within_the_interval_and_no_sooner_than_the_last_time(
+    policy: Policy, probes: int
+) -> None:
+    ends = breakers.control_ends(opened(probes=probes), now=NOW, policy=policy)
+    assert NOW < ends <= NOW + policy.interval
+    assert ends <= breakers.control_ends(opened(probes=probes + 1), now=NOW, policy=policy)

@@ -78,7 +78,10 @@ def test_twelve_days_at_3600_times_the_pace_with_a_day_of_errors(tmp_path: Path)
     ids = [f"id-voice-{number}" for number in range(20)]
     known = [word for voice_id in ids for word in ("--voice", voice_id)]
     with subprocess.Popen(
-        [*fast, "sandbox", "--port", "0", *known], stdout=subprocess.PIPE, text=True
+        [*fast, "sandbox", "--port", "0", *known],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as sandbox:
         assert sandbox.stdout is not None
         base_url = sandbox.stdout.readline().strip()
@@ -104,8 +107,9 @@ def test_twelve_days_at_3600_times_the_pace_with_a_day_of_errors(tmp_path: Path)
             httpx.put(f"{url}/faults", json=[])
             _at(began, 12 * 24)
             books = json.loads(httpx.get(f"{url}/books").text)
+            # The command that faketime runs is a child of its own.
             subprocess.run(["pkill", "-TERM", "-s", str(daemon.pid)], check=True)
-        sandbox.terminate()
+        subprocess.run(["pkill", "-TERM", "-s", str(sandbox.pid)], check=True)
 
     assert all(book["alive"] for book in books["voices"].values())
     assert all(book["uses"] <= 9 for book in books["voices"].values())

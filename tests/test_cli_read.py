@@ -242,11 +242,11 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
     cli.passed()
     ended = cli("status")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == "OK: 2 voices kept, 1 paused, next due in 1 d 18 h\n"
+    assert ended.out == "OK: 1 voice kept, 1 paused, next due in 1 d 18 h\n"
     assert cli("status", "--json").json == {
         "schema": 1,
         "status": "ok",
-        "headline": "2 voices kept, 1 paused, next due in 1 d 18 h",
+        "headline": "1 voice kept, 1 paused, next due in 1 d 18 h",
         "findings": [],
         "voices": {
             "NEW": 1,
@@ -269,7 +269,7 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
 @pytest.mark.parametrize(
     ("columns", "code", "word", "told"),
     [
-        ({"status": Status.LOST}, 2, "critical", "1 voice LOST; 'voicekeeper retry NAME'"),
+        ({"status": Status.LOST}, 2, "critical", "1 voice LOST: anna; 'voicekeeper show NAME'"),
         ({"anchored_at": NOW - 6 * DAY}, 2, "critical", "under two sevenths of the window left"),
         ({"next_at": NOW - 4 * HOUR}, 1, "warning", "1 voice overdue; 'voicekeeper list'"),
         ({"status": Status.FAILED}, 1, "warning", "1 voice FAILED"),

@@ -6,6 +6,7 @@ from tests.examples import HOUR, NOW, POLICY, SECOND, keepalive
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, control
+from voicekeeper.lifecycle.change import NO_END
 from voicekeeper.models import Kind, Task, TaskState
 from voicekeeper.verdict import Blame, Fault
 
@@ -81,6 +82,7 @@ def test_a_failed_call_passes_its_fault_to_the_breaker(report: Report, blame: Bl
     assert change.fault is not None
     assert change.fault.blame is blame
     assert not change.success
+    assert not change.passable
 
 
 def test_an_open_call_is_asked_for_again_and_counts_as_nothing() -> None:
@@ -88,18 +90,57 @@ def test_an_open_call_is_asked_for_again_and_counts_as_nothing() -> None:
     assert change == Change(task={"polls": 2, "next_poll_at": NOW + 10 * SECOND})
 
 
-def test_a_call_that_never_ends_is_the_gateways_fault() -> None:
+def test_a_call_that_never_ends_shows_that_calls_can_be_made_and_no_more() -> None:
     old = call(sent_at=NOW - HOUR)
     change = control.reported(None, old, Report("processing"), now=NOW, policy=POLICY)
-    assert change.task["state"] is TaskState.UNKNOWN
-    assert change.fault is not None
-    assert change.fault.blame is Blame.UPSTREAM
+    assert change == Change(
+        task={
+            "state": TaskState.UNKNOWN,
+            "finished_at": NOW,
+            "next_poll_at": None,
+            "code": NO_END.code,
+            "message": NO_END.message,
+        },
+        passable=True,
+    )
 
 
-def test_a_poll_without_a_report_ends_the_test_without_a_result() -> None:
-    fault = Fault(Blame.UPSTREAM, "502", "the gateway answered 502")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(Blame.UPSTREAM, "502", "the gateway answered 502"),
+        Fault(Blame.UPSTREAM, "no answer", "no answer within 30 s"),
+        Fault(Blame.NOBODY, "404", "no such task"),
+    ],
+)
+def test_a_poll_without_a_report_ends_the_test_and_shows_that_calls_can_be_made(
+    fault: Fault,
+) -> None:
     change = control.unanswered(None, call(polls=1), fault, now=NOW, policy=POLICY)
-    assert change.task["state"] is TaskState.UNKNOWN
-    assert change.task["polls"] == 2
-    assert change.fault is fault
-    assert not change.success
+    assert change == Change(
+        task={
+            "state": TaskState.UNKNOWN,
+            "finished_at": NOW,
+            "next_poll_at": None,
+            "code": fault.code,
+            "message": fault.message,
+            "polls": 2,
+        },
+        passable=True,
+    )
+
+
+def test_a_poll_refused_for_the_account_is_the_breakers_concern() -> None:
+    fault = Fault(Blame.ACCOUNT, "401", "the key is not known")
+    change = control.unanswered(None, call(polls=1), fault, now=NOW, policy=POLICY)
+    assert change == Change(
+        task={
+            "state": TaskState.UNKNOWN,
+            "finished_at": NOW,
+            "next_poll_at": None,
+            "code": "401",
+            "message": "the key is not known",
+            "polls": 2,
+        },
+        fault=fault,
+    )

@@ -55,7 +55,7 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
         (
             {"by_status": {Status.OK: 2, Status.LOST: 1}},
             Severity.CRITICAL,
-            ["1 voice LOST", "voicekeeper retry NAME", "remove NAME"],
+            ["1 voice LOST", "retry NAME", "remove NAME"],
         ),
         ({"at_risk": 2}, Severity.CRITICAL, ["2 voices with under two sevenths of the window"]),
         ({"overdue": 1}, Severity.WARNING, ["1 voice overdue", "voicekeeper list"]),
@@ -140,7 +140,7 @@ def test_what_is_late_or_at_risk_follows_from_the_window() -> None:
         ({"by_status": {Status.OK: 1}}, "1 voice kept, next due in 1 h"),
         ({"next_at": NOW - HOUR}, "3 voices kept, next due now"),
         ({"next_at": None}, "3 voices kept"),
-        ({"paused": 2}, "3 voices kept, 2 paused, next due in 1 h"),
+        ({"paused": 2}, "1 voice kept, 2 paused, next due in 1 h"),
         ({"by_status": {}, "next_at": None}, "0 voices kept"),
         (
             {"by_status": {Status.NEW: 1, Status.DEPLOYING: 1, Status.OK: 1, Status.LOST: 5}},

@@ -463,15 +463,93 @@ def test_a_voice_is_lost_only_after_a_control_call_and_a_repeat(
     assert spoken[0] == spoken[-1] == "id-anna"
     assert CONTROL_VOICE in spoken
     assert spoken.count(CONTROL_VOICE) == 1
-    anna = life.voice("anna")
-    assert (anna.status, anna.next_at) == (Status.LOST, None)
+    assert life.voice("anna").status is Status.LOST
     succeeded_at = next(t.finished_at for t in life.rows(Task) if t.kind is Kind.CONTROL)
     assert life.tasks("anna")[-1].sent_at >= succeeded_at
     assert [level for level, event, _ in life.log.lines if event == "voice.lost"] == [40]
     assert life.events("anna")[-2:] == ["voice.status_changed", "voice.lost"]
-    calls = len(life.upstream.calls)
+    life.live(5 * DAY)  # it is tried on until its deadline, once an hour
+    tries = len(life.upstream.submitted("id-anna"))
+    assert 80 <= tries <= 110
     life.live(30 * DAY)
-    assert len(life.upstream.calls) == calls
+    assert len(life.upstream.submitted("id-anna")) == tries
+    assert life.voice("anna").next_at is None
+    assert len(life.log.of("voice.lost")) == 1
+
+
+@pytest.mark.parametrize("wrong_for", [3 * MINUTE, DAY])
+def test_a_gateway_that_blames_every_voice_for_a_while_loses_none(
+    tmp_path: Path, wrong_for: timedelta
+) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(6)))
+    life.live(2 * DAY)
+
+    def blame(call: Call) -> Exception | None:
+        wrong = call.kind == "submit" and call.subject != CONTROL_VOICE
+        return CallFailed("no such voice", code=400) if wrong else None
+
+    life.upstream.trouble = blame
+    life.live(DAY + wrong_for)
+    life.upstream.trouble = lambda _: None
+    life.live(8 * DAY)
+
+    assert len(life.alive()) == 6
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+
+
+def test_voices_are_kept_while_no_task_can_be_asked_for(tmp_path: Path) -> None:
+    gateway = Gateway(random.Random(1), window=DAY)
+    life = Life(tmp_path, gateway=gateway, window=DAY, interval=10 * HOUR, jitter=HOUR)
+    life.register(*map(imported, fleet(2)))
+    life.live(HOUR)
+
+    def silent(call: Call) -> Exception | None:
+        return CallFailed("it failed", code=500) if call.kind == "status" else None
+
+    life.upstream.trouble = silent
+    life.live(30 * HOUR)
+
+    assert len(life.alive()) == 2
+    assert life.log.of("upstream.blocked") == []
+
+
+def test_a_built_in_voice_that_was_retired_keeps_no_route_closed(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(6)))
+    life.live(HOUR)
+
+    def empty(call: Call) -> Exception | None:
+        return CallFailed("no balance", code=402) if call.kind == "submit" else None
+
+    def retired(call: Call) -> Exception | None:
+        return CallFailed("no such voice", code=400) if call.subject == CONTROL_VOICE else None
+
+    life.upstream.trouble = empty
+    life.live(4 * DAY)
+    life.upstream.trouble = retired
+    life.live(8 * DAY)
+
+    assert len(life.alive()) == 6
+    assert len(life.log.of("upstream.recovered")) == 1
+
+
+def test_slow_tasks_do_not_make_control_calls_pile_up(tmp_path: Path) -> None:
+    slow = (2 * MINUTE, 2 * MINUTE)
+    life = Life(tmp_path, gateway=Gateway(random.Random(1), speech_time=slow))
+    life.register(*map(imported, fleet(6)))
+
+    def empty(call: Call) -> Exception | None:
+        return CallFailed("no balance", code=402) if call.kind == "submit" else None
+
+    life.upstream.trouble = empty
+    life.live(10 * MINUTE)
+    life.upstream.trouble = lambda _: None
+    life.live(HOUR)
+
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+    paid = [t for t in life.rows(Task) if t.kind is Kind.CONTROL and t.cost_micros]
+    assert len(paid) <= 4
 
 
 def test_a_voice_is_not_lost_while_no_control_call_succeeds(tmp_path: Path) -> None:
@@ -486,14 +564,12 @@ def test_a_voice_is_not_lost_while_no_control_call_succeeds(tmp_path: Path) -> N
     assert life.voice("anna").status is Status.LOST
 
 
-def test_where_even_the_built_in_voice_is_refused_no_voice_is_lost(tmp_path: Path) -> None:
+def test_where_the_built_in_voice_is_refused_too_no_voice_is_lost(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(*map(imported, fleet(5)))
     life.upstream.trouble = failing(400)
     life.live(6 * HOUR)
     assert {voice.status for voice in life.registry.all()} == {Status.NEW}
-    (blocked,) = life.log.of("upstream.blocked")
-    assert "even the built-in voice longanlang_v3 is refused" in blocked["error"]
     life.upstream.trouble = lambda _: None
     life.live(2 * HOUR)
     assert {voice.status for voice in life.registry.all()} == {Status.OK}
@@ -518,9 +594,9 @@ def test_an_account_fault_is_told_once_and_blamed_on_no_voice(tmp_path: Path, co
     assert {voice.status for voice in life.registry.all()} == {Status.NEW}
     assert len(life.log.of("upstream.blocked")) == 1
     assert len(life.rows(Breaker, col(Breaker.opened_at).is_not(None))) == 1
-    voices = [c for c in life.upstream.calls if c.subject != CONTROL_VOICE]
-    assert len(voices) <= life.policy.max_in_flight
-    assert 12 <= len(life.upstream.submitted(CONTROL_VOICE)) <= 30
+    kinds = [task.kind for task in life.rows(Task)]
+    assert kinds.count(Kind.KEEPALIVE) <= life.policy.max_in_flight
+    assert 12 <= kinds.count(Kind.CONTROL) <= 30
     assert life.keeper.key_refused is (code == 401)
     life.upstream.trouble = lambda _: None
     life.live(3 * HOUR)

@@ -149,7 +149,8 @@ def test_an_enrollment_that_was_certainly_not_made_is_tried_again_by_itself(faul
     at = change.voice["next_at"]
     assert at is not None
     assert 45 * SECOND <= at - NOW <= 75 * SECOND
-    assert change.fault is fault
+    # 402: what is too little for an enrollment may be enough for a thousand keepalives
+    assert change.fault is (None if fault is BROKE else fault)
     assert told(change) == ["enrollment.failed"]
 
 
@@ -308,7 +309,7 @@ def test_a_voice_is_lost_only_when_blamed_again_by_a_call_sent_after_a_control_c
     )
     change = reported(row, keepalive(sent_at=NOW - sent * MINUTE), CONDEMNED)
     assert (change.voice.get("status") is Status.LOST) is lost
-    assert (change.voice["next_at"] is None) is lost
+    assert (change.voice["next_at"] == NOW + HOUR) is lost  # it is tried on, slowly
     assert ("voice.lost" in told(change)) is lost
 
 
@@ -347,9 +348,18 @@ def test_a_voice_that_deploys_may_be_refused_for_being_early_until_its_window_is
 def test_a_voice_that_was_given_up_gets_one_try_for_each_word_of_a_person(
     status: Status, fault: Fault
 ) -> None:
-    change = refused(voice(status=status), keepalive(), fault)
+    over = voice(status=status, anchored_at=NOW - 7 * DAY)
+    change = refused(over, keepalive(), fault)
     assert change.voice["next_at"] is None
     assert "status" not in change.voice
+
+
+@pytest.mark.parametrize("fault", [BUSY, BROKE, CUT, BAD_VOICE])
+def test_a_lost_voice_is_tried_on_until_its_deadline(fault: Fault) -> None:
+    change = refused(voice(status=Status.LOST), keepalive(), fault)
+    at = change.voice["next_at"]
+    assert at is not None
+    assert NOW < at <= NOW + HOUR
 
 
 def test_a_lost_voice_is_not_announced_twice() -> None:
@@ -508,14 +518,14 @@ def test_an_enrollment_that_never_ends_but_showed_its_voice_is_spoken_with() -> 
 
 
 @pytest.mark.parametrize("fault", [BUSY, BROKE, replace(CUT, ambiguous=False)])
-def test_a_poll_without_an_answer_changes_no_voice_and_is_the_breakers_concern(
+def test_a_poll_without_an_answer_changes_no_voice_and_pauses_calls_for_the_account_only(
     fault: Fault,
 ) -> None:
     for row, task in ((voice(), keepalive(polls=1)), (new_voice(**DEPLOYING), enrollment(polls=1))):
         change = unanswered(row, task, fault)
         assert set(change.voice) <= {"next_at"}
         assert change.task == {"polls": 2, "next_poll_at": NOW + 10 * SECOND}
-        assert change.fault is fault
+        assert change.fault is (fault if fault is BROKE else None)
         assert change.tellings == ()
 
 
@@ -760,7 +770,7 @@ class Life:
         before, after = self.row.status, change.voice.get("status", self.row.status)
         if after is not before:
             assert after in LEGAL[before]
-        gone = after in (Status.LOST, Status.UNDEPLOYED)
+        gone = after is not before and after in (Status.LOST, Status.UNDEPLOYED)
         if gone and not task.kind.is_enrollment:
             assert blames
             assert self.blamed
@@ -781,8 +791,10 @@ class Life:
         """Assert what must hold between any two steps."""
         row = self.row
         kept = row.status in (Status.NEW, Status.DEPLOYING, Status.OK)
-        if self.task is None:
+        if self.task is None and row.status is not Status.LOST:
             assert (row.next_at is not None) == kept, "kept, or over, and nothing between"
+        if self.task is None and row.status is Status.LOST and row.next_at is None:
+            assert self.now >= schedule.deadline(row.anchored_at, self.policy), "not tried on"
         if row.status is Status.OK:
             assert row.voice_id is not None
         assert self.enrollments <= 1, "nothing is paid for twice"

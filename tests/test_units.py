@@ -113,4 +113,4 @@ def test_the_daemon_is_started_again_unless_a_person_must_act() -> None:
 def test_every_unit_tells_how_to_install_it() -> None:
     for unit in UNITS.iterdir():
         head = unit.read_text().partition("\n[")[0]
-        assert re.search(r"as root|install lines stand there", head), unit.name
+        assert re.search(r"as root|README.md|install lines stand there", head), unit.name

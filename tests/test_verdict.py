@@ -31,17 +31,22 @@ ENROLLMENT = (Kind.CLONE, Kind.DESIGN)
         (401, ACCOUNT, ACCOUNT, ACCOUNT),
         (402, ACCOUNT, ACCOUNT, ACCOUNT),
         (403, ACCOUNT, ACCOUNT, ACCOUNT),
-        (404, UPSTREAM, UPSTREAM, NOBODY),
-        (405, UPSTREAM, REQUEST, UPSTREAM),
-        (413, UPSTREAM, REQUEST, UPSTREAM),
-        (415, UPSTREAM, REQUEST, UPSTREAM),
-        (422, UPSTREAM, REQUEST, UPSTREAM),
+        (404, NOBODY, NOBODY, NOBODY),
+        (405, NOBODY, REQUEST, NOBODY),
+        (408, NOBODY, NOBODY, NOBODY),
+        (413, NOBODY, REQUEST, NOBODY),
+        (415, NOBODY, REQUEST, NOBODY),
+        (422, NOBODY, REQUEST, NOBODY),
+        (428, NOBODY, NOBODY, NOBODY),
         (429, UPSTREAM, UPSTREAM, UPSTREAM),
+        (430, NOBODY, NOBODY, NOBODY),
+        (499, NOBODY, NOBODY, NOBODY),
         (500, UPSTREAM, UPSTREAM, UPSTREAM),
         (502, UPSTREAM, UPSTREAM, UPSTREAM),
         (503, UPSTREAM, UPSTREAM, UPSTREAM),
         (504, UPSTREAM, UPSTREAM, UPSTREAM),
-        (302, UPSTREAM, UPSTREAM, UPSTREAM),
+        (204, NOBODY, NOBODY, NOBODY),
+        (302, NOBODY, NOBODY, NOBODY),
         (1001, UPSTREAM, UPSTREAM, UPSTREAM),
         (None, UPSTREAM, UPSTREAM, UPSTREAM),
     ],
@@ -73,6 +78,16 @@ def test_only_a_400_on_speech_blames_a_voice(code: int, ambiguous: bool) -> None
     blamed = {kind for kind in Kind if verdict.of_submission(kind, failure).blame is VOICE}
     assert blamed == (set(SPEECH) if code == 400 else set())
     assert verdict.of_poll(failure).blame is not VOICE
+
+
+@given(st.none() | st.integers(100, 1100), st.sampled_from(Kind))
+def test_only_silence_a_429_and_the_codes_from_500_on_blame_the_gateway(
+    code: int | None, kind: Kind
+) -> None:
+    failure = CallFailed("it failed", code=code)
+    its_own = code is None or code == 429 or code >= 500
+    assert (verdict.of_submission(kind, failure).blame is UPSTREAM) is its_own
+    assert (verdict.of_poll(failure).blame is UPSTREAM) is its_own
 
 
 @pytest.mark.parametrize("state", ["pending", "processing", "queued", "SUCCESS", "cancelled"])

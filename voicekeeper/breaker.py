@@ -2,8 +2,8 @@
 
 One account fault (401, 402, 403) opens it; of the gateway's own faults (429, 5xx, no answer)
 a run does. While it is open no call is made but one probe at a time: a control call, which
-speaks the keepalive's prompt with a built-in voice and therefore tests everything but a voice.
-A control call that succeeds closes it. No voice is blamed for what the breaker saw.
+speaks the keepalive's prompt with a built-in voice, or another, and so tests the route. One that
+is accepted, and not ended in failure, closes it. No voice is blamed for what the breaker saw.
 
 Pure functions: a row, a fault and ``now`` in, new values out.
 """
@@ -65,17 +65,14 @@ def after_control_fault(
     breaker: Breaker,
     fault: Fault,
     *,
-    spoken: str,
-    built_in: bool,
     anchor: datetime | None,
     now: datetime,
     policy: Policy,
 ) -> BreakerFields:
     """Judge a control call that failed.
 
-    Where even a built-in voice is refused, no voice is at fault but the prompt, the route or
-    the account: the breaker opens. A custom voice that served as control may itself be bad, and
-    a control call that the gateway forgot says nothing.
+    One that blames the voice it spoke with says nothing of the route: that voice may be gone,
+    even a built-in one. The next control call speaks with another.
     """
     probe: BreakerFields = {
         "probes": breaker.probes + 1,
@@ -83,14 +80,12 @@ def after_control_fault(
     }
     if breaker.opened_at is not None:
         return probe
-    if fault.blame is Blame.NOBODY or (fault.blame is Blame.VOICE and not built_in):
+    if fault.blame in (Blame.NOBODY, Blame.VOICE):
         return probe
     if fault.blame is Blame.UPSTREAM and breaker.run + 1 < TRIP_AFTER:
         return probe | {"run": breaker.run + 1, "last_voice_pk": None}
-    cause = fault.message
-    if fault.blame is Blame.VOICE:
-        cause = f"even the built-in voice {spoken} is refused: {fault.message}"
-    return probe | _opened(breaker, cause, fault, anchor=anchor, now=now, policy=policy)
+    opened = _opened(breaker, fault.message, fault, anchor=anchor, now=now, policy=policy)
+    return probe | opened
 
 
 def after_control_success(breaker: Breaker, *, sent_at: datetime, now: datetime) -> BreakerFields:
@@ -110,10 +105,16 @@ def may_probe(breaker: Breaker, *, now: datetime, policy: Policy) -> bool:
     return at is None or at <= now or schedule.is_from_a_wrong_clock(at, now=now, policy=policy)
 
 
-def control_ends(*, now: datetime, policy: Policy) -> datetime:
-    """Return when a control call just begun is no longer waited for."""
-    polls = policy.speech_first + 4 * policy.speech_interval
-    return now + min(policy.timeout + max(polls, timedelta(seconds=1)), policy.interval)
+def control_ends(breaker: Breaker, *, now: datetime, policy: Policy) -> datetime:
+    """Return when a control call just begun is no longer waited for.
+
+    Longer each time, up to the age at which any task is given up: where tasks are slow, asking
+    again and again in vain would be paid for again and again.
+    """
+    polls = max(policy.speech_first + 4 * policy.speech_interval, timedelta(seconds=1))
+    longest = max(polls, policy.give_up)
+    patience = min(polls * 2.0 ** min(breaker.probes, 10), longest)
+    return now + min(policy.timeout + patience, policy.interval)
 
 
 def _opened(

@@ -142,7 +142,7 @@ async def run_once(keeper: Keeper) -> None:
     Raises:
         VoicekeeperError: the database cannot be used.
     """
-    await keeper.take_over()
+    await keeper.take_over(once=True)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

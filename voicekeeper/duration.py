@@ -50,7 +50,7 @@ def words(duration: timedelta) -> str:
     seconds = abs(duration.total_seconds())
     sign = "-" if duration < timedelta(0) else ""
     if seconds < _UNITS["m"]:
-        return f"{sign}{seconds:.0f} s"
+        return f"{sign}{int(seconds)} s"
     for big, small in (("d", "h"), ("h", "m"), ("m", "s")):
         if seconds >= _UNITS[big]:
             count, rest = divmod(seconds, _UNITS[big])

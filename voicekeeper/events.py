@@ -69,7 +69,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.VOICE_RETRIED: Meaning("info", "A person asked for the enrollment to be repeated."),
     Event.KEEPALIVE_SUBMITTED: Meaning("info", "The gateway accepted a keepalive."),
     Event.KEEPALIVE_SUCCEEDED: Meaning("info", "A keepalive ended in success: the voice is used."),
-    Event.KEEPALIVE_FAILED: Meaning("warning", "A keepalive failed; it is tried again."),
+    Event.KEEPALIVE_FAILED: Meaning(
+        "warning", "A keepalive failed; its `retry_at` is when the next is due."
+    ),
     Event.ENROLLMENT_SUBMITTED: Meaning("info", "The gateway accepted a clone or design task."),
     Event.ENROLLMENT_SUCCEEDED: Meaning("info", "A clone or design task made a voice."),
     Event.ENROLLMENT_FAILED: Meaning("warning", "A clone or design task made no voice."),

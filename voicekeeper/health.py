@@ -4,9 +4,10 @@ Pure: what the registry knows and ``now`` in, findings out, each with the mend.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Final
 
 from voicekeeper.duration import rfc3339, words
 from voicekeeper.models import Breaker, Status
@@ -22,19 +23,42 @@ class Severity(IntEnum):
     UNKNOWN = 3
 
 
+_MEND = "'voicekeeper show NAME' tells why, 'retry NAME' repeats its enrollment"
+_MEND_LOST = (
+    "'voicekeeper show NAME' tells why; 'retry NAME' makes a new one where it was cloned or "
+    "designed here, 'remove NAME' forgets it"
+)
+
+NAMED: Final = {
+    Status.LOST: (Severity.CRITICAL, _MEND_LOST),
+    Status.UNDEPLOYED: (Severity.WARNING, _MEND),
+    Status.UNKNOWN: (Severity.WARNING, _MEND),
+    Status.FAILED: (Severity.WARNING, _MEND),
+}
+"""The statuses that need a person: how bad each is, and the mend."""
+
+SHOWN_NAMES: Final = 3
+"""So many voices of a status are named."""
+
+_TIMER: Final = timedelta(hours=2)
+"""A timer of ``run --once`` may take its time: the window has days."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What the registry knows of the fleet and of who keeps it.
 
     Attributes:
         by_status: how many voices have which status.
-        paused: how many are paused.
+        paused: how many of the living are paused.
         overdue: how many should have been looked at since `late_before`.
         at_risk: how many were last used before `risky_before`.
         last_pass_at: of the youngest pass of any keeper.
         keeper: whose pass that was, ``PID@HOST``.
         blocked: breakers that are open.
         next_at: when the next voice falls due.
+        once: whether that keeper is ``run --once``, which a timer starts.
+        names: a few of the voices with a status of `NAMED`.
     """
 
     by_status: Mapping[Status, int]
@@ -45,11 +69,14 @@ class Health:
     keeper: str | None
     blocked: Sequence[Breaker]
     next_at: datetime | None
+    once: bool = False
+    names: Mapping[Status, Sequence[str]] = field(default_factory=dict)
 
     @property
     def kept(self) -> int:
-        """How many voices are to be kept alive, paused ones included."""
-        return sum(self.by_status.get(s, 0) for s in (Status.NEW, Status.DEPLOYING, Status.OK))
+        """How many voices are to be kept alive."""
+        living = (Status.NEW, Status.DEPLOYING, Status.OK)
+        return sum(self.by_status.get(status, 0) for status in living) - self.paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +97,18 @@ def risky_before(now: datetime, policy: Policy) -> datetime:
     return now - policy.window * 5 / 7
 
 
-def is_unkept(last_pass_at: datetime | None, *, now: datetime, tick: timedelta) -> bool:
-    """Tell whether no daemon has made a pass lately."""
-    return last_pass_at is None or now - last_pass_at > max(timedelta(minutes=2), 3 * tick)
+def is_unkept(
+    last_pass_at: datetime | None, *, now: datetime, tick: timedelta, once: bool = False
+) -> bool:
+    """Tell whether no keeper has made a pass lately; a timer may take its time."""
+    longest = _TIMER if once else max(timedelta(minutes=2), 3 * tick)
+    return last_pass_at is None or now - last_pass_at > longest
 
 
 def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]:
     """Return all that is not well, the worst first."""
     found = []
-    if health.kept and is_unkept(health.last_pass_at, now=now, tick=tick):
+    if health.kept and is_unkept(health.last_pass_at, now=now, tick=tick, once=health.once):
         last = health.last_pass_at
         unkept = f"made a pass since {rfc3339(last)}" if last else "ever made a pass"
         sentence = f"no daemon has {unkept}; 'systemctl start voicekeeper' starts it"
@@ -92,21 +122,17 @@ def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]
         for breaker in health.blocked
         if breaker.opened_at is not None
     ]
-    lost = health.by_status.get(Status.LOST, 0)
-    if lost:
-        mend = "'voicekeeper retry NAME' makes a new one, 'remove NAME' forgets it"
-        found.append(Finding(Severity.CRITICAL, f"{_voices(lost)} LOST; {mend}"))
     if health.at_risk:
         sentence = f"{_voices(health.at_risk)} with under two sevenths of the window left"
-        found.append(Finding(Severity.CRITICAL, f"{sentence}; 'voicekeeper list' shows why"))
+        found.append(Finding(Severity.CRITICAL, f"{sentence}; 'voicekeeper list' shows which"))
     if health.overdue:
-        sentence = f"{_voices(health.overdue)} overdue; 'voicekeeper list' shows why"
+        sentence = f"{_voices(health.overdue)} overdue; 'voicekeeper list' shows which"
         found.append(Finding(Severity.WARNING, sentence))
-    for status in (Status.UNDEPLOYED, Status.UNKNOWN, Status.FAILED):
-        count = health.by_status.get(status, 0)
-        if count:
-            mend = "'voicekeeper list' shows why, 'retry NAME' repeats the enrollment"
-            found.append(Finding(Severity.WARNING, f"{_voices(count)} {status}; {mend}"))
+    found += [
+        Finding(severity, f"{_named(health, status)}; {mend}")
+        for status, (severity, mend) in NAMED.items()
+        if health.by_status.get(status, 0)
+    ]
     return sorted(found, key=lambda finding: -finding.severity)
 
 
@@ -119,6 +145,13 @@ def headline(health: Health, *, now: datetime) -> str:
         wait = health.next_at - now
         line += ", next due now" if wait <= timedelta(0) else f", next due in {words(wait)}"
     return line
+
+
+def _named(health: Health, status: Status) -> str:
+    count, names = health.by_status[status], health.names.get(status, ())
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    shown = f": {', '.join(names)}{more}" if names else ""
+    return f"{_voices(count)} {status}{shown}"
 
 
 def _voices(count: int) -> str:

@@ -93,22 +93,26 @@ class Keeper:
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
 
-    async def take_over(self) -> None:
+    async def take_over(self, *, once: bool = False) -> None:
         """Begin: settle what a predecessor left in the middle.
+
+        Args:
+            once: whether this keeper ends when all that is due is done.
 
         Raises:
             VoicekeeperError: the database cannot be used.
         """
-        now = self._clock.now()
-        await self._offload(
+        lines = await self._offload(
             partial(
                 self._worklist.take_over,
                 keeper=self._name,
                 version=__version__,
-                now=now,
+                now=self._clock.now(),
                 policy=self._policy,
+                once=once,
             )
         )
+        say(self._log, lines)
 
     async def sweep(self) -> bool:
         """Make one pass; return whether it found work.

@@ -247,6 +247,7 @@ class KeeperBeat(SQLModel, table=True):
     Attributes:
         keeper: ``PID@HOST``.
         version: of voicekeeper.
+        once: whether it is ``run --once``, which a timer starts again.
         last_pass_at: when its last pass ended.
     """
 
@@ -254,5 +255,6 @@ class KeeperBeat(SQLModel, table=True):
 
     keeper: str = Field(primary_key=True)
     version: str
+    once: bool = False
     started_at: datetime
     last_pass_at: datetime | None = None

@@ -1,8 +1,8 @@
 """What an answer of the gateway means: whose fault it is, and how far a task has come.
 
-Only an answer that names the voice counts against the voice. Everything that could as well be
-the account's, the route's or the gateway's trouble is blamed there, and what the page does not
-list is blamed on the gateway: a voice is never given up for a word we do not know.
+Only an answer that names the voice counts against the voice. What could as well be the
+account's or the gateway's trouble is blamed there, and what the page does not list is blamed on
+nobody, or, as a fail code, on the gateway: a voice is never given up for a word we do not know.
 
 Sources: the page's sections *HTTP errors* and *Task failure cases*; further fail codes from
 other public pages of the vendor.
@@ -28,7 +28,7 @@ class Blame(Enum):
     UPSTREAM = "upstream"
     """The gateway or the way to it: a run of these concerns every call."""
     NOBODY = "nobody"
-    """It says nothing of voice, account or gateway: a task that is not known (any more)."""
+    """It says nothing of voice, account or gateway: a task that is not known, an odd code."""
 
 
 UNDEPLOYED = "UNDEPLOYED"
@@ -90,19 +90,14 @@ def of_submission(kind: Kind, failure: CallFailed) -> Fault:
     elif not kind.is_enrollment and failure.code == 400:  # noqa: PLR2004 - HTTP's number
         blame = Blame.VOICE
     else:
-        blame = Blame.UPSTREAM
+        blame = _of_the_rest(failure.code)
     return _fault(blame, failure)
 
 
 def of_poll(failure: CallFailed) -> Fault:
     """Judge a GET of ``statusTask`` that brought no report."""
-    if failure.code in _ACCOUNT_CODES:
-        blame = Blame.ACCOUNT
-    elif failure.code in (400, 404):
-        blame = Blame.NOBODY
-    else:
-        blame = Blame.UPSTREAM
-    return _fault(blame, failure)
+    account = failure.code in _ACCOUNT_CODES
+    return _fault(Blame.ACCOUNT if account else _of_the_rest(failure.code), failure)
 
 
 def of_report(kind: Kind, report: Report) -> Verdict:
@@ -137,6 +132,12 @@ def _failed(report: Report, *, default: Blame, code: str | None = None) -> Fault
     code = code or report.fail_code or report.voice_status or "no fail code"
     words = report.fail_message or f"the gateway ended the task with {code}"
     return Fault(_FAIL_CODES.get(code, default), code, words)
+
+
+def _of_the_rest(code: int | None) -> Blame:
+    """Blame the gateway for 429, 5xx and silence; any other code says nothing of it."""
+    its_own = code is None or code == 429 or code >= 500  # noqa: PLR2004 - HTTP's numbers
+    return Blame.UPSTREAM if its_own else Blame.NOBODY
 
 
 def _fault(blame: Blame, failure: CallFailed) -> Fault:

@@ -2,10 +2,12 @@
 
 import sys
 import time
+from datetime import timedelta
 
 import click
 from rich.console import Console
 from rich.status import Status as Spinner
+from rich.text import Text
 
 from voicekeeper import registration
 from voicekeeper.cli import prose
@@ -57,8 +59,9 @@ def follow(session: Session, registry: Registry, name: str) -> int:
             voice = registry.get(name)
             if voice.status is Status.OK or _is_over(voice):
                 break
-            for_now = words(session.clock.now() - session.now)
-            spinner.update(f"{name}  {voice.status}  {voice.voice_id or ''}  {for_now}")
+            waited = words(timedelta(seconds=session.clock.monotonic() - began))
+            line = f"{name}  {voice.status}  {waited}  {voice.voice_id or ''}"
+            spinner.update(Text(line[: console.width - 3]))
             if voice.status is not seen and not sys.stderr.isatty():
                 click.echo(f"{name} is {voice.status}.", err=True)
             seen = voice.status

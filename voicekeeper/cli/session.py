@@ -17,7 +17,6 @@ from voicekeeper.clock import SystemClock
 from voicekeeper.config import Settings, load
 from voicekeeper.duration import words
 from voicekeeper.errors import NotFound, VoicekeeperError
-from voicekeeper.health import is_unkept
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Registry
 
@@ -102,9 +101,9 @@ class Session:
 
     def warn_if_unkept(self, registry: Registry) -> None:
         """Say on stderr that no daemon has made a pass lately, and how to start one."""
-        last = registry.last_pass_at()
-        if not is_unkept(last, now=self.clock.now(), tick=self.settings.daemon.tick):
+        if not registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick):
             return
+        last = registry.last_pass_at()
         never = "no daemon has ever made a pass"
         since = f"no daemon has made a pass for {words(self.clock.now() - last)}" if last else never
         click.echo(

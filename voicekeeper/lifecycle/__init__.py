@@ -15,8 +15,8 @@ Legal ways of a status::
      ├──> FAILED | UNKNOWN            refused for good | answer lost
      └──> OK                          an imported voice spoke for the first time
     any with a voice_id ──> LOST | UNDEPLOYED   blamed twice, a control call between
-    any with a voice_id ──> OK        a keepalive succeeded; for one that was given up, a
-                                      keepalive that a person asked for
+    any with a voice_id ──> OK        a keepalive succeeded: a LOST voice is tried on until its
+                                      deadline, and any when a person asks for it
 """
 
 from datetime import datetime

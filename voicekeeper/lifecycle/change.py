@@ -64,6 +64,8 @@ class Change:
         tellings: events, in order.
         fault: what the circuit breaker is to know, or None.
         success: True when the answer proves that account and gateway work.
+        passable: True for a control call that was accepted and whose end nobody tells: calls
+            can be made, which is all that a breaker asks.
     """
 
     voice: VoiceFields = field(default_factory=VoiceFields)
@@ -71,6 +73,7 @@ class Change:
     tellings: tuple[Telling, ...] = ()
     fault: Fault | None = None
     success: bool = False
+    passable: bool = False
 
 
 def poll_again(task: Task, *, now: datetime, policy: Policy) -> TaskFields:
@@ -95,6 +98,15 @@ def ended(state: TaskState, fault: Fault, now: datetime) -> TaskFields:
 def age(task: Task, now: datetime, policy: Policy) -> timedelta:
     """Return how old a task is at least."""
     return schedule.age(task.kind, sent_at=task.sent_at, polls=task.polls, now=now, policy=policy)
+
+
+def account_fault(fault: Fault) -> Fault | None:
+    """Return what a poll without a report tells the breaker.
+
+    Where tasks cannot be asked for, voices can still be used: such a failure pauses no calls,
+    unless the account is at fault.
+    """
+    return fault if fault.blame is Blame.ACCOUNT else None
 
 
 def is_used_since(voice: Voice, task: Task, *, now: datetime) -> bool:

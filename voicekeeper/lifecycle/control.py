@@ -1,6 +1,7 @@
 """The rules of a control call: a speech call that tests account and route, not a voice.
 
-It speaks the keepalive's prompt with a built-in voice. While calls are paused it is the probe
+It speaks the prompt of a keepalive with a built-in voice, or another that is OK. While calls are
+paused it is the probe
 that may end the pause; and before a voice is called lost, it must have shown that the same
 words work elsewhere. There is no voice whose row could change; what follows for the breaker and
 for suspects stands in `breaker` and the store.
@@ -24,7 +25,7 @@ from voicekeeper.lifecycle.change import (
 )
 from voicekeeper.models import Task, TaskState
 from voicekeeper.schedule import Policy
-from voicekeeper.verdict import Fault, Outcome
+from voicekeeper.verdict import Blame, Fault, Outcome
 
 
 def submitted(
@@ -59,7 +60,7 @@ def reported(_voice: None, task: Task, report: Report, *, now: datetime, policy:
         return Change(task=succeeded(task, report.created_at, now), success=True)
     if age(task, now, policy) < policy.give_up:
         return Change(task=poll_again(task, now=now, policy=policy))
-    return Change(task=ended(TaskState.UNKNOWN, NO_END, now), fault=NO_END)
+    return Change(task=ended(TaskState.UNKNOWN, NO_END, now), passable=True)
 
 
 def unanswered(
@@ -70,10 +71,12 @@ def unanswered(
     now: datetime,
     policy: Policy,  # noqa: ARG001 - the shape that all kinds share
 ) -> Change:
-    """``statusTask`` brought no report: the test failed; the next one follows in time."""
+    """``statusTask`` brought no report: the call was accepted, and that is all it tells."""
     columns = ended(TaskState.UNKNOWN, fault, now)
     columns["polls"] = task.polls + 1
-    return Change(task=columns, fault=fault)
+    if fault.blame is Blame.ACCOUNT:
+        return Change(task=columns, fault=fault)
+    return Change(task=columns, passable=True)
 
 
 def interrupted(_voice: None, _task: Task, *, now: datetime) -> Change:

@@ -7,7 +7,7 @@ keepalive is reckoned from the enrollment.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from voicekeeper import schedule, verdict
 from voicekeeper.answers import Accepted, Report
@@ -18,6 +18,7 @@ from voicekeeper.lifecycle.change import (
     Change,
     Telling,
     VoiceFields,
+    account_fault,
     age,
     ended,
     failure_told,
@@ -70,7 +71,8 @@ def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Po
         },
         task=ended(TaskState.REFUSED, fault, now),
         tellings=(failure_told(Event.ENROLLMENT_FAILED, fault, retry_at=retry_at),),
-        fault=fault,
+        # What is too little for an enrollment may be enough for a thousand keepalives.
+        fault=None if fault.code == "402" else fault,
     )
 
 
@@ -80,15 +82,19 @@ def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy:
         report = replace(report, voice_id=voice.voice_id)  # an earlier report showed it
     judged = verdict.of_report(task.kind, report)
     if judged.outcome is Outcome.OPEN:
-        return _still_open(voice, task, report.voice_id, now=now, policy=policy)
+        old = age(task, now, policy)
+        if report.answered_at is not None and report.created_at is not None:
+            old = report.answered_at - report.created_at  # in one frame: our clock may have jumped
+        return _still_open(voice, task, report.voice_id, old, now=now, policy=policy)
     return _ended(voice, task, report, judged, now=now, policy=policy)
 
 
 def unanswered(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
     """``statusTask`` brought no report: ask again later, however long it takes."""
     if fault.blame is Blame.NOBODY:
-        return _still_open(voice, task, voice.voice_id, now=now, policy=policy)
-    return Change(task=poll_again(task, now=now, policy=policy), fault=fault)
+        old = age(task, now, policy)
+        return _still_open(voice, task, voice.voice_id, old, now=now, policy=policy)
+    return Change(task=poll_again(task, now=now, policy=policy), fault=account_fault(fault))
 
 
 def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
@@ -97,11 +103,17 @@ def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
 
 
 def _still_open(
-    voice: Voice, task: Task, voice_id: str | None, *, now: datetime, policy: Policy
+    voice: Voice,
+    task: Task,
+    voice_id: str | None,
+    old: timedelta,
+    *,
+    now: datetime,
+    policy: Policy,
 ) -> Change:
     """Ask again later, or no more once the task is too old to be waited for."""
     fields: VoiceFields = {} if voice_id == voice.voice_id else {"voice_id": voice_id}
-    if age(task, now, policy) < policy.give_up:
+    if old < policy.give_up:
         return Change(fields, poll_again(task, now=now, policy=policy))
     if voice_id is None:
         return _unknown(voice, task, NO_END, now=now)

@@ -5,6 +5,7 @@ so on a doubt it is made again. A voice is given up only when the gateway blamed
 call worked, and the gateway blamed it again.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from voicekeeper import schedule, verdict
@@ -17,6 +18,7 @@ from voicekeeper.lifecycle.change import (
     TaskFields,
     Telling,
     VoiceFields,
+    account_fault,
     age,
     ended,
     failure_told,
@@ -32,8 +34,6 @@ from voicekeeper.models import Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.verdict import Blame, Fault, Outcome
 
-_GIVEN_UP = (Status.LOST, Status.UNDEPLOYED)
-
 
 def submitted(
     voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
@@ -42,7 +42,7 @@ def submitted(
     patience = schedule.patience_ends(
         sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
     )
-    given_up = voice.status in _GIVEN_UP
+    given_up = _is_given_up(voice, now=now, policy=policy)
     return Change(
         voice={"next_at": None if given_up else unless_paused(voice, max(patience, now))},
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
@@ -67,14 +67,9 @@ def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy:
 
 
 def unanswered(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
-    """``statusTask`` brought no report: ask again later; only the voice's patience may end."""
-    if fault.blame is Blame.NOBODY:
-        return _still_open(voice, task, now=now, policy=policy)
-    return Change(
-        voice=_after_patience(voice, task, now=now, policy=policy),
-        task=poll_again(task, now=now, policy=policy),
-        fault=fault,
-    )
+    """``statusTask`` brought no report: as though the task were open still."""
+    change = _still_open(voice, task, now=now, policy=policy)
+    return replace(change, fault=account_fault(fault))
 
 
 def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
@@ -151,7 +146,7 @@ def _failed(
     fields: VoiceFields = {"failures": failures, "last_error": sentence(fault)}
     if fault.blame is Blame.VOICE:
         if _is_condemned(voice, task, now=now, policy=policy):
-            return _condemned(voice, task, fields, columns, fault)
+            return _condemned(voice, task, fields, columns, fault, now=now, policy=policy)
         if voice.suspected_at is None:
             fields["suspected_at"] = now
     retry_at = schedule.retry_at(
@@ -162,7 +157,7 @@ def _failed(
         policy=policy,
         retry_after=fault.retry_after,
     )
-    given_up = voice.status in _GIVEN_UP
+    given_up = _is_given_up(voice, now=now, policy=policy)
     fields["next_at"] = None if given_up else unless_paused(voice, retry_at)
     told = failure_told(
         Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
@@ -182,22 +177,46 @@ def _is_condemned(voice: Voice, task: Task, *, now: datetime, policy: Policy) ->
 
 
 def _condemned(
-    voice: Voice, task: Task, fields: VoiceFields, columns: TaskFields, fault: Fault
+    voice: Voice,
+    task: Task,
+    fields: VoiceFields,
+    columns: TaskFields,
+    fault: Fault,
+    *,
+    now: datetime,
+    policy: Policy,
 ) -> Change:
-    fields["status"] = Status.UNDEPLOYED if fault.code == verdict.UNDEPLOYED else Status.LOST
-    fields["next_at"] = None
-    tellings = [
-        failure_told(Event.KEEPALIVE_FAILED, fault, task_id=task.task_id),
-        *status_told(voice, fields),
-    ]
-    if fields["status"] is Status.LOST and voice.status is not Status.LOST:
+    """Tell that the voice is gone. One that is LOST is tried on, slowly, until its deadline.
+
+    The gateway may be wrong for an hour, or the key another account's for a day; and a call
+    costs a hundredth of a cent.
+    """
+    status = Status.UNDEPLOYED if fault.code == verdict.UNDEPLOYED else Status.LOST
+    fields["status"] = status
+    given_up = _is_given_up(voice, now=now, policy=policy, status=status)
+    later = now + min(policy.retry_cap, policy.interval)
+    fields["next_at"] = None if given_up else unless_paused(voice, later)
+    told = failure_told(
+        Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
+    )
+    tellings = [told, *status_told(voice, fields)]
+    if status is Status.LOST and voice.status is not Status.LOST:
         tellings.append(Telling(Event.VOICE_LOST, {"error": sentence(fault)}))
     return Change(voice=fields, task=columns, tellings=tuple(tellings))
 
 
+def _is_given_up(
+    voice: Voice, *, now: datetime, policy: Policy, status: Status | None = None
+) -> bool:
+    """Tell whether nothing is tried any more: the review took the voice, or its time is over."""
+    status = status or voice.status
+    over = now >= schedule.deadline(voice.anchored_at, policy)
+    return status is Status.UNDEPLOYED or (status is Status.LOST and over)
+
+
 def _after_patience(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> VoiceFields:
     """Return when a voice whose keepalive is open is due; an outdated task has no say in it."""
-    if voice.status in _GIVEN_UP or _is_outdated(voice, task, now=now):
+    if _is_given_up(voice, now=now, policy=policy) or _is_outdated(voice, task, now=now):
         return {}
     patience = schedule.patience_ends(
         sent_at=now - age(task, now, policy), anchor=voice.anchored_at, policy=policy

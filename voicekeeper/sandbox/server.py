@@ -318,11 +318,13 @@ def serve(server: SandboxServer, *, key_is_set: bool = False) -> None:
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with server:
-            key = "the-value-of---key" if key_is_set else "anything"
+            key = "...  # what you gave as --key" if key_is_set else "anything"
             click.echo(
                 "The sandbox stands in for the gateway until Ctrl-C. To use it:\n"
                 f"  export VOICEKEEPER_UPSTREAM__BASE_URL={server.base_url}\n"
                 f"  export VOICEKEEPER_API_KEY={key}\n"
+                "  export VOICEKEEPER_DATABASE__URL=sqlite:///sandbox.db\n"
+                "With a short --window, set VOICEKEEPER_KEEPALIVE__WINDOW and __INTERVAL too.\n"
                 f"What it did: curl -s {server.url}/books",
                 err=True,
             )

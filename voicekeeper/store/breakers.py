@@ -1,5 +1,6 @@
 """The rows of the circuit breakers: read, set, and told."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
@@ -25,9 +26,7 @@ def of_model(session: Session, model: str) -> Breaker:
 
 def open_models(session: Session) -> list[str]:
     """Return the models whose calls are paused."""
-    return list(
-        session.scalars(select(col(Breaker.model)).where(col(Breaker.opened_at).is_not(None)))
-    )
+    return [breaker.model for breaker in opened(session)]
 
 
 def most_urgent(session: Session, model: str, *, now: datetime, policy: Policy) -> datetime | None:
@@ -48,15 +47,24 @@ def set_and_tell(breaker: Breaker, fields: BreakerFields, fault: Fault) -> list[
     assign(breaker, fields)
     if not was_closed or breaker.opened_at is None:
         return []
-    return [
-        model_line(
-            Event.UPSTREAM_BLOCKED,
-            model=breaker.model,
-            code=fault.code,
-            error=breaker.cause,
-            next_probe_at=breaker.probe_at,
-        )
-    ]
+    return [opening(breaker, code=fault.code)]
+
+
+def opening(breaker: Breaker, code: str | None = None) -> LogLine:
+    """Return the line that tells that a model's calls are paused."""
+    return model_line(
+        Event.UPSTREAM_BLOCKED,
+        model=breaker.model,
+        code=code,
+        error=breaker.cause,
+        since=breaker.opened_at,
+        next_probe_at=breaker.probe_at,
+    )
+
+
+def opened(session: Session) -> Sequence[Breaker]:
+    """Return the breakers that are open."""
+    return session.scalars(select(Breaker).where(col(Breaker.opened_at).is_not(None))).all()
 
 
 def end_run(session: Session, model: str) -> None:

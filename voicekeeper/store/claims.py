@@ -90,6 +90,16 @@ def is_enrolling(session: Session, voice: Voice) -> bool:
     return bool(session.scalar(select(_enrolling()).where(col(Voice.id) == voice.id)))
 
 
+def is_speaking(session: Session, voice: Voice) -> bool:
+    """Tell whether a voice has a keepalive that has not come to its end."""
+    speaking = exists().where(
+        col(Task.voice_pk) == voice.id,
+        col(Task.state).in_(OPEN),
+        col(Task.kind) == Kind.KEEPALIVE,
+    )
+    return bool(session.scalar(select(speaking)))
+
+
 def _enrolling() -> sa.Exists:
     """Return the condition that a voice has an enrollment that has not come to its end."""
     return exists().where(

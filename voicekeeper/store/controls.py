@@ -22,6 +22,9 @@ from voicekeeper.store.database import assign
 from voicekeeper.store.jobs import OPEN, Job, control_job
 from voicekeeper.verdict import Fault
 
+_IN_TURN = 10
+"""So many custom voices take turns as the voice of a probe."""
+
 
 def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
     """Begin the control calls whose time has come: for open breakers, and for suspects."""
@@ -36,18 +39,19 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
         breaker = breakers.of_model(session, model)
         if not rules.may_probe(breaker, now=now, policy=policy):
             continue
-        _abandon(session, model, now=now)
+        if _abandon(session, model, now=now):
+            breaker.probes += 1
         if breaker.opened_at is not None and not _is_waiting(
             session, model, now=now, policy=policy
         ):
             continue
-        spoken = _control_voice(session, model, any_voice=breaker.opened_at is not None)
+        spoken = _control_voice(session, breaker)
         if spoken is None:
             if breaker.opened_at is not None:
                 # No voice to test the route with: let the waiting calls themselves test it.
                 breaker.run, breaker.opened_at = rules.TRIP_AFTER - 1, None
             continue
-        breaker.probe_at = rules.control_ends(now=now, policy=policy)
+        breaker.probe_at = rules.control_ends(breaker, now=now, policy=policy)
         task = Task(
             model=model, kind=Kind.CONTROL, state=TaskState.INTENT, spoken=spoken, sent_at=now
         )
@@ -67,21 +71,22 @@ def apply(
     lines = [model_line(t.event, **who, **t.detail) for t in change.tellings]
     if change.success:
         lines += _succeeded(session, task, breaker, now=now)
+    if change.passable:
+        lines += _close(task, breaker, now=now)
     if change.fault is not None:
         lines += _failed(session, task, breaker, change.fault, now=now, policy=policy)
     return lines
 
 
-def _abandon(session: Session, model: str, *, now: datetime) -> None:
-    session.execute(
+def _abandon(session: Session, model: str, *, now: datetime) -> bool:
+    """Give up the control calls that have not ended in time; return whether there were any."""
+    abandoned = (
         update(Task)
-        .where(
-            col(Task.model) == model,
-            col(Task.kind) == Kind.CONTROL,
-            col(Task.state).in_(OPEN),
-        )
+        .where(col(Task.model) == model, col(Task.kind) == Kind.CONTROL, col(Task.state).in_(OPEN))
         .values(state=TaskState.UNKNOWN, finished_at=now, next_poll_at=None)
+        .returning(col(Task.id))
     )
+    return bool(session.scalars(abandoned).all())
 
 
 def _is_waiting(session: Session, model: str, *, now: datetime, policy: Policy) -> bool:
@@ -98,27 +103,35 @@ def _is_waiting(session: Session, model: str, *, now: datetime, policy: Policy) 
     return bool(session.scalar(select(voice | task)))
 
 
-def _control_voice(session: Session, model: str, *, any_voice: bool) -> str | None:
+def _control_voice(session: Session, breaker: Breaker) -> str | None:
     """Return a voice to test with: a built-in one, else another of the model that is OK.
 
-    To test a route only, any voice of the model will do.
+    While the breaker is open, every other probe takes a custom voice, in turn, those used last
+    first: no single voice that is gone, not even the built-in one, may keep a route closed.
     """
-    if model == FLASH:
-        return CONTROL_VOICE
-    usable = (
+    built_in = CONTROL_VOICE if breaker.model == FLASH else None
+    customs = (
         select(col(Voice.voice_id))
-        .where(col(Voice.model) == model, col(Voice.voice_id).is_not(None))
-        .order_by(col(Voice.last_used_at).desc().nulls_last())
-        .limit(1)
+        .where(
+            col(Voice.model) == breaker.model,
+            col(Voice.voice_id).is_not(None),
+            col(Voice.status).not_in([Status.LOST, Status.UNDEPLOYED]),
+        )
+        .order_by(col(Voice.last_used_at).desc().nulls_last(), col(Voice.id))
+        .limit(_IN_TURN)
     )
-    trusted = usable.where(col(Voice.status) == Status.OK, col(Voice.suspected_at).is_(None))
-    return session.scalar(trusted) or (session.scalar(usable) if any_voice else None)
+    if breaker.opened_at is None:
+        trusted = customs.where(col(Voice.status) == Status.OK, col(Voice.suspected_at).is_(None))
+        return built_in or session.scalar(trusted)
+    turn, voices = breaker.probes, session.scalars(customs).all()
+    if built_in is not None:
+        turn, is_custom = divmod(turn, 2)
+        if not (is_custom and voices):
+            return built_in
+    return voices[turn % len(voices)] if voices else None
 
 
 def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
-    was_open = breaker.opened_at
-    fields = rules.after_control_success(breaker, sent_at=task.sent_at, now=now)
-    assign(breaker, fields)
     session.execute(
         update(Voice)
         .where(
@@ -131,10 +144,15 @@ def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime)
         .values(controlled_at=now)
     )
     told = {"model": task.model, "voice_id": task.spoken, "task_id": task.task_id}
-    lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
-    if was_open is not None and breaker.opened_at is None:
-        lines.append(model_line(Event.UPSTREAM_RECOVERED, model=task.model, blocked_since=was_open))
-    return lines
+    return [model_line(Event.CONTROL_SUCCEEDED, **told), *_close(task, breaker, now=now)]
+
+
+def _close(task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
+    was_open = breaker.opened_at
+    assign(breaker, rules.after_control_success(breaker, sent_at=task.sent_at, now=now))
+    if was_open is None or breaker.opened_at is not None:
+        return []
+    return [model_line(Event.UPSTREAM_RECOVERED, model=task.model, blocked_since=was_open)]
 
 
 def _failed(
@@ -143,8 +161,6 @@ def _failed(
     fields = rules.after_control_fault(
         breaker,
         fault,
-        spoken=task.spoken or "",
-        built_in=task.model == FLASH,
         anchor=breakers.most_urgent(session, task.model, now=now, policy=policy),
         now=now,
         policy=policy,

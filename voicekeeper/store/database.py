@@ -87,6 +87,17 @@ class Database:
         except OSError as error:
             raise DatabaseUnusable(_unreachable(self.path, error)) from None
 
+    def check_place(self) -> None:
+        """See that the file could be made where it is to be.
+
+        Raises:
+            DatabaseUnusable: its directory is missing, or closed to us.
+        """
+        if not self.path.parent.is_dir():
+            raise DatabaseUnusable(_unreachable(self.path, FileNotFoundError(errno.ENOENT, "")))
+        if not os.access(self.path.parent, os.W_OK | os.X_OK):
+            raise DatabaseUnusable(_unreachable(self.path, PermissionError(errno.EACCES, "")))
+
     def prepare(self, *, upgrade: bool) -> None:
         """Make the file if it is missing, and see that its schema is the one the code knows.
 

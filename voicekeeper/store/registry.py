@@ -7,7 +7,7 @@ voice's status does not allow it. What a deed tells is left unlogged; the keeper
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, insert, select
 from sqlmodel import Session, col
@@ -15,10 +15,9 @@ from sqlmodel import Session, col
 from voicekeeper import schedule
 from voicekeeper.errors import NotAllowed, NotFound, Taken
 from voicekeeper.events import MEANINGS, Event
-from voicekeeper.health import Health, late_before, risky_before
+from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, risky_before
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import (
-    Breaker,
     HistoryEntry,
     KeeperBeat,
     Origin,
@@ -27,8 +26,9 @@ from voicekeeper.models import (
     Voice,
 )
 from voicekeeper.schedule import Policy
+from voicekeeper.store import breakers
 from voicekeeper.store.chronicle import tell
-from voicekeeper.store.claims import is_enrolling
+from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
 
 _BATCH = 500
@@ -137,26 +137,30 @@ class Registry:
             total = select(func.sum(col(Task.cost_micros))).where(col(Task.voice_pk) == voice.id)
             return session.scalar(total) or 0
 
+    def is_unkept(self, *, now: datetime, tick: timedelta) -> bool:
+        """Tell whether no keeper has made a pass lately."""
+        with self._database.reading() as session:
+            beat = _youngest_beat(session)
+            last, once = (beat.last_pass_at, beat.once) if beat else (None, False)
+            return is_unkept(last, now=now, tick=tick, once=once)
+
     def last_pass_at(self) -> datetime | None:
         """Return when any keeper last ended a pass; None when none ever did."""
         with self._database.reading() as session:
-            return session.scalar(select(func.max(col(KeeperBeat.last_pass_at))))
+            beat = _youngest_beat(session)
+            return beat.last_pass_at if beat else None
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
         late, risky = late_before(now, policy), risky_before(now, policy)
-        kept = (col(Voice.paused).is_(False)) & col(Voice.status).in_(
-            [Status.NEW, Status.DEPLOYING, Status.OK]
-        )
+        living = col(Voice.status).in_(_KEPT)
+        kept = col(Voice.paused).is_(False) & living
         with self._database.reading() as session:
             by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
-            beat = session.scalars(
-                select(KeeperBeat).order_by(col(KeeperBeat.last_pass_at).desc().nulls_last())
-            ).first()
-            blocked = session.scalars(select(Breaker).where(col(Breaker.opened_at).is_not(None)))
+            beat = _youngest_beat(session)
             health = Health(
                 by_status=dict(session.execute(by_status).all()),
-                paused=_count(session, col(Voice.paused).is_(True)),
+                paused=_count(session, col(Voice.paused).is_(True) & living),
                 overdue=_count(session, kept & (col(Voice.next_at) < late)),
                 at_risk=_count(
                     session,
@@ -164,7 +168,9 @@ class Registry:
                 ),
                 last_pass_at=beat.last_pass_at if beat else None,
                 keeper=beat.keeper if beat else None,
-                blocked=blocked.all(),
+                once=beat is not None and beat.once,
+                names={status: _some(session, status) for status in NAMED},
+                blocked=breakers.opened(session),
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),
             )
             session.expunge_all()
@@ -181,6 +187,8 @@ class Registry:
             _refuse_without_id(voice)
             if voice.paused:
                 raise NotAllowed(f"{name} is paused; run 'voicekeeper resume {name}' first")
+            if is_speaking(session, voice):
+                raise NotAllowed(f"{name} is being used right now; a keepalive is under way")
             voice.next_at = now
             tell(session, voice, Telling(Event.VOICE_HASTENED), now=now, logged=False)
 
@@ -228,6 +236,9 @@ class Registry:
             if voice.status in _KEPT and not is_enrolling(session, voice):
                 due = schedule.due(voice.anchored_at, name, policy)
                 voice.next_at = now if voice.voice_id is None else max(now, due)
+                if is_speaking(session, voice):  # its keepalive goes on: wait for that one
+                    lease = schedule.lease(policy)
+                    voice.next_at = max(voice.next_at, now + lease)
             tell(session, voice, Telling(Event.VOICE_RESUMED), now=now, logged=False)
 
     def retry(self, name: str, *, now: datetime) -> None:
@@ -283,6 +294,16 @@ def _named(session: Session, name: str) -> Voice:
 def _refuse_without_id(voice: Voice) -> None:
     if voice.voice_id is None:
         raise NotAllowed(f"{voice.name} is {voice.status} and has no voice_id yet")
+
+
+def _youngest_beat(session: Session) -> KeeperBeat | None:
+    query = select(KeeperBeat).order_by(col(KeeperBeat.last_pass_at).desc().nulls_last())
+    return session.scalars(query).first()
+
+
+def _some(session: Session, status: Status) -> Sequence[str]:
+    query = select(col(Voice.name)).where(col(Voice.status) == status).order_by(col(Voice.name))
+    return session.scalars(query.limit(SHOWN_NAMES)).all()
 
 
 def _count(session: Session, condition: ColumnElement[bool]) -> int:

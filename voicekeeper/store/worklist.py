@@ -43,11 +43,16 @@ class Worklist:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take_over(self, *, keeper: str, version: str, now: datetime, policy: Policy) -> None:
+    def take_over(
+        self, *, keeper: str, version: str, now: datetime, policy: Policy, once: bool = False
+    ) -> Sequence[LogLine]:
         """Begin as the only keeper: settle what a predecessor left in the middle of a call.
 
         Calls whose answer nobody saw are judged by `lifecycle.interrupted`; accepted tasks are
         asked for again at once, or at the page's pace where they are young.
+
+        Returns:
+            What to log: whose calls are paused still.
         """
         with self._database.writing() as session:
             for task in session.scalars(select(Task).where(col(Task.state) == TaskState.INTENT)):
@@ -73,7 +78,8 @@ class Worklist:
                 .values(next_at=now)
             )
             session.execute(sa.delete(KeeperBeat))
-            session.add(KeeperBeat(keeper=keeper, version=version, started_at=now))
+            session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
+            return [breakers.opening(breaker) for breaker in breakers.opened(session)]
 
     def claim(
         self, *, keeper: str, now: datetime, policy: Policy, calls: int, polls: int

@@ -14,7 +14,7 @@ from voicekeeper.cli.session import Session, pass_session
 from voicekeeper.config import read_api_key
 from voicekeeper.duration import compact, rfc3339
 from voicekeeper.errors import NotFound, VoicekeeperError
-from voicekeeper.health import Finding, Severity, is_unkept
+from voicekeeper.health import Finding, Severity
 from voicekeeper.store.database import WAL_IS_SAFE
 
 _SENTENCE_AT = 19  # the column
@@ -75,6 +75,7 @@ def _database(session: Session) -> Finding:
     try:
         session.registry()
     except NotFound as error:
+        session.database().check_place()
         return Finding(Severity.WARNING, str(error))
     journal = "WAL" if WAL_IS_SAFE else "rollback journal, as this SQLite is older than 3.51.3"
     return Finding(Severity.OK, f"{session.settings.database_path} ({journal})")
@@ -82,10 +83,12 @@ def _database(session: Session) -> Finding:
 
 def _daemon(session: Session) -> Finding:
     try:
-        last = session.registry().last_pass_at()
+        registry = session.registry()
+        last = registry.last_pass_at()
+        unkept = registry.is_unkept(now=session.now, tick=session.settings.daemon.tick)
     except VoicekeeperError:
-        last = None
-    if is_unkept(last, now=session.now, tick=session.settings.daemon.tick):
+        last, unkept = None, True
+    if unkept:
         since = "ever" if last is None else f"since {rfc3339(last)}"
         return Finding(
             Severity.WARNING,

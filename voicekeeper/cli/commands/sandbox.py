@@ -157,7 +157,7 @@ def command(
 
     Nothing leaves the machine and nothing costs money. The base URL is
     printed on stdout. A voice made here ends by the start of its prefix:
-    "reject" in UNDEPLOYED, "slow" in TASK_TIMEOUT and OK five minutes
+    "reject" in UNDEPLOYED, "slow" in TASK_TIMEOUT, OK five minutes
     later, "fail" without a voice, any other in OK.
 
     \b

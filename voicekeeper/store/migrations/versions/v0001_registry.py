@@ -109,6 +109,7 @@ def upgrade() -> None:
         "keeper",
         sa.Column("keeper", sa.String, primary_key=True),
         sa.Column("version", sa.String, nullable=False),
+        sa.Column("once", sa.Boolean, nullable=False),
         sa.Column("started_at", sa.DateTime, nullable=False),
         sa.Column("last_pass_at", sa.DateTime),
     )
