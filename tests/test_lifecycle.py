@@ -677,6 +677,7 @@ def test_every_change_of_a_status_is_told_once_and_no_other(
 
 
 LEGAL = {
+    Status.LOST: {Status.OK, Status.UNDEPLOYED},
     Status.NEW: {
         *(Status.DEPLOYING, Status.OK, Status.FAILED, Status.UNKNOWN),
         *(Status.LOST, Status.UNDEPLOYED),
