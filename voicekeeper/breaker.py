@@ -57,7 +57,7 @@ def after_fault(
     run = breaker.run + (1 if breaker.run == 0 or breaker.last_voice_pk != voice_pk else 0)
     fields: BreakerFields = {"run": run, "last_voice_pk": voice_pk}
     if fault.blame is Blame.ACCOUNT or run >= TRIP_AFTER:
-        fields |= _opened(breaker, fault.message, fault, anchor=anchor, now=now, policy=policy)
+        fields |= _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
     return fields
 
 
@@ -78,14 +78,11 @@ def after_control_fault(
         "probes": breaker.probes + 1,
         "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
     }
-    if breaker.opened_at is not None:
-        return probe
-    if fault.blame in (Blame.NOBODY, Blame.VOICE):
+    if breaker.opened_at is not None or fault.blame in (Blame.NOBODY, Blame.VOICE):
         return probe
     if fault.blame is Blame.UPSTREAM and breaker.run + 1 < TRIP_AFTER:
         return probe | {"run": breaker.run + 1, "last_voice_pk": None}
-    opened = _opened(breaker, fault.message, fault, anchor=anchor, now=now, policy=policy)
-    return probe | opened
+    return probe | _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
 
 
 def after_control_success(breaker: Breaker, *, sent_at: datetime, now: datetime) -> BreakerFields:
@@ -118,17 +115,11 @@ def control_ends(breaker: Breaker, *, now: datetime, policy: Policy) -> datetime
 
 
 def _opened(
-    breaker: Breaker,
-    cause: str,
-    fault: Fault,
-    *,
-    anchor: datetime | None,
-    now: datetime,
-    policy: Policy,
+    breaker: Breaker, fault: Fault, *, anchor: datetime | None, now: datetime, policy: Policy
 ) -> BreakerFields:
     return {
         "opened_at": now,
-        "cause": cause,
+        "cause": fault.message,
         "probes": 0,
         "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
     }

@@ -25,12 +25,11 @@ def command(session: Session, *, as_json: bool) -> int:
         policy, tick = session.policy, session.settings.daemon.tick
         health = session.registry().health(now=session.now, policy=policy)
     except VoicekeeperError as error:
-        mend = str(error)
         if as_json:
-            unknown = {"schema": document.SCHEMA, "status": "unknown", "findings": [mend]}
+            unknown = {"schema": document.SCHEMA, "status": "unknown", "findings": [str(error)]}
             click.echo(document.text(unknown))
         else:
-            click.echo(prose.fitted(f"UNKNOWN: {mend}", sys.stdout))
+            click.echo(prose.fitted(f"UNKNOWN: {error}", sys.stdout))
         return Severity.UNKNOWN
     found = findings(health, now=session.now, tick=tick)
     worst = max((finding.severity for finding in found), default=Severity.OK)
