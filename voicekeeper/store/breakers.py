@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+import sqlalchemy as sa
+from sqlalchemy import func, select
 from sqlmodel import Session, col
 
 from voicekeeper.breaker import BreakerFields
@@ -11,16 +12,32 @@ from voicekeeper.events import Event
 from voicekeeper.models import Breaker, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store.chronicle import LogLine, model_line
-from voicekeeper.store.database import assign
+from voicekeeper.store.rows import assign, table_of
 from voicekeeper.verdict import Fault
+
+_TABLE = table_of(Breaker)
+_OF_MODEL = select(Breaker).where(col(Breaker.model) == sa.bindparam("model"))
+_OPENED = select(Breaker).where(col(Breaker.opened_at).is_not(None))
+_END_RUN = (
+    sa.update(_TABLE)
+    .where(_TABLE.c.model == sa.bindparam("of"), _TABLE.c.opened_at.is_(None), _TABLE.c.run > 0)
+    .values(run=0, last_voice_pk=None)
+)
+_MOST_URGENT = select(func.min(col(Voice.anchored_at))).where(
+    col(Voice.model) == sa.bindparam("model"),
+    col(Voice.voice_id).is_not(None),
+    col(Voice.next_at) <= sa.bindparam("soon"),
+    col(Voice.anchored_at) > sa.bindparam("over"),
+)
 
 
 def of_model(session: Session, model: str) -> Breaker:
     """Return the breaker of a model, made if it has none."""
-    breaker = session.get(Breaker, model)
+    breaker = session.scalars(_OF_MODEL, {"model": model}).one_or_none()
     if breaker is None:
         breaker = Breaker(model=model)
         session.add(breaker)
+        session.flush()
     return breaker
 
 
@@ -31,14 +48,8 @@ def open_models(session: Session) -> list[str]:
 
 def most_urgent(session: Session, model: str, *, now: datetime, policy: Policy) -> datetime | None:
     """Return what the earliest deadline counts from among the waiting that can be saved."""
-    return session.scalar(
-        select(func.min(col(Voice.anchored_at))).where(
-            col(Voice.model) == model,
-            col(Voice.voice_id).is_not(None),
-            col(Voice.next_at) <= now + timedelta(hours=1),
-            col(Voice.anchored_at) > now - policy.window,
-        )
-    )
+    soon, over = now + timedelta(hours=1), now - policy.window
+    return session.scalar(_MOST_URGENT, {"model": model, "soon": soon, "over": over})
 
 
 def set_and_tell(breaker: Breaker, fields: BreakerFields, fault: Fault) -> list[LogLine]:
@@ -64,13 +75,9 @@ def opening(breaker: Breaker, code: str | None = None) -> LogLine:
 
 def opened(session: Session) -> Sequence[Breaker]:
     """Return the breakers that are open."""
-    return session.scalars(select(Breaker).where(col(Breaker.opened_at).is_not(None))).all()
+    return session.scalars(_OPENED).all()
 
 
 def end_run(session: Session, model: str) -> None:
     """Forget the failures before a success, where the breaker is closed."""
-    session.execute(
-        update(Breaker)
-        .where(col(Breaker.model) == model, col(Breaker.opened_at).is_(None), col(Breaker.run) > 0)
-        .values(run=0, last_voice_pk=None)
-    )
+    session.execute(_END_RUN, {"of": model})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import select, update
 from sqlmodel import Session, col
 
@@ -15,6 +16,7 @@ from voicekeeper.duration import rfc3339
 from voicekeeper.events import MEANINGS, Event, Level, level_of_change
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import HistoryEntry, Status, Voice
+from voicekeeper.store import rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,16 @@ def tell(
     detail = {key: _plain(value) for key, value in telling.detail.items() if value is not None}
     level = _level(telling.event, detail)
     assert voice.id is not None  # noqa: S101 - a stored voice has its key
-    entry = HistoryEntry(
-        voice_pk=voice.id, at=now, event=telling.event, level=level, detail=detail, logged=logged
+    rows.insert(
+        session,
+        HistoryEntry,
+        voice_pk=voice.id,
+        at=now,
+        event=str(telling.event),
+        level=level,
+        detail=detail,
+        logged=logged,
     )
-    session.add(entry)
     return line(telling.event, level, voice.name, voice.voice_id, detail)
 
 
@@ -66,7 +74,7 @@ def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
     query = (
         select(HistoryEntry, col(Voice.name), col(Voice.voice_id))
         .join(Voice, col(Voice.id) == col(HistoryEntry.voice_pk))
-        .where(col(HistoryEntry.logged).is_(False))
+        .where(col(HistoryEntry.logged) == sa.false())
         .order_by(col(HistoryEntry.id))
         .limit(most)
     )
@@ -75,7 +83,7 @@ def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
         last = unlogged[-1][0].id
         session.execute(
             update(HistoryEntry)
-            .where(col(HistoryEntry.logged).is_(False), col(HistoryEntry.id) <= last)
+            .where(col(HistoryEntry.logged) == sa.false(), col(HistoryEntry.id) <= last)
             .values(logged=True)
         )
     return [

@@ -10,7 +10,65 @@ from sqlmodel import Session, col
 from voicekeeper import schedule
 from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store.jobs import OPEN, Job, control_job, intent, job, kind_for
+from voicekeeper.store import rows
+from voicekeeper.store.jobs import OPEN, Job, control_job, job, kind_for, write_intent
+
+_NOW: sa.BindParameter[datetime] = sa.bindparam("now")
+_ABSURD: sa.BindParameter[datetime] = sa.bindparam("absurd")
+_PAUSED: sa.BindParameter[Sequence[str]] = sa.bindparam("open_models", expanding=True)
+_MOST: sa.BindParameter[int] = sa.bindparam("most")
+
+DUE = (col(Voice.next_at) <= _NOW) | (col(Voice.next_at) > _ABSURD)
+"""A voice is due; also if only a wrong clock can have set the time it shows."""
+
+ASKABLE = (col(Task.state) == TaskState.RUNNING) & (
+    (col(Task.next_poll_at) <= _NOW) | (col(Task.next_poll_at) > _ABSURD)
+)
+"""A task is to be asked for, in the same sense."""
+
+_ENROLLING = exists().where(
+    col(Task.voice_pk) == Voice.id,
+    col(Task.state).in_(OPEN),
+    col(Task.kind).in_([Kind.CLONE, Kind.DESIGN]),
+)
+"""A voice has an enrollment that has not come to its end."""
+
+_ASKED_FIRST = exists().where(
+    col(Task.voice_pk) == Voice.id,
+    col(Task.state) == TaskState.RUNNING,
+    col(Task.kind) == Kind.KEEPALIVE,
+    col(Task.next_poll_at) <= _NOW,
+)
+
+_POLLS = (
+    select(Task, Voice)
+    .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
+    .where(ASKABLE, (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(_PAUSED))
+    .order_by(col(Voice.anchored_at).asc().nulls_first())
+    .limit(_MOST)
+)
+
+_CALLABLE = (
+    select(col(Voice.id))
+    .where(
+        DUE,
+        col(Voice.model).not_in(_PAUSED),
+        (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST)
+        | ((col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_ENROLLING),
+    )
+    .order_by(col(Voice.anchored_at) <= sa.bindparam("over"), col(Voice.anchored_at))
+    .limit(_MOST)
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+
+_CALLS = (
+    update(Voice)
+    .where(col(Voice.id).in_(select(_CALLABLE.c.id)))
+    .values(next_at=sa.bindparam("until"))
+    .returning(Voice)
+    .execution_options(populate_existing=True)
+)
 
 
 def polls(
@@ -18,25 +76,17 @@ def polls(
 ) -> list[Job]:
     """Take tasks that are to be asked for, those of the most urgent voices first."""
     leased_until = now + schedule.lease(policy)
-    due = (
-        select(Task, Voice)
-        .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
-        .where(
-            col(Task.state) == TaskState.RUNNING,
-            (col(Task.next_poll_at) <= now)
-            | (col(Task.next_poll_at) > now + schedule.longest_poll(policy)),
-            (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(open_models),
-        )
-        .order_by(col(Voice.anchored_at).asc().nulls_first())
-        .limit(most)
-    )
+    at = {"now": now, "absurd": now + schedule.longest_poll(policy)}
     jobs = []
-    for task, voice in session.execute(due):
-        task.next_poll_at = leased_until
-        if voice is not None and not task.kind.is_enrollment and voice.next_at is not None:
+    for task, voice in session.execute(_POLLS, at | {"open_models": open_models, "most": most}):
+        rows.assign(task, {"next_poll_at": leased_until})
+        if voice is None:
+            jobs.append(control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id))
+            continue
+        if not task.kind.is_enrollment and voice.next_at is not None:
             # Ask first, speak later: while its task is asked for, the voice is not due.
-            voice.next_at = max(voice.next_at, leased_until)
-        jobs.append(job(task.kind, voice, task) if voice else control_job(task))
+            rows.assign(voice, {"next_at": max(voice.next_at, leased_until)})
+        jobs.append(job(task.kind, voice, task_pk=task.id, task_id=task.task_id))
     return jobs
 
 
@@ -47,47 +97,22 @@ def calls(
 
     First those that can still be saved, by earliest deadline; those past their deadline last.
     """
-    if most <= 0:
-        return []
-    asked_first = exists().where(
-        col(Task.voice_pk) == Voice.id,
-        col(Task.state) == TaskState.RUNNING,
-        col(Task.kind) == Kind.KEEPALIVE,
-        col(Task.next_poll_at) <= now,
-    )
-    speaks = col(Voice.voice_id).is_not(None) & ~asked_first
-    enrolls = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_enrolling()
-    urgency = (col(Voice.anchored_at) <= now - policy.window, col(Voice.anchored_at))
-    due = (
-        select(col(Voice.id))
-        .where(
-            (col(Voice.next_at) <= now) | (col(Voice.next_at) > now + policy.interval),
-            col(Voice.model).not_in(open_models),
-            speaks | enrolls,
-        )
-        .order_by(*urgency)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    claimed = (
-        update(Voice)
-        .where(col(Voice.id).in_(select(due.c.id)))
-        .values(next_at=now + schedule.lease(policy))
-        .returning(Voice)
-        .execution_options(populate_existing=True)
-    )
-    voices = list(session.scalars(claimed))
-    voices.sort(key=lambda v: (v.anchored_at <= now - policy.window, v.anchored_at))
-    tasks = {v.id: intent(v, now=now) for v in voices if v.voice_id is not None}
-    session.add_all(tasks.values())
-    session.flush()
-    return [job(kind_for(voice), voice, tasks.get(voice.id)) for voice in voices]
+    over = now - policy.window
+    at = {"now": now, "absurd": now + policy.interval, "over": over}
+    lease = {"until": now + schedule.lease(policy)}
+    claimed = session.scalars(_CALLS, at | lease | {"open_models": open_models, "most": most})
+    voices = sorted(claimed, key=lambda v: (v.anchored_at <= over, v.anchored_at))
+    return [
+        job(kind_for(voice), voice, task_pk=None)
+        if voice.voice_id is None
+        else write_intent(session, voice, now=now)
+        for voice in voices
+    ]
 
 
 def is_enrolling(session: Session, voice: Voice) -> bool:
     """Tell whether a voice has an enrollment that has not come to its end."""
-    return bool(session.scalar(select(_enrolling()).where(col(Voice.id) == voice.id)))
+    return bool(session.scalar(select(_ENROLLING).where(col(Voice.id) == voice.id)))
 
 
 def is_speaking(session: Session, voice: Voice) -> bool:
@@ -98,12 +123,3 @@ def is_speaking(session: Session, voice: Voice) -> bool:
         col(Task.kind) == Kind.KEEPALIVE,
     )
     return bool(session.scalar(select(speaking)))
-
-
-def _enrolling() -> sa.Exists:
-    """Return the condition that a voice has an enrollment that has not come to its end."""
-    return exists().where(
-        col(Task.voice_pk) == Voice.id,
-        col(Task.state).in_(OPEN),
-        col(Task.kind).in_([Kind.CLONE, Kind.DESIGN]),
-    )

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from voicekeeper import breaker as rules
@@ -13,7 +14,7 @@ from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers
 from voicekeeper.store.chronicle import LogLine, tell
-from voicekeeper.store.database import assign
+from voicekeeper.store.rows import assign
 
 
 def apply(
@@ -53,14 +54,14 @@ def apply(
     return lines
 
 
-def is_superseded(session: Session, task: Task) -> bool:
-    """Tell whether a keepalive's voice has been called again since, its patience at an end."""
-    newer = exists().where(
-        col(Task.voice_pk) == task.voice_pk,
-        col(Task.kind) == Kind.KEEPALIVE,
-        col(Task.id) > task.id,
+def is_superseded() -> ColumnElement[bool]:
+    """Return whether a keepalive's voice was called again since, its patience at an end."""
+    newer = aliased(Task)
+    return (col(Task.kind) == Kind.KEEPALIVE) & exists().where(
+        col(newer.voice_pk) == col(Task.voice_pk),
+        col(newer.kind) == Kind.KEEPALIVE,
+        col(newer.id) > col(Task.id),
     )
-    return task.kind is Kind.KEEPALIVE and bool(session.scalar(select(newer)))
 
 
 def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change) -> Change:

@@ -19,11 +19,21 @@ from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers, claims, controls, results
+from voicekeeper.store import agenda, breakers, claims, controls, results, rows
 from voicekeeper.store.chronicle import LogLine, take_unlogged
-from voicekeeper.store.database import Database, assign
-from voicekeeper.store.jobs import OPEN, Claims, Job, intent
-from voicekeeper.store.jobs import job as job_for
+from voicekeeper.store.database import Database
+from voicekeeper.store.jobs import OPEN, Claims, Job, write_intent
+
+_BEAT = (
+    sa.update(rows.table_of(KeeperBeat))
+    .where(rows.table_of(KeeperBeat).c.keeper == sa.bindparam("of"))
+    .values(last_pass_at=sa.bindparam("now"))
+)
+_TASK_AND_VOICE = (
+    select(Task, Voice, results.is_superseded())
+    .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
+    .where(col(Task.id) == sa.bindparam("key"))
+)
 
 Decide = Callable[[Voice | None, Task], Change]
 """A rule of `lifecycle` that lacks but the rows; the voice is None for a control call."""
@@ -59,7 +69,7 @@ class Worklist:
                 voice = session.get(Voice, task.voice_pk) if task.voice_pk else None
                 change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
-                    assign(task, change.task)
+                    rows.assign(task, change.task)
                 else:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
@@ -97,15 +107,20 @@ class Worklist:
             polls: the most tasks to ask for.
         """
         with self._database.writing() as session:
-            lines = take_unlogged(session)
-            paused = breakers.open_models(session)
-            asked = claims.polls(session, paused, now=now, policy=policy, most=polls)
-            probes = controls.claim(session, now=now, policy=policy) if calls else []
+            due = agenda.look(session, now=now, policy=policy)
+            lines = take_unlogged(session) if due.unlogged else []
+            paused = breakers.open_models(session) if due.opened else []
+            asked: Sequence[Job] = []
+            probes: Sequence[Job] = []
+            voices: Sequence[Job] = []
+            if polls and _is_here(due.poll_at, now):
+                asked = claims.polls(session, paused, now=now, policy=policy, most=polls)
+            if calls and (due.opened or due.suspected):
+                probes = controls.claim(session, now=now, policy=policy)
             room = max(calls - len(probes), 0)
-            voices = claims.calls(session, paused, now=now, policy=policy, most=room)
-            session.execute(
-                update(KeeperBeat).where(col(KeeperBeat.keeper) == keeper).values(last_pass_at=now)
-            )
+            if room and _is_here(due.due_at, now):
+                voices = claims.calls(session, paused, now=now, policy=policy, most=room)
+            session.execute(_BEAT, {"of": keeper, "now": now})
             return Claims(
                 calls=[*probes, *voices],
                 polls=asked,
@@ -127,11 +142,8 @@ class Worklist:
             wanted = voice is not None and not voice.paused and voice.status is Status.NEW
             if voice is None or not wanted or claims.is_enrolling(session, voice):
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
-            voice.next_at = None
-            task = intent(voice, now=now)
-            session.add(task)
-            session.flush()
-            return job_for(task.kind, voice, task)
+            rows.assign(voice, {"next_at": None})
+            return write_intent(session, voice, now=now)
 
     def record(
         self, job: Job, decide: Decide, *, now: datetime, policy: Policy
@@ -141,14 +153,16 @@ class Worklist:
         A task that is gone (its voice was removed) or was settled already changes nothing.
         """
         with self._database.writing() as session:
-            task = session.get(Task, job.task_pk) if job.task_pk is not None else None
-            if task is None or task.state not in OPEN:
+            found = session.execute(_TASK_AND_VOICE, {"key": job.task_pk}).one_or_none()
+            if found is None:
                 return []
-            voice = session.get(Voice, task.voice_pk) if task.voice_pk is not None else None
+            task, voice, superseded = found
+            if task.state not in OPEN:
+                return []
             change = decide(voice, task)
             if voice is None:
                 return controls.apply(session, task, change, now=now, policy=policy)
-            if "last_used_at" not in change.voice and results.is_superseded(session, task):
+            if superseded and "last_used_at" not in change.voice:
                 change = replace(change, voice={}, tellings=())  # the newer call has the say
             return results.apply(session, voice, task, change, now=now, policy=policy)
 
@@ -167,6 +181,11 @@ class Worklist:
             return None
         return min(max(soonest - now, timedelta(milliseconds=50)), schedule.longest_poll(policy))
 
+    def idle_until(self, *, now: datetime, policy: Policy) -> datetime | None:
+        """Return when a pass could find work next; None when nothing is waiting."""
+        with self._database.reading() as session:
+            return agenda.next_event(session, now=now, policy=policy)
+
     def outlook(self) -> Outlook:
         """Return how many voices are kept, and when the next one is due."""
         kept = (Status.NEW, Status.DEPLOYING, Status.OK)
@@ -178,3 +197,7 @@ class Worklist:
                 kept=session.scalar(count) or 0,
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),
             )
+
+
+def _is_here(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now
