@@ -509,6 +509,23 @@ def test_a_blamed_voice_gets_a_control_call_with_a_built_in_voice(life: Life) ->
     assert life.voice("anna").controlled_at == NOW
 
 
+def test_a_suspects_history_and_log_tell_of_the_control_call_that_worked(life: Life) -> None:
+    life.register(imported("anna"), imported("berta", last_used_at=NOW))
+    record(life, only(claim(life)), refused(life, BLAMED))
+    test = only(claim(life))
+    record(life, test, accepted(life))
+    (poll,) = claim(life, NOW + 20 * SECOND).polls
+    lines = life.worklist.record(poll, reported(life, SUCCESS), now=NOW, policy=life.policy)
+    assert [(line.event, line.fields.get("name")) for line in lines] == [
+        ("control.succeeded", None),
+        ("control.succeeded", "anna"),
+    ]
+    entry = life.registry.history("anna")[-1]
+    assert (entry.event, entry.level, entry.logged) == ("control.succeeded", "info", True)
+    assert entry.detail == {"task_id": poll.task_id, "spoken": CONTROL_VOICE}
+    assert "control.succeeded" not in life.events("berta")
+
+
 def test_where_a_model_has_no_built_in_voice_another_that_is_ok_is_the_control(
     life: Life,
 ) -> None:

@@ -78,7 +78,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.CONTROL_SUBMITTED: Meaning(
         "info", "The gateway accepted a speech call that tests the account, not a voice."
     ),
-    Event.CONTROL_SUCCEEDED: Meaning("info", "The control call succeeded: the account works."),
+    Event.CONTROL_SUCCEEDED: Meaning(
+        "info", "The control call succeeded: the account works; told of each suspected voice too."
+    ),
     Event.CONTROL_FAILED: Meaning("warning", "The control call failed: no voice is to blame."),
     Event.TASK_POLLED: Meaning("debug", "The gateway was asked how a task stands."),
     Event.UPSTREAM_BLOCKED: Meaning(

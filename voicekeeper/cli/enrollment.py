@@ -50,7 +50,19 @@ def follow(session: Session, registry: Registry, name: str) -> int:
 
     Raises:
         NotFound: the voice was removed meanwhile.
+        click.Abort: the person has waited enough; the enrollment goes on.
     """
+    try:
+        return _follow(session, registry, name)
+    except KeyboardInterrupt:
+        prose.say(
+            f"No longer waiting; the enrollment of {name} goes on without this command. "
+            f"'voicekeeper show {name}' tells how it stands."
+        )
+        raise click.Abort from None
+
+
+def _follow(session: Session, registry: Registry, name: str) -> int:
     began = session.clock.monotonic()
     console = Console(stderr=True)
     seen: Status | None = None
