@@ -32,6 +32,11 @@ class Status(StrEnum):
     LOST = "LOST"
     """The gateway no longer knows the voice."""
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether there is nothing to speak with, whatever voice_id there was."""
+        return self in (Status.FAILED, Status.UNDEPLOYED, Status.LOST)
+
 
 class Origin(StrEnum):
     """How a voice came into the registry."""
