@@ -89,6 +89,28 @@ def test_the_limits_of_a_recipe_are_inclusive(cli: CommandLine) -> None:
     assert cli("design", "n" * 64, *args).code == 0
 
 
+OVER = (
+    "longer ago than the window of 7 d: probably deleted by the gateway, and tried at once "
+    "all the same.\n"
+)
+
+
+@pytest.mark.parametrize(("used", "noted"), [("2026-04-24T12:00:00Z", True), ("2026-04-25", False)])
+def test_a_note_tells_that_the_window_of_a_voice_is_over(
+    cli: CommandLine, used: str, *, noted: bool
+) -> None:
+    ended = cli("add", "id-1", "--name", "anna", "--last-used", used)
+    assert ended.code == 0
+    assert (f"note: the last use of anna is {OVER}" in ended.err) is noted
+
+
+def test_a_note_names_a_few_of_the_imported_whose_window_is_over(cli: CommandLine) -> None:
+    old = [record | {"last_used_at": "2026-04-01"} for record in many(5)]
+    old[0] |= {"paused": True}
+    ended = cli("import", "-", stdin=lines(*old, {"voice_id": "id-new", "name": "new"}))
+    assert f"note: the last use of voice-1, voice-2, voice-3 and 1 more is {OVER}" in ended.err
+
+
 @pytest.mark.parametrize("ago", [None, 3 * MINUTE, 2 * DAY])
 def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine, ago: timedelta | None) -> None:
     if ago is not None:
