@@ -56,13 +56,21 @@ def test_touch_with_an_older_use_than_the_known_one_changes_nothing(cli: Command
 def test_pause_and_resume_stop_and_start_the_keeping(cli: CommandLine) -> None:
     due = cli.voice("anna").next_at
     paused = cli("pause", "anna")
-    told = "anna is paused; 'voicekeeper resume anna' keeps it again.\n"
+    told = (
+        "anna is paused, and deleted by the gateway in 6 d if nobody uses it; "
+        "'voicekeeper resume anna' keeps it again.\n"
+    )
     assert (paused.code, paused.out, paused.err) == (0, "", told)
     assert (cli.voice("anna").paused, cli.voice("anna").next_at) == (True, None)
     resumed = cli("resume", "anna")
     assert (resumed.code, resumed.out, resumed.err) == (0, "", "anna is kept again.\n")
     assert (cli.voice("anna").paused, cli.voice("anna").next_at) == (False, due)
     assert events(cli, "anna") == ["voice.registered", "voice.paused", "voice.resumed"]
+
+
+def test_to_pause_what_is_not_made_yet_has_no_deadline_to_tell(cli: CommandLine) -> None:
+    told = "bert is paused; 'voicekeeper resume bert' keeps it again.\n"
+    assert cli("pause", "bert").err == told
 
 
 @pytest.mark.parametrize(("name", "again"), [("bert", "cloned"), ("dora", "designed")])

@@ -134,7 +134,7 @@ def test_history_on_a_terminal_is_broken_between_fields_and_words(cli: CommandLi
         HistoryEntry(voice_pk=1, at=at, event="keepalive.failed", level="warning", detail=detail)
     )
     assert on_a_terminal(cli, "history", "anna").out.splitlines()[-3:] == [
-        "2026-05-01T12:00:00Z  keepalive.failed        code=429",
+        "2026-05-01T12:00:00Z  keepalive.failed  code=429",
         '    error="429 Too Many Requests: the balance of the account is used up, top it',
         '      up to go on" task_id=task_0123456789abcdef0123456789abcdef',
     ]

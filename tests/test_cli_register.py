@@ -116,8 +116,12 @@ def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine, ago: timede
     if ago is not None:
         cli.passed(ago)
     err = cli("add", "id-1", "--name", "anna").err
-    since = {None: "ever made a pass", 3 * MINUTE: "for 3 min", 2 * DAY: "for 2 d"}[ago]
-    assert f"{since}, so nothing is kept yet" in err
+    since = {
+        None: "ever made a pass, so nothing is kept yet",
+        3 * MINUTE: "for 3 min, so nothing is kept now",
+        2 * DAY: "for 2 d, so nothing is kept now",
+    }[ago]
+    assert f"note: no daemon has {'' if ago is None else 'made a pass '}{since};" in err
     assert "systemctl start voicekeeper" in err
 
 

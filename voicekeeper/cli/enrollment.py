@@ -19,7 +19,9 @@ from voicekeeper.store import NewVoice, Registry
 _LOOK_EVERY_S = 0.3
 
 wait_option = click.option(
-    "--wait", is_flag=True, help="Follow it until it is OK (exit 0) or has failed (exit 1)."
+    "--wait",
+    is_flag=True,
+    help="Follow it until it is OK (exit 0) or has failed (exit 1). Ctrl-C ends the waiting only.",
 )
 
 

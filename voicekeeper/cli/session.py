@@ -129,10 +129,13 @@ class Session:
         if not registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick):
             return
         last = registry.last_pass_at()
-        never = "no daemon has ever made a pass"
-        since = f"no daemon has made a pass for {words(self.clock.now() - last)}" if last else never
+        if last is None:
+            unkept = "no daemon has ever made a pass, so nothing is kept yet"
+        else:
+            ago = words(self.clock.now() - last)
+            unkept = f"no daemon has made a pass for {ago}, so nothing is kept now"
         click.echo(
-            f"note: {since}, so nothing is kept yet;\n"
+            f"note: {unkept};\n"
             "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'",
             err=True,
         )

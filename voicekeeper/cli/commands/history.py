@@ -35,9 +35,10 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         detail = entry.detail or {}
         first = {key: detail[key] for key in _FIRST if key in detail}
         words = fields.words(first | detail)
-        head = f"{rfc3339(entry.at)}  {entry.event:<22} "
         if is_terminal():
+            head = f"{rfc3339(entry.at)}  {entry.event} "
             lines = fields.filled(head, words, width=prose.width())
             click.echo("\n".join(line.rstrip() for line in lines))
         else:
-            click.echo(" ".join([head, *words]).rstrip())
+            line = " ".join([f"{rfc3339(entry.at)}  {entry.event:<22} ", *words])
+            click.echo(line.rstrip())
