@@ -186,7 +186,7 @@ def test_waiting_ends_with_an_enrollment_that_made_no_voice(
 def test_waiting_for_a_voice_that_is_removed_meanwhile_ends(cli: CommandLine) -> None:
     def remove() -> None:
         with cli.database() as database:
-            Registry(database).remove("anna")
+            Registry(database).remove("anna", now=NOW)
 
     person = once_registered(cli, remove)
     ended = cli(*CLONE_ANNA, "--wait")

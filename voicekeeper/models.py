@@ -222,6 +222,22 @@ class HistoryEntry(SQLModel, table=True):
     logged: bool = True
 
 
+class Removal(SQLModel, table=True):
+    """A voice that a person forgot, its history with it, until a keeper has told the log.
+
+    Attributes:
+        name, voice_id, status: what the voice was.
+    """
+
+    __tablename__ = "removal"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    voice_id: str | None = None
+    status: str = Field(sa_type=sa.String(16))
+    at: datetime
+
+
 class Breaker(SQLModel, table=True):
     """The circuit breaker of one model's route: whether calls are paused, and until when.
 

@@ -23,7 +23,7 @@ from sqlmodel import Session, SQLModel
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import DatabaseHeld, DatabaseUnusable, VoicekeeperError
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest migration; the code fits this schema and no other."""
 
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)

@@ -17,7 +17,7 @@ def command(session: Session, *, name: str) -> None:
     The gateway still has it until its window is over, as there is no call
     to delete a voice there; until then 'voicekeeper add' takes it back.
     """
-    voice = session.registry().remove(name)
+    voice = session.registry().remove(name, now=session.now)
     click.echo(f"{name} is removed.", err=True)
     if voice.voice_id is not None and not voice.status.is_dead:
         command = ["voicekeeper", "add", voice.voice_id, "--name", name]
