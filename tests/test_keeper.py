@@ -266,7 +266,7 @@ def test_a_voice_removed_while_its_call_is_under_way_is_forgotten_quietly(tmp_pa
     async def passes() -> None:
         await life.keeper.sweep()
         await until(lambda: bool(life.upstream.calls))
-        life.registry.remove("anna")
+        life.registry.remove("anna", now=NOW)
         life.upstream.release.set()
         await life.keeper.settle()
 

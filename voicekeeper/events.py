@@ -24,6 +24,7 @@ class Event(StrEnum):
     VOICE_RESUMED = "voice.resumed"
     VOICE_HASTENED = "voice.hastened"
     VOICE_RETRIED = "voice.retried"
+    VOICE_REMOVED = "voice.removed"
     KEEPALIVE_SUBMITTED = "keepalive.submitted"
     KEEPALIVE_SUCCEEDED = "keepalive.succeeded"
     KEEPALIVE_FAILED = "keepalive.failed"
@@ -67,6 +68,7 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.VOICE_RESUMED: Meaning("info", "A person started the keeping of the voice again."),
     Event.VOICE_HASTENED: Meaning("info", "A person asked for a keepalive at once."),
     Event.VOICE_RETRIED: Meaning("info", "A person asked for the enrollment to be repeated."),
+    Event.VOICE_REMOVED: Meaning("info", "A person had the voice and its history forgotten."),
     Event.KEEPALIVE_SUBMITTED: Meaning("info", "The gateway accepted a keepalive."),
     Event.KEEPALIVE_SUCCEEDED: Meaning("info", "A keepalive ended in success: the voice is used."),
     Event.KEEPALIVE_FAILED: Meaning(
@@ -78,7 +80,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.CONTROL_SUBMITTED: Meaning(
         "info", "The gateway accepted a speech call that tests the account, not a voice."
     ),
-    Event.CONTROL_SUCCEEDED: Meaning("info", "The control call succeeded: the account works."),
+    Event.CONTROL_SUCCEEDED: Meaning(
+        "info", "The control call succeeded: the account works; told of each suspected voice too."
+    ),
     Event.CONTROL_FAILED: Meaning("warning", "The control call failed: no voice is to blame."),
     Event.TASK_POLLED: Meaning("debug", "The gateway was asked how a task stands."),
     Event.UPSTREAM_BLOCKED: Meaning(

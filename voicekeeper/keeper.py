@@ -7,6 +7,7 @@ once; otherwise it waits for the scheduler's tick.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -16,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from voicekeeper import __version__, lifecycle, pricing, request, verdict
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
-from voicekeeper.events import Event
+from voicekeeper.events import MEANINGS, Event
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Task, Voice
 from voicekeeper.request import Request, Speech
@@ -44,13 +45,24 @@ class Logger(Protocol):
         """Write one event."""
 
 
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_NUMBERS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+"""The logger's number of each level of the catalogue."""
+
+
+def tell(log: Logger, event: Event, **fields: Any) -> None:  # noqa: ANN401 - any field
+    """Write one event to the log, as loud as the catalogue says."""
+    log.log(_NUMBERS[MEANINGS[event].level], event, **fields)
 
 
 def say(log: Logger, lines: Iterable[LogLine]) -> None:
     """Write events to the log, after their commit."""
     for line in lines:
-        log.log(_LEVELS[line.level], line.event, **line.fields)
+        log.log(_NUMBERS[line.level], line.event, **line.fields)
 
 
 class Keeper:
@@ -208,7 +220,7 @@ class Keeper:
         try:
             await self.sweep()
         except VoicekeeperError as error:
-            self._log.log(_LEVELS["error"], Event.PASS_FAILED, error=str(error))
+            tell(self._log, Event.PASS_FAILED, error=str(error))
 
     async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
         """Keep an error in one voice's work from stopping another's."""
@@ -217,8 +229,8 @@ class Keeper:
         except Withdrawn:
             return  # nothing was sent
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
-            self._log.log(
-                _LEVELS["error"],
+            tell(
+                self._log,
                 Event.PASS_FAILED,
                 name=job.name,
                 error=str(error) or type(error).__name__,
@@ -265,11 +277,11 @@ class Keeper:
             report = await self._upstream.status(job.task_id, job.model)
         except CallFailed as failure:
             self._note_key(failure)
-            self._log.log(_LEVELS["debug"], Event.TASK_POLLED, **told, error=str(failure))
+            tell(self._log, Event.TASK_POLLED, **told, error=str(failure))
             await self._record(job, lifecycle.unanswered, verdict.of_poll(failure))
         else:
             told |= {"state": report.state, "voice_status": report.voice_status}
-            self._log.log(_LEVELS["debug"], Event.TASK_POLLED, **told)
+            tell(self._log, Event.TASK_POLLED, **told)
             await self._record(job, lifecycle.reported, report)
 
     def _note_key(self, failure: CallFailed) -> None:
@@ -303,9 +315,7 @@ class Keeper:
                 lines: Iterable[LogLine] = await self._offload(record)
             except VoicekeeperError as error:
                 if failed == 0:
-                    self._log.log(
-                        _LEVELS["error"], Event.PASS_FAILED, name=job.name, error=str(error)
-                    )
+                    tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
                 await asyncio.sleep(_RECORD_AGAIN_S[min(failed, len(_RECORD_AGAIN_S) - 1)])
                 failed += 1
             else:

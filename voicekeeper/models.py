@@ -32,6 +32,11 @@ class Status(StrEnum):
     LOST = "LOST"
     """The gateway no longer knows the voice."""
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether there is nothing to speak with, whatever voice_id there was."""
+        return self in (Status.FAILED, Status.UNDEPLOYED, Status.LOST)
+
 
 class Origin(StrEnum):
     """How a voice came into the registry."""
@@ -215,6 +220,22 @@ class HistoryEntry(SQLModel, table=True):
     level: str
     detail: dict[str, Any] | None = Field(default=None, sa_type=_json())
     logged: bool = True
+
+
+class Removal(SQLModel, table=True):
+    """A voice that a person forgot, its history with it, until a keeper has told the log.
+
+    Attributes:
+        name, voice_id, status: what the voice was.
+    """
+
+    __tablename__ = "removal"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    voice_id: str | None = None
+    status: str = Field(sa_type=sa.String(16))
+    at: datetime
 
 
 class Breaker(SQLModel, table=True):

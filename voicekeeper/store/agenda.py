@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlmodel import Session, col
 
 from voicekeeper import schedule
-from voicekeeper.models import Breaker, HistoryEntry, Kind, Task, TaskState, Voice
+from voicekeeper.models import Breaker, HistoryEntry, Kind, Removal, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows
 
@@ -32,12 +32,13 @@ class Agenda:
     poll_at: datetime | None
 
 
-_HISTORY, _BREAKER, _VOICE, _TASK = (
-    rows.table_of(model).c for model in (HistoryEntry, Breaker, Voice, Task)
+_HISTORY, _REMOVAL, _BREAKER, _VOICE, _TASK = (
+    rows.table_of(model).c for model in (HistoryEntry, Removal, Breaker, Voice, Task)
 )
 _IS_RUNNING = _TASK.state == TaskState.RUNNING
 _LOOK = select(
-    select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists(),
+    select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
+    | select(_REMOVAL.id).exists(),
     select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
     select(_VOICE.id)
     .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))

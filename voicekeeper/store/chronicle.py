@@ -15,7 +15,7 @@ from sqlmodel import Session, col
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import MEANINGS, Event, Level, level_of_change
 from voicekeeper.lifecycle import Telling
-from voicekeeper.models import HistoryEntry, Status, Voice
+from voicekeeper.models import HistoryEntry, Removal, Status, Voice
 from voicekeeper.store import rows
 
 
@@ -69,8 +69,38 @@ def line(
     return LogLine(event, level, {"name": name, "voice_id": voice_id, **(detail or {})})
 
 
+def farewell(voice: Voice, *, now: datetime) -> Removal:
+    """Return the row that stays of a voice whose history goes with it."""
+    return Removal(name=voice.name, voice_id=voice.voice_id, status=voice.status, at=now)
+
+
 def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
-    """Return what commands wrote since the last pass, and mark it as logged."""
+    """Return what commands told since the last pass, and mark it as logged.
+
+    Removals first: what a history still tells of the same name, came after it.
+    """
+    return [*_take_removals(session, most), *_take_history(session, most)]
+
+
+def _take_removals(session: Session, most: int) -> list[LogLine]:
+    """Return the lines of the voices that were forgotten, and forget them altogether."""
+    removals = session.scalars(select(Removal).order_by(col(Removal.id)).limit(most)).all()
+    for removal in removals:
+        session.delete(removal)
+    event = Event.VOICE_REMOVED
+    return [
+        line(
+            event,
+            MEANINGS[event].level,
+            removal.name,
+            removal.voice_id,
+            {"at": rfc3339(removal.at), "status": removal.status},
+        )
+        for removal in removals
+    ]
+
+
+def _take_history(session: Session, most: int) -> list[LogLine]:
     query = (
         select(HistoryEntry, col(Voice.name), col(Voice.voice_id))
         .join(Voice, col(Voice.id) == col(HistoryEntry.voice_pk))

@@ -13,12 +13,12 @@ from sqlmodel import Session, col
 from voicekeeper import breaker as rules
 from voicekeeper import schedule
 from voicekeeper.events import Event
-from voicekeeper.lifecycle import Change
+from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, FLASH
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, claims
-from voicekeeper.store.chronicle import LogLine, model_line
+from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
 from voicekeeper.verdict import Fault
@@ -129,7 +129,7 @@ def _control_voice(session: Session, breaker: Breaker) -> str | None:
 
 
 def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
-    session.execute(
+    cleared = (
         update(Voice)
         .where(
             col(Voice.model) == task.model,
@@ -139,9 +139,14 @@ def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime)
             col(Voice.voice_id) != task.spoken,
         )
         .values(controlled_at=now)
+        .returning(Voice)
     )
     told = {"model": task.model, "voice_id": task.spoken, "task_id": task.task_id}
-    return [model_line(Event.CONTROL_SUCCEEDED, **told), *_close(task, breaker, now=now)]
+    lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
+    # A suspect's own history shows what stands between its failures.
+    telling = Telling(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
+    lines += [tell(session, suspect, telling, now=now) for suspect in session.scalars(cleared)]
+    return [*lines, *_close(task, breaker, now=now)]
 
 
 def _close(task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:

@@ -27,7 +27,7 @@ from voicekeeper.models import (
 )
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers
-from voicekeeper.store.chronicle import tell
+from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
 
@@ -265,7 +265,7 @@ class Registry:
             told = {"from": before, "old_voice_id": old_id}
             tell(session, voice, Telling(Event.VOICE_RETRIED, told), now=now, logged=False)
 
-    def remove(self, name: str) -> Voice:
+    def remove(self, name: str, *, now: datetime) -> Voice:
         """Forget a voice and its history; return what it was.
 
         Raises:
@@ -273,6 +273,7 @@ class Registry:
         """
         with self._changing(name) as (session, voice):
             session.delete(voice)
+            session.add(farewell(voice, now=now))
         return voice
 
     @contextmanager

@@ -95,6 +95,14 @@ def upgrade() -> None:
     op.create_index("history_by_voice", "history", ["voice_pk", "id"])
     op.create_index("history_unlogged", "history", ["id"], sqlite_where=sa.text("logged = 0"))
     op.create_table(
+        "removal",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("voice_id", sa.String),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("at", sa.DateTime, nullable=False),
+    )
+    op.create_table(
         "breaker",
         sa.Column("model", sa.String, primary_key=True),
         sa.Column("run", sa.Integer, nullable=False),
