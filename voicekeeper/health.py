@@ -52,7 +52,7 @@ class Health:
         by_status: how many voices have which status.
         paused: how many of the living are paused.
         overdue: how many should have been looked at since `late_before`.
-        at_risk: how many were last used before `risky_before`.
+        at_risk: how many are kept, with little of their window left (see `alerting`).
         last_pass_at: of the youngest pass of any keeper.
         keeper: whose pass that was, ``PID@HOST``.
         blocked: breakers that are open.
@@ -92,11 +92,6 @@ def late_before(now: datetime, policy: Policy) -> datetime:
     return now - policy.window / 50
 
 
-def risky_before(now: datetime, policy: Policy) -> datetime:
-    """Return before when a last use puts a voice at risk: two sevenths of the window are left."""
-    return now - policy.window * 5 / 7
-
-
 def is_unkept(
     last_pass_at: datetime | None, *, now: datetime, tick: timedelta, once: bool = False
 ) -> bool:
@@ -123,8 +118,8 @@ def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]
         if breaker.opened_at is not None
     ]
     if health.at_risk:
-        sentence = f"{_voices(health.at_risk)} with under two sevenths of the window left"
-        found.append(Finding(Severity.CRITICAL, f"{sentence}; 'voicekeeper list' shows which"))
+        sentence = f"{_voices(health.at_risk)} at risk; 'voicekeeper list' shows which"
+        found.append(Finding(Severity.CRITICAL, sentence))
     if health.overdue:
         sentence = f"{_voices(health.overdue)} overdue; 'voicekeeper list' shows which"
         found.append(Finding(Severity.WARNING, sentence))
