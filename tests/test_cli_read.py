@@ -283,7 +283,7 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
     ("columns", "code", "word", "told"),
     [
         ({"status": Status.LOST}, 2, "critical", "1 voice LOST: anna; 'voicekeeper show NAME'"),
-        ({"anchored_at": NOW - 6 * DAY}, 2, "critical", "1 voice with under 2 d left"),
+        ({"anchored_at": NOW - 6 * DAY}, 2, "critical", "1 voice at risk"),
         ({"next_at": NOW - 4 * HOUR}, 1, "warning", "1 voice overdue; 'voicekeeper list'"),
         ({"status": Status.FAILED}, 1, "warning", "1 voice FAILED"),
         ({"status": Status.UNKNOWN}, 1, "warning", "1 voice UNKNOWN"),

@@ -60,7 +60,7 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
         (
             {"at_risk": 2},
             Severity.CRITICAL,
-            ["2 voices with under 2 d left", "'voicekeeper list'", "NAME' why"],
+            ["2 voices at risk", "'voicekeeper list'", "NAME' why"],
         ),
         ({"overdue": 1}, Severity.WARNING, ["1 voice overdue", "voicekeeper list"]),
         ({"by_status": {Status.UNDEPLOYED: 2}}, Severity.WARNING, ["2 voices UNDEPLOYED"]),
@@ -132,9 +132,8 @@ def test_a_fleet_without_any_pass_is_unkept() -> None:
     assert health.is_unkept(None, now=NOW, tick=TICK)
 
 
-def test_what_is_late_or_at_risk_follows_from_the_window() -> None:
+def test_what_is_late_follows_from_the_window() -> None:
     assert health.late_before(NOW, POLICY) == NOW - 7 * DAY / 50
-    assert health.risky_before(NOW, POLICY) == NOW - 5 * DAY
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from voicekeeper import models
 from voicekeeper.store import Database, Registry
 from voicekeeper.store.database import SCHEMA
 
-TABLES = ("voice", "task", "history", "removal", "breaker", "keeper")
+TABLES = ("voice", "task", "history", "removal", "breaker", "alert", "keeper")
 
 
 def scripts() -> Config:

@@ -19,6 +19,9 @@ class Event(StrEnum):
     VOICE_REGISTERED = "voice.registered"
     VOICE_STATUS_CHANGED = "voice.status_changed"
     VOICE_LOST = "voice.lost"
+    VOICE_UNDEPLOYED = "voice.undeployed"
+    VOICE_AT_RISK = "voice.at_risk"
+    VOICE_RECOVERED = "voice.recovered"
     VOICE_TOUCHED = "voice.touched"
     VOICE_PAUSED = "voice.paused"
     VOICE_RESUMED = "voice.resumed"
@@ -62,6 +65,14 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.VOICE_LOST: Meaning(
         "error", "The gateway no longer knows the voice, and the account is not to blame."
+    ),
+    Event.VOICE_UNDEPLOYED: Meaning("warning", "The gateway's review took the voice away."),
+    Event.VOICE_AT_RISK: Meaning(
+        "warning",
+        "No keepalive succeeds, and under 48 h of seven days are left; an error under 12 h.",
+    ),
+    Event.VOICE_RECOVERED: Meaning(
+        "info", "A voice that was told lost, undeployed or at risk speaks again."
     ),
     Event.VOICE_TOUCHED: Meaning("info", "A person recorded a use of the voice made elsewhere."),
     Event.VOICE_PAUSED: Meaning("info", "A person stopped the keeping of the voice."),

@@ -52,7 +52,7 @@ class Health:
         by_status: how many voices have which status.
         paused: how many of the living are paused.
         overdue: how many should have been looked at since `late_before`.
-        at_risk: how many were last used before `risky_before`.
+        at_risk: how many are kept, with little of their window left (see `alerting`).
         last_pass_at: of the youngest pass of any keeper.
         keeper: whose pass that was, ``PID@HOST``.
         blocked: breakers that are open.
@@ -92,16 +92,6 @@ def late_before(now: datetime, policy: Policy) -> datetime:
     return now - policy.window / 50
 
 
-def risky_before(now: datetime, policy: Policy) -> datetime:
-    """Return before when a last use puts a voice at risk: too little of its window is left."""
-    return now - policy.window + _scant(policy)
-
-
-def _scant(policy: Policy) -> timedelta:
-    """Return how little of a window is a risk: two sevenths, 48 hours of seven days."""
-    return policy.window * 2 / 7
-
-
 def is_unkept(
     last_pass_at: datetime | None, *, now: datetime, tick: timedelta, once: bool = False
 ) -> bool:
@@ -131,7 +121,7 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         if breaker.opened_at is not None
     ]
     if health.at_risk:
-        sentence = f"{_voices(health.at_risk)} with under {words(_scant(policy))} left"
+        sentence = f"{_voices(health.at_risk)} at risk"
         mend = "'voicekeeper list' shows which, 'voicekeeper history NAME' why"
         found.append(Finding(Severity.CRITICAL, f"{sentence}; {mend}"))
     if health.overdue:

@@ -10,11 +10,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from voicekeeper import __version__, lifecycle, pricing, request, verdict
+from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.events import MEANINGS, Event
@@ -104,6 +104,7 @@ class Keeper:
         self._calls = _Lane(max(1, policy.max_in_flight - polls))
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
+        self._looked_at: datetime | None = None
 
     async def take_over(self, *, once: bool = False) -> None:
         """Begin: settle what a predecessor left in the middle.
@@ -151,6 +152,7 @@ class Keeper:
                 self._start(self._polls, job, self._ask(job))
             for job in claims.calls:
                 self._start(self._calls, job, self._call(job))
+            await self._look_at_alerts()
             return bool(claims.polls or claims.calls)
 
     async def outlook(self) -> Outlook:
@@ -300,7 +302,28 @@ class Keeper:
             return rule(voice, task, answer, now=now, policy=policy)
 
         record = partial(self._worklist.record, job, decide, now=now, policy=policy)
-        say(self._log, await self._persist(job, record))
+        await self._tell(await self._persist(job, record))
+
+    async def _look_at_alerts(self) -> None:
+        """Tell what is owed; not at each pass, and no failure of it fails the pass."""
+        now = self._clock.now()
+        last = self._looked_at
+        if last is not None and abs(now - last) < alerting.pace(self._policy):
+            return
+        self._looked_at = now
+        try:
+            take = partial(self._worklist.take_alerts, now=now, policy=self._policy)
+            await self._tell(await self._offload(take))
+        except VoicekeeperError as error:
+            tell(self._log, Event.PASS_FAILED, error=str(error))
+
+    async def _tell(self, lines: Iterable[LogLine]) -> None:
+        """Write events to the log; then confirm the alerts among them, or they are told again."""
+        say(self._log, lines)
+        told = [line.handout for line in lines if line.handout is not None]
+        if told:
+            with suppress(VoicekeeperError):  # nothing is lost: they are handed out again
+                await self._offload(partial(self._worklist.confirm, told, now=self._clock.now()))
 
     async def _persist(
         self, job: Job, record: Callable[[], Iterable[LogLine]]

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from voicekeeper import schedule
-from voicekeeper.models import Breaker, HistoryEntry, Kind, Removal, Task, TaskState, Voice
+from voicekeeper import alerting, schedule
+from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows
 
@@ -23,6 +23,7 @@ class Agenda:
         suspected: a voice waits for a control call.
         due_at: when the first voice is due; None where none ever is.
         poll_at: when the first task is to be asked for.
+        tell_at: when the first alert is to be told.
     """
 
     unlogged: bool
@@ -30,10 +31,11 @@ class Agenda:
     suspected: bool
     due_at: datetime | None
     poll_at: datetime | None
+    tell_at: datetime | None
 
 
-_HISTORY, _REMOVAL, _BREAKER, _VOICE, _TASK = (
-    rows.table_of(model).c for model in (HistoryEntry, Removal, Breaker, Voice, Task)
+_HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
+    rows.table_of(model).c for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task)
 )
 _IS_RUNNING = _TASK.state == TaskState.RUNNING
 _LOOK = select(
@@ -47,17 +49,19 @@ _LOOK = select(
     select(func.max(_VOICE.next_at)).scalar_subquery(),
     select(func.min(_TASK.next_poll_at)).where(_IS_RUNNING).scalar_subquery(),
     select(func.max(_TASK.next_poll_at)).where(_IS_RUNNING).scalar_subquery(),
+    select(func.min(_ALERT.tell_at)).scalar_subquery(),
 )
 
 
 def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
     """See what there is to do. What a wrong clock has set too far ahead is due now."""
-    unlogged, opened, suspected, due, last_due, poll, last_poll = session.execute(_LOOK).one()
+    seen = session.execute(_LOOK).one()
+    unlogged, opened, suspected, due, last_due, poll, last_poll, tell = seen
     if last_due is not None and last_due > now + policy.interval:
         due = now
     if last_poll is not None and last_poll > now + schedule.longest_poll(policy):
         poll = now
-    return Agenda(unlogged, opened, suspected, due, poll)
+    return Agenda(unlogged, opened, suspected, due, poll, tell)
 
 
 def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:
@@ -66,6 +70,8 @@ def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime |
     events = [agenda.due_at, agenda.poll_at]
     if agenda.opened:
         events = _behind_breakers(session, agenda, now=now)
+    if agenda.tell_at is not None:
+        events.append(max(agenda.tell_at, now + alerting.pace(policy)))
     if agenda.suspected:
         events += [at or now for at in session.scalars(_SUSPECTS_PROBES)]
     return min((at for at in events if at is not None), default=None)

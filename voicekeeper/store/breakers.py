@@ -11,6 +11,7 @@ from voicekeeper.breaker import BreakerFields
 from voicekeeper.events import Event
 from voicekeeper.models import Breaker, Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.store import alerts
 from voicekeeper.store.chronicle import LogLine, model_line
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.verdict import Fault
@@ -52,13 +53,20 @@ def most_urgent(session: Session, model: str, *, now: datetime, policy: Policy) 
     return session.scalar(_MOST_URGENT, {"model": model, "soon": soon, "over": over})
 
 
-def set_and_tell(breaker: Breaker, fields: BreakerFields, fault: Fault) -> list[LogLine]:
-    """Set a breaker's columns; return the line of its opening, if that is what it is."""
+def set_and_tell(
+    session: Session, breaker: Breaker, fields: BreakerFields, fault: Fault, *, now: datetime
+) -> list[LogLine]:
+    """Set a breaker's columns; return the line of its opening, if that is what it is.
+
+    One that was let go on trial and opens again is blocked still: that is told daily.
+    """
     was_closed = breaker.opened_at is None
     assign(breaker, fields)
     if not was_closed or breaker.opened_at is None:
         return []
-    return [opening(breaker, code=fault.code)]
+    if alerts.of_model(session, breaker.model) is not None:
+        return []
+    return [alerts.blocked(session, breaker, opening(breaker, code=fault.code), now=now)]
 
 
 def opening(breaker: Breaker, code: str | None = None) -> LogLine:
@@ -78,6 +86,12 @@ def opened(session: Session) -> Sequence[Breaker]:
     return session.scalars(_OPENED).all()
 
 
-def end_run(session: Session, model: str) -> None:
-    """Forget the failures before a success, where the breaker is closed."""
-    session.execute(_END_RUN, {"of": model})
+def end_run(session: Session, model: str, *, now: datetime) -> list[LogLine]:
+    """Forget the failures before a success, where the breaker is closed; return what to log.
+
+    One that was let go on trial has passed it.
+    """
+    forgotten = session.execute(_END_RUN, {"of": model})
+    if not forgotten.rowcount:  # type: ignore[attr-defined]
+        return []
+    return alerts.unblocked(session, model, since=None, now=now)

@@ -4,9 +4,10 @@ The history row commits with the change it tells; the log line is written after 
 One is made from the other, so ``history NAME`` and the log tell the same story.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import select, update
@@ -19,6 +20,18 @@ from voicekeeper.models import HistoryEntry, Removal, Status, Voice
 from voicekeeper.store import rows
 
 
+class Handout(NamedTuple):
+    """One telling of an alert, to be confirmed once it is told.
+
+    Attributes:
+        key: of the alert's row.
+        until: when its lease ends; an alert with another has changed since.
+    """
+
+    key: int
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class LogLine:
     """An event ready for the log.
@@ -27,15 +40,23 @@ class LogLine:
         event: its name in the catalogue.
         level: ``debug``, ``info``, ``warning`` or ``error``.
         fields: ``name`` and ``voice_id`` first, where a voice is concerned.
+        handout: the telling of an alert that this line is.
     """
 
     event: str
     level: str
     fields: dict[str, Any]
+    handout: Handout | None = None
 
 
 def tell(
-    session: Session, voice: Voice, telling: Telling, *, now: datetime, logged: bool = True
+    session: Session,
+    voice: Voice,
+    telling: Telling,
+    *,
+    now: datetime,
+    logged: bool = True,
+    level: Level | None = None,
 ) -> LogLine:
     """Add a row to a voice's history and return its line for the log.
 
@@ -45,9 +66,10 @@ def tell(
         telling: what happened.
         now: of this pass or command.
         logged: False when nobody here writes a log; a keeper then does it on its next pass.
+        level: how loud it is, where the catalogue leaves that open.
     """
-    detail = {key: _plain(value) for key, value in telling.detail.items() if value is not None}
-    level = _level(telling.event, detail)
+    detail = plain(telling.detail)
+    level = level or _level(telling.event, detail)
     assert voice.id is not None  # noqa: S101 - a stored voice has its key
     rows.insert(
         session,
@@ -130,15 +152,20 @@ def _take_history(session: Session, most: int) -> list[LogLine]:
 
 def model_line(event: Event, **fields: object) -> LogLine:
     """Return the log line of an event that concerns a model's route, not a voice."""
-    plain = {key: _plain(value) for key, value in fields.items() if value is not None}
-    return LogLine(event, _level(event, plain), plain)
+    detail = plain(fields)
+    return LogLine(event, _level(event, detail), detail)
+
+
+def plain(fields: Mapping[str, object]) -> dict[str, Any]:
+    """Return the fields of an event that say something, as JSON can hold them."""
+    return {
+        key: rfc3339(value) if isinstance(value, datetime) else value
+        for key, value in fields.items()
+        if value is not None
+    }
 
 
 def _level(event: Event, detail: dict[str, Any]) -> Level:
     if event is Event.VOICE_STATUS_CHANGED:
         return level_of_change(Status(detail["to"]))
     return MEANINGS[event].level
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON holds anything
-    return rfc3339(value) if isinstance(value, datetime) else value

@@ -17,7 +17,7 @@ from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, FLASH
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers, claims
+from voicekeeper.store import alerts, breakers, claims
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
@@ -74,7 +74,7 @@ def apply(
     if change.success:
         lines += _succeeded(session, task, breaker, now=now)
     if change.passable:
-        lines += _close(task, breaker, now=now)
+        lines += _close(session, task, breaker, now=now)
     if change.fault is not None:
         lines += _failed(session, task, breaker, change.fault, now=now, policy=policy)
     return lines
@@ -146,15 +146,15 @@ def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime)
     # A suspect's own history shows what stands between its failures.
     telling = Telling(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
     lines += [tell(session, suspect, telling, now=now) for suspect in session.scalars(cleared)]
-    return [*lines, *_close(task, breaker, now=now)]
+    return [*lines, *_close(session, task, breaker, now=now)]
 
 
-def _close(task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
+def _close(session: Session, task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
     was_open = breaker.opened_at
     assign(breaker, rules.after_control_success(breaker, sent_at=task.sent_at, now=now))
     if was_open is None or breaker.opened_at is not None:
         return []
-    return [model_line(Event.UPSTREAM_RECOVERED, model=task.model, blocked_since=was_open)]
+    return alerts.unblocked(session, task.model, since=was_open, now=now)
 
 
 def _failed(
@@ -176,4 +176,4 @@ def _failed(
         error=fault.message,
         retry_at=fields.get("probe_at"),
     )
-    return [line, *breakers.set_and_tell(breaker, fields, fault)]
+    return [line, *breakers.set_and_tell(session, breaker, fields, fault, now=now)]

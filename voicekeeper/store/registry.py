@@ -15,7 +15,7 @@ from sqlmodel import Session, col
 from voicekeeper import schedule
 from voicekeeper.errors import NotAllowed, NotFound, Taken
 from voicekeeper.events import MEANINGS, Event
-from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, risky_before
+from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import (
     HistoryEntry,
@@ -26,7 +26,7 @@ from voicekeeper.models import (
     Voice,
 )
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers
+from voicekeeper.store import alerts, breakers
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
@@ -152,7 +152,7 @@ class Registry:
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
-        late, risky = late_before(now, policy), risky_before(now, policy)
+        late = late_before(now, policy)
         living = col(Voice.status).in_(_KEPT)
         kept = col(Voice.paused).is_(False) & living
         with self._database.reading() as session:
@@ -162,10 +162,7 @@ class Registry:
                 by_status=dict(session.execute(by_status).all()),
                 paused=_count(session, col(Voice.paused).is_(True) & living),
                 overdue=_count(session, kept & (col(Voice.next_at) < late)),
-                at_risk=_count(
-                    session,
-                    kept & col(Voice.voice_id).is_not(None) & (col(Voice.anchored_at) < risky),
-                ),
+                at_risk=_count(session, alerts.at_risk(now=now, policy=policy)),
                 last_pass_at=beat.last_pass_at if beat else None,
                 keeper=beat.keeper if beat else None,
                 once=beat is not None and beat.once,

@@ -12,7 +12,7 @@ from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, VoiceFields
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers
+from voicekeeper.store import alerts, breakers
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.rows import assign
 
@@ -39,18 +39,22 @@ def apply(
         logged: False where the lines returned are not logged by the caller.
     """
     change = _free_of_conflict(session, voice, task, change)
+    was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     assign(voice, change.voice)
     assign(task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
+    lines = [alerts.opened_by(session, voice, line, now=now, handed=logged) for line in lines]
+    if was_told_of and "last_used_at" in change.voice:
+        lines += alerts.fixed(session, voice, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
         anchor = breakers.most_urgent(session, voice.model, now=now, policy=policy)
         fields = rules.after_fault(
             breaker, change.fault, voice_pk=voice.id, anchor=anchor, now=now, policy=policy
         )
-        lines += breakers.set_and_tell(breaker, fields, change.fault)
+        lines += breakers.set_and_tell(session, breaker, fields, change.fault, now=now)
     if change.success:
-        breakers.end_run(session, voice.model)
+        lines += breakers.end_run(session, voice.model, now=now)
     return lines
 
 

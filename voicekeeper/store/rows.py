@@ -23,11 +23,14 @@ def table_of(model: type[SQLModel]) -> sa.Table:
 
 
 def assign(row: SQLModel, fields: Mapping[str, object]) -> None:
-    """Set columns of a stored row, here and in the database at once."""
+    """Set columns of a row, here and, if it is stored already, in the database at once."""
+    session = object_session(row)
+    if session is None or not sa.inspect(row).persistent:
+        for column, value in fields.items():
+            setattr(row, column, value)
+        return
     if not fields:
         return
-    session = object_session(row)
-    assert session is not None  # noqa: S101 - rows live in a session while they change
     model = type(row)
     key = sa.inspect(model).primary_key[0].name
     values = {f"new_{column}": value for column, value in fields.items()}

@@ -6,7 +6,7 @@ for speech, and for an enrollment, which no doubt may fall on, by `intend` at th
 So after a crash at any moment the rows say what may have been sent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,8 +19,8 @@ from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import agenda, breakers, claims, controls, results, rows
-from voicekeeper.store.chronicle import LogLine, take_unlogged
+from voicekeeper.store import agenda, alerts, breakers, claims, controls, results, rows
+from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import OPEN, Claims, Job, write_intent
 
@@ -165,6 +165,19 @@ class Worklist:
             if superseded and "last_used_at" not in change.voice:
                 change = replace(change, voice={}, tellings=())  # the newer call has the say
             return results.apply(session, voice, task, change, now=now, policy=policy)
+
+    def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
+        """Look at what a person must be told of; return what is to be told now.
+
+        Each line is handed out under a lease: `confirm` it once it is told.
+        """
+        with self._database.writing() as session:
+            return alerts.take(session, now=now, policy=policy)
+
+    def confirm(self, handouts: Iterable[Handout], *, now: datetime) -> None:
+        """Note that these alerts were told; their next turn is a day away."""
+        with self._database.writing() as session:
+            alerts.confirm(session, handouts, now=now)
 
     def next_poll_in(self, *, now: datetime, policy: Policy) -> timedelta | None:
         """Return how long until a running task may be asked for; None when none may be."""
