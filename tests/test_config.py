@@ -45,12 +45,14 @@ def test_the_example_file_is_exactly_the_defaults() -> None:
     assert load(EXAMPLE, {}).model_dump() == Settings().model_dump()
 
 
-def test_the_example_file_shows_every_key_and_only_the_key_file_as_a_comment() -> None:
+def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_default() -> None:
     text = EXAMPLE.read_text()
     shown = {name: set(table) for name, table in tomllib.loads(text).items()}
     shown["upstream"].add("api_key_file")
+    shown["budget"].add("enrollments_usd_per_day")
     assert shown == {name: set(names) for name, names in keys().items()}
     assert '\n# api_key_file = "/etc/voicekeeper/apixo-api-key"\n' in text
+    assert "\n# enrollments_usd_per_day = 0.50\n" in text
 
 
 def test_the_defaults_contradict_nothing_and_are_those_of_the_docs() -> None:

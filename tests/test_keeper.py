@@ -26,6 +26,7 @@ from tests.support import (
 from voicekeeper import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
+from voicekeeper.pricing import Spent
 from voicekeeper.request import CONTROL_VOICE
 from voicekeeper.sandbox import Gateway
 from voicekeeper.store import database as store_database
@@ -97,7 +98,7 @@ def test_the_registry_counts_as_the_gateway_does(tmp_path: Path) -> None:
         assert timedelta(0) <= book.last_used_at - voice.last_used_at < SECOND
         spoken = [e for e in life.events(voice.name) if e == "keepalive.succeeded"]
         assert len(spoken) == book.uses
-    assert sum(map(life.registry.cost_micros, life.registry.all())) == books.cost_micros
+    assert life.registry.totals(now=life.clock.now()).ever == Spent(books.cost_micros)
 
 
 def test_a_keepalive_needs_at_most_two_polls_on_average(tmp_path: Path) -> None:

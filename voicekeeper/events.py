@@ -30,6 +30,7 @@ class Event(StrEnum):
     ENROLLMENT_SUBMITTED = "enrollment.submitted"
     ENROLLMENT_SUCCEEDED = "enrollment.succeeded"
     ENROLLMENT_FAILED = "enrollment.failed"
+    ENROLLMENT_HELD = "enrollment.held"
     CONTROL_SUBMITTED = "control.submitted"
     CONTROL_SUCCEEDED = "control.succeeded"
     CONTROL_FAILED = "control.failed"
@@ -75,6 +76,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.ENROLLMENT_SUBMITTED: Meaning("info", "The gateway accepted a clone or design task."),
     Event.ENROLLMENT_SUCCEEDED: Meaning("info", "A clone or design task made a voice."),
     Event.ENROLLMENT_FAILED: Meaning("warning", "A clone or design task made no voice."),
+    Event.ENROLLMENT_HELD: Meaning(
+        "warning", "The day's budget holds a clone or design back; its `until` is when it goes on."
+    ),
     Event.CONTROL_SUBMITTED: Meaning(
         "info", "The gateway accepted a speech call that tests the account, not a voice."
     ),

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
+from voicekeeper import budget
 from voicekeeper.duration import rfc3339, words
 from voicekeeper.models import Breaker, Status
 from voicekeeper.schedule import Policy
@@ -28,6 +29,8 @@ _MEND_LOST = (
     "'voicekeeper show NAME' tells why; 'retry NAME' makes a new one where it was cloned or "
     "designed here, 'remove NAME' forgets it"
 )
+
+_MEND_HELD = f"to go on now, raise {budget.SETTING} and restart the daemon"
 
 NAMED: Final = {
     Status.LOST: (Severity.CRITICAL, _MEND_LOST),
@@ -59,6 +62,8 @@ class Health:
         next_at: when the next voice falls due.
         once: whether that keeper is ``run --once``, which a timer starts.
         names: a few of the voices with a status of `NAMED`.
+        held: how many wait to be made until the next day's budget.
+        held_for_good: how many are never made, as each costs more than a whole day's budget.
     """
 
     by_status: Mapping[Status, int]
@@ -71,6 +76,8 @@ class Health:
     next_at: datetime | None
     once: bool = False
     names: Mapping[Status, Sequence[str]] = field(default_factory=dict)
+    held: int = 0
+    held_for_good: int = 0
 
     @property
     def kept(self) -> int:
@@ -128,6 +135,13 @@ def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]
     if health.overdue:
         sentence = f"{_voices(health.overdue)} overdue; 'voicekeeper list' shows which"
         found.append(Finding(Severity.WARNING, sentence))
+    if health.held:
+        sentence = f"{_voices(health.held)} NEW and held: the day's budget for enrollments is spent"
+        until = f"it goes on at {rfc3339(budget.next_day(now))}; {_MEND_HELD}"
+        found.append(Finding(Severity.WARNING, f"{sentence}; {until}"))
+    if health.held_for_good:
+        sentence = f"{_voices(health.held_for_good)} NEW that cost more than a whole day's budget"
+        found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_HELD}"))
     found += [
         Finding(severity, f"{_named(health, status)}; {mend}")
         for status, (severity, mend) in NAMED.items()

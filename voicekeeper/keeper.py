@@ -230,7 +230,9 @@ class Keeper:
 
         async def intend() -> None:
             nonlocal job
-            job = await self._offload(partial(self._worklist.intend, job, now=self._clock.now()))
+            job = await self._offload(
+                partial(self._worklist.intend, job, now=self._clock.now(), policy=self._policy)
+            )
 
         async def refuse(fault: Fault) -> None:
             if job.task_pk is None:  # an enrollment that failed before its turn

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from voicekeeper import schedule
+from voicekeeper import forecast, schedule
 from voicekeeper.duration import rfc3339
 from voicekeeper.models import HistoryEntry, Origin, Voice
+from voicekeeper.pricing import Spent, Totals, dollars
 from voicekeeper.schedule import Policy
 
 SCHEMA = 1
@@ -50,6 +51,32 @@ def history(name: str, entries: Sequence[HistoryEntry]) -> dict[str, Any]:
             | (entry.detail or {})
             for entry in entries
         ],
+    }
+
+
+def spent(spent: Spent) -> dict[str, float]:
+    """Return, in US dollars, what was spent for certain, and what possibly."""
+    return {
+        "spent_usd": dollars(spent.certain),
+        "possibly_spent_usd": dollars(spent.possible),
+    }
+
+
+def money(totals: Totals, *, kept: int, policy: Policy) -> dict[str, dict[str, float]]:
+    """Return, in US dollars, what was spent on all voices, and what keeping them costs."""
+    spans = {
+        "today": totals.today,
+        "last_30_days": totals.last_30_days,
+        "ever": totals.ever,
+    }
+    periods = {"day": forecast.DAY, "year": forecast.YEAR}
+    return {
+        "spent_usd": {span: dollars(spent.certain) for span, spent in spans.items()},
+        "possibly_spent_usd": {span: dollars(spent.possible) for span, spent in spans.items()},
+        "forecast_usd": {
+            name: dollars(forecast.cost_micros(kept, period, policy))
+            for name, period in periods.items()
+        },
     }
 
 

@@ -10,6 +10,7 @@ from sqlmodel import Session, col
 from voicekeeper import schedule
 from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.store import ledger
 from voicekeeper.store.jobs import OPEN, Job, control_job, intent, job, kind_for
 
 
@@ -56,14 +57,13 @@ def calls(
         col(Task.next_poll_at) <= now,
     )
     speaks = col(Voice.voice_id).is_not(None) & ~asked_first
-    enrolls = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_enrolling()
     urgency = (col(Voice.anchored_at) <= now - policy.window, col(Voice.anchored_at))
     due = (
         select(col(Voice.id))
         .where(
-            (col(Voice.next_at) <= now) | (col(Voice.next_at) > now + policy.interval),
+            is_due(now, policy),
             col(Voice.model).not_in(open_models),
-            speaks | enrolls,
+            speaks | is_to_enroll(),
         )
         .order_by(*urgency)
         .limit(most)
@@ -79,10 +79,19 @@ def calls(
     )
     voices = list(session.scalars(claimed))
     voices.sort(key=lambda v: (v.anchored_at <= now - policy.window, v.anchored_at))
-    tasks = {v.id: intent(v, now=now) for v in voices if v.voice_id is not None}
-    session.add_all(tasks.values())
-    session.flush()
+    tasks = {v.id: intent(v, now=now, policy=policy) for v in voices if v.voice_id is not None}
+    ledger.enter(session, tasks.values())
     return [job(kind_for(voice), voice, tasks.get(voice.id)) for voice in voices]
+
+
+def is_due(now: datetime, policy: Policy) -> sa.ColumnElement[bool]:
+    """Return the condition that a voice is to be looked at now."""
+    return (col(Voice.next_at) <= now) | (col(Voice.next_at) > now + policy.interval)
+
+
+def is_to_enroll() -> sa.ColumnElement[bool]:
+    """Return the condition that a voice is yet to be made, and nobody is at it."""
+    return (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_enrolling()
 
 
 def is_enrolling(session: Session, voice: Voice) -> bool:

@@ -10,13 +10,13 @@ from sqlalchemy import exists, select, update
 from sqlmodel import Session, col
 
 from voicekeeper import breaker as rules
-from voicekeeper import schedule
+from voicekeeper import pricing, schedule
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, FLASH
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers
+from voicekeeper.store import breakers, ledger
 from voicekeeper.store.chronicle import LogLine, model_line
 from voicekeeper.store.database import assign
 from voicekeeper.store.jobs import OPEN, Job, control_job
@@ -53,10 +53,14 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
             continue
         breaker.probe_at = rules.control_ends(breaker, now=now, policy=policy)
         task = Task(
-            model=model, kind=Kind.CONTROL, state=TaskState.INTENT, spoken=spoken, sent_at=now
+            model=model,
+            kind=Kind.CONTROL,
+            state=TaskState.INTENT,
+            spoken=spoken,
+            sent_at=now,
+            possible_cost_micros=pricing.price(Kind.CONTROL, policy.prompt),
         )
-        session.add(task)
-        session.flush()
+        ledger.enter(session, [task])
         jobs.append(control_job(task))
     return jobs
 
@@ -65,7 +69,7 @@ def apply(
     session: Session, task: Task, change: Change, *, now: datetime, policy: Policy
 ) -> list[LogLine]:
     """Apply what an answer to a control call changes; return what to log."""
-    assign(task, change.task)
+    ledger.settle(session, task, change.task)
     breaker = breakers.of_model(session, task.model)
     who = {"model": task.model, "voice_id": task.spoken}
     lines = [model_line(t.event, **who, **t.detail) for t in change.tellings]

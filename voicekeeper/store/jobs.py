@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from voicekeeper import pricing
 from voicekeeper.models import Kind, Origin, Task, TaskState, Voice
+from voicekeeper.schedule import Policy
 from voicekeeper.store.chronicle import LogLine
 
 OPEN = (TaskState.INTENT, TaskState.RUNNING)
@@ -61,15 +63,17 @@ def kind_for(voice: Voice) -> Kind:
     return Kind.CLONE if voice.origin is Origin.CLONE else Kind.DESIGN
 
 
-def intent(voice: Voice, *, now: datetime) -> Task:
+def intent(voice: Voice, *, now: datetime, policy: Policy) -> Task:
     """Return the row to commit before a POST for a voice."""
+    kind = kind_for(voice)
     return Task(
         voice_pk=voice.id,
         model=voice.model,
-        kind=kind_for(voice),
+        kind=kind,
         state=TaskState.INTENT,
         spoken=voice.voice_id,
         sent_at=now,
+        possible_cost_micros=pricing.price(kind, policy.prompt),
     )
 
 

@@ -11,7 +11,7 @@ from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, VoiceFields
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers
+from voicekeeper.store import breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.database import assign
 
@@ -39,7 +39,7 @@ def apply(
     """
     change = _free_of_conflict(session, voice, task, change)
     assign(voice, change.voice)
-    assign(task, change.task)
+    ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)

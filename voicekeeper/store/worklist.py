@@ -19,7 +19,7 @@ from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers, claims, controls, results
+from voicekeeper.store import breakers, claims, controls, holds, ledger, results
 from voicekeeper.store.chronicle import LogLine, take_unlogged
 from voicekeeper.store.database import Database, assign
 from voicekeeper.store.jobs import OPEN, Claims, Job, intent
@@ -59,7 +59,7 @@ class Worklist:
                 voice = session.get(Voice, task.voice_pk) if task.voice_pk else None
                 change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
-                    assign(task, change.task)
+                    ledger.settle(session, task, change.task)
                 else:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
@@ -67,13 +67,14 @@ class Worklist:
             for task in session.scalars(select(Task).where(col(Task.state) == TaskState.RUNNING)):
                 young = task.sent_at + schedule.first_poll(task.kind, policy)
                 task.next_poll_at = min(task.next_poll_at or now, max(now, young))
-            session.execute(  # enrollments that were claimed and never begun
+            never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
+            held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
+            session.execute(  # enrollments that were claimed and never begun, or held back
                 update(Voice)
                 .where(
                     col(Voice.voice_id).is_(None),
                     col(Voice.status) == Status.NEW,
-                    col(Voice.next_at) > now,
-                    col(Voice.failures) == 0,
+                    never_begun | held,  # the budget may be another one now
                 )
                 .values(next_at=now)
             )
@@ -97,7 +98,10 @@ class Worklist:
             polls: the most tasks to ask for.
         """
         with self._database.writing() as session:
-            lines = take_unlogged(session)
+            lines = [
+                *take_unlogged(session),
+                *holds.put_all(session, now=now, policy=policy),
+            ]
             paused = breakers.open_models(session)
             asked = claims.polls(session, paused, now=now, policy=policy, most=polls)
             probes = controls.claim(session, now=now, policy=policy) if calls else []
@@ -114,24 +118,29 @@ class Worklist:
                 lines=lines,
             )
 
-    def intend(self, job: Job, *, now: datetime) -> Job:
+    def intend(self, job: Job, *, now: datetime, policy: Policy) -> Job:
         """Write down that an enrollment is requested now; return the job with its task.
 
         From here on the voice is never due by itself: only an answer, or a person, moves it.
 
         Raises:
-            Withdrawn: the voice was removed, paused, or is being enrolled already.
+            Withdrawn: the voice was removed, paused, or is being enrolled already; or the day's
+                budget does not allow it, which its row then says.
         """
         with self._database.writing() as session:
             voice = session.get(Voice, job.voice_pk)
             wanted = voice is not None and not voice.paused and voice.status is Status.NEW
             if voice is None or not wanted or claims.is_enrolling(session, voice):
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
-            voice.next_at = None
-            task = intent(voice, now=now)
-            session.add(task)
-            session.flush()
-            return job_for(task.kind, voice, task)
+            hold = holds.of_voice(session, voice, now=now, policy=policy)
+            if hold is None:
+                assign(voice, lifecycle.released(voice).voice)
+                voice.next_at = None
+                task = intent(voice, now=now, policy=policy)
+                ledger.enter(session, [task])
+                return job_for(task.kind, voice, task)
+            holds.put(session, voice, hold, now=now, policy=policy, logged=False)
+        raise Withdrawn(f"the enrollment of {job.name} is {hold.sentence}")  # the hold is kept
 
     def record(
         self, job: Job, decide: Decide, *, now: datetime, policy: Policy

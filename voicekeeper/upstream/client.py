@@ -1,5 +1,7 @@
 """The HTTP client of the gateway's two endpoints (page section *Endpoint and authentication*).
 
+And of a third that is not on the page: the account's balance.
+
 It makes one call for one question and never repeats one: when and whether to try again is the
 keeper's to decide, who is told by `CallFailed` all it needs for that.
 """
@@ -192,6 +194,22 @@ class GatewayClient:
         if doubtful or not told:
             raise failed
 
+    async def balance_micros(self) -> int | None:
+        """Ask what the account holds, in millionths of a US dollar; free.
+
+        Returns:
+            None where the gateway does not tell: the call is not on the page, and may be gone.
+
+        Raises:
+            CallFailed: the gateway was not reached, or answered what leaves it open.
+        """
+        reply = await self._call("GET", "apikeys/current-balance")
+        failed = failure.of_reply(reply, paid=False)
+        if failed is not None and failed.code != 404:  # noqa: PLR2004 - HTTP's number
+            raise failed
+        told = reply.envelope if failed is None else None
+        return told.amount_micros if told is not None else None
+
     def _data(self, reply: failure.Reply, *, paid: bool) -> dict[str, Any]:
         failed = failure.of_reply(reply, paid=paid)
         if failed is not None:
@@ -205,7 +223,7 @@ class GatewayClient:
         self,
         method: str,
         endpoint: str,
-        model: str,
+        model: str | None = None,
         *,
         task_id: str | None = None,
         json: dict[str, Any] | None = None,
@@ -218,7 +236,9 @@ class GatewayClient:
                 raise CallFailed("the client of the gateway is closed; nothing was sent")
             with self._connections.lend(fresh=fresh) as client:
                 try:
-                    url = f"{self._base_url}/{endpoint}/{quote(model, safe='')}"
+                    url = f"{self._base_url}/{endpoint}"
+                    if model is not None:
+                        url += f"/{quote(model, safe='')}"
                     if task_id is not None:
                         url += f"?taskId={quote(task_id, safe='')}"
                     request = client.build_request(method, url, json=json)

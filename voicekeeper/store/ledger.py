@@ -1,0 +1,86 @@
+"""The ledger: what the tasks should have cost, by day and kind, and kept when a voice is removed.
+
+Each entry is the sum of what its tasks' rows say, and is moved in the transaction that moves
+them: `enter` a task with its intent, `settle` it with its answer.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import func, select
+from sqlmodel import Session, col
+
+from voicekeeper import budget
+from voicekeeper.lifecycle import TaskFields
+from voicekeeper.models import Kind, LedgerEntry, Task, Voice
+from voicekeeper.pricing import Spent, Totals
+from voicekeeper.store.database import assign
+
+_ENROLLMENTS = [kind for kind in Kind if kind.is_enrollment]
+
+
+def enter(session: Session, tasks: Iterable[Task]) -> None:
+    """Add tasks whose intent is written down: they may have been charged from now on."""
+    for task in tasks:
+        session.add(task)
+        _move(session, task, Spent())
+    session.flush()
+
+
+def settle(session: Session, task: Task, fields: TaskFields) -> None:
+    """Set a task's new columns, and its entry to what it now costs."""
+    before = _cost(task)
+    assign(task, fields)
+    _move(session, task, before)
+
+
+def enrollments_on(session: Session, day: date) -> Spent:
+    """Return what the enrollments of a day cost."""
+    return _sum(session, col(LedgerEntry.day) == day, col(LedgerEntry.kind).in_(_ENROLLMENTS))
+
+
+def totals(session: Session, now: datetime) -> Totals:
+    """Return what all tasks cost."""
+    today = budget.day(now)
+    return Totals(
+        today=_sum(session, col(LedgerEntry.day) == today),
+        last_30_days=_sum(session, col(LedgerEntry.day) > today - timedelta(days=30)),
+        ever=_sum(session),
+    )
+
+
+def of_voice(session: Session, voice: Voice) -> Spent:
+    """Return what the tasks of one voice cost."""
+    cost, possible = session.execute(
+        select(func.sum(col(Task.cost_micros)), func.sum(col(Task.possible_cost_micros))).where(
+            col(Task.voice_pk) == voice.id
+        )
+    ).one()
+    return Spent(cost or 0, possible or 0)
+
+
+def _cost(task: Task) -> Spent:
+    return Spent(task.cost_micros or 0, task.possible_cost_micros or 0)
+
+
+def _move(session: Session, task: Task, before: Spent) -> None:
+    after = _cost(task)
+    if after == before:
+        return
+    key = (budget.day(task.sent_at), task.kind)
+    entry = session.get(LedgerEntry, key)
+    if entry is None:
+        entry = LedgerEntry(day=key[0], kind=key[1])
+        session.add(entry)
+        session.flush()
+    entry.cost_micros += after.certain - before.certain
+    entry.possible_cost_micros += after.possible - before.possible
+
+
+def _sum(session: Session, *where: sa.ColumnElement[bool]) -> Spent:
+    columns = (LedgerEntry.cost_micros, LedgerEntry.possible_cost_micros)
+    cost, possible = session.execute(
+        select(*(func.sum(col(c)) for c in columns)).where(*where)
+    ).one()
+    return Spent(cost or 0, possible or 0)
