@@ -63,6 +63,23 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
         ({"by_status": {Status.UNKNOWN: 1}}, Severity.WARNING, ["1 voice UNKNOWN", "retry NAME"]),
         ({"by_status": {Status.FAILED: 1}}, Severity.WARNING, ["1 voice FAILED", "retry NAME"]),
         (
+            {"held": 2},
+            Severity.WARNING,
+            [
+                "2 voices NEW and held: the day's budget for enrollments is spent",
+                "goes on at 2026-05-02T00:00:00Z",
+                "raise budget.enrollments_usd_per_day and restart the daemon",
+            ],
+        ),
+        (
+            {"held_for_good": 1},
+            Severity.WARNING,
+            [
+                "1 voice NEW and never begun: to make one costs more than the whole day's budget",
+                "raise budget.enrollments_usd_per_day and restart the daemon",
+            ],
+        ),
+        (
             {"blocked": [Breaker(model=FLASH, run=5, opened_at=NOW - HOUR, cause="402 empty")]},
             Severity.CRITICAL,
             [f"calls for {FLASH} are paused since 2026-05-01T11:00:00Z", "402 empty"],

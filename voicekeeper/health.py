@@ -140,7 +140,8 @@ def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]
         until = f"it goes on at {rfc3339(budget.next_day(now))}; {_MEND_HELD}"
         found.append(Finding(Severity.WARNING, f"{sentence}; {until}"))
     if health.held_for_good:
-        sentence = f"{_voices(health.held_for_good)} NEW that cost more than a whole day's budget"
+        never = "NEW and never begun: to make one costs more than the whole day's budget"
+        sentence = f"{_voices(health.held_for_good)} {never}"
         found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_HELD}"))
     found += [
         Finding(severity, f"{_named(health, status)}; {mend}")

@@ -74,8 +74,11 @@ def _move(session: Session, task: Task, before: Spent) -> None:
         entry = LedgerEntry(day=key[0], kind=key[1])
         session.add(entry)
         session.flush()
-    entry.cost_micros += after.certain - before.certain
-    entry.possible_cost_micros += after.possible - before.possible
+    # Never below zero, as its CHECK wants: no error in the books may keep a voice from being used.
+    entry.cost_micros = max(0, entry.cost_micros + after.certain - before.certain)
+    entry.possible_cost_micros = max(
+        0, entry.possible_cost_micros + after.possible - before.possible
+    )
 
 
 def _sum(session: Session, *where: sa.ColumnElement[bool]) -> Spent:
