@@ -167,6 +167,28 @@ def test_who_asks_for_what_the_day_allows_is_told_nothing_of_money(
     assert "budget" not in ended.err
 
 
+def test_status_tells_the_balance_that_a_daemon_noted_and_for_how_long_it_lasts(
+    life: Life, cli: CommandLine
+) -> None:
+    life.register(imported("anna"))
+    asyncio.run(life.keeper.look_at_balance())
+    life.live(MINUTE)
+    line = "the balance was $74.87 at 2026-05-01T12:00:00Z, enough for more than 36500 days"
+    assert cli("status").out.splitlines()[-1] == f"  {line} of keepalives"
+    document = cli("status", "--json").json
+    assert (document["balance_usd"], document["balance_at"]) == (74.87, "2026-05-01T12:00:00Z")
+    assert document["runway_days"] == 3_431_541
+
+
+def test_status_warns_of_a_balance_for_less_than_a_month(life: Life, cli: CommandLine) -> None:
+    life.register(imported("anna"))
+    life.live(MINUTE)
+    life.worklist.note_balance(500, now=life.clock.now())
+    ended = cli("status")
+    assert ended.code == 1
+    assert "  warning: the balance was $0.0005 at 2026-05-01T12:01:00Z, enough for 22" in ended.out
+
+
 def check(cli: CommandLine, server: SandboxServer) -> Ended:
     environ = {
         "VOICEKEEPER_UPSTREAM__BASE_URL": server.base_url,

@@ -271,6 +271,9 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
         "spent_usd": {"today": 0.0, "last_30_days": 0.0, "ever": 0.0},
         "possibly_spent_usd": {"today": 0.0, "last_30_days": 0.0, "ever": 0.0},
         "forecast_usd": {"day": 0.000022, "year": 0.007964},
+        "balance_usd": None,
+        "balance_at": None,
+        "runway_days": None,
     }
 
 

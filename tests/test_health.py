@@ -8,7 +8,7 @@ import pytest
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND
 from voicekeeper import health
 from voicekeeper.health import Health, Severity
-from voicekeeper.models import Breaker, Status
+from voicekeeper.models import Balance, Breaker, Status
 from voicekeeper.request import FLASH
 
 TICK = 10 * SECOND
@@ -30,7 +30,7 @@ def fleet(**fields: Any) -> Health:  # noqa: ANN401 - any of its fields
 
 
 def found(**fields: Any) -> list[tuple[Severity, str]]:  # noqa: ANN401
-    findings = health.findings(fleet(**fields), now=NOW, tick=TICK)
+    findings = health.findings(fleet(**fields), now=NOW, tick=TICK, policy=POLICY)
     return [(finding.severity, finding.sentence) for finding in findings]
 
 
@@ -80,6 +80,11 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
             ],
         ),
         (
+            {"balance": Balance(micros=1_000, told_at=NOW - HOUR)},
+            Severity.WARNING,
+            ["the balance was $0.001 at 2026-05-01T11:00:00Z, enough for 15 days", "top it up"],
+        ),
+        (
             {"blocked": [Breaker(model=FLASH, run=5, opened_at=NOW - HOUR, cause="402 empty")]},
             Severity.CRITICAL,
             [f"calls for {FLASH} are paused since 2026-05-01T11:00:00Z", "402 empty"],
@@ -117,6 +122,11 @@ def test_the_worst_comes_first() -> None:
         )
     ]
     assert severities == [Severity.CRITICAL] * 3 + [Severity.WARNING] * 2
+
+
+def test_a_balance_for_a_month_or_for_nothing_to_keep_is_no_finding() -> None:
+    assert found(balance=Balance(micros=2_000, told_at=NOW)) == []
+    assert found(balance=Balance(micros=0, told_at=NOW), by_status={}) == []
 
 
 def test_a_breaker_that_is_closed_is_no_finding() -> None:

@@ -15,7 +15,7 @@ from tests.support import database
 from voicekeeper import models
 from voicekeeper.store.database import SCHEMA
 
-TABLES = ("voice", "task", "ledger", "history", "breaker", "keeper")
+TABLES = ("voice", "task", "ledger", "balance", "history", "breaker", "keeper")
 
 
 def migrated(tmp_path: Path) -> sa.Engine:

@@ -35,6 +35,7 @@ class Event(StrEnum):
     CONTROL_SUCCEEDED = "control.succeeded"
     CONTROL_FAILED = "control.failed"
     TASK_POLLED = "task.polled"
+    BALANCE_ASKED = "balance.asked"
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
     CLOCK_JUMPED = "clock.jumped"
@@ -85,6 +86,7 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.CONTROL_SUCCEEDED: Meaning("info", "The control call succeeded: the account works."),
     Event.CONTROL_FAILED: Meaning("warning", "The control call failed: no voice is to blame."),
     Event.TASK_POLLED: Meaning("debug", "The gateway was asked how a task stands."),
+    Event.BALANCE_ASKED: Meaning("debug", "The gateway was asked what the account holds."),
     Event.UPSTREAM_BLOCKED: Meaning(
         "error", "The account or the gateway fails: all calls pause but a probe."
     ),

@@ -4,10 +4,12 @@ Each voice is used once an interval, less half of the jitter on average. Failure
 charged all the same, control calls and enrollments come on top.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from voicekeeper import pricing
+from voicekeeper.duration import rfc3339
 from voicekeeper.models import Kind
+from voicekeeper.pricing import usd
 from voicekeeper.schedule import Policy
 
 DAY = timedelta(days=1)
@@ -15,6 +17,9 @@ YEAR = timedelta(days=365)
 
 SHORT_DAYS = 30
 """With fewer days left than this it is time to top the balance up."""
+
+_LONG_DAYS = 36_500
+"""No balance is planned for longer than a century."""
 
 
 def cost_micros(kept: int, period: timedelta, policy: Policy) -> int:
@@ -48,6 +53,25 @@ def runway_days(balance_micros: int, kept: int, policy: Policy) -> int | None:
 def is_short(days: int | None) -> bool:
     """Tell whether it is time to top the balance up."""
     return days is not None and days < SHORT_DAYS
+
+
+def runway(balance_micros: int, days: int | None, *, told_at: datetime | None = None) -> str:
+    """Return in words what the account holds, and for how many days it pays the keepalives.
+
+    Args:
+        balance_micros: what the account holds, in millionths of a US dollar.
+        days: what `runway_days` makes of it.
+        told_at: when it was told, if not just now.
+    """
+    held = f"the balance is {usd(balance_micros)}"
+    if told_at is not None:
+        held = f"the balance was {usd(balance_micros)} at {rfc3339(told_at)}"
+    if days is None:
+        return held
+    counted = "1 day" if days == 1 else f"{min(days, _LONG_DAYS)} days"
+    more = "more than " if days > _LONG_DAYS else ""
+    top_up = ", so top it up" if is_short(days) else ""
+    return f"{held}, enough for {more}{counted} of keepalives{top_up}"
 
 
 def _price(policy: Policy) -> int:

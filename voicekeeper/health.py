@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
-from voicekeeper import budget
+from voicekeeper import budget, forecast
 from voicekeeper.duration import rfc3339, words
-from voicekeeper.models import Breaker, Status
+from voicekeeper.models import Balance, Breaker, Status
 from voicekeeper.schedule import Policy
 
 
@@ -64,6 +64,7 @@ class Health:
         names: a few of the voices with a status of `NAMED`.
         held: how many wait to be made until the next day's budget.
         held_for_good: how many are never made, as each costs more than a whole day's budget.
+        balance: what the account held when a daemon last asked.
     """
 
     by_status: Mapping[Status, int]
@@ -78,12 +79,19 @@ class Health:
     names: Mapping[Status, Sequence[str]] = field(default_factory=dict)
     held: int = 0
     held_for_good: int = 0
+    balance: Balance | None = None
 
     @property
     def kept(self) -> int:
         """How many voices are to be kept alive."""
         living = (Status.NEW, Status.DEPLOYING, Status.OK)
         return sum(self.by_status.get(status, 0) for status in living) - self.paused
+
+    def runway_days(self, policy: Policy) -> int | None:
+        """Return for how many days the balance pays the keepalives; None if nobody can tell."""
+        if self.balance is None:
+            return None
+        return forecast.runway_days(self.balance.micros, self.kept, policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,7 @@ def is_unkept(
     return last_pass_at is None or now - last_pass_at > longest
 
 
-def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]:
+def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) -> list[Finding]:
     """Return all that is not well, the worst first."""
     found = []
     if health.kept and is_unkept(health.last_pass_at, now=now, tick=tick, once=health.once):
@@ -143,6 +151,11 @@ def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]
         never = "NEW and never begun: to make one costs more than the whole day's budget"
         sentence = f"{_voices(health.held_for_good)} {never}"
         found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_HELD}"))
+    if health.balance is not None:
+        days, told_at = health.runway_days(policy), health.balance.told_at
+        if forecast.is_short(days):
+            sentence = forecast.runway(health.balance.micros, days, told_at=told_at)
+            found.append(Finding(Severity.WARNING, sentence))
     found += [
         Finding(severity, f"{_named(health, status)}; {mend}")
         for status, (severity, mend) in NAMED.items()

@@ -218,6 +218,22 @@ class LedgerEntry(SQLModel, table=True):
     possible_cost_micros: int = 0
 
 
+class Balance(SQLModel, table=True):
+    """What the account held when a keeper last asked; one row at most.
+
+    Attributes:
+        micros: millionths of a US dollar; below 0 where it is overdrawn.
+        told_at: when the gateway told it.
+    """
+
+    __tablename__ = "balance"
+    __table_args__ = (sa.CheckConstraint("id = 1", name="balance_is_one"),)
+
+    id: int = Field(default=1, primary_key=True)
+    micros: int
+    told_at: datetime
+
+
 class HistoryEntry(SQLModel, table=True):
     """One event in a voice's life, committed together with the change it tells.
 

@@ -26,7 +26,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from voicekeeper.errors import InvalidInput
 
@@ -91,7 +91,7 @@ def parse(spec: str) -> Fault:
     rate = float(read["rate"] or 1)
     if rate > 1:
         raise InvalidInput(f"the rate of a fault is a share from 0 to 1, not {read['rate']}")
-    call: Call | None = read["call"]
+    call = cast("Call | None", read["call"])
     if read["doom"]:
         if call not in (None, "submit"):
             raise InvalidInput(f"a task fails by its submit call, so {spec!r} would never strike")

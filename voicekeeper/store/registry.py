@@ -19,6 +19,7 @@ from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, risky_before
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import (
+    Balance,
     HistoryEntry,
     KeeperBeat,
     Origin,
@@ -182,6 +183,7 @@ class Registry:
                 once=beat is not None and beat.once,
                 names={status: _some(session, status) for status in NAMED},
                 blocked=breakers.opened(session),
+                balance=session.get(Balance, 1),
                 held=_count(session, held & col(Voice.next_at).is_not(None)),
                 held_for_good=_count(session, held & col(Voice.next_at).is_(None)),
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),

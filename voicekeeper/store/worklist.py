@@ -17,7 +17,7 @@ from sqlmodel import col
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import Change
-from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Balance, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, claims, controls, holds, ledger, results
 from voicekeeper.store.chronicle import LogLine, take_unlogged
@@ -160,6 +160,11 @@ class Worklist:
             if "last_used_at" not in change.voice and results.is_superseded(session, task):
                 change = replace(change, voice={}, tellings=())  # the newer call has the say
             return results.apply(session, voice, task, change, now=now, policy=policy)
+
+    def note_balance(self, micros: int, *, now: datetime) -> None:
+        """Write down what the account holds, in millionths of a US dollar."""
+        with self._database.writing() as session:
+            session.merge(Balance(micros=micros, told_at=now))
 
     def next_poll_in(self, *, now: datetime, policy: Policy) -> timedelta | None:
         """Return how long until a running task may be asked for; None when none may be."""

@@ -10,7 +10,7 @@ import click
 from pydantic import SecretStr
 
 from voicekeeper import bootstrap, forecast
-from voicekeeper.cli import money, prose
+from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, pass_session
 from voicekeeper.config import read_api_key
 from voicekeeper.duration import compact, rfc3339
@@ -86,7 +86,7 @@ def _with_balance(session: Session, taken: Finding, balance: int) -> Finding:
     days = forecast.runway_days(balance, kept, session.policy)
     return Finding(
         Severity.WARNING if forecast.is_short(days) else taken.severity,
-        f"{taken.sentence}; {money.runway(balance, days)}",
+        f"{taken.sentence}; {forecast.runway(balance, days)}",
     )
 
 

@@ -36,7 +36,7 @@ def command(session: Session, *, as_json: bool) -> int:
         else:
             click.echo(prose.fitted(f"UNKNOWN: {error}", sys.stdout))
         return Severity.UNKNOWN
-    found = findings(health, now=session.now, tick=tick)
+    found = findings(health, now=session.now, tick=tick, policy=policy)
     worst = max((finding.severity for finding in found), default=Severity.OK)
     line = headline(health, now=session.now)
     if as_json:
@@ -55,7 +55,7 @@ def command(session: Session, *, as_json: bool) -> int:
                     "keeper": health.keeper,
                     "last_pass_at": rfc3339(health.last_pass_at) if health.last_pass_at else None,
                     "held": health.held + health.held_for_good,
-                    **document.money(totals, kept=health.kept, policy=policy),
+                    **document.money(totals, health, policy),
                 }
             )
         )
@@ -64,6 +64,6 @@ def command(session: Session, *, as_json: bool) -> int:
     for finding in found:
         line = f"  {finding.severity.name.lower()}: {finding.sentence}"
         click.echo(prose.fitted(line, sys.stdout, indent=4))
-    for line in money.spending(totals, kept=health.kept, policy=policy):
+    for line in money.spending(totals, health, policy):
         click.echo(prose.fitted(f"  {line}", sys.stdout, indent=4))
     return worst

@@ -93,6 +93,13 @@ def upgrade() -> None:
         sa.CheckConstraint(f"kind IN ({_KINDS})", name="ledger_kind"),
     )
     op.create_table(
+        "balance",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("micros", sa.Integer, nullable=False),
+        sa.Column("told_at", sa.DateTime, nullable=False),
+        sa.CheckConstraint("id = 1", name="balance_is_one"),
+    )
+    op.create_table(
         "history",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column(
