@@ -672,6 +672,29 @@ def test_a_balance_that_was_not_told_is_a_failure_and_no_amount(answer: Answer) 
     assert not asyncio.run(main()).ambiguous
 
 
+def test_no_call_waits_for_a_balance_that_is_never_told() -> None:
+    async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
+        if "current-balance" in received.line:
+            await _hangs(received, writer)
+        told = ACCEPTED if received.line.startswith("POST") else PROCESSING
+        await _says(told)(received, writer)
+
+    async def main() -> None:
+        async with (
+            _serving(answer) as server,
+            _client(server.base_url, max_in_flight=1) as client,
+        ):
+            asking = asyncio.create_task(client.balance_micros())
+            await _until(lambda: bool(server.received))
+            assert await client.submit(CLONE, MODEL) == Accepted("task_1")
+            assert (await client.status("t", MODEL)).state == "processing"
+            assert not asking.done()
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("status", [200, 401])
 def test_a_key_that_the_gateway_does_not_take_is_refused(status: int) -> None:
     async def main() -> None:
