@@ -145,8 +145,9 @@ def test_show_tells_of_a_voice_that_is_to_be_made_what_it_is_made_from(cli: Comm
 
 
 def test_show_as_json_is_the_voice_with_its_recipe(cli: CommandLine) -> None:
-    assert cli("show", "anna", "--json").json == {"schema": 1, **ANNA, "recipe": None}
-    assert cli("show", "bert", "--json").json == {"schema": 1, **BERT, "recipe": CLONE}
+    nothing = {"spent_usd": 0.0, "possibly_spent_usd": 0.0}
+    assert cli("show", "anna", "--json").json == {"schema": 1, **ANNA, "recipe": None, **nothing}
+    assert cli("show", "bert", "--json").json == {"schema": 1, **BERT, "recipe": CLONE, **nothing}
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,10 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
     cli.passed()
     ended = cli("status")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == "OK: 1 voice kept, 1 paused, next due in 1 d 18 h\n"
+    assert ended.out == (
+        "OK: 1 voice kept, 1 paused, next due in 1 d 18 h\n"
+        "  keeping it costs about $0.000022 a day, $0.008 a year\n"
+    )
     assert cli("status", "--json").json == {
         "schema": 1,
         "status": "ok",
@@ -276,6 +280,13 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
         "blocked": False,
         "keeper": "1@here",
         "last_pass_at": "2026-05-01T12:00:00Z",
+        "held": 0,
+        "spent_usd": {"today": 0.0, "last_30_days": 0.0, "ever": 0.0},
+        "possibly_spent_usd": {"today": 0.0, "last_30_days": 0.0, "ever": 0.0},
+        "forecast_usd": {"day": 0.000022, "year": 0.007964},
+        "balance_usd": None,
+        "balance_at": None,
+        "runway_days": None,
     }
 
 
@@ -296,7 +307,7 @@ def test_status_ends_with_the_code_that_monitoring_reads(
     cli.passed()
     cli.change("anna", **columns)
     ended = cli("status")
-    first, *findings = ended.out.splitlines()
+    first, *findings = [line for line in ended.out.splitlines() if "keeping it costs" not in line]
     assert (ended.code, ended.err) == (code, "")
     assert first.startswith(f"{word.upper()}: ")
     assert len(findings) == 1

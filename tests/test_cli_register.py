@@ -183,6 +183,17 @@ def test_waiting_ends_with_an_enrollment_that_made_no_voice(
     assert ended.err.endswith(f"voicekeeper: anna is {status}: {error}\n")
 
 
+def test_waiting_ends_with_an_enrollment_that_the_budget_holds(cli: CommandLine) -> None:
+    daemon = once_registered(
+        cli, lambda: cli.change("anna", held_at=NOW, last_error="held until tomorrow")
+    )
+    ended = cli(*DESIGN_ANNA, "--wait")
+    daemon.join()
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.endswith("voicekeeper: anna is NEW: held until tomorrow\n")
+    assert cli.voice("anna").status is Status.NEW
+
+
 def test_waiting_for_a_voice_that_is_removed_meanwhile_ends(cli: CommandLine) -> None:
     def remove() -> None:
         with cli.database() as database:

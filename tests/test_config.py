@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from voicekeeper import config
+from voicekeeper import bootstrap, config
 from voicekeeper.config import Settings, load, read_api_key
 from voicekeeper.config.settings import keys
 from voicekeeper.errors import ConfigError
@@ -45,12 +45,14 @@ def test_the_example_file_is_exactly_the_defaults() -> None:
     assert load(EXAMPLE, {}).model_dump() == Settings().model_dump()
 
 
-def test_the_example_file_shows_every_key_and_only_the_key_file_as_a_comment() -> None:
+def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_default() -> None:
     text = EXAMPLE.read_text()
     shown = {name: set(table) for name, table in tomllib.loads(text).items()}
     shown["upstream"].add("api_key_file")
+    shown["budget"].add("enrollments_usd_per_day")
     assert shown == {name: set(names) for name, names in keys().items()}
     assert '\n# api_key_file = "/etc/voicekeeper/apixo-api-key"\n' in text
+    assert "\n# enrollments_usd_per_day = 0.50\n" in text
 
 
 def test_the_defaults_contradict_nothing_and_are_those_of_the_docs() -> None:
@@ -215,6 +217,7 @@ RATE = "must be a number above 0 and up to 10000"
 WHOLE = "must be a whole number from 1 to 1024"
 FOURTH = "must be sqlite:///PATH, with a fourth slash where PATH is absolute"
 MEMORY = "must be sqlite:///PATH; a registry in memory would be lost with a restart"
+DOLLARS = "must be US dollars from 0 to 1,000,000, to six places, such as 0.50"
 ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
 
 
@@ -268,6 +271,16 @@ ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
         ("database.url", '"postgresql://me:pw@h/d"', ONLY),
         ("database.url", '"/var/lib/voicekeeper.db"', ONLY),
         ("database.url", '""', ONLY),
+        ("budget.enrollments_usd_per_day", "-0.01", f"{DOLLARS}, not '-0.01'"),
+        ("budget.enrollments_usd_per_day", "0.0000001", f"{DOLLARS}, not '1e-07'"),
+        ("budget.enrollments_usd_per_day", "1000001", f"{DOLLARS}, not '1000001'"),
+        ("budget.enrollments_usd_per_day", "nan", f"{DOLLARS}, not 'nan'"),
+        ("budget.enrollments_usd_per_day", "inf", f"{DOLLARS}, not 'inf'"),
+        ("budget.enrollments_usd_per_day", '"1e999999"', DOLLARS),
+        ("budget.enrollments_usd_per_day", '"$5"', DOLLARS),
+        ("budget.enrollments_usd_per_day", '""', DOLLARS),
+        ("budget.enrollments_usd_per_day", "true", DOLLARS),
+        ("budget.enrollments_usd_per_day", "[]", DOLLARS),
         ("keepalive.prompt", '" "', "must be 1 to 20000 characters and not blank"),
         ("keepalive.prompt", f'"{"a" * 20_001}"', "must be 1 to 20000 characters, not 20001"),
         ("keepalive.prompt", "5", "must be a text in quotes, not a number"),
@@ -304,6 +317,29 @@ def test_a_value_at_the_edge_of_its_rule_is_taken(path: str, text: str, value: s
     table, key = path.split(".")
     settings = load(None, {f"VOICEKEEPER_{table}__{key}".upper(): text})
     assert getattr(getattr(settings, table), key) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [
+        ("0", 0),
+        ("5", 5_000_000),
+        ("0.05", 50_000),
+        ("0.1", 100_000),
+        ("0.000001", 1),
+        ("1000000", 10**12),
+        ('"0.50"', 500_000),
+    ],
+)
+def test_a_budget_is_exact_to_the_micro(file: Path, text: str, micros: int) -> None:
+    file.write_text(f"[budget]\nenrollments_usd_per_day = {text}\n")
+    assert bootstrap.policy(load(file, {})).enrollments_per_day == micros
+    variable = {"VOICEKEEPER_BUDGET__ENROLLMENTS_USD_PER_DAY": text.strip('"')}
+    assert bootstrap.policy(load(None, variable)).enrollments_per_day == micros
+
+
+def test_by_default_there_is_no_budget() -> None:
+    assert bootstrap.policy(Settings()).enrollments_per_day is None
 
 
 def test_a_relative_database_counts_from_the_working_directory() -> None:

@@ -26,8 +26,9 @@ def test_an_accepted_call_is_asked_for_and_told_but_proves_nothing_yet() -> None
             "task_id": "task_2",
             "next_poll_at": NOW + 20 * SECOND,
             "cost_micros": 60,
+            "possible_cost_micros": None,
         },
-        tellings=(Telling(Event.CONTROL_SUBMITTED, {"task_id": "task_2"}),),
+        tellings=(Telling(Event.CONTROL_SUBMITTED, {"task_id": "task_2", "cost_micros": 60}),),
     )
 
 
@@ -47,6 +48,7 @@ def test_a_refused_call_is_the_breakers_concern(
             "next_poll_at": None,
             "code": "502",
             "message": "the gateway answered 502",
+            **({} if ambiguous else {"possible_cost_micros": None}),
         },
         fault=fault,
     )

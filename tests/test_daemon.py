@@ -32,7 +32,7 @@ from tests.support import (
 from voicekeeper import daemon as module
 from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import CallFailed, DatabaseHeld
-from voicekeeper.models import Status, TaskState
+from voicekeeper.models import Balance, Status, TaskState
 from voicekeeper.sandbox import Gateway
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Claims
@@ -426,6 +426,41 @@ def test_a_call_that_hangs_holds_up_no_pass(tmp_path: Path, manager: Manager) ->
             life.upstream.release.set()
 
     asyncio.run(passes())
+
+
+def test_the_balance_is_noted_from_the_start_on(tmp_path: Path, manager: Manager) -> None:
+    life = Life(tmp_path)
+
+    async def noted() -> None:
+        async with running(daemon_of(life, manager), manager):
+            await until(lambda: life.rows(Balance))
+
+    asyncio.run(noted())
+    assert [balance.micros for balance in life.rows(Balance)] == [74_870_000]
+
+
+def test_a_gateway_that_never_tells_the_balance_holds_up_neither_pass_nor_stop(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    asked = asyncio.Event()
+
+    async def hang() -> int | None:
+        asked.set()
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(life.upstream, "balance_micros", hang)
+
+    async def passes() -> None:
+        async with running(daemon_of(life, manager), manager):
+            await asked.wait()
+            await manager.hear_passes(manager.passes + 3)
+            await until(lambda: life.upstream.submitted("id-anna"))
+
+    asyncio.run(passes())
+    assert life.log.of("daemon.stopped") == [{"calls_left": 0}]
 
 
 # once

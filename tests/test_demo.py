@@ -349,7 +349,7 @@ def demonstration(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_heed_signals,
+        preexec_fn=_heed_signals,  # noqa: PLW1509 - this process has but one thread
     ) as process:
         try:
             assert process.stdout is not None

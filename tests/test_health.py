@@ -8,7 +8,7 @@ import pytest
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND
 from voicekeeper import health
 from voicekeeper.health import Health, Severity
-from voicekeeper.models import Breaker, Status
+from voicekeeper.models import Balance, Breaker, Status
 from voicekeeper.request import FLASH
 
 TICK = 10 * SECOND
@@ -67,6 +67,28 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
         ({"by_status": {Status.UNKNOWN: 1}}, Severity.WARNING, ["1 voice UNKNOWN", "retry NAME"]),
         ({"by_status": {Status.FAILED: 1}}, Severity.WARNING, ["1 voice FAILED", "retry NAME"]),
         (
+            {"held": 2},
+            Severity.WARNING,
+            [
+                "2 voices NEW and held: the day's budget for enrollments is spent",
+                "goes on at 2026-05-02T00:00:00Z",
+                "raise budget.enrollments_usd_per_day and restart the daemon",
+            ],
+        ),
+        (
+            {"held_for_good": 1},
+            Severity.WARNING,
+            [
+                "1 voice NEW and never begun: to make one costs more than the whole day's budget",
+                "raise budget.enrollments_usd_per_day and restart the daemon",
+            ],
+        ),
+        (
+            {"balance": Balance(micros=1_000, told_at=NOW - HOUR)},
+            Severity.WARNING,
+            ["the balance was $0.001 at 2026-05-01T11:00:00Z, enough for 15 days", "top it up"],
+        ),
+        (
             {"blocked": [Breaker(model=FLASH, run=5, opened_at=NOW - HOUR, cause="402 empty")]},
             Severity.CRITICAL,
             [f"calls for {FLASH} are paused since 2026-05-01T11:00:00Z", "402 empty"],
@@ -104,6 +126,11 @@ def test_the_worst_comes_first() -> None:
         )
     ]
     assert severities == [Severity.CRITICAL] * 3 + [Severity.WARNING] * 2
+
+
+def test_a_balance_for_a_month_or_for_nothing_to_keep_is_no_finding() -> None:
+    assert found(balance=Balance(micros=2_000, told_at=NOW)) == []
+    assert found(balance=Balance(micros=0, told_at=NOW), by_status={}) == []
 
 
 def test_a_breaker_that_is_closed_is_no_finding() -> None:

@@ -25,7 +25,8 @@ from tests.support import (
 )
 from voicekeeper import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld
-from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
+from voicekeeper.pricing import Spent
 from voicekeeper.request import CONTROL_VOICE
 from voicekeeper.sandbox import Gateway
 from voicekeeper.store import database as store_database
@@ -97,7 +98,7 @@ def test_the_registry_counts_as_the_gateway_does(tmp_path: Path) -> None:
         assert timedelta(0) <= book.last_used_at - voice.last_used_at < SECOND
         spoken = [e for e in life.events(voice.name) if e == "keepalive.succeeded"]
         assert len(spoken) == book.uses
-    assert sum(map(life.registry.cost_micros, life.registry.all())) == books.cost_micros
+    assert life.registry.totals(now=life.clock.now()).ever == Spent(books.cost_micros)
 
 
 def test_a_keepalive_needs_at_most_two_polls_on_average(tmp_path: Path) -> None:
@@ -675,3 +676,36 @@ def test_a_clock_that_is_wrong_for_good_keeps_every_voice_at_the_usual_price(
     books = life.books()
     assert all(book.alive for book in books.voices.values())
     assert 5 <= max(book.uses for book in books.voices.values()) <= 15 / 2.5 + 2
+
+
+def test_the_balance_is_noted_and_the_last_one_counts(tmp_path: Path) -> None:
+    life = Life(tmp_path, gateway=Gateway(balance_micros=5_000_000))
+    life.register(imported("anna"))
+    asyncio.run(life.keeper.look_at_balance())
+    life.live(MINUTE)
+    asyncio.run(life.keeper.look_at_balance())
+    (balance,) = life.rows(Balance)
+    assert (balance.micros, balance.told_at) == (5_000_000 - 60, life.clock.now())
+    assert life.log.of("balance.asked") == [
+        {"balance_micros": 5_000_000},
+        {"balance_micros": 5_000_000 - 60},
+    ]
+
+
+@pytest.mark.parametrize(
+    "trouble", [CallFailed("no answer"), CallFailed("refused", code=401), RuntimeError("a bug")]
+)
+def test_a_balance_that_is_not_told_harms_nothing_and_is_told_at_debug_level(
+    tmp_path: Path, trouble: Exception
+) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.trouble = lambda call: trouble if call.kind == "balance" else None
+    for _ in range(10):
+        asyncio.run(life.keeper.look_at_balance())
+    assert {(level, event) for level, event, _ in life.log.lines} == {(10, "balance.asked")}
+    assert not life.keeper.key_refused
+    life.live(MINUTE)
+    assert life.voice("anna").status is Status.OK
+    assert life.rows(Balance) == []
+    assert life.rows(Breaker, col(Breaker.opened_at).is_not(None)) == []

@@ -81,4 +81,4 @@ def test_the_life_of_a_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     anna = life.voice("anna")
     assert anna.last_used_at == spoken_at[-1] == book.last_used_at
     assert (anna.status, anna.failures, anna.last_error) == (Status.OK, 0, None)
-    assert life.registry.cost_micros(anna) == books.cost_micros
+    assert life.registry.spent(anna).certain == books.cost_micros

@@ -17,7 +17,17 @@ from voicekeeper import models
 from voicekeeper.store import Database, Registry
 from voicekeeper.store.database import SCHEMA
 
-TABLES = ("voice", "task", "history", "removal", "breaker", "alert", "keeper")
+TABLES = (
+    "voice",
+    "task",
+    "ledger",
+    "balance",
+    "history",
+    "removal",
+    "breaker",
+    "alert",
+    "keeper",
+)
 
 
 def scripts() -> Config:

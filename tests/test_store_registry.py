@@ -30,6 +30,7 @@ from voicekeeper.models import (
     TaskState,
     Voice,
 )
+from voicekeeper.pricing import Spent
 from voicekeeper.request import FLASH
 from voicekeeper.store import NewVoice
 
@@ -327,8 +328,8 @@ def test_the_cost_of_a_voice_is_that_of_its_tasks(life: Life) -> None:
         task(life, "anna", Kind.KEEPALIVE, TaskState.REFUSED, cost_micros=None),
         task(life, "anna", Kind.KEEPALIVE, TaskState.FAILED, cost_micros=60),
     )
-    assert life.registry.cost_micros(life.voice("anna")) == 120
-    assert life.registry.cost_micros(life.voice("berta")) == 0
+    assert life.registry.spent(life.voice("anna")) == Spent(120)
+    assert life.registry.spent(life.voice("berta")) == Spent()
 
 
 def test_health_of_an_empty_registry(life: Life) -> None:

@@ -71,7 +71,7 @@ def only(claims: Claims) -> Job:
 
 def begun(life: Life, now: datetime = NOW) -> Job:
     """Bring the only enrollment that is due to its turn: its intent is written."""
-    return life.worklist.intend(only(claim(life, now)), now=now)
+    return life.worklist.intend(only(claim(life, now)), now=now, policy=life.policy)
 
 
 def record(life: Life, job: Job, decide: Decide, now: datetime = NOW) -> list[str]:
@@ -261,15 +261,15 @@ def test_an_enrollment_whose_turn_never_came_is_claimed_again(life: Life) -> Non
     assert life.tasks("anna") == []
     assert claim(life, NOW + LEASE - SECOND).calls == []
     assert names(claim(life, NOW + LEASE)) == ["anna"]
-    assert life.worklist.intend(job, now=NOW + LEASE).task_pk is not None
+    assert life.worklist.intend(job, now=NOW + LEASE, policy=life.policy).task_pk is not None
 
 
 def test_of_two_turns_of_one_enrollment_the_second_is_withdrawn(life: Life) -> None:
     life.register(wanted("anna"))
     jobs = [only(claim(life, NOW)), only(claim(life, NOW + LEASE))]
-    life.worklist.intend(jobs[0], now=NOW)
+    life.worklist.intend(jobs[0], now=NOW, policy=life.policy)
     with pytest.raises(Withdrawn, match="the enrollment of anna is not wanted any more"):
-        life.worklist.intend(jobs[1], now=NOW)
+        life.worklist.intend(jobs[1], now=NOW, policy=life.policy)
     assert len(life.tasks("anna")) == 1
 
 
@@ -284,7 +284,7 @@ def test_an_enrollment_that_is_not_wanted_any_more_is_withdrawn(life: Life, how:
     else:
         edit(life, "anna", status=Status.UNKNOWN)
     with pytest.raises(Withdrawn):
-        life.worklist.intend(job, now=NOW)
+        life.worklist.intend(job, now=NOW, policy=life.policy)
     assert life.rows(Task) == []
 
 

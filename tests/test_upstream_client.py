@@ -634,6 +634,67 @@ def test_an_answer_that_blames_the_request_means_that_the_key_was_taken(answer: 
     assert received.line.startswith("GET /api/v1/statusTask/cosyvoice-3-flash?taskId=")
 
 
+@pytest.mark.parametrize(
+    ("answer", "micros"),
+    [
+        (_http({"code": 200, "message": "success", "data": 74.87}), 74_870_000),
+        (_http({"code": 200, "message": "success", "data": 0}), 0),
+        (_http({"code": 200, "message": "success"}), None),
+        (_http({"code": 200, "message": "success", "data": {"balance": 5}}), None),
+        (_http({"code": 404, "message": "not found"}, 404), None),
+        (_http({"code": 404, "message": "not found"}), None),
+        (_http(b"<html>not found</html>", 404), None),
+    ],
+)
+def test_the_balance_is_what_the_gateway_tells_or_nothing(
+    answer: bytes, micros: int | None
+) -> None:
+    async def main() -> tuple[int | None, list[Received]]:
+        async with _serving(_says(answer)) as server, _client(server.base_url) as client:
+            return await client.balance_micros(), server.received
+
+    told, [received] = asyncio.run(main())
+    assert told == micros
+    assert received.line == "GET /api/v1/apikeys/current-balance HTTP/1.1"
+    assert received.headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [_says(_http({"code": code}, code)) for code in (401, 402, 403, 429, 500)]
+    + [_says(_http(b"<html>welcome</html>")), _closes, _resets],
+)
+def test_a_balance_that_was_not_told_is_a_failure_and_no_amount(answer: Answer) -> None:
+    async def main() -> CallFailed:
+        async with _serving(answer) as server, _client(server.base_url) as client:
+            return await _failure(client.balance_micros())
+
+    assert not asyncio.run(main()).ambiguous
+
+
+def test_no_call_waits_for_a_balance_that_is_never_told() -> None:
+    async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
+        if "current-balance" in received.line:
+            await _hangs(received, writer)
+        told = ACCEPTED if received.line.startswith("POST") else PROCESSING
+        await _says(told)(received, writer)
+
+    async def main() -> None:
+        async with (
+            _serving(answer) as server,
+            _client(server.base_url, max_in_flight=1) as client,
+        ):
+            asking = asyncio.create_task(client.balance_micros())
+            await _until(lambda: bool(server.received))
+            assert await client.submit(CLONE, MODEL) == Accepted("task_1")
+            assert (await client.status("t", MODEL)).state == "processing"
+            assert not asking.done()
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("status", [200, 401])
 def test_a_key_that_the_gateway_does_not_take_is_refused(status: int) -> None:
     async def main() -> None:

@@ -153,7 +153,32 @@ def test_a_code_is_a_whole_number_or_missing(code: object, read: int | None) -> 
     assert envelope == wire.Envelope(code=read, message=None)
 
 
-@pytest.mark.parametrize("data", ["74.87", "null", '"text"', "[1]", "true"])
+@pytest.mark.parametrize(
+    ("data", "micros"),
+    [
+        ("74.87", 74_870_000),
+        ("5", 5_000_000),
+        ("0.1", 100_000),
+        ("0.0000019", 1),
+        ("-0.25", -250_000),
+        ("1e-3", 1_000),
+        ("0", 0),
+    ],
+)
+def test_data_that_is_a_number_is_an_amount_and_never_more_than_was_told(
+    data: str, micros: int
+) -> None:
+    envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
+    assert envelope == wire.Envelope(code=200, message=None, amount_micros=micros)
+
+
+@pytest.mark.parametrize("data", ["NaN", "Infinity", "-Infinity", "1e300", "1e12", "9" * 4_000])
+def test_a_number_that_no_balance_can_be_is_no_amount(data: str) -> None:
+    envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
+    assert envelope == wire.Envelope(code=200, message=None)
+
+
+@pytest.mark.parametrize("data", ['"74.87"', "null", '"text"', "[1]", "true"])
 def test_data_that_is_no_object_has_no_members(data: str) -> None:
     envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
     assert envelope == wire.Envelope(code=200, message=None)

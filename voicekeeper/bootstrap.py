@@ -22,6 +22,7 @@ from voicekeeper.upstream import GatewayClient
 def policy(settings: Settings) -> Policy:
     """Return the settings that the rules need, as values."""
     keepalive, polling, retry = settings.keepalive, settings.polling, settings.retry
+    most = settings.budget.enrollments_usd_per_day
     return Policy(
         window=keepalive.window,
         interval=keepalive.interval,
@@ -38,6 +39,7 @@ def policy(settings: Settings) -> Policy:
         timeout=settings.upstream.timeout,
         requests_per_second=settings.upstream.requests_per_second,
         max_in_flight=settings.upstream.max_in_flight,
+        enrollments_per_day=None if most is None else int(most * 1_000_000),
     )
 
 

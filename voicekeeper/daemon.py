@@ -29,6 +29,9 @@ _JUMP_S = 2.0
 
 _LOOK_EVERY_S = 5.0
 
+_BALANCE_EVERY_S = 6 * 3_600.0
+"""How often the account's balance is asked for, from the start on; topped up, it shows soon."""
+
 
 class Daemon:
     """Runs a keeper until it is told to stop.
@@ -85,12 +88,15 @@ class Daemon:
             misfire_grace_time=None,
         )
         self._scheduler.start()
-        watch = asyncio.create_task(self._watch_clock())
+        watches = [
+            asyncio.create_task(self._watch_clock()),
+            asyncio.create_task(self._watch_balance()),
+        ]
         await self._stop.wait()
         self._notifier.stopping()
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
         self._scheduler.pause()
         left = await self._keeper.stop(STOP_WITHIN_S)
         self._scheduler.shutdown(wait=False)
@@ -129,6 +135,11 @@ class Daemon:
             if abs(jump) > _JUMP_S:
                 tell(self._log, Event.CLOCK_JUMPED, seconds=round(jump, 1))
                 self._scheduler.modify_job("sweep", next_run_time=self._clock.now())
+
+    async def _watch_balance(self) -> None:
+        while True:
+            await self._keeper.look_at_balance()
+            await asyncio.sleep(_BALANCE_EVERY_S)
 
     def _offset(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()

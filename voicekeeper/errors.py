@@ -89,7 +89,7 @@ class DatabaseUnusable(VoicekeeperError):  # noqa: N818
 
 
 class Withdrawn(VoicekeeperError):  # noqa: N818
-    """The enrollment that was about to be requested was paused, removed or begun elsewhere."""
+    """An enrollment about to be requested was paused, removed, held back or begun elsewhere."""
 
 
 class CallFailed(VoicekeeperError):  # noqa: N818

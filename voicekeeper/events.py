@@ -34,10 +34,12 @@ class Event(StrEnum):
     ENROLLMENT_SUBMITTED = "enrollment.submitted"
     ENROLLMENT_SUCCEEDED = "enrollment.succeeded"
     ENROLLMENT_FAILED = "enrollment.failed"
+    ENROLLMENT_HELD = "enrollment.held"
     CONTROL_SUBMITTED = "control.submitted"
     CONTROL_SUCCEEDED = "control.succeeded"
     CONTROL_FAILED = "control.failed"
     TASK_POLLED = "task.polled"
+    BALANCE_ASKED = "balance.asked"
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
     CLOCK_JUMPED = "clock.jumped"
@@ -88,6 +90,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.ENROLLMENT_SUBMITTED: Meaning("info", "The gateway accepted a clone or design task."),
     Event.ENROLLMENT_SUCCEEDED: Meaning("info", "A clone or design task made a voice."),
     Event.ENROLLMENT_FAILED: Meaning("warning", "A clone or design task made no voice."),
+    Event.ENROLLMENT_HELD: Meaning(
+        "warning", "The day's budget holds a clone or design back; its `until` is when it goes on."
+    ),
     Event.CONTROL_SUBMITTED: Meaning(
         "info", "The gateway accepted a speech call that tests the account, not a voice."
     ),
@@ -96,6 +101,7 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.CONTROL_FAILED: Meaning("warning", "The control call failed: no voice is to blame."),
     Event.TASK_POLLED: Meaning("debug", "The gateway was asked how a task stands."),
+    Event.BALANCE_ASKED: Meaning("debug", "The gateway was asked what the account holds."),
     Event.UPSTREAM_BLOCKED: Meaning(
         "error", "The account or the gateway fails: all calls pause but a probe."
     ),

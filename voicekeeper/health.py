@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
+from voicekeeper import budget, forecast
 from voicekeeper.duration import rfc3339, words
-from voicekeeper.models import Breaker, Status
+from voicekeeper.models import Balance, Breaker, Status
 from voicekeeper.schedule import Policy
 
 
@@ -28,6 +29,8 @@ _MEND_LOST = (
     "'voicekeeper show NAME' tells why; 'retry NAME' makes a new one where it was cloned or "
     "designed here, 'remove NAME' forgets it"
 )
+
+_MEND_HELD = f"to go on now, raise {budget.SETTING} and restart the daemon"
 
 NAMED: Final = {
     Status.LOST: (Severity.CRITICAL, _MEND_LOST),
@@ -59,6 +62,9 @@ class Health:
         next_at: when the next voice falls due.
         once: whether that keeper is ``run --once``, which a timer starts.
         names: a few of the voices with a status of `NAMED`.
+        held: how many wait to be made until the next day's budget.
+        held_for_good: how many are never made, as each costs more than a whole day's budget.
+        balance: what the account held when a daemon last asked.
     """
 
     by_status: Mapping[Status, int]
@@ -71,12 +77,21 @@ class Health:
     next_at: datetime | None
     once: bool = False
     names: Mapping[Status, Sequence[str]] = field(default_factory=dict)
+    held: int = 0
+    held_for_good: int = 0
+    balance: Balance | None = None
 
     @property
     def kept(self) -> int:
         """How many voices are to be kept alive."""
         living = (Status.NEW, Status.DEPLOYING, Status.OK)
         return sum(self.by_status.get(status, 0) for status in living) - self.paused
+
+    def runway_days(self, policy: Policy) -> int | None:
+        """Return for how many days the balance pays the keepalives; None if nobody can tell."""
+        if self.balance is None:
+            return None
+        return forecast.runway_days(self.balance.micros, self.kept, policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,19 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
     if health.overdue:
         sentence = f"{_voices(health.overdue)} overdue; 'voicekeeper list' shows which"
         found.append(Finding(Severity.WARNING, sentence))
+    if health.held:
+        sentence = f"{_voices(health.held)} NEW and held: the day's budget for enrollments is spent"
+        until = f"it goes on at {rfc3339(budget.next_day(now))}; {_MEND_HELD}"
+        found.append(Finding(Severity.WARNING, f"{sentence}; {until}"))
+    if health.held_for_good:
+        never = "NEW and never begun: to make one costs more than the whole day's budget"
+        sentence = f"{_voices(health.held_for_good)} {never}"
+        found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_HELD}"))
+    if health.balance is not None:
+        days, told_at = health.runway_days(policy), health.balance.told_at
+        if forecast.is_short(days):
+            sentence = forecast.runway(health.balance.micros, days, told_at=told_at)
+            found.append(Finding(Severity.WARNING, sentence))
     found += [
         Finding(severity, f"{_named(health, status)}; {mend}")
         for status, (severity, mend) in NAMED.items()

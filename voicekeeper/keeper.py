@@ -164,6 +164,22 @@ class Keeper:
         outlook: Outlook = await self._offload(self._worklist.outlook)
         return outlook
 
+    async def look_at_balance(self) -> None:
+        """Ask what the account holds, and write it down for `status`.
+
+        Whatever goes wrong with that is told to the log at its quietest, and to nobody else: no
+        voice depends on it, and the gateway does not promise to tell.
+        """
+        try:
+            micros = await self._upstream.balance_micros()
+            if micros is not None:
+                note = partial(self._worklist.note_balance, micros, now=self._clock.now())
+                await self._offload(note)
+        except Exception as error:  # noqa: BLE001 - as above
+            tell(self._log, Event.BALANCE_ASKED, error=str(error))
+        else:
+            tell(self._log, Event.BALANCE_ASKED, balance_micros=micros)
+
     async def next_poll_in(self) -> timedelta | None:
         """Return how long until a running task may be asked for; None when none may be.
 
@@ -244,7 +260,9 @@ class Keeper:
 
         async def intend() -> None:
             nonlocal job
-            job = await self._offload(partial(self._worklist.intend, job, now=self._clock.now()))
+            job = await self._offload(
+                partial(self._worklist.intend, job, now=self._clock.now(), policy=self._policy)
+            )
 
         async def refuse(fault: Fault) -> None:
             if job.task_pk is None:  # an enrollment that failed before its turn

@@ -6,7 +6,7 @@ database does: enums, signs and references are constraints. Every instant is awa
 Keys of voices and tasks are never used again, so that a late answer finds its own row or none.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -124,6 +124,7 @@ class Voice(SQLModel, table=True):
         failures: failed attempts in a row.
         suspected_at: when the first of a run of answers blamed the voice itself.
         controlled_at: when a control call sent after ``suspected_at`` succeeded.
+        held_at: since when the day's budget has held the enrollment back.
     """
 
     __tablename__ = "voice"
@@ -160,6 +161,7 @@ class Voice(SQLModel, table=True):
     last_error: str | None = None
     suspected_at: datetime | None = None
     controlled_at: datetime | None = None
+    held_at: datetime | None = None
 
 
 class Task(SQLModel, table=True):
@@ -175,6 +177,8 @@ class Task(SQLModel, table=True):
         polls: how often ``statusTask`` was asked.
         code: the HTTP status or fail code it ended with, when it did not succeed.
         cost_micros: millionths of a US dollar by the page's prices; None if nothing was accepted.
+        possible_cost_micros: the same of a call that may have been accepted, from its intent on;
+            None as soon as it is known whether it was.
     """
 
     __tablename__ = "task"
@@ -207,6 +211,46 @@ class Task(SQLModel, table=True):
     code: str | None = None
     message: str | None = None
     cost_micros: int | None = None
+    possible_cost_micros: int | None = None
+
+
+class LedgerEntry(SQLModel, table=True):
+    """What the tasks of one kind that were sent on one day should have cost.
+
+    The sum of the tasks' rows, kept apart from them: it stays when a voice is removed, and is
+    short to read after years.
+
+    Attributes:
+        day: in UTC, of the tasks' ``sent_at``.
+        cost_micros: of the tasks that were accepted, in millionths of a US dollar.
+        possible_cost_micros: of those that may have been accepted.
+    """
+
+    __tablename__ = "ledger"
+    __table_args__ = (
+        sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="ledger_signs"),
+    )
+
+    day: date = Field(primary_key=True)
+    kind: Kind = Field(sa_type=_words(Kind, "ledger_kind"), primary_key=True)
+    cost_micros: int = 0
+    possible_cost_micros: int = 0
+
+
+class Balance(SQLModel, table=True):
+    """What the account held when a keeper last asked; one row at most.
+
+    Attributes:
+        micros: millionths of a US dollar; below 0 where it is overdrawn.
+        told_at: when the gateway told it.
+    """
+
+    __tablename__ = "balance"
+    __table_args__ = (sa.CheckConstraint("id = 1", name="balance_is_one"),)
+
+    id: int = Field(default=1, primary_key=True)
+    micros: int
+    told_at: datetime
 
 
 class HistoryEntry(SQLModel, table=True):

@@ -43,6 +43,8 @@ class Policy:
         retry_base, retry_cap: the first and the longest wait after a failure.
         timeout: of one call; the whole of it may take twice as long.
         requests_per_second, max_in_flight: the limiter's.
+        enrollments_per_day: the most that enrollments may cost on a UTC day, in millionths of a
+            US dollar; None for no limit.
     """
 
     window: timedelta
@@ -60,6 +62,7 @@ class Policy:
     timeout: timedelta
     requests_per_second: float
     max_in_flight: int
+    enrollments_per_day: int | None = None
 
 
 def spread(name: str, turn: int = 0) -> float:

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from voicekeeper import schedule
+from voicekeeper import forecast, schedule
 from voicekeeper.duration import rfc3339
+from voicekeeper.health import Health
 from voicekeeper.models import HistoryEntry, Origin, Voice
+from voicekeeper.pricing import Spent, Totals, dollars
 from voicekeeper.schedule import Policy
 
 SCHEMA = 1
@@ -50,6 +52,36 @@ def history(name: str, entries: Sequence[HistoryEntry]) -> dict[str, Any]:
             | (entry.detail or {})
             for entry in entries
         ],
+    }
+
+
+def spent(spent: Spent) -> dict[str, float]:
+    """Return, in US dollars, what was spent for certain, and what possibly."""
+    return {
+        "spent_usd": dollars(spent.certain),
+        "possibly_spent_usd": dollars(spent.possible),
+    }
+
+
+def money(totals: Totals, health: Health, policy: Policy) -> dict[str, Any]:
+    """Return, in US dollars, what was spent on all voices, what keeping them costs, and is left."""
+    spans = {
+        "today": totals.today,
+        "last_30_days": totals.last_30_days,
+        "ever": totals.ever,
+    }
+    balance = health.balance
+    periods = {"day": forecast.DAY, "year": forecast.YEAR}
+    return {
+        "spent_usd": {span: dollars(spent.certain) for span, spent in spans.items()},
+        "possibly_spent_usd": {span: dollars(spent.possible) for span, spent in spans.items()},
+        "forecast_usd": {
+            name: dollars(forecast.cost_micros(health.kept, period, policy))
+            for name, period in periods.items()
+        },
+        "balance_usd": dollars(balance.micros) if balance else None,
+        "balance_at": _instant(balance.told_at) if balance else None,
+        "runway_days": health.runway_days(policy),
     }
 
 

@@ -17,11 +17,13 @@ from voicekeeper.models import Origin, Status, Voice
 from voicekeeper.store import NewVoice, Registry
 
 _LOOK_EVERY_S = 0.3
+_ENDS = (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN, Status.LOST)
 
 wait_option = click.option(
     "--wait",
     is_flag=True,
-    help="Follow it until it is OK (exit 0) or has failed (exit 1). Ctrl-C ends the waiting only.",
+    help="Follow it until it is OK (exit 0), or has failed or is held (exit 1). Ctrl-C ends the"
+    " waiting only.",
 )
 
 
@@ -41,12 +43,20 @@ def register(session: Session, name: str, origin: Origin, recipe: dict[str, str]
     registry = session.registry_to_fill()
     registry.register([new], now=session.now, policy=session.policy)
     prose.say(f"{name} is registered; the daemon requests it from the gateway.")
+    warn_if_held(session, registry, registry.get(name))
     session.warn_if_unkept(registry)
     return registry
 
 
+def warn_if_held(session: Session, registry: Registry, voice: Voice) -> None:
+    """Say on stderr that the day's budget holds an enrollment, and how to go on."""
+    hold = registry.hold(voice, now=session.now, policy=session.policy)
+    if hold is not None:
+        prose.say(f"note: {voice.name} is {hold.sentence}.")
+
+
 def follow(session: Session, registry: Registry, name: str) -> int:
-    """Show a voice's status until its enrollment has ended; return the exit code.
+    """Show a voice's status until its enrollment has ended, or is held; return the exit code.
 
     On a terminal one line lives; elsewhere each change is a line on stderr.
 
@@ -90,4 +100,5 @@ def _follow(session: Session, registry: Registry, name: str) -> int:
 
 
 def _is_over(voice: Voice) -> bool:
-    return voice.status in (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN, Status.LOST)
+    held = voice.status is Status.NEW and voice.held_at is not None
+    return held or voice.status in _ENDS

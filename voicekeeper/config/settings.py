@@ -5,6 +5,7 @@ is not here, so a ``repr`` of the settings, or a dump of them, holds no secret.
 """
 
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -28,6 +29,7 @@ Rate = Annotated[float, PlainValidator(values.rate)]
 InFlight = Annotated[int, PlainValidator(values.in_flight)]
 FilePath = Annotated[Path | None, PlainValidator(values.file_path)]
 DatabaseUrl = Annotated[str, PlainValidator(values.database_url)]
+Amount = Annotated[Decimal | None, PlainValidator(values.dollars)]
 Prompt = Annotated[str, PlainValidator(values.prompt)]
 AudioFormat = Annotated[
     Literal["mp3", "wav", "pcm", "opus"],
@@ -95,6 +97,17 @@ class Keepalive(_Table):
     format: AudioFormat = "mp3"
 
 
+class Budget(_Table):
+    """What may be spent.
+
+    Attributes:
+        enrollments_usd_per_day: the most US dollars for clones and designs on a UTC day; None
+            for no limit. Keepalives have none: a lost voice costs more.
+    """
+
+    enrollments_usd_per_day: Amount = None
+
+
 class Polling(_Table):
     """When the gateway is asked how a task ended.
 
@@ -143,6 +156,7 @@ class Settings(BaseSettings):
     upstream: Upstream = Upstream()
     database: Database = Database()
     keepalive: Keepalive = Keepalive()
+    budget: Budget = Budget()
     polling: Polling = Polling()
     retry: Retry = Retry()
     daemon: Daemon = Daemon()

@@ -12,6 +12,7 @@ import re
 import reprlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ SQLITE = "sqlite:///"
 
 _FASTEST = 10_000
 _WIDEST = 1024
+_RICHEST = 1_000_000
 _KINDS = {bool: "a yes or no", int: "a number", float: "a number", list: "a list", dict: "a table"}
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -87,6 +89,21 @@ def rate(value: object) -> float:
     if not 0 < number <= _FASTEST:
         raise ValueError(f"{rule}, not {number:g}")
     return number
+
+
+def dollars(value: object) -> Decimal:
+    """Read an amount of US dollars, to the millionth."""
+    rule = f"must be US dollars from 0 to {_RICHEST:,}, to six places, such as 0.50"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        raise ValueError(rule)
+    try:
+        amount = Decimal(str(value))  # the text of a float has the digits that were written
+        exact = amount.is_finite() and amount == round(amount, 6)
+    except (InvalidOperation, ValueError):  # ValueError: an integer of thousands of digits
+        raise ValueError(rule) from None
+    if not exact or not 0 <= amount <= _RICHEST:
+        raise ValueError(f"{rule}, not {reprlib.repr(str(value))}")
+    return amount
 
 
 def in_flight(value: object) -> int:

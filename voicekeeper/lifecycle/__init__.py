@@ -3,7 +3,8 @@
 Pure functions: rows, an answer and ``now`` in, a `Change` out. They touch nothing; the store
 applies a change in one transaction, its history included. They follow one call: `submitted` or
 `refused`, then `reported` or `unanswered`, or, after a crash, `interrupted`. What they mean for
-each kind of task stands in `keepalive`, `enrollment` and `control`.
+each kind of task stands in `keepalive`, `enrollment` and `control`. Before the call of an
+enrollment it may be `held`, and later `released`.
 
 Legal ways of a status::
 
@@ -26,6 +27,7 @@ from typing import Final
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.lifecycle import control, enrollment, keepalive
 from voicekeeper.lifecycle.change import Change, TaskFields, Telling, VoiceFields
+from voicekeeper.lifecycle.enrollment import held, released
 from voicekeeper.models import Kind, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.verdict import Fault
@@ -35,8 +37,10 @@ __all__ = [
     "TaskFields",
     "Telling",
     "VoiceFields",
+    "held",
     "interrupted",
     "refused",
+    "released",
     "reported",
     "submitted",
     "unanswered",

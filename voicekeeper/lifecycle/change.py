@@ -32,6 +32,7 @@ class VoiceFields(TypedDict, total=False):
     last_error: str | None
     suspected_at: datetime | None
     controlled_at: datetime | None
+    held_at: datetime | None
 
 
 class TaskFields(TypedDict, total=False):
@@ -46,6 +47,7 @@ class TaskFields(TypedDict, total=False):
     code: str
     message: str
     cost_micros: int
+    possible_cost_micros: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,16 @@ def poll_again(task: Task, *, now: datetime, policy: Policy) -> TaskFields:
 
 def ended(state: TaskState, fault: Fault, now: datetime) -> TaskFields:
     """Return the columns of a task that ended without success."""
-    return {
+    fields: TaskFields = {
         "state": state,
         "finished_at": now,
         "next_poll_at": None,
         "code": fault.code,
         "message": fault.message,
     }
+    if state is TaskState.REFUSED:
+        fields["possible_cost_micros"] = None  # nothing was done: nothing was charged
+    return fields
 
 
 def age(task: Task, now: datetime, policy: Policy) -> timedelta:
@@ -131,6 +136,16 @@ def failure_told(event: Event, fault: Fault, **detail: object) -> Telling:
     return Telling(event, {"code": fault.code, "error": fault.message, **detail})
 
 
+def possible_cost(task: Task, state: TaskState) -> int | None:
+    """Return what a call that ends in this state may have cost, where nobody knows."""
+    return task.possible_cost_micros if state is TaskState.UNKNOWN else None
+
+
+def accepted_told(event: Event, accepted: Accepted, *, cost_micros: int) -> Telling:
+    """Return the event of a task that was accepted, and charged."""
+    return Telling(event, {"task_id": accepted.task_id, "cost_micros": cost_micros})
+
+
 def status_told(voice: Voice, fields: VoiceFields) -> tuple[Telling, ...]:
     """Return the event of a new status, or nothing where it stays.
 
@@ -165,4 +180,5 @@ def running(
         "task_id": accepted.task_id,
         "next_poll_at": now + schedule.first_poll(task.kind, policy),
         "cost_micros": cost_micros,
+        "possible_cost_micros": None,
     }

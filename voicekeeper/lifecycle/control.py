@@ -16,7 +16,7 @@ from voicekeeper.lifecycle.change import (
     INTERRUPTED,
     NO_END,
     Change,
-    Telling,
+    accepted_told,
     age,
     ended,
     poll_again,
@@ -34,7 +34,7 @@ def submitted(
     """It was accepted; only its end will prove something."""
     return Change(
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
-        tellings=(Telling(Event.CONTROL_SUBMITTED, {"task_id": accepted.task_id}),),
+        tellings=(accepted_told(Event.CONTROL_SUBMITTED, accepted, cost_micros=cost_micros),),
     )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from voicekeeper import schedule, verdict
 from voicekeeper.answers import Accepted, Report
+from voicekeeper.budget import Hold
 from voicekeeper.events import Event
 from voicekeeper.lifecycle.change import (
     INTERRUPTED,
@@ -18,12 +19,14 @@ from voicekeeper.lifecycle.change import (
     Change,
     Telling,
     VoiceFields,
+    accepted_told,
     account_fault,
     age,
     ended,
     failure_told,
     is_used_since,
     poll_again,
+    possible_cost,
     running,
     sentence,
     status_told,
@@ -35,12 +38,30 @@ from voicekeeper.schedule import Policy
 from voicekeeper.verdict import Blame, Fault, Outcome
 
 
+def held(voice: Voice, hold: Hold, *, now: datetime, policy: Policy) -> Change:
+    """The day's budget does not allow it: it waits for the next day's, and is told once.
+
+    Its next look is never further ahead than an interval, as with any due time.
+    """
+    looked_at = None if hold.until is None else min(hold.until, now + policy.interval)
+    fields: VoiceFields = {"next_at": looked_at, "last_error": hold.sentence}
+    if voice.held_at is not None:
+        return Change(fields)
+    told = Telling(Event.ENROLLMENT_HELD, {"error": hold.sentence, "until": hold.until})
+    return Change(fields | {"held_at": now}, tellings=(told,))
+
+
+def released(voice: Voice) -> Change:
+    """The budget allows it again."""
+    return Change() if voice.held_at is None else Change({"held_at": None, "last_error": None})
+
+
 def submitted(
     voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
 ) -> Change:
     """It was accepted: the gateway deploys the voice."""
     fields: VoiceFields = {"status": Status.DEPLOYING, "next_at": None, "last_error": None}
-    told = Telling(Event.ENROLLMENT_SUBMITTED, {"task_id": accepted.task_id})
+    told = accepted_told(Event.ENROLLMENT_SUBMITTED, accepted, cost_micros=cost_micros)
     return Change(
         voice=fields,
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
@@ -210,7 +231,12 @@ def _over(
         "failures": voice.failures + 1,
         "last_error": sentence(fault),
     }
-    told = failure_told(Event.ENROLLMENT_FAILED, fault, task_id=task.task_id)
+    told = failure_told(
+        Event.ENROLLMENT_FAILED,
+        fault,
+        task_id=task.task_id,
+        possible_cost_micros=possible_cost(task, state),
+    )
     return Change(
         voice=fields,
         task=ended(state, fault, now),

@@ -18,12 +18,14 @@ from voicekeeper.lifecycle.change import (
     TaskFields,
     Telling,
     VoiceFields,
+    accepted_told,
     account_fault,
     age,
     ended,
     failure_told,
     is_used_since,
     poll_again,
+    possible_cost,
     running,
     sentence,
     status_told,
@@ -46,7 +48,7 @@ def submitted(
     return Change(
         voice={"next_at": None if given_up else unless_paused(voice, max(patience, now))},
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
-        tellings=(Telling(Event.KEEPALIVE_SUBMITTED, {"task_id": accepted.task_id}),),
+        tellings=(accepted_told(Event.KEEPALIVE_SUBMITTED, accepted, cost_micros=cost_micros),),
     )
 
 
@@ -160,7 +162,11 @@ def _failed(
     given_up = _is_given_up(voice, now=now, policy=policy)
     fields["next_at"] = None if given_up else unless_paused(voice, retry_at)
     told = failure_told(
-        Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
+        Event.KEEPALIVE_FAILED,
+        fault,
+        task_id=task.task_id,
+        possible_cost_micros=possible_cost(task, state),
+        retry_at=fields["next_at"],
     )
     return Change(voice=fields, task=columns, tellings=(told,), fault=to_breaker)
 

@@ -17,8 +17,8 @@ KIND                      what the client meets                                 
 ========================  =======================================================  ==========
 
 OPTION goes with a status: ``retry-after`` in seconds, or ``retry-after-date``, the same as an HTTP
-date. RATE is a share of the calls, 0 to 1, all if not given. CALL is ``submit`` or ``status``; a
-fault without one strikes every call, the balance too.
+date. RATE is a share of the calls, 0 to 1, all if not given. CALL is ``submit``, ``status`` or
+``balance``; a fault without one strikes every call.
 """
 
 import random
@@ -26,7 +26,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from voicekeeper.errors import InvalidInput
 
@@ -36,10 +36,13 @@ _SPEC = re.compile(
     r"(?P<kind>(?P<body>body-)?(?P<code>[45]\d\d)|task-(?P<doom>\w+)"
     r"|drop|hang|html|lost|garbage|truncated)"
     r"(:(?P<option>retry-after(-date)?)=(?P<wait>\d+))?"
-    r"(=(?P<rate>\d+(\.\d+)?))?(@(?P<call>submit|status))?",
+    r"(=(?P<rate>\d+(\.\d+)?))?(@(?P<call>submit|status|balance))?",
     re.ASCII,
 )
-_WRITTEN = "KIND[:retry-after=N][=RATE][@submit|@status], such as 500, 429:retry-after=2, lost=0.1"
+_WRITTEN = (
+    "KIND[:retry-after=N][=RATE][@submit|@status|@balance], "
+    "such as 500, 429:retry-after=2, lost=0.1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,9 @@ def parse(spec: str) -> Fault:
     rate = float(read["rate"] or 1)
     if rate > 1:
         raise InvalidInput(f"the rate of a fault is a share from 0 to 1, not {read['rate']}")
-    call: Call | None = "submit" if read["call"] == "submit" else None
-    if read["call"] == "status":
-        call = "status"
+    call = cast("Call | None", read["call"])
     if read["doom"]:
-        if call == "status":
+        if call not in (None, "submit"):
             raise InvalidInput(f"a task fails by its submit call, so {spec!r} would never strike")
         call = "submit"
     return Fault(

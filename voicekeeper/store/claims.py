@@ -33,6 +33,9 @@ _ENROLLING = exists().where(
 )
 """A voice has an enrollment that has not come to its end."""
 
+TO_ENROLL = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_ENROLLING
+"""A voice is yet to be made, and nobody is at it."""
+
 _ASKED_FIRST = exists().where(
     col(Task.voice_pk) == Voice.id,
     col(Task.state) == TaskState.RUNNING,
@@ -53,8 +56,7 @@ _CALLABLE = (
     .where(
         DUE,
         col(Voice.model).not_in(_PAUSED),
-        (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST)
-        | ((col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_ENROLLING),
+        (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST) | TO_ENROLL,
     )
     .order_by(col(Voice.anchored_at) <= sa.bindparam("over"), col(Voice.anchored_at))
     .limit(_MOST)
@@ -105,7 +107,7 @@ def calls(
     return [
         job(kind_for(voice), voice, task_pk=None)
         if voice.voice_id is None
-        else write_intent(session, voice, now=now)
+        else write_intent(session, voice, now=now, policy=policy)
         for voice in voices
     ]
 

@@ -17,7 +17,7 @@ from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, FLASH
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, claims
+from voicekeeper.store import alerts, breakers, claims, ledger
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
@@ -59,7 +59,7 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
                 breaker.run, breaker.opened_at = rules.TRIP_AFTER - 1, None
             continue
         breaker.probe_at = rules.control_ends(breaker, now=now, policy=policy)
-        jobs.append(write_control_intent(session, model, spoken=spoken, now=now))
+        jobs.append(write_control_intent(session, model, spoken=spoken, now=now, policy=policy))
     return jobs
 
 
@@ -67,7 +67,7 @@ def apply(
     session: Session, task: Task, change: Change, *, now: datetime, policy: Policy
 ) -> list[LogLine]:
     """Apply what an answer to a control call changes; return what to log."""
-    assign(task, change.task)
+    ledger.settle(session, task, change.task)
     breaker = breakers.of_model(session, task.model)
     who = {"model": task.model, "voice_id": task.spoken}
     lines = [model_line(t.event, **who, **t.detail) for t in change.tellings]

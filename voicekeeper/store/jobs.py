@@ -6,8 +6,11 @@ from datetime import datetime
 
 from sqlmodel import Session
 
+from voicekeeper import pricing
 from voicekeeper.models import Kind, Origin, Task, TaskState, Voice
-from voicekeeper.store import rows
+from voicekeeper.pricing import Spent
+from voicekeeper.schedule import Policy
+from voicekeeper.store import ledger, rows
 from voicekeeper.store.chronicle import LogLine
 
 OPEN = (TaskState.INTENT, TaskState.RUNNING)
@@ -64,16 +67,18 @@ def kind_for(voice: Voice) -> Kind:
     return Kind.CLONE if voice.origin is Origin.CLONE else Kind.DESIGN
 
 
-def write_intent(session: Session, voice: Voice, *, now: datetime) -> Job:
+def write_intent(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Job:
     """Add the row that is committed before a POST for a voice; return the call."""
-    kind = kind_for(voice)
-    key = _write(session, voice.id, voice.model, kind, spoken=voice.voice_id, now=now)
+    kind, spoken = kind_for(voice), voice.voice_id
+    key = _write(session, voice.id, voice.model, kind, spoken, now=now, policy=policy)
     return job(kind, voice, task_pk=key)
 
 
-def write_control_intent(session: Session, model: str, *, spoken: str, now: datetime) -> Job:
+def write_control_intent(
+    session: Session, model: str, *, spoken: str, now: datetime, policy: Policy
+) -> Job:
     """Add the row that is committed before a control call; return the call."""
-    key = _write(session, None, model, Kind.CONTROL, spoken=spoken, now=now)
+    key = _write(session, None, model, Kind.CONTROL, spoken, now=now, policy=policy)
     return control_job(model, spoken, task_pk=key)
 
 
@@ -112,10 +117,14 @@ def _write(
     voice_pk: int | None,
     model: str,
     kind: Kind,
-    *,
     spoken: str | None,
+    *,
     now: datetime,
+    policy: Policy,
 ) -> int:
+    """Add a task that may have been charged from now on."""
+    price = pricing.price(kind, policy.prompt)
+    ledger.move(session, kind, now, Spent(), Spent(possible=price))
     return rows.insert(
         session,
         Task,
@@ -126,4 +135,5 @@ def _write(
         spoken=spoken,
         sent_at=now,
         polls=0,
+        possible_cost_micros=price,
     )

@@ -13,20 +13,22 @@ from sqlalchemy import ColumnElement, func, insert, select
 from sqlmodel import Session, col
 
 from voicekeeper import schedule
+from voicekeeper.budget import Hold
 from voicekeeper.errors import NotAllowed, NotFound, Taken
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import (
+    Balance,
     HistoryEntry,
     KeeperBeat,
     Origin,
     Status,
-    Task,
     Voice,
 )
+from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers
+from voicekeeper.store import alerts, breakers, holds, ledger
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
@@ -131,11 +133,20 @@ class Registry:
             session.expunge_all()
             return entries
 
-    def cost_micros(self, voice: Voice) -> int:
-        """Return what a voice's tasks should have cost, in millionths of a US dollar."""
+    def spent(self, voice: Voice) -> Spent:
+        """Return what a voice's tasks should have cost."""
         with self._database.reading() as session:
-            total = select(func.sum(col(Task.cost_micros))).where(col(Task.voice_pk) == voice.id)
-            return session.scalar(total) or 0
+            return ledger.of_voice(session, voice)
+
+    def totals(self, *, now: datetime) -> Totals:
+        """Return what all tasks, those of removed voices too, should have cost."""
+        with self._database.reading() as session:
+            return ledger.totals(session, now)
+
+    def hold(self, voice: Voice, *, now: datetime, policy: Policy) -> Hold | None:
+        """Return why a voice's enrollment would not begin now; None when it would."""
+        with self._database.reading() as session:
+            return holds.of_voice(session, voice, now=now, policy=policy)
 
     def is_unkept(self, *, now: datetime, tick: timedelta) -> bool:
         """Tell whether no keeper has made a pass lately."""
@@ -155,6 +166,7 @@ class Registry:
         late = late_before(now, policy)
         living = col(Voice.status).in_(_KEPT)
         kept = col(Voice.paused).is_(False) & living
+        held = kept & col(Voice.held_at).is_not(None)
         with self._database.reading() as session:
             by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
             beat = _youngest_beat(session)
@@ -168,6 +180,9 @@ class Registry:
                 once=beat is not None and beat.once,
                 names={status: _some(session, status) for status in NAMED},
                 blocked=breakers.opened(session),
+                balance=session.get(Balance, 1),
+                held=_count(session, held & col(Voice.next_at).is_not(None)),
+                held_for_good=_count(session, held & col(Voice.next_at).is_(None)),
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),
             )
             session.expunge_all()
@@ -257,7 +272,7 @@ class Registry:
             voice.next_at = None if voice.paused else now
             voice.anchored_at, voice.enrolled_at, voice.last_used_at = now, None, None
             voice.failures, voice.last_error = 0, None
-            voice.suspected_at = voice.controlled_at = None
+            voice.suspected_at = voice.controlled_at = voice.held_at = None
             session.flush()
             told = {"from": before, "old_voice_id": old_id}
             tell(session, voice, Telling(Event.VOICE_RETRIED, told), now=now, logged=False)

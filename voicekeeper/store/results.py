@@ -12,7 +12,7 @@ from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, VoiceFields
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers
+from voicekeeper.store import alerts, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.rows import assign
 
@@ -41,7 +41,7 @@ def apply(
     change = _free_of_conflict(session, voice, task, change)
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     assign(voice, change.voice)
-    assign(task, change.task)
+    ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     lines = [alerts.opened_by(session, voice, line, now=now, handed=logged) for line in lines]
     if was_told_of and "last_used_at" in change.voice:

@@ -17,9 +17,19 @@ from sqlmodel import col
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import Change
-from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Balance, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import agenda, alerts, breakers, claims, controls, results, rows
+from voicekeeper.store import (
+    agenda,
+    alerts,
+    breakers,
+    claims,
+    controls,
+    holds,
+    ledger,
+    results,
+    rows,
+)
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import OPEN, Claims, Job, write_intent
@@ -69,7 +79,7 @@ class Worklist:
                 voice = session.get(Voice, task.voice_pk) if task.voice_pk else None
                 change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
-                    rows.assign(task, change.task)
+                    ledger.settle(session, task, change.task)
                 else:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
@@ -77,13 +87,14 @@ class Worklist:
             for task in session.scalars(select(Task).where(col(Task.state) == TaskState.RUNNING)):
                 young = task.sent_at + schedule.first_poll(task.kind, policy)
                 task.next_poll_at = min(task.next_poll_at or now, max(now, young))
-            session.execute(  # enrollments that were claimed and never begun
+            never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
+            held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
+            session.execute(  # enrollments that were claimed and never begun, or held back
                 update(Voice)
                 .where(
                     col(Voice.voice_id).is_(None),
                     col(Voice.status) == Status.NEW,
-                    col(Voice.next_at) > now,
-                    col(Voice.failures) == 0,
+                    never_begun | held,  # the budget may be another one now
                 )
                 .values(next_at=now)
             )
@@ -109,6 +120,8 @@ class Worklist:
         with self._database.writing() as session:
             due = agenda.look(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
+            if _is_here(due.due_at, now):
+                lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
             paused = breakers.open_models(session) if due.opened else []
             asked: Sequence[Job] = []
             probes: Sequence[Job] = []
@@ -129,21 +142,26 @@ class Worklist:
                 lines=lines,
             )
 
-    def intend(self, job: Job, *, now: datetime) -> Job:
+    def intend(self, job: Job, *, now: datetime, policy: Policy) -> Job:
         """Write down that an enrollment is requested now; return the job with its task.
 
         From here on the voice is never due by itself: only an answer, or a person, moves it.
 
         Raises:
-            Withdrawn: the voice was removed, paused, or is being enrolled already.
+            Withdrawn: the voice was removed, paused, or is being enrolled already; or the day's
+                budget does not allow it, which its row then says.
         """
         with self._database.writing() as session:
             voice = session.get(Voice, job.voice_pk)
             wanted = voice is not None and not voice.paused and voice.status is Status.NEW
             if voice is None or not wanted or claims.is_enrolling(session, voice):
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
-            rows.assign(voice, {"next_at": None})
-            return write_intent(session, voice, now=now)
+            hold = holds.of_voice(session, voice, now=now, policy=policy)
+            if hold is None:
+                rows.assign(voice, lifecycle.released(voice).voice | {"next_at": None})
+                return write_intent(session, voice, now=now, policy=policy)
+            holds.put(session, voice, hold, now=now, policy=policy, logged=False)
+        raise Withdrawn(f"the enrollment of {job.name} is {hold.sentence}")  # the hold is kept
 
     def record(
         self, job: Job, decide: Decide, *, now: datetime, policy: Policy
@@ -178,6 +196,11 @@ class Worklist:
         """Note that these alerts were told; their next turn is a day away."""
         with self._database.writing() as session:
             alerts.confirm(session, handouts, now=now)
+
+    def note_balance(self, micros: int, *, now: datetime) -> None:
+        """Write down what the account holds, in millionths of a US dollar."""
+        with self._database.writing() as session:
+            session.merge(Balance(micros=micros, told_at=now))
 
     def next_poll_in(self, *, now: datetime, policy: Policy) -> timedelta | None:
         """Return how long until a running task may be asked for; None when none may be."""

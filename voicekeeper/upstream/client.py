@@ -1,5 +1,7 @@
 """The HTTP client of the gateway's two endpoints (page section *Endpoint and authentication*).
 
+And of a third that is not on the page: the account's balance.
+
 It makes one call for one question and never repeats one: when and whether to try again is the
 keeper's to decide, who is told by `CallFailed` all it needs for that.
 """
@@ -192,6 +194,25 @@ class GatewayClient:
         if doubtful or not told:
             raise failed
 
+    async def balance_micros(self) -> int | None:
+        """Ask what the account holds, in millionths of a US dollar; free.
+
+        It takes no turn at the limiter, and a connection of its own, so that no call that keeps a
+        voice waits for it.
+
+        Returns:
+            None where the gateway does not tell: the call is not on the page, and may be gone.
+
+        Raises:
+            CallFailed: the gateway was not reached, or answered what leaves it open.
+        """
+        reply = await self._send("GET", "apikeys/current-balance", fresh=True)
+        failed = failure.of_reply(reply, paid=False)
+        if failed is not None and failed.code != 404:  # noqa: PLR2004 - HTTP's number
+            raise failed
+        told = reply.envelope if failed is None else None
+        return told.amount_micros if told is not None else None
+
     def _data(self, reply: failure.Reply, *, paid: bool) -> dict[str, Any]:
         failed = failure.of_reply(reply, paid=paid)
         if failed is not None:
@@ -212,22 +233,40 @@ class GatewayClient:
         fresh: bool = False,
         on_turn: OnTurn | None = None,
     ) -> failure.Reply:
-        """Make one call; return any answer whose head came whole, whatever it says."""
+        """Make one call in its turn; return any answer whose head came whole."""
         async with self._limiter.turn():
-            if self._closed:
-                raise CallFailed("the client of the gateway is closed; nothing was sent")
-            with self._connections.lend(fresh=fresh) as client:
-                try:
-                    url = f"{self._base_url}/{endpoint}/{quote(model, safe='')}"
-                    if task_id is not None:
-                        url += f"?taskId={quote(task_id, safe='')}"
-                    request = client.build_request(method, url, json=json)
-                except (httpx.InvalidURL, ValueError) as error:
-                    outcome: failure.Reply | CallFailed = failure.of_request(error)
-                else:
-                    if on_turn is not None:
-                        await on_turn()
-                    outcome = await self._outcome(client, request, paid=json is not None)
+            return await self._send(
+                method, endpoint, model, task_id=task_id, json=json, fresh=fresh, on_turn=on_turn
+            )
+
+    async def _send(
+        self,
+        method: str,
+        endpoint: str,
+        model: str | None = None,
+        *,
+        task_id: str | None = None,
+        json: dict[str, Any] | None = None,
+        fresh: bool = False,
+        on_turn: OnTurn | None = None,
+    ) -> failure.Reply:
+        """Make one call now; return any answer whose head came whole, whatever it says."""
+        if self._closed:
+            raise CallFailed("the client of the gateway is closed; nothing was sent")
+        with self._connections.lend(fresh=fresh) as client:
+            try:
+                url = f"{self._base_url}/{endpoint}"
+                if model is not None:
+                    url += f"/{quote(model, safe='')}"
+                if task_id is not None:
+                    url += f"?taskId={quote(task_id, safe='')}"
+                request = client.build_request(method, url, json=json)
+            except (httpx.InvalidURL, ValueError) as error:
+                outcome: failure.Reply | CallFailed = failure.of_request(error)
+            else:
+                if on_turn is not None:
+                    await on_turn()
+                outcome = await self._outcome(client, request, paid=json is not None)
         # Raised only here: inside an except block it would carry the library's exception as its
         # context, whose text may quote a header.
         if isinstance(outcome, CallFailed):

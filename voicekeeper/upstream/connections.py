@@ -78,7 +78,7 @@ class Connections:
             )
 
         try:
-            self._fresh = client(max_in_flight, 0)
+            self._fresh = client(max_in_flight + 1, 0)  # the balance takes no call's place
             pools = math.ceil(max_in_flight / _POOL_SIZE)
             self._pooled = [client(_POOL_SIZE, _POOL_SIZE) for _ in range(pools)]
         except (ValueError, ImportError, httpx.InvalidURL):

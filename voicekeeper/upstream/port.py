@@ -1,4 +1,4 @@
-"""The port to the gateway: the two calls a keeper makes.
+"""The port to the gateway: the two calls a keeper makes, and what the account holds.
 
 A protocol, so that a simulated gateway can stand in for the real one.
 """
@@ -31,4 +31,11 @@ class Upstream(Protocol):
 
         Raises:
             CallFailed: no report came back; never ``ambiguous``, because asking changes nothing.
+        """
+
+    async def balance_micros(self) -> int | None:
+        """Ask what the account holds, in millionths of a US dollar; None if it is not told.
+
+        Raises:
+            CallFailed: the gateway was not reached, or answered what leaves it open.
         """

@@ -6,9 +6,11 @@ over; so an answer can surprise us without stopping us. (Page section *Response 
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from voicekeeper.answers import Report
@@ -20,6 +22,7 @@ MESSAGE_MOST = 200
 """Characters of the gateway's prose that are worth a place in a log."""
 
 _WORD_MOST = 4_096
+_AMOUNT_MOST = 1_000_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CODE = re.compile(r"\d{1,9}", re.ASCII)
@@ -34,11 +37,13 @@ class Envelope:
         code: the API status; None when missing or no number.
         message: the gateway's sentence, fit for a log.
         data: the members of ``data``; empty when that is a number or missing.
+        amount_micros: ``data`` where it is a bare number of US dollars, in millionths.
     """
 
     code: int | None
     message: str | None
     data: dict[str, Any] = field(default_factory=dict)
+    amount_micros: int | None = None
 
 
 def read_envelope(body: bytes, *, secret: str) -> Envelope | None:
@@ -56,6 +61,7 @@ def read_envelope(body: bytes, *, secret: str) -> Envelope | None:
         code=_code(value.get("code")),
         message=_prose(value.get("message"), secret),
         data=data if isinstance(data, dict) else {},
+        amount_micros=_micros(data),
     )
 
 
@@ -138,6 +144,15 @@ def _prose(value: object, secret: str) -> str | None:
     if len(text) > MESSAGE_MOST:
         text = text[: MESSAGE_MOST - 1] + "…"
     return text or None
+
+
+def _micros(value: object) -> int | None:
+    """Return US dollars in millionths, rounded down; None for what no balance can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not -_AMOUNT_MOST < value < _AMOUNT_MOST:  # nor is "not a number"
+        return None
+    return math.floor(Decimal(str(value)) * 1_000_000)
 
 
 def _instant(value: object) -> datetime | None:

@@ -1,6 +1,7 @@
 """``voicekeeper check``: whether the set-up is right."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -8,12 +9,12 @@ from collections.abc import Callable
 import click
 from pydantic import SecretStr
 
-from voicekeeper import bootstrap
+from voicekeeper import bootstrap, forecast
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, pass_session
 from voicekeeper.config import DEFAULT_PATH, find_api_key
 from voicekeeper.duration import compact, rfc3339
-from voicekeeper.errors import ConfigError, NotFound, VoicekeeperError
+from voicekeeper.errors import CallFailed, ConfigError, NotFound, VoicekeeperError
 from voicekeeper.health import Finding, Severity, unkept
 from voicekeeper.store.database import WAL_IS_SAFE
 
@@ -26,7 +27,8 @@ _SHOWN_VARIABLES = 2
 def command(session: Session) -> int:
     """Tell whether the set-up is right: settings, key, gateway, database, daemon.
 
-    It asks the gateway one question that costs nothing. Each line is ok,
+    It asks the gateway for a task and for the account's balance, which costs
+    nothing; a balance for less than 30 days is a warning. Each line is ok,
     warning or failed. Exits with 0 if none failed, else as the first that
     did: 77 the gateway refuses the key, 78 the settings or the database are
     wrong or there is no key, 1 the gateway is not reached.
@@ -82,13 +84,30 @@ def _gateway(session: Session) -> Finding:
         api_key = find_api_key(session.settings, os.environ).secret
     except ConfigError:
         return Finding(Severity.WARNING, "not asked, for want of a key")
-    asyncio.run(_ask(session, api_key))
-    return Finding(Severity.OK, f"{session.settings.upstream.base_url} takes the key")
+    balance = asyncio.run(_ask(session, api_key))
+    taken = Finding(Severity.OK, f"{session.settings.upstream.base_url} takes the key")
+    return taken if balance is None else _with_balance(session, taken, balance)
 
 
-async def _ask(session: Session, api_key: SecretStr) -> None:
+async def _ask(session: Session, api_key: SecretStr) -> int | None:
     async with bootstrap.gateway(session.settings, api_key, session.clock) as gateway:
         await gateway.check_key()
+        with contextlib.suppress(CallFailed):  # it need not tell
+            return await gateway.balance_micros()
+    return None
+
+
+def _with_balance(session: Session, taken: Finding, balance: int) -> Finding:
+    """Add what the account holds, and for how long that pays the keepalives of the fleet."""
+    try:
+        kept = session.registry().health(now=session.now, policy=session.policy).kept
+    except VoicekeeperError:
+        kept = 0  # the database has a line of its own
+    days = forecast.runway_days(balance, kept, session.policy)
+    return Finding(
+        Severity.WARNING if forecast.is_short(days) else taken.severity,
+        f"{taken.sentence}; {forecast.runway(balance, days)}",
+    )
 
 
 def _database(session: Session) -> Finding:

@@ -1,5 +1,7 @@
 """``voicekeeper history``: what happened in a voice's life."""
 
+from typing import Any
+
 import click
 
 from voicekeeper import fields
@@ -12,6 +14,7 @@ from voicekeeper.cli.session import (
     pass_session,
 )
 from voicekeeper.duration import rfc3339
+from voicekeeper.pricing import usd
 
 _FIRST = ("code", "error")
 """What a person looks for stands first in an event."""
@@ -32,7 +35,7 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         click.echo(document.text(document.history(name, entries)))
         return
     for entry in entries:
-        detail = entry.detail or {}
+        detail = _in_dollars(entry.detail or {})
         first = {key: detail[key] for key in _FIRST if key in detail}
         words = fields.words(first | detail)
         if is_terminal():
@@ -42,3 +45,9 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         else:
             line = " ".join([f"{rfc3339(entry.at)}  {entry.event:<22} ", *words])
             click.echo(line.rstrip())
+
+
+def _in_dollars(detail: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's fields with each amount as a person reads it, e.g. ``cost=$0.00006``."""
+    amounts = {key: usd(value) for key, value in detail.items() if key.endswith("_micros")}
+    return {key.removesuffix("_micros"): amounts.get(key, value) for key, value in detail.items()}

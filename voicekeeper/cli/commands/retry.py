@@ -2,7 +2,7 @@
 
 import click
 
-from voicekeeper.cli import prose
+from voicekeeper.cli import enrollment, prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
 from voicekeeper.models import Origin
 
@@ -19,6 +19,8 @@ def command(session: Session, *, name: str) -> None:
     """
     registry = session.registry()
     registry.retry(name, now=session.now)
-    again = "designed" if registry.get(name).origin is Origin.DESIGN else "cloned"
+    voice = registry.get(name)
+    again = "designed" if voice.origin is Origin.DESIGN else "cloned"
     prose.say(f"{name} is to be {again} again, as a new voice.")
+    enrollment.warn_if_held(session, registry, voice)
     session.warn_if_unkept(registry)

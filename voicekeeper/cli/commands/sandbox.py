@@ -166,7 +166,7 @@ def command(
       others    OK
 
     \b
-    A FAULT is KIND[:retry-after=N][=RATE][@submit|@status]:
+    A FAULT is KIND[:retry-after=N][=RATE][@submit|@status|@balance]:
       500, 429, 402 ...     refused with that HTTP status
       body-500 ...          HTTP 200, and that code in the JSON
       drop, hang, html      no answer, or a page, and nothing is done

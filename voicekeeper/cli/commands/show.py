@@ -5,7 +5,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voicekeeper import pricing
 from voicekeeper.bar import has_blocks
 from voicekeeper.cli import document, text
 from voicekeeper.cli.session import Session, is_terminal, json_option, name_argument, pass_session
@@ -20,9 +19,10 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     """Show all that is known of the voice NAME."""
     registry = session.registry()
     voice = registry.get(name)
+    spent = registry.spent(voice)
     if as_json:
         shown = {"schema": document.SCHEMA, **document.voice(voice, session.policy)}
-        click.echo(document.text(shown | {"recipe": voice.recipe}))
+        click.echo(document.text(shown | {"recipe": voice.recipe} | document.spent(spent)))
         return
     console = Console()
     rows: dict[str, str | Text] = {
@@ -38,7 +38,7 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         "next keepalive": text.next_keepalive(voice, now=session.now),
         "failures": str(voice.failures),
         "last error": voice.last_error or "-",
-        "cost so far": pricing.usd(registry.cost_micros(voice)) + " (estimate)",
+        "cost so far": f"{spent} (estimate)",
         "registered": rfc3339(voice.created_at),
     }
     rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from voicekeeper.cli import document, prose
+from voicekeeper.cli import document, money, prose
 from voicekeeper.cli.session import Session, json_option, pass_session
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import VoicekeeperError
@@ -18,12 +18,17 @@ from voicekeeper.models import Status
 def command(session: Session, *, as_json: bool) -> int:
     """Tell whether all is well: one line, then what is not and what to do.
 
+    Last comes what was spent, by the gateway's prices, and what keeping the
+    voices costs.
+
     The exit code is what monitoring plugins use: 0 ok, 1 warning,
     2 critical, 3 unknown.
     """
     try:
         policy, tick = session.policy, session.settings.daemon.tick
-        health = session.registry().health(now=session.now, policy=policy)
+        registry = session.registry()
+        health = registry.health(now=session.now, policy=policy)
+        totals = registry.totals(now=session.now)
     except VoicekeeperError as error:
         if as_json:
             unknown = {"schema": document.SCHEMA, "status": "unknown", "findings": [str(error)]}
@@ -49,6 +54,8 @@ def command(session: Session, *, as_json: bool) -> int:
                     "blocked": bool(health.blocked),
                     "keeper": health.keeper,
                     "last_pass_at": rfc3339(health.last_pass_at) if health.last_pass_at else None,
+                    "held": health.held + health.held_for_good,
+                    **document.money(totals, health, policy),
                 }
             )
         )
@@ -57,4 +64,6 @@ def command(session: Session, *, as_json: bool) -> int:
     for finding in found:
         line = f"  {finding.severity.name.lower()}: {finding.sentence}"
         click.echo(prose.fitted(line, sys.stdout, indent=4))
+    for line in money.spending(totals, health, policy):
+        click.echo(prose.fitted(f"  {line}", sys.stdout, indent=4))
     return worst

@@ -7,6 +7,7 @@ revision = "0001"
 down_revision = None
 
 _STATUSES = "'NEW', 'DEPLOYING', 'OK', 'UNDEPLOYED', 'FAILED', 'UNKNOWN', 'LOST'"
+_KINDS = "'keepalive', 'clone', 'design', 'control'"
 _STATES = "'intent', 'running', 'success', 'failed', 'refused', 'unknown'"
 
 
@@ -31,6 +32,7 @@ def upgrade() -> None:
         sa.Column("last_error", sa.String),
         sa.Column("suspected_at", sa.DateTime),
         sa.Column("controlled_at", sa.DateTime),
+        sa.Column("held_at", sa.DateTime),
         sa.UniqueConstraint("name", name="voice_name_is_unique"),
         sa.UniqueConstraint("model", "voice_id", name="voice_id_is_unique"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 64", name="voice_name_length"),
@@ -65,12 +67,13 @@ def upgrade() -> None:
         sa.Column("code", sa.String),
         sa.Column("message", sa.String),
         sa.Column("cost_micros", sa.Integer),
+        sa.Column("possible_cost_micros", sa.Integer),
         sa.CheckConstraint("polls >= 0", name="task_polls_sign"),
         sa.CheckConstraint(
             "state <> 'running' OR (task_id IS NOT NULL AND next_poll_at IS NOT NULL)",
             name="task_running_is_polled",
         ),
-        sa.CheckConstraint("kind IN ('keepalive', 'clone', 'design', 'control')", name="task_kind"),
+        sa.CheckConstraint(f"kind IN ({_KINDS})", name="task_kind"),
         sa.CheckConstraint(f"state IN ({_STATES})", name="task_state"),
         sqlite_autoincrement=True,
     )
@@ -80,6 +83,22 @@ def upgrade() -> None:
     )
     op.create_index(
         "task_by_next_poll", "task", ["next_poll_at"], sqlite_where=sa.text("state = 'running'")
+    )
+    op.create_table(
+        "ledger",
+        sa.Column("day", sa.Date, primary_key=True),
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("cost_micros", sa.Integer, nullable=False),
+        sa.Column("possible_cost_micros", sa.Integer, nullable=False),
+        sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="ledger_signs"),
+        sa.CheckConstraint(f"kind IN ({_KINDS})", name="ledger_kind"),
+    )
+    op.create_table(
+        "balance",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("micros", sa.Integer, nullable=False),
+        sa.Column("told_at", sa.DateTime, nullable=False),
+        sa.CheckConstraint("id = 1", name="balance_is_one"),
     )
     op.create_table(
         "history",

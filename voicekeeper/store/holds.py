@@ -1,0 +1,73 @@
+"""Holding enrollments that the day's budget does not allow.
+
+The rule stands in `budget`. It is asked twice: when enrollments fall due, so that those that are
+held take no keeper's time, and, which is what counts, in the transaction that writes an
+enrollment's intent: there no two can both be the last that the budget allows.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from voicekeeper import budget, lifecycle
+from voicekeeper.budget import Hold
+from voicekeeper.models import Kind, Origin, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.store import claims, ledger
+from voicekeeper.store.chronicle import LogLine, tell
+from voicekeeper.store.jobs import kind_for
+from voicekeeper.store.rows import assign
+
+_MOST = 500
+"""Voices held in one transaction; the next pass goes on."""
+
+
+def of_voice(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Hold | None:
+    """Return why the enrollment of a voice may not begin; None when it may."""
+    spent = ledger.enrollments_on(session, budget.day(now))
+    return budget.hold(kind_for(voice), spent=spent, now=now, policy=policy)
+
+
+def put(
+    session: Session,
+    voice: Voice,
+    hold: Hold,
+    *,
+    now: datetime,
+    policy: Policy,
+    logged: bool = True,
+) -> list[LogLine]:
+    """Hold the enrollment of a voice; return what to log.
+
+    Args:
+        session: a writing one.
+        voice: its row as it is now.
+        hold: why.
+        now: of this pass.
+        policy: the settings.
+        logged: False where the lines returned are not logged by the caller.
+    """
+    change = lifecycle.held(voice, hold, now=now, policy=policy)
+    assign(voice, change.voice)
+    return [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
+
+
+def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
+    """Hold every enrollment that is due and not allowed; return what to log."""
+    if policy.enrollments_per_day is None:
+        return []
+    spent = ledger.enrollments_on(session, budget.day(now))
+    holds = {
+        Origin(kind): hold
+        for kind in (Kind.CLONE, Kind.DESIGN)
+        if (hold := budget.hold(kind, spent=spent, now=now, policy=policy)) is not None
+    }
+    if not holds:
+        return []
+    due = select(Voice).where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
+    at = {"now": now, "absurd": now + policy.interval}
+    lines: list[LogLine] = []
+    for voice in session.scalars(due.limit(_MOST), at).all():
+        lines += put(session, voice, holds[voice.origin], now=now, policy=policy)
+    return lines

@@ -1,0 +1,99 @@
+"""The ledger: what the tasks should have cost, by day and kind, and kept when a voice is removed.
+
+Each entry is the sum of what its tasks' rows say, and is moved in the transaction that moves
+them: `move` it with an intent, `settle` a task with its answer.
+"""
+
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import func, select
+from sqlmodel import Session, col
+
+from voicekeeper import budget
+from voicekeeper.lifecycle import TaskFields
+from voicekeeper.models import Kind, LedgerEntry, Task, Voice
+from voicekeeper.pricing import Spent, Totals
+from voicekeeper.store.rows import assign, table_of
+
+_TABLE = table_of(LedgerEntry)
+
+# Two writes for every task, so neither goes through the ORM, which takes four times as long. And
+# never below zero: no error in the books may break a CHECK, and keep a voice from being used.
+_MOVE = (
+    _TABLE.update()
+    .where(_TABLE.c.day == sa.bindparam("its_day"), _TABLE.c.kind == sa.bindparam("its_kind"))
+    .values(
+        cost_micros=func.max(0, _TABLE.c.cost_micros + sa.bindparam("by")),
+        possible_cost_micros=func.max(
+            0, _TABLE.c.possible_cost_micros + sa.bindparam("possibly_by")
+        ),
+    )
+)
+
+_ENROLLMENTS = [kind for kind in Kind if kind.is_enrollment]
+
+
+def settle(session: Session, task: Task, fields: TaskFields) -> None:
+    """Set a task's new columns, and its entry to what it now costs."""
+    before = _cost(task)
+    assign(task, fields)
+    move(session, task.kind, task.sent_at, before, _cost(task))
+
+
+def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: Spent) -> None:
+    """Move an entry by what one of its tasks costs more, or less, than before.
+
+    Args:
+        session: a writing one.
+        kind: of the task.
+        sent_at: its day is the entry's.
+        before: what the task's row said; nothing for a new one.
+        after: what it says now.
+    """
+    if after == before:
+        return
+    key = {"day": budget.day(sent_at), "kind": kind}
+    by = {"by": after.certain - before.certain, "possibly_by": after.possible - before.possible}
+    books = session.connection()
+    if books.execute(_MOVE, {f"its_{name}": part for name, part in key.items()} | by).rowcount:
+        return
+    cost, possible = max(0, by["by"]), max(0, by["possibly_by"])
+    books.execute(_TABLE.insert(), key | {"cost_micros": cost, "possible_cost_micros": possible})
+
+
+def enrollments_on(session: Session, day: date) -> Spent:
+    """Return what the enrollments of a day cost."""
+    return _sum(session, col(LedgerEntry.day) == day, col(LedgerEntry.kind).in_(_ENROLLMENTS))
+
+
+def totals(session: Session, now: datetime) -> Totals:
+    """Return what all tasks cost."""
+    today = budget.day(now)
+    return Totals(
+        today=_sum(session, col(LedgerEntry.day) == today),
+        last_30_days=_sum(session, col(LedgerEntry.day) > today - timedelta(days=30)),
+        ever=_sum(session),
+    )
+
+
+def of_voice(session: Session, voice: Voice) -> Spent:
+    """Return what the tasks of one voice cost."""
+    cost, possible = session.execute(
+        select(func.sum(col(Task.cost_micros)), func.sum(col(Task.possible_cost_micros))).where(
+            col(Task.voice_pk) == voice.id
+        )
+    ).one()
+    return Spent(cost or 0, possible or 0)
+
+
+def _cost(task: Task) -> Spent:
+    return Spent(task.cost_micros or 0, task.possible_cost_micros or 0)
+
+
+def _sum(session: Session, *where: sa.ColumnElement[bool]) -> Spent:
+    columns = (LedgerEntry.cost_micros, LedgerEntry.possible_cost_micros)
+    cost, possible = session.execute(
+        select(*(func.sum(col(c)) for c in columns)).where(*where)
+    ).one()
+    return Spent(cost or 0, possible or 0)
