@@ -5,6 +5,10 @@ a run does. While it is open no call is made but one probe at a time: a control 
 speaks the keepalive's prompt with a built-in voice, or another, and so tests the route. One that
 is accepted, and not ended in failure, closes it. No voice is blamed for what the breaker saw.
 
+A key of another account is taken, and knows none of our voices, one after another; only another
+of our own voices tells that from a voice that is gone. So where control calls with voices that
+should live are all blamed on those, the breaker opens too, and only a voice of ours closes it.
+
 Pure functions: a row, a fault and ``now`` in, new values out.
 """
 
@@ -20,6 +24,15 @@ TRIP_AFTER = 5
 """Failures in a row, of different voices, before the gateway as a whole is blamed."""
 
 
+DISTRUST_AFTER = 3
+"""Control calls in a row blamed on their own voices before the account is blamed."""
+
+UNKNOWN_HERE = (
+    "the gateway knows none of our voices that should be alive; see that the API key is of the "
+    "account that made them"
+)
+
+
 class BreakerFields(TypedDict, total=False):
     """New values for columns of a breaker."""
 
@@ -29,6 +42,7 @@ class BreakerFields(TypedDict, total=False):
     cause: str | None
     probes: int
     probe_at: datetime | None
+    distrusted: bool
 
 
 def after_fault(
@@ -65,6 +79,7 @@ def after_control_fault(
     breaker: Breaker,
     fault: Fault,
     *,
+    is_ours: bool,
     anchor: datetime | None,
     now: datetime,
     policy: Policy,
@@ -72,27 +87,51 @@ def after_control_fault(
     """Judge a control call that failed.
 
     One that blames the voice it spoke with says nothing of the route: that voice may be gone,
-    even a built-in one. The next control call speaks with another.
+    even a built-in one. The next control call speaks with another, until it is too many.
+
+    Args:
+        breaker: its row.
+        fault: of the control call.
+        is_ours: whether it spoke with a voice of ours, not a built-in one.
+        anchor: what the most urgent waiting deadline counts from.
+        now: of this pass.
+        policy: the settings.
     """
     probe: BreakerFields = {
         "probes": breaker.probes + 1,
         "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
     }
-    if breaker.opened_at is not None or fault.blame in (Blame.NOBODY, Blame.VOICE):
+    if breaker.opened_at is not None or fault.blame is Blame.NOBODY:
         return probe
+    if fault.blame is Blame.VOICE:
+        if not is_ours or breaker.probes + 1 < DISTRUST_AFTER:
+            return probe
+        opened = _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
+        return opened | {"cause": UNKNOWN_HERE, "distrusted": True}
     if fault.blame is Blame.UPSTREAM and breaker.run + 1 < TRIP_AFTER:
         return probe | {"run": breaker.run + 1, "last_voice_pk": None}
     return probe | _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
 
 
-def after_control_success(breaker: Breaker, *, sent_at: datetime, now: datetime) -> BreakerFields:
+def after_control_success(
+    breaker: Breaker, *, is_ours: bool, sent_at: datetime, now: datetime
+) -> BreakerFields:
     """Close the breaker, unless it opened after the control call was sent.
 
     One that opened in the future was opened by a wrong clock, which must not keep it open.
+
+    Args:
+        breaker: its row.
+        is_ours: whether the control call spoke with a voice of ours, and to its end.
+        sent_at: of the control call.
+        now: of this pass.
     """
     closed: BreakerFields = {"run": 0, "last_voice_pk": None, "probes": 0, "probe_at": None}
     if breaker.opened_at is not None and sent_at < breaker.opened_at <= now:
         return {"probes": 0}
+    if breaker.distrusted and not is_ours:
+        return {}
+    closed |= {"distrusted": False}
     return closed | {"opened_at": None, "cause": None}
 
 

@@ -306,6 +306,8 @@ class Breaker(SQLModel, table=True):
         cause: the code and words of the failure that opened it.
         probes: control calls made since it opened.
         probe_at: when the next control call may be made.
+        distrusted: whether it opened because the gateway knew none of our voices, so that only
+            one of them can close it.
     """
 
     __tablename__ = "breaker"
@@ -318,6 +320,7 @@ class Breaker(SQLModel, table=True):
     cause: str | None = None
     probes: int = 0
     probe_at: datetime | None = None
+    distrusted: bool = False
 
 
 class Alert(SQLModel, table=True):

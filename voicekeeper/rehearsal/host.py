@@ -27,7 +27,10 @@ from voicekeeper.store import Database, Worklist
 from voicekeeper.upstream import GatewayClient
 
 _LOOK = timedelta(seconds=5)
-_LONGEST_SLEEP = timedelta(hours=6)
+_LONGEST_SLEEP = timedelta(days=1)
+_SETTLED_S = 1.0
+"""So long after something was written down it is looked when there is work next."""
+
 _TRY_TO_START_AGAIN_S = 60.0
 
 
@@ -255,7 +258,7 @@ class _Process:
         """Wait for the next tick at which a pass may find work."""
         if not self._setting:
             self._setting = True
-            self._loop.call_soon(self._set_timer_now)
+            self._loop.call_later(_SETTLED_S, self._set_timer_now)
 
     def _set_timer_now(self) -> None:
         self._setting = False

@@ -75,10 +75,21 @@ class _Known:
 
 @dataclass(slots=True)
 class _Task:
+    """An accepted task.
+
+    Attributes:
+        at: when it was accepted.
+        used_at: the same, where it used a voice.
+        at_fault: whether the key was another account's then.
+        too_early: the sentence that it came too early, unless it turns out to be a control call.
+    """
+
     kind: str
     subject: str
+    at: datetime
     used_at: datetime | None
     at_fault: bool
+    too_early: str | None
 
 
 @dataclass(slots=True)
@@ -139,7 +150,7 @@ class Judge:
         self._posts: Counter[tuple[str, timedelta]] = Counter()
         self._starts = 0
         self._before: datetime | None = None
-        self._blocked = False
+        self._early: list[_Task] = []
         self._starts_at: dict[tuple[str, timedelta], int] = {}
         self.acknowledged: set[str] = set()
         self.abandoned: set[str] = set()
@@ -164,8 +175,10 @@ class Judge:
         self._touched.append(self._clock.true)
 
     def killed(self) -> None:
-        """The process died."""
-        self._killed.append(self._clock.true)
+        """The process died, and may have told of nothing that it did just before."""
+        now = self._clock.true
+        self._killed.append(now)
+        self._early = [task for task in self._early if now - task.at > _SLACK]
 
     def started(self) -> None:
         """A process began."""
@@ -214,18 +227,20 @@ class Judge:
         if answer.data is None:
             return
         now, task_id = self._clock.true, answer.data["taskId"]
-        used_at = None
+        used_at = too_early = None
         if call.kind == "speech":
             self.ledger.keepalives += 1
             used_at = self._used(call.subject, now)
+            too_early = self._too_early(call.subject, now) if used_at is not None else None
         else:
             self._enrolled[call.subject] += 1
             if self._enrolled[call.subject] > 1 + self._allowed[call.subject]:
                 self._break(f"the enrollment of {call.subject} was paid for again")
         at_fault = troubles.WRONG_ACCOUNT in self._weather.at(now)
-        if self._blocked:
-            used_at = None  # a probe: it tests the way, and the host takes it for no keepalive
-        self._tasks[task_id] = _Task(call.kind, call.subject, used_at, at_fault)
+        task = _Task(call.kind, call.subject, now, used_at, at_fault, too_early)
+        self._tasks[task_id] = task
+        if too_early is not None:
+            self._early.append(task)
 
     def delivered(self, call: Call, answer: Answer) -> None:
         """An answer came back whole."""
@@ -256,8 +271,9 @@ class Judge:
 
     def told(self, event: str, fields: dict[str, Any]) -> None:
         """The host says that something happened."""
-        if event in (Event.UPSTREAM_BLOCKED, Event.UPSTREAM_RECOVERED):
-            self._blocked = event == Event.UPSTREAM_BLOCKED
+        if event == Event.CONTROL_SUBMITTED:
+            task = self._tasks[fields["task_id"]]
+            task.used_at = task.too_early = None  # it tests the way, and is no keepalive
         if event != Event.VOICE_STATUS_CHANGED:
             return
         before, after = Status(fields["from"]), Status(fields["to"])
@@ -299,6 +315,10 @@ class Judge:
         if hanging:
             self._break(f"{hanging} tasks hang though all is well")
 
+    def settle(self) -> None:
+        """Count what can no longer be excused."""
+        self.broken += [task.too_early for task in self._early if task.too_early is not None]
+
     def living(self) -> dict[str, datetime]:
         """Return the last use of each voice that lives and is to be kept."""
         now = self._clock.true
@@ -321,20 +341,23 @@ class Judge:
                 backlog.waiting.discard(voice_id)
                 if not backlog.waiting:
                     backlog.drained_after = now - backlog.ended_at
-        if (
-            known.used_at is not None
-            and known.told_at is not None
-            and now - known.used_at < self._least_gap
-            and not self._excused(known.used_at, known.told_at, now)
-        ):
-            ago = now - known.used_at
-            self._break(f"{voice_id} was used again after {ago}, its last use being known")
         return now
 
+    def _too_early(self, voice_id: str, now: datetime) -> str | None:
+        """Return the sentence that a voice is used though its last use is known, if it is so."""
+        known = self._known[voice_id]
+        if (
+            known.used_at is None
+            or known.told_at is None
+            or now - known.used_at >= self._least_gap
+            or self._excused(known.used_at, known.told_at, now)
+        ):
+            return None
+        ago = now - known.used_at
+        return f"{now}: {voice_id} was used again after {ago}, its last use being known"
+
     def _excused(self, used_at: datetime, told_at: datetime, now: datetime) -> bool:
-        """Tell whether the host may have had to forget a use or to misdate it, or is probing."""
-        if self._blocked:
-            return True
+        """Tell whether the host may have had to forget a use, or to misdate it."""
         if any(used_at <= at <= now for at in self._touched):
             return True
         return any(told_at <= at <= told_at + _SLACK for at in self._killed)

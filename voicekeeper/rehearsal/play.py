@@ -153,6 +153,7 @@ class Rehearsal:
             happen()
         await self._wait_until(BEGINNING + self._days * _DAY)
         self._day(progress)
+        self._judge.settle()
         self._check_healed()
         others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
         self._host.stop()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
@@ -20,12 +21,21 @@ from voicekeeper.lifecycle import Telling
 from voicekeeper.models import Alert, AlertKind, Breaker, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy, deadline
 from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
-from voicekeeper.store.rows import assign
+from voicekeeper.store.rows import assign, table_of
 
 _MOST = 1000
 """So many rows of each sort are dealt with at a time; the next look goes on."""
 
 _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
+
+_ALERT, _VOICE = table_of(Alert).c, table_of(Voice).c
+_ANYTHING = select(
+    select(_ALERT.id).where(_ALERT.tell_at.is_not(None)).exists()
+    | select(_VOICE.id)
+    .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
+    .exists()
+)
+"""Whether anything is owed, or any voice might be at risk."""
 
 
 def at_risk(*, now: datetime, policy: Policy) -> ColumnElement[bool]:
@@ -136,9 +146,9 @@ def of_model(session: Session, model: str) -> Alert | None:
 
 def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
     """Look at all alerts: open risks, end those whose cause is gone, hand out what is owed."""
-    _open_risks(session, now=now, policy=policy)
-    if not session.scalar(select(exists().where(col(Alert.tell_at).is_not(None)))):
+    if not session.scalar(_ANYTHING, {"risky": alerting.risky_before(now, policy)}):
         return []  # as ever in a fleet that is well
+    _open_risks(session, now=now, policy=policy)
     lines = _end_settled(session, now=now, policy=policy)
     return lines + _hand_out(session, now=now, policy=policy)
 

@@ -15,7 +15,7 @@ from voicekeeper import schedule
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
-from voicekeeper.request import CONTROL_VOICE, FLASH
+from voicekeeper.request import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, breakers, claims, ledger
 from voicekeeper.store.chronicle import LogLine, model_line, tell
@@ -52,11 +52,12 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
             session, model, now=now, policy=policy
         ):
             continue
-        spoken = _control_voice(session, breaker)
+        spoken = _control_voice(session, breaker, now=now, policy=policy)
         if spoken is None:
             if breaker.opened_at is not None:
                 # No voice to test the route with: let the waiting calls themselves test it.
                 breaker.run, breaker.opened_at = rules.TRIP_AFTER - 1, None
+                breaker.distrusted = False
             continue
         breaker.probe_at = rules.control_ends(breaker, now=now, policy=policy)
         jobs.append(write_control_intent(session, model, spoken=spoken, now=now, policy=policy))
@@ -74,7 +75,7 @@ def apply(
     if change.success:
         lines += _succeeded(session, task, breaker, now=now)
     if change.passable:
-        lines += _close(session, task, breaker, now=now)
+        lines += _close(session, task, breaker, is_ours=False, now=now)
     if change.fault is not None:
         lines += _failed(session, task, breaker, change.fault, now=now, policy=policy)
     return lines
@@ -100,14 +101,19 @@ def _is_waiting(session: Session, model: str, *, now: datetime, policy: Policy) 
     )
 
 
-def _control_voice(session: Session, breaker: Breaker) -> str | None:
-    """Return a voice to test with: a built-in one, else another of the model that is OK.
+def _control_voice(
+    session: Session, breaker: Breaker, *, now: datetime, policy: Policy
+) -> str | None:
+    """Return a voice to test with.
 
-    While the breaker is open, every other probe takes a custom voice, in turn, those used last
-    first: no single voice that is gone, not even the built-in one, may keep a route closed.
+    Before a voice is given up, another of ours that should live is the better witness: it shows
+    that the account is the right one. So it is one of those in turn, used last first; a built-in
+    one only where there is none. While the breaker is open, each takes its turn, the built-in
+    one every other time: no single voice that is gone may keep a route closed. Where our voices
+    are not known any more, only they can tell that they are again.
     """
     built_in = CONTROL_VOICE if breaker.model == FLASH else None
-    customs = (
+    living = (
         select(col(Voice.voice_id))
         .where(
             col(Voice.model) == breaker.model,
@@ -117,15 +123,22 @@ def _control_voice(session: Session, breaker: Breaker) -> str | None:
         .order_by(col(Voice.last_used_at).desc().nulls_last(), col(Voice.id))
         .limit(_IN_TURN)
     )
+    turn = breaker.probes
     if breaker.opened_at is None:
-        trusted = customs.where(col(Voice.status) == Status.OK, col(Voice.suspected_at).is_(None))
-        return built_in or session.scalar(trusted)
-    turn, voices = breaker.probes, session.scalars(customs).all()
-    if built_in is not None:
-        turn, is_custom = divmod(turn, 2)
-        if not (is_custom and voices):
+        living = living.where(
+            col(Voice.status) == Status.OK,
+            col(Voice.suspected_at).is_(None),
+            col(Voice.anchored_at) > now - policy.window,
+        )
+    elif breaker.distrusted:
+        built_in = None
+        living = living.where(col(Voice.anchored_at) > now - policy.window)
+    elif built_in is not None:
+        turn, is_ours = divmod(turn, 2)
+        if not is_ours:
             return built_in
-    return voices[turn % len(voices)] if voices else None
+    voices = session.scalars(living).all()
+    return voices[turn % len(voices)] if voices else built_in
 
 
 def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
@@ -146,12 +159,20 @@ def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime)
     # A suspect's own history shows what stands between its failures.
     telling = Telling(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
     lines += [tell(session, suspect, telling, now=now) for suspect in session.scalars(cleared)]
-    return [*lines, *_close(session, task, breaker, now=now)]
+    return [*lines, *_close(session, task, breaker, is_ours=_is_ours(task), now=now)]
 
 
-def _close(session: Session, task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
+def _is_ours(task: Task) -> bool:
+    """Tell whether a control call spoke with a voice of the registry."""
+    return task.spoken is not None and not is_built_in(task.spoken)
+
+
+def _close(
+    session: Session, task: Task, breaker: Breaker, *, is_ours: bool, now: datetime
+) -> list[LogLine]:
     was_open = breaker.opened_at
-    assign(breaker, rules.after_control_success(breaker, sent_at=task.sent_at, now=now))
+    fields = rules.after_control_success(breaker, is_ours=is_ours, sent_at=task.sent_at, now=now)
+    assign(breaker, fields)
     if was_open is None or breaker.opened_at is not None:
         return []
     return alerts.unblocked(session, task.model, since=was_open, now=now)
@@ -163,6 +184,7 @@ def _failed(
     fields = rules.after_control_fault(
         breaker,
         fault,
+        is_ours=_is_ours(task),
         anchor=breakers.most_urgent(session, task.model, now=now, policy=policy),
         now=now,
         policy=policy,
