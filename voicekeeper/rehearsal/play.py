@@ -73,6 +73,9 @@ class Rehearsal:
         strangers: float = 0.0,
         watchdog: bool = True,
     ) -> None:
+        # No name is resolved and no handshake made; without https no certificates are read either.
+        upstream = settings.upstream.model_copy(update={"base_url": "http://rehearsed.invalid"})
+        settings = settings.model_copy(update={"upstream": upstream})
         self._plan = plan
         self._voices = voices
         self._days = days

@@ -8,9 +8,10 @@ from sqlalchemy import func, select
 from sqlmodel import Session, col
 
 from voicekeeper import alerting, schedule
-from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, TaskState, Voice
+from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows
+from voicekeeper.store.jobs import IS_RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,6 @@ class Agenda:
 _HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
     rows.table_of(model).c for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task)
 )
-_IS_RUNNING = _TASK.state == TaskState.RUNNING
 _LOOK = select(
     select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
     | select(_REMOVAL.id).exists(),
@@ -47,8 +47,8 @@ _LOOK = select(
     .exists(),
     select(func.min(_VOICE.next_at)).scalar_subquery(),
     select(func.max(_VOICE.next_at)).scalar_subquery(),
-    select(func.min(_TASK.next_poll_at)).where(_IS_RUNNING).scalar_subquery(),
-    select(func.max(_TASK.next_poll_at)).where(_IS_RUNNING).scalar_subquery(),
+    select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+    select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
     select(func.min(_ALERT.tell_at)).scalar_subquery(),
 )
 
@@ -95,7 +95,7 @@ def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list
 
 
 _DUE = select(func.min(col(Voice.next_at)))
-_POLL = select(func.min(col(Task.next_poll_at))).where(col(Task.state) == TaskState.RUNNING)
+_POLL = select(func.min(col(Task.next_poll_at))).where(IS_RUNNING)
 _MODELS: sa.BindParameter[list[str]] = sa.bindparam("models", expanding=True)
 _DUE_ELSE = _DUE.where(col(Voice.model).not_in(_MODELS))
 _POLL_ELSE = _POLL.where(col(Task.model).not_in(_MODELS))

@@ -8,10 +8,18 @@ from sqlalchemy import exists, select, update
 from sqlmodel import Session, col
 
 from voicekeeper import schedule
-from voicekeeper.models import Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import rows
-from voicekeeper.store.jobs import OPEN, Job, control_job, job, kind_for, write_intent
+from voicekeeper.store.jobs import (
+    IS_OPEN,
+    IS_RUNNING,
+    Job,
+    control_job,
+    job,
+    kind_for,
+    write_intent,
+)
 
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _ABSURD: sa.BindParameter[datetime] = sa.bindparam("absurd")
@@ -21,14 +29,12 @@ _MOST: sa.BindParameter[int] = sa.bindparam("most")
 DUE = (col(Voice.next_at) <= _NOW) | (col(Voice.next_at) > _ABSURD)
 """A voice is due; also if only a wrong clock can have set the time it shows."""
 
-ASKABLE = (col(Task.state) == TaskState.RUNNING) & (
-    (col(Task.next_poll_at) <= _NOW) | (col(Task.next_poll_at) > _ABSURD)
-)
+ASKABLE = IS_RUNNING & ((col(Task.next_poll_at) <= _NOW) | (col(Task.next_poll_at) > _ABSURD))
 """A task is to be asked for, in the same sense."""
 
 _ENROLLING = exists().where(
     col(Task.voice_pk) == Voice.id,
-    col(Task.state).in_(OPEN),
+    IS_OPEN,
     col(Task.kind).in_([Kind.CLONE, Kind.DESIGN]),
 )
 """A voice has an enrollment that has not come to its end."""
@@ -38,7 +44,7 @@ TO_ENROLL = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & 
 
 _ASKED_FIRST = exists().where(
     col(Task.voice_pk) == Voice.id,
-    col(Task.state) == TaskState.RUNNING,
+    IS_RUNNING,
     col(Task.kind) == Kind.KEEPALIVE,
     col(Task.next_poll_at) <= _NOW,
 )
@@ -121,7 +127,7 @@ def is_speaking(session: Session, voice: Voice) -> bool:
     """Tell whether a voice has a keepalive that has not come to its end."""
     speaking = exists().where(
         col(Task.voice_pk) == voice.id,
-        col(Task.state).in_(OPEN),
+        IS_OPEN,
         col(Task.kind) == Kind.KEEPALIVE,
     )
     return bool(session.scalar(select(speaking)))

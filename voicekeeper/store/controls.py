@@ -19,7 +19,7 @@ from voicekeeper.request import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, breakers, claims, ledger
 from voicekeeper.store.chronicle import LogLine, model_line, tell
-from voicekeeper.store.jobs import OPEN, Job, write_control_intent
+from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
 from voicekeeper.verdict import Fault
 
@@ -85,7 +85,7 @@ def _abandon(session: Session, model: str, *, now: datetime) -> bool:
     """Give up the control calls that have not ended in time; return whether there were any."""
     abandoned = (
         update(Task)
-        .where(col(Task.model) == model, col(Task.kind) == Kind.CONTROL, col(Task.state).in_(OPEN))
+        .where(col(Task.model) == model, col(Task.kind) == Kind.CONTROL, IS_OPEN)
         .values(state=TaskState.UNKNOWN, finished_at=now, next_poll_at=None)
         .returning(col(Task.id))
     )

@@ -32,7 +32,7 @@ from voicekeeper.store import (
 )
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import OPEN, Claims, Job, write_intent
+from voicekeeper.store.jobs import IS_RUNNING, OPEN, Claims, Job, write_intent
 
 _BEAT = (
     sa.update(rows.table_of(KeeperBeat))
@@ -84,7 +84,7 @@ class Worklist:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
                     )
-            for task in session.scalars(select(Task).where(col(Task.state) == TaskState.RUNNING)):
+            for task in session.scalars(select(Task).where(IS_RUNNING)):
                 young = task.sent_at + schedule.first_poll(task.kind, policy)
                 task.next_poll_at = min(task.next_poll_at or now, max(now, young))
             never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
@@ -209,9 +209,7 @@ class Worklist:
                 breakers.open_models(session)
             )
             soonest = session.scalar(
-                select(func.min(col(Task.next_poll_at))).where(
-                    col(Task.state) == TaskState.RUNNING, may_ask
-                )
+                select(func.min(col(Task.next_poll_at))).where(IS_RUNNING, may_ask)
             )
         if soonest is None:
             return None
