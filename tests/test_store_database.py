@@ -293,15 +293,18 @@ def with_a_flipped_byte(path: Path) -> None:
         file.write(bytes([was ^ 0x40]))
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "what every pass needs"])
 @pytest.mark.parametrize("spoil", [truncated, with_a_page_overwritten, with_a_flipped_byte])
 def test_a_daemon_refuses_a_file_that_is_damaged_anywhere_and_leaves_it_as_it_was(
-    tmp_path: Path, spoil: Callable[[Path], None]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], *, whole: bool
 ) -> None:
+    if not whole:
+        monkeypatch.setattr(module, "_CHECKED_WHOLE", 0)
     path = tmp_path / "a.db"
     spoil(path)
     before = files(tmp_path)
     made = Database(path)
-    with pytest.raises(DatabaseDamaged, match="is damaged .*; put a good copy in its") as refused:
+    with pytest.raises(DatabaseDamaged, match=r"is damaged .*; put a good copy in its") as refused:
         made.prepare(upgrade=True)
     made.close()
     assert "\n" not in str(refused.value)

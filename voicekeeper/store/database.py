@@ -11,8 +11,8 @@ this program: it is what remained of a registry, and is refused like any other d
 import errno
 import fcntl
 import os
-import socket
 import re
+import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -45,6 +45,13 @@ _RESTORE = (
     "put a good copy in its place, as README.md says under 'Back up and restore'; "
     "nothing was changed"
 )
+
+_CHECKED_WHOLE = 256 * 1024 * 1024
+"""Bytes of the largest file that is checked whole; that takes some 3 s (10,000 voices for a
+month: 77 MB, 0.8 s; for a year: 885 MB, 10 s). The daemon has two minutes to start, and commands
+wait for the check. Of a larger file the tables are checked that every pass needs."""
+
+_NEEDED = ("voice", "breaker", "keeper", "alembic_version")
 
 _BAD_VALUE = re.compile(r"(NULL|TEXT|NUMERIC|non-\w+) value in |CHECK constraint failed in ")
 """What ``quick_check`` says of a row that is whole and holds what it should not."""
@@ -230,7 +237,7 @@ class Database:
         finally:
             made.close()
             os.close(descriptor)
-            os.unlink(name)
+            made.path.unlink()
 
     def _check(self) -> None:
         """See that the file is whole. A row with a value that no row may have is no damage.
@@ -238,8 +245,16 @@ class Database:
         Raises:
             DatabaseDamaged: it is torn or overwritten somewhere.
         """
+        whole = self.path.stat().st_size <= _CHECKED_WHOLE
+        checks = ("",) if whole else tuple(f"('{table}')" for table in _NEEDED)
         with self.reading() as session:
-            found = session.connection().exec_driver_sql("PRAGMA quick_check").scalars().all()
+            found = [
+                words
+                for check in checks
+                for words in session.connection()
+                .exec_driver_sql(f"PRAGMA quick_check{check}")
+                .scalars()
+            ]
         damage = [words for words in found if words != "ok" and not _BAD_VALUE.search(words)]
         if damage:
             words = " ".join(damage[0].split())
