@@ -7,7 +7,7 @@ once; otherwise it waits for the scheduler's tick.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -90,6 +90,7 @@ class Keeper:
         polls = max(1, policy.max_in_flight // 2)
         self._polls = _Lane(polls)
         self._calls = _Lane(max(1, policy.max_in_flight - polls))
+        self._unreadable: set[str] = set()
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
 
@@ -134,6 +135,7 @@ class Keeper:
                 )
             )
             say(self._log, claims.lines)
+            say(self._log, self._untold(claims.unreadable))
             self._polls.more, self._calls.more = claims.more_polls, claims.more_calls
             for job in claims.polls:
                 self._start(self._polls, job, self._ask(job))
@@ -190,6 +192,13 @@ class Keeper:
             call.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
+
+    def _untold(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+        """Yield the lines of voices that no line told of since this keeper began."""
+        for line in lines:
+            if line.fields["name"] not in self._unreadable:
+                self._unreadable.add(line.fields["name"])
+                yield line
 
     def _start(self, lane: "_Lane", job: Job, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._guarded(job, work), name=f"{job.kind} {job.name}")

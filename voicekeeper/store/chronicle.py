@@ -15,6 +15,7 @@ from voicekeeper.duration import rfc3339
 from voicekeeper.events import MEANINGS, Event, Level, level_of_change
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import HistoryEntry, Status, Voice
+from voicekeeper.store import rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +63,27 @@ def line(
 
 
 def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
-    """Return what commands wrote since the last pass, and mark it as logged."""
+    """Return what commands wrote since the last pass, and mark it as logged.
+
+    An entry that cannot be read is marked too, and left out.
+    """
     query = (
-        select(HistoryEntry, col(Voice.name), col(Voice.voice_id))
+        select(col(HistoryEntry.id), col(Voice.name), col(Voice.voice_id))
         .join(Voice, col(Voice.id) == col(HistoryEntry.voice_pk))
         .where(col(HistoryEntry.logged).is_(False))
         .order_by(col(HistoryEntry.id))
         .limit(most)
     )
     unlogged = session.execute(query).all()
-    if unlogged:
-        last = unlogged[-1][0].id
-        session.execute(
-            update(HistoryEntry)
-            .where(col(HistoryEntry.logged).is_(False), col(HistoryEntry.id) <= last)
-            .values(logged=True)
-        )
+    if not unlogged:
+        return []
+    entries, _ = rows.by_key(session, HistoryEntry, [key for key, _, _ in unlogged])
+    session.execute(
+        update(HistoryEntry)
+        .where(col(HistoryEntry.logged).is_(False), col(HistoryEntry.id) <= unlogged[-1][0])
+        .values(logged=True)
+        .execution_options(synchronize_session=False)
+    )
     return [
         line(
             entry.event,
@@ -86,8 +92,15 @@ def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
             voice_id,
             {"at": rfc3339(entry.at)} | (entry.detail or {}),
         )
-        for entry, name, voice_id in unlogged
+        for key, name, voice_id in unlogged
+        if (entry := entries.get(key)) is not None
     ]
+
+
+def unreadable_line(name: str, why: str) -> LogLine:
+    """Return the log line of a voice that is left out because a row of it cannot be read."""
+    fields = {"name": name, "error": rows.sentence(name, why)}
+    return LogLine(Event.PASS_FAILED, _level(Event.PASS_FAILED, {}), fields)
 
 
 def model_line(event: Event, **fields: object) -> LogLine:

@@ -33,6 +33,7 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
+from voicekeeper.store.rows import UNREADABLE
 
 SCHEMA = "0001"
 """The newest migration; the code fits this schema and no other."""
@@ -94,11 +95,17 @@ class Database:
         """Give a session that sees one state of the database and changes nothing.
 
         Raises:
+            DatabaseUnusable: a row holds a value that cannot be read.
             VoicekeeperError: as for `writing`.
         """
         session = Session(self._reading_engine, expire_on_commit=False)
-        with self._explained(), session, session.begin():
-            yield session
+        try:
+            with self._explained(), session, session.begin():
+                yield session
+        except UNREADABLE as error:
+            raise DatabaseUnusable(
+                f"a row of {self.path} holds a value that cannot be read ({error}); {_RESTORE}"
+            ) from error
 
     def exists(self) -> bool:
         """Tell whether the file is there.

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlmodel import Session, col
 
 from voicekeeper import schedule
-from voicekeeper.errors import NotAllowed, NotFound, Taken
+from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, risky_before
 from voicekeeper.lifecycle import Telling
@@ -26,7 +27,7 @@ from voicekeeper.models import (
     Voice,
 )
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers
+from voicekeeper.store import breakers, rows
 from voicekeeper.store.chronicle import tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
@@ -54,6 +55,13 @@ class NewVoice:
     last_used_at: datetime | None = None
     recipe: dict[str, str] | None = None
     paused: bool = False
+
+
+class Removed(NamedTuple):
+    """What is told of a voice that is forgotten."""
+
+    model: str
+    voice_id: str | None
 
 
 class Registry:
@@ -112,7 +120,11 @@ class Registry:
         """Yield every voice by name, without holding them all."""
         with self._database.reading() as session:
             query = select(Voice).order_by(col(Voice.name)).execution_options(yield_per=_BATCH)
-            yield from session.scalars(query)
+            try:
+                yield from session.scalars(query)
+            except rows.UNREADABLE:
+                _tell_unreadable(session)
+                raise
 
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """Return a voice's events, oldest first.
@@ -265,15 +277,20 @@ class Registry:
             told = {"from": before, "old_voice_id": old_id}
             tell(session, voice, Telling(Event.VOICE_RETRIED, told), now=now, logged=False)
 
-    def remove(self, name: str) -> Voice:
+    def remove(self, name: str) -> Removed:
         """Forget a voice and its history; return what it was.
 
         Raises:
             NotFound: no voice has this name.
         """
-        with self._changing(name) as (session, voice):
-            session.delete(voice)
-        return voice
+        with self._database.writing() as session:
+            # By its columns: a row that cannot be read whole can be removed all the same.
+            known = select(col(Voice.model), col(Voice.voice_id)).where(col(Voice.name) == name)
+            row = session.execute(known).one_or_none()
+            if row is None:
+                raise _not_found(name)
+            session.execute(delete(Voice).where(col(Voice.name) == name))
+        return Removed(*row)
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Session, Voice]]:
@@ -285,10 +302,24 @@ _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
 
 
 def _named(session: Session, name: str) -> Voice:
-    voice = session.scalars(select(Voice).where(col(Voice.name) == name)).one_or_none()
+    try:
+        voice = session.scalars(select(Voice).where(col(Voice.name) == name)).one_or_none()
+    except rows.UNREADABLE as error:
+        raise DatabaseUnusable(rows.sentence(name, str(error))) from error
     if voice is None:
-        raise NotFound(f"no voice is named {name!r}; 'voicekeeper list' shows those there are")
+        raise _not_found(name)
     return voice
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f"no voice is named {name!r}; 'voicekeeper list' shows those there are")
+
+
+def _tell_unreadable(session: Session) -> None:
+    """Name the first voice whose row cannot be read."""
+    keys = session.scalars(select(col(Voice.id)).order_by(col(Voice.name))).all()
+    for key, why in rows.by_key(session, Voice, keys)[1].items():
+        raise DatabaseUnusable(rows.sentence(rows.names(session, [key])[key], why))
 
 
 def _refuse_without_id(voice: Voice) -> None:

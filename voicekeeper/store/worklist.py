@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import func, select, update
-from sqlmodel import col
+from sqlmodel import Session, col
 
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers, claims, controls, results
+from voicekeeper.store import breakers, claims, controls, results, rows
 from voicekeeper.store.chronicle import LogLine, take_unlogged
 from voicekeeper.store.database import Database, assign
 from voicekeeper.store.jobs import OPEN, Claims, Job, intent
@@ -55,8 +55,12 @@ class Worklist:
             What to log: whose calls are paused still.
         """
         with self._database.writing() as session:
-            for task in session.scalars(select(Task).where(col(Task.state) == TaskState.INTENT)):
-                voice = session.get(Voice, task.voice_pk) if task.voice_pk else None
+            tasks, unreadable = self._open_tasks(session)
+            for task, voice in tasks:
+                if task.state is TaskState.RUNNING:
+                    young = task.sent_at + schedule.first_poll(task.kind, policy)
+                    task.next_poll_at = min(task.next_poll_at or now, max(now, young))
+                    continue
                 change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
                     assign(task, change.task)
@@ -64,9 +68,6 @@ class Worklist:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
                     )
-            for task in session.scalars(select(Task).where(col(Task.state) == TaskState.RUNNING)):
-                young = task.sent_at + schedule.first_poll(task.kind, policy)
-                task.next_poll_at = min(task.next_poll_at or now, max(now, young))
             session.execute(  # enrollments that were claimed and never begun
                 update(Voice)
                 .where(
@@ -79,7 +80,22 @@ class Worklist:
             )
             session.execute(sa.delete(KeeperBeat))
             session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
-            return [breakers.opening(breaker) for breaker in breakers.opened(session)]
+            return [breakers.opening(breaker) for breaker in breakers.opened(session)] + unreadable
+
+    @staticmethod
+    def _open_tasks(session: Session) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
+        """Return the open tasks with their voices, and the lines of those that cannot be read."""
+        query = select(col(Task.id), col(Task.voice_pk)).where(col(Task.state).in_(OPEN))
+        owners = {task_pk: voice_pk for task_pk, voice_pk in session.execute(query)}  # noqa: C416
+        tasks, bad_tasks = rows.by_key(session, Task, list(owners))
+        voices, bad_voices = rows.by_key(session, Voice, sorted({*owners.values()} - {None}))
+        bad = bad_voices | {owners[task_pk]: why for task_pk, why in bad_tasks.items()}
+        readable = [
+            (task, voices.get(owners[task_pk]))
+            for task_pk, task in tasks.items()
+            if owners[task_pk] not in bad_voices
+        ]
+        return readable, claims.unreadable(session, bad)
 
     def claim(
         self, *, keeper: str, now: datetime, policy: Policy, calls: int, polls: int
@@ -99,10 +115,10 @@ class Worklist:
         with self._database.writing() as session:
             lines = take_unlogged(session)
             paused = breakers.open_models(session)
-            asked = claims.polls(session, paused, now=now, policy=policy, most=polls)
+            asked, bad_tasks = claims.polls(session, paused, now=now, policy=policy, most=polls)
             probes = controls.claim(session, now=now, policy=policy) if calls else []
             room = max(calls - len(probes), 0)
-            voices = claims.calls(session, paused, now=now, policy=policy, most=room)
+            voices, bad_voices = claims.calls(session, paused, now=now, policy=policy, most=room)
             session.execute(
                 update(KeeperBeat).where(col(KeeperBeat.keeper) == keeper).values(last_pass_at=now)
             )
@@ -112,6 +128,7 @@ class Worklist:
                 more_calls=len(voices) == room,
                 more_polls=len(asked) == polls,
                 lines=lines,
+                unreadable=[*bad_tasks, *bad_voices],
             )
 
     def intend(self, job: Job, *, now: datetime) -> Job:
