@@ -75,7 +75,7 @@ def install(fuse: Fuse) -> None:
         fuse.burn()
         return response
 
-    httpx.AsyncHTTPTransport.handle_async_request = fused  # type: ignore[method-assign]
+    httpx.AsyncHTTPTransport.handle_async_request = fused  # type: ignore[assignment,method-assign]
 
 
 def run(arguments: list[str]) -> None:

@@ -101,11 +101,19 @@ class CrashedLife:
 
     def _run(self, **environ: str) -> None:
         """Run a daemon until it kills itself, or all is at rest."""
+        before = self._ready()
         pid = self._nursery.start(self._host.environ(**environ), self._log)
-        until(lambda: not _is_running(pid) or self._is_at_rest(), "it rests or is killed")
+        until(
+            lambda: not _is_running(pid) or (self._ready() > before and self._is_at_rest()),
+            "it rests or is killed",
+        )
         if _is_running(pid):
             os.kill(pid, signal.SIGTERM)
         self._code = self._nursery.exit_code()
+
+    def _ready(self) -> int:
+        """Return how many daemons came to their first pass."""
+        return self._log.read_text().count("daemon.ready") if self._log.exists() else 0
 
     def _is_at_rest(self) -> bool:
         unsettled = (Status.NEW, Status.DEPLOYING)
