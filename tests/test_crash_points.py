@@ -24,7 +24,7 @@ from voicekeeper.store.jobs import OPEN
 STEP = 7
 """Each n is a process killed and another one brought to rest: the suite takes every seventh."""
 
-LEAST_MOMENTS = 40
+LEAST_MOMENTS = 30
 """A life of three voices has more moments than this; with fewer the fuse would be broken."""
 
 SETTINGS = {

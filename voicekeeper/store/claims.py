@@ -4,7 +4,7 @@ A row that cannot be read is claimed like any other, then put off, so that it cr
 voice, and told of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -62,7 +62,13 @@ def polls(
 
 
 def calls(
-    session: Session, open_models: Sequence[str], *, now: datetime, policy: Policy, most: int
+    session: Session,
+    open_models: Sequence[str],
+    *,
+    now: datetime,
+    policy: Policy,
+    most: int,
+    busy: Collection[int] = (),
 ) -> tuple[list[Job], list[LogLine]]:
     """Take voices that are to be called, and write down the intent of each speech call.
 
@@ -87,6 +93,7 @@ def calls(
         .where(
             (col(Voice.next_at) <= now) | (col(Voice.next_at) > now + policy.interval),
             col(Voice.model).not_in(open_models),
+            col(Voice.id).not_in(busy),
             speaks | enrolls,
         )
         .order_by(*urgency)

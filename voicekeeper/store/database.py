@@ -34,6 +34,7 @@ from voicekeeper.errors import (
     VoicekeeperError,
 )
 from voicekeeper.store.rows import UNREADABLE
+from voicekeeper.store.witness import Witness
 
 SCHEMA = "0001"
 """The newest migration; the code fits this schema and no other."""
@@ -62,10 +63,15 @@ class Database:
     """A registry's file.
 
     Opening touches nothing; the file is made by `prepare` and by nothing else.
+
+    Attributes:
+        path: of the file.
+        witness: the notes beside it, made with it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.witness = Witness(path)
         self._engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)),
             connect_args={
@@ -237,6 +243,7 @@ class Database:
             made._set_journal_mode()
             made._migrate()
             made.close()  # before it gets its name: SQLite's own files are named after it
+            self.witness.note()
             with suppress(FileExistsError):  # another command was faster
                 os.link(name, self.path, follow_symlinks=False)
         except OSError as error:

@@ -6,7 +6,7 @@ for speech, and for an enrollment, which no doubt may fall on, by `intend` at th
 So after a crash at any moment the rows say what may have been sent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ from sqlmodel import Session, col
 
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
-from voicekeeper.lifecycle import Change
+from voicekeeper.lifecycle import Change, enrollment
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, claims, controls, results, rows
@@ -24,6 +24,7 @@ from voicekeeper.store.chronicle import LogLine, take_unlogged
 from voicekeeper.store.database import Database, assign
 from voicekeeper.store.jobs import OPEN, Claims, Job, intent
 from voicekeeper.store.jobs import job as job_for
+from voicekeeper.store.witness import Begun
 
 Decide = Callable[[Voice | None, Task], Change]
 """A rule of `lifecycle` that lacks but the rows; the voice is None for a control call."""
@@ -49,7 +50,8 @@ class Worklist:
         """Begin as the only keeper: settle what a predecessor left in the middle of a call.
 
         Calls whose answer nobody saw are judged by `lifecycle.interrupted`; accepted tasks are
-        asked for again at once, or at the page's pace where they are young.
+        asked for again at once, or at the page's pace where they are young. Enrollments that an
+        older copy of the registry may have forgotten are left to a person.
 
         Returns:
             What to log: whose calls are paused still.
@@ -68,6 +70,7 @@ class Worklist:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
                     )
+            self._settle_doubts(session, now=now, policy=policy)
             session.execute(  # enrollments that were claimed and never begun
                 update(Voice)
                 .where(
@@ -80,7 +83,45 @@ class Worklist:
             )
             session.execute(sa.delete(KeeperBeat))
             session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
-            return [breakers.opening(breaker) for breaker in breakers.opened(session)] + unreadable
+            lines = [breakers.opening(breaker) for breaker in breakers.opened(session)]
+        self._database.witness.note()  # there is one from now on
+        return lines + unreadable
+
+    def _settle_doubts(self, session: Session, *, now: datetime, policy: Policy) -> None:
+        """Leave to a person the enrollments that `enrollment.doubt` falls on."""
+        begun = self._database.witness.begun()
+        waiting = select(col(Voice.id)).where(
+            col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
+        )
+        voices, _ = rows.by_key(session, Voice, session.scalars(waiting).all())
+        last_pass_at = _last_pass_at(session)
+        for voice in voices.values():
+            known = set(
+                session.scalars(select(col(Task.sent_at)).where(col(Task.voice_pk) == voice.id))
+            )
+            forgotten = max(
+                (
+                    one.begun_at
+                    for one in begun or ()
+                    if (one.name, one.asked_at) == (voice.name, voice.anchored_at)
+                    and one.begun_at not in known
+                ),
+                default=None,
+            )
+            fault = enrollment.doubt(
+                voice,
+                forgotten=forgotten,
+                witnessed=begun is not None,
+                last_pass_at=last_pass_at,
+                now=now,
+                policy=policy,
+            )
+            if fault is None:
+                continue
+            task = intent(voice, now=forgotten or now)
+            session.add(task)
+            change = enrollment.doubted(voice, task, fault, now=now)
+            results.apply(session, voice, task, change, now=now, policy=policy, logged=False)
 
     @staticmethod
     def _open_tasks(session: Session) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
@@ -98,7 +139,14 @@ class Worklist:
         return readable, claims.unreadable(session, bad)
 
     def claim(
-        self, *, keeper: str, now: datetime, policy: Policy, calls: int, polls: int
+        self,
+        *,
+        keeper: str,
+        now: datetime,
+        policy: Policy,
+        calls: int,
+        polls: int,
+        busy: Collection[int] = (),
     ) -> Claims:
         """Take what is due, most urgent first, and note the pass.
 
@@ -111,6 +159,8 @@ class Worklist:
             policy: the settings.
             calls: the most POSTs to take.
             polls: the most tasks to ask for.
+            busy: voices that a call is under way for. Its lease may be over all the same, where
+                the process was frozen meanwhile.
         """
         with self._database.writing() as session:
             lines = take_unlogged(session)
@@ -118,7 +168,9 @@ class Worklist:
             asked, bad_tasks = claims.polls(session, paused, now=now, policy=policy, most=polls)
             probes = controls.claim(session, now=now, policy=policy) if calls else []
             room = max(calls - len(probes), 0)
-            voices, bad_voices = claims.calls(session, paused, now=now, policy=policy, most=room)
+            voices, bad_voices = claims.calls(
+                session, paused, now=now, policy=policy, most=room, busy=busy
+            )
             session.execute(
                 update(KeeperBeat).where(col(KeeperBeat.keeper) == keeper).values(last_pass_at=now)
             )
@@ -149,6 +201,19 @@ class Worklist:
             session.add(task)
             session.flush()
             return job_for(task.kind, voice, task)
+
+    def note(self, job: Job) -> None:
+        """Note beside the database that an enrollment is begun; its intent is written down.
+
+        Raises:
+            VoicekeeperError: it could not be noted, so it must not be begun.
+        """
+        with self._database.reading() as session:
+            voice, task = session.get(Voice, job.voice_pk), session.get(Task, job.task_pk)
+            if voice is None or task is None:
+                raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
+            begun = Begun(voice.name, asked_at=voice.anchored_at, begun_at=task.sent_at)
+        self._database.witness.note(begun)
 
     def record(
         self, job: Job, decide: Decide, *, now: datetime, policy: Policy
@@ -195,3 +260,10 @@ class Worklist:
                 kept=session.scalar(count) or 0,
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),
             )
+
+
+def _last_pass_at(session: Session) -> datetime | None:
+    try:
+        return session.scalar(select(func.max(col(KeeperBeat.last_pass_at))))
+    except rows.UNREADABLE:
+        return None
