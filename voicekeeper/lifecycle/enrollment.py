@@ -136,9 +136,8 @@ def doubt(
     """
     asked_at = voice.anchored_at
     if forgotten is not None:
-        words = (
-            f"this registry is an older copy, and the voice was requested at {rfc3339(forgotten)}"
-        )
+        at = rfc3339(forgotten)
+        words = f"this registry is an older copy, and the voice was requested at {at} already"
         return Fault(Blame.NOBODY, _RESTORED, words)
     rested = now - max(asked_at, last_pass_at or asked_at)
     if rested > (max(policy.interval, _DAY) if witnessed else schedule.lease(policy)):

@@ -93,7 +93,10 @@ class Witness:
                 if is_new and os.geteuid() == 0:  # the daemon's user will have to write it
                     owner = self.path.parent.stat()
                     os.fchown(descriptor, owner.st_uid, owner.st_gid)
-                os.write(descriptor, "".join(one.line() for one in begun).encode())
+                size, added = os.fstat(descriptor).st_size, "".join(map(Begun.line, begun)).encode()
+                if os.write(descriptor, added) < len(added):
+                    os.ftruncate(descriptor, size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
