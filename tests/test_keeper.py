@@ -673,3 +673,27 @@ def test_a_clock_that_is_wrong_for_good_keeps_every_voice_at_the_usual_price(
     books = life.books()
     assert all(book.alive for book in books.voices.values())
     assert 5 <= max(book.uses for book in books.voices.values()) <= 15 / 2.5 + 2
+
+
+# a process that was frozen
+
+
+def test_a_call_that_outlives_its_lease_is_not_made_again_beside_itself(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def frozen() -> None:
+        await life.keeper.take_over()
+        await life.keeper.sweep()
+        await asyncio.sleep(0.01)
+        life.clock.advance(2 * MINUTE)  # a lease is shorter
+        await life.keeper.sweep()
+        life.upstream.release.set()
+        await life.keeper.settle()
+
+    asyncio.run(frozen())
+    assert len(life.upstream.submitted("id-anna")) == 1
+    life.upstream.hanging = lambda _: False
+    life.live(MINUTE)
+    assert life.books().speech == 1

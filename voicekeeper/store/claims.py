@@ -41,6 +41,8 @@ def polls(
         .limit(most)
     )
     owners = {task_pk: voice_pk for task_pk, voice_pk in session.execute(due)}  # noqa: C416 - typed
+    if not owners:
+        return [], []
     task_keys = list(owners)
     leased = update(Task).where(col(Task.id).in_(task_keys)).values(next_poll_at=leased_until)
     session.execute(leased, execution_options={"synchronize_session": False})
@@ -56,8 +58,10 @@ def polls(
             voice.next_at = max(voice.next_at, leased_until)
         jobs.append(job(task.kind, voice, task) if voice else control_job(task))
     bad = {pk: why for pk, owner in owners.items() if (why := bad_voices.get(owner))} | bad_tasks
-    later = update(Task).where(col(Task.id).in_(bad)).values(next_poll_at=now + policy.retry_cap)
-    session.execute(later, execution_options={"synchronize_session": False})
+    if bad:
+        later = now + policy.retry_cap
+        put_off = update(Task).where(col(Task.id).in_(bad)).values(next_poll_at=later)
+        session.execute(put_off, execution_options={"synchronize_session": False})
     return jobs, unreadable(session, {owners[pk]: why for pk, why in bad.items()})
 
 
@@ -116,9 +120,10 @@ def calls(
     session.add_all(tasks.values())
     session.flush()
     jobs = [job(kind_for(voice), voice, tasks.get(voice.id)) for voice in voices]
-    later = now + min(policy.retry_cap, policy.interval)
-    put_off = update(Voice).where(col(Voice.id).in_(bad)).values(next_at=later)
-    session.execute(put_off, execution_options={"synchronize_session": False})
+    if bad:
+        later = now + min(policy.retry_cap, policy.interval)
+        put_off = update(Voice).where(col(Voice.id).in_(bad)).values(next_at=later)
+        session.execute(put_off, execution_options={"synchronize_session": False})
     return jobs, unreadable(session, bad)
 
 
@@ -129,6 +134,8 @@ def unreadable(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]
         session: any.
         bad: why, by the voice's key; None for the task of a control call.
     """
+    if not bad:
+        return []
     names = rows.names(session, [key for key in bad if key is not None])
     return [unreadable_line(names.get(key, "a control call"), why) for key, why in bad.items()]
 
