@@ -22,7 +22,7 @@ from voicekeeper.answers import Accepted, Report
 from voicekeeper.config import Settings
 from voicekeeper.errors import CallFailed
 from voicekeeper.keeper import Keeper
-from voicekeeper.models import Breaker, Kind, Origin, Task, TaskState, Voice
+from voicekeeper.models import Alert, Breaker, Kind, Origin, Task, TaskState, Voice
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.schedule import Policy
@@ -328,13 +328,15 @@ class Life:
             )
             if not blocked and session.scalars(_SUSPECTS).first() is not None:
                 return now
+            tellings = list(session.scalars(_TELLINGS))
         if any(at is not None and at > now + self.policy.interval for at in events):
             return now
-        return min((at for at in events if at is not None), default=now + DAY)
+        return min((at for at in events + tellings if at is not None), default=now + DAY)
 
 
 _POLLS = select(Task.next_poll_at).where(col(Task.state) == TaskState.RUNNING)
 _PROBES = select(Breaker.probe_at).where(col(Breaker.opened_at).is_not(None))
+_TELLINGS = select(Alert.tell_at).where(col(Alert.tell_at).is_not(None))
 _DUE = select(Voice.next_at).where(col(Voice.next_at).is_not(None))
 _SUSPECTS = select(Voice.id).where(
     col(Voice.suspected_at).is_not(None),

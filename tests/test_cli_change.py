@@ -56,13 +56,21 @@ def test_touch_with_an_older_use_than_the_known_one_changes_nothing(cli: Command
 def test_pause_and_resume_stop_and_start_the_keeping(cli: CommandLine) -> None:
     due = cli.voice("anna").next_at
     paused = cli("pause", "anna")
-    told = "anna is paused; 'voicekeeper resume anna' keeps it again.\n"
+    told = (
+        "anna is paused, and deleted by the gateway in 6 d if nobody uses it; "
+        "'voicekeeper resume anna' keeps it again.\n"
+    )
     assert (paused.code, paused.out, paused.err) == (0, "", told)
     assert (cli.voice("anna").paused, cli.voice("anna").next_at) == (True, None)
     resumed = cli("resume", "anna")
     assert (resumed.code, resumed.out, resumed.err) == (0, "", "anna is kept again.\n")
     assert (cli.voice("anna").paused, cli.voice("anna").next_at) == (False, due)
     assert events(cli, "anna") == ["voice.registered", "voice.paused", "voice.resumed"]
+
+
+def test_to_pause_what_is_not_made_yet_has_no_deadline_to_tell(cli: CommandLine) -> None:
+    told = "bert is paused; 'voicekeeper resume bert' keeps it again.\n"
+    assert cli("pause", "bert").err == told
 
 
 @pytest.mark.parametrize(("name", "again"), [("bert", "cloned"), ("dora", "designed")])
@@ -74,26 +82,52 @@ def test_retry_asks_for_an_enrollment_again(cli: CommandLine, name: str, again: 
     assert (voice.status, voice.next_at, voice.last_error) == (Status.NEW, NOW, None)
 
 
+def undo(told: str) -> list[str]:
+    """Return the arguments of the command that a removal offers."""
+    first, command = told.split(" is removed.\nTo keep it after all:\n")
+    program, *args = shlex.split(command.replace("\\\n", ""))
+    assert (bool(first), program) == (True, "voicekeeper")
+    return args
+
+
 def test_remove_forgets_a_voice_and_tells_how_to_take_that_back(cli: CommandLine) -> None:
     ended = cli("remove", "anna")
     assert (ended.code, ended.out) == (0, "")
-    first, second = ended.err.splitlines()
-    assert first == "anna is removed."
+    assert ended.err == (
+        "anna is removed.\nTo keep it after all:\n  voicekeeper add id-anna --name anna\n"
+    )
     assert "anna" not in cli.names()
-    undo = shlex.split(second.removeprefix("To keep it after all: voicekeeper "))
-    assert cli(*undo).code == 0
+    assert cli(*undo(ended.err)).code == 0
     assert cli("resolve", "anna").out == "id-anna\n"
+
+
+def test_how_to_take_a_removal_back_names_a_model_that_is_not_the_usual(cli: CommandLine) -> None:
+    cli.ready(imported("plus", model="cosyvoice-3-plus"))
+    assert undo(cli("remove", "plus").err)[-2:] == ["--model", "cosyvoice-3-plus"]
 
 
 def test_how_to_take_a_removal_back_survives_a_shell(cli: CommandLine) -> None:
     cli.ready(imported("a$(b);'c'"))
-    told = cli("remove", "a$(b);'c'").err.splitlines()[1]
-    undo = shlex.split(told.removeprefix("To keep it after all: voicekeeper "))
-    assert undo[:4] == ["add", "id-a$(b);'c'", "--name", "a$(b);'c'"]
+    told = cli("remove", "a$(b);'c'").err
+    assert undo(told) == ["add", "id-a$(b);'c'", "--name", "a$(b);'c'"]
+
+
+def test_how_to_take_a_removal_back_fits_a_terminal(cli: CommandLine) -> None:
+    voice_id = "cosyvoice-v3-flash-host01-12e0c8b2bad640fb19488dec4f65d4d9"
+    cli.ready(imported("narrator", voice_id=voice_id))
+    told = cli("remove", "narrator").err
+    assert max(map(len, told.splitlines())) <= 80
+    assert undo(told) == ["add", voice_id, "--name", "narrator"]
 
 
 def test_what_never_had_an_id_is_removed_for_good(cli: CommandLine) -> None:
     assert cli("remove", "bert").err == "bert is removed.\n"
+
+
+@pytest.mark.parametrize("status", [Status.LOST, Status.UNDEPLOYED, Status.FAILED])
+def test_nothing_is_offered_to_keep_a_dead_voice(cli: CommandLine, status: Status) -> None:
+    cli.change("anna", status=status)
+    assert cli("remove", "anna").err == "anna is removed.\n"
 
 
 @pytest.mark.parametrize(

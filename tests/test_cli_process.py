@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ import pytest
 
 from tests.command import CommandLine, Ended, sentence
 from tests.support import DAY, FakeClock, imported
-from voicekeeper.models import Status
+from voicekeeper.models import HistoryEntry, Status
 
 NOBODY = 65534
 ESCAPE = "\x1b"
@@ -126,6 +127,19 @@ def test_a_sentence_is_broken_for_a_terminal_between_words(
     assert command in ended.out
 
 
+def test_history_on_a_terminal_is_broken_between_fields_and_words(cli: CommandLine) -> None:
+    detail = {"task_id": "task_0123456789abcdef0123456789abcdef", "code": "429", "error": LONG}
+    at = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    cli.add_row(
+        HistoryEntry(voice_pk=1, at=at, event="keepalive.failed", level="warning", detail=detail)
+    )
+    assert on_a_terminal(cli, "history", "anna").out.splitlines()[-3:] == [
+        "2026-05-01T12:00:00Z  keepalive.failed  code=429",
+        '    error="429 Too Many Requests: the balance of the account is used up, top it',
+        '      up to go on" task_id=task_0123456789abcdef0123456789abcdef',
+    ]
+
+
 def test_a_sentence_is_one_line_in_a_pipe(cli: CommandLine) -> None:
     ended = cli.process("add", "longanyang", "--name", "x")
     assert ended.code == 2
@@ -148,6 +162,36 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(cli: CommandLine) -> 
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["clone", "--prefix", "a", "--audio-url", "https://example.com/a.wav"],
+        ["design", "--prefix", "a", "--prompt", "Warm.", "--preview-text", "Hi."],
+    ],
+    ids=["clone", "design"],
+)
+def test_ctrl_c_ends_the_waiting_and_tells_that_the_enrollment_goes_on(
+    cli: CommandLine, args: list[str]
+) -> None:
+    with subprocess.Popen(
+        cli.command(*args, "host", "--wait"),
+        env=cli.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any(line == "host is NEW.\n" for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == (
+        "No longer waiting; the enrollment of host goes on without this command. "
+        "'voicekeeper show host' tells how it stands.\n"
+    )
+    assert cli.voice("host").next_at is not None
 
 
 def test_a_full_disk_under_the_output_is_told(cli: CommandLine) -> None:
@@ -228,7 +272,8 @@ def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path, *, begun:
         cli = CommandLine(Path(home) / "voicekeeper.db")
         if begun:
             cli.ready()
-            os.chown(cli.path, NOBODY, NOBODY)
+            for made in Path(home).iterdir():
+                os.chown(made, NOBODY, NOBODY)
         cli.path.with_name("config.toml").rename(tmp_path / "config.toml")
         cli.environ["VOICEKEEPER_CONFIG"] = str(tmp_path / "config.toml")
         os.chown(home, NOBODY, NOBODY)

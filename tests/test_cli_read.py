@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.command import CommandLine, sentence
+from tests.command import CommandLine, Ended, sentence
 from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, imported, wanted
+from voicekeeper.config import DEFAULT_PATH
 from voicekeeper.models import Breaker, HistoryEntry, Origin, Status
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer
@@ -202,6 +203,18 @@ def test_history_tells_a_life_in_order(cli: CommandLine) -> None:
     }
 
 
+def test_an_event_is_one_line_in_a_pipe_and_begins_with_what_failed(cli: CommandLine) -> None:
+    detail = {"task_id": "t1", "code": "X", "error": 'two\nlines, "quoted"', "retry_at": None}
+    cli.add_row(
+        HistoryEntry(voice_pk=1, at=NOW, event="keepalive.failed", level="warning", detail=detail)
+    )
+    _, line = cli("history", "anna").out.splitlines()
+    assert line == (
+        "2026-05-01T12:00:00Z  keepalive.failed        code=X "
+        'error="two\\nlines, \\"quoted\\"" task_id=t1 retry_at=null'
+    )
+
+
 def test_resolve_prints_the_voice_id_and_nothing_else(cli: CommandLine) -> None:
     assert cli_told(cli, "resolve", "anna") == (0, "id-anna\n", "")
     resolved = {"schema": 1, "name": "anna", "voice_id": "id-anna"}
@@ -270,7 +283,7 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
     ("columns", "code", "word", "told"),
     [
         ({"status": Status.LOST}, 2, "critical", "1 voice LOST: anna; 'voicekeeper show NAME'"),
-        ({"anchored_at": NOW - 6 * DAY}, 2, "critical", "under two sevenths of the window left"),
+        ({"anchored_at": NOW - 6 * DAY}, 2, "critical", "1 voice at risk"),
         ({"next_at": NOW - 4 * HOUR}, 1, "warning", "1 voice overdue; 'voicekeeper list'"),
         ({"status": Status.FAILED}, 1, "warning", "1 voice FAILED"),
         ({"status": Status.UNKNOWN}, 1, "warning", "1 voice UNKNOWN"),
@@ -311,7 +324,12 @@ def test_status_is_critical_while_calls_are_paused(cli: CommandLine) -> None:
 
 
 def test_an_empty_registry_needs_no_daemon(empty: CommandLine) -> None:
-    assert cli_told(empty, "status") == (0, "OK: 0 voices kept\n", "")
+    assert cli_told(empty, "status") == (0, "OK: 0 voices to keep\n", "")
+
+
+def test_status_calls_no_voice_kept_that_nobody_keeps(cli: CommandLine) -> None:
+    assert cli("status").out.startswith("CRITICAL: 1 voice to keep, 1 paused, next due in ")
+    assert cli("status", "--json").json["headline"].startswith("1 voice to keep")
 
 
 def missing(path: Path) -> None:
@@ -356,6 +374,9 @@ def test_wrong_settings_have_the_status_unknown(cli: CommandLine) -> None:
     assert "daemon.tick" in ended.out
 
 
+SUBJECTS = ["settings", "key", "gateway", "database", "daemon"]
+
+
 def verdicts(out: str) -> dict[str, str]:
     """Return the verdict of each thing that was checked."""
     lines = [line.split() for line in out.splitlines() if not line.startswith(" ")]
@@ -375,7 +396,7 @@ def test_check_is_content_with_a_right_set_up(cli: CommandLine) -> None:
         calls = server.books()
     journal = "WAL" if WAL_IS_SAFE else "rollback journal"
     assert (ended.code, ended.err) == (0, "")
-    assert verdicts(ended.out) == dict.fromkeys(["settings", "gateway", "database", "daemon"], "ok")
+    assert verdicts(ended.out) == dict.fromkeys(SUBJECTS, "ok")
     assert journal in ended.out
     assert "made-up-key" not in ended.out
     assert calls.cost_micros == 0
@@ -402,11 +423,55 @@ def test_check_fails_without_a_key_and_still_looks_at_the_rest(cli: CommandLine)
     assert ended.code == 78
     assert verdicts(ended.out) == {
         "settings": "ok",
-        "gateway": "failed",
+        "key": "failed",
+        "gateway": "warning",
         "database": "ok",
         "daemon": "warning",
     }
     assert "$VOICEKEEPER_API_KEY" in ended.out
+    assert ended.out.count("there is no API key") == 1
+
+
+def checked(ended: Ended, subject: str) -> str:
+    """Return what the check of a subject tells."""
+    return next(line[19:] for line in ended.out.splitlines() if line.split()[1] == subject)
+
+
+def test_check_tells_which_settings_it_read(cli: CommandLine, tmp_path: Path) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text(f'[database]\nurl = "sqlite:///{cli.path}"\n', "utf-8")
+    over = "$VOICEKEEPER_DATABASE__URL"
+    assert checked(cli("--config", str(config), "check"), "settings").startswith(
+        f"{config}, and over it {over}; a voice is used every 3d of its window of 7d"
+    )
+    more = {"VOICEKEEPER_DAEMON__TICK": "9s", "VOICEKEEPER_RETRY__CAP": "2h"}
+    assert f"{over}, $VOICEKEEPER_DAEMON__TICK and 1 more; " in cli("check", environ=more).out
+    del cli.environ["VOICEKEEPER_DATABASE__URL"]
+    assert checked(cli("--config", str(config), "check"), "settings").startswith(f"{config}; ")
+
+
+@pytest.mark.skipif(DEFAULT_PATH.exists(), reason="this machine has settings of its own")
+def test_check_tells_that_there_is_no_settings_file(cli: CommandLine) -> None:
+    del cli.environ["VOICEKEEPER_CONFIG"]
+    assert checked(cli("check"), "settings").startswith(
+        f"defaults and $VOICEKEEPER_DATABASE__URL, as there is no {DEFAULT_PATH}; "
+    )
+
+
+def test_check_tells_where_the_key_stands_and_never_the_key(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "apixo-api-key"
+    file.write_text("made-up-key\n", "utf-8")
+    nowhere = {"VOICEKEEPER_UPSTREAM__BASE_URL": "http://127.0.0.1:9/api/v1"}
+    for place, variables in {
+        "$VOICEKEEPER_API_KEY": {"VOICEKEEPER_API_KEY": "made-up-key"},
+        f"{file} ($CREDENTIALS_DIRECTORY)": {"CREDENTIALS_DIRECTORY": str(tmp_path)},
+        f"{file} (upstream.api_key_file)": {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(file)},
+    }.items():
+        ended = cli("check", environ=nowhere | variables)
+        assert checked(ended, "key") == f"read from {place}"
+        assert "made-up-key" not in ended.out + ended.err
 
 
 def test_check_warns_where_nothing_is_registered_yet(tmp_path: Path) -> None:
@@ -422,6 +487,7 @@ def test_check_warns_where_nothing_is_registered_yet(tmp_path: Path) -> None:
     assert ended.code == 0
     assert verdicts(ended.out) == {
         "settings": "ok",
+        "key": "ok",
         "gateway": "ok",
         "database": "warning",
         "daemon": "warning",

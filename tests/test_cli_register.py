@@ -89,13 +89,39 @@ def test_the_limits_of_a_recipe_are_inclusive(cli: CommandLine) -> None:
     assert cli("design", "n" * 64, *args).code == 0
 
 
+OVER = (
+    "longer ago than the window of 7 d: probably deleted by the gateway, and tried at once "
+    "all the same.\n"
+)
+
+
+@pytest.mark.parametrize(("used", "noted"), [("2026-04-24T12:00:00Z", True), ("2026-04-25", False)])
+def test_a_note_tells_that_the_window_of_a_voice_is_over(
+    cli: CommandLine, used: str, *, noted: bool
+) -> None:
+    ended = cli("add", "id-1", "--name", "anna", "--last-used", used)
+    assert ended.code == 0
+    assert (f"note: the last use of anna is {OVER}" in ended.err) is noted
+
+
+def test_a_note_names_a_few_of_the_imported_whose_window_is_over(cli: CommandLine) -> None:
+    old = [record | {"last_used_at": "2026-04-01"} for record in many(5)]
+    old[0] |= {"paused": True}
+    ended = cli("import", "-", stdin=lines(*old, {"voice_id": "id-new", "name": "new"}))
+    assert f"note: the last use of voice-1, voice-2, voice-3 and 1 more is {OVER}" in ended.err
+
+
 @pytest.mark.parametrize("ago", [None, 3 * MINUTE, 2 * DAY])
 def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine, ago: timedelta | None) -> None:
     if ago is not None:
         cli.passed(ago)
     err = cli("add", "id-1", "--name", "anna").err
-    since = {None: "ever made a pass", 3 * MINUTE: "for 3 min", 2 * DAY: "for 2 d"}[ago]
-    assert f"{since}, so nothing is kept yet" in err
+    since = {
+        None: "ever made a pass, so nothing is kept yet",
+        3 * MINUTE: "for 3 min, so nothing is kept now",
+        2 * DAY: "for 2 d, so nothing is kept now",
+    }[ago]
+    assert f"note: no daemon has {'' if ago is None else 'made a pass '}{since};" in err
     assert "systemctl start voicekeeper" in err
 
 
@@ -160,7 +186,7 @@ def test_waiting_ends_with_an_enrollment_that_made_no_voice(
 def test_waiting_for_a_voice_that_is_removed_meanwhile_ends(cli: CommandLine) -> None:
     def remove() -> None:
         with cli.database() as database:
-            Registry(database).remove("anna")
+            Registry(database).remove("anna", now=NOW)
 
     person = once_registered(cli, remove)
     ended = cli(*CLONE_ANNA, "--wait")

@@ -334,6 +334,12 @@ def processes(directory: Path) -> list[tuple[int, str]]:
     return found
 
 
+def _heed_signals() -> None:
+    """Undo what a shell does to a suite that it runs in the background: ignore Ctrl-C for it."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def demonstration(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Run the command off a terminal, and wait until it registers the first voice."""
@@ -343,6 +349,7 @@ def demonstration(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_signals,
     ) as process:
         try:
             assert process.stdout is not None

@@ -30,7 +30,7 @@ def fleet(**fields: Any) -> Health:  # noqa: ANN401 - any of its fields
 
 
 def found(**fields: Any) -> list[tuple[Severity, str]]:  # noqa: ANN401
-    findings = health.findings(fleet(**fields), now=NOW, tick=TICK)
+    findings = health.findings(fleet(**fields), now=NOW, tick=TICK, policy=POLICY)
     return [(finding.severity, finding.sentence) for finding in findings]
 
 
@@ -57,7 +57,11 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
             Severity.CRITICAL,
             ["1 voice LOST", "retry NAME", "remove NAME"],
         ),
-        ({"at_risk": 2}, Severity.CRITICAL, ["2 voices with under two sevenths of the window"]),
+        (
+            {"at_risk": 2},
+            Severity.CRITICAL,
+            ["2 voices at risk", "'voicekeeper list'", "NAME' why"],
+        ),
         ({"overdue": 1}, Severity.WARNING, ["1 voice overdue", "voicekeeper list"]),
         ({"by_status": {Status.UNDEPLOYED: 2}}, Severity.WARNING, ["2 voices UNDEPLOYED"]),
         ({"by_status": {Status.UNKNOWN: 1}}, Severity.WARNING, ["1 voice UNKNOWN", "retry NAME"]),
@@ -128,9 +132,8 @@ def test_a_fleet_without_any_pass_is_unkept() -> None:
     assert health.is_unkept(None, now=NOW, tick=TICK)
 
 
-def test_what_is_late_or_at_risk_follows_from_the_window() -> None:
+def test_what_is_late_follows_from_the_window() -> None:
     assert health.late_before(NOW, POLICY) == NOW - 7 * DAY / 50
-    assert health.risky_before(NOW, POLICY) == NOW - 5 * DAY
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,10 @@ def test_what_is_late_or_at_risk_follows_from_the_window() -> None:
             {"by_status": {Status.NEW: 1, Status.DEPLOYING: 1, Status.OK: 1, Status.LOST: 5}},
             "3 voices kept, next due in 1 h",
         ),
+        ({"last_pass_at": None}, "3 voices to keep, next due in 1 h"),
+        ({"last_pass_at": NOW - HOUR}, "3 voices to keep, next due in 1 h"),
+        ({"last_pass_at": NOW - HOUR, "once": True}, "3 voices kept, next due in 1 h"),
     ],
 )
 def test_the_headline_is_the_fleet_in_one_line(fields: dict[str, Any], line: str) -> None:
-    assert health.headline(fleet(**fields), now=NOW) == line
+    assert health.headline(fleet(**fields), now=NOW, tick=TICK) == line

@@ -325,7 +325,11 @@ def test_a_voice_that_the_review_took_away_is_undeployed_and_not_lost() -> None:
     row = voice(suspected_at=NOW - HOUR, controlled_at=NOW - MINUTE)
     change = reported(row, keepalive(), Report("failed", fail_code=UNDEPLOYED))
     assert change.voice["status"] is Status.UNDEPLOYED
-    assert told(change) == ["keepalive.failed", "voice.status_changed UNDEPLOYED"]
+    assert told(change) == [
+        "keepalive.failed",
+        "voice.status_changed UNDEPLOYED",
+        "voice.undeployed",
+    ]
 
 
 @pytest.mark.parametrize(("age", "lost"), [(6 * DAY, False), (7 * DAY, True)])
@@ -479,7 +483,8 @@ def test_an_enrollment_that_failed_is_never_repeated_by_itself(
     assert change.voice["next_at"] is None
     assert change.voice["voice_id"] == report.voice_id
     assert change.task["state"] is TaskState.FAILED
-    assert told(change) == ["enrollment.failed", f"voice.status_changed {status}"]
+    taken_away = ["voice.undeployed"] if status is Status.UNDEPLOYED else []
+    assert told(change) == ["enrollment.failed", f"voice.status_changed {status}", *taken_away]
 
 
 def test_an_enrollment_that_failed_for_the_accounts_sake_is_the_breakers_concern() -> None:

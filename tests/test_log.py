@@ -448,6 +448,17 @@ def test_a_long_message_of_a_library_is_broken_between_words() -> None:
     assert log.getvalue().split().count("word") == 60
 
 
+def test_a_long_value_is_broken_between_words() -> None:
+    log = start(format="console")
+    get_logger().warning("keepalive.failed", name="alice", error="word " * 40, to="OK")
+    lines = log.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].endswith("keepalive.failed name=alice")
+    assert lines[1].startswith('    error="word word')
+    assert lines[-1].endswith(' word " to=OK')
+    assert log.getvalue().split().count("word") == 39
+
+
 def test_an_exception_stands_indented_below_its_line() -> None:
     log = start(format="console")
     get_logger().error("pass.failed", exc_info=ValueError("no\nyes"))

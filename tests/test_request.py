@@ -101,7 +101,7 @@ def test_a_prefix_is_one_to_ten_ascii_letters_or_digits(prefix: str) -> None:
     ],
 )
 def test_a_clone_takes_exactly_one_http_or_https_url(url: str) -> None:
-    with pytest.raises(InvalidInput, match="audio_urls must hold exactly one http or https URL"):
+    with pytest.raises(InvalidInput, match="the audio URL must be an http or https URL"):
         Clone("demo01", url)
 
 
@@ -110,8 +110,8 @@ def test_a_clone_takes_exactly_one_http_or_https_url(url: str) -> None:
     [
         (" ", "Hello.", "prompt must be 1 to 500 characters and not blank"),
         ("x" * 501, "Hello.", "prompt must be 1 to 500 characters, not 501"),
-        ("Warm.", "", "preview_text must be 1 to 200 characters and not blank"),
-        ("Warm.", "x" * 201, "preview_text must be 1 to 200 characters, not 201"),
+        ("Warm.", "", "preview text must be 1 to 200 characters and not blank"),
+        ("Warm.", "x" * 201, "preview text must be 1 to 200 characters, not 201"),
     ],
 )
 def test_a_design_that_breaks_a_rule_cannot_be_made(prompt: str, preview: str, rule: str) -> None:

@@ -175,7 +175,7 @@ def test_a_request_that_waits_for_the_account_is_made_when_that_works(life: Life
 def test_a_voice_registered_anew_under_an_old_name_is_made(life: Life) -> None:
     life.register(wanted("made"))
     life.live(HOUR)
-    life.registry.remove("made")
+    life.registry.remove("made", now=life.clock.now())
     life.register(wanted("made"))
     life.live(HOUR)
     assert life.voice("made").status is Status.OK

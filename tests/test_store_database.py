@@ -228,7 +228,7 @@ def directory(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (newer, "written by a newer voicekeeper (schema 9999, this one knows 0001)"),
+        (newer, f"written by a newer voicekeeper (schema 9999, this one knows {SCHEMA})"),
         (foreign, "is a database of another program; point database.url elsewhere"),
         (foreign_with_alembic, "is a database of another program"),
         (text, "is damaged or not a database"),
@@ -339,9 +339,9 @@ def test_an_older_schema_is_left_to_the_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database(tmp_path / "a.db")
-    monkeypatch.setattr(module, "SCHEMA", "0002")
+    monkeypatch.setattr(module, "SCHEMA", "9999")
     before = files(tmp_path)
-    with pytest.raises(DatabaseUnusable, match=r"schema 0001 of an older .* start the daemon"):
+    with pytest.raises(DatabaseUnusable, match=rf"schema {SCHEMA} of an older .* start the daemon"):
         Database(tmp_path / "a.db").prepare(upgrade=False)
     assert files(tmp_path) == before
 

@@ -5,17 +5,31 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
-from tests.support import database
+from tests.support import NOW, database
 from voicekeeper import models
+from voicekeeper.store import Database, Registry
 from voicekeeper.store.database import SCHEMA
 
-TABLES = ("voice", "task", "history", "breaker", "keeper")
+TABLES = ("voice", "task", "history", "removal", "breaker", "alert", "keeper")
+
+
+def scripts() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "voicekeeper.store:migrations")
+    return config
+
+
+def revisions() -> list[str]:
+    """Return every revision, newest first."""
+    walk = ScriptDirectory.from_config(scripts()).walk_revisions()
+    return [script.revision for script in walk]
 
 
 def migrated(tmp_path: Path) -> sa.Engine:
@@ -72,17 +86,40 @@ def test_the_tables_are_those_of_the_models() -> None:
     assert models.Voice.__tablename__ in TABLES
 
 
+def older() -> list[str]:
+    """Return every revision but the newest."""
+    return [revision for revision in revisions() if revision != SCHEMA]
+
+
+@pytest.mark.parametrize("revision", older())
+def test_an_older_registry_is_migrated_with_the_voices_it_holds(
+    tmp_path: Path, revision: str
+) -> None:
+    path = tmp_path / "older.db"
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = scripts()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.exec_driver_sql(
+            "INSERT INTO voice (name, model, voice_id, origin, status, paused, created_at,"
+            " anchored_at, failures) VALUES ('anna', 'm', 'v1', 'imported', 'OK', 0,"
+            " '2026-05-01 12:00:00', '2026-05-01 12:00:00', 0)"
+        )
+    engine.dispose()
+    made = Database(path)
+    made.prepare(upgrade=True)
+    assert made.schema() == SCHEMA
+    assert [(voice.name, voice.created_at) for voice in Registry(made).all()] == [("anna", NOW)]
+    assert Registry(made).remove("anna", now=NOW).voice_id == "v1"
+    made.close()
+
+
 def test_the_code_knows_the_newest_migration() -> None:
-    config = Config()
-    config.set_main_option("script_location", "voicekeeper.store:migrations")
-    scripts = ScriptDirectory.from_config(config)
-    assert scripts.get_heads() == [SCHEMA]
+    assert ScriptDirectory.from_config(scripts()).get_heads() == [SCHEMA]
 
 
 def test_migrations_are_ordered_by_their_names() -> None:
     """`Database.schema` compares them as texts to tell an older schema from a newer one."""
-    config = Config()
-    config.set_main_option("script_location", "voicekeeper.store:migrations")
-    newest_first = [s.revision for s in ScriptDirectory.from_config(config).walk_revisions()]
-    assert newest_first == sorted(newest_first, reverse=True)
-    assert all(len(revision) == len(SCHEMA) for revision in newest_first)
+    assert revisions() == sorted(revisions(), reverse=True)
+    assert all(len(revision) == len(SCHEMA) for revision in revisions())

@@ -165,7 +165,7 @@ DEEDS: list[Callable[[Life], object]] = [
     lambda life: life.registry.pause("nobody", now=NOW),
     lambda life: life.registry.resume("nobody", now=NOW, policy=life.policy),
     lambda life: life.registry.retry("nobody", now=NOW),
-    lambda life: life.registry.remove("nobody"),
+    lambda life: life.registry.remove("nobody", now=NOW),
 ]
 
 
@@ -304,8 +304,8 @@ def test_a_paused_voice_waits_with_its_retry_until_it_is_resumed(life: Life) -> 
 def test_remove_forgets_a_voice_with_its_tasks_and_history(life: Life) -> None:
     life.register(imported("anna"), imported("berta"))
     put(life, task(life, "anna", Kind.KEEPALIVE, TaskState.RUNNING))
-    gone = life.registry.remove("anna")
-    assert gone == (FLASH, "id-anna")
+    gone = life.registry.remove("anna", now=NOW)
+    assert (gone.name, gone.voice_id) == ("anna", "id-anna")
     assert [voice.name for voice in life.registry.all()] == ["berta"]
     assert life.rows(Task) == []
     assert [entry.voice_pk for entry in life.rows(HistoryEntry)] == [life.voice("berta").id]
@@ -313,10 +313,10 @@ def test_remove_forgets_a_voice_with_its_tasks_and_history(life: Life) -> None:
 
 def test_the_key_of_a_removed_voice_is_never_used_again(life: Life) -> None:
     life.register(imported("anna"))
-    before = life.voice("anna").id or 0
-    life.registry.remove("anna")
+    gone = life.registry.remove("anna", now=NOW)
     life.register(NewVoice("anna", FLASH, "id-2", Origin.IMPORTED))
-    assert (life.voice("anna").id or 0) > before > 0
+    assert gone.id is not None
+    assert (life.voice("anna").id or 0) > gone.id
 
 
 def test_the_cost_of_a_voice_is_that_of_its_tasks(life: Life) -> None:

@@ -35,6 +35,7 @@ from voicekeeper.models import (
     KeeperBeat,
     Kind,
     Origin,
+    Removal,
     Status,
     Task,
     TaskState,
@@ -279,7 +280,7 @@ def test_an_enrollment_that_is_not_wanted_any_more_is_withdrawn(life: Life, how:
     if how == "pause":
         life.registry.pause("anna", now=NOW)
     elif how == "remove":
-        life.registry.remove("anna")
+        life.registry.remove("anna", now=NOW)
     else:
         edit(life, "anna", status=Status.UNKNOWN)
     with pytest.raises(Withdrawn):
@@ -509,6 +510,23 @@ def test_a_blamed_voice_gets_a_control_call_with_a_built_in_voice(life: Life) ->
     assert life.voice("anna").controlled_at == NOW
 
 
+def test_a_suspects_history_and_log_tell_of_the_control_call_that_worked(life: Life) -> None:
+    life.register(imported("anna"), imported("berta", last_used_at=NOW))
+    record(life, only(claim(life)), refused(life, BLAMED))
+    test = only(claim(life))
+    record(life, test, accepted(life))
+    (poll,) = claim(life, NOW + 20 * SECOND).polls
+    lines = life.worklist.record(poll, reported(life, SUCCESS), now=NOW, policy=life.policy)
+    assert [(line.event, line.fields.get("name")) for line in lines] == [
+        ("control.succeeded", None),
+        ("control.succeeded", "anna"),
+    ]
+    entry = life.registry.history("anna")[-1]
+    assert (entry.event, entry.level, entry.logged) == ("control.succeeded", "info", True)
+    assert entry.detail == {"task_id": poll.task_id, "spoken": CONTROL_VOICE}
+    assert "control.succeeded" not in life.events("berta")
+
+
 def test_where_a_model_has_no_built_in_voice_another_that_is_ok_is_the_control(
     life: Life,
 ) -> None:
@@ -574,7 +592,7 @@ def test_an_answer_for_a_settled_task_changes_nothing(life: Life) -> None:
 def test_an_answer_for_a_removed_voice_changes_nothing(life: Life, *, again: bool) -> None:
     life.register(imported("anna"))
     job = only(claim(life))
-    life.registry.remove("anna")
+    life.registry.remove("anna", now=NOW)
     if again:
         voices = [imported("anna")]
         life.registry.register(voices, now=NOW, policy=life.policy)
@@ -668,6 +686,24 @@ def test_what_a_command_wrote_is_logged_once(life: Life) -> None:
         "at": "2026-05-01T12:00:01Z",
     }
     assert claim(life).lines == []
+
+
+def test_what_a_command_forgot_is_logged_once_and_leaves_nothing_behind(life: Life) -> None:
+    life.register(imported("anna"), wanted("berta"))
+    claim(life)
+    life.registry.remove("anna", now=NOW)
+    life.registry.register([imported("anna")], now=NOW + SECOND, policy=life.policy)
+    removed, registered = claim(life, NOW + MINUTE).lines
+    assert (removed.event, removed.level) == ("voice.removed", "info")
+    assert removed.fields == {
+        "name": "anna",
+        "voice_id": "id-anna",
+        "at": "2026-05-01T12:00:00Z",
+        "status": "NEW",
+    }
+    assert (registered.event, registered.fields["name"]) == ("voice.registered", "anna")
+    assert claim(life, NOW + 2 * MINUTE).lines == []
+    assert life.rows(Removal) == []
 
 
 def test_a_great_import_is_logged_over_some_passes_and_each_voice_once(life: Life) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 from pydantic import SecretStr
 
 from voicekeeper.clock import Clock
@@ -40,8 +41,21 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def gateway(settings: Settings, api_key: SecretStr, clock: Clock) -> GatewayClient:
-    """Return the gateway's client; it must be closed."""
+def gateway(
+    settings: Settings,
+    api_key: SecretStr,
+    clock: Clock,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> GatewayClient:
+    """Return the gateway's client; it must be closed.
+
+    Args:
+        settings: where the gateway is, and how hard it may be used.
+        api_key: for nothing else.
+        clock: the host's.
+        transport: replaces the network, in a rehearsal.
+    """
     return GatewayClient(
         base_url=settings.upstream.base_url,
         api_key=api_key.get_secret_value(),
@@ -49,6 +63,7 @@ def gateway(settings: Settings, api_key: SecretStr, clock: Clock) -> GatewayClie
         requests_per_second=settings.upstream.requests_per_second,
         max_in_flight=settings.upstream.max_in_flight,
         clock=clock,
+        transport=transport,
     )
 
 

@@ -18,7 +18,7 @@ from voicekeeper.clock import Clock
 from voicekeeper.duration import words
 from voicekeeper.errors import DatabaseDamaged, DatabaseFull, VoicekeeperError
 from voicekeeper.events import Event
-from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.keeper import Keeper, Logger, tell
 from voicekeeper.sdnotify import Notifier
 
 STOP_WITHIN_S = 8.0
@@ -82,7 +82,7 @@ class Daemon:
         self._notifier.watchdog()
         outlook = await self._outlook()
         self._notifier.ready(outlook)
-        self._log.log(20, Event.DAEMON_READY, version=__version__, status=outlook)
+        tell(self._log, Event.DAEMON_READY, version=__version__, status=outlook)
         self._scheduler.add_job(
             self._pass,
             "interval",
@@ -102,7 +102,7 @@ class Daemon:
         self._scheduler.pause()
         left = await self._keeper.stop(STOP_WITHIN_S)
         self._scheduler.shutdown(wait=False)
-        self._log.log(20, Event.DAEMON_STOPPED, calls_left=left)
+        tell(self._log, Event.DAEMON_STOPPED, calls_left=left)
         if self._damage is not None:
             raise self._damage
 
@@ -137,7 +137,7 @@ class Daemon:
     def _tell(self, words: str, **fields: object) -> None:
         """Tell of a failed pass, once for all that fail alike; a full disk may be so for days."""
         if words != self._failing:
-            self._log.log(40, Event.PASS_FAILED, error=words, **fields)
+            tell(self._log, Event.PASS_FAILED, error=words, **fields)
         self._failing = words
 
     async def _outlook(self) -> str:
@@ -160,7 +160,7 @@ class Daemon:
             await asyncio.sleep(look)
             jump, offset = self._offset() - offset, self._offset()
             if abs(jump) > _JUMP_S:
-                self._log.log(30, Event.CLOCK_JUMPED, seconds=round(jump, 1))
+                tell(self._log, Event.CLOCK_JUMPED, seconds=round(jump, 1))
                 self._scheduler.modify_job("sweep", next_run_time=self._clock.now())
 
     def _offset(self) -> float:

@@ -19,11 +19,15 @@ class Event(StrEnum):
     VOICE_REGISTERED = "voice.registered"
     VOICE_STATUS_CHANGED = "voice.status_changed"
     VOICE_LOST = "voice.lost"
+    VOICE_UNDEPLOYED = "voice.undeployed"
+    VOICE_AT_RISK = "voice.at_risk"
+    VOICE_RECOVERED = "voice.recovered"
     VOICE_TOUCHED = "voice.touched"
     VOICE_PAUSED = "voice.paused"
     VOICE_RESUMED = "voice.resumed"
     VOICE_HASTENED = "voice.hastened"
     VOICE_RETRIED = "voice.retried"
+    VOICE_REMOVED = "voice.removed"
     KEEPALIVE_SUBMITTED = "keepalive.submitted"
     KEEPALIVE_SUCCEEDED = "keepalive.succeeded"
     KEEPALIVE_FAILED = "keepalive.failed"
@@ -62,11 +66,20 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.VOICE_LOST: Meaning(
         "error", "The gateway no longer knows the voice, and the account is not to blame."
     ),
+    Event.VOICE_UNDEPLOYED: Meaning("warning", "The gateway's review took the voice away."),
+    Event.VOICE_AT_RISK: Meaning(
+        "warning",
+        "No keepalive succeeds, and under 48 h of seven days are left; an error under 12 h.",
+    ),
+    Event.VOICE_RECOVERED: Meaning(
+        "info", "A voice that was told lost, undeployed or at risk speaks again."
+    ),
     Event.VOICE_TOUCHED: Meaning("info", "A person recorded a use of the voice made elsewhere."),
     Event.VOICE_PAUSED: Meaning("info", "A person stopped the keeping of the voice."),
     Event.VOICE_RESUMED: Meaning("info", "A person started the keeping of the voice again."),
     Event.VOICE_HASTENED: Meaning("info", "A person asked for a keepalive at once."),
     Event.VOICE_RETRIED: Meaning("info", "A person asked for the enrollment to be repeated."),
+    Event.VOICE_REMOVED: Meaning("info", "A person had the voice and its history forgotten."),
     Event.KEEPALIVE_SUBMITTED: Meaning("info", "The gateway accepted a keepalive."),
     Event.KEEPALIVE_SUCCEEDED: Meaning("info", "A keepalive ended in success: the voice is used."),
     Event.KEEPALIVE_FAILED: Meaning(
@@ -78,7 +91,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.CONTROL_SUBMITTED: Meaning(
         "info", "The gateway accepted a speech call that tests the account, not a voice."
     ),
-    Event.CONTROL_SUCCEEDED: Meaning("info", "The control call succeeded: the account works."),
+    Event.CONTROL_SUCCEEDED: Meaning(
+        "info", "The control call succeeded: the account works; told of each suspected voice too."
+    ),
     Event.CONTROL_FAILED: Meaning("warning", "The control call failed: no voice is to blame."),
     Event.TASK_POLLED: Meaning("debug", "The gateway was asked how a task stands."),
     Event.UPSTREAM_BLOCKED: Meaning(

@@ -52,7 +52,7 @@ class Health:
         by_status: how many voices have which status.
         paused: how many of the living are paused.
         overdue: how many should have been looked at since `late_before`.
-        at_risk: how many were last used before `risky_before`.
+        at_risk: how many are kept, with little of their window left (see `alerting`).
         last_pass_at: of the youngest pass of any keeper.
         keeper: whose pass that was, ``PID@HOST``.
         blocked: breakers that are open.
@@ -92,11 +92,6 @@ def late_before(now: datetime, policy: Policy) -> datetime:
     return now - policy.window / 50
 
 
-def risky_before(now: datetime, policy: Policy) -> datetime:
-    """Return before when a last use puts a voice at risk: two sevenths of the window are left."""
-    return now - policy.window * 5 / 7
-
-
 def is_unkept(
     last_pass_at: datetime | None, *, now: datetime, tick: timedelta, once: bool = False
 ) -> bool:
@@ -105,14 +100,17 @@ def is_unkept(
     return last_pass_at is None or now - last_pass_at > longest
 
 
-def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]:
+def unkept(last_pass_at: datetime | None) -> str:
+    """Return the sentence that no daemon works, and how to start one."""
+    since = f"made a pass since {rfc3339(last_pass_at)}" if last_pass_at else "ever made a pass"
+    return f"no daemon has {since}; 'systemctl start voicekeeper' or 'voicekeeper run' starts one"
+
+
+def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) -> list[Finding]:
     """Return all that is not well, the worst first."""
     found = []
-    if health.kept and is_unkept(health.last_pass_at, now=now, tick=tick, once=health.once):
-        last = health.last_pass_at
-        unkept = f"made a pass since {rfc3339(last)}" if last else "ever made a pass"
-        sentence = f"no daemon has {unkept}; 'systemctl start voicekeeper' starts it"
-        found.append(Finding(Severity.CRITICAL, sentence))
+    if health.kept and _lacks_keeper(health, now=now, tick=tick):
+        found.append(Finding(Severity.CRITICAL, unkept(health.last_pass_at)))
     found += [
         Finding(
             Severity.CRITICAL,
@@ -123,8 +121,9 @@ def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]
         if breaker.opened_at is not None
     ]
     if health.at_risk:
-        sentence = f"{_voices(health.at_risk)} with under two sevenths of the window left"
-        found.append(Finding(Severity.CRITICAL, f"{sentence}; 'voicekeeper list' shows which"))
+        sentence = f"{_voices(health.at_risk)} at risk"
+        mend = "'voicekeeper list' shows which, 'voicekeeper history NAME' why"
+        found.append(Finding(Severity.CRITICAL, f"{sentence}; {mend}"))
     if health.overdue:
         sentence = f"{_voices(health.overdue)} overdue; 'voicekeeper list' shows which"
         found.append(Finding(Severity.WARNING, sentence))
@@ -136,15 +135,23 @@ def findings(health: Health, *, now: datetime, tick: timedelta) -> list[Finding]
     return sorted(found, key=lambda finding: -finding.severity)
 
 
-def headline(health: Health, *, now: datetime) -> str:
-    """Return the fleet in one line: how many voices are kept, and when the next one is due."""
-    line = f"{_voices(health.kept)} kept"
+def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
+    """Return the fleet in one line: how many voices are kept, and when the next one is due.
+
+    Where no daemon works they are not kept: they are to be.
+    """
+    kept = "to keep" if _lacks_keeper(health, now=now, tick=tick) else "kept"
+    line = f"{_voices(health.kept)} {kept}"
     if health.paused:
         line += f", {health.paused} paused"
     if health.next_at is not None:
         wait = health.next_at - now
         line += ", next due now" if wait <= timedelta(0) else f", next due in {words(wait)}"
     return line
+
+
+def _lacks_keeper(health: Health, *, now: datetime, tick: timedelta) -> bool:
+    return is_unkept(health.last_pass_at, now=now, tick=tick, once=health.once)
 
 
 def _named(health: Health, status: Status) -> str:

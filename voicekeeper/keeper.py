@@ -7,17 +7,18 @@ once; otherwise it waits for the scheduler's tick.
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from voicekeeper import __version__, lifecycle, pricing, request, verdict
+from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
-from voicekeeper.events import Event
+from voicekeeper.events import MEANINGS, Event
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Task, Voice
 from voicekeeper.request import Request, Speech
@@ -45,13 +46,24 @@ class Logger(Protocol):
         """Write one event."""
 
 
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_NUMBERS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+"""The logger's number of each level of the catalogue."""
+
+
+def tell(log: Logger, event: Event, **fields: Any) -> None:  # noqa: ANN401 - any field
+    """Write one event to the log, as loud as the catalogue says."""
+    log.log(_NUMBERS[MEANINGS[event].level], event, **fields)
 
 
 def say(log: Logger, lines: Iterable[LogLine]) -> None:
     """Write events to the log, after their commit."""
     for line in lines:
-        log.log(_LEVELS[line.level], line.event, **line.fields)
+        log.log(_NUMBERS[line.level], line.event, **line.fields)
 
 
 class Keeper:
@@ -95,6 +107,7 @@ class Keeper:
         self._unreadable: set[str] = set()
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
+        self._looked_at: datetime | None = None
 
     async def take_over(self, *, once: bool = False) -> None:
         """Begin: settle what a predecessor left in the middle.
@@ -144,6 +157,7 @@ class Keeper:
                 self._start(self._polls, job, self._ask(job))
             for job in claims.calls:
                 self._start(self._calls, job, self._call(job))
+            await self._look_at_alerts()
             return bool(claims.polls or claims.calls)
 
     async def outlook(self) -> Outlook:
@@ -224,7 +238,7 @@ class Keeper:
         try:
             await self.sweep()
         except VoicekeeperError as error:
-            self._log.log(_LEVELS["error"], Event.PASS_FAILED, error=str(error))
+            tell(self._log, Event.PASS_FAILED, error=str(error))
 
     async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
         """Keep an error in one voice's work from stopping another's."""
@@ -233,8 +247,8 @@ class Keeper:
         except Withdrawn:
             return  # nothing was sent
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
-            self._log.log(
-                _LEVELS["error"],
+            tell(
+                self._log,
                 Event.PASS_FAILED,
                 name=job.name,
                 error=str(error) or type(error).__name__,
@@ -285,11 +299,11 @@ class Keeper:
             report = await self._upstream.status(job.task_id, job.model)
         except CallFailed as failure:
             self._note_key(failure)
-            self._log.log(_LEVELS["debug"], Event.TASK_POLLED, **told, error=str(failure))
+            tell(self._log, Event.TASK_POLLED, **told, error=str(failure))
             await self._record(job, lifecycle.unanswered, verdict.of_poll(failure))
         else:
             told |= {"state": report.state, "voice_status": report.voice_status}
-            self._log.log(_LEVELS["debug"], Event.TASK_POLLED, **told)
+            tell(self._log, Event.TASK_POLLED, **told)
             await self._record(job, lifecycle.reported, report)
 
     def _note_key(self, failure: CallFailed) -> None:
@@ -308,7 +322,28 @@ class Keeper:
             return rule(voice, task, answer, now=now, policy=policy)
 
         record = partial(self._worklist.record, job, decide, now=now, policy=policy)
-        say(self._log, await self._persist(job, record))
+        await self._tell(await self._persist(job, record))
+
+    async def _look_at_alerts(self) -> None:
+        """Tell what is owed; not at each pass, and no failure of it fails the pass."""
+        now = self._clock.now()
+        last = self._looked_at
+        if last is not None and abs(now - last) < alerting.pace(self._policy):
+            return
+        self._looked_at = now
+        try:
+            take = partial(self._worklist.take_alerts, now=now, policy=self._policy)
+            await self._tell(await self._offload(take))
+        except VoicekeeperError as error:
+            tell(self._log, Event.PASS_FAILED, error=str(error))
+
+    async def _tell(self, lines: Iterable[LogLine]) -> None:
+        """Write events to the log; then confirm the alerts among them, or they are told again."""
+        say(self._log, lines)
+        told = [line.handout for line in lines if line.handout is not None]
+        if told:
+            with suppress(VoicekeeperError):  # nothing is lost: they are handed out again
+                await self._offload(partial(self._worklist.confirm, told, now=self._clock.now()))
 
     async def _persist(
         self, job: Job, record: Callable[[], Iterable[LogLine]]
@@ -323,9 +358,7 @@ class Keeper:
                 lines: Iterable[LogLine] = await self._offload(record)
             except VoicekeeperError as error:
                 if failed == 0:
-                    self._log.log(
-                        _LEVELS["error"], Event.PASS_FAILED, name=job.name, error=str(error)
-                    )
+                    tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
                 await asyncio.sleep(_RECORD_AGAIN_S[min(failed, len(_RECORD_AGAIN_S) - 1)])
                 failed += 1
             else:

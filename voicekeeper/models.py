@@ -32,6 +32,11 @@ class Status(StrEnum):
     LOST = "LOST"
     """The gateway no longer knows the voice."""
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether there is nothing to speak with, whatever voice_id there was."""
+        return self in (Status.FAILED, Status.UNDEPLOYED, Status.LOST)
+
 
 class Origin(StrEnum):
     """How a voice came into the registry."""
@@ -70,6 +75,19 @@ class TaskState(StrEnum):
     """The POST was refused: nothing was done and nothing charged."""
     UNKNOWN = "unknown"
     """No answer says how it ended: it may have been done, and charged."""
+
+
+class AlertKind(StrEnum):
+    """What a person must be told of, again and again until it is mended."""
+
+    LOST = "lost"
+    """The gateway no longer knows the voice."""
+    UNDEPLOYED = "undeployed"
+    """The gateway's review took the voice away."""
+    RISK = "risk"
+    """Little of the voice's window is left, and no keepalive succeeds."""
+    BLOCKED = "blocked"
+    """All calls of a model are paused."""
 
 
 def _words(enum: type[StrEnum], name: str) -> sa.Enum:
@@ -116,6 +134,7 @@ class Voice(SQLModel, table=True):
         sa.CheckConstraint("failures >= 0", name="voice_failures_sign"),
         sa.CheckConstraint("status <> 'OK' OR voice_id IS NOT NULL", name="voice_ok_has_id"),
         sa.Index("voice_by_next_at", "next_at"),
+        sa.Index("voice_by_anchor", "anchored_at"),
         sa.Index(
             "voice_suspected",
             "model",
@@ -217,6 +236,22 @@ class HistoryEntry(SQLModel, table=True):
     logged: bool = True
 
 
+class Removal(SQLModel, table=True):
+    """A voice that a person forgot, its history with it, until a keeper has told the log.
+
+    Attributes:
+        name, voice_id, status: what the voice was.
+    """
+
+    __tablename__ = "removal"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    voice_id: str | None = None
+    status: str = Field(sa_type=sa.String(16))
+    at: datetime
+
+
 class Breaker(SQLModel, table=True):
     """The circuit breaker of one model's route: whether calls are paused, and until when.
 
@@ -239,6 +274,59 @@ class Breaker(SQLModel, table=True):
     cause: str | None = None
     probes: int = 0
     probe_at: datetime | None = None
+
+
+class Alert(SQLModel, table=True):
+    """One thing that a person must know of: told at once, and daily until it has ended.
+
+    Of a kind, at most one is open for a voice, and for a model where it concerns no voice.
+
+    Attributes:
+        voice_pk: the voice it is about; None for one about all calls of ``model``.
+        level: how loud it is, ``warning`` or ``error``; a risk that grows gets louder.
+        cause: one sentence; what one fault did to many voices has one cause.
+        since: when the condition began, by the host's clock.
+        told: how often it was handed out to be told, its end counted too.
+        tell_at: when it is to be told next: the due time, or the lease of who is telling it;
+            None when nothing is to be told any more.
+        ended_at: when the condition was over; None while it holds.
+    """
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        sa.CheckConstraint("level IN ('warning', 'error')", name="alert_level"),
+        sa.CheckConstraint("told >= 0", name="alert_told_sign"),
+        sa.CheckConstraint("(kind = 'blocked') = (voice_pk IS NULL)", name="alert_subject"),
+        sa.CheckConstraint("ended_at IS NOT NULL OR tell_at IS NOT NULL", name="alert_is_told"),
+        sa.Index(
+            "alert_open_of_voice",
+            "voice_pk",
+            "kind",
+            unique=True,
+            sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NOT NULL"),
+        ),
+        sa.Index(
+            "alert_open_of_model",
+            "model",
+            unique=True,
+            sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NULL"),
+        ),
+        sa.Index("alert_by_tell_at", "tell_at", sqlite_where=sa.text("tell_at IS NOT NULL")),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: AlertKind = Field(sa_type=_words(AlertKind, "alert_kind"))
+    voice_pk: int | None = Field(
+        default=None, sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"))
+    )
+    model: str
+    level: str
+    cause: str
+    since: datetime
+    told: int = 0
+    tell_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 class KeeperBeat(SQLModel, table=True):

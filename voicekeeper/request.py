@@ -80,7 +80,7 @@ class Clone:
         except ValueError:
             reachable = False
         if not reachable or not url.isprintable() or " " in url:
-            raise InvalidInput(f"audio_urls must hold exactly one http or https URL, not {url!r}")
+            raise InvalidInput(f"the audio URL must be an http or https URL, not {url!r}")
 
     def body(self) -> dict[str, Any]:
         """Return the ``input`` object."""
@@ -102,7 +102,7 @@ class Design:
     def __post_init__(self) -> None:
         _check_prefix(self.prefix)
         _within("prompt", self.prompt, 500)
-        _within("preview_text", self.preview_text, 200)
+        _within("preview text", self.preview_text, 200)
 
     def body(self) -> dict[str, Any]:
         """Return the ``input`` object."""

@@ -19,7 +19,9 @@ from voicekeeper.store import NewVoice, Registry
 _LOOK_EVERY_S = 0.3
 
 wait_option = click.option(
-    "--wait", is_flag=True, help="Follow it until it is OK (exit 0) or has failed (exit 1)."
+    "--wait",
+    is_flag=True,
+    help="Follow it until it is OK (exit 0) or has failed (exit 1). Ctrl-C ends the waiting only.",
 )
 
 
@@ -50,7 +52,19 @@ def follow(session: Session, registry: Registry, name: str) -> int:
 
     Raises:
         NotFound: the voice was removed meanwhile.
+        click.Abort: the person has waited enough; the enrollment goes on.
     """
+    try:
+        return _follow(session, registry, name)
+    except KeyboardInterrupt:
+        prose.say(
+            f"No longer waiting; the enrollment of {name} goes on without this command. "
+            f"'voicekeeper show {name}' tells how it stands."
+        )
+        raise click.Abort from None
+
+
+def _follow(session: Session, registry: Registry, name: str) -> int:
     began = session.clock.monotonic()
     console = Console(stderr=True)
     seen: Status | None = None

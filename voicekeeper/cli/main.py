@@ -85,7 +85,8 @@ def _module(command: str) -> str:
     "--config",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Settings; else $VOICEKEEPER_CONFIG, else /etc/voicekeeper/config.toml, else defaults.",
+    help="The settings file; else $VOICEKEEPER_CONFIG, else /etc/voicekeeper/config.toml, "
+    "else defaults.",
 )
 @click.version_option(__version__, message="voicekeeper %(version)s")
 @click.pass_context

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-_WIDEST = 80
+WIDEST = 80
 _NARROWEST = 40
 _QUOTED = re.compile(r"(?<!\S)'[^']{1,60}'")
 _JOINT = "\0"
@@ -30,13 +30,18 @@ def fitted(text: str, stream: TextIO, *, indent: int = 2) -> str:
     """
     if not stream.isatty():
         return text
-    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
+    columns = width()
     first, *others = text.splitlines() or [""]
-    broken = [_broken(first, width, indent)]
+    broken = [_broken(first, columns, indent)]
     for line in others:
         outer = len(line) - len(line.lstrip(" "))
-        broken.append(_broken(line, width, outer + 2))
+        broken.append(_broken(line, columns, outer + 2))
     return "\n".join(broken)
+
+
+def width() -> int:
+    """Return how many columns a line for a person may take."""
+    return max(_NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
 
 
 def _broken(line: str, width: int, indent: int) -> str:

@@ -4,7 +4,7 @@ import functools
 import os
 import pwd
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,15 @@ from typing import Any
 
 import click
 
-from voicekeeper import bootstrap
+from voicekeeper import bootstrap, schedule
+from voicekeeper.cli import prose
 from voicekeeper.clock import SystemClock
-from voicekeeper.config import Settings, load
+from voicekeeper.config import Places, Settings, load, places
 from voicekeeper.duration import words
 from voicekeeper.errors import NotFound, VoicekeeperError
+from voicekeeper.health import SHOWN_NAMES
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Database, Registry
+from voicekeeper.store import Database, NewVoice, Registry
 
 
 class Session:
@@ -41,6 +43,11 @@ class Session:
             ConfigError: all that is wrong with them.
         """
         return load(self._config, os.environ)
+
+    @property
+    def places(self) -> Places:
+        """Where the settings stand."""
+        return places(self._config, os.environ)
 
     @cached_property
     def policy(self) -> Policy:
@@ -99,15 +106,36 @@ class Session:
         self._opened.append(Database(self.settings.database_path.absolute()))
         return self._opened[-1]
 
+    def warn_if_over(self, voices: Sequence[NewVoice]) -> None:
+        """Say on stderr of which of these voices the window is over already."""
+        over = [voice for voice in voices if self._is_over(voice) and not voice.paused]
+        if not over:
+            return
+        names = ", ".join(voice.name for voice in over[:SHOWN_NAMES])
+        if len(over) > SHOWN_NAMES:
+            names += f" and {len(over) - SHOWN_NAMES} more"
+        prose.say(
+            f"note: the last use of {names} is longer ago than the window of "
+            f"{words(self.policy.window)}: probably deleted by the gateway, and tried at once "
+            "all the same."
+        )
+
+    def _is_over(self, voice: NewVoice) -> bool:
+        used_at = voice.last_used_at
+        return used_at is not None and schedule.deadline(used_at, self.policy) <= self.now
+
     def warn_if_unkept(self, registry: Registry) -> None:
         """Say on stderr that no daemon has made a pass lately, and how to start one."""
         if not registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick):
             return
         last = registry.last_pass_at()
-        never = "no daemon has ever made a pass"
-        since = f"no daemon has made a pass for {words(self.clock.now() - last)}" if last else never
+        if last is None:
+            unkept = "no daemon has ever made a pass, so nothing is kept yet"
+        else:
+            ago = words(self.clock.now() - last)
+            unkept = f"no daemon has made a pass for {ago}, so nothing is kept now"
         click.echo(
-            f"note: {since}, so nothing is kept yet;\n"
+            f"note: {unkept};\n"
             "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'",
             err=True,
         )

@@ -65,7 +65,7 @@ def status(voice: Voice) -> Text:
 def left(voice: Voice, *, now: datetime, policy: Policy, plain: bool = False) -> Text:
     """Return the time left: a bar of the window, and words."""
     deadline = document.deadline(voice, policy)
-    if voice.status in (Status.LOST, Status.UNDEPLOYED, Status.FAILED):
+    if voice.status.is_dead:
         return Text("-", style="dim")
     if deadline is None:
         return Text("not known yet" if voice.voice_id else "-", style="dim")

@@ -8,7 +8,7 @@ The parts: `settings` holds the tables and the rule of each key, `contradictions
 between keys, `sources` reads the file and the environment, `key` finds the API key.
 """
 
-from voicekeeper.config.key import read_api_key
+from voicekeeper.config.key import FoundKey, find_api_key, read_api_key
 from voicekeeper.config.settings import (
     Daemon,
     Database,
@@ -19,18 +19,22 @@ from voicekeeper.config.settings import (
     Settings,
     Upstream,
 )
-from voicekeeper.config.sources import DEFAULT_PATH, load
+from voicekeeper.config.sources import DEFAULT_PATH, Places, load, places
 
 __all__ = [
     "DEFAULT_PATH",
     "Daemon",
     "Database",
+    "FoundKey",
     "Keepalive",
     "Log",
+    "Places",
     "Polling",
     "Retry",
     "Settings",
     "Upstream",
+    "find_api_key",
     "load",
+    "places",
     "read_api_key",
 ]

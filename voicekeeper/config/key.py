@@ -6,6 +6,7 @@ half of a mistyped key is still half of a key.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -18,7 +19,20 @@ VARIABLE = "VOICEKEEPER_API_KEY"
 _LONGEST = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """The API key, and where it stood, in words that do not hold it."""
+
+    secret: SecretStr
+    place: str
+
+
 def read_api_key(settings: Settings, environ: Mapping[str, str]) -> SecretStr:
+    """Return the API key alone; else as `find_api_key`."""
+    return find_api_key(settings, environ).secret
+
+
+def find_api_key(settings: Settings, environ: Mapping[str, str]) -> FoundKey:
     """Return the API key from the first of three places that has one.
 
     ``upstream.api_key_file``, else ``$CREDENTIALS_DIRECTORY/apixo-api-key``, else
@@ -33,14 +47,16 @@ def read_api_key(settings: Settings, environ: Mapping[str, str]) -> SecretStr:
         found = _read(file, place)
         if found is None:
             raise _refused(place, "names a file that does not exist")
-        return _checked(found, place)
+        return FoundKey(_checked(found, place), f"{file} ({place})")
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         place = f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}"
-        found = _read(Path(directory, CREDENTIAL), place)
+        file = Path(directory, CREDENTIAL)
+        found = _read(file, place)
         if found is not None:
-            return _checked(found, place)
+            return FoundKey(_checked(found, place), f"{file} ($CREDENTIALS_DIRECTORY)")
     if VARIABLE in environ:
-        return _checked(environ[VARIABLE], f"${VARIABLE}")
+        place = f"${VARIABLE}"
+        return FoundKey(_checked(environ[VARIABLE], place), place)
     problem = (
         "there is no API key: name its file in upstream.api_key_file, give the systemd"
         f" credential {CREDENTIAL} ($CREDENTIALS_DIRECTORY/{CREDENTIAL}), or set ${VARIABLE}"

@@ -9,6 +9,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,25 @@ _KEY_BELONGS = (
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the settings of a process stand.
+
+    Attributes:
+        file: the TOML file; None where there is none.
+        variables: those of the environment, which have the last word.
+    """
+
+    file: Path | None
+    variables: tuple[str, ...]
+
+
+def places(path: Path | None, environ: Mapping[str, str]) -> Places:
+    """Tell where `load` finds the settings, given the same."""
+    file, is_named = _file(path, environ)
+    return Places(file if is_named or file.exists() else None, tuple(_variables(environ)))
+
+
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read the settings of this process.
 
@@ -41,9 +61,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         ConfigError: the file cannot be read or is not TOML, or any settings are wrong; all
             the problems of all the settings are in it.
     """
-    named = path or (Path(at) if (at := environ.get("VOICEKEEPER_CONFIG")) else None)
-    file = named or DEFAULT_PATH
-    written = _read(file, must_exist=named is not None)
+    file, is_named = _file(path, environ)
+    written = _read(file, must_exist=is_named)
     source = "the environment" if written is None else str(file)
     values = written or {}
     origins = _overlay(values, environ)
@@ -62,6 +81,20 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if problems:
         raise ConfigError(problems, source)
     return settings
+
+
+def _file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """Return the file to read, and whether somebody named it."""
+    named = path or (Path(at) if (at := environ.get("VOICEKEEPER_CONFIG")) else None)
+    return named or DEFAULT_PATH, named is not None
+
+
+def _variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the variables that are settings; an empty one counts as not set."""
+    for name, text in environ.items():
+        prefix, rest = name[: len(PREFIX)].upper(), name[len(PREFIX) :]
+        if prefix == PREFIX and NESTED in rest and text:
+            yield name
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any] | None:
@@ -109,13 +142,11 @@ def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, st
     origins: dict[str, str] = {}
     ours: dict[str, str] = {}
     tables = keys()
-    for name, text in environ.items():
-        table, nested, key = name.upper().removeprefix(PREFIX).lower().partition(NESTED)
-        if not name.upper().startswith(PREFIX) or not nested or not text:
-            continue
+    for name in _variables(environ):
+        table, _, key = name.upper().removeprefix(PREFIX).lower().partition(NESTED)
         origins[f"{table}.{key}"] = name
         if table in tables:
-            ours[name.lower()] = text
+            ours[name.lower()] = environ[name]
         else:
             origins[table] = name
             values.setdefault(table, {})

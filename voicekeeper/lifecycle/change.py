@@ -16,6 +16,8 @@ INTERRUPTED = Fault(
 )
 NO_END = Fault(Blame.UPSTREAM, "no end", "the gateway accepted the task and never ended it")
 
+_GONE = {Status.LOST: Event.VOICE_LOST, Status.UNDEPLOYED: Event.VOICE_UNDEPLOYED}
+
 
 class VoiceFields(TypedDict, total=False):
     """New values for columns of a voice."""
@@ -130,11 +132,17 @@ def failure_told(event: Event, fault: Fault, **detail: object) -> Telling:
 
 
 def status_told(voice: Voice, fields: VoiceFields) -> tuple[Telling, ...]:
-    """Return the event of a new status, or nothing where it stays."""
+    """Return the event of a new status, or nothing where it stays.
+
+    A voice that the gateway took away is told in an event of its own besides.
+    """
     after = fields.get("status", voice.status)
     if after is voice.status:
         return ()
-    return (Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": after}),)
+    changed = Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": after})
+    if after not in _GONE:
+        return (changed,)
+    return (changed, Telling(_GONE[after], {"error": fields.get("last_error")}))
 
 
 def succeeded(task: Task, created_at: datetime | None, now: datetime) -> TaskFields:

@@ -203,10 +203,7 @@ def _condemned(
     told = failure_told(
         Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
     )
-    tellings = [told, *status_told(voice, fields)]
-    if status is Status.LOST and voice.status is not Status.LOST:
-        tellings.append(Telling(Event.VOICE_LOST, {"error": sentence(fault)}))
-    return Change(voice=fields, task=columns, tellings=tuple(tellings))
+    return Change(voice=fields, task=columns, tellings=(told, *status_told(voice, fields)))
 
 
 def _is_given_up(

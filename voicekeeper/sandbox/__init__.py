@@ -11,8 +11,8 @@ that a rule we misread shows as a disagreement between the two instead of hiding
   `breakage` the answers that break.
 """
 
-from voicekeeper.sandbox.gateway import Gateway
+from voicekeeper.sandbox.gateway import Gateway, Stuck
 from voicekeeper.sandbox.records import Answer, Books, VoiceBook
 from voicekeeper.sandbox.server import SandboxServer, serve
 
-__all__ = ["Answer", "Books", "Gateway", "SandboxServer", "VoiceBook", "serve"]
+__all__ = ["Answer", "Books", "Gateway", "SandboxServer", "Stuck", "VoiceBook", "serve"]

@@ -18,6 +18,7 @@ What the page leaves open is decided here, and always for the harder case:
 import random
 import re
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -31,8 +32,12 @@ FLASH = "cosyvoice-3-flash"
 Span = tuple[timedelta, timedelta]
 """The shortest and the longest time something takes."""
 
+Stuck = Literal["pending", "processing"]
+"""The state in which a task stops for ever."""
+
 _BUILT_IN = re.compile(r"loo?ng[a-z]+(_v[0-9]+)?")
 _EVER = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _TASKS_KEPT = timedelta(days=30)
 
 _VALIDATION = ("VALIDATION_ERROR", "The voice_id is invalid for the current user or model.")
@@ -94,6 +99,7 @@ class Gateway:
         key: str | None,
         *,
         doom: str | None = None,
+        stuck: Stuck | None = None,
     ) -> Answer:
         """Answer ``POST generateTask/{model}``.
 
@@ -104,6 +110,8 @@ class Gateway:
             key: the bearer token, or None where there is none.
             doom: a fail code with which the task, if accepted, ends; an enrollment then
                 makes no voice.
+            stuck: where the task, if accepted, stops for ever: a speech task then uses no
+                voice, and an enrollment that is processing has shown its voice's id.
         """
         try:
             order, failure = self._accept(model, body, now, key)
@@ -111,7 +119,7 @@ class Gateway:
             return self._refuse(refusal)
         if doom is not None:
             failure = (doom, "The task failed by the sandbox's order.")
-        task = self._task(model, order, now, failure)
+        task = self._task(model, order, now, failure, stuck)
         self._forget(now)
         self._tasks[task.task_id] = task
         return Answer(200, data={"taskId": task.task_id})
@@ -161,10 +169,31 @@ class Gateway:
         Raises:
             KeyError: no living voice has the id.
         """
-        voice = self._voices[voice_id]
-        if voice.gone_at(now, self._window) is not None:
-            raise KeyError(voice_id)
-        voice.deleted_at = now
+        self._living(voice_id, now).deleted_at = now
+
+    def undeploy_voice(self, voice_id: str, now: datetime) -> None:
+        """Take a voice out of use, as a review long after its enrollment does.
+
+        Raises:
+            KeyError: no living voice has the id.
+        """
+        self._living(voice_id, now).settled_as = "UNDEPLOYED"
+
+    def forget_task(self, task_id: str) -> None:
+        """Answer 404 for a task from now on; what it did, it did."""
+        del self._tasks[task_id]
+
+    def voice_ids(self) -> Iterable[str]:
+        """Return the id of every custom voice there ever was."""
+        return self._voices.keys()
+
+    def book(self, voice_id: str, now: datetime) -> VoiceBook:
+        """Return the truth about one voice.
+
+        Raises:
+            KeyError: no voice ever had the id.
+        """
+        return self._book(self._voices[voice_id], now)
 
     def books(self, now: datetime) -> Books:
         """Return the truth at ``now``, for tests and demonstrations."""
@@ -177,6 +206,12 @@ class Gateway:
             cost_micros=self._cost_micros,
             refused=dict(self._refused),
         )
+
+    def _living(self, voice_id: str, now: datetime) -> Voice:
+        voice = self._voices[voice_id]
+        if voice.gone_at(now, self._window) is not None:
+            raise KeyError(voice_id)
+        return voice
 
     def _book(self, voice: Voice, now: datetime) -> VoiceBook:
         voice.count(now)
@@ -249,7 +284,12 @@ class Gateway:
         self._accepted[order.mode] += 1
 
     def _task(
-        self, model: str, order: Order, now: datetime, failure: tuple[str, str] | None
+        self,
+        model: str,
+        order: Order,
+        now: datetime,
+        failure: tuple[str, str] | None,
+        stuck: Stuck | None,
     ) -> Task:
         """Settle how the task goes, and do to the voice what follows from it."""
         shortest, longest = self._speech_time if order.mode == "speech" else self._enrollment_time
@@ -260,7 +300,7 @@ class Gateway:
         voice_id = voice_status = None
         if order.mode == "speech":
             voice = self._voices.get(order.subject)
-            if voice is not None and failure is None:
+            if voice is not None and failure is None and stuck is None:
                 voice.count(now)
                 voice.speaking.append(ended_at)
                 voice.last_used_at = max(voice.last_used_at, now)
@@ -277,8 +317,8 @@ class Gateway:
             task_id,
             model,
             now,
-            started_at,
-            ended_at,
+            _NEVER if stuck == "pending" else started_at,
+            ended_at if stuck is None else _NEVER,
             order.audio,
             failure,
             voice_id,

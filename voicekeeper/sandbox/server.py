@@ -11,6 +11,7 @@ authentication*). The sandbox's own lie beside it, need no key, and take and giv
 
 import asyncio
 import json
+import queue
 import random
 import signal
 import socket
@@ -310,10 +311,10 @@ def serve(server: SandboxServer, *, key_is_set: bool = False) -> None:
     Raises:
         VoicekeeperError: the port cannot be had.
     """
-    asked_to_stop = threading.Event()
+    asked_to_stop: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def stop(_signum: int, _frame: FrameType | None) -> None:
-        asked_to_stop.set()
+        asked_to_stop.put(None)  # may come in the middle of itself, as an event's `set` may not
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -329,7 +330,7 @@ def serve(server: SandboxServer, *, key_is_set: bool = False) -> None:
                 err=True,
             )
             click.echo(server.base_url)
-            asked_to_stop.wait()
+            asked_to_stop.get()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

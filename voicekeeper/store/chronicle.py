@@ -4,18 +4,32 @@ The history row commits with the change it tells; the log line is written after 
 One is made from the other, so ``history NAME`` and the log tell the same story.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import sqlalchemy as sa
 from sqlalchemy import select, update
 from sqlmodel import Session, col
 
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import MEANINGS, Event, Level, level_of_change
 from voicekeeper.lifecycle import Telling
-from voicekeeper.models import HistoryEntry, Status, Voice
-from voicekeeper.store import rows
+from voicekeeper.models import HistoryEntry, Removal, Status, Voice
+from voicekeeper.store import rows, unreadable
+
+
+class Handout(NamedTuple):
+    """One telling of an alert, to be confirmed once it is told.
+
+    Attributes:
+        key: of the alert's row.
+        until: when its lease ends; an alert with another has changed since.
+    """
+
+    key: int
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +40,23 @@ class LogLine:
         event: its name in the catalogue.
         level: ``debug``, ``info``, ``warning`` or ``error``.
         fields: ``name`` and ``voice_id`` first, where a voice is concerned.
+        handout: the telling of an alert that this line is.
     """
 
     event: str
     level: str
     fields: dict[str, Any]
+    handout: Handout | None = None
 
 
 def tell(
-    session: Session, voice: Voice, telling: Telling, *, now: datetime, logged: bool = True
+    session: Session,
+    voice: Voice,
+    telling: Telling,
+    *,
+    now: datetime,
+    logged: bool = True,
+    level: Level | None = None,
 ) -> LogLine:
     """Add a row to a voice's history and return its line for the log.
 
@@ -44,14 +66,21 @@ def tell(
         telling: what happened.
         now: of this pass or command.
         logged: False when nobody here writes a log; a keeper then does it on its next pass.
+        level: how loud it is, where the catalogue leaves that open.
     """
-    detail = {key: _plain(value) for key, value in telling.detail.items() if value is not None}
-    level = _level(telling.event, detail)
+    detail = plain(telling.detail)
+    level = level or _level(telling.event, detail)
     assert voice.id is not None  # noqa: S101 - a stored voice has its key
-    entry = HistoryEntry(
-        voice_pk=voice.id, at=now, event=telling.event, level=level, detail=detail, logged=logged
+    rows.insert(
+        session,
+        HistoryEntry,
+        voice_pk=voice.id,
+        at=now,
+        event=str(telling.event),
+        level=level,
+        detail=detail,
+        logged=logged,
     )
-    session.add(entry)
     return line(telling.event, level, voice.name, voice.voice_id, detail)
 
 
@@ -62,25 +91,53 @@ def line(
     return LogLine(event, level, {"name": name, "voice_id": voice_id, **(detail or {})})
 
 
-def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
-    """Return what commands wrote since the last pass, and mark it as logged.
+def farewell(voice: Voice, *, now: datetime) -> Removal:
+    """Return the row that stays of a voice whose history goes with it."""
+    return Removal(name=voice.name, voice_id=voice.voice_id, status=voice.status, at=now)
 
-    An entry that cannot be read is marked too, and left out.
+
+def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
+    """Return what commands told since the last pass, and mark it as logged.
+
+    Removals first: what a history still tells of the same name, came after it.
     """
+    return [*_take_removals(session, most), *_take_history(session, most)]
+
+
+def _take_removals(session: Session, most: int) -> list[LogLine]:
+    """Return the lines of the voices that were forgotten, and forget them altogether."""
+    removals = session.scalars(select(Removal).order_by(col(Removal.id)).limit(most)).all()
+    for removal in removals:
+        session.delete(removal)
+    event = Event.VOICE_REMOVED
+    return [
+        line(
+            event,
+            MEANINGS[event].level,
+            removal.name,
+            removal.voice_id,
+            {"at": rfc3339(removal.at), "status": removal.status},
+        )
+        for removal in removals
+    ]
+
+
+def _take_history(session: Session, most: int) -> list[LogLine]:
+    """Return the lines of histories; an entry that cannot be read is left out."""
     query = (
         select(col(HistoryEntry.id), col(Voice.name), col(Voice.voice_id))
         .join(Voice, col(Voice.id) == col(HistoryEntry.voice_pk))
-        .where(col(HistoryEntry.logged).is_(False))
+        .where(col(HistoryEntry.logged) == sa.false())
         .order_by(col(HistoryEntry.id))
         .limit(most)
     )
     unlogged = session.execute(query).all()
     if not unlogged:
         return []
-    entries, _ = rows.by_key(session, HistoryEntry, [key for key, _, _ in unlogged])
+    entries, _ = unreadable.by_key(session, HistoryEntry, [key for key, _, _ in unlogged])
     session.execute(
         update(HistoryEntry)
-        .where(col(HistoryEntry.logged).is_(False), col(HistoryEntry.id) <= unlogged[-1][0])
+        .where(col(HistoryEntry.logged) == sa.false(), col(HistoryEntry.id) <= unlogged[-1][0])
         .values(logged=True)
         .execution_options(synchronize_session=False)
     )
@@ -99,21 +156,26 @@ def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
 
 def unreadable_line(name: str, why: str) -> LogLine:
     """Return the log line of a voice that is left out because a row of it cannot be read."""
-    fields = {"name": name, "error": rows.sentence(name, why)}
+    fields = {"name": name, "error": unreadable.sentence(name, why)}
     return LogLine(Event.PASS_FAILED, _level(Event.PASS_FAILED, {}), fields)
 
 
 def model_line(event: Event, **fields: object) -> LogLine:
     """Return the log line of an event that concerns a model's route, not a voice."""
-    plain = {key: _plain(value) for key, value in fields.items() if value is not None}
-    return LogLine(event, _level(event, plain), plain)
+    detail = plain(fields)
+    return LogLine(event, _level(event, detail), detail)
+
+
+def plain(fields: Mapping[str, object]) -> dict[str, Any]:
+    """Return the fields of an event that say something, as JSON can hold them."""
+    return {
+        key: rfc3339(value) if isinstance(value, datetime) else value
+        for key, value in fields.items()
+        if value is not None
+    }
 
 
 def _level(event: Event, detail: dict[str, Any]) -> Level:
     if event is Event.VOICE_STATUS_CHANGED:
         return level_of_change(Status(detail["to"]))
     return MEANINGS[event].level
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON holds anything
-    return rfc3339(value) if isinstance(value, datetime) else value

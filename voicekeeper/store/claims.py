@@ -14,9 +14,73 @@ from sqlmodel import Session, col
 from voicekeeper import schedule
 from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import rows
+from voicekeeper.store import rows, unreadable
 from voicekeeper.store.chronicle import LogLine, unreadable_line
-from voicekeeper.store.jobs import OPEN, Job, control_job, intent, job, kind_for
+from voicekeeper.store.jobs import OPEN, Job, control_job, job, kind_for, write_intent
+
+_NOW: sa.BindParameter[datetime] = sa.bindparam("now")
+_ABSURD: sa.BindParameter[datetime] = sa.bindparam("absurd")
+_PAUSED: sa.BindParameter[Sequence[str]] = sa.bindparam("open_models", expanding=True)
+_MOST: sa.BindParameter[int] = sa.bindparam("most")
+
+DUE = (col(Voice.next_at) <= _NOW) | (col(Voice.next_at) > _ABSURD)
+"""A voice is due; also if only a wrong clock can have set the time it shows."""
+
+ASKABLE = (col(Task.state) == TaskState.RUNNING) & (
+    (col(Task.next_poll_at) <= _NOW) | (col(Task.next_poll_at) > _ABSURD)
+)
+"""A task is to be asked for, in the same sense."""
+
+_ENROLLING = exists().where(
+    col(Task.voice_pk) == Voice.id,
+    col(Task.state).in_(OPEN),
+    col(Task.kind).in_([Kind.CLONE, Kind.DESIGN]),
+)
+"""A voice has an enrollment that has not come to its end."""
+
+_ASKED_FIRST = exists().where(
+    col(Task.voice_pk) == Voice.id,
+    col(Task.state) == TaskState.RUNNING,
+    col(Task.kind) == Kind.KEEPALIVE,
+    col(Task.next_poll_at) <= _NOW,
+)
+
+_POLLS = (
+    select(Task, Voice)
+    .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
+    .where(ASKABLE, (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(_PAUSED))
+    .order_by(col(Voice.anchored_at).asc().nulls_first())
+    .limit(_MOST)
+)
+
+_POLLED_KEYS = _POLLS.with_only_columns(
+    col(Task.id), col(Task.voice_pk), maintain_column_froms=True
+)
+
+_BUSY: sa.BindParameter[Sequence[int]] = sa.bindparam("busy", expanding=True)
+
+_CALLABLE = (
+    select(col(Voice.id))
+    .where(
+        DUE,
+        col(Voice.model).not_in(_PAUSED),
+        col(Voice.id).not_in(_BUSY),
+        (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST)
+        | ((col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_ENROLLING),
+    )
+    .order_by(col(Voice.anchored_at) <= sa.bindparam("over"), col(Voice.anchored_at))
+    .limit(_MOST)
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+
+_CALLS = (
+    update(Voice)
+    .where(col(Voice.id).in_(select(_CALLABLE.c.id)))
+    .values(next_at=sa.bindparam("until"))
+    .returning(col(Voice.id))
+    .execution_options(synchronize_session=False)
+)
 
 
 def polls(
@@ -28,41 +92,24 @@ def polls(
         The jobs, and the lines of the rows that cannot be read.
     """
     leased_until = now + schedule.lease(policy)
-    due = (
-        select(col(Task.id), col(Task.voice_pk))
-        .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
-        .where(
-            col(Task.state) == TaskState.RUNNING,
-            (col(Task.next_poll_at) <= now)
-            | (col(Task.next_poll_at) > now + schedule.longest_poll(policy)),
-            (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(open_models),
-        )
-        .order_by(col(Voice.anchored_at).asc().nulls_first())
-        .limit(most)
-    )
-    owners = {task_pk: voice_pk for task_pk, voice_pk in session.execute(due)}  # noqa: C416 - typed
-    if not owners:
-        return [], []
-    task_keys = list(owners)
-    leased = update(Task).where(col(Task.id).in_(task_keys)).values(next_poll_at=leased_until)
-    session.execute(leased, execution_options={"synchronize_session": False})
-    tasks, bad_tasks = rows.by_key(session, Task, task_keys)
-    voices, bad_voices = rows.by_key(session, Voice, sorted({*owners.values()} - {None}))
+    at = {"now": now, "absurd": now + schedule.longest_poll(policy)}
+    which = at | {"open_models": open_models, "most": most}
+    lines: list[LogLine] = []
+    try:
+        due = [(task, voice) for task, voice in session.execute(_POLLS, which)]
+    except unreadable.UNREADABLE:
+        due, lines = _readable_polls(session, which, later=now + policy.retry_cap)
     jobs = []
-    for task_pk, voice_pk in owners.items():
-        if task_pk in bad_tasks or voice_pk in bad_voices:
+    for task, voice in due:
+        rows.assign(task, {"next_poll_at": leased_until})
+        if voice is None:
+            jobs.append(control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id))
             continue
-        task, voice = tasks[task_pk], voices.get(voice_pk)
-        if voice is not None and not task.kind.is_enrollment and voice.next_at is not None:
+        if not task.kind.is_enrollment and voice.next_at is not None:
             # Ask first, speak later: while its task is asked for, the voice is not due.
-            voice.next_at = max(voice.next_at, leased_until)
-        jobs.append(job(task.kind, voice, task) if voice else control_job(task))
-    bad = {pk: why for pk, owner in owners.items() if (why := bad_voices.get(owner))} | bad_tasks
-    if bad:
-        later = now + policy.retry_cap
-        put_off = update(Task).where(col(Task.id).in_(bad)).values(next_poll_at=later)
-        session.execute(put_off, execution_options={"synchronize_session": False})
-    return jobs, unreadable(session, {owners[pk]: why for pk, why in bad.items()})
+            rows.assign(voice, {"next_at": max(voice.next_at, leased_until)})
+        jobs.append(job(task.kind, voice, task_pk=task.id, task_id=task.task_id))
+    return jobs, lines
 
 
 def calls(
@@ -81,53 +128,27 @@ def calls(
     Returns:
         The jobs, and the lines of the rows that cannot be read.
     """
-    if most <= 0:
-        return [], []
-    asked_first = exists().where(
-        col(Task.voice_pk) == Voice.id,
-        col(Task.state) == TaskState.RUNNING,
-        col(Task.kind) == Kind.KEEPALIVE,
-        col(Task.next_poll_at) <= now,
-    )
-    speaks = col(Voice.voice_id).is_not(None) & ~asked_first
-    enrolls = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_enrolling()
-    urgency = (col(Voice.anchored_at) <= now - policy.window, col(Voice.anchored_at))
-    due = (
-        select(col(Voice.id))
-        .where(
-            (col(Voice.next_at) <= now) | (col(Voice.next_at) > now + policy.interval),
-            col(Voice.model).not_in(open_models),
-            col(Voice.id).not_in(busy),
-            speaks | enrolls,
-        )
-        .order_by(*urgency)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    claimed = (
-        update(Voice)
-        .where(col(Voice.id).in_(select(due.c.id)))
-        .values(next_at=now + schedule.lease(policy))
-        .returning(col(Voice.id))
-        .execution_options(synchronize_session=False)
-    )
-    readable, bad = rows.by_key(session, Voice, session.scalars(claimed).all())
-    voices = sorted(
-        readable.values(), key=lambda v: (v.anchored_at <= now - policy.window, v.anchored_at)
-    )
-    tasks = {v.id: intent(v, now=now) for v in voices if v.voice_id is not None}
-    session.add_all(tasks.values())
-    session.flush()
-    jobs = [job(kind_for(voice), voice, tasks.get(voice.id)) for voice in voices]
+    over = now - policy.window
+    at = {"now": now, "absurd": now + policy.interval, "over": over}
+    lease = {"until": now + schedule.lease(policy)}
+    which = {"open_models": open_models, "most": most, "busy": list(busy)}
+    keys = session.scalars(_CALLS, at | lease | which).all()
+    claimed, bad = unreadable.by_key(session, Voice, keys)
     if bad:
         later = now + min(policy.retry_cap, policy.interval)
         put_off = update(Voice).where(col(Voice.id).in_(bad)).values(next_at=later)
         session.execute(put_off, execution_options={"synchronize_session": False})
-    return jobs, unreadable(session, bad)
+    voices = sorted(claimed.values(), key=lambda v: (v.anchored_at <= over, v.anchored_at))
+    jobs = [
+        job(kind_for(voice), voice, task_pk=None)
+        if voice.voice_id is None
+        else write_intent(session, voice, now=now)
+        for voice in voices
+    ]
+    return jobs, unreadable_lines(session, bad)
 
 
-def unreadable(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]:
+def unreadable_lines(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]:
     """Return a line for each voice whose row, or whose task's row, cannot be read.
 
     Args:
@@ -136,13 +157,27 @@ def unreadable(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]
     """
     if not bad:
         return []
-    names = rows.names(session, [key for key in bad if key is not None])
+    names = unreadable.names(session, [key for key in bad if key is not None])
     return [unreadable_line(names.get(key, "a control call"), why) for key, why in bad.items()]
+
+
+def _readable_polls(
+    session: Session, which: Mapping[str, object], *, later: datetime
+) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
+    """Load the tasks that are due one by one, and put off those that cannot be read."""
+    owners = {task_pk: owner for task_pk, owner in session.execute(_POLLED_KEYS, which)}  # noqa: C416
+    tasks, bad_tasks = unreadable.by_key(session, Task, list(owners))
+    voices, bad_voices = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
+    bad = {pk: why for pk, owner in owners.items() if (why := bad_voices.get(owner))} | bad_tasks
+    put_off = update(Task).where(col(Task.id).in_(bad)).values(next_poll_at=later)
+    session.execute(put_off, execution_options={"synchronize_session": False})
+    due = [(tasks[pk], voices.get(owner)) for pk, owner in owners.items() if pk not in bad]
+    return due, unreadable_lines(session, {owners[pk]: why for pk, why in bad.items()})
 
 
 def is_enrolling(session: Session, voice: Voice) -> bool:
     """Tell whether a voice has an enrollment that has not come to its end."""
-    return bool(session.scalar(select(_enrolling()).where(col(Voice.id) == voice.id)))
+    return bool(session.scalar(select(_ENROLLING).where(col(Voice.id) == voice.id)))
 
 
 def is_speaking(session: Session, voice: Voice) -> bool:
@@ -153,12 +188,3 @@ def is_speaking(session: Session, voice: Voice) -> bool:
         col(Task.kind) == Kind.KEEPALIVE,
     )
     return bool(session.scalar(select(speaking)))
-
-
-def _enrolling() -> sa.Exists:
-    """Return the condition that a voice has an enrollment that has not come to its end."""
-    return exists().where(
-        col(Task.voice_pk) == Voice.id,
-        col(Task.state).in_(OPEN),
-        col(Task.kind).in_([Kind.CLONE, Kind.DESIGN]),
-    )

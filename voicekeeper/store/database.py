@@ -15,15 +15,17 @@ import re
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session
 
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import (
@@ -33,7 +35,7 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
-from voicekeeper.store.rows import UNREADABLE
+from voicekeeper.store.unreadable import UNREADABLE
 from voicekeeper.store.witness import Witness
 
 SCHEMA = "0001"
@@ -84,6 +86,17 @@ class Database:
         sa.event.listen(self._engine, "connect", _set_pragmas)
         sa.event.listen(self._engine, "begin", _begin)
         self._reading_engine = self._engine.execution_options(begin="DEFERRED")
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """Return an empty registry that lives in this thread, and no longer than it is open."""
+        database = cls(Path(":memory:"))
+        with database.reading() as session:
+            raw = session.connection().connection.driver_connection
+            assert raw is not None  # noqa: S101 - an open connection has one
+            raw.rollback()
+            raw.deserialize(_empty_registry())
+        return database
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -326,10 +339,14 @@ class Database:
         return VoicekeeperError(f"{self.path}: {words}")
 
 
-def assign(row: SQLModel, fields: Mapping[str, object]) -> None:
-    """Set columns of a row."""
-    for column, value in fields.items():
-        setattr(row, column, value)
+@cache
+def _empty_registry() -> bytes:
+    """Return the file of a registry without a voice; to migrate anew takes long."""
+    with TemporaryDirectory() as directory:
+        database = Database(Path(directory) / "empty.db")
+        database.prepare(upgrade=True)
+        database.close()
+        return database.path.read_bytes()
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

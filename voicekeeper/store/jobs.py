@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlmodel import Session
+
 from voicekeeper.models import Kind, Origin, Task, TaskState, Voice
+from voicekeeper.store import rows
 from voicekeeper.store.chronicle import LogLine
 
 OPEN = (TaskState.INTENT, TaskState.RUNNING)
@@ -63,41 +66,66 @@ def kind_for(voice: Voice) -> Kind:
     return Kind.CLONE if voice.origin is Origin.CLONE else Kind.DESIGN
 
 
-def intent(voice: Voice, *, now: datetime) -> Task:
-    """Return the row to commit before a POST for a voice."""
-    return Task(
-        voice_pk=voice.id,
-        model=voice.model,
-        kind=kind_for(voice),
-        state=TaskState.INTENT,
-        spoken=voice.voice_id,
-        sent_at=now,
-    )
+def write_intent(session: Session, voice: Voice, *, now: datetime) -> Job:
+    """Add the row that is committed before a POST for a voice; return the call."""
+    kind = kind_for(voice)
+    key = _write(session, voice.id, voice.model, kind, spoken=voice.voice_id, now=now)
+    return job(kind, voice, task_pk=key)
 
 
-def job(kind: Kind, voice: Voice, task: Task | None) -> Job:
+def write_control_intent(session: Session, model: str, *, spoken: str, now: datetime) -> Job:
+    """Add the row that is committed before a control call; return the call."""
+    key = _write(session, None, model, Kind.CONTROL, spoken=spoken, now=now)
+    return control_job(model, spoken, task_pk=key)
+
+
+def job(kind: Kind, voice: Voice, *, task_pk: int | None, task_id: str | None = None) -> Job:
     """Return a call for a voice; without a task where its intent is not written yet."""
     return Job(
         voice_pk=voice.id,
-        task_pk=task.id if task else None,
+        task_pk=task_pk,
         kind=kind,
         model=voice.model,
         name=voice.name,
         spoken=None if kind.is_enrollment else voice.voice_id,
         recipe=voice.recipe if kind.is_enrollment else None,
-        task_id=task.task_id if task else None,
+        task_id=task_id,
     )
 
 
-def control_job(task: Task) -> Job:
+def control_job(
+    model: str, spoken: str | None, *, task_pk: int | None, task_id: str | None = None
+) -> Job:
     """Return a control call."""
     return Job(
         voice_pk=None,
-        task_pk=task.id,
+        task_pk=task_pk,
         kind=Kind.CONTROL,
-        model=task.model,
-        name=task.model,
-        spoken=task.spoken,
+        model=model,
+        name=model,
+        spoken=spoken,
         recipe=None,
-        task_id=task.task_id,
+        task_id=task_id,
+    )
+
+
+def _write(
+    session: Session,
+    voice_pk: int | None,
+    model: str,
+    kind: Kind,
+    *,
+    spoken: str | None,
+    now: datetime,
+) -> int:
+    return rows.insert(
+        session,
+        Task,
+        voice_pk=voice_pk,
+        model=model,
+        kind=kind,
+        state=TaskState.INTENT,
+        spoken=spoken,
+        sent_at=now,
+        polls=0,
     )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlmodel import Session, col
@@ -16,7 +15,7 @@ from sqlmodel import Session, col
 from voicekeeper import schedule
 from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken
 from voicekeeper.events import MEANINGS, Event
-from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, risky_before
+from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import (
     HistoryEntry,
@@ -27,8 +26,8 @@ from voicekeeper.models import (
     Voice,
 )
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers, rows
-from voicekeeper.store.chronicle import tell
+from voicekeeper.store import alerts, breakers, unreadable
+from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
 
@@ -55,13 +54,6 @@ class NewVoice:
     last_used_at: datetime | None = None
     recipe: dict[str, str] | None = None
     paused: bool = False
-
-
-class Removed(NamedTuple):
-    """What is told of a voice that is forgotten."""
-
-    model: str
-    voice_id: str | None
 
 
 class Registry:
@@ -122,7 +114,7 @@ class Registry:
             query = select(Voice).order_by(col(Voice.name)).execution_options(yield_per=_BATCH)
             try:
                 yield from session.scalars(query)
-            except rows.UNREADABLE:
+            except unreadable.UNREADABLE:
                 _tell_unreadable(session)
                 raise
 
@@ -164,7 +156,7 @@ class Registry:
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
-        late, risky = late_before(now, policy), risky_before(now, policy)
+        late = late_before(now, policy)
         living = col(Voice.status).in_(_KEPT)
         kept = col(Voice.paused).is_(False) & living
         with self._database.reading() as session:
@@ -174,10 +166,7 @@ class Registry:
                 by_status=dict(session.execute(by_status).all()),
                 paused=_count(session, col(Voice.paused).is_(True) & living),
                 overdue=_count(session, kept & (col(Voice.next_at) < late)),
-                at_risk=_count(
-                    session,
-                    kept & col(Voice.voice_id).is_not(None) & (col(Voice.anchored_at) < risky),
-                ),
+                at_risk=_count(session, alerts.at_risk(now=now, policy=policy)),
                 last_pass_at=beat.last_pass_at if beat else None,
                 keeper=beat.keeper if beat else None,
                 once=beat is not None and beat.once,
@@ -277,20 +266,37 @@ class Registry:
             told = {"from": before, "old_voice_id": old_id}
             tell(session, voice, Telling(Event.VOICE_RETRIED, told), now=now, logged=False)
 
-    def remove(self, name: str) -> Removed:
+    def remove(self, name: str, *, now: datetime) -> Voice:
         """Forget a voice and its history; return what it was.
 
         Raises:
             NotFound: no voice has this name.
         """
+        try:
+            with self._changing(name) as (session, voice):
+                session.delete(voice)
+                session.add(farewell(voice, now=now))
+        except DatabaseUnusable:
+            return self._remove_unreadable(name, now=now)
+        return voice
+
+    def _remove_unreadable(self, name: str, *, now: datetime) -> Voice:
+        """Forget a voice whose row cannot be read whole."""
+        known = select(col(Voice.model), col(Voice.voice_id)).where(col(Voice.name) == name)
         with self._database.writing() as session:
-            # By its columns: a row that cannot be read whole can be removed all the same.
-            known = select(col(Voice.model), col(Voice.voice_id)).where(col(Voice.name) == name)
-            row = session.execute(known).one_or_none()
-            if row is None:
-                raise _not_found(name)
+            model, voice_id = session.execute(known).one()
+            voice = Voice(
+                name=name,
+                model=model,
+                voice_id=voice_id,
+                origin=Origin.IMPORTED,
+                status=Status.UNKNOWN,
+                created_at=now,
+                anchored_at=now,
+            )
             session.execute(delete(Voice).where(col(Voice.name) == name))
-        return Removed(*row)
+            session.add(farewell(voice, now=now))
+        return voice
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Session, Voice]]:
@@ -304,8 +310,8 @@ _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
 def _named(session: Session, name: str) -> Voice:
     try:
         voice = session.scalars(select(Voice).where(col(Voice.name) == name)).one_or_none()
-    except rows.UNREADABLE as error:
-        raise DatabaseUnusable(rows.sentence(name, str(error))) from error
+    except unreadable.UNREADABLE as error:
+        raise DatabaseUnusable(unreadable.sentence(name, str(error))) from error
     if voice is None:
         raise _not_found(name)
     return voice
@@ -318,8 +324,8 @@ def _not_found(name: str) -> NotFound:
 def _tell_unreadable(session: Session) -> None:
     """Name the first voice whose row cannot be read."""
     keys = session.scalars(select(col(Voice.id)).order_by(col(Voice.name))).all()
-    for key, why in rows.by_key(session, Voice, keys)[1].items():
-        raise DatabaseUnusable(rows.sentence(rows.names(session, [key])[key], why))
+    for key, why in unreadable.by_key(session, Voice, keys)[1].items():
+        raise DatabaseUnusable(unreadable.sentence(unreadable.names(session, [key])[key], why))
 
 
 def _refuse_without_id(voice: Voice) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from voicekeeper import breaker as rules
@@ -11,9 +12,9 @@ from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, VoiceFields
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers
+from voicekeeper.store import alerts, breakers
 from voicekeeper.store.chronicle import LogLine, tell
-from voicekeeper.store.database import assign
+from voicekeeper.store.rows import assign
 
 
 def apply(
@@ -38,29 +39,33 @@ def apply(
         logged: False where the lines returned are not logged by the caller.
     """
     change = _free_of_conflict(session, voice, task, change)
+    was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     assign(voice, change.voice)
     assign(task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
+    lines = [alerts.opened_by(session, voice, line, now=now, handed=logged) for line in lines]
+    if was_told_of and "last_used_at" in change.voice:
+        lines += alerts.fixed(session, voice, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
         anchor = breakers.most_urgent(session, voice.model, now=now, policy=policy)
         fields = rules.after_fault(
             breaker, change.fault, voice_pk=voice.id, anchor=anchor, now=now, policy=policy
         )
-        lines += breakers.set_and_tell(breaker, fields, change.fault)
+        lines += breakers.set_and_tell(session, breaker, fields, change.fault, now=now)
     if change.success:
-        breakers.end_run(session, voice.model)
+        lines += breakers.end_run(session, voice.model, now=now)
     return lines
 
 
-def is_superseded(session: Session, task: Task) -> bool:
-    """Tell whether a keepalive's voice has been called again since, its patience at an end."""
-    newer = exists().where(
-        col(Task.voice_pk) == task.voice_pk,
-        col(Task.kind) == Kind.KEEPALIVE,
-        col(Task.id) > task.id,
+def is_superseded() -> ColumnElement[bool]:
+    """Return whether a keepalive's voice was called again since, its patience at an end."""
+    newer = aliased(Task)
+    return (col(Task.kind) == Kind.KEEPALIVE) & exists().where(
+        col(newer.voice_pk) == col(Task.voice_pk),
+        col(newer.kind) == Kind.KEEPALIVE,
+        col(newer.id) > col(Task.id),
     )
-    return task.kind is Kind.KEEPALIVE and bool(session.scalar(select(newer)))
 
 
 def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change) -> Change:

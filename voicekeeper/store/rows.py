@@ -1,74 +1,65 @@
-"""Loading rows so that one which cannot be read spoils no other.
+"""Single rows, read and written by statements that are made once.
 
-The schema's CHECKs keep bad values out, but not what a failing disk or another program writes.
-A value that is no date, no word of its enum or no JSON makes the whole query fail that meets it,
-and with it the pass; so rows are loaded by their keys, and one at a time where that fails.
+The unit of work of an object mapper costs many times what its statement costs, and a pass writes
+a handful of rows. So rows are read as objects, and what changes is sent as it is assigned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Select, select
-from sqlmodel import Session, SQLModel, col
-
-from voicekeeper.models import Voice
-
-UNREADABLE = (LookupError, ValueError, TypeError)
-"""What the column types raise for a value that is none of theirs."""
-
-_BATCH = 500
+from sqlalchemy.orm import object_session
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlmodel import Session, SQLModel
 
 Row = TypeVar("Row", bound=SQLModel)
 
 
-def by_key(
-    session: Session, table: type[Row], keys: Sequence[Any]
-) -> tuple[dict[Any, Row], dict[Any, str]]:
-    """Load rows; return them by key, and of those that cannot be read why not.
+def table_of(model: type[SQLModel]) -> sa.Table:
+    """Return the table of a model."""
+    table: sa.Table = sa.inspect(model).local_table
+    return table
+
+
+def assign(row: SQLModel, fields: Mapping[str, object]) -> None:
+    """Set columns of a row, here and, if it is stored already, in the database at once."""
+    session = object_session(row)
+    if session is None or not sa.inspect(row).persistent:
+        for column, value in fields.items():
+            setattr(row, column, value)
+        return
+    if not fields:
+        return
+    model = type(row)
+    key = sa.inspect(model).primary_key[0].name
+    values = {f"new_{column}": value for column, value in fields.items()}
+    session.execute(_update(model, tuple(fields)), {"its_key": getattr(row, key), **values})
+    for column, value in fields.items():
+        set_committed_value(row, column, value)
+
+
+def insert(session: Session, table: type[SQLModel], /, **values: object) -> int:
+    """Add a row; return its key.
 
     Args:
-        session: any.
-        table: whose rows.
-        keys: primary keys; one without a row is left out.
+        session: a writing one.
+        table: the model of the row.
+        values: of every column that must not be NULL, but the key.
     """
-    query = select(table).execution_options(populate_existing=True)
-    key = sa.inspect(table).primary_key[0]
-    readable: dict[Any, Row] = {}
-    unreadable: dict[Any, str] = {}
-    for start in range(0, len(keys), _BATCH):
-        batch = keys[start : start + _BATCH]
-        try:
-            found = session.scalars(query.where(key.in_(batch))).all()
-        except UNREADABLE:
-            found, why = _one_by_one(session, query, key, batch)
-            unreadable |= why
-        readable |= {getattr(row, key.name): row for row in found}
-    return readable, unreadable
+    result = session.execute(_insert(table), values)
+    key: int = result.inserted_primary_key[0]  # type: ignore[attr-defined]
+    return key
 
 
-def sentence(name: str, why: str) -> str:
-    """Tell that a voice's row cannot be read, and what to do."""
-    return (
-        f"a row of {name} holds a value that cannot be read ({why}); put a good copy of the "
-        f"database in its place, or run 'voicekeeper remove {name}' and register it again"
-    )
+@cache
+def _update(model: type[SQLModel], columns: tuple[str, ...]) -> sa.Update:
+    table = table_of(model)
+    key = table.primary_key.columns[0]
+    values: dict[str, Any] = {column: sa.bindparam(f"new_{column}") for column in columns}
+    return sa.update(table).where(key == sa.bindparam("its_key")).values(values)
 
 
-def names(session: Session, keys: Sequence[Any]) -> dict[Any, str]:
-    """Return the names of voices by key, whatever else their rows hold."""
-    query = select(col(Voice.id), col(Voice.name)).where(col(Voice.id).in_(keys))
-    return {key: str(name) for key, name in session.execute(query)}
-
-
-def _one_by_one(
-    session: Session, query: Select[Row], key: sa.Column[Any], keys: Sequence[Any]
-) -> tuple[Sequence[Row], dict[Any, str]]:
-    readable: list[Row] = []
-    unreadable: dict[Any, str] = {}
-    for one in keys:
-        try:
-            readable += session.scalars(query.where(key == one))
-        except UNREADABLE as error:
-            unreadable[one] = str(error)
-    return readable, unreadable
+@cache
+def _insert(model: type[SQLModel]) -> sa.Insert:
+    return sa.insert(table_of(model))

@@ -6,7 +6,7 @@ for speech, and for an enrollment, which no doubt may fall on, by `intend` at th
 So after a crash at any moment the rows say what may have been sent.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,12 +19,22 @@ from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import Change, enrollment
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers, claims, controls, results, rows
-from voicekeeper.store.chronicle import LogLine, take_unlogged
-from voicekeeper.store.database import Database, assign
-from voicekeeper.store.jobs import OPEN, Claims, Job, intent
-from voicekeeper.store.jobs import job as job_for
+from voicekeeper.store import agenda, alerts, breakers, claims, controls, results, rows, unreadable
+from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
+from voicekeeper.store.database import Database
+from voicekeeper.store.jobs import OPEN, Claims, Job, write_intent
 from voicekeeper.store.witness import Begun
+
+_BEAT = (
+    sa.update(rows.table_of(KeeperBeat))
+    .where(rows.table_of(KeeperBeat).c.keeper == sa.bindparam("of"))
+    .values(last_pass_at=sa.bindparam("now"))
+)
+_TASK_AND_VOICE = (
+    select(Task, Voice, results.is_superseded())
+    .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
+    .where(col(Task.id) == sa.bindparam("key"))
+)
 
 Decide = Callable[[Voice | None, Task], Change]
 """A rule of `lifecycle` that lacks but the rows; the voice is None for a control call."""
@@ -57,7 +67,7 @@ class Worklist:
             What to log: whose calls are paused still.
         """
         with self._database.writing() as session:
-            tasks, unreadable = self._open_tasks(session)
+            tasks, lines = self._open_tasks(session)
             for task, voice in tasks:
                 if task.state is TaskState.RUNNING:
                     young = task.sent_at + schedule.first_poll(task.kind, policy)
@@ -65,7 +75,7 @@ class Worklist:
                     continue
                 change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
-                    assign(task, change.task)
+                    rows.assign(task, change.task)
                 else:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
@@ -83,9 +93,9 @@ class Worklist:
             )
             session.execute(sa.delete(KeeperBeat))
             session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
-            lines = [breakers.opening(breaker) for breaker in breakers.opened(session)]
+            lines += [breakers.opening(breaker) for breaker in breakers.opened(session)]
         self._database.witness.note()  # there is one from now on
-        return lines + unreadable
+        return lines
 
     def _settle_doubts(self, session: Session, *, now: datetime, policy: Policy) -> None:
         """Leave to a person the enrollments that `enrollment.doubt` falls on."""
@@ -93,7 +103,7 @@ class Worklist:
         waiting = select(col(Voice.id)).where(
             col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
         )
-        voices, _ = rows.by_key(session, Voice, session.scalars(waiting).all())
+        voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
         last_pass_at = _last_pass_at(session)
         for voice in voices.values():
             known = set(
@@ -118,8 +128,8 @@ class Worklist:
             )
             if fault is None:
                 continue
-            task = intent(voice, now=forgotten or now)
-            session.add(task)
+            job = write_intent(session, voice, now=forgotten or now)
+            task = session.get_one(Task, job.task_pk)
             change = enrollment.doubted(voice, task, fault, now=now)
             results.apply(session, voice, task, change, now=now, policy=policy, logged=False)
 
@@ -128,15 +138,15 @@ class Worklist:
         """Return the open tasks with their voices, and the lines of those that cannot be read."""
         query = select(col(Task.id), col(Task.voice_pk)).where(col(Task.state).in_(OPEN))
         owners = {task_pk: voice_pk for task_pk, voice_pk in session.execute(query)}  # noqa: C416
-        tasks, bad_tasks = rows.by_key(session, Task, list(owners))
-        voices, bad_voices = rows.by_key(session, Voice, sorted({*owners.values()} - {None}))
+        tasks, bad_tasks = unreadable.by_key(session, Task, list(owners))
+        voices, bad_voices = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
         bad = bad_voices | {owners[task_pk]: why for task_pk, why in bad_tasks.items()}
         readable = [
             (task, voices.get(owners[task_pk]))
             for task_pk, task in tasks.items()
             if owners[task_pk] not in bad_voices
         ]
-        return readable, claims.unreadable(session, bad)
+        return readable, claims.unreadable_lines(session, bad)
 
     def claim(
         self,
@@ -163,17 +173,24 @@ class Worklist:
                 the process was frozen meanwhile.
         """
         with self._database.writing() as session:
-            lines = take_unlogged(session)
-            paused = breakers.open_models(session)
-            asked, bad_tasks = claims.polls(session, paused, now=now, policy=policy, most=polls)
-            probes = controls.claim(session, now=now, policy=policy) if calls else []
+            due = agenda.look(session, now=now, policy=policy)
+            lines = take_unlogged(session) if due.unlogged else []
+            paused = breakers.open_models(session) if due.opened else []
+            asked: Sequence[Job] = []
+            probes: Sequence[Job] = []
+            voices: Sequence[Job] = []
+            bad_tasks: Sequence[LogLine] = []
+            bad_voices: Sequence[LogLine] = []
+            if polls and _is_here(due.poll_at, now):
+                asked, bad_tasks = claims.polls(session, paused, now=now, policy=policy, most=polls)
+            if calls and (due.opened or due.suspected):
+                probes = controls.claim(session, now=now, policy=policy)
             room = max(calls - len(probes), 0)
-            voices, bad_voices = claims.calls(
-                session, paused, now=now, policy=policy, most=room, busy=busy
-            )
-            session.execute(
-                update(KeeperBeat).where(col(KeeperBeat.keeper) == keeper).values(last_pass_at=now)
-            )
+            if room and _is_here(due.due_at, now):
+                voices, bad_voices = claims.calls(
+                    session, paused, now=now, policy=policy, most=room, busy=busy
+                )
+            session.execute(_BEAT, {"of": keeper, "now": now})
             return Claims(
                 calls=[*probes, *voices],
                 polls=asked,
@@ -196,11 +213,8 @@ class Worklist:
             wanted = voice is not None and not voice.paused and voice.status is Status.NEW
             if voice is None or not wanted or claims.is_enrolling(session, voice):
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
-            voice.next_at = None
-            task = intent(voice, now=now)
-            session.add(task)
-            session.flush()
-            return job_for(task.kind, voice, task)
+            rows.assign(voice, {"next_at": None})
+            return write_intent(session, voice, now=now)
 
     def note(self, job: Job) -> None:
         """Note beside the database that an enrollment is begun; its intent is written down.
@@ -223,16 +237,31 @@ class Worklist:
         A task that is gone (its voice was removed) or was settled already changes nothing.
         """
         with self._database.writing() as session:
-            task = session.get(Task, job.task_pk) if job.task_pk is not None else None
-            if task is None or task.state not in OPEN:
+            found = session.execute(_TASK_AND_VOICE, {"key": job.task_pk}).one_or_none()
+            if found is None:
                 return []
-            voice = session.get(Voice, task.voice_pk) if task.voice_pk is not None else None
+            task, voice, superseded = found
+            if task.state not in OPEN:
+                return []
             change = decide(voice, task)
             if voice is None:
                 return controls.apply(session, task, change, now=now, policy=policy)
-            if "last_used_at" not in change.voice and results.is_superseded(session, task):
+            if superseded and "last_used_at" not in change.voice:
                 change = replace(change, voice={}, tellings=())  # the newer call has the say
             return results.apply(session, voice, task, change, now=now, policy=policy)
+
+    def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
+        """Look at what a person must be told of; return what is to be told now.
+
+        Each line is handed out under a lease: `confirm` it once it is told.
+        """
+        with self._database.writing() as session:
+            return alerts.take(session, now=now, policy=policy)
+
+    def confirm(self, handouts: Iterable[Handout], *, now: datetime) -> None:
+        """Note that these alerts were told; their next turn is a day away."""
+        with self._database.writing() as session:
+            alerts.confirm(session, handouts, now=now)
 
     def next_poll_in(self, *, now: datetime, policy: Policy) -> timedelta | None:
         """Return how long until a running task may be asked for; None when none may be."""
@@ -248,6 +277,11 @@ class Worklist:
         if soonest is None:
             return None
         return min(max(soonest - now, timedelta(milliseconds=50)), schedule.longest_poll(policy))
+
+    def idle_until(self, *, now: datetime, policy: Policy) -> datetime | None:
+        """Return when a pass could find work next; None when nothing is waiting."""
+        with self._database.reading() as session:
+            return agenda.next_event(session, now=now, policy=policy)
 
     def outlook(self) -> Outlook:
         """Return how many voices are kept, and when the next one is due."""
@@ -265,5 +299,9 @@ class Worklist:
 def _last_pass_at(session: Session) -> datetime | None:
     try:
         return session.scalar(select(func.max(col(KeeperBeat.last_pass_at))))
-    except rows.UNREADABLE:
+    except unreadable.UNREADABLE:
         return None
+
+
+def _is_here(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now

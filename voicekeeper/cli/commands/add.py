@@ -34,4 +34,5 @@ def command(
     registry = session.registry_to_fill()
     registry.register([new], now=session.now, policy=session.policy)
     click.echo(f"{name} is registered.", err=True)
+    session.warn_if_over([new])
     session.warn_if_unkept(registry)

@@ -11,13 +11,14 @@ from pydantic import SecretStr
 from voicekeeper import bootstrap
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, pass_session
-from voicekeeper.config import read_api_key
+from voicekeeper.config import DEFAULT_PATH, find_api_key
 from voicekeeper.duration import compact, rfc3339
-from voicekeeper.errors import NotFound, VoicekeeperError
-from voicekeeper.health import Finding, Severity
+from voicekeeper.errors import ConfigError, NotFound, VoicekeeperError
+from voicekeeper.health import Finding, Severity, unkept
 from voicekeeper.store.database import WAL_IS_SAFE
 
 _SENTENCE_AT = 19  # the column
+_SHOWN_VARIABLES = 2
 
 
 @click.command
@@ -27,13 +28,14 @@ def command(session: Session) -> int:
 
     It asks the gateway one question that costs nothing. Each line is ok,
     warning or failed. Exits with 0 if none failed, else as the first that
-    did: 77 the key is refused, 78 the settings, the key's place or the
-    database are wrong, 1 the gateway is not reached.
+    did: 77 the gateway refuses the key, 78 the settings or the database are
+    wrong or there is no key, 1 the gateway is not reached.
     """
     exit_code = 0
     _ = session.settings  # if they are wrong, the rest would check what nobody wants
     checks: list[tuple[str, Callable[[Session], Finding]]] = [
         ("settings", _settings),
+        ("key", _key),
         ("gateway", _gateway),
         ("database", _database),
         ("daemon", _daemon),
@@ -55,13 +57,31 @@ def _settings(session: Session) -> Finding:
     keepalive = session.settings.keepalive
     return Finding(
         Severity.OK,
-        f"a voice is used every {compact(keepalive.interval)} of its window of "
-        f"{compact(keepalive.window)}",
+        f"{_places(session)}; a voice is used every {compact(keepalive.interval)} "
+        f"of its window of {compact(keepalive.window)}",
     )
 
 
+def _places(session: Session) -> str:
+    """Tell where the settings stand, and which variables have the last word."""
+    file, variables = session.places.file, session.places.variables
+    shown = ", ".join(f"${name}" for name in variables[:_SHOWN_VARIABLES])
+    if len(variables) > _SHOWN_VARIABLES:
+        shown += f" and {len(variables) - _SHOWN_VARIABLES} more"
+    if file is not None:
+        return f"{file}, and over it {shown}" if shown else str(file)
+    return f"defaults{shown and ' and ' + shown}, as there is no {DEFAULT_PATH}"
+
+
+def _key(session: Session) -> Finding:
+    return Finding(Severity.OK, f"read from {find_api_key(session.settings, os.environ).place}")
+
+
 def _gateway(session: Session) -> Finding:
-    api_key = read_api_key(session.settings, os.environ)
+    try:
+        api_key = find_api_key(session.settings, os.environ).secret
+    except ConfigError:
+        return Finding(Severity.WARNING, "not asked, for want of a key")
     asyncio.run(_ask(session, api_key))
     return Finding(Severity.OK, f"{session.settings.upstream.base_url} takes the key")
 
@@ -85,13 +105,9 @@ def _daemon(session: Session) -> Finding:
     try:
         registry = session.registry()
         last = registry.last_pass_at()
-        unkept = registry.is_unkept(now=session.now, tick=session.settings.daemon.tick)
+        missing = registry.is_unkept(now=session.now, tick=session.settings.daemon.tick)
     except VoicekeeperError:
-        last, unkept = None, True
-    if unkept:
-        since = "ever" if last is None else f"since {rfc3339(last)}"
-        return Finding(
-            Severity.WARNING,
-            f"no pass {since}; 'systemctl start voicekeeper' or 'voicekeeper run' starts it",
-        )
+        last, missing = None, True
+    if missing:
+        return Finding(Severity.WARNING, unkept(last))
     return Finding(Severity.OK, f"last pass at {rfc3339(last)}" if last else "")

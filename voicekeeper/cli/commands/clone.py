@@ -31,7 +31,7 @@ def command(
     voice_id is printed when the voice is OK.
     """
     if len(audio_urls) != 1:
-        raise InvalidInput(f"audio_urls must hold exactly one URL, not {len(audio_urls)}")
+        raise InvalidInput(f"--audio-url must be given exactly once, not {len(audio_urls)} times")
     clone = Clone(prefix=prefix, audio_url=audio_urls[0])
     recipe = {"prefix": clone.prefix, "audio_url": clone.audio_url}
     registry = register(session, name, Origin.CLONE, recipe)

@@ -1,14 +1,20 @@
 """``voicekeeper history``: what happened in a voice's life."""
 
-import sys
-
 import click
 
+from voicekeeper import fields
 from voicekeeper.cli import document, prose
-from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
+from voicekeeper.cli.session import (
+    Session,
+    is_terminal,
+    json_option,
+    name_argument,
+    pass_session,
+)
 from voicekeeper.duration import rfc3339
 
-_EVENT_AT = 22  # the column
+_FIRST = ("code", "error")
+"""What a person looks for stands first in an event."""
 
 
 @click.command
@@ -18,13 +24,21 @@ _EVENT_AT = 22  # the column
 def command(session: Session, *, name: str, as_json: bool) -> None:
     """Show what happened in the life of the voice NAME, oldest first.
 
-    The same events stand in the log under name=NAME.
+    Into a pipe each event is one line. The same events stand in the log
+    under name=NAME.
     """
     entries = session.registry().history(name)
     if as_json:
         click.echo(document.text(document.history(name, entries)))
         return
     for entry in entries:
-        detail = " ".join(f"{key}={value}" for key, value in (entry.detail or {}).items())
-        line = f"{rfc3339(entry.at)}  {entry.event:<22}  {detail}".rstrip()
-        click.echo(prose.fitted(line, sys.stdout, indent=_EVENT_AT))
+        detail = entry.detail or {}
+        first = {key: detail[key] for key in _FIRST if key in detail}
+        words = fields.words(first | detail)
+        if is_terminal():
+            head = f"{rfc3339(entry.at)}  {entry.event} "
+            lines = fields.filled(head, words, width=prose.width())
+            click.echo("\n".join(line.rstrip() for line in lines))
+        else:
+            line = " ".join([f"{rfc3339(entry.at)}  {entry.event:<22} ", *words])
+            click.echo(line.rstrip())

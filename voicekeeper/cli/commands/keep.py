@@ -2,6 +2,7 @@
 
 import click
 
+from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
 
 
@@ -9,8 +10,12 @@ from voicekeeper.cli.session import Session, name_argument, pass_session
 @name_argument
 @pass_session
 def command(session: Session, *, name: str) -> None:
-    """Use the voice NAME now: make it due for a keepalive."""
+    """Use the voice NAME now: make it due for a keepalive.
+
+    Even one that was given up, such as a LOST voice: it is OK again if the
+    gateway knows it after all.
+    """
     registry = session.registry()
     registry.keep(name, now=session.now)
-    click.echo(f"{name} is due now; the daemon uses it on its next pass.", err=True)
+    prose.say(f"{name} is due now; the daemon uses it on its next pass.")
     session.warn_if_unkept(registry)

@@ -4,6 +4,7 @@ import shlex
 
 import click
 
+from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
 
 
@@ -13,11 +14,21 @@ from voicekeeper.cli.session import Session, name_argument, pass_session
 def command(session: Session, *, name: str) -> None:
     """Forget the voice NAME and its history.
 
-    The gateway keeps it until its window is over; there is no call to
-    delete a voice.
+    The gateway still has it until its window is over, as there is no call
+    to delete a voice there; until then 'voicekeeper add' takes it back.
     """
-    voice = session.registry().remove(name)
+    voice = session.registry().remove(name, now=session.now)
     click.echo(f"{name} is removed.", err=True)
-    if voice.voice_id is not None:
-        again = ["voicekeeper", "add", voice.voice_id, "--name", name, "--model", voice.model]
-        click.echo(f"To keep it after all: {shlex.join(again)}", err=True)
+    if voice.voice_id is not None and not voice.status.is_dead:
+        command = ["voicekeeper", "add", voice.voice_id, "--name", name]
+        if voice.model != session.settings.upstream.model:
+            command += ["--model", voice.model]
+        click.echo(f"To keep it after all:\n{_to_copy(command)}", err=True)
+
+
+def _to_copy(command: list[str]) -> str:
+    """Write a command for a shell, its options on a line of their own if they need one."""
+    line = f"  {shlex.join(command)}"
+    if len(line) <= prose.WIDEST:
+        return line
+    return f"  {shlex.join(command[:3])} \\\n    {shlex.join(command[3:])}"

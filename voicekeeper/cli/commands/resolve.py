@@ -5,7 +5,6 @@ import click
 from voicekeeper.cli import document
 from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
 from voicekeeper.errors import NotAllowed
-from voicekeeper.models import Status
 
 
 @click.command
@@ -18,7 +17,7 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     Exits with 1 when there is none that could speak.
     """
     voice = session.registry().get(name)
-    if voice.voice_id is None or voice.status in (Status.LOST, Status.UNDEPLOYED, Status.FAILED):
+    if voice.voice_id is None or voice.status.is_dead:
         raise NotAllowed(f"{name} is {voice.status}: there is no voice_id to use")
     if as_json:
         resolved = {"schema": document.SCHEMA, "name": name, "voice_id": voice.voice_id}

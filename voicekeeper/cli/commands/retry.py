@@ -2,6 +2,7 @@
 
 import click
 
+from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
 from voicekeeper.models import Origin
 
@@ -19,5 +20,5 @@ def command(session: Session, *, name: str) -> None:
     registry = session.registry()
     registry.retry(name, now=session.now)
     again = "designed" if registry.get(name).origin is Origin.DESIGN else "cloned"
-    click.echo(f"{name} is to be {again} again, as a new voice.", err=True)
+    prose.say(f"{name} is to be {again} again, as a new voice.")
     session.warn_if_unkept(registry)

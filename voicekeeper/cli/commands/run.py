@@ -25,7 +25,8 @@ def command(session: Session, *, once: bool) -> None:
     """Run the daemon: keep every voice in the registry alive.
 
     It runs until SIGTERM or Ctrl-C and logs to stdout: JSON lines, or a
-    console form on a terminal. Only one daemon works on a registry; a
+    console form on a terminal. It needs the API key; 'voicekeeper check'
+    tells whether that is found. Only one daemon works on a registry; a
     second one exits with 75.
 
     With --once it does all that is due now and exits, for cron and timers;

@@ -156,9 +156,14 @@ def command(
     """Stand in for the gateway on this machine, until Ctrl-C.
 
     Nothing leaves the machine and nothing costs money. The base URL is
-    printed on stdout. A voice made here ends by the start of its prefix:
-    "reject" in UNDEPLOYED, "slow" in TASK_TIMEOUT, OK five minutes
-    later, "fail" without a voice, any other in OK.
+    printed on stdout, and how to use it on stderr.
+
+    \b
+    How a clone or design ends is told by how its prefix begins:
+      reject    UNDEPLOYED, as by a review that fails
+      slow      TASK_TIMEOUT, and OK five minutes later
+      fail      failed, without a voice
+      others    OK
 
     \b
     A FAULT is KIND[:retry-after=N][=RATE][@submit|@status]:

@@ -31,9 +31,9 @@ def command(session: Session, *, as_json: bool) -> int:
         else:
             click.echo(prose.fitted(f"UNKNOWN: {error}", sys.stdout))
         return Severity.UNKNOWN
-    found = findings(health, now=session.now, tick=tick)
+    found = findings(health, now=session.now, tick=tick, policy=policy)
     worst = max((finding.severity for finding in found), default=Severity.OK)
-    line = headline(health, now=session.now)
+    line = headline(health, now=session.now, tick=tick)
     if as_json:
         click.echo(
             document.text(

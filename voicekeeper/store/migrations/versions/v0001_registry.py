@@ -1,4 +1,4 @@
-"""The registry: voices, their tasks and history, breakers, keepers."""
+"""The registry: voices, their tasks and history, breakers, alerts, keepers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -41,6 +41,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("voice_by_next_at", "voice", ["next_at"])
+    op.create_index("voice_by_anchor", "voice", ["anchored_at"])
     op.create_index(
         "voice_suspected",
         "voice",
@@ -95,6 +96,14 @@ def upgrade() -> None:
     op.create_index("history_by_voice", "history", ["voice_pk", "id"])
     op.create_index("history_unlogged", "history", ["id"], sqlite_where=sa.text("logged = 0"))
     op.create_table(
+        "removal",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("voice_id", sa.String),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("at", sa.DateTime, nullable=False),
+    )
+    op.create_table(
         "breaker",
         sa.Column("model", sa.String, primary_key=True),
         sa.Column("run", sa.Integer, nullable=False),
@@ -104,6 +113,42 @@ def upgrade() -> None:
         sa.Column("probes", sa.Integer, nullable=False),
         sa.Column("probe_at", sa.DateTime),
         sa.CheckConstraint("run >= 0 AND probes >= 0", name="breaker_signs"),
+    )
+    op.create_table(
+        "alert",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE")),
+        sa.Column("model", sa.String, nullable=False),
+        sa.Column("level", sa.String, nullable=False),
+        sa.Column("cause", sa.String, nullable=False),
+        sa.Column("since", sa.DateTime, nullable=False),
+        sa.Column("told", sa.Integer, nullable=False),
+        sa.Column("tell_at", sa.DateTime),
+        sa.Column("ended_at", sa.DateTime),
+        sa.CheckConstraint("kind IN ('lost', 'undeployed', 'risk', 'blocked')", name="alert_kind"),
+        sa.CheckConstraint("level IN ('warning', 'error')", name="alert_level"),
+        sa.CheckConstraint("told >= 0", name="alert_told_sign"),
+        sa.CheckConstraint("(kind = 'blocked') = (voice_pk IS NULL)", name="alert_subject"),
+        sa.CheckConstraint("ended_at IS NOT NULL OR tell_at IS NOT NULL", name="alert_is_told"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "alert_open_of_voice",
+        "alert",
+        ["voice_pk", "kind"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NOT NULL"),
+    )
+    op.create_index(
+        "alert_open_of_model",
+        "alert",
+        ["model"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NULL"),
+    )
+    op.create_index(
+        "alert_by_tell_at", "alert", ["tell_at"], sqlite_where=sa.text("tell_at IS NOT NULL")
     )
     op.create_table(
         "keeper",

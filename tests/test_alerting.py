@@ -1,0 +1,181 @@
+"""What a person is told of: how loud, when first, when again, and when no more."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, voice
+from voicekeeper import alerting
+from voicekeeper.events import MEANINGS, Level
+from voicekeeper.models import Alert, AlertKind, Breaker, Status
+from voicekeeper.request import FLASH
+
+
+def alert(**columns: Any) -> Alert:  # noqa: ANN401 - any column
+    """Return a risk that began an hour ago and was told once."""
+    row: dict[str, Any] = {
+        "id": 1,
+        "kind": AlertKind.RISK,
+        "voice_pk": 1,
+        "model": FLASH,
+        "level": "warning",
+        "cause": "402: insufficient balance",
+        "since": NOW - HOUR,
+        "told": 1,
+        "tell_at": NOW + DAY,
+    }
+    return Alert(**row | columns)
+
+
+def anchored(left: timedelta, window: timedelta = 7 * DAY) -> datetime:
+    """Return the last use of a voice with so much of its window left."""
+    return NOW - window + left
+
+
+# how loud
+
+
+@pytest.mark.parametrize(
+    ("left", "risky", "dire"),
+    [
+        (48 * HOUR, False, False),
+        (48 * HOUR - SECOND, True, False),
+        (12 * HOUR, True, False),
+        (12 * HOUR - SECOND, True, True),
+        (-HOUR, True, True),
+    ],
+)
+def test_a_voice_is_at_risk_under_48_hours_and_more_so_under_12(
+    left: timedelta, *, risky: bool, dire: bool
+) -> None:
+    assert (anchored(left) < alerting.risky_before(NOW, POLICY)) is risky
+    assert (anchored(left) < alerting.dire_before(NOW, POLICY)) is dire
+
+
+@pytest.mark.parametrize(
+    ("window", "interval", "risky", "dire"),
+    [
+        (7 * DAY, 3 * DAY, 2 * DAY, 12 * HOUR),
+        (7 * DAY, DAY, 2 * DAY, 12 * HOUR),
+        (7 * DAY, 6 * DAY, 12 * HOUR, 3 * HOUR),
+        (70 * SECOND, 30 * SECOND, 20 * SECOND, 5 * SECOND),
+        (14 * DAY, 3 * DAY, 4 * DAY, DAY),
+    ],
+)
+def test_both_bounds_follow_the_window_and_leave_an_ordinary_turn_alone(
+    window: timedelta, interval: timedelta, risky: timedelta, dire: timedelta
+) -> None:
+    policy = replace(POLICY, window=window, interval=interval)
+    assert alerting.risky_before(NOW, policy) == anchored(risky, window)
+    assert alerting.dire_before(NOW, policy) == anchored(dire, window)
+    assert NOW - interval > alerting.risky_before(NOW, policy)
+
+
+def test_a_risk_begins_when_the_time_left_falls_below_the_bound() -> None:
+    assert alerting.at_risk_since(anchored(HOUR), POLICY) == NOW - 47 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "level"),
+    [
+        (AlertKind.RISK, DAY, "warning"),
+        (AlertKind.RISK, HOUR, "error"),
+        (AlertKind.LOST, DAY, "error"),
+        (AlertKind.LOST, -DAY, "error"),
+        (AlertKind.UNDEPLOYED, HOUR, "warning"),
+        (AlertKind.BLOCKED, None, "error"),
+    ],
+)
+def test_an_alert_is_as_loud_as_its_event_and_a_risk_by_the_time_left(
+    kind: AlertKind, left: timedelta | None, level: Level
+) -> None:
+    anchor = None if left is None else anchored(left)
+    assert alerting.level(kind, anchor, now=NOW, policy=POLICY) == level
+
+
+def test_every_kind_has_an_event_of_the_catalogue() -> None:
+    assert set(alerting.EVENTS) == set(AlertKind)
+    assert set(alerting.EVENTS.values()) <= set(MEANINGS)
+    assert {alerting.EVENTS[kind]: kind for kind in AlertKind}.items() >= alerting.OPENED_BY.items()
+
+
+@pytest.mark.parametrize(
+    ("told", "before", "level", "first"),
+    [
+        (0, "warning", "warning", True),
+        (0, "warning", "error", True),
+        (1, "warning", "warning", False),
+        (1, "warning", "error", True),
+        (9, "error", "error", False),
+    ],
+)
+def test_a_telling_is_the_first_of_its_level_once(
+    told: int, before: Level, level: Level, *, first: bool
+) -> None:
+    assert alerting.is_first(alert(told=told, level=before), level) is first
+
+
+# why
+
+
+def test_a_risk_is_blamed_on_paused_calls_before_the_voices_own_failure() -> None:
+    paused = Breaker(model=FLASH, opened_at=NOW, cause="the account is empty")
+    flowing = Breaker(model=FLASH, run=2, cause=None)
+    failed, untried = voice(last_error="502: bad gateway"), voice()
+    assert alerting.cause_of_risk(failed, paused) == "the account is empty"
+    assert alerting.cause_of_risk(failed, flowing) == "502: bad gateway"
+    assert alerting.cause_of_risk(failed, None) == "502: bad gateway"
+    assert alerting.cause_of_risk(untried, None) == "no keepalive has been made in time"
+
+
+# when
+
+
+def test_a_telling_is_leased_and_then_a_day_away() -> None:
+    row = alert(told=2, tell_at=NOW)
+    leased = alerting.handed_out(row, now=NOW)
+    assert leased == {"told": 3, "tell_at": NOW + MINUTE}
+    assert alerting.confirmed(row, now=NOW) == {"tell_at": NOW + DAY}
+
+
+@pytest.mark.parametrize(
+    ("told", "well", "tell_at"), [(1, True, NOW), (0, True, None), (3, False, None)]
+)
+def test_an_end_is_told_where_all_is_well_and_somebody_was_told_of_the_trouble(
+    told: int, tell_at: datetime | None, *, well: bool
+) -> None:
+    fields = alerting.ended(alert(told=told), now=NOW, well=well)
+    assert fields == {"ended_at": NOW, "tell_at": tell_at}
+
+
+def test_an_end_is_told_once() -> None:
+    assert alerting.confirmed(alert(ended_at=NOW), now=NOW) == {"tell_at": None}
+
+
+@pytest.mark.parametrize(
+    ("columns", "well"),
+    [
+        ({"status": Status.OK}, True),
+        ({"status": Status.OK, "paused": True}, False),
+        ({"status": Status.LOST}, False),
+        ({"status": Status.NEW}, False),
+    ],
+)
+def test_only_a_voice_that_is_kept_and_speaks_is_an_all_clear(
+    columns: dict[str, Any], *, well: bool
+) -> None:
+    assert alerting.speaks(voice(**columns)) is well
+
+
+def test_a_small_step_of_the_clock_repeats_nothing_and_a_wrong_clock_silences_nothing() -> None:
+    told = alerting.confirmed(alert(), now=NOW)["tell_at"]
+    assert told is not None
+    assert told <= alerting.latest_turn(NOW - MINUTE)
+    assert told > alerting.latest_turn(NOW - 2 * HOUR)
+
+
+def test_a_look_and_the_grace_are_short_beside_the_window() -> None:
+    assert alerting.pace(POLICY) == pytest.approx(5 * MINUTE, abs=5 * SECOND)
+    assert alerting.grace(POLICY) == pytest.approx(10 * MINUTE, abs=5 * SECOND)

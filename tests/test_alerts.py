@@ -1,0 +1,418 @@
+"""Alerts in whole lives: told at once, daily until it has ended, and lost by no crash."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlmodel import col
+
+from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Call, Life, imported, wanted
+from voicekeeper import alerting
+from voicekeeper.errors import CallFailed
+from voicekeeper.models import Alert, AlertKind, Breaker, Status, Voice
+from voicekeeper.request import FLASH
+from voicekeeper.store import LogLine
+from voicekeeper.store import alerts as store
+
+MODEL = "cosyvoice-v3-plus"
+ALERTS = ("voice.lost", "voice.undeployed", "voice.at_risk", "upstream.blocked")
+ALL_CLEAR = ("voice.recovered", "upstream.recovered")
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    return Life(tmp_path)
+
+
+def told(life: Life, *events: str) -> list[tuple[str, str]]:
+    """Return what was told of alerts, and how loud."""
+    words = {20: "info", 30: "warning", 40: "error"}
+    wanted_ = events or (*ALERTS, *ALL_CLEAR)
+    return [(event, words[level]) for level, event, _ in life.log.lines if event in wanted_]
+
+
+def unknown_upstream(life: Life, name: str = "anna", **fields: Any) -> None:  # noqa: ANN401
+    """Register a voice that the gateway has not."""
+    life.registry.register([imported(name, **fields)], now=life.clock.now(), policy=life.policy)
+
+
+def empty_account(_: Call) -> Exception:
+    return CallFailed("the account is empty", code=402)
+
+
+def own_trouble(name: str) -> Callable[[Call], Exception | None]:
+    """Return the trouble of one voice, which is nobody's fault."""
+    return lambda call: CallFailed("odd", code=418) if call.subject == f"id-{name}" else None
+
+
+def edit(life: Life, name: str, **fields: object) -> None:
+    with life.database.writing() as session:
+        voice = session.get(Voice, life.voice(name).id)
+        for column, value in fields.items():
+            setattr(voice, column, value)
+
+
+def alerts(life: Life, *, still_open: bool = True) -> list[AlertKind]:
+    where = [col(Alert.ended_at).is_(None)] if still_open else []
+    return [alert.kind for alert in life.rows(Alert, *where)]
+
+
+def take(life: Life, now: datetime) -> list[LogLine]:
+    return list(life.worklist.take_alerts(now=now, policy=life.policy))
+
+
+def confirm(life: Life, lines: list[LogLine], now: datetime) -> None:
+    life.worklist.confirm([line.handout for line in lines if line.handout], now=now)
+
+
+def events(lines: list[LogLine]) -> list[str]:
+    return [line.event for line in lines]
+
+
+def put(life: Life, **columns: Any) -> None:  # noqa: ANN401 - any column
+    row: dict[str, Any] = {"kind": AlertKind.BLOCKED, "model": MODEL, "level": "error"}
+    row |= {"cause": "402", "since": NOW, "tell_at": NOW}
+    with life.database.writing() as session:
+        session.add(Alert(**row | columns))
+
+
+# what is told, and how often
+
+
+def test_nothing_is_told_of_voices_that_are_well(life: Life) -> None:
+    life.register(*(imported(f"v{n}") for n in range(3)), wanted("anna"))
+    life.live(8 * DAY)
+    assert told(life) == []
+    assert life.rows(Alert) == []
+
+
+def test_a_loss_is_told_at_once_and_daily_until_the_voice_is_removed(life: Life) -> None:
+    unknown_upstream(life)
+    life.live(5 * MINUTE)
+    assert told(life) == [("voice.lost", "error")]
+    life.live(3 * DAY)
+    lines = life.log.of("voice.lost")
+    assert [line.get("told") for line in lines] == [None, 2, 3, 4]
+    assert {(line["name"], line["error"]) for line in lines} == {("anna", lines[0]["error"])}
+    assert life.events("anna").count("voice.lost") == 1
+    life.registry.remove("anna", now=life.clock.now())
+    life.live(3 * DAY)
+    assert len(life.log.of("voice.lost")) == 4
+    assert told(life, *ALL_CLEAR) == []
+    assert life.rows(Alert) == []
+
+
+def test_a_person_who_pauses_a_lost_voice_is_told_no_more(life: Life) -> None:
+    unknown_upstream(life)
+    life.live(DAY + HOUR)
+    before = len(told(life))
+    life.registry.pause("anna", now=life.clock.now())
+    life.live(3 * DAY)
+    assert len(told(life)) == before
+    assert alerts(life) == []
+
+
+def test_a_lost_voice_that_speaks_again_is_told_once(life: Life) -> None:
+    unknown_upstream(life)
+    life.live(DAY + HOUR)
+    assert told(life) == [("voice.lost", "error")] * 2
+    life.gateway.import_voice("id-anna", FLASH, life.clock.true)
+    life.live(4 * DAY)
+    assert told(life) == [("voice.lost", "error")] * 2 + [("voice.recovered", "info")]
+    assert [line["was"] for line in life.log.of("voice.recovered")] == ["lost"]
+    assert "voice.recovered" in life.events("anna")
+
+
+def test_a_failed_review_is_told_daily_until_the_enrollment_is_repeated(life: Life) -> None:
+    life.register(wanted("anna", prefix="reject1"))
+    life.live(2 * DAY + HOUR)
+    assert told(life) == [("voice.undeployed", "warning")] * 3
+    life.registry.retry("anna", now=life.clock.now())
+    life.live(HOUR)  # it fails again, which is another alert
+    assert told(life) == [("voice.undeployed", "warning")] * 4
+    assert len(life.log.of("voice.undeployed")[-1]) == len(life.log.of("voice.undeployed")[0])
+
+
+def test_an_outage_of_three_days_is_told_once_and_daily_and_its_end_once(life: Life) -> None:
+    life.register(*(imported(f"v{n}", last_used_at=NOW) for n in range(100)))
+    outage = NOW + 2 * DAY, NOW + 5 * DAY
+    life.upstream.trouble = lambda call: (
+        empty_account(call) if outage[0] < call.at < outage[1] else None
+    )
+    life.live(6 * DAY)
+    assert told(life) == [("upstream.blocked", "error")] * 3 + [("upstream.recovered", "info")]
+    first, *again = life.log.of("upstream.blocked")
+    assert [line["told"] for line in again] == [2, 3]
+    assert {line["since"] for line in again} == {first["since"]}
+    assert len(life.alive()) == 100
+
+
+def test_a_risk_is_told_once_for_each_level_and_daily_and_its_end_once(life: Life) -> None:
+    life.register(imported("anna", last_used_at=NOW), imported("berta", last_used_at=NOW))
+    life.upstream.trouble = own_trouble("anna")
+    life.live(5 * DAY - HOUR)
+    assert told(life) == []
+    life.live(DAY)
+    assert told(life) == [("voice.at_risk", "warning")]
+    life.live(14 * HOUR)
+    assert told(life) == [("voice.at_risk", "warning")] * 2 + [("voice.at_risk", "error")]
+    life.upstream.trouble = lambda _: None
+    life.live(2 * DAY)
+    assert told(life)[3:] == [("voice.recovered", "info")]
+    lines = life.log.of("voice.at_risk")
+    assert [line["told"] for line in lines] == [1, 2, 3]
+    assert {line["deadline_at"] for line in lines} == {"2026-05-08T12:00:00Z"}
+    assert {line["since"] for line in lines} == {"2026-05-06T12:00:00Z"}
+    assert {line["error"] for line in lines} == {"418: odd"}
+    history = [event for event in life.events("anna") if event in (*ALERTS, *ALL_CLEAR)]
+    assert history == ["voice.at_risk", "voice.at_risk", "voice.recovered"]
+    assert "voice.at_risk" not in life.events("berta")
+
+
+def test_voices_at_risk_for_one_cause_name_that_cause(life: Life) -> None:
+    life.register(*(imported(f"v{n}", last_used_at=NOW - 4 * DAY) for n in range(20)))
+    life.upstream.trouble = empty_account
+    life.live(2 * DAY)
+    risks = [alert for alert in life.rows(Alert) if alert.kind is AlertKind.RISK]
+    assert len(risks) == 20
+    assert {alert.cause for alert in risks} == {"the account is empty"}
+
+
+def test_voices_long_unused_that_are_saved_at_once_are_not_told_at_risk(life: Life) -> None:
+    """An import, or a host that was down: the first keepalives end the risk in its grace."""
+    life.register(*(imported(f"v{n}", last_used_at=NOW - 6 * DAY) for n in range(30)))
+    life.live(HOUR)
+    assert told(life) == []
+    assert life.rows(Alert) == []
+    assert len(life.alive()) == 30
+
+
+def test_a_voice_at_risk_that_is_paused_is_told_no_more(life: Life) -> None:
+    life.register(imported("anna", last_used_at=NOW - 5 * DAY))
+    life.upstream.trouble = own_trouble("anna")
+    life.live(HOUR)
+    life.registry.pause("anna", now=life.clock.now())
+    life.live(3 * DAY)
+    assert told(life) == [("voice.at_risk", "warning")]
+
+
+def test_a_route_that_no_control_call_can_test_is_told_once(life: Life) -> None:
+    """Its breaker lets the waiting calls test it, and opens again, hour after hour."""
+    life.register(wanted("anna"))
+    edit(life, "anna", model=MODEL)
+    life.upstream.trouble = lambda call: (
+        CallFailed("no access", code=403) if call.at < NOW + HOUR else None
+    )
+    life.live(2 * HOUR)
+    assert len(life.upstream.submitted("demo01")) > 3
+    assert told(life) == [("upstream.blocked", "error"), ("upstream.recovered", "info")]
+    assert alerts(life) == []
+
+
+def test_a_route_that_no_voice_waits_for_is_told_no_more(life: Life) -> None:
+    life.register(imported("anna"))
+    life.upstream.trouble = empty_account
+    life.live(DAY + HOUR)
+    assert told(life) == [("upstream.blocked", "error")] * 2
+    life.registry.remove("anna", now=life.clock.now())
+    assert take(life, life.clock.now() + 3 * DAY) == []
+
+
+# clocks
+
+
+@pytest.mark.parametrize("wrong_by", [6 * DAY, 400 * DAY, -6 * DAY])
+def test_a_clock_that_is_wrong_puts_no_voice_that_is_used_at_risk(
+    life: Life, wrong_by: timedelta
+) -> None:
+    life.register(*(imported(f"v{n}", last_used_at=NOW) for n in range(3)))
+    life.live(DAY)
+    life.clock.wrong_by = wrong_by
+    life.live(10 * DAY)
+    life.clock.wrong_by = timedelta(0)
+    life.live(4 * DAY)
+    assert told(life) == []
+    assert len(life.alive()) == 3
+
+
+@pytest.mark.parametrize("wrong_by", [30 * DAY, 2 * DAY, -30 * DAY])
+def test_a_clock_that_was_wrong_does_not_silence_an_alert(life: Life, wrong_by: timedelta) -> None:
+    unknown_upstream(life)
+    life.live(HOUR)
+    life.clock.wrong_by = wrong_by
+    life.live(2 * HOUR)
+    life.clock.wrong_by = timedelta(0)
+    before = len(life.log.of("voice.lost"))
+    life.live(DAY + 2 * HOUR)
+    assert 1 <= len(life.log.of("voice.lost")) - before <= 2
+
+
+def test_a_clock_that_steps_back_a_second_repeats_nothing(life: Life) -> None:
+    unknown_upstream(life)
+    life.live(HOUR)
+    life.clock.wrong_by = -SECOND
+    life.live(HOUR)
+    assert told(life) == [("voice.lost", "error")]
+
+
+# crashes
+
+
+@pytest.mark.parametrize("logged", [False, True], ids=["before the log", "after the log"])
+@pytest.mark.parametrize("daily", [False, True], ids=["first", "daily"])
+def test_a_crash_between_the_commit_and_the_telling_repeats_an_alert_and_loses_none(
+    life: Life, *, logged: bool, daily: bool
+) -> None:
+    unknown_upstream(life)
+    if daily:
+        life.live(HOUR)
+    said = life.log.log
+
+    def dying(level: int, event: str, **fields: Any) -> None:  # noqa: ANN401
+        if event != "voice.lost":
+            return said(level, event, **fields)
+        if logged:
+            said(level, event, **fields)
+        raise KeyboardInterrupt  # ends the whole loop at once, as a kill -9 would
+
+    life.log.log = dying  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        life.live(2 * DAY)
+    life.log.log = said  # type: ignore[method-assign]
+    before = len(life.log.of("voice.lost"))
+    assert before == daily + logged
+    life.live(15 * MINUTE)
+    assert len(life.log.of("voice.lost")) - before == 1
+    life.live(12 * HOUR)
+    assert len(life.log.of("voice.lost")) - before == 1
+
+
+def test_what_was_handed_out_and_not_confirmed_is_handed_out_again(life: Life) -> None:
+    life.register(imported("anna"))
+    put(life, model=FLASH)
+    opened = Breaker(model=FLASH, opened_at=NOW, cause="402")
+    with life.database.writing() as session:
+        session.add(opened)
+    first = take(life, NOW)
+    assert events(first) == ["upstream.blocked"]
+    assert take(life, NOW + alerting.LEASE - SECOND) == []
+    second = take(life, NOW + alerting.LEASE)
+    assert [line.fields["told"] for line in (*first, *second)] == [1, 2]
+    confirm(life, first, NOW + alerting.LEASE)  # the first teller was slow: the second has it
+    assert events(take(life, NOW + 2 * alerting.LEASE)) == ["upstream.blocked"]
+
+
+def test_what_was_confirmed_is_a_day_away(life: Life) -> None:
+    life.register(imported("anna"))
+    put(life, model=FLASH)
+    with life.database.writing() as session:
+        session.add(Breaker(model=FLASH, opened_at=NOW, cause="402"))
+    confirm(life, take(life, NOW), NOW)
+    assert take(life, NOW + DAY - SECOND) == []
+    assert events(take(life, NOW + DAY)) == ["upstream.blocked"]
+
+
+def test_an_end_while_the_trouble_is_being_told_is_told_too(life: Life) -> None:
+    life.register(imported("anna"))
+    put(life, model=FLASH)
+    with life.database.writing() as session:
+        session.add(Breaker(model=FLASH, opened_at=NOW, cause="402"))
+    telling = take(life, NOW)
+    with life.database.writing() as session:
+        clear = store.unblocked(session, FLASH, since=NOW, now=NOW + SECOND)
+    confirm(life, telling, NOW + SECOND)
+    assert events(clear) == ["upstream.recovered"]
+    again = take(life, NOW + 2 * alerting.LEASE)  # nobody confirmed it
+    assert events(again) == ["upstream.recovered"]
+    confirm(life, again, NOW + 2 * alerting.LEASE)
+    assert take(life, NOW + 30 * DAY) == []
+
+
+def test_an_all_clear_that_a_crash_cut_short_is_told_again(life: Life) -> None:
+    life.register(imported("anna"))
+    edit(life, "anna", status=Status.OK)
+    put(
+        life,
+        kind=AlertKind.LOST,
+        model=FLASH,
+        voice_pk=life.voice("anna").id,
+        told=1,
+        tell_at=NOW + DAY,
+    )
+    assert events(take(life, NOW)) == ["voice.recovered"]
+    again = take(life, NOW + alerting.LEASE)
+    assert [(line.event, line.level, line.fields["was"]) for line in again] == [
+        ("voice.recovered", "info", "lost")
+    ]
+    assert life.events("anna").count("voice.recovered") == 1
+
+
+def test_a_database_that_is_full_delays_no_keepalive(life: Life) -> None:
+    life.register(imported("anna", last_used_at=NOW - 6 * DAY))
+
+    def full(**_: object) -> list[LogLine]:
+        raise CallFailed("the disk is full")
+
+    life.worklist.take_alerts = full  # type: ignore[method-assign]
+    life.live(5 * MINUTE)
+    assert life.voice("anna").status is Status.OK
+    assert len(life.log.of("pass.failed")) >= 1
+
+
+# rows
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"kind": AlertKind.LOST},
+        {"voice_pk": 1},
+        {"level": "loud"},
+        {"told": -1},
+        {"tell_at": None},
+        {"kind": "another"},
+        {"kind": AlertKind.RISK, "voice_pk": 7},
+    ],
+    ids=str,
+)
+def test_the_table_refuses_an_alert_that_makes_no_sense(
+    life: Life, columns: dict[str, Any]
+) -> None:
+    life.register(imported("anna"))
+    with pytest.raises((IntegrityError, StatementError), match=r"CHECK|FOREIGN|another"):
+        put(life, **columns)
+
+
+@pytest.mark.parametrize("about", ["a voice", "a model"])
+def test_at_most_one_alert_of_a_kind_is_open(life: Life, about: str) -> None:
+    life.register(imported("anna"))
+    of_voice = {"kind": AlertKind.LOST, "voice_pk": 1, "model": FLASH}
+    columns: dict[str, Any] = of_voice if about == "a voice" else {}
+    put(life, **columns, ended_at=NOW)
+    put(life, **columns)
+    with pytest.raises(IntegrityError, match="UNIQUE"):
+        put(life, **columns)
+
+
+def test_the_look_at_alerts_searches_indexes(life: Life) -> None:
+    """A fleet that is well costs the same, however large it is."""
+    life.register(imported("anna"))
+    put(life)
+    plans: list[str] = []
+
+    def explain(connection: Any, _: object, statement: str, parameters: Any, *_rest: Any) -> None:  # noqa: ANN401
+        if statement.startswith("SELECT"):
+            driver = connection.connection.driver_connection
+            plans.extend(
+                row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            )
+
+    sa.event.listen(life.database._engine, "after_cursor_execute", explain)  # noqa: SLF001
+    take(life, NOW)
+    assert any("INDEX voice_by_anchor" in plan for plan in plans)
+    scans = {plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan}
+    assert not scans & {"SCAN alert", "SCAN voice", "SCAN task"}

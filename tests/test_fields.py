@@ -1,0 +1,54 @@
+"""An event's fields as words, and the lines they are laid out in."""
+
+import pytest
+
+from voicekeeper import fields
+
+HEAD = "2026-05-01T12:00:00Z  keepalive.failed "
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("OK", "to=OK"),
+        ("a few words", 'to="a few words"'),
+        ('he said "no"', 'to="he said \\"no\\""'),
+        ("https://example.com/a?b=c", 'to="https://example.com/a?b=c"'),
+        ("", 'to=""'),
+        ("two\nlines", "to=two\\nlines"),
+        ("\x1b[2J", "to=\\x1b[2J"),
+        ("日本語", "to=日本語"),
+        (3, "to=3"),
+        (None, "to=null"),
+        ([1, "a"], 'to=[1, "a"]'),
+    ],
+)
+def test_a_field_is_one_word_whose_end_is_plain(value: object, word: str) -> None:
+    assert fields.words({"to": value}) == [word]
+
+
+def test_fields_keep_their_order() -> None:
+    assert fields.words({"from": "NEW", "to": "OK"}) == ["from=NEW", "to=OK"]
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        ([], [HEAD]),
+        (["a=1", "b=2"], [f"{HEAD} a=1 b=2"]),
+        (["a=1", "b=" + "x" * 60], [f"{HEAD} a=1", "    b=" + "x" * 60]),
+        (["a=1", "b=" + "x" * 90, "c=3"], [f"{HEAD} a=1", "    b=" + "x" * 90, "    c=3"]),
+        (
+            ['a="' + "word " * 20 + '"', "b=2"],
+            [HEAD, '    a="' + "word " * 13 + "word", "      " + "word " * 6 + '" b=2'],
+        ),
+    ],
+)
+def test_lines_hold_as_many_words_as_fit(words: list[str], lines: list[str]) -> None:
+    assert list(fields.filled(HEAD, words)) == lines
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_line_is_no_wider_than_asked_for(width: int) -> None:
+    words = ["word", "", 'error="a b c d e f g h i j k l m n o p q r s t u v w x y z"', "x=1"] * 9
+    assert max(len(line) for line in fields.filled("", words, width=width)) <= width

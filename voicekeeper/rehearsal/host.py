@@ -1,0 +1,291 @@
+"""The rehearsed host: a process that keeps voices, and dies; its scheduler; its disk.
+
+The process is the keeper, store and client that ship. Its scheduler is played: as APScheduler
+does, it makes a pass each tick of the wall clock, stands still after the clock was set back,
+and is woken by the daemon's watchdog. Ticks at which no pass could find work are left out.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from voicekeeper import bootstrap
+from voicekeeper.config import Settings
+from voicekeeper.errors import DatabaseHeld, VoicekeeperError
+from voicekeeper.events import Event
+from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.rehearsal import troubles
+from voicekeeper.rehearsal.clocks import HostClock
+from voicekeeper.rehearsal.network import KEY
+from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.store import Database, Worklist
+from voicekeeper.upstream import GatewayClient
+
+_LOOK = timedelta(seconds=5)
+_LONGEST_SLEEP = timedelta(hours=6)
+_TRY_TO_START_AGAIN_S = 60.0
+
+
+class Killed(BaseException):
+    """The process is dead; nothing of it may go on."""
+
+
+class Host:
+    """A machine on which voicekeeper runs as a service.
+
+    Args:
+        settings: of the process.
+        database: outlives the process.
+        clock: the host's.
+        weather: what is wrong with it.
+        log: takes what the process tells.
+        watchdog: whether the daemon looks after its scheduler when the clock was set.
+
+    Attributes:
+        transport: the way to the gateway; set before the start.
+        on_kill, on_start, on_crash: told when a process dies, begins, and fails by a bug.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: Database,
+        clock: HostClock,
+        weather: Weather,
+        log: Logger,
+        watchdog: bool = True,
+    ) -> None:
+        self.policy = bootstrap.policy(settings)
+        self.worklist = Worklist(database)
+        self.clock = clock
+        self.log = log
+        self.watchdog = watchdog
+        self.tick = settings.daemon.tick
+        self._settings = settings
+        self._weather = weather
+        self._process: _Process | None = None
+        self._die_in: int | None = None
+        self._restart_after = timedelta(0)
+        self._restarting: asyncio.TimerHandle | None = None
+        self.transport: httpx.AsyncBaseTransport | None = None
+        self.on_kill: Callable[[], None] = lambda: None
+        self.on_start: Callable[[], None] = lambda: None
+        self.on_crash: Callable[[Exception], None] = lambda _: None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a process runs."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Start a process, as the service manager does."""
+        if self._restarting is not None:
+            self._restarting.cancel()
+            self._restarting = None
+        self.on_start()
+        self._process = _Process(self)
+
+    def kill(self, *, restart_after: timedelta, steps: int = 0) -> None:
+        """Let the process die, now or some steps later, and start it again in time."""
+        self._restart_after = restart_after
+        if steps:
+            self._die_in = steps
+        else:
+            self._die()
+
+    def client(self) -> GatewayClient:
+        """Return the client of a new process."""
+        return bootstrap.gateway(
+            self._settings, SecretStr(KEY), self.clock, transport=self.transport
+        )
+
+    def step(self) -> None:
+        """Pass a moment at which a process may die.
+
+        Raises:
+            Killed: it does.
+        """
+        if self._die_in is not None:
+            self._die_in -= 1
+            if self._die_in <= 0:
+                self._die()
+                raise Killed
+
+    def set_clock(self, by: timedelta) -> None:
+        """Set the wall clock."""
+        self.clock.wrong_by += by
+        if self._process is not None:
+            self._process.clock_was_set(by)
+
+    def suspend(self, length: timedelta) -> None:
+        """Let the machine sleep."""
+        self.clock.suspend(length)
+        if self._process is not None:
+            self._process.clock_was_set(length)
+
+    def storage_fails(self) -> VoicekeeperError | None:
+        """Return what the disk says to a write now, if it says no."""
+        spells = self._weather.at(self.clock.true)
+        if troubles.DISK_FULL in spells:
+            return VoicekeeperError("the disk of the registry is full; nothing was changed")
+        if troubles.DATABASE_LOCKED in spells:
+            return DatabaseHeld("the registry is busy with another command; try again")
+        return None
+
+    def restart(self, after: float) -> None:
+        """Start a process again after so many seconds."""
+        loop = asyncio.get_running_loop()
+        if self._restarting is not None:
+            self._restarting.cancel()
+        self._restarting = loop.call_later(after, self.start)
+
+    def registry_changed(self) -> None:
+        """A person changed the registry: there may be work at the next tick."""
+        if self._process is not None:
+            self._process.look_again()
+
+    def stop(self) -> None:
+        """End for good."""
+        if self._restarting is not None:
+            self._restarting.cancel()
+        if self._process is not None:
+            self._process.die()
+
+    def _die(self) -> None:
+        self._die_in = None
+        if self._process is not None:
+            process, self._process = self._process, None
+            self.on_kill()
+            process.die()
+        self.restart(self._restart_after.total_seconds())
+
+    def ended(self) -> None:
+        """The process could not begin; the service manager tries again."""
+        self._process = None
+        self.restart(_TRY_TO_START_AGAIN_S)
+
+
+class _Process:
+    """One life of the daemon, from its start to its death."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._dead = False
+        self._others = asyncio.all_tasks()
+        self._timer: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._sweeping = False
+        self._setting = False
+        self._not_before = host.clock.now()
+        self._upstream: GatewayClient | None = None
+        self._keeper: Keeper | None = None
+        self._main = self._loop.create_task(self._begin())
+
+    def die(self) -> None:
+        """End at once: whatever still runs finds no disk and no network."""
+        self._dead = True
+        for timer in (self._timer, self._looking):
+            if timer is not None:
+                timer.cancel()
+        for task in asyncio.all_tasks() - self._others:
+            task.cancel()
+
+    def look_again(self) -> None:
+        """Find out anew when there is work."""
+        self._set_timer()
+
+    def clock_was_set(self, by: timedelta) -> None:
+        """Do as APScheduler, which waits for a wall time; the watchdog wakes it."""
+        before = self._host.clock.now() - by
+        self._not_before = max(self._not_before, before + self._host.tick)
+        self._set_timer()
+        if self._host.watchdog:
+            look = min(_LOOK, self._host.tick)
+            self._looking = self._loop.call_later(look.total_seconds(), self._wake)
+
+    def _wake(self) -> None:
+        self._not_before = self._host.clock.now()
+        self._set_timer()
+
+    async def _begin(self) -> None:
+        host = self._host
+        self._upstream = host.client()
+        self._keeper = Keeper(
+            worklist=host.worklist,
+            upstream=self._upstream,
+            clock=host.clock,
+            policy=host.policy,
+            name="1@rehearsal",
+            log=host.log,
+            offload=self._offload,
+        )
+        try:
+            await self._keeper.take_over()
+            await self._keeper.sweep()
+        except VoicekeeperError:
+            self._dead = True
+            host.ended()
+        else:
+            self._set_timer()
+
+    async def _offload(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
+        await asyncio.sleep(0)
+        self._live_on()
+        failure = self._host.storage_fails()
+        if failure is not None:
+            raise failure
+        result = function()
+        self._live_on()
+        self._set_timer()
+        return result
+
+    def _live_on(self) -> None:
+        if self._dead:
+            raise Killed
+        self._host.step()
+
+    def _set_timer(self) -> None:
+        """Wait for the next tick at which a pass may find work."""
+        if not self._setting:
+            self._setting = True
+            self._loop.call_soon(self._set_timer_now)
+
+    def _set_timer_now(self) -> None:
+        self._setting = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._dead:
+            return
+        host = self._host
+        now = host.clock.now()
+        idle = host.worklist.idle_until(now=now, policy=host.policy)
+        ahead = _LONGEST_SLEEP if idle is None else min(idle - now, _LONGEST_SLEEP)
+        ticks = max(1, math.ceil(ahead / host.tick))
+        at = max(now + ticks * host.tick, self._not_before)
+        self._timer = self._loop.call_later((at - now).total_seconds(), self._ticked)
+
+    def _ticked(self) -> None:
+        self._not_before = self._host.clock.now() + self._host.tick
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.create_task(self._pass())
+
+    async def _pass(self) -> None:
+        assert self._keeper is not None  # noqa: S101 - no timer is set before it is there
+        try:
+            await self._keeper.sweep()
+        except VoicekeeperError as error:
+            self._host.log.log(40, Event.PASS_FAILED, error=str(error))
+        except Exception as error:  # noqa: BLE001 - a bug that the real daemon would tell and survive
+            self._host.on_crash(error)
+        finally:
+            self._sweeping = False
+            if not self._dead:
+                self._set_timer()

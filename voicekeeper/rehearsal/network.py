@@ -1,0 +1,312 @@
+"""The way between the client and the gateway, in the same process, with all that goes wrong on it.
+
+It stands where httpx has its sockets, so the client under test is the one that ships.
+
+======================  ===================================================  =============
+fault                   what the client meets                                work done?
+======================  ===================================================  =============
+``http-CODE``           that status, with a JSON body                        5xx: sometimes
+``body-CODE``           HTTP 200 with that ``code`` in the JSON body         5xx: sometimes
+``429-retry-after``     429 with ``Retry-After`` in seconds; ``-date`` too   no
+``refused``             no connection                                        no
+``reset-before``        the connection breaks                                no
+``reset-after``         the connection breaks                                yes
+``hang``                no answer until the client's patience ends           sometimes
+``truncated``           half an answer                                       yes
+``garbage``             HTTP 200 with bytes that are no JSON                 yes
+``html``                HTTP 200 with a page for people                      no
+``stuck-pending``       the task is accepted and never begins                no
+``stuck-processing``    the task is accepted and never ends                  no
+``forgotten``           the task is accepted, done, and answered 404         yes
+``task-CODE``           the task is accepted and fails with this fail code   no
+======================  ===================================================  =============
+"""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any, Final, NoReturn, Protocol
+
+import httpx
+
+from voicekeeper.rehearsal import troubles
+from voicekeeper.rehearsal.clocks import HostClock
+from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.sandbox import Answer, Gateway, Stuck
+
+KEY: Final = "rehearsal"
+
+CODES: Final = (400, 401, 402, 403, 404, 429, 500, 502, 503, 504)
+FAIL_CODES: Final = ("GENERATION_FAILED", "INSUFFICIENT_CREDITS", "TASK_TIMEOUT", "X_UNHEARD_OF")
+FAULTS: Final = (
+    *(f"http-{code}" for code in CODES),
+    *(f"body-{code}" for code in CODES),
+    "429-retry-after",
+    "429-retry-after-date",
+    "refused",
+    "reset-before",
+    "reset-after",
+    "hang",
+    "truncated",
+    "garbage",
+    "html",
+    "stuck-pending",
+    "stuck-processing",
+    "forgotten",
+    *(f"task-{code}" for code in FAIL_CODES),
+)
+"""Every fault that strikes a single call."""
+
+_OUTAGE = ("refused", "http-500", "http-502", "http-503", "http-504", "hang", "html")
+_NO_ANSWER = ("reset-before", "reset-after", "hang")
+_REFUSED_AND_DONE = 0.2
+"""The share of 5xx answers behind which the work was done."""
+
+_HANGING_AND_DONE = 0.5
+_CUT_AND_DONE = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call on its way.
+
+    Attributes:
+        kind: ``status`` or the mode of a submission: ``speech``, ``clone``, ``design``.
+        model: of the address.
+        subject: the task asked for, the voice spoken with, or the prefix of the voice to make.
+        body: the JSON of a submission.
+        answered: whether the gateway has done what it asked.
+    """
+
+    kind: str
+    model: str
+    subject: str
+    body: Any
+    answered: bool = False
+
+
+class Watcher(Protocol):
+    """Who sees everything that reaches the gateway, and what comes back."""
+
+    def posted(self, call: Call) -> None:
+        """A submission set out for the gateway."""
+
+    def reached(self, call: Call) -> None:
+        """A submission is at the gateway, which has not looked at it yet."""
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        """The gateway answered a submission, whether or not its answer arrives."""
+
+    def delivered(self, call: Call, answer: Answer) -> None:
+        """An answer has come back whole."""
+
+
+class Network(httpx.AsyncBaseTransport):
+    """A transport of httpx that leads to a `Gateway`.
+
+    Args:
+        gateway: at the other end.
+        clock: for the truth.
+        weather: which faults there are.
+        rng: the dice.
+        watcher: who looks on.
+        note: told how each call ended.
+        step: told each moment at which a process may die.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        clock: HostClock,
+        weather: Weather,
+        rng: random.Random,
+        watcher: Watcher,
+        note: Callable[[str], None],
+        step: Callable[[], None],
+    ) -> None:
+        self._gateway = gateway
+        self._clock = clock
+        self._weather = weather
+        self._rng = rng
+        self._watcher = watcher
+        self._note = note
+        self._step = step
+        self._on_the_way: dict[int, Call] = {}
+        self.struck: Counter[str] = Counter()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request, or fail as a network fails."""
+        self._step()
+        call = _read(request)
+        fault = self._fault(call)
+        if fault is not None:
+            self.struck[fault] += 1
+        if call.kind != "status":
+            self._watcher.posted(call)
+        self._on_the_way[id(call)] = call
+        try:
+            response = await self._answer(call, fault, request)
+        except httpx.TransportError:
+            self._note(f"{call.kind} {call.subject} {fault}")
+            raise
+        finally:
+            self._on_the_way.pop(id(call), None)
+        self._note(f"{call.kind} {call.subject} {fault or response.status_code}")
+        self._step()
+        return response
+
+    def cut(self) -> None:
+        """Let the host vanish: of what is on its way, the half arrives all the same."""
+        on_the_way, self._on_the_way = self._on_the_way, {}
+        for call in on_the_way.values():
+            if not call.answered and self._rng.random() < _CUT_AND_DONE:
+                self._ask(call)
+
+    def _fault(self, call: Call) -> str | None:
+        """Return what befalls a call."""
+        now = self._clock.true
+        fault = self._of_the_spells(call) or self._weather.fault(now, self._rng.random())
+        if fault is not None and call.kind == "status" and _is_of_a_task(fault):
+            return None
+        return fault
+
+    def _of_the_spells(self, call: Call) -> str | None:
+        """Return what befalls every call of its kind now."""
+        spells = self._weather.at(self._clock.true)
+        if troubles.OUTAGE in spells:
+            return self._rng.choice(_OUTAGE)
+        if troubles.KEY_REFUSED in spells:
+            return "http-401"
+        if troubles.FORBIDDEN in spells:
+            return "http-403"
+        if call.kind != "status" and troubles.BALANCE_EMPTY in spells:
+            return "http-402"
+        is_ours = call.kind == "speech" and call.subject in self._gateway.voice_ids()
+        if is_ours and troubles.WRONG_ACCOUNT in spells:
+            return self._rng.choice(("http-400", "task-VALIDATION_ERROR"))
+        return None
+
+    async def _answer(
+        self, call: Call, fault: str | None, request: httpx.Request
+    ) -> httpx.Response:
+        if fault == "refused":
+            raise httpx.ConnectError("refused") from ConnectionRefusedError(111, "refused")
+        await asyncio.sleep(0.05 + 0.4 * self._rng.random())
+        if fault is None:
+            return self._delivered(call, self._ask(call))
+        if fault in _NO_ANSWER:
+            await self._lose(call, fault, request)
+        return self._spoilt(call, fault) or self._refusal(fault) or self._named(call, fault)
+
+    async def _lose(self, call: Call, fault: str, request: httpx.Request) -> NoReturn:
+        """End a call without an answer."""
+        if fault == "reset-before":
+            raise httpx.ReadError("reset")
+        if fault == "reset-after":
+            self._ask(call)
+            raise httpx.RemoteProtocolError("reset")
+        if self._rng.random() < _HANGING_AND_DONE:
+            self._ask(call)
+        await asyncio.sleep(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("hang")
+
+    def _spoilt(self, call: Call, fault: str) -> httpx.Response | None:
+        """Return an answer that cannot be read."""
+        match fault:
+            case "truncated":
+                whole = json.dumps(self._ask(call).body()).encode()
+                return self._response(200, stream=_Half(whole[: len(whole) // 2]))
+            case "garbage":
+                self._ask(call)
+                return self._response(200, b"\x00\xff\x00garbage")
+            case "html":
+                return self._response(200, b"<!doctype html><title>Maintenance</title>")
+        return None
+
+    def _refusal(self, fault: str) -> httpx.Response | None:
+        """Return an answer that tells when to come again."""
+        if not fault.startswith("429-"):
+            return None
+        seconds = self._rng.randint(1, 7200)
+        later = self._clock.true + timedelta(seconds=seconds)
+        is_date = fault.endswith("-date")
+        response = self._json(429, Answer(429, "Too many requests."))
+        response.headers["Retry-After"] = (
+            format_datetime(later, usegmt=True) if is_date else str(seconds)
+        )
+        return response
+
+    def _named(self, call: Call, fault: str) -> httpx.Response:
+        """Answer with a fault whose name holds a code, or that befalls the task."""
+        kind, _, code = fault.partition("-")
+        match kind:
+            case "task":
+                return self._delivered(call, self._ask(call, doom=code))
+            case "stuck":
+                stuck: Stuck = "pending" if code == "pending" else "processing"
+                return self._delivered(call, self._ask(call, stuck=stuck))
+            case "forgotten":
+                answer = self._ask(call)
+                if answer.data is not None:
+                    self._gateway.forget_task(answer.data["taskId"])
+                return self._delivered(call, answer)
+        status = int(code)
+        if status >= 500 and self._rng.random() < _REFUSED_AND_DONE:  # noqa: PLR2004 - HTTP's
+            self._ask(call)
+        answer = Answer(status, "Struck by order.")
+        self._watcher.delivered(call, answer)
+        return self._json(200 if kind == "body" else status, answer)
+
+    def _ask(self, call: Call, *, doom: str | None = None, stuck: Stuck | None = None) -> Answer:
+        """Let the gateway do what a call asks."""
+        call.answered = True
+        now = self._clock.true
+        if call.kind == "status":
+            return self._gateway.status(call.model, call.subject, now, KEY)
+        self._watcher.reached(call)
+        answer = self._gateway.generate(call.model, call.body, now, KEY, doom=doom, stuck=stuck)
+        self._watcher.answered(call, answer)
+        return answer
+
+    def _delivered(self, call: Call, answer: Answer) -> httpx.Response:
+        self._watcher.delivered(call, answer)
+        return self._json(answer.code, answer)
+
+    def _json(self, status: int, answer: Answer) -> httpx.Response:
+        return self._response(status, json.dumps(answer.body()).encode())
+
+    def _response(
+        self, status: int, body: bytes | None = None, *, stream: httpx.AsyncByteStream | None = None
+    ) -> httpx.Response:
+        headers = {"Date": format_datetime(self._clock.true, usegmt=True)}
+        return httpx.Response(status, headers=headers, content=body, stream=stream)
+
+
+class _Half(httpx.AsyncByteStream):
+    """A body that breaks off."""
+
+    def __init__(self, half: bytes) -> None:
+        self._half = half
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._half
+        raise httpx.RemoteProtocolError("truncated")
+
+
+def _read(request: httpx.Request) -> Call:
+    *_, endpoint, model = request.url.path.split("/")
+    if endpoint == "statusTask":
+        return Call("status", model, request.url.params["taskId"], None)
+    body = json.loads(request.content)
+    asked = body["input"]
+    return Call(asked["mode"], model, asked.get("voice") or asked["prefix"], body)
+
+
+def _is_of_a_task(fault: str) -> bool:
+    return fault.startswith(("task-", "stuck-", "forgotten"))

@@ -1,0 +1,336 @@
+"""The order of it all: a fleet, a host, a gateway, and what happens to them day by day."""
+
+import asyncio
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from voicekeeper import bootstrap
+from voicekeeper.config import Settings
+from voicekeeper.errors import NotAllowed
+from voicekeeper.models import Origin, Status, Task, TaskState
+from voicekeeper.rehearsal import troubles
+from voicekeeper.rehearsal.clocks import HostClock
+from voicekeeper.rehearsal.host import Host, Killed
+from voicekeeper.rehearsal.judge import Judge
+from voicekeeper.rehearsal.loop import VirtualLoop
+from voicekeeper.rehearsal.network import Network
+from voicekeeper.rehearsal.report import Drained, Report
+from voicekeeper.rehearsal.troubles import (
+    Act,
+    Delete,
+    Enroll,
+    Jump,
+    Kill,
+    Plan,
+    Retry,
+    Suspend,
+    Undeploy,
+)
+from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.sandbox import Gateway
+from voicekeeper.store import Database, NewVoice, Registry
+
+BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
+"""The true time at which every rehearsal begins; any would do."""
+
+Happening = Callable[[], None]
+
+_DAY = timedelta(days=1)
+_PERSON_TRIES_AGAIN = timedelta(hours=1)
+_CALM = timedelta(days=1)
+_OPEN = (TaskState.INTENT, TaskState.RUNNING)
+
+
+class Rehearsal:
+    """One fleet's life in virtual time.
+
+    Args:
+        settings: whose rules, limits and prompts are rehearsed.
+        plan: what goes wrong.
+        voices: how many voices exist at the beginning; the plan's enrollments come on top.
+        days: how long it lasts.
+        seed: of every die.
+        strangers: the share of the voices whose last use nobody told the host.
+        watchdog: whether the daemon looks after its scheduler when the clock was set.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        plan: Plan,
+        *,
+        voices: int,
+        days: int,
+        seed: int,
+        strangers: float = 0.0,
+        watchdog: bool = True,
+    ) -> None:
+        self._plan = plan
+        self._voices = voices
+        self._days = days
+        self._seed = seed
+        self._strangers = strangers
+        self._rng = random.Random(f"rehearsal {seed}")
+        self._policy = bootstrap.policy(settings)
+        self._loop = VirtualLoop()
+        self._clock = HostClock(self._loop, BEGINNING)
+        self._clock.wrong_by = plan.clock_wrong_by
+        self._weather = Weather(plan, BEGINNING)
+        self._gateway = Gateway(random.Random(f"gateway {seed}"), window=self._policy.window)
+        self._judge = Judge(
+            self._gateway, clock=self._clock, weather=self._weather, policy=self._policy
+        )
+        self._trace = hashlib.sha256()
+        self._happened: Counter[str] = Counter()
+        self._margins: list[timedelta | None] = []
+        self._database = Database.in_memory()
+        self._registry = Registry(self._database)
+        self._host = Host(
+            settings,
+            database=self._database,
+            clock=self._clock,
+            weather=self._weather,
+            log=self,
+            watchdog=watchdog,
+        )
+        self._network = Network(
+            self._gateway,
+            clock=self._clock,
+            weather=self._weather,
+            rng=random.Random(f"network {seed}"),
+            watcher=self._judge,
+            note=self._note,
+            step=self._host.step,
+        )
+        self._host.transport = self._network
+        self._host.on_kill = self._killed
+        self._host.on_start = self._judge.started
+        self._host.on_crash = self._failed
+        self._bug: BaseException | None = None
+
+    def run(self, progress: Callable[[int], None] = lambda _: None) -> Report:
+        """Live through it all.
+
+        Args:
+            progress: told each day that has passed.
+        """
+        self._loop.set_exception_handler(self._crashed)
+        try:
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(self._live(progress))
+        except RuntimeError:  # the loop was stopped
+            if self._bug is None:
+                raise
+            raise self._bug from None
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+            self._database.close()
+        return self._report()
+
+    def log(self, level: int, event: str, **fields: Any) -> None:  # noqa: ANN401 - a log's
+        """Take what the host tells."""
+        fields.pop("exc_info", None)
+        told = " ".join(f"{key}={fields[key]}" for key in sorted(fields))
+        self._note(f"{level} {event} {told}")
+        self._judge.told(event, fields)
+
+    # What happens.
+
+    async def _live(self, progress: Callable[[int], None]) -> None:
+        self._import_fleet()
+        self._host.start()
+        for at, happen in self._moments(partial(self._day, progress)):
+            await self._wait_until(BEGINNING + at)
+            happen()
+        await self._wait_until(BEGINNING + self._days * _DAY)
+        self._day(progress)
+        self._check_healed()
+        others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+        self._host.stop()
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _moments(self, day: Happening) -> list[tuple[timedelta, Happening]]:
+        """Return all that is to happen, in its order."""
+        spells = self._plan.spells
+        acts = sorted(self._plan.acts, key=lambda act: type(act).__name__)
+        moments: list[tuple[timedelta, Happening]] = [
+            *((act.at, partial(self._do, act)) for act in acts),
+            *((spell.start, partial(self._begun, spell.kind)) for spell in spells),
+            *(
+                (spell.end, partial(self._judge.spell_ended, spell.kind))
+                for spell in spells
+                if spell.kind in troubles.HARD
+            ),
+            *((number * _DAY, day) for number in range(1, self._days)),
+        ]
+        in_time = (moment for moment in moments if moment[0] <= self._days * _DAY)
+        return sorted(in_time, key=lambda moment: moment[0])
+
+    async def _wait_until(self, at: datetime) -> None:
+        # While the host is suspended its loop stands still, and then has less to wait for.
+        while self._clock.true < at:  # noqa: ASYNC110 - nothing sets an event
+            await asyncio.sleep((at - self._clock.true).total_seconds())
+
+    def _import_fleet(self) -> None:
+        voices = []
+        for number in range(1, self._voices + 1):
+            name = f"v{number:05d}"
+            used_at = BEGINNING - self._policy.interval * self._rng.random()
+            self._gateway.import_voice(f"id-{name}-", _MODEL, BEGINNING, last_used_at=used_at)
+            told = self._rng.random() >= self._strangers and used_at <= self._clock.now()
+            voices.append(
+                NewVoice(name, _MODEL, f"id-{name}-", Origin.IMPORTED, used_at if told else None)
+            )
+            self._judge.registered(f"id-{name}-")
+            self._judge.acknowledged.add(name)
+        self._registry.register(voices, now=self._clock.now(), policy=self._policy)
+
+    def _do(self, act: Act) -> None:
+        self._happened[_NAMES[type(act)]] += 1
+        match act:
+            case Kill():
+                self._host.kill(restart_after=act.restart_after, steps=act.steps)
+            case Jump():
+                self._judge.clock_touched()
+                self._host.set_clock(act.by)
+            case Suspend():
+                self._host.suspend(act.length)
+            case Delete():
+                voice_id = self._pick(act.pick)
+                if voice_id is not None:
+                    self._gateway.delete_voice(voice_id, self._clock.true)
+            case Undeploy():
+                voice_id = self._pick(act.pick)
+                if voice_id is not None:
+                    self._gateway.undeploy_voice(voice_id, self._clock.true)
+            case Enroll():
+                self._as_a_person(lambda: self._enroll(act))
+            case Retry():
+                self._as_a_person(self._retry)
+
+    def _begun(self, kind: str) -> None:
+        self._happened[kind] += 1
+        self._note(kind)
+
+    def _day(self, progress: Callable[[int], None]) -> None:
+        self._margins.append(self._judge.margins())
+        progress(1)
+
+    def _pick(self, pick: float) -> str | None:
+        living = sorted(self._judge.living())
+        return living[int(pick * len(living))] if living else None
+
+    def _as_a_person(self, deed: Callable[[], None]) -> None:
+        """Do something at the terminal, and again later as long as the disk says no."""
+        failure = self._host.storage_fails()
+        if failure is None:
+            deed()
+        else:
+            wait = _PERSON_TRIES_AGAIN.total_seconds()
+            self._loop.call_later(wait, lambda: self._as_a_person(deed))
+
+    def _enroll(self, act: Enroll) -> None:
+        recipe = _design(act.name) if act.design else _clone(act.name)
+        origin = Origin.DESIGN if act.design else Origin.CLONE
+        voice = NewVoice(act.name, _MODEL, None, origin, recipe=recipe)
+        self._registry.register([voice], now=self._clock.now(), policy=self._policy)
+        self._judge.acknowledged.add(act.name)
+        self._host.registry_changed()
+
+    def _retry(self) -> None:
+        for voice in list(self._registry.all()):
+            if voice.status in (Status.FAILED, Status.UNKNOWN, Status.UNDEPLOYED, Status.LOST):
+                try:
+                    self._registry.retry(voice.name, now=self._clock.now())
+                except NotAllowed:
+                    continue
+                self._judge.retried(voice.name)
+        self._host.registry_changed()
+
+    def _killed(self) -> None:
+        self._note("killed")
+        self._judge.killed()
+        self._network.cut()
+
+    def _crashed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, Killed | asyncio.CancelledError):
+            self._failed(error or RuntimeError(context["message"]))
+
+    def _failed(self, error: BaseException) -> None:
+        """Stop: a bug is not one more thing that goes wrong."""
+        self._bug = self._bug or error
+        self._loop.stop()
+
+    def _check_healed(self) -> None:
+        ends = [spell.end for spell in self._plan.spells] + [act.at for act in self._plan.acts]
+        if max(ends, default=timedelta(0)) + _CALM > self._days * _DAY:
+            return  # it has had no time to heal
+        before = self._clock.now() - timedelta(hours=6)
+        with self._database.reading() as session:
+            hanging = session.scalar(
+                select(sa.func.count())
+                .select_from(Task)
+                .where(col(Task.state).in_(_OPEN), col(Task.sent_at) < before)
+            )
+        names = {voice.name for voice in self._registry.all()}
+        self._judge.check_healed(self._judge.living(), names, hanging or 0)
+
+    def _note(self, what: str) -> None:
+        self._trace.update(f"{self._clock.true.isoformat()} {what}\n".encode())
+
+    def _report(self) -> Report:
+        books = self._gateway.books(self._clock.true)
+        ledger = self._judge.ledger
+        return Report(
+            seed=self._seed,
+            voices=self._voices,
+            days=self._days,
+            saveable_lost=len(self._judge.saveable_losses()),
+            unsaveable_lost=len(self._judge.unsaveable_losses()),
+            smallest_margin=ledger.smallest_margin,
+            keepalives=ledger.keepalives,
+            polls=ledger.polls,
+            cost_micros=books.cost_micros,
+            faults=self._happened + self._network.struck,
+            transitions=self._judge.transitions,
+            backlogs=[
+                Drained(b.cause, (b.ended_at - BEGINNING) / _DAY, b.voices, b.drained_after)
+                for b in self._judge.backlogs
+            ],
+            margins=self._margins,
+            broken=self._judge.broken,
+            trace=self._trace.hexdigest(),
+        )
+
+
+_MODEL: Final = "cosyvoice-3-flash"
+
+_NAMES: Final[dict[type[Act], str]] = {
+    Kill: "killed",
+    Jump: "clock-jump",
+    Suspend: "suspend",
+    Delete: "deleted",
+    Undeploy: "undeployed",
+    Enroll: "enrolled",
+    Retry: "retried",
+}
+
+
+def _clone(name: str) -> dict[str, str]:
+    return {"prefix": name, "audio_url": "https://example.com/voice.wav"}
+
+
+def _design(name: str) -> dict[str, str]:
+    return {"prefix": name, "prompt": "A calm voice.", "preview_text": "Hello."}

@@ -1,0 +1,123 @@
+"""What a pass would find: whether anything waits, and if not, when it could find work next."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import func, select
+from sqlmodel import Session, col
+
+from voicekeeper import alerting, schedule
+from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, TaskState, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.store import breakers, rows, unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """Whether there may be work of each sort; one cheap query.
+
+    Attributes:
+        unlogged: commands have written what the log has not told.
+        opened: a breaker is open.
+        suspected: a voice waits for a control call.
+        due_at: when the first voice is due; None where none ever is.
+        poll_at: when the first task is to be asked for.
+        tell_at: when the first alert is to be told.
+    """
+
+    unlogged: bool
+    opened: bool
+    suspected: bool
+    due_at: datetime | None
+    poll_at: datetime | None
+    tell_at: datetime | None
+
+
+_HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
+    rows.table_of(model).c for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task)
+)
+_IS_RUNNING = _TASK.state == TaskState.RUNNING
+_LOOK = select(
+    select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
+    | select(_REMOVAL.id).exists(),
+    select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
+    select(_VOICE.id)
+    .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
+    .exists(),
+    select(func.min(_VOICE.next_at)).scalar_subquery(),
+    select(func.max(_VOICE.next_at)).scalar_subquery(),
+    select(func.min(_TASK.next_poll_at)).where(_IS_RUNNING).scalar_subquery(),
+    select(func.max(_TASK.next_poll_at)).where(_IS_RUNNING).scalar_subquery(),
+    select(func.min(_ALERT.tell_at)).scalar_subquery(),
+)
+
+
+def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
+    """See what there is to do. What a wrong clock has set too far ahead is due now.
+
+    Where a due time cannot be read, all is looked at.
+    """
+    try:
+        seen = session.execute(_LOOK).one()
+    except unreadable.UNREADABLE:
+        return Agenda(
+            unlogged=True, opened=True, suspected=True, due_at=now, poll_at=now, tell_at=now
+        )
+    unlogged, opened, suspected, due, last_due, poll, last_poll, tell = seen
+    if last_due is not None and last_due > now + policy.interval:
+        due = now
+    if last_poll is not None and last_poll > now + schedule.longest_poll(policy):
+        poll = now
+    return Agenda(unlogged, opened, suspected, due, poll, tell)
+
+
+def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:
+    """Return the earliest instant at which `Worklist.claim` could find anything, or None."""
+    agenda = look(session, now=now, policy=policy)
+    events = [agenda.due_at, agenda.poll_at]
+    if agenda.opened:
+        events = _behind_breakers(session, agenda, now=now)
+    if agenda.tell_at is not None:
+        events.append(max(agenda.tell_at, now + alerting.pace(policy)))
+    if agenda.suspected:
+        events += [at or now for at in session.scalars(_SUSPECTS_PROBES)]
+    return min((at for at in events if at is not None), default=None)
+
+
+def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list[datetime | None]:
+    """Return the same events where calls of some models pause until their breaker's probe."""
+    opened = breakers.opened(session)
+    models = [breaker.model for breaker in opened]
+    wrong = now in (agenda.due_at, agenda.poll_at)
+    flowing = {"models": models}
+    control = session.scalar(_CONTROL_POLL)
+    events = [control, session.scalar(_DUE_ELSE, flowing), session.scalar(_POLL_ELSE, flowing)]
+    for breaker in opened:
+        model = {"model": breaker.model}
+        waiting = [session.scalar(_DUE_OF, model), session.scalar(_POLL_OF, model)]
+        first = now if wrong else min((at for at in waiting if at is not None), default=None)
+        if first is not None:
+            events.append(max(first, breaker.probe_at or first))
+    return events
+
+
+_DUE = select(func.min(col(Voice.next_at)))
+_POLL = select(func.min(col(Task.next_poll_at))).where(col(Task.state) == TaskState.RUNNING)
+_MODELS: sa.BindParameter[list[str]] = sa.bindparam("models", expanding=True)
+_DUE_ELSE = _DUE.where(col(Voice.model).not_in(_MODELS))
+_POLL_ELSE = _POLL.where(col(Task.model).not_in(_MODELS))
+_CONTROL_POLL = _POLL.where(col(Task.kind) == Kind.CONTROL)
+_DUE_OF = _DUE.where(col(Voice.model) == sa.bindparam("model"))
+_POLL_OF = _POLL.where(col(Task.model) == sa.bindparam("model"))
+_SUSPECTS_PROBES = (
+    select(col(Breaker.probe_at))
+    .select_from(Voice)
+    .join(Breaker, col(Breaker.model) == col(Voice.model), isouter=True)
+    .where(
+        col(Voice.suspected_at).is_not(None),
+        col(Voice.controlled_at).is_(None),
+        col(Voice.next_at).is_not(None),
+    )
+    .distinct()
+)

@@ -1,0 +1,335 @@
+"""The rows of the alerts: opened with their cause, handed out, confirmed, ended.
+
+An alert is opened in the transaction of what it tells, or, for a risk, which is a matter of
+time alone, by `take`. Who is handed a line confirms it once it is told; what was not confirmed
+within its lease is handed out again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col
+
+from voicekeeper import alerting
+from voicekeeper.events import MEANINGS, Event, Level
+from voicekeeper.lifecycle import Telling
+from voicekeeper.models import Alert, AlertKind, Breaker, Status, Task, TaskState, Voice
+from voicekeeper.schedule import Policy, deadline
+from voicekeeper.store import unreadable
+from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
+from voicekeeper.store.rows import assign
+
+_MOST = 1000
+"""So many rows of each sort are dealt with at a time; the next look goes on."""
+
+_KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
+
+
+def at_risk(*, now: datetime, policy: Policy) -> ColumnElement[bool]:
+    """Return the condition that a voice is kept, and little of its window is left.
+
+    With a host's clock that is days ahead, the gateway's ``createTime`` makes every use look
+    old. So one that waits for its ordinary turn, and was used lately by the host's own clock,
+    is well: its last call succeeded, and the next is not due.
+    """
+    recent = exists().where(
+        col(Task.voice_pk) == Voice.id,
+        col(Task.state) == TaskState.SUCCESS,
+        col(Task.sent_at).between(alerting.risky_before(now, policy), now),
+    )
+    waits = col(Voice.next_at).between(now, now + policy.interval) & (col(Voice.failures) == 0)
+    return (
+        (col(Voice.anchored_at) < alerting.risky_before(now, policy))
+        & col(Voice.next_at).is_not(None)  # which it is where the voice is paused
+        & col(Voice.status).in_(_KEPT)
+        & col(Voice.voice_id).is_not(None)
+        & ~(waits & recent)
+    )
+
+
+def opened_by(
+    session: Session, voice: Voice, told: LogLine, *, now: datetime, handed: bool
+) -> LogLine:
+    """Open the alert that an event in a voice's life calls for, if any; return its line.
+
+    Args:
+        session: a writing one.
+        voice: its row.
+        told: the event, as the log is to tell it.
+        now: of this answer.
+        handed: whether the caller tells the line; else the next look hands it out.
+    """
+    kind = alerting.OPENED_BY.get(Event(told.event))
+    if kind is None:
+        return told
+    known = select(Alert).where(
+        col(Alert.voice_pk) == voice.id, col(Alert.kind) == kind, col(Alert.ended_at).is_(None)
+    )
+    fields: dict[str, Any] = {
+        "level": told.level,
+        "cause": told.fields["error"],
+        "since": now,
+        "tell_at": now,
+    }
+    alert = session.scalars(known).one_or_none()
+    if alert is None:
+        alert = Alert(kind=kind, voice_pk=voice.id, model=voice.model, **fields)
+        session.add(alert)
+    assign(alert, fields)
+    return _handed_out(session, alert, told, now=now) if handed else told
+
+
+def blocked(session: Session, breaker: Breaker, told: LogLine, *, now: datetime) -> LogLine:
+    """Open the alert that a model's calls are paused; return its line."""
+    alert = Alert(
+        kind=AlertKind.BLOCKED,
+        model=breaker.model,
+        level=told.level,
+        cause=breaker.cause or "the gateway fails",
+        since=now,
+    )
+    session.add(alert)
+    return _handed_out(session, alert, told, now=now)
+
+
+def unblocked(
+    session: Session, model: str, *, since: datetime | None, now: datetime
+) -> list[LogLine]:
+    """End the alert that a model's calls are paused; return the line of the all-clear.
+
+    Args:
+        session: a writing one.
+        model: whose calls flow again.
+        since: when its breaker opened; None for one that was let go on trial, if it ever was.
+        now: of this answer.
+    """
+    alert = of_model(session, model)
+    if alert is None:
+        return [_recovered(model, since)] if since is not None else []
+    assign(alert, alerting.ended(alert, now=now, well=True))
+    return [_handed_out(session, alert, _recovered(model, alert.since), now=now)]
+
+
+def may_be_told_of(voice: Voice, *, now: datetime, policy: Policy) -> bool:
+    """Tell, without a query, whether a voice may have an open alert."""
+    gone = voice.status in (Status.LOST, Status.UNDEPLOYED)
+    return gone or voice.anchored_at < alerting.risky_before(now, policy)
+
+
+def fixed(session: Session, voice: Voice, *, now: datetime) -> list[LogLine]:
+    """End all alerts about a voice that spoke; return the all-clear of those that were told."""
+    query = select(Alert).where(col(Alert.voice_pk) == voice.id, col(Alert.ended_at).is_(None))
+    ended = [_ended(session, alert, voice, now=now) for alert in session.scalars(query).all()]
+    return [told for told in ended if told is not None]
+
+
+def of_model(session: Session, model: str) -> Alert | None:
+    """Return the open alert that a model's calls are paused."""
+    query = select(Alert).where(
+        col(Alert.model) == model, col(Alert.voice_pk).is_(None), col(Alert.ended_at).is_(None)
+    )
+    return session.scalars(query).one_or_none()
+
+
+def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
+    """Look at all alerts: open risks, end those whose cause is gone, hand out what is owed."""
+    _open_risks(session, now=now, policy=policy)
+    if not session.scalar(select(exists().where(col(Alert.tell_at).is_not(None)))):
+        return []  # as ever in a fleet that is well
+    lines = _end_settled(session, now=now, policy=policy)
+    return lines + _hand_out(session, now=now, policy=policy)
+
+
+def confirm(session: Session, handouts: Iterable[Handout], *, now: datetime) -> None:
+    """Note that these were told; what has changed since it was handed out is left alone."""
+    until = {handout.key: handout.until for handout in handouts}
+    for alert in session.scalars(select(Alert).where(col(Alert.id).in_(until))):
+        if alert.id is not None and alert.tell_at == until[alert.id]:
+            assign(alert, alerting.confirmed(alert, now=now))
+
+
+def _end_settled(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
+    """End what a success did not: a person dealt with the voice, or a wrong clock was mended."""
+    settled = or_(
+        col(Voice.paused),
+        (col(Alert.kind) == AlertKind.LOST) & (col(Voice.status) != Status.LOST),
+        (col(Alert.kind) == AlertKind.UNDEPLOYED) & (col(Voice.status) != Status.UNDEPLOYED),
+        (col(Alert.kind) == AlertKind.RISK) & ~at_risk(now=now, policy=policy),
+    )
+    query = (
+        select(Alert, Voice)
+        .join(Voice, col(Voice.id) == col(Alert.voice_pk))
+        .where(col(Alert.ended_at).is_(None), col(Alert.voice_pk).is_not(None), settled)
+        .limit(_MOST)
+    )
+    return [
+        told
+        for alert, voice in _readable(session, query)
+        if voice is not None and (told := _ended(session, alert, voice, now=now)) is not None
+    ]
+
+
+def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
+    """Open an alert for each voice that came to be at risk; its grace begins."""
+    known = exists().where(
+        col(Alert.voice_pk) == Voice.id,
+        col(Alert.kind) == AlertKind.RISK,
+        col(Alert.ended_at).is_(None),
+    )
+    query = (
+        select(col(Voice.id))
+        .where(at_risk(now=now, policy=policy), ~known)
+        .order_by(col(Voice.anchored_at))
+        .limit(_MOST)
+    )
+    voices, _ = unreadable.by_key(session, Voice, session.scalars(query).all())
+    paused = _paused(session) if voices else {}
+    for voice in voices.values():
+        alert = Alert(
+            kind=AlertKind.RISK,
+            voice_pk=voice.id,
+            model=voice.model,
+            level=MEANINGS[Event.VOICE_AT_RISK].level,
+            cause=alerting.cause_of_risk(voice, paused.get(voice.model)),
+            since=alerting.at_risk_since(voice.anchored_at, policy),
+            tell_at=now + alerting.grace(policy),
+        )
+        session.add(alert)
+
+
+def _hand_out(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
+    """Hand out what is to be told now, what was told longest ago first."""
+    owed = (col(Alert.tell_at) <= now) | (col(Alert.tell_at) > alerting.latest_turn(now))
+    louder = (
+        (col(Alert.kind) == AlertKind.RISK)
+        & (col(Alert.level) == MEANINGS[Event.VOICE_AT_RISK].level)
+        & (col(Alert.told) > 0)
+        & col(Alert.ended_at).is_(None)
+        & (col(Voice.anchored_at) < alerting.dire_before(now, policy))
+    )
+    other = aliased(Voice)
+    waiting = exists().where(col(other.model) == Alert.model, col(other.next_at).is_not(None))
+    concerned = col(Alert.voice_pk).is_not(None) | col(Alert.ended_at).is_not(None) | waiting
+    query = (
+        select(Alert, Voice)
+        .join(Voice, col(Voice.id) == col(Alert.voice_pk), isouter=True)
+        .where(col(Alert.tell_at).is_not(None), owed | louder, concerned)
+        .order_by(col(Alert.tell_at))
+        .limit(_MOST)
+    )
+    rows = _readable(session, query)
+    paused = _paused(session) if rows else {}
+    lines = []
+    for alert, voice in rows:
+        breaker = paused.get(alert.model)
+        if voice is None:
+            told = _of_model(alert, breaker)
+        elif alert.ended_at is None:
+            told = _of_voice(session, alert, voice, breaker, now=now, policy=policy)
+        else:
+            told = _line(_all_clear(alert), voice)
+        lines.append(_handed_out(session, alert, told, now=now))
+    return lines
+
+
+def _readable(session: Session, query: Select[Alert, Voice]) -> list[tuple[Alert, Voice | None]]:
+    """Load alerts with their voices; one that cannot be read waits until it can."""
+    try:
+        return [(alert, voice) for alert, voice in session.execute(query)]
+    except unreadable.UNREADABLE:
+        keys = query.with_only_columns(
+            col(Alert.id), col(Alert.voice_pk), maintain_column_froms=True
+        )
+        owners = {key: owner for key, owner in session.execute(keys)}  # noqa: C416
+        alerts, _ = unreadable.by_key(session, Alert, list(owners))
+        voices, bad = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
+        return [
+            (alert, voices.get(owners[key]))
+            for key, alert in alerts.items()
+            if owners[key] not in bad
+        ]
+
+
+def _of_model(alert: Alert, breaker: Breaker | None) -> LogLine:
+    if alert.ended_at is not None:
+        return _recovered(alert.model, alert.since)
+    return model_line(
+        Event.UPSTREAM_BLOCKED,
+        model=alert.model,
+        error=alert.cause,
+        since=alert.since,
+        told=alert.told + 1,
+        next_probe_at=breaker.probe_at if breaker else None,
+    )
+
+
+def _of_voice(
+    session: Session,
+    alert: Alert,
+    voice: Voice,
+    breaker: Breaker | None,
+    *,
+    now: datetime,
+    policy: Policy,
+) -> LogLine:
+    """Return the line of an open alert; the history has it once for each level, not each day."""
+    level = alerting.level(alert.kind, voice.anchored_at, now=now, policy=policy)
+    detail: dict[str, Any] = {"since": alert.since, "told": alert.told + 1}
+    if alert.kind is AlertKind.RISK:
+        alert.cause = alerting.cause_of_risk(voice, breaker)
+        detail["deadline_at"] = deadline(voice.anchored_at, policy)
+    telling = Telling(alerting.EVENTS[alert.kind], {"error": alert.cause, **detail})
+    is_first = alerting.is_first(alert, level)
+    alert.level = level
+    if is_first:
+        return tell(session, voice, telling, now=now, level=level)
+    return _line(telling, voice, level)
+
+
+def _line(telling: Telling, voice: Voice, level: Level | None = None) -> LogLine:
+    """Return a line about a voice that its history does not repeat."""
+    level = level or MEANINGS[telling.event].level
+    return line(telling.event, level, voice.name, voice.voice_id, plain(telling.detail))
+
+
+def _ended(session: Session, alert: Alert, voice: Voice, *, now: datetime) -> LogLine | None:
+    """End an alert about a voice; return its all-clear, where one is owed.
+
+    One that nobody was told of leaves no trace.
+    """
+    if not alert.told:
+        session.delete(alert)
+        return None
+    assign(alert, alerting.ended(alert, now=now, well=alerting.speaks(voice)))
+    if alert.tell_at is None:
+        return None
+    told = tell(session, voice, _all_clear(alert), now=now)
+    return _handed_out(session, alert, told, now=now)
+
+
+def _all_clear(alert: Alert) -> Telling:
+    return Telling(Event.VOICE_RECOVERED, {"was": alert.kind, "since": alert.since})
+
+
+def _recovered(model: str, since: datetime) -> LogLine:
+    return model_line(Event.UPSTREAM_RECOVERED, model=model, blocked_since=since)
+
+
+def _handed_out(session: Session, alert: Alert, told: LogLine, *, now: datetime) -> LogLine:
+    """Return a line together with the lease under which it is told."""
+    assign(alert, alerting.handed_out(alert, now=now))
+    if alert.id is None:
+        session.flush()
+    assert alert.id is not None  # noqa: S101 - a stored alert has its key
+    assert alert.tell_at is not None  # noqa: S101 - the lease
+    return replace(told, handout=Handout(alert.id, alert.tell_at))
+
+
+def _paused(session: Session) -> dict[str, Breaker]:
+    """Return the breakers that are open, by model."""
+    opened = select(Breaker).where(col(Breaker.opened_at).is_not(None))
+    return {breaker.model: breaker for breaker in session.scalars(opened)}
