@@ -189,9 +189,12 @@ async def offload(function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any res
 
 def database(path: Path) -> Database:
     """Return a ready database that does not wait for the disk; no test pulls the plug."""
-    if not path.exists():
+    is_new = not path.exists()
+    if is_new:
         path.write_bytes(_empty())
     made = Database(path)
+    if is_new:
+        made.witness.note()
     sa.event.listen(made._engine, "connect", _unsynchronized)  # noqa: SLF001
     made.prepare(upgrade=True)
     return made

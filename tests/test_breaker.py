@@ -46,9 +46,11 @@ def after_fault(breaker: Breaker, fault: Fault, voice_pk: int | None = 1) -> Bre
 
 
 def after_control_fault(
-    breaker: Breaker, fault: Fault, *, anchor: datetime | None = None
+    breaker: Breaker, fault: Fault, *, is_ours: bool = False, anchor: datetime | None = None
 ) -> BreakerFields:
-    return breakers.after_control_fault(breaker, fault, anchor=anchor, now=NOW, policy=POLICY)
+    return breakers.after_control_fault(
+        breaker, fault, is_ours=is_ours, anchor=anchor, now=NOW, policy=POLICY
+    )
 
 
 def test_one_fault_of_the_account_opens_it() -> None:
@@ -120,12 +122,29 @@ def test_a_control_call_that_blames_its_voice_or_nobody_only_puts_off_the_next_o
 
 
 @pytest.mark.parametrize("fault", [VOICE, NOBODY])
-def test_control_calls_that_blame_their_voices_or_nobody_never_open_it(fault: Fault) -> None:
+def test_control_calls_that_blame_built_in_voices_or_nobody_never_open_it(fault: Fault) -> None:
     breaker = closed(run=TRIP_AFTER - 1, last_voice_pk=1)
     for _ in range(100):
         breaker = applied(breaker, after_control_fault(breaker, fault))
     assert (breaker.opened_at, breaker.cause) == (None, None)
     assert (breaker.run, breaker.last_voice_pk, breaker.probes) == (TRIP_AFTER - 1, 1, 100)
+
+
+def test_three_of_our_voices_in_a_row_that_are_not_known_blame_the_account() -> None:
+    breaker = closed()
+    for turn in range(3):
+        assert breaker.opened_at is None, turn
+        breaker = applied(breaker, after_control_fault(breaker, VOICE, is_ours=True))
+    assert (breaker.opened_at, breaker.distrusted) == (NOW, True)
+    assert breaker.cause is not None
+    assert "API key" in breaker.cause
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_one_of_our_voices_opened_only_one_of_our_voices_closes(*, is_ours: bool) -> None:
+    breaker = opened(opened_at=NOW - HOUR, distrusted=True, probes=2)
+    fields = breakers.after_control_success(breaker, is_ours=is_ours, sent_at=NOW - MINUTE, now=NOW)
+    assert (applied(breaker, fields).opened_at is None) is is_ours
 
 
 def test_a_control_call_that_failed_counts_in_the_run() -> None:
@@ -171,6 +190,7 @@ def test_the_next_probe_is_always_ahead_and_never_beyond_the_interval(
     fields = breakers.after_control_fault(
         opened(probes=probes),
         replace(fault, retry_after=asked),
+        is_ours=True,
         anchor=None if age is None else NOW - age,
         now=NOW,
         policy=policy,
@@ -183,14 +203,18 @@ def test_the_next_probe_is_always_ahead_and_never_beyond_the_interval(
 def test_a_control_call_that_succeeded_closes_it() -> None:
     breaker = applied(
         opened(probes=3, last_voice_pk=1),
-        breakers.after_control_success(opened(probes=3), sent_at=NOW - MINUTE, now=NOW),
+        breakers.after_control_success(
+            opened(probes=3), is_ours=False, sent_at=NOW - MINUTE, now=NOW
+        ),
     )
     assert breaker == closed()
 
 
 def test_a_control_call_sent_before_it_opened_does_not_close_it() -> None:
     breaker = opened(opened_at=NOW - MINUTE, probes=3)
-    fields = breakers.after_control_success(breaker, sent_at=NOW - 2 * MINUTE, now=NOW)
+    fields = breakers.after_control_success(
+        breaker, is_ours=True, sent_at=NOW - 2 * MINUTE, now=NOW
+    )
     assert applied(breaker, fields).opened_at == NOW - MINUTE
 
 

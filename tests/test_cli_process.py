@@ -272,7 +272,8 @@ def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path, *, begun:
         cli = CommandLine(Path(home) / "voicekeeper.db")
         if begun:
             cli.ready()
-            os.chown(cli.path, NOBODY, NOBODY)
+            for made in Path(home).iterdir():
+                os.chown(made, NOBODY, NOBODY)
         cli.path.with_name("config.toml").rename(tmp_path / "config.toml")
         cli.environ["VOICEKEEPER_CONFIG"] = str(tmp_path / "config.toml")
         os.chown(home, NOBODY, NOBODY)

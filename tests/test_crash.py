@@ -152,3 +152,31 @@ def test_a_daemon_frozen_beyond_its_patience_does_not_know_and_pays_once(
         assert daemon.end(signal.SIGTERM) == 0
     assert host.voice("anna").status is Status.UNKNOWN
     assert server.books().clone == 1
+
+
+def test_a_daemon_frozen_during_a_keepalive_for_longer_than_its_lease_uses_the_voice_once(
+    tmp_path: Path, server: SandboxServer, wire: Wire
+) -> None:
+    server.import_voice("id-anna")
+    host = Host(
+        tmp_path,
+        wire.base_url,
+        KEEPALIVE__INTERVAL="5s",  # which is also the longest lease
+        KEEPALIVE__JITTER="0s",
+        UPSTREAM__TIMEOUT="30s",
+    )
+    host.register(imported("anna"))
+    wire.hold_back()
+    with host.run() as daemon:
+        until(lambda: server.books().speech, "the keepalive is charged")
+        daemon.send(signal.SIGSTOP)
+        wire.let_go()
+        time.sleep(5.5)  # this is the frozen time itself
+        daemon.send(signal.SIGCONT)
+        daemon.await_event("keepalive.submitted", name="anna")
+        daemon.await_event("keepalive.succeeded", name="anna")
+        daemon.kill()
+    first, *later = host.tasks("anna")
+    assert first.state is TaskState.SUCCESS
+    assert all(task.sent_at > (first.finished_at or task.sent_at) for task in later)
+    assert server.books().voices["id-anna"].alive

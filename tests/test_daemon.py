@@ -31,7 +31,7 @@ from tests.support import (
 )
 from voicekeeper import daemon as module
 from voicekeeper.daemon import Daemon, run_once
-from voicekeeper.errors import CallFailed, DatabaseHeld
+from voicekeeper.errors import CallFailed, DatabaseDamaged, DatabaseFull, DatabaseHeld
 from voicekeeper.models import Balance, Status, TaskState
 from voicekeeper.sandbox import Gateway
 from voicekeeper.sdnotify import Notifier
@@ -257,13 +257,84 @@ def test_the_watchdog_is_fed_by_completed_passes_only(
         async with running(daemon, manager):
             sweeps.errors = [DatabaseHeld("busy") for _ in range(1000)]
             await until(lambda: life.log.of("pass.failed"))
-            before, failed = manager.passes, len(life.log.of("pass.failed"))
-            await until(lambda: len(life.log.of("pass.failed")) >= failed + 3)
+            before, left = manager.passes, len(sweeps.errors)
+            await until(lambda: len(sweeps.errors) <= left - 3)
             assert manager.passes == before
             sweeps.errors.clear()
             await manager.hear_passes(before + 1)
 
     asyncio.run(passes())
+
+
+def test_passes_that_fail_alike_are_told_once_until_one_succeeds(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    sweeps = Sweeps(life, monkeypatch)
+    full, busy = DatabaseFull("the disk is full"), DatabaseHeld("busy")
+
+    async def passes() -> None:
+        async with running(daemon_of(life, manager), manager):
+            for errors in ([full, full, busy, full], [full]):
+                sweeps.errors = [*errors]
+                await until(lambda: not sweeps.errors)
+                await manager.hear_passes(manager.passes + 1)
+
+    asyncio.run(passes())
+    told = [line["error"] for line in life.log.of("pass.failed")]
+    assert told == ["the disk is full", "busy", "the disk is full", "the disk is full"]
+
+
+def test_a_full_disk_at_the_start_is_waited_for(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+    full = "the disk is full"
+    sweeps = Sweeps(life, monkeypatch)
+    sweeps.errors = [DatabaseFull(full) for _ in range(5)]
+
+    async def passes() -> None:
+        async with running(daemon_of(life, manager), manager):
+            await until(lambda: life.upstream.submitted("demo01"))
+
+    asyncio.run(passes())
+    assert [line["error"] for line in life.log.of("pass.failed")] == [full]
+    assert manager.heard[:6] == [f"STATUS={full}"] * 5 + ["WATCHDOG=1"]
+
+
+def test_a_daemon_that_waits_for_room_ends_when_it_is_told_to(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    Sweeps(life, monkeypatch).errors = [DatabaseFull("the disk is full") for _ in range(10_000)]
+
+    async def stopped() -> None:
+        running = asyncio.create_task(daemon_of(life, manager).run())
+        await until(lambda: manager.heard)
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(LIMIT_S):
+            await running
+
+    asyncio.run(stopped())
+    assert set(manager.heard) == {"STATUS=the disk is full"}
+
+
+def test_a_file_that_turns_out_damaged_ends_the_daemon(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    sweeps = Sweeps(life, monkeypatch)
+
+    async def passes() -> None:
+        async with running(daemon_of(life, manager), manager) as task:
+            sweeps.errors = [DatabaseDamaged("the file is damaged")]
+            await until(task.done)
+
+    with pytest.raises(DatabaseDamaged):
+        asyncio.run(passes())
+    assert [line["error"] for line in life.log.of("pass.failed")] == ["the file is damaged"]
+    assert manager.heard[-1] == "STOPPING=1"
 
 
 def test_a_registry_that_cannot_be_used_at_the_start_ends_the_daemon(

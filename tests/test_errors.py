@@ -6,6 +6,8 @@ from voicekeeper import errors
 from voicekeeper.errors import (
     CallFailed,
     ConfigError,
+    DatabaseDamaged,
+    DatabaseFull,
     DatabaseHeld,
     DatabaseUnusable,
     InvalidInput,
@@ -24,9 +26,11 @@ EXIT_CODES = {
     NotAllowed: 1,
     Taken: 1,
     DatabaseHeld: 75,
+    DatabaseFull: 1,
     KeyRefused: 77,
     ConfigError: 78,
     DatabaseUnusable: 78,
+    DatabaseDamaged: 78,
     Withdrawn: 1,
     CallFailed: 1,
 }

@@ -709,3 +709,27 @@ def test_a_balance_that_is_not_told_harms_nothing_and_is_told_at_debug_level(
     assert life.voice("anna").status is Status.OK
     assert life.rows(Balance) == []
     assert life.rows(Breaker, col(Breaker.opened_at).is_not(None)) == []
+
+
+# a process that was frozen
+
+
+def test_a_call_that_outlives_its_lease_is_not_made_again_beside_itself(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def frozen() -> None:
+        await life.keeper.take_over()
+        await life.keeper.sweep()
+        await asyncio.sleep(0.01)
+        life.clock.advance(2 * MINUTE)  # a lease is shorter
+        await life.keeper.sweep()
+        life.upstream.release.set()
+        await life.keeper.settle()
+
+    asyncio.run(frozen())
+    assert len(life.upstream.submitted("id-anna")) == 1
+    life.upstream.hanging = lambda _: False
+    life.live(MINUTE)
+    assert life.books().speech == 1

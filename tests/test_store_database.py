@@ -15,7 +15,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from tests.support import NOW, database, imported, policy
-from voicekeeper.errors import DatabaseHeld, DatabaseUnusable, VoicekeeperError
+from voicekeeper.errors import (
+    DatabaseDamaged,
+    DatabaseFull,
+    DatabaseHeld,
+    DatabaseUnusable,
+)
 from voicekeeper.store import Database, Registry
 from voicekeeper.store import database as module
 from voicekeeper.store.database import SCHEMA, WAL_IS_SAFE
@@ -78,12 +83,6 @@ def test_prepare_a_second_time_changes_nothing(tmp_path: Path) -> None:
     made.prepare(upgrade=True)
     made.prepare(upgrade=False)
     assert files(tmp_path) == before
-    assert made.schema() == SCHEMA
-
-
-def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
-    (tmp_path / "a.db").touch()
-    made = database(tmp_path / "a.db")
     assert made.schema() == SCHEMA
 
 
@@ -208,6 +207,14 @@ def text(path: Path) -> None:
     path.write_text("voices: anna, berta, clara\n" * 100)
 
 
+def empty(path: Path) -> None:
+    path.touch()
+
+
+def without_tables(path: Path) -> None:
+    execute(path, "VACUUM")
+
+
 def damaged(path: Path) -> None:
     newer(path)
     path.write_bytes(b"SQLite format 3\0" + b"\xff" * 4000)
@@ -226,6 +233,8 @@ def directory(path: Path) -> None:
         (foreign_with_alembic, "is a database of another program"),
         (text, "is damaged or not a database"),
         (damaged, "is damaged or not a database"),
+        (empty, "is empty: the registry is gone; put a good copy in its place"),
+        (without_tables, "is empty: the registry is gone"),
         (directory, "is a directory, not a database file"),
     ],
 )
@@ -244,6 +253,86 @@ def test_what_is_no_registry_of_ours_is_refused_and_left_as_it_was(
     assert "\n" not in str(refused.value)
     assert refused.value.exit_code == 78
     assert files(tmp_path) == before
+
+
+def full_of_voices(path: Path) -> int:
+    """Make a registry of many pages; return the size of a page."""
+    made = database(path)
+    many = [imported(f"voice-{n}") for n in range(300)]
+    Registry(made).register(many, now=NOW, policy=policy())
+    with made.reading() as session:
+        size = run(session, "PRAGMA page_size")
+    made.close()
+    assert isinstance(size, int)
+    return size
+
+
+def truncated(path: Path) -> None:
+    size = full_of_voices(path)
+    os.truncate(path, path.stat().st_size - 3 * size)
+
+
+def with_a_page_overwritten(path: Path) -> None:
+    size = full_of_voices(path)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 10 * size)
+        file.write(b"\xff" * size)
+
+
+def with_a_flipped_byte(path: Path) -> None:
+    """In the root page of the voices: how many cells it has."""
+    size = full_of_voices(path)
+    with sqlite3.connect(path) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'voice'"
+        (page,) = connection.execute(query).fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size + 3)
+        was = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([was ^ 0x40]))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "what every pass needs"])
+@pytest.mark.parametrize("spoil", [truncated, with_a_page_overwritten, with_a_flipped_byte])
+def test_a_daemon_refuses_a_file_that_is_damaged_anywhere_and_leaves_it_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], *, whole: bool
+) -> None:
+    if not whole:
+        monkeypatch.setattr(module, "_CHECKED_WHOLE", 0)
+    path = tmp_path / "a.db"
+    spoil(path)
+    before = files(tmp_path)
+    made = Database(path)
+    with pytest.raises(DatabaseDamaged, match=r"is damaged .*; put a good copy in its") as refused:
+        made.prepare(upgrade=True)
+    made.close()
+    assert "\n" not in str(refused.value)
+    assert refused.value.exit_code == 78
+    assert files(tmp_path) == before
+
+
+def test_a_row_with_a_value_that_no_row_may_have_is_no_damage(tmp_path: Path) -> None:
+    made = database(tmp_path / "a.db")
+    Registry(made).register([imported("anna")], now=NOW, policy=policy())
+    execute(
+        made.path,
+        "PRAGMA ignore_check_constraints = ON",
+        "UPDATE voice SET status = 'bogus', failures = 'x', origin = 7",
+    )
+    made.prepare(upgrade=True)
+
+
+def test_a_file_that_could_not_be_made_whole_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Database) -> None:
+        raise DatabaseFull("the disk is full")
+
+    monkeypatch.setattr(Database, "_migrate", fail)
+    with pytest.raises(DatabaseFull):
+        Database(tmp_path / "a.db").prepare(upgrade=True)
+    assert files(tmp_path) == {}
 
 
 def test_an_older_schema_is_left_to_the_daemon(
@@ -296,7 +385,7 @@ def test_a_file_that_may_only_be_read_can_be_read_and_not_written() -> None:
         with as_another_user():
             made.prepare(upgrade=False)
             assert list(Registry(made).all()) == []
-            with pytest.raises(VoicekeeperError, match="cannot be written by this user"):
+            with pytest.raises(DatabaseUnusable, match="cannot be written by this user"):
                 Registry(made).register([imported("anna")], now=NOW, policy=policy())
         made.close()
 
@@ -318,7 +407,7 @@ def test_a_full_disk_says_so_and_nothing_changed(tmp_path: Path) -> None:
         pages = run(session, "PRAGMA page_count")
         run(session, f"PRAGMA max_page_count = {pages}")
     many = [imported(f"voice-{n}") for n in range(500)]
-    with pytest.raises(VoicekeeperError, match="is full; nothing was changed"):
+    with pytest.raises(DatabaseFull, match="is full; nothing was changed"):
         Registry(made).register(many, now=NOW, policy=policy())
     assert list(Registry(made).all()) == []
 

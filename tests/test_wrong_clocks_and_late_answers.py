@@ -25,7 +25,7 @@ ID = "cosyvoice-v3-flash-anna"
 
 def test_a_breaker_that_a_wrong_clock_opened_is_closed_by_the_next_probe() -> None:
     breaker = Breaker(model="m", run=1, probes=0, opened_at=NOW + 30 * DAY, cause="402")
-    fields = breakers.after_control_success(breaker, sent_at=NOW - MINUTE, now=NOW)
+    fields = breakers.after_control_success(breaker, is_ours=False, sent_at=NOW - MINUTE, now=NOW)
     assert fields.get("opened_at", breaker.opened_at) is None
 
 
@@ -134,6 +134,7 @@ def test_a_control_task_that_is_not_known_blames_nobody() -> None:
     fields = breakers.after_control_fault(
         breaker,
         Fault(Blame.NOBODY, "404", "no such task"),
+        is_ours=False,
         anchor=None,
         now=NOW,
         policy=POLICY,

@@ -16,7 +16,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from voicekeeper import __version__
 from voicekeeper.clock import Clock
 from voicekeeper.duration import words
-from voicekeeper.errors import VoicekeeperError
+from voicekeeper.errors import DatabaseDamaged, DatabaseFull, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger, tell
 from voicekeeper.sdnotify import Notifier
@@ -61,19 +61,27 @@ class Daemon:
         self._tick = tick if watched is None else min(tick, timedelta(seconds=watched / 3))
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._stop = asyncio.Event()
+        self._failing: str | None = None
+        self._damage: DatabaseDamaged | None = None
 
     async def run(self) -> None:
         """Take over, make the first pass, report ready, and keep voices until told to stop.
 
+        While the disk is full it tries again, at the start too. Any other pass that fails is told,
+        and the next one follows; but where the file itself is damaged no pass can do better.
+
         Raises:
-            VoicekeeperError: the database cannot be used at the start. Later on a pass that
-                fails is told and the next one follows.
+            DatabaseDamaged: a pass found that the file is damaged.
+            VoicekeeperError: the database cannot be used at the start.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        await self._keeper.take_over()
-        await self._keeper.sweep()
+        while not await self._begun():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), self._tick.total_seconds())
+            if self._stop.is_set():
+                return
         self._notifier.watchdog()
         outlook = await self._outlook()
         self._notifier.ready(outlook)
@@ -101,17 +109,42 @@ class Daemon:
         left = await self._keeper.stop(STOP_WITHIN_S)
         self._scheduler.shutdown(wait=False)
         tell(self._log, Event.DAEMON_STOPPED, calls_left=left)
+        if self._damage is not None:
+            raise self._damage
+
+    async def _begun(self) -> bool:
+        """Take over and make the first pass; return False while the disk is full."""
+        try:
+            await self._keeper.take_over()
+            await self._keeper.sweep()
+        except DatabaseFull as error:
+            self._tell(str(error))
+            self._notifier.status(str(error))
+            return False
+        self._failing = None
+        return True
 
     async def _pass(self) -> None:
         try:
             await self._keeper.sweep()
+        except DatabaseDamaged as error:
+            self._tell(str(error))
+            self._damage = error
+            self._stop.set()
         except VoicekeeperError as error:
-            tell(self._log, Event.PASS_FAILED, error=str(error))
+            self._tell(str(error))
         except Exception as error:  # noqa: BLE001 - the next pass may do better
-            tell(self._log, Event.PASS_FAILED, error=repr(error), exc_info=error)
+            self._tell(repr(error), exc_info=error)
         else:
+            self._failing = None
             self._notifier.watchdog()
             self._notifier.status(await self._outlook())
+
+    def _tell(self, words: str, **fields: object) -> None:
+        """Tell of a failed pass, once for all that fail alike; a full disk may be so for days."""
+        if words != self._failing:
+            tell(self._log, Event.PASS_FAILED, error=words, **fields)
+        self._failing = words
 
     async def _outlook(self) -> str:
         try:

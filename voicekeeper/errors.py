@@ -8,9 +8,11 @@ The tree::
     ├── NotAllowed              1   the voice's status, or another voice, stands in the way
     │   └── Taken               1   names or voice ids that the registry has already
     ├── DatabaseHeld           75   another daemon holds the database
+    ├── DatabaseFull            1   the disk under the database is full, for now
     ├── KeyRefused             77   the gateway does not take the API key
     ├── ConfigError            78   one or more settings are wrong; all are listed
     ├── DatabaseUnusable       78   the database cannot be used as it is; nothing was touched
+    │   └── DatabaseDamaged    78   a good copy has to take its place
     ├── Withdrawn               1   a call that was about to be made is wanted no more
     └── CallFailed              1   a call to the gateway did not return what it should
 
@@ -60,6 +62,10 @@ class DatabaseHeld(VoicekeeperError):  # noqa: N818
     exit_code = 75
 
 
+class DatabaseFull(VoicekeeperError):  # noqa: N818
+    """The disk under the database is full; what was to be written can be when there is room."""
+
+
 class KeyRefused(VoicekeeperError):  # noqa: N818
     """The gateway answered 401: the API key is missing or not valid."""
 
@@ -83,9 +89,13 @@ class ConfigError(VoicekeeperError):
 
 
 class DatabaseUnusable(VoicekeeperError):  # noqa: N818
-    """The database is newer than this program, not a database, or cannot be opened."""
+    """The database is newer than this program, not a database, or cannot be opened or written."""
 
     exit_code = 78
+
+
+class DatabaseDamaged(DatabaseUnusable):
+    """The database's file is torn, overwritten or empty: it has to be restored."""
 
 
 class Withdrawn(VoicekeeperError):  # noqa: N818

@@ -8,7 +8,8 @@ once; otherwise it waits for the scheduler's tick.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -102,6 +103,8 @@ class Keeper:
         polls = max(1, policy.max_in_flight // 2)
         self._polls = _Lane(polls)
         self._calls = _Lane(max(1, policy.max_in_flight - polls))
+        self._busy: Counter[int] = Counter()
+        self._unreadable: set[str] = set()
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
         self._looked_at: datetime | None = None
@@ -144,9 +147,11 @@ class Keeper:
                     policy=self._policy,
                     calls=self._calls.free,
                     polls=self._polls.free,
+                    busy=tuple(self._busy),
                 )
             )
             say(self._log, claims.lines)
+            say(self._log, self._untold(claims.unreadable))
             self._polls.more, self._calls.more = claims.more_polls, claims.more_calls
             for job in claims.polls:
                 self._start(self._polls, job, self._ask(job))
@@ -221,13 +226,24 @@ class Keeper:
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
 
+    def _untold(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+        """Yield the lines of voices that no line told of since this keeper began."""
+        for line in lines:
+            if line.fields["name"] not in self._unreadable:
+                self._unreadable.add(line.fields["name"])
+                yield line
+
     def _start(self, lane: "_Lane", job: Job, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._guarded(job, work), name=f"{job.kind} {job.name}")
         lane.running.add(task)
-        task.add_done_callback(partial(self._ended, lane))
+        if job.voice_pk is not None:
+            self._busy[job.voice_pk] += 1
+        task.add_done_callback(partial(self._ended, lane, job.voice_pk))
 
-    def _ended(self, lane: "_Lane", task: asyncio.Task[None]) -> None:
+    def _ended(self, lane: "_Lane", voice_pk: int | None, task: asyncio.Task[None]) -> None:
         lane.running.discard(task)
+        if voice_pk is not None:
+            self._busy -= Counter([voice_pk])
         if lane.more and not self._stopping and lane.free * 2 >= lane.size:
             lane.more = False
             refill = asyncio.create_task(self._refill())
@@ -263,6 +279,7 @@ class Keeper:
             job = await self._offload(
                 partial(self._worklist.intend, job, now=self._clock.now(), policy=self._policy)
             )
+            await self._offload(partial(self._worklist.note, job))
 
         async def refuse(fault: Fault) -> None:
             if job.task_pk is None:  # an enrollment that failed before its turn
@@ -278,8 +295,11 @@ class Keeper:
         except CallFailed as failure:
             self._note_key(failure)
             await refuse(verdict.of_submission(job.kind, failure))
-        except VoicekeeperError:
-            raise  # nothing was sent: withdrawn, or its intent could not be written
+        except VoicekeeperError as error:
+            # Nothing was sent: withdrawn, or its intent could not be written or noted.
+            if job.kind.is_enrollment and job.task_pk is not None:
+                await refuse(Fault(Blame.NOBODY, "not noted", str(error)))
+            raise
         except Exception as error:
             # A bug of ours, and nobody knows whether the call was made: judge it as unanswered.
             words = f"voicekeeper failed in the middle of the call ({type(error).__name__})"

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from voicekeeper import schedule, verdict
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.budget import Hold
+from voicekeeper.duration import rfc3339
+from voicekeeper.duration import words as duration_words
 from voicekeeper.events import Event
 from voicekeeper.lifecycle.change import (
     INTERRUPTED,
@@ -36,6 +38,9 @@ from voicekeeper.lifecycle.change import (
 from voicekeeper.models import Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.verdict import Blame, Fault, Outcome
+
+_RESTORED = "restored"
+_DAY = timedelta(days=1)
 
 
 def held(voice: Voice, hold: Hold, *, now: datetime, policy: Policy) -> Change:
@@ -121,6 +126,53 @@ def unanswered(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy:
 def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
     """A keeper died in the middle of the call: it may have been paid for."""
     return _unknown(voice, task, INTERRUPTED, now=now)
+
+
+def doubt(
+    voice: Voice,
+    *,
+    forgotten: datetime | None,
+    witnessed: bool,
+    last_pass_at: datetime | None,
+    now: datetime,
+    policy: Policy,
+) -> Fault | None:
+    """Judge, at a start, whether an enrollment that waits may have been made already.
+
+    The registry may be an older copy that was put back, and nothing is paid for on a doubt. What
+    the notes beside it tell of is certain. Where they are gone, a registry that rested for longer
+    than a claim was moved or put back; with them, one that rested for longer than a voice does
+    may be part of a whole machine that was put back.
+
+    Args:
+        voice: its row; it is NEW.
+        forgotten: when it was begun by the notes, if the registry knows nothing of that.
+        witnessed: whether there are notes.
+        last_pass_at: the last pass that the registry knows of.
+        now: of this start.
+        policy: the settings.
+
+    Returns:
+        What is to be told, or None: it is simply to be made.
+    """
+    asked_at = voice.anchored_at
+    if forgotten is not None:
+        at = rfc3339(forgotten)
+        words = f"this registry is an older copy, and the voice was requested at {at} already"
+        return Fault(Blame.NOBODY, _RESTORED, words)
+    rested = now - max(asked_at, last_pass_at or asked_at)
+    if rested > (max(policy.interval, _DAY) if witnessed else schedule.lease(policy)):
+        words = (
+            f"the registry rested for {duration_words(rested)} and may be an older copy, "
+            "so the voice may have been requested already"
+        )
+        return Fault(Blame.NOBODY, _RESTORED, words)
+    return None
+
+
+def doubted(voice: Voice, task: Task, fault: Fault, *, now: datetime) -> Change:
+    """It may have been made by a daemon that this registry knows nothing of."""
+    return _unknown(voice, task, fault, now=now)
 
 
 def _still_open(

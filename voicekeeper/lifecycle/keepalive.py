@@ -40,13 +40,17 @@ from voicekeeper.verdict import Blame, Fault, Outcome
 def submitted(
     voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
 ) -> Change:
-    """It was accepted; the voice is due again only when our patience with it ends."""
+    """It was accepted; the voice is due again only when our patience with it ends.
+
+    But not before it is asked for: an answer may be late because this process was frozen.
+    """
     patience = schedule.patience_ends(
         sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
     )
+    asked_at = now + schedule.first_poll(task.kind, policy)
     given_up = _is_given_up(voice, now=now, policy=policy)
     return Change(
-        voice={"next_at": None if given_up else unless_paused(voice, max(patience, now))},
+        voice={"next_at": None if given_up else unless_paused(voice, max(patience, asked_at))},
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
         tellings=(accepted_told(Event.KEEPALIVE_SUBMITTED, accepted, cost_micros=cost_micros),),
     )

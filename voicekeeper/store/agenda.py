@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 from voicekeeper import alerting, schedule
 from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers, rows
+from voicekeeper.store import breakers, rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
 
 
@@ -54,8 +54,16 @@ _LOOK = select(
 
 
 def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
-    """See what there is to do. What a wrong clock has set too far ahead is due now."""
-    seen = session.execute(_LOOK).one()
+    """See what there is to do. What a wrong clock has set too far ahead is due now.
+
+    Where a due time cannot be read, all is looked at.
+    """
+    try:
+        seen = session.execute(_LOOK).one()
+    except unreadable.UNREADABLE:
+        return Agenda(
+            unlogged=True, opened=True, suspected=True, due_at=now, poll_at=now, tell_at=now
+        )
     unlogged, opened, suspected, due, last_due, poll, last_poll, tell = seen
     if last_due is not None and last_due > now + policy.interval:
         due = now

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -20,6 +20,7 @@ from voicekeeper.events import MEANINGS, Event, Level
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import Alert, AlertKind, Breaker, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy, deadline
+from voicekeeper.store import unreadable
 from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
 from voicekeeper.store.rows import assign, table_of
 
@@ -177,8 +178,8 @@ def _end_settled(session: Session, *, now: datetime, policy: Policy) -> list[Log
     )
     return [
         told
-        for alert, voice in session.execute(query).all()
-        if (told := _ended(session, alert, voice, now=now)) is not None
+        for alert, voice in _readable(session, query)
+        if voice is not None and (told := _ended(session, alert, voice, now=now)) is not None
     ]
 
 
@@ -190,14 +191,14 @@ def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
         col(Alert.ended_at).is_(None),
     )
     query = (
-        select(Voice)
+        select(col(Voice.id))
         .where(at_risk(now=now, policy=policy), ~known)
         .order_by(col(Voice.anchored_at))
         .limit(_MOST)
     )
-    voices = session.scalars(query).all()
+    voices, _ = unreadable.by_key(session, Voice, session.scalars(query).all())
     paused = _paused(session) if voices else {}
-    for voice in voices:
+    for voice in voices.values():
         alert = Alert(
             kind=AlertKind.RISK,
             voice_pk=voice.id,
@@ -230,7 +231,7 @@ def _hand_out(session: Session, *, now: datetime, policy: Policy) -> list[LogLin
         .order_by(col(Alert.tell_at))
         .limit(_MOST)
     )
-    rows = session.execute(query).all()
+    rows = _readable(session, query)
     paused = _paused(session) if rows else {}
     lines = []
     for alert, voice in rows:
@@ -243,6 +244,24 @@ def _hand_out(session: Session, *, now: datetime, policy: Policy) -> list[LogLin
             told = _line(_all_clear(alert), voice)
         lines.append(_handed_out(session, alert, told, now=now))
     return lines
+
+
+def _readable(session: Session, query: Select[Alert, Voice]) -> list[tuple[Alert, Voice | None]]:
+    """Load alerts with their voices; one that cannot be read waits until it can."""
+    try:
+        return [(alert, voice) for alert, voice in session.execute(query)]
+    except unreadable.UNREADABLE:
+        keys = query.with_only_columns(
+            col(Alert.id), col(Alert.voice_pk), maintain_column_froms=True
+        )
+        owners = {key: owner for key, owner in session.execute(keys)}  # noqa: C416
+        alerts, _ = unreadable.by_key(session, Alert, list(owners))
+        voices, bad = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
+        return [
+            (alert, voices.get(owners[key]))
+            for key, alert in alerts.items()
+            if owners[key] not in bad
+        ]
 
 
 def _of_model(alert: Alert, breaker: Breaker | None) -> LogLine:

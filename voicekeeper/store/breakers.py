@@ -11,7 +11,7 @@ from voicekeeper.breaker import BreakerFields
 from voicekeeper.events import Event
 from voicekeeper.models import Breaker, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts
+from voicekeeper.store import alerts, unreadable
 from voicekeeper.store.chronicle import LogLine, model_line
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.verdict import Fault
@@ -33,8 +33,12 @@ _MOST_URGENT = select(func.min(col(Voice.anchored_at))).where(
 
 
 def of_model(session: Session, model: str) -> Breaker:
-    """Return the breaker of a model, made if it has none."""
-    breaker = session.scalars(_OF_MODEL, {"model": model}).one_or_none()
+    """Return the breaker of a model, made if it has none that can be read."""
+    try:
+        breaker = session.scalars(_OF_MODEL, {"model": model}).one_or_none()
+    except unreadable.UNREADABLE:
+        session.execute(sa.delete(_TABLE).where(_TABLE.c.model == model))
+        breaker = None
     if breaker is None:
         breaker = Breaker(model=model)
         session.add(breaker)
@@ -50,7 +54,10 @@ def open_models(session: Session) -> list[str]:
 def most_urgent(session: Session, model: str, *, now: datetime, policy: Policy) -> datetime | None:
     """Return what the earliest deadline counts from among the waiting that can be saved."""
     soon, over = now + timedelta(hours=1), now - policy.window
-    return session.scalar(_MOST_URGENT, {"model": model, "soon": soon, "over": over})
+    try:
+        return session.scalar(_MOST_URGENT, {"model": model, "soon": soon, "over": over})
+    except unreadable.UNREADABLE:  # that voice is told of when it is claimed
+        return None
 
 
 def set_and_tell(
@@ -82,8 +89,12 @@ def opening(breaker: Breaker, code: str | None = None) -> LogLine:
 
 
 def opened(session: Session) -> Sequence[Breaker]:
-    """Return the breakers that are open."""
-    return session.scalars(_OPENED).all()
+    """Return the breakers that are open; one that cannot be read is not."""
+    try:
+        return session.scalars(_OPENED).all()
+    except unreadable.UNREADABLE:
+        keys = session.scalars(_OPENED.with_only_columns(col(Breaker.model))).all()
+        return list(unreadable.by_key(session, Breaker, keys)[0].values())
 
 
 def end_run(session: Session, model: str, *, now: datetime) -> list[LogLine]:

@@ -17,7 +17,7 @@ from voicekeeper.duration import rfc3339
 from voicekeeper.events import MEANINGS, Event, Level, level_of_change
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import HistoryEntry, Removal, Status, Voice
-from voicekeeper.store import rows
+from voicekeeper.store import rows, unreadable
 
 
 class Handout(NamedTuple):
@@ -123,21 +123,24 @@ def _take_removals(session: Session, most: int) -> list[LogLine]:
 
 
 def _take_history(session: Session, most: int) -> list[LogLine]:
+    """Return the lines of histories; an entry that cannot be read is left out."""
     query = (
-        select(HistoryEntry, col(Voice.name), col(Voice.voice_id))
+        select(col(HistoryEntry.id), col(Voice.name), col(Voice.voice_id))
         .join(Voice, col(Voice.id) == col(HistoryEntry.voice_pk))
         .where(col(HistoryEntry.logged) == sa.false())
         .order_by(col(HistoryEntry.id))
         .limit(most)
     )
     unlogged = session.execute(query).all()
-    if unlogged:
-        last = unlogged[-1][0].id
-        session.execute(
-            update(HistoryEntry)
-            .where(col(HistoryEntry.logged) == sa.false(), col(HistoryEntry.id) <= last)
-            .values(logged=True)
-        )
+    if not unlogged:
+        return []
+    entries, _ = unreadable.by_key(session, HistoryEntry, [key for key, _, _ in unlogged])
+    session.execute(
+        update(HistoryEntry)
+        .where(col(HistoryEntry.logged) == sa.false(), col(HistoryEntry.id) <= unlogged[-1][0])
+        .values(logged=True)
+        .execution_options(synchronize_session=False)
+    )
     return [
         line(
             entry.event,
@@ -146,8 +149,15 @@ def _take_history(session: Session, most: int) -> list[LogLine]:
             voice_id,
             {"at": rfc3339(entry.at)} | (entry.detail or {}),
         )
-        for entry, name, voice_id in unlogged
+        for key, name, voice_id in unlogged
+        if (entry := entries.get(key)) is not None
     ]
+
+
+def unreadable_line(name: str, why: str) -> LogLine:
+    """Return the log line of a voice that is left out because a row of it cannot be read."""
+    fields = {"name": name, "error": unreadable.sentence(name, why)}
+    return LogLine(Event.PASS_FAILED, _level(Event.PASS_FAILED, {}), fields)
 
 
 def model_line(event: Event, **fields: object) -> LogLine:

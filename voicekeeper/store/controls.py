@@ -17,7 +17,7 @@ from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, claims, ledger
+from voicekeeper.store import alerts, breakers, claims, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
@@ -152,13 +152,15 @@ def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime)
             col(Voice.voice_id) != task.spoken,
         )
         .values(controlled_at=now)
-        .returning(Voice)
+        .returning(col(Voice.id))
+        .execution_options(synchronize_session=False)
     )
     told = {"model": task.model, "voice_id": task.spoken, "task_id": task.task_id}
     lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
     # A suspect's own history shows what stands between its failures.
     telling = Telling(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
-    lines += [tell(session, suspect, telling, now=now) for suspect in session.scalars(cleared)]
+    suspects, _ = unreadable.by_key(session, Voice, session.scalars(cleared).all())
+    lines += [tell(session, suspect, telling, now=now) for suspect in suspects.values()]
     return [*lines, *_close(session, task, breaker, is_ours=_is_ours(task), now=now)]
 
 

@@ -14,7 +14,7 @@ from voicekeeper import budget, lifecycle
 from voicekeeper.budget import Hold
 from voicekeeper.models import Kind, Origin, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import claims, ledger
+from voicekeeper.store import claims, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.jobs import kind_for
 from voicekeeper.store.rows import assign
@@ -65,9 +65,10 @@ def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]
     }
     if not holds:
         return []
-    due = select(Voice).where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
+    due = select(col(Voice.id)).where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
     at = {"now": now, "absurd": now + policy.interval}
     lines: list[LogLine] = []
-    for voice in session.scalars(due.limit(_MOST), at).all():
+    voices, _ = unreadable.by_key(session, Voice, session.scalars(due.limit(_MOST), at).all())
+    for voice in voices.values():
         lines += put(session, voice, holds[voice.origin], now=now, policy=policy)
     return lines

@@ -58,6 +58,7 @@ class Claims:
         polls: tasks to ask for.
         more_calls, more_polls: whether more may be due than there was room for.
         lines: for the log.
+        unreadable: for the log too, but the same again as long as nobody mends the rows.
     """
 
     calls: Sequence[Job]
@@ -65,6 +66,7 @@ class Claims:
     more_calls: bool
     more_polls: bool
     lines: Sequence[LogLine]
+    unreadable: Sequence[LogLine] = ()
 
 
 def kind_for(voice: Voice) -> Kind:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlmodel import Session, col
 
 from voicekeeper import schedule
 from voicekeeper.budget import Hold
-from voicekeeper.errors import NotAllowed, NotFound, Taken
+from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before
 from voicekeeper.lifecycle import Telling
@@ -28,7 +28,7 @@ from voicekeeper.models import (
 )
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, holds, ledger
+from voicekeeper.store import alerts, breakers, holds, ledger, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
@@ -114,7 +114,11 @@ class Registry:
         """Yield every voice by name, without holding them all."""
         with self._database.reading() as session:
             query = select(Voice).order_by(col(Voice.name)).execution_options(yield_per=_BATCH)
-            yield from session.scalars(query)
+            try:
+                yield from session.scalars(query)
+            except unreadable.UNREADABLE:
+                _tell_unreadable(session)
+                raise
 
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """Return a voice's events, oldest first.
@@ -283,8 +287,29 @@ class Registry:
         Raises:
             NotFound: no voice has this name.
         """
-        with self._changing(name) as (session, voice):
-            session.delete(voice)
+        try:
+            with self._changing(name) as (session, voice):
+                session.delete(voice)
+                session.add(farewell(voice, now=now))
+        except DatabaseUnusable:
+            return self._remove_unreadable(name, now=now)
+        return voice
+
+    def _remove_unreadable(self, name: str, *, now: datetime) -> Voice:
+        """Forget a voice whose row cannot be read whole."""
+        known = select(col(Voice.model), col(Voice.voice_id)).where(col(Voice.name) == name)
+        with self._database.writing() as session:
+            model, voice_id = session.execute(known).one()
+            voice = Voice(
+                name=name,
+                model=model,
+                voice_id=voice_id,
+                origin=Origin.IMPORTED,
+                status=Status.UNKNOWN,
+                created_at=now,
+                anchored_at=now,
+            )
+            session.execute(delete(Voice).where(col(Voice.name) == name))
             session.add(farewell(voice, now=now))
         return voice
 
@@ -298,10 +323,24 @@ _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
 
 
 def _named(session: Session, name: str) -> Voice:
-    voice = session.scalars(select(Voice).where(col(Voice.name) == name)).one_or_none()
+    try:
+        voice = session.scalars(select(Voice).where(col(Voice.name) == name)).one_or_none()
+    except unreadable.UNREADABLE as error:
+        raise DatabaseUnusable(unreadable.sentence(name, str(error))) from error
     if voice is None:
-        raise NotFound(f"no voice is named {name!r}; 'voicekeeper list' shows those there are")
+        raise _not_found(name)
     return voice
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f"no voice is named {name!r}; 'voicekeeper list' shows those there are")
+
+
+def _tell_unreadable(session: Session) -> None:
+    """Name the first voice whose row cannot be read."""
+    keys = session.scalars(select(col(Voice.id)).order_by(col(Voice.name))).all()
+    for key, why in unreadable.by_key(session, Voice, keys)[1].items():
+        raise DatabaseUnusable(unreadable.sentence(unreadable.names(session, [key])[key], why))
 
 
 def _refuse_without_id(voice: Voice) -> None:

@@ -6,17 +6,17 @@ for speech, and for an enrollment, which no doubt may fall on, by `intend` at th
 So after a crash at any moment the rows say what may have been sent.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import func, select, update
-from sqlmodel import col
+from sqlmodel import Session, col
 
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
-from voicekeeper.lifecycle import Change
+from voicekeeper.lifecycle import Change, enrollment
 from voicekeeper.models import Balance, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import (
@@ -29,10 +29,12 @@ from voicekeeper.store import (
     ledger,
     results,
     rows,
+    unreadable,
 )
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import IS_RUNNING, OPEN, Claims, Job, write_intent
+from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, OPEN, Claims, Job, write_intent
+from voicekeeper.store.witness import Begun
 
 _BEAT = (
     sa.update(rows.table_of(KeeperBeat))
@@ -69,14 +71,19 @@ class Worklist:
         """Begin as the only keeper: settle what a predecessor left in the middle of a call.
 
         Calls whose answer nobody saw are judged by `lifecycle.interrupted`; accepted tasks are
-        asked for again at once, or at the page's pace where they are young.
+        asked for again at once, or at the page's pace where they are young. Enrollments that an
+        older copy of the registry may have forgotten are left to a person.
 
         Returns:
             What to log: whose calls are paused still.
         """
         with self._database.writing() as session:
-            for task in session.scalars(select(Task).where(col(Task.state) == TaskState.INTENT)):
-                voice = session.get(Voice, task.voice_pk) if task.voice_pk else None
+            tasks, lines = self._open_tasks(session)
+            for task, voice in tasks:
+                if task.state is TaskState.RUNNING:
+                    young = task.sent_at + schedule.first_poll(task.kind, policy)
+                    task.next_poll_at = min(task.next_poll_at or now, max(now, young))
+                    continue
                 change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
                     ledger.settle(session, task, change.task)
@@ -84,9 +91,7 @@ class Worklist:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
                     )
-            for task in session.scalars(select(Task).where(IS_RUNNING)):
-                young = task.sent_at + schedule.first_poll(task.kind, policy)
-                task.next_poll_at = min(task.next_poll_at or now, max(now, young))
+            self._settle_doubts(session, now=now, policy=policy)
             never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
             held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
             session.execute(  # enrollments that were claimed and never begun, or held back
@@ -100,10 +105,70 @@ class Worklist:
             )
             session.execute(sa.delete(KeeperBeat))
             session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
-            return [breakers.opening(breaker) for breaker in breakers.opened(session)]
+            lines += [breakers.opening(breaker) for breaker in breakers.opened(session)]
+        self._database.witness.note()  # there is one from now on
+        return lines
+
+    def _settle_doubts(self, session: Session, *, now: datetime, policy: Policy) -> None:
+        """Leave to a person the enrollments that `enrollment.doubt` falls on."""
+        begun = self._database.witness.begun()
+        waiting = select(col(Voice.id)).where(
+            col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
+        )
+        voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
+        last_pass_at = _last_pass_at(session)
+        for voice in voices.values():
+            known = set(
+                session.scalars(select(col(Task.sent_at)).where(col(Task.voice_pk) == voice.id))
+            )
+            forgotten = max(
+                (
+                    one.begun_at
+                    for one in begun or ()
+                    if (one.name, one.asked_at) == (voice.name, voice.anchored_at)
+                    and one.begun_at not in known
+                ),
+                default=None,
+            )
+            fault = enrollment.doubt(
+                voice,
+                forgotten=forgotten,
+                witnessed=begun is not None,
+                last_pass_at=last_pass_at,
+                now=now,
+                policy=policy,
+            )
+            if fault is None:
+                continue
+            job = write_intent(session, voice, now=forgotten or now, policy=policy)
+            task = session.get_one(Task, job.task_pk)
+            change = enrollment.doubted(voice, task, fault, now=now)
+            results.apply(session, voice, task, change, now=now, policy=policy, logged=False)
+
+    @staticmethod
+    def _open_tasks(session: Session) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
+        """Return the open tasks with their voices, and the lines of those that cannot be read."""
+        query = select(col(Task.id), col(Task.voice_pk)).where(IS_OPEN)
+        owners = {task_pk: voice_pk for task_pk, voice_pk in session.execute(query)}  # noqa: C416
+        tasks, bad_tasks = unreadable.by_key(session, Task, list(owners))
+        voices, bad_voices = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
+        bad = bad_voices | {owners[task_pk]: why for task_pk, why in bad_tasks.items()}
+        readable = [
+            (task, voices.get(owners[task_pk]))
+            for task_pk, task in tasks.items()
+            if owners[task_pk] not in bad_voices
+        ]
+        return readable, claims.unreadable_lines(session, bad)
 
     def claim(
-        self, *, keeper: str, now: datetime, policy: Policy, calls: int, polls: int
+        self,
+        *,
+        keeper: str,
+        now: datetime,
+        policy: Policy,
+        calls: int,
+        polls: int,
+        busy: Collection[int] = (),
     ) -> Claims:
         """Take what is due, most urgent first, and note the pass.
 
@@ -116,6 +181,8 @@ class Worklist:
             policy: the settings.
             calls: the most POSTs to take.
             polls: the most tasks to ask for.
+            busy: voices that a call is under way for. Its lease may be over all the same, where
+                the process was frozen meanwhile.
         """
         with self._database.writing() as session:
             due = agenda.look(session, now=now, policy=policy)
@@ -126,13 +193,17 @@ class Worklist:
             asked: Sequence[Job] = []
             probes: Sequence[Job] = []
             voices: Sequence[Job] = []
+            bad_tasks: Sequence[LogLine] = []
+            bad_voices: Sequence[LogLine] = []
             if polls and _is_here(due.poll_at, now):
-                asked = claims.polls(session, paused, now=now, policy=policy, most=polls)
+                asked, bad_tasks = claims.polls(session, paused, now=now, policy=policy, most=polls)
             if calls and (due.opened or due.suspected):
                 probes = controls.claim(session, now=now, policy=policy)
             room = max(calls - len(probes), 0)
             if room and _is_here(due.due_at, now):
-                voices = claims.calls(session, paused, now=now, policy=policy, most=room)
+                voices, bad_voices = claims.calls(
+                    session, paused, now=now, policy=policy, most=room, busy=busy
+                )
             session.execute(_BEAT, {"of": keeper, "now": now})
             return Claims(
                 calls=[*probes, *voices],
@@ -140,6 +211,7 @@ class Worklist:
                 more_calls=len(voices) == room,
                 more_polls=len(asked) == polls,
                 lines=lines,
+                unreadable=[*bad_tasks, *bad_voices],
             )
 
     def intend(self, job: Job, *, now: datetime, policy: Policy) -> Job:
@@ -162,6 +234,19 @@ class Worklist:
                 return write_intent(session, voice, now=now, policy=policy)
             holds.put(session, voice, hold, now=now, policy=policy, logged=False)
         raise Withdrawn(f"the enrollment of {job.name} is {hold.sentence}")  # the hold is kept
+
+    def note(self, job: Job) -> None:
+        """Note beside the database that an enrollment is begun; its intent is written down.
+
+        Raises:
+            VoicekeeperError: it could not be noted, so it must not be begun.
+        """
+        with self._database.reading() as session:
+            voice, task = session.get(Voice, job.voice_pk), session.get(Task, job.task_pk)
+            if voice is None or task is None:
+                raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
+            begun = Begun(voice.name, asked_at=voice.anchored_at, begun_at=task.sent_at)
+        self._database.witness.note(begun)
 
     def record(
         self, job: Job, decide: Decide, *, now: datetime, policy: Policy
@@ -231,6 +316,13 @@ class Worklist:
                 kept=session.scalar(count) or 0,
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),
             )
+
+
+def _last_pass_at(session: Session) -> datetime | None:
+    try:
+        return session.scalar(select(func.max(col(KeeperBeat.last_pass_at))))
+    except unreadable.UNREADABLE:
+        return None
 
 
 def _is_here(at: datetime | None, now: datetime) -> bool:

@@ -1,0 +1,74 @@
+"""Loading rows so that one which cannot be read spoils no other.
+
+The schema's CHECKs keep bad values out, but not what a failing disk or another program writes.
+A value that is no date, no word of its enum or no JSON makes the whole query fail that meets it,
+and with it the pass; so rows are loaded by their keys, and one at a time where that fails.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Select, select
+from sqlmodel import Session, SQLModel, col
+
+from voicekeeper.models import Voice
+
+UNREADABLE = (LookupError, ValueError, TypeError)
+"""What the column types raise for a value that is none of theirs."""
+
+_BATCH = 500
+
+Row = TypeVar("Row", bound=SQLModel)
+
+
+def by_key(
+    session: Session, table: type[Row], keys: Sequence[Any]
+) -> tuple[dict[Any, Row], dict[Any, str]]:
+    """Load rows; return them by key, and of those that cannot be read why not.
+
+    Args:
+        session: any.
+        table: whose rows.
+        keys: primary keys; one without a row is left out.
+    """
+    query = select(table).execution_options(populate_existing=True)
+    key = sa.inspect(table).primary_key[0]
+    readable: dict[Any, Row] = {}
+    unreadable: dict[Any, str] = {}
+    for start in range(0, len(keys), _BATCH):
+        batch = keys[start : start + _BATCH]
+        try:
+            found = session.scalars(query.where(key.in_(batch))).all()
+        except UNREADABLE:
+            found, why = _one_by_one(session, query, key, batch)
+            unreadable |= why
+        readable |= {getattr(row, key.name): row for row in found}
+    return readable, unreadable
+
+
+def sentence(name: str, why: str) -> str:
+    """Tell that a voice's row cannot be read, and what to do."""
+    return (
+        f"a row of {name} holds a value that cannot be read ({why}); put a good copy of the "
+        f"database in its place, or run 'voicekeeper remove {name}' and register it again"
+    )
+
+
+def names(session: Session, keys: Sequence[Any]) -> dict[Any, str]:
+    """Return the names of voices by key, whatever else their rows hold."""
+    query = select(col(Voice.id), col(Voice.name)).where(col(Voice.id).in_(keys))
+    return {key: str(name) for key, name in session.execute(query)}
+
+
+def _one_by_one(
+    session: Session, query: Select[Row], key: sa.Column[Any], keys: Sequence[Any]
+) -> tuple[Sequence[Row], dict[Any, str]]:
+    readable: list[Row] = []
+    unreadable: dict[Any, str] = {}
+    for one in keys:
+        try:
+            readable += session.scalars(query.where(key == one))
+        except UNREADABLE as error:
+            unreadable[one] = str(error)
+    return readable, unreadable
