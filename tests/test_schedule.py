@@ -1,7 +1,7 @@
 """When: the tables of the rules, and the bounds they promise for every setting and clock."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -130,6 +130,36 @@ def test_a_clock_ahead_does_not_pay_again_at_once_where_the_gateway_tells_no_dat
         policy=PLAIN,
     )
     assert due == NOW + 3 * DAY / 8
+
+
+EVER = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("created", "answered"),
+    [
+        (NOW - 26 * 365 * DAY, NOW),
+        (NOW - 8 * DAY, NOW),
+        (NOW, EVER),
+        (NEVER, EVER),
+        (EVER, NEVER),
+        (EVER, NOW),
+        (EVER, None),
+    ],
+)
+def test_dates_of_the_gateway_that_make_no_sense_neither_crash_nor_are_paid_for(
+    created: datetime, answered: datetime | None
+) -> None:
+    due = schedule.next_keepalive(
+        "anna",
+        sent_at=NOW - 30 * SECOND,
+        created_at=created,
+        answered_at=answered,
+        now=NOW,
+        policy=PLAIN,
+    )
+    assert due == NOW + 3 * DAY - 30 * SECOND
 
 
 @given(
