@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, func, insert, select
 from sqlmodel import Session, col
 
 from voicekeeper import schedule
-from voicekeeper.errors import NotAllowed, NotFound, Taken
+from voicekeeper.errors import NotAllowed, NotFound, Taken, quoted
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, risky_before
 from voicekeeper.lifecycle import Telling
@@ -287,7 +287,9 @@ _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
 def _named(session: Session, name: str) -> Voice:
     voice = session.scalars(select(Voice).where(col(Voice.name) == name)).one_or_none()
     if voice is None:
-        raise NotFound(f"no voice is named {name!r}; 'voicekeeper list' shows those there are")
+        raise NotFound(
+            f"no voice is named {quoted(name)}; 'voicekeeper list' shows those there are"
+        )
     return voice
 
 
