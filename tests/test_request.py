@@ -105,6 +105,23 @@ def test_a_clone_takes_exactly_one_http_or_https_url(url: str) -> None:
         Clone("demo01", url)
 
 
+@pytest.mark.parametrize("url", ["http://example.com/a.wav", URL, "HTTPS://example.com"])
+def test_a_recording_may_lie_at_any_http_or_https_url(url: str) -> None:
+    assert Clone("demo01", url).body()["audio_urls"] == [url]
+
+
+@pytest.mark.parametrize("code", [0xD800, 0xDABC, 0xDFFF])
+def test_half_a_character_is_no_text(code: int) -> None:
+    rule = r"^prompt must be text, and holds bytes that are none$"
+    with pytest.raises(InvalidInput, match=rule):
+        Speech("any", f"Hello{chr(code)}")
+
+
+@pytest.mark.parametrize("code", [0xD7FF, 0xE000, 0x1F600])
+def test_every_character_beside_the_halves_is_text(code: int) -> None:
+    assert Speech("any", chr(code)).prompt == chr(code)
+
+
 @pytest.mark.parametrize(
     ("prompt", "preview", "rule"),
     [
