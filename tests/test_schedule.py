@@ -381,14 +381,17 @@ def test_a_due_time_beyond_the_interval_was_set_by_a_wrong_clock(
 
 
 @pytest.mark.parametrize(
-    ("settings", "longest"),
+    ("policy", "longest"),
     [
-        ({"give_up": 2 * HOUR}, 2 * HOUR),
-        ({"retry_cap": 3 * HOUR}, 3 * HOUR),
-        ({"give_up": MINUTE, "retry_cap": MINUTE}, timedelta(seconds=2 * 30 + 8 / 5 + 10)),
+        (replace(POLICY, give_up=2 * HOUR), 2 * HOUR),
+        (replace(POLICY, retry_cap=3 * HOUR), 3 * HOUR),
+        (
+            replace(POLICY, give_up=MINUTE, retry_cap=MINUTE),
+            timedelta(seconds=2 * 30 + 8 / 5 + 10),
+        ),
     ],
 )
 def test_no_poll_is_further_ahead_than_giving_up_the_cap_or_a_lease(
-    settings: dict[str, timedelta], longest: timedelta
+    policy: Policy, longest: timedelta
 ) -> None:
-    assert schedule.longest_poll(replace(POLICY, **settings)) == longest
+    assert schedule.longest_poll(policy) == longest
