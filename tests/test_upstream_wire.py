@@ -157,7 +157,8 @@ def test_a_task_id_is_opaque_but_not_empty(task_id: object, read: str | None) ->
 @pytest.mark.parametrize(
     ("code", "read"),
     [(200, 200), ("200", 200), (200.0, 200), (402, 402), (True, None), (None, None),
-     ("OK", None), ("\u0662\u0660\u0660", None), ("", None), (200.5, None), ([200], None)],
+     ("OK", None), ("\u0662\u0660\u0660", None), ("", None), (200.5, None), ([200], None),
+     (-1, -1), (999_999_999, 999_999_999), (10**9, None), (10**400, None), (1e308, None)],
 )  # fmt: skip
 def test_a_code_is_a_whole_number_or_missing(code: object, read: int | None) -> None:
     envelope = wire.read_envelope(json.dumps({"code": code}).encode(), secret=KEY)

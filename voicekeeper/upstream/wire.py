@@ -23,6 +23,7 @@ _WORD_MOST = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CODE = re.compile(r"\d{1,9}", re.ASCII)
+_CODE_END = 10**9
 _MILLISECONDS = re.compile(r"\d{1,18}(\.\d{1,18})?", re.ASCII)
 
 
@@ -112,9 +113,7 @@ def _code(value: object) -> int | None:
     match value:
         case bool():
             return None
-        case int():
-            return value
-        case float() if value.is_integer():
+        case int() | float() if abs(value) < _CODE_END and value == int(value):
             return int(value)
         case str() if _CODE.fullmatch(value):
             return int(value)
