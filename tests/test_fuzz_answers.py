@@ -31,7 +31,7 @@ from tests.examples import DAY, HOUR, NOW, POLICY, SECOND, enrollment, keepalive
 from tests.support import CLONE, FakeClock
 from voicekeeper import lifecycle, verdict
 from voicekeeper.answers import Accepted, Report
-from voicekeeper.errors import CallFailed
+from voicekeeper.errors import CallFailed, KeyRefused
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, Clone, Request, Speech
@@ -292,6 +292,15 @@ class Gate:
             return await self._client.submit(Clone(**CLONE), MODEL)
         return await self._client.submit(Speech(ID, "Hello."), MODEL)
 
+    def check(self, arrived: Arrived) -> CallFailed | KeyRefused | None:
+        """Ask whether the key is taken; anything but these two errors is raised."""
+        self._line.arrives = arrived.wire
+        try:
+            self._runner.run(self._client.check_key())
+        except (CallFailed, KeyRefused) as failure:
+            return failure
+        return None
+
     def close(self) -> None:
         self._runner.run(self._client.aclose())
 
@@ -465,3 +474,18 @@ def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examp
     print(dict(reached))  # noqa: T201 - the campaign's own account
     if examples > 10_000:
         assert reached.keys() >= {"Accepted", "Report", "CallFailed", *set(Status) - {Status.NEW}}
+
+
+@pytest.mark.parametrize("examples", [50, pytest.param(10_000, marks=CAMPAIGN)])
+def test_a_distorted_answer_refuses_the_key_only_where_it_says_401(examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(cases())
+    def hold(case: Case) -> None:
+        refusal = gate.check(case.arrived)
+        if isinstance(refusal, KeyRefused):
+            assert case.arrived.may_have_code([401])
+        if refusal is not None:
+            assert KEY not in str(refusal)
+
+    with gates() as gate:
+        hold()

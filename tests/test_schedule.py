@@ -162,6 +162,18 @@ def test_dates_of_the_gateway_that_make_no_sense_neither_crash_nor_are_paid_for(
     assert due == NOW + 3 * DAY - 30 * SECOND
 
 
+def test_an_age_of_a_whole_window_is_believed_once_more() -> None:
+    due = schedule.next_keepalive(
+        "anna",
+        sent_at=NOW - 30 * SECOND,
+        created_at=NOW - 7 * DAY,
+        answered_at=NOW,
+        now=NOW,
+        policy=PLAIN,
+    )
+    assert due == NOW
+
+
 @given(
     NAMES,
     policies(),
