@@ -286,3 +286,69 @@ def test_a_keepalive_cut_off_by_a_crash() -> None:
     remade = voice(voice_id="cosyvoice-v3-flash-anna2")
     change = lifecycle.interrupted(remade, keepalive(), now=NOW)
     assert change == Change(task=columns)
+
+
+@pytest.mark.parametrize(
+    ("sent", "created", "answered", "is_over"),
+    [
+        # seconds ago; give_up is an hour
+        (5 * 86_400, 40, 0, False),
+        (30, 3_600, 0, True),
+        (30, 86_400 + 40, 86_400, False),
+        (30, 3_600, None, False),
+        (3_600, 40, None, True),
+        (3_600, None, 0, True),
+    ],
+)
+def test_an_open_enrollment_is_as_old_as_the_gateways_own_clock_tells_it(
+    sent: int, created: int | None, answered: int | None, *, is_over: bool
+) -> None:
+    report = Report(
+        "processing",
+        created_at=None if created is None else NOW - created * SECOND,
+        answered_at=None if answered is None else NOW - answered * SECOND,
+    )
+    task = enrollment(sent_at=NOW - sent * SECOND)
+    change = reported(new_voice(**DEPLOYING), task, report)
+    assert (change.task.get("state") is TaskState.UNKNOWN) is is_over
+
+
+def test_a_voice_id_that_only_the_last_report_shows_is_kept() -> None:
+    row, old = new_voice(**DEPLOYING), enrollment(sent_at=NOW - HOUR)
+    change = reported(row, old, Report("processing", voice_id=ID))
+    assert change.task["state"] is TaskState.UNKNOWN
+    assert change.voice["voice_id"] == ID
+    assert change.voice["next_at"] == NOW
+
+
+def test_a_keepalive_of_an_older_voice_proves_that_the_account_works() -> None:
+    remade = voice(voice_id="cosyvoice-v3-flash-anna2")
+    assert reported(remade, keepalive(), Report("success")).success is True
+
+
+def test_a_use_is_followed_by_the_next_after_an_interval_less_the_voices_own_share() -> None:
+    created_at = NOW - 40 * SECOND
+    report = Report("success", created_at=created_at, answered_at=NOW)
+    change = lifecycle.reported(voice(), keepalive(), report, now=NOW, policy=POLICY)
+    assert change.voice["last_used_at"] == created_at
+    assert change.voice["next_at"] == schedule.due(created_at, "anna", POLICY)
+
+
+def test_a_use_noted_by_a_clock_that_is_ahead_does_not_make_each_success_be_paid_for_again() -> (
+    None
+):
+    """Clock ahead by a month: to it, the gateway's ``createTime`` precedes a use a person told."""
+    created_at = NOW - 30 * DAY - 40 * SECOND
+    report = Report("success", created_at=created_at, answered_at=NOW - 30 * DAY)
+    row = voice(last_used_at=NOW - 3 * DAY)
+    change = lifecycle.reported(row, keepalive(), report, now=NOW, policy=POLICY)
+    assert change.voice["last_used_at"] == NOW - 3 * DAY
+    assert change.voice["next_at"] == schedule.due(NOW - 40 * SECOND, "anna", POLICY)
+
+
+@pytest.mark.parametrize("later", [NOW - 10 * SECOND, NOW])
+def test_a_slow_keepalive_leaves_a_later_use_and_its_due_time(later: datetime) -> None:
+    row = voice(last_used_at=later)
+    change = lifecycle.reported(row, keepalive(), Report("success"), now=NOW, policy=POLICY)
+    assert change.voice["last_used_at"] == later
+    assert change.voice["next_at"] == schedule.due(later, "anna", POLICY)
