@@ -112,6 +112,8 @@ def test_a_distorted_import_is_taken_whole_or_refused_by_line(
             assert ended.code == 1
             first, *told = refusal(ended)
             assert first.startswith("voicekeeper: nothing was imported, because of ")
+            if told[20:]:
+                assert re.fullmatch(r"  and \d+ more", told.pop())
             numbers = [int(re.match(r"  line (\d+): .", line)[1]) for line in told]  # type: ignore[index]
             assert numbers == sorted(set(numbers))
             assert set(numbers) <= set(range(1, count + 1))

@@ -352,3 +352,19 @@ def test_a_slow_keepalive_leaves_a_later_use_and_its_due_time(later: datetime) -
     change = lifecycle.reported(row, keepalive(), Report("success"), now=NOW, policy=POLICY)
     assert change.voice["last_used_at"] == later
     assert change.voice["next_at"] == schedule.due(later, "anna", POLICY)
+
+
+@pytest.mark.parametrize(
+    ("code", "blame"),
+    [
+        ("UpstreamError", Blame.UPSTREAM),
+        ("INSUFFICIENT_CREDITS", Blame.ACCOUNT),
+        ("VALIDATION_ERROR", None),
+    ],
+)
+def test_a_keepalive_of_an_older_voice_that_failed_is_the_breakers_concern_all_the_same(
+    code: str, blame: Blame | None
+) -> None:
+    remade = voice(voice_id="cosyvoice-v3-flash-anna2")
+    change = reported(remade, keepalive(), Report("failed", fail_code=code))
+    assert (change.fault.blame if change.fault else None) is blame

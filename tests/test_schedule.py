@@ -407,3 +407,22 @@ def test_no_poll_is_further_ahead_than_giving_up_the_cap_or_a_lease(
     policy: Policy, longest: timedelta
 ) -> None:
     assert schedule.longest_poll(policy) == longest
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "polls", "age"),
+    [
+        (Kind.KEEPALIVE, 5 * MINUTE, 3, 5 * MINUTE),
+        (Kind.KEEPALIVE, -DAY, 3, 30 * SECOND),
+        (Kind.CONTROL, -DAY, 3, 30 * SECOND),
+        (Kind.CLONE, -DAY, 3, 3 * MINUTE),
+        (Kind.DESIGN, -DAY, 3, 3 * MINUTE),
+        (Kind.DESIGN, 5 * MINUTE, 3, 5 * MINUTE),
+    ],
+)
+def test_a_task_is_as_old_as_its_polls_even_if_the_clock_was_set_back(
+    kind: Kind, sent: timedelta, polls: int, age: timedelta
+) -> None:
+    policy = replace(POLICY, enrollment_interval=MINUTE)
+    told = schedule.age(kind, sent_at=NOW - sent, polls=polls, now=NOW, policy=policy)
+    assert told == age
