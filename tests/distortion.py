@@ -7,7 +7,6 @@ and put the words that matter where they do not belong.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
@@ -50,18 +49,8 @@ _TEXTS = (
         "\ufeff",
         "\U0001f600",
     ),
-    *(
-        "A" * 5_000,
-        "好" * 70_000,
-        "0" * 5_000,
-        "1e400",
-        "NaN",
-        "-1",
-        "{",
-        '{"resultUrls":[',
-        "null",
-    ),
-    *("9999-12-31T23:59:59-23:59", "https://[::1", "../../x", "'; --", "%s%n{0}", "x" * 64),
+    *("A" * 5_000, "好" * 70_000, "0" * 5_000, "x" * 64, "1e400", "NaN", "-1", "{", "null"),
+    *('{"resultUrls":[', "9999-12-31T23:59:59-23:59", "https://[::1", "../../x", "'; --", "%s{0}"),
 )
 _NAMES = ("", "\ud800", "\x1b[31m", "a\nb", "A" * 5_000, "api_key")
 _PLACES = ("state", "failCode", "voice_status", "voice_id", "code", "data", "taskId")
@@ -230,21 +219,9 @@ _CHARSETS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-7", "cp
 
 
 def charsets(text: str) -> st.SearchStrategy[bytes]:
-    """Return a text as bytes: mostly as it should be, sometimes in another charset."""
+    """Return an ASCII text as bytes: mostly as it should be, sometimes in another charset."""
     usual = st.just("utf-8")
-    return st.one_of(usual, usual, usual, st.sampled_from(_CHARSETS)).map(
-        lambda charset: text.encode(
-            charset, "surrogatepass" if charset[:4] != "utf-7" else "replace"
-        )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """One line of an HTTP head."""
-
-    name: bytes
-    value: bytes
+    return st.one_of(usual, usual, usual, st.sampled_from(_CHARSETS)).map(text.encode)
 
 
 _DATES = (
@@ -254,57 +231,33 @@ _DATES = (
     *(b"Friday, 01-May-26 12:00:00 GMT", b",,,,", b"\xff\xfe", b"Mon, 01 Jan 0100 00:00:00 GMT"),
 )
 _WAITS = (
-    *(
-        b"0",
-        b"120",
-        b"-1",
-        b"1.5",
-        b"1e400",
-        b"nan",
-        b"inf",
-        b"9" * 5_000,
-        b"0x10",
-        b"\xb2",
-        b"5, 10",
-    ),
-    *(b"+7", b" 30 ", b"30\t", b"\xd9\xa3", b"P1D", b"120; q=1"),
+    *(b"0", b"120", b"-1", b"1.5", b"1e400", b"nan", b"inf", b"9" * 5_000, b"0x10", b"\xb2"),
+    *(b"+7", b" 30 ", b"30\t", b"\xd9\xa3", b"P1D", b"120; q=1", b"5, 10"),
 )
 _OTHERS = (
+    *(b"Location: http://x:port/", b"Location: \xff", b"Location: ", b"Link: <", b"Trailer: Date"),
     *(
-        Header(b"Location", b"http://x:port/"),
-        Header(b"Location", b"\xff"),
-        Header(b"Location", b""),
+        b"Set-Cookie: a=b; Expires=\xff; Max-Age=9e99",
+        b"Set-Cookie: =;;;=",
+        b"X: " + b"\x80" * 3_000,
     ),
-    *(Header(b"Set-Cookie", b"a=b; Expires=\xff; Max-Age=9e99"), Header(b"Set-Cookie", b"=;;;=")),
-    Header(b"Set-Cookie", b'a=b; Expires=Fri, 99 Foo 0000 99:99:99 GMT; Domain=.; Port="x"'),
-    *(
-        Header(b"Content-Type", b"application/json; charset=\xff"),
-        Header(b"Content-Type", b"a/b;;="),
-    ),
-    *(
-        Header(b"Connection", b"close"),
-        Header(b"Connection", b"upgrade"),
-        Header(b"Upgrade", b"h2c"),
-    ),
-    *(Header(b"Link", b"<"), Header(b"X", b"\x80" * 3_000), Header(b"Trailer", b"Date")),
-    *(Header(b"Content-Encoding", b"gzip"), Header(b"Content-Encoding", b"deflate, gzip")),
-    *(Header(b"Content-Encoding", b"zstd"), Header(b"Content-Encoding", b"\xff, ,")),
-    *(
-        Header(b"Content-Length", b"3"),
-        Header(b"Content-Length", b"99999"),
-        Header(b"Content-Length", b"-1"),
-    ),
-    *(Header(b"Transfer-Encoding", b"chunked"), Header(b"Transfer-Encoding", b"identity")),
+    b'Set-Cookie: a=b; Expires=Fri, 99 Foo 0000 99:99:99 GMT; Domain=.; Port="x"',
+    *(b"Content-Type: application/json; charset=\xff", b"Content-Type: a/b;;=", b"Upgrade: h2c"),
+    *(b"Content-Encoding: gzip", b"Content-Encoding: deflate, gzip", b"Content-Encoding: \xff, ,"),
+    *(b"Content-Encoding: zstd", b"Connection: close", b"Connection: upgrade"),
+    *(b"Content-Length: 3", b"Content-Length: 99999", b"Content-Length: -1"),
+    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"),
 )
+_NAMED = (b"Date: ", b"Retry-After: ", b"Content-Encoding: ", b"Set-Cookie: ")
 
-HEADERS = st.one_of(
-    st.sampled_from(_DATES).map(lambda value: Header(b"Date", value)),
-    st.sampled_from(_DATES + _WAITS).map(lambda value: Header(b"Retry-After", value)),
+HEADERS: st.SearchStrategy[bytes] = st.one_of(
+    st.sampled_from(_DATES).map(lambda value: b"Date: " + value),
+    st.sampled_from(_DATES + _WAITS).map(lambda value: b"Retry-After: " + value),
     st.sampled_from(_OTHERS),
     st.builds(
-        Header,
-        st.sampled_from([b"Date", b"Retry-After", b"Content-Encoding", b"Set-Cookie"]),
-        st.binary(max_size=12).map(lambda value: value.translate(None, b"\r\n\0")),
+        lambda name, value: name + value.translate(None, b"\r\n\0"),
+        st.sampled_from(_NAMED),
+        st.binary(max_size=12),
     ),
 )
-"""Headers that are wrong, or that nobody asked for."""
+"""Lines of an HTTP head that are wrong, or that nobody asked for."""

@@ -26,7 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.distortion import HEADERS, Header, charsets, distorted, mangled, opened, written
+from tests.distortion import HEADERS, charsets, distorted, mangled, opened, written
 from tests.examples import DAY, HOUR, NOW, POLICY, SECOND, enrollment, keepalive, new_voice, voice
 from tests.support import CLONE, FakeClock
 from voicekeeper import lifecycle, verdict
@@ -193,13 +193,12 @@ def arrivals(draw: st.DrawFn, said: Said) -> Arrived:
     status = draw(_STATUSES if draw(_SELDOM) else st.sampled_from([said.answer.code, 200]))
     headers = draw(st.lists(HEADERS, max_size=draw(_OFTEN_NONE)))
     if draw(st.booleans()):
-        headers = headers or [Header(b"Date", b"Fri, 01 May 2026 12:00:00 GMT")]
+        headers = headers or [b"Date: Fri, 01 May 2026 12:00:00 GMT"]
     coded, coding = draw(_coded(body)) if draw(_SELDOM) else (body, b"")
-    headers += [Header(b"Content-Encoding", coding)] if coding else []
+    headers += [b"Content-Encoding: " + coding] if coding else []
     if not draw(_SELDOM):
-        headers.append(Header(b"Content-Length", b"%d" % len(coded)))
-    lines = b"".join(b"%s: %s\r\n" % (header.name, header.value) for header in headers)
-    wire = b"HTTP/1.1 %d Told\r\n%s\r\n%s" % (status, lines, coded)
+        headers.append(b"Content-Length: %d" % len(coded))
+    wire = b"\r\n".join([b"HTTP/1.1 %d Told" % status, *headers, b"", coded])
     if draw(_SELDOM):
         return Arrived(status, body, draw(mangled(wire)), is_mangled=True)
     return Arrived(status, body, wire)
@@ -472,8 +471,8 @@ def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examp
     with gates() as gate:
         hold()
     print(dict(reached))  # noqa: T201 - the campaign's own account
-    if examples > 10_000:
-        assert reached.keys() >= {"Accepted", "Report", "CallFailed", *set(Status) - {Status.NEW}}
+    ways = {"Accepted", "Report", "CallFailed", *set(Status) - {Status.NEW}}
+    assert examples < 1_000 or reached.keys() >= ways
 
 
 @pytest.mark.parametrize("examples", [50, pytest.param(10_000, marks=CAMPAIGN)])

