@@ -272,6 +272,38 @@ def test_a_voice_that_is_condemned(
     )
 
 
+@pytest.mark.parametrize("age", [3 * DAY, 7 * DAY - 80 * MINUTE])
+@pytest.mark.parametrize("retry_after", [None, 900.0])
+def test_a_keepalive_that_was_not_accepted(age: timedelta, retry_after: float | None) -> None:
+    row = voice(anchored_at=NOW - age, failures=9)
+    asked = replace(BUSY, retry_after=retry_after)
+    change = lifecycle.refused(row, keepalive(), asked, now=NOW, policy=PLAIN)
+    again = schedule.retry_at(
+        "anna",
+        failures=10,
+        anchor=NOW - age,
+        now=NOW,
+        policy=PLAIN,
+        retry_after=retry_after,
+    )
+    told = {"code": "429", "error": BUSY.message, "task_id": "task_1", "retry_at": again}
+    assert change == Change(
+        voice={"failures": 10, "last_error": BUSY.message, "next_at": again},
+        task=over(TaskState.REFUSED, "429", BUSY.message),
+        tellings=(Telling(Event.KEEPALIVE_FAILED, told),),
+        fault=asked,
+    )
+
+
+def test_a_keepalive_waits_as_long_as_the_gateway_asks_within_the_deadlines_need() -> None:
+    asked = replace(BUSY, retry_after=900.0)
+    change = lifecycle.refused(voice(), keepalive(), asked, now=NOW, policy=PLAIN)
+    assert change.voice["next_at"] == NOW + 15 * MINUTE
+    late = voice(anchored_at=NOW - 7 * DAY + 20 * MINUTE)
+    change = lifecycle.refused(late, keepalive(), asked, now=NOW, policy=PLAIN)
+    assert change.voice["next_at"] == NOW + 10 * MINUTE
+
+
 def test_an_open_keepalive_puts_off_no_voice_that_is_given_up_or_that_it_is_not_of() -> None:
     late = voice(status=Status.LOST, anchored_at=NOW - 8 * DAY)
     assert reported(late, keepalive(), Report("processing")).voice == {}
