@@ -22,7 +22,7 @@ from voicekeeper import lifecycle, schedule
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, TaskFields, Telling
-from voicekeeper.lifecycle.change import INTERRUPTED, NO_END
+from voicekeeper.lifecycle.change import INTERRUPTED, NO_END, status_told
 from voicekeeper.models import Status, Task, TaskState, Voice
 from voicekeeper.verdict import UNDEPLOYED, Blame, Fault
 
@@ -400,3 +400,29 @@ def test_a_keepalive_of_an_older_voice_that_failed_is_the_breakers_concern_all_t
     remade = voice(voice_id="cosyvoice-v3-flash-anna2")
     change = reported(remade, keepalive(), Report("failed", fail_code=code))
     assert (change.fault.blame if change.fault else None) is blame
+
+
+@pytest.mark.parametrize(
+    ("used", "is_since"),
+    [
+        (None, False),
+        (NOW - MINUTE, False),
+        (NOW - 30 * SECOND, False),  # the use that this very task is
+        (NOW - 29 * SECOND, True),
+        (NOW, True),
+        (NOW + SECOND, False),  # noted by a clock that was ahead
+    ],
+)
+def test_a_failure_counts_for_nothing_once_the_voice_was_used_since(
+    used: datetime | None, *, is_since: bool
+) -> None:
+    change = reported(
+        voice(last_used_at=used), keepalive(), Report("failed", fail_code="VALIDATION_ERROR")
+    )
+    assert (change.voice == {}) is is_since
+
+
+def test_a_change_that_leaves_the_status_tells_nothing_of_it() -> None:
+    assert status_told(voice(), {"failures": 1}) == ()
+    assert status_told(voice(), {"status": Status.OK}) == ()
+    assert status_told(voice(), {"status": Status.LOST}) == (became(Status.OK, Status.LOST),)

@@ -268,6 +268,30 @@ def test_a_retry_obeys_the_gateway_within_the_deadlines_need(
     assert at == NOW + wait
 
 
+def test_a_fleet_that_failed_together_is_tried_again_a_quarter_sooner_or_later() -> None:
+    waits = [
+        schedule.retry_at(f"voice-{n}", failures=1, anchor=None, now=NOW, policy=POLICY) - NOW
+        for n in range(1_000)
+    ]
+    slower = replace(POLICY, retry_base=10 * MINUTE)
+    shares = [
+        (schedule.retry_at(f"voice-{n}", failures=1, anchor=None, now=NOW, policy=slower) - NOW)
+        / slower.retry_base
+        for n in range(1_000)
+    ]
+    assert min(waits) == 30 * SECOND  # the floor
+    assert 0.75 <= min(shares) < 0.76
+    assert 1.24 < max(shares) < 1.25
+
+
+def test_a_voice_has_another_share_at_each_failure() -> None:
+    once, twice = (
+        schedule.retry_at("anna", failures=failures, anchor=None, now=NOW, policy=POLICY) - NOW
+        for failures in (3, 4)
+    )
+    assert twice != 2 * once
+
+
 def test_a_gateway_that_asks_for_less_does_not_hasten_the_retry() -> None:
     anchor = NOW - 3 * DAY
     plain = schedule.retry_at("anna", failures=5, anchor=anchor, now=NOW, policy=POLICY)
@@ -322,6 +346,8 @@ def test_a_lease_is_never_taken_for_the_work_of_a_wrong_clock(policy: Policy) ->
         (4 * DAY, HOUR),  # give_up
         (4 * HOUR, 30 * MINUTE),  # an eighth
         (MINUTE, 50 * SECOND),  # a few polls
+        (0 * SECOND, HOUR),  # nothing is left to hurry for
+        (-DAY, HOUR),
     ],
 )
 def test_patience_is_an_eighth_of_what_remained_but_a_few_polls_at_least(
