@@ -14,10 +14,11 @@ import random
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import httpcore
@@ -33,10 +34,12 @@ from voicekeeper import lifecycle, verdict
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.errors import CallFailed, KeyRefused
 from voicekeeper.lifecycle import Change
+from voicekeeper.lifecycle import keepalive as keepalive_rules
 from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, Clone, Request, Speech
 from voicekeeper.sandbox import Answer, Gateway
-from voicekeeper.upstream import GatewayClient
+from voicekeeper.upstream import GatewayClient, failure, wire
+from voicekeeper.verdict import Blame
 
 KEY = "sk-0123456789abcdef"
 MODEL = "cosyvoice-3-flash"
@@ -175,6 +178,10 @@ _STATUSES = st.sampled_from(
     ]
 )
 _OFTEN_NONE = st.sampled_from([0, 0, 1, 1, 2])
+_DECISIVE = ("success", "failed", "UNDEPLOYED", "VALIDATION_ERROR")
+_INSTEAD = st.sampled_from(
+    [KEY, "Success", "FAILED", "undeployed", "UNDEPLOYED ", "VALIDATIONERROR"]
+)
 _SELDOM = st.sampled_from([False] * 9 + [True])
 
 
@@ -185,8 +192,9 @@ def arrivals(draw: st.DrawFn, said: Said) -> Arrived:
     for _ in range(draw(_OFTEN_NONE)):
         tree = draw(distorted(tree))
     text = written(tree)
-    if draw(_SELDOM):
-        text = text.replace("success", f"not {KEY}")
+    decisive = [word for word in _DECISIVE if word in text]
+    if decisive and draw(st.integers(0, 4)) == 0:
+        text = text.replace(draw(st.sampled_from(decisive)), draw(_INSTEAD))
     body = draw(charsets(text))
     if draw(_SELDOM):
         body = draw(mangled(body))
@@ -281,8 +289,8 @@ class Gate:
         self._line.arrives = arrived.wire
         try:
             return self._runner.run(self._call(said))
-        except CallFailed as failure:
-            return failure
+        except CallFailed as failed:
+            return failed
 
     async def _call(self, said: Said) -> Accepted | Report:
         if said.polls:
@@ -296,8 +304,8 @@ class Gate:
         self._line.arrives = arrived.wire
         try:
             self._runner.run(self._client.check_key())
-        except (CallFailed, KeyRefused) as failure:
-            return failure
+        except (CallFailed, KeyRefused) as failed:
+            return failed
         return None
 
     def close(self) -> None:
@@ -454,8 +462,8 @@ def _can_be_kept(answer: Accepted | Report | CallFailed, change: Change) -> None
         assert KEY not in repr(answer)
 
 
-@pytest.mark.parametrize("examples", [250, pytest.param(100_000, marks=CAMPAIGN)])
-def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examples: int) -> None:
+def judge_many(examples: int) -> Counter[str]:
+    """Judge so many distorted answers; return how often each kind of end was reached."""
     reached: Counter[str] = Counter()
 
     @settings(max_examples=examples)
@@ -471,8 +479,40 @@ def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examp
     with gates() as gate:
         hold()
     print(dict(reached))  # noqa: T201 - the campaign's own account
+    return reached
+
+
+@pytest.mark.parametrize("examples", [250, pytest.param(100_000, marks=CAMPAIGN)])
+def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examples: int) -> None:
+    reached = judge_many(examples)
     ways = {"Accepted", "Report", "CallFailed", *set(Status) - {Status.NEW}}
     assert examples < 1_000 or reached.keys() >= ways
+
+
+def _kindly(value: object, secret: str, *, read: Callable[..., str | None] = wire._word) -> object:  # noqa: SLF001
+    word = read(value, secret)
+    return word.strip().upper() if word and word.strip().upper() == "UNDEPLOYED" else word
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("module", "name", "broken"),
+    [
+        (keepalive_rules, "_is_condemned", lambda row, *_, **__: row.suspected_at is not None),
+        (verdict, "_of_the_rest", lambda _: Blame.VOICE),
+        (failure, "REFUSAL", range(400, 600)),
+        (wire, "_prose", lambda value, _: value if isinstance(value, str) else None),
+        (wire, "_word", _kindly),
+    ],
+    ids=["control call", "conservative blame", "ambiguity", "redaction", "literal words"],
+)
+def test_the_campaign_goes_red_without_a_safeguard(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, broken: object
+) -> None:
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        judge_many(20_000)
 
 
 @pytest.mark.parametrize("examples", [50, pytest.param(10_000, marks=CAMPAIGN)])
