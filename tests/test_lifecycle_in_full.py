@@ -274,13 +274,16 @@ def test_a_voice_that_is_condemned(
 
 @pytest.mark.parametrize("age", [3 * DAY, 7 * DAY - 80 * MINUTE])
 @pytest.mark.parametrize("retry_after", [None, 900.0])
-def test_a_keepalive_that_was_not_accepted(age: timedelta, retry_after: float | None) -> None:
-    row = voice(anchored_at=NOW - age, failures=9)
+@pytest.mark.parametrize("failures", [2, 9])
+def test_a_keepalive_that_was_not_accepted(
+    age: timedelta, retry_after: float | None, failures: int
+) -> None:
+    row = voice(anchored_at=NOW - age, failures=failures)
     asked = replace(BUSY, retry_after=retry_after)
     change = lifecycle.refused(row, keepalive(), asked, now=NOW, policy=PLAIN)
     again = schedule.retry_at(
         "anna",
-        failures=10,
+        failures=failures + 1,
         anchor=NOW - age,
         now=NOW,
         policy=PLAIN,
@@ -288,7 +291,7 @@ def test_a_keepalive_that_was_not_accepted(age: timedelta, retry_after: float | 
     )
     told = {"code": "429", "error": BUSY.message, "task_id": "task_1", "retry_at": again}
     assert change == Change(
-        voice={"failures": 10, "last_error": BUSY.message, "next_at": again},
+        voice={"failures": failures + 1, "last_error": BUSY.message, "next_at": again},
         task=over(TaskState.REFUSED, "429", BUSY.message),
         tellings=(Telling(Event.KEEPALIVE_FAILED, told),),
         fault=asked,
