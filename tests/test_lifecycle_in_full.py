@@ -109,6 +109,19 @@ def test_an_enrollment_that_the_gateway_had_no_time_for(*, paused: bool) -> None
     )
 
 
+@pytest.mark.parametrize("never_ended", [False, True])
+def test_an_enrollment_of_which_nobody_knows_whether_it_was_made(*, never_ended: bool) -> None:
+    lost = Fault(Blame.UPSTREAM, "no answer", "no answer within 30 s", ambiguous=True)
+    if never_ended:
+        lost, old = NO_END, enrollment(sent_at=NOW - HOUR)
+        change = reported(new_voice(**DEPLOYING), old, Report("processing"))
+    else:
+        change = lifecycle.refused(new_voice(), enrollment(), lost, now=NOW, policy=PLAIN)
+    assert change.voice["status"] is Status.UNKNOWN
+    assert change.voice["next_at"] is None
+    assert change.task == over(TaskState.UNKNOWN, lost.code, lost.message)
+
+
 def test_an_enrollment_that_breaks_a_rule() -> None:
     change = lifecycle.refused(new_voice(), enrollment(), BAD_REQUEST, now=NOW, policy=PLAIN)
     told = {"code": "400", "error": BAD_REQUEST.message, "task_id": "task_1"}
