@@ -157,7 +157,7 @@ def campaign_verdict(outcomes: Sequence[Outcome], missing: Sequence[str]) -> str
         return f"FAIL: {bad} of {_counted(len(outcomes), 'seed')} broke the promise."
     if missing:
         names = ", ".join(missing)
-        return f"FAIL: {names} never happened, so it was not tested; take more seeds or days."
+        return f"FAIL: what never happened was not tested; take more seeds or days for {names}."
     return f"PASS: the promise was kept with {_counted(len(outcomes), 'seed')}."
 
 

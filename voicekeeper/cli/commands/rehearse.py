@@ -1,10 +1,12 @@
 """``voicekeeper rehearse``: years of keeping, with all that goes wrong, in minutes."""
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -154,11 +156,27 @@ def command(
     if seeds is None:
         if jobs is not None:
             raise click.UsageError("--jobs is for a campaign: give --seeds too", ctx)
-        return _rehearse(session, scenario, seed, as_json=as_json)
+        with _ended_by_ctrl_c():
+            return _rehearse(session, scenario, seed, as_json=as_json)
     if ctx.get_parameter_source("seed") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--seed and --seeds exclude each other", ctx)
     jobs = jobs or os.cpu_count() or 1
     return _campaign(scenario, seeds, jobs=jobs, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end a rehearsal wherever it strikes; what is half made says nothing of it."""
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        sys.unraisablehook = lambda _: None
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _plan(
