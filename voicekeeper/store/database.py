@@ -21,7 +21,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -84,8 +84,6 @@ class Database:
             hide_parameters=True,
         )
         sa.event.listen(self._engine, "connect", _set_pragmas)
-        sa.event.listen(self._engine, "begin", _begin)
-        self._reading_engine = self._engine.execution_options(begin="DEFERRED")
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -93,8 +91,7 @@ class Database:
         database = cls(Path(":memory:"))
         database.witness = Recollection()
         with database.reading() as session:
-            raw = session.connection().connection.driver_connection
-            assert raw is not None  # noqa: S101 - an open connection has one
+            raw = _driver(session.connection())
             raw.rollback()
             raw.deserialize(_empty_registry())
         return database
@@ -108,6 +105,7 @@ class Database:
         """
         session = Session(self._engine, expire_on_commit=False)
         with self._explained(), session, session.begin():
+            _begin(session.connection(), "IMMEDIATE")
             yield session
 
     @contextmanager
@@ -118,9 +116,10 @@ class Database:
             DatabaseUnusable: a row holds a value that cannot be read.
             VoicekeeperError: as for `writing`.
         """
-        session = Session(self._reading_engine, expire_on_commit=False)
+        session = Session(self._engine, expire_on_commit=False)
         try:
             with self._explained(), session, session.begin():
+                _begin(session.connection(), "DEFERRED")
                 yield session
         except UNREADABLE as error:
             raise DatabaseUnusable(
@@ -291,9 +290,7 @@ class Database:
     def _set_journal_mode(self) -> None:
         mode = "WAL" if WAL_IS_SAFE else "DELETE"
         with self._explained(), self._engine.connect() as connection:
-            raw = connection.connection.driver_connection
-            assert raw is not None  # noqa: S101 - an open connection has one
-            raw.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+            _driver(connection).execute(f"PRAGMA journal_mode = {mode}").fetchone()
 
     def _migrate(self) -> None:
         from alembic import command  # noqa: PLC0415 - costs more than the rest of a start
@@ -302,6 +299,7 @@ class Database:
         config = Config()
         config.set_main_option("script_location", "voicekeeper.store:migrations")
         with self._explained(), self._engine.begin() as connection:
+            _begin(connection, "IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -355,9 +353,19 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _begin(connection: sa.Connection) -> None:
-    options: dict[str, Any] = dict(connection.get_execution_options())
-    connection.exec_driver_sql(f"BEGIN {options.get('begin', 'IMMEDIATE')}")
+def _begin(connection: sa.Connection, mode: str) -> None:
+    """Begin a transaction where the driver begins none.
+
+    Past SQLAlchemy, and by no event of its own: with a listener for one, each statement of the
+    engine goes through all of them.
+    """
+    _driver(connection).execute(f"BEGIN {mode}")
+
+
+def _driver(connection: sa.Connection) -> sqlite3.Connection:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - an open connection has one
+    return raw
 
 
 def _emptied(path: Path) -> str:

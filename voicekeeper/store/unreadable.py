@@ -6,6 +6,7 @@ and with it the pass; so rows are loaded by their keys, and one at a time where 
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -32,16 +33,15 @@ def by_key(
         table: whose rows.
         keys: primary keys; one without a row is left out.
     """
-    query = select(table).execution_options(populate_existing=True)
-    key = sa.inspect(table).primary_key[0]
+    query, key = _query(table)
     readable: dict[Any, Row] = {}
     unreadable: dict[Any, str] = {}
     for start in range(0, len(keys), _BATCH):
         batch = keys[start : start + _BATCH]
         try:
-            found = session.scalars(query.where(key.in_(batch))).all()
+            found = session.scalars(query, {"keys": batch}).all()
         except UNREADABLE:
-            found, why = _one_by_one(session, query, key, batch)
+            found, why = _one_by_one(session, query, batch)
             unreadable |= why
         readable |= {getattr(row, key.name): row for row in found}
     return readable, unreadable
@@ -61,14 +61,23 @@ def names(session: Session, keys: Sequence[Any]) -> dict[Any, str]:
     return {key: str(name) for key, name in session.execute(query)}
 
 
+@cache
+def _query(table: type[Row]) -> tuple[Select[Row], sa.Column[Any]]:
+    """Return the statement that loads rows by their keys, and the column of the key."""
+    key = sa.inspect(table).primary_key[0]
+    wanted: sa.BindParameter[Sequence[Any]] = sa.bindparam("keys", expanding=True)
+    query = select(table).where(key.in_(wanted)).execution_options(populate_existing=True)
+    return query, key
+
+
 def _one_by_one(
-    session: Session, query: Select[Row], key: sa.Column[Any], keys: Sequence[Any]
+    session: Session, query: Select[Row], keys: Sequence[Any]
 ) -> tuple[Sequence[Row], dict[Any, str]]:
     readable: list[Row] = []
     unreadable: dict[Any, str] = {}
     for one in keys:
         try:
-            readable += session.scalars(query.where(key == one))
+            readable += session.scalars(query, {"keys": [one]})
         except UNREADABLE as error:
             unreadable[one] = str(error)
     return readable, unreadable
