@@ -108,11 +108,11 @@ def test_my_settings_are_what_is_rehearsed_and_a_promise_not_kept_ends_with_1(
     cli: CommandLine, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.toml"
-    mine.write_text('[keepalive]\ninterval = "6d"\n')
+    mine.write_text('[keepalive]\ninterval = "6d23h"\njitter = "0s"\n')
+    fleet = ("--voices", "8", "--days", "6")
+    down = ("--host-down", "44h@day0.3", "--host-down", "44h@day3")
 
-    outage = ("--voices", "9", "--days", "6", "--outage", "2d@day2")
-
-    ended = cli("--config", str(mine), "rehearse", *outage)
+    ended = cli("--config", str(mine), "rehearse", *fleet, *down)
 
     assert ended.code == 1
     assert "lost that could have been saved" in ended.out.splitlines()[0]
