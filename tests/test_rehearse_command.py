@@ -118,7 +118,7 @@ def test_my_settings_are_what_is_rehearsed_and_a_promise_not_kept_ends_with_1(
     assert "lost that could have been saved" in ended.out.splitlines()[0]
     assert not ended.out.startswith("No voice")
     assert values(ended, "rehearsed")[0].endswith("interval 6d23h of a window of 7d")
-    assert len(values(ended, "backlog")) == 2
+    assert values(ended, "backlog") == ["none after 2 troubles: no voice was overdue"]
 
 
 def test_settings_that_cannot_be_used_are_told_and_nothing_is_rehearsed(cli: CommandLine) -> None:
