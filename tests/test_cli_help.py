@@ -34,6 +34,10 @@ COMMANDS = {
     "check": [],
     "sandbox": [],
     "demo": [],
+    "rehearse": [
+        *("--voices", "--days", "--seed", "--chaos", "--json"),
+        *("--outage", "--host-down", "--clock-jump", "--balance-empty"),
+    ],
 }
 """The commands whose names and options scripts depend on."""
 

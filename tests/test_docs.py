@@ -82,5 +82,21 @@ def test_the_layers_in_the_readme_name_every_module() -> None:
     assert told == modules
 
 
+def test_the_page_on_the_rehearsal_tells_every_option_of_it() -> None:
+    page = (ROOT / "docs" / "rehearsal.md").read_text()
+    command = program.get_command(click.Context(program), "rehearse")
+    assert command is not None
+    options = {option for parameter in command.params for option in parameter.opts}
+
+    assert [option for option in sorted(options) if option not in page] == []
+
+
+def test_the_links_in_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+
+    assert "docs/rehearsal.md" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_the_changelog_knows_the_version() -> None:
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()

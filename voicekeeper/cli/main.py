@@ -42,6 +42,7 @@ _COMMANDS = {
     },
     "Try": {
         "demo": "Watch four voices live and die in a minute, without a key.",
+        "rehearse": "Live through years of keeping in minutes, and all that goes wrong.",
         "sandbox": "Run a stand-in of the gateway on this machine.",
         "completion": "Print a script that completes commands and names.",
     },

@@ -202,7 +202,7 @@ class Rehearsal:
         self._registry.register(voices, now=self._clock.now(), policy=self._policy)
 
     def _do(self, act: Act) -> None:
-        self._happened[_NAMES[type(act)]] += 1
+        self._happened[NAMES[type(act)]] += 1
         match act:
             case Kill():
                 self._host.kill(restart_after=act.restart_after, steps=act.steps)
@@ -329,7 +329,7 @@ class Rehearsal:
 
 _MODEL: Final = "cosyvoice-3-flash"
 
-_NAMES: Final[dict[type[Act], str]] = {
+NAMES: Final[dict[type[Act], str]] = {
     Kill: "killed",
     Jump: "clock-jump",
     Suspend: "suspend",
@@ -338,6 +338,7 @@ _NAMES: Final[dict[type[Act], str]] = {
     Enroll: "enrolled",
     Retry: "retried",
 }
+"""What a report calls each act."""
 
 
 def _clone(name: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ fail, a clock that is days wrong, a process killed every minute, is no excuse.
 """
 
 import re
+import reprlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -28,9 +29,11 @@ STORM: Final = "storm"
 
 ACCOUNT: Final = frozenset({BALANCE_EMPTY, KEY_REFUSED, FORBIDDEN, WRONG_ACCOUNT})
 HARD: Final = ACCOUNT | {OUTAGE, HOST_DOWN, SUSPENDED, DISK_FULL}
+SPELLS: Final = HARD | {DATABASE_LOCKED, STORM}
 
-_WRITTEN = "DURATION@dayN, such as 2d@day40"
-_TIMED = re.compile(r"(?P<sign>-?)(?P<length>[^@]+)@day(?P<day>\d+(\.\d+)?)")
+_WRITTEN = "DURATION@dayN such as 2d@day40"
+_WRITTEN_SIGNED = "DURATION@dayN such as -5d@day10"
+_TIMED = re.compile(r"(?P<sign>[+-]?)(?P<length>[^@]+)@day(?P<day>\d+(\.\d+)?)")
 
 Rates = dict[str, float]
 """The share of the calls that each fault of `network` strikes."""
@@ -187,9 +190,13 @@ def timed(text: str, *, signed: bool = False) -> tuple[timedelta, timedelta]:
     """
     read = _TIMED.fullmatch(text.strip())
     if read is None or (read["sign"] and not signed):
-        raise InvalidInput(f"must be {_WRITTEN}, not {text!r}")
+        written = _WRITTEN_SIGNED if signed else _WRITTEN
+        raise InvalidInput(f"must be {written}, not {reprlib.repr(text)}")
     try:
         length = duration.parse(read["length"])
+        start = timedelta(days=float(read["day"]))
     except ValueError as error:
-        raise InvalidInput(f"{error}; must be {_WRITTEN}") from None
-    return timedelta(days=float(read["day"])), -length if read["sign"] else length
+        raise InvalidInput(f"{error}, before '@dayN'") from None
+    except OverflowError:
+        raise InvalidInput(f"must tell a day that can come, not {reprlib.repr(text)}") from None
+    return start, -length if read["sign"] == "-" else length

@@ -2,15 +2,13 @@
 
 import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO, Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from voicekeeper import registration
+from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session, pass_session
 from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError
 from voicekeeper.store import NewVoice
@@ -42,8 +40,8 @@ def command(session: Session, *, file: IO[bytes]) -> None:
         raise VoicekeeperError(_refusal(problems))
     registry = session.registry_to_fill()
     try:
-        with _progress(len(voices)) as progress:
-            registry.register(voices, now=session.now, policy=session.policy, progress=progress)
+        with _progress(len(voices)) as done:
+            registry.register(voices, now=session.now, policy=session.policy, progress=done)
     except Taken as error:
         conflicts = [(lines[place], sentence) for place, sentence in error.conflicts]
         raise VoicekeeperError(_refusal(conflicts)) from None
@@ -73,11 +71,7 @@ def _refusal(problems: list[tuple[int, str]]) -> str:
     return f"nothing was imported, because of {counted}:{told}"
 
 
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    if total <= _WITH_A_BAR or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("importing", total=total)
-        yield lambda done: bar.advance(task, done)
+def _progress(total: int) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    if total <= _WITH_A_BAR:
+        return contextlib.nullcontext(lambda _: None)
+    return progress("importing", total)

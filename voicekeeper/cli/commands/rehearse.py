@@ -1,0 +1,281 @@
+"""``voicekeeper rehearse``: years of keeping, with all that goes wrong, in minutes."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from voicekeeper.cli.session import Session, is_terminal, json_option, pass_session
+
+if TYPE_CHECKING:
+    from voicekeeper.rehearsal.scenario import Outcome, Scenario
+    from voicekeeper.rehearsal.troubles import Plan
+
+_MOST_SEEDS = 10_000
+_FARTHEST_JUMP = timedelta(days=3650)
+
+Timed = tuple[str, timedelta, timedelta]
+"""As written; when it begins; how long it lasts, or how far it sets the clock."""
+
+
+def _timed(*, signed: bool = False) -> Callable[..., list[Timed]]:
+    """Return what reads a repeatable ``DURATION@dayN``."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> list[Timed]:
+        from voicekeeper.errors import InvalidInput  # noqa: PLC0415
+        from voicekeeper.rehearsal import troubles  # noqa: PLC0415
+
+        try:
+            found = [(text, *troubles.timed(text, signed=signed)) for text in texts]
+        except InvalidInput as error:
+            raise click.BadParameter(str(error)) from None
+        for text, _, length in found:
+            if not length:
+                raise click.BadParameter(f"must be longer than 0s, unlike {text!r}")
+            if signed and abs(length) > _FARTHEST_JUMP:
+                raise click.BadParameter(f"must set the clock by at most 3650d, unlike {text!r}")
+        return found
+
+    return read
+
+
+def _seeds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[int] | None:
+    """Read ``1-300``, ``7`` or ``1-20,41``."""
+    if text is None:
+        return None
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise click.BadParameter(f"must be seeds such as 1-300 or 1,5,9, not {text!r}")
+        begin, end = int(first), int(last if dash else first)
+        if end < begin:
+            raise click.BadParameter(f"must begin with the smaller seed, unlike {part.strip()!r}")
+        if end - begin + len(seeds) >= _MOST_SEEDS:
+            raise click.BadParameter(f"must be at most {_MOST_SEEDS} seeds")
+        seeds += range(begin, end + 1)
+    return sorted(set(seeds))
+
+
+def _trouble(name: str, words: str) -> Callable[..., Any]:
+    return click.option(
+        f"--{name}", metavar="LENGTH@dayN", multiple=True, callback=_timed(), help=words
+    )
+
+
+@click.command
+@click.option(
+    "--voices",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="How many voices there are.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=365,
+    show_default=True,
+    help="How long it lasts.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of all dice: the same seed, the same story.",
+)
+@_trouble("outage", "The gateway answers nothing.")
+@_trouble("host-down", "The host is off.")
+@_trouble("balance-empty", "The account is empty: 402.")
+@click.option(
+    "--clock-jump",
+    metavar="BY@dayN",
+    multiple=True,
+    callback=_timed(signed=True),
+    help="The host's clock is set, ahead or back.",
+)
+@click.option("--chaos", is_flag=True, help="Everything goes wrong, as the seed wants it.")
+@click.option(
+    "--seeds",
+    metavar="FIRST-LAST",
+    callback=_seeds,
+    help="A campaign: rehearse with each of these seeds, such as 1-300.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="How many processes a campaign takes; as many as processors if not told.",
+)
+@json_option
+@click.pass_context
+@pass_session
+def command(
+    session: Session,
+    ctx: click.Context,
+    *,
+    voices: int,
+    days: int,
+    seed: int,
+    outage: list[Timed],
+    host_down: list[Timed],
+    balance_empty: list[Timed],
+    clock_jump: list[Timed],
+    chaos: bool,
+    seeds: list[int] | None,
+    jobs: int | None,
+    as_json: bool,
+) -> int:
+    """Rehearse years of keeping in minutes, with all that goes wrong in them.
+
+    The keeper, its rules, its store and its client are those that ship;
+    time, the network, the gateway and the host are played. It rehearses
+    your settings (--config and the environment), and needs no key, no
+    network and no registry; yours is not touched.
+
+    \b
+    Is an interval of 3 days enough for an outage of 2?
+      voicekeeper rehearse --days 60 --outage 2d@day40
+    Troubles may repeat, and come together:
+      --host-down 30h@day20 --clock-jump -5d@day10 --balance-empty 20h@day5
+
+    It exits with 0 if no voice was lost that could have been saved and no
+    other promise was broken, else with 1. A campaign under --chaos fails
+    too if something that can go wrong never did.
+    """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
+    from voicekeeper.rehearsal.scenario import Scenario  # noqa: PLC0415 - others need not wait
+
+    lasting = {"outage": outage, "host-down": host_down, "balance-empty": balance_empty}
+    plan = _plan(ctx, lasting, clock_jump, days=days)
+    scenario = Scenario(session.settings, plan, voices=voices, days=days, chaos=chaos)
+    if seeds is None:
+        if jobs is not None:
+            raise click.UsageError("--jobs is for a campaign: give --seeds too", ctx)
+        with _ended_by_ctrl_c():
+            return _rehearse(session, scenario, seed, as_json=as_json)
+    if ctx.get_parameter_source("seed") is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--seed and --seeds exclude each other", ctx)
+    jobs = jobs or os.cpu_count() or 1
+    return _campaign(scenario, seeds, jobs=jobs, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end a rehearsal wherever it strikes; what is half made says nothing of it."""
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        sys.unraisablehook = lambda _: None
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _plan(
+    ctx: click.Context, lasting: dict[str, list[Timed]], jumps: list[Timed], *, days: int
+) -> "Plan":
+    """Return all that goes wrong; all of it has to happen within the days."""
+    from voicekeeper.rehearsal import troubles  # noqa: PLC0415
+
+    plan = troubles.Plan()
+    for kind, each in lasting.items():
+        for text, start, length in each:
+            _check_within(ctx, kind, text, start + length, days)
+            plan += troubles.lasting(kind, start, length)
+    for text, at, by in jumps:
+        _check_within(ctx, "clock-jump", text, at, days)
+        plan += troubles.Plan(acts=(troubles.Jump(at, by),))
+    return plan
+
+
+def _check_within(ctx: click.Context, option: str, text: str, end: timedelta, days: int) -> None:
+    if end > timedelta(days=days):
+        sentence = f"{text!r} lies past the end of the rehearsal, day {days}"
+        raise click.BadParameter(sentence, ctx, param_hint=f"'--{option}'")
+
+
+def _rehearse(session: Session, scenario: "Scenario", seed: int, *, as_json: bool) -> int:
+    """Rehearse one seed and tell of it."""
+    from voicekeeper.cli import document, rehearsed  # noqa: PLC0415
+    from voicekeeper.cli.progress import progress  # noqa: PLC0415
+    from voicekeeper.errors import VoicekeeperError  # noqa: PLC0415
+
+    with progress("rehearsing", scenario.days) as passed:
+        outcome = scenario.rehearse(seed, passed)
+    report, policy = outcome.report, session.policy
+    if report is None:
+        raise VoicekeeperError(rehearsed.failed(outcome))
+    if as_json:
+        click.echo(document.text(report.document()))
+        return _exit_code(report.kept_its_promise)
+    rows = list(rehearsed.rows(report, scenario, policy))
+    rows += [("speed", rehearsed.speed([outcome], scenario)), ("trace", report.trace)]
+    rows += [("broken", sentence) for sentence in report.broken]
+    faults = report.faults if scenario.chaos else {}
+    _tell(rehearsed.verdict(report, scenario, policy), rows, faults, heading="What went wrong")
+    if is_terminal():
+        from rich.console import Console  # noqa: PLC0415
+
+        console = Console(highlight=False)
+        console.print()
+        console.print(rehearsed.margins(report, scenario, policy, console), soft_wrap=True)
+    return _exit_code(report.kept_its_promise)
+
+
+def _campaign(scenario: "Scenario", seeds: list[int], *, jobs: int, as_json: bool) -> int:
+    """Rehearse many seeds and tell of them."""
+    from voicekeeper.cli import document, rehearsed  # noqa: PLC0415
+    from voicekeeper.cli.progress import progress  # noqa: PLC0415
+    from voicekeeper.rehearsal import campaign  # noqa: PLC0415
+
+    outcomes: list[Outcome] = []
+    with progress("rehearsing", len(seeds)) as passed:
+        for outcome in campaign.play(scenario, seeds, jobs=jobs):
+            outcomes.append(outcome)
+            if not outcome.kept_its_promise and not as_json:
+                click.echo(rehearsed.failed(outcome))
+            passed(1)
+    outcomes.sort(key=lambda outcome: outcome.seed)
+    missing = campaign.missing(outcomes, scenario)
+    kept = all(outcome.kept_its_promise for outcome in outcomes)
+    if as_json:
+        click.echo(document.text(campaign.document(outcomes, scenario)))
+    else:
+        rows = list(rehearsed.campaign_rows(outcomes, scenario))
+        verdict = rehearsed.campaign_verdict(outcomes, missing)
+        counts = campaign.coverage(outcomes, scenario)
+        _tell(verdict, rows, counts, heading="How often each thing happened")
+    return _exit_code(kept and not missing)
+
+
+def _tell(
+    verdict: str, rows: Sequence[tuple[str, str]], counts: Mapping[str, int], *, heading: str
+) -> None:
+    """Print what came of it: tables on a terminal, lines of two columns in a pipe."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from voicekeeper.cli import prose, rehearsed  # noqa: PLC0415
+
+    click.echo(prose.fitted(verdict, sys.stdout, indent=0))
+    if not is_terminal():
+        for line in rehearsed.plain([*rows, *rehearsed.counts(counts)]):
+            click.echo(line)
+        return
+    console = Console(highlight=False)
+    console.print()
+    console.print(rehearsed.table(rows))
+    if counts:
+        console.print()
+        console.print(rehearsed.counts_table(counts, heading=heading))
+
+
+def _exit_code(kept: bool) -> int:  # noqa: FBT001 - the one thing it depends on
+    return 0 if kept else 1
