@@ -35,6 +35,9 @@ Offload = Callable[[Callable[[], T]], Awaitable[T]]
 Rule = Callable[..., Change]
 """A rule of `lifecycle`: rows, an answer, ``now`` and the settings in."""
 
+Work = Callable[[Job], Coroutine[Any, Any, None]]
+"""One call and what follows; begun in a task of its own, or never if that is cancelled before."""
+
 _RECORD_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between tries to write down an answer when the database is busy or full."""
 
@@ -154,9 +157,9 @@ class Keeper:
             say(self._log, self._untold(claims.unreadable))
             self._polls.more, self._calls.more = claims.more_polls, claims.more_calls
             for job in claims.polls:
-                self._start(self._polls, job, self._ask(job))
+                self._start(self._polls, job, self._ask)
             for job in claims.calls:
-                self._start(self._calls, job, self._call(job))
+                self._start(self._calls, job, self._call)
             await self._look_at_alerts()
             return bool(claims.polls or claims.calls)
 
@@ -233,7 +236,7 @@ class Keeper:
                 self._unreadable.add(line.fields["name"])
                 yield line
 
-    def _start(self, lane: "_Lane", job: Job, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, lane: "_Lane", job: Job, work: Work) -> None:
         task = asyncio.create_task(self._guarded(job, work), name=f"{job.kind} {job.name}")
         lane.running.add(task)
         if job.voice_pk is not None:
@@ -256,10 +259,10 @@ class Keeper:
         except VoicekeeperError as error:
             tell(self._log, Event.PASS_FAILED, error=str(error))
 
-    async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, job: Job, work: Work) -> None:
         """Keep an error in one voice's work from stopping another's."""
         try:
-            await work
+            await work(job)
         except Withdrawn:
             return  # nothing was sent
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
