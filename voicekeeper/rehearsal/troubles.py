@@ -30,7 +30,7 @@ ACCOUNT: Final = frozenset({BALANCE_EMPTY, KEY_REFUSED, FORBIDDEN, WRONG_ACCOUNT
 HARD: Final = ACCOUNT | {OUTAGE, HOST_DOWN, SUSPENDED, DISK_FULL}
 
 _WRITTEN = "DURATION@dayN, such as 2d@day40"
-_TIMED = re.compile(r"(?P<sign>-?)(?P<length>[^@]+)@day(?P<day>\d+(\.\d+)?)")
+_TIMED = re.compile(r"(?P<sign>-?)(?P<length>[^@]+)@day(?P<day>[0-9]{1,5}(\.[0-9]{1,9})?)")
 
 Rates = dict[str, float]
 """The share of the calls that each fault of `network` strikes."""
