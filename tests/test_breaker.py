@@ -69,6 +69,7 @@ def test_a_run_of_the_gateways_faults_of_different_voices_opens_it() -> None:
         assert (breaker.run, breaker.opened_at) == (voice_pk, None)
     breaker = applied(breaker, after_fault(breaker, UPSTREAM, TRIP_AFTER))
     assert (breaker.opened_at, breaker.cause) == (NOW, UPSTREAM.message)
+    assert (breaker.run, breaker.last_voice_pk) == (TRIP_AFTER, TRIP_AFTER)
 
 
 def test_one_voice_that_fails_again_and_again_does_not_open_it() -> None:
@@ -168,6 +169,23 @@ def test_probes_hurry_when_a_deadline_is_near() -> None:
     assert fields["probe_at"] == NOW + 5 * MINUTE
 
 
+def test_the_first_probe_hurries_too_when_a_deadline_is_near() -> None:
+    anchor = NOW - POLICY.window + 4 * MINUTE
+    slow = replace(POLICY, retry_base=10 * MINUTE)
+    opening = breakers.after_fault(
+        closed(), ACCOUNT, voice_pk=1, anchor=anchor, now=NOW, policy=slow
+    )
+    failed = breakers.after_control_fault(
+        closed(), ACCOUNT, is_ours=False, anchor=anchor, now=NOW, policy=slow
+    )
+    assert opening["probe_at"] == failed["probe_at"] == NOW + 30 * SECOND
+
+
+def test_the_probes_of_two_models_do_not_go_out_at_one_moment() -> None:
+    one, other = (after_fault(closed(model=model), ACCOUNT) for model in ("plus", "flash"))
+    assert one["probe_at"] != other["probe_at"]
+
+
 def test_a_probe_obeys_the_gateways_wish() -> None:
     fields = after_control_fault(opened(), replace(UPSTREAM, retry_after=1800.0))
     assert fields["probe_at"] == NOW + 30 * MINUTE
@@ -216,6 +234,26 @@ def test_a_control_call_sent_before_it_opened_does_not_close_it() -> None:
         breaker, is_ours=True, sent_at=NOW - 2 * MINUTE, now=NOW
     )
     assert applied(breaker, fields).opened_at == NOW - MINUTE
+    assert applied(breaker, fields).probes == 0
+
+
+def test_a_control_call_sent_before_it_opened_does_not_close_it_at_that_instant() -> None:
+    breaker = opened(opened_at=NOW)
+    assert breakers.after_control_success(
+        breaker, is_ours=False, sent_at=NOW - SECOND, now=NOW
+    ) == {"probes": 0}
+
+
+def test_a_control_call_of_the_pass_that_opened_it_closes_it() -> None:
+    breaker = opened(opened_at=NOW - MINUTE)
+    fields = breakers.after_control_success(breaker, is_ours=False, sent_at=NOW - MINUTE, now=NOW)
+    assert applied(breaker, fields).opened_at is None
+
+
+def test_a_breaker_that_a_wrong_clock_opened_in_the_future_is_closed() -> None:
+    breaker = opened(opened_at=NOW + DAY)
+    fields = breakers.after_control_success(breaker, is_ours=False, sent_at=NOW - MINUTE, now=NOW)
+    assert applied(breaker, fields).opened_at is None
 
 
 @pytest.mark.parametrize(
@@ -264,6 +302,13 @@ def test_patience_with_control_calls_is_never_less_than_a_few_polls_take() -> No
     for probes in (0, 1, 20):
         ends = breakers.control_ends(opened(probes=probes), now=NOW, policy=policy)
         assert ends == NOW + 90 * SECOND
+
+
+def test_patience_with_control_calls_is_a_second_at_least_and_doubles_ten_times() -> None:
+    policy = replace(POLICY, speech_first=SECOND / 10, speech_interval=SECOND / 10, give_up=DAY)
+    for probes, patience in ((0, 1), (10, 1024), (11, 1024), (5000, 1024)):
+        ends = breakers.control_ends(opened(probes=probes), now=NOW, policy=policy)
+        assert ends == NOW + POLICY.timeout + patience * SECOND
 
 
 def test_patience_with_control_calls_does_not_exceed_the_interval() -> None:

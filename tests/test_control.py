@@ -6,7 +6,7 @@ from tests.examples import HOUR, NOW, POLICY, SECOND, keepalive
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, control
-from voicekeeper.lifecycle.change import NO_END
+from voicekeeper.lifecycle.change import INTERRUPTED, NO_END
 from voicekeeper.models import Kind, Task, TaskState
 from voicekeeper.verdict import Blame, Fault
 
@@ -81,6 +81,7 @@ def test_a_failed_call_passes_its_fault_to_the_breaker(report: Report, blame: Bl
     change = control.reported(None, call(), report, now=NOW, policy=POLICY)
     assert change.task["state"] is TaskState.FAILED
     assert change.task["code"] == report.fail_code
+    assert change.task["finished_at"] == NOW
     assert change.fault is not None
     assert change.fault.blame is blame
     assert not change.success
@@ -145,4 +146,16 @@ def test_a_poll_refused_for_the_account_is_the_breakers_concern() -> None:
             "polls": 2,
         },
         fault=fault,
+    )
+
+
+def test_a_call_cut_off_by_a_crash_tested_nothing() -> None:
+    assert control.interrupted(None, call(), now=NOW) == Change(
+        task={
+            "state": TaskState.UNKNOWN,
+            "finished_at": NOW,
+            "next_poll_at": None,
+            "code": INTERRUPTED.code,
+            "message": INTERRUPTED.message,
+        }
     )

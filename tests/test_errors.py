@@ -102,3 +102,18 @@ def test_a_failed_call_carries_what_the_caller_must_decide() -> None:
 def test_a_failed_call_is_not_ambiguous_unless_it_says_so() -> None:
     error = CallFailed("could not reach the gateway")
     assert (error.code, error.retry_after, error.ambiguous) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("anna", "'anna'"),
+        ("a\x1b[31m\n", r"'a\x1b[31m\n'"),
+        ("\ud800", r"'\ud800'"),
+        ("A" * 5_000, f"'{'A' * 47}...{'A' * 48}'"),
+        (7, "7"),
+        (10**4000, f"1{'0' * 47}...{'0' * 49}"),
+    ],
+)
+def test_a_value_stands_in_a_sentence_escaped_and_short(value: str | float, written: str) -> None:
+    assert errors.quoted(value) == written

@@ -155,6 +155,35 @@ def test_a_fleet_is_unkept_after_two_minutes_or_three_long_ticks(
     assert health.is_unkept(NOW - ago, now=NOW, tick=tick) is unkept
 
 
+@pytest.mark.parametrize(("ago", "unkept"), [(2 * HOUR, False), (2 * HOUR + SECOND, True)])
+def test_a_timer_may_take_two_hours(ago: timedelta, *, unkept: bool) -> None:
+    assert health.is_unkept(NOW - ago, now=NOW, tick=TICK, once=True) is unkept
+    assert bool(found(last_pass_at=NOW - ago, once=True)) is unkept
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "told"),
+    [
+        (1, ["anna"], "1 voice LOST: anna; 'voicekeeper show NAME'"),
+        (3, ["anna", "bert", "carla"], "3 voices LOST: anna, bert, carla; 'voicekeeper"),
+        (5, ["anna", "bert", "carla"], "5 voices LOST: anna, bert, carla and 2 more; 'voicekeeper"),
+        (2, [], "2 voices LOST; 'voicekeeper show NAME'"),
+    ],
+)
+def test_voices_that_need_a_person_are_named_as_far_as_there_is_room(
+    count: int, names: list[str], told: str
+) -> None:
+    ((_, sentence),) = found(
+        by_status={Status.LOST: count}, names={Status.LOST: names, Status.FAILED: ["dora"]}
+    )
+    assert sentence.startswith(told)
+
+
+def test_a_daemon_that_never_ran_is_told_in_a_sentence() -> None:
+    ((_, sentence),) = found(last_pass_at=None)
+    assert sentence == ("no daemon has ever made a pass; 'systemctl start voicekeeper' starts it")
+
+
 def test_a_fleet_without_any_pass_is_unkept() -> None:
     assert health.is_unkept(None, now=NOW, tick=TICK)
 
@@ -169,6 +198,7 @@ def test_what_is_late_follows_from_the_window() -> None:
         ({}, "3 voices kept, next due in 1 h"),
         ({"by_status": {Status.OK: 1}}, "1 voice kept, next due in 1 h"),
         ({"next_at": NOW - HOUR}, "3 voices kept, next due now"),
+        ({"next_at": NOW}, "3 voices kept, next due now"),
         ({"next_at": None}, "3 voices kept"),
         ({"paused": 2}, "1 voice kept, 2 paused, next due in 1 h"),
         ({"by_status": {}, "next_at": None}, "0 voices kept"),

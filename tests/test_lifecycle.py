@@ -643,7 +643,6 @@ def changes(draw: st.DrawFn) -> tuple[Voice, Task, Policy, Change]:
     return row, task, policy, change
 
 
-@settings(max_examples=150)
 @given(changes())
 def test_a_voice_is_never_due_in_the_past_nor_beyond_the_interval_nor_while_paused(
     case: tuple[Voice, Task, Policy, Change],
@@ -656,7 +655,6 @@ def test_a_voice_is_never_due_in_the_past_nor_beyond_the_interval_nor_while_paus
         assert NOW <= at <= NOW + policy.interval
 
 
-@settings(max_examples=150)
 @given(changes())
 def test_a_task_is_either_asked_for_in_time_or_over(
     case: tuple[Voice, Task, Policy, Change],
@@ -671,7 +669,6 @@ def test_a_task_is_either_asked_for_in_time_or_over(
         assert change.task["finished_at"] == NOW
 
 
-@settings(max_examples=150)
 @given(changes())
 def test_every_change_of_a_status_is_told_once_and_no_other(
     case: tuple[Voice, Task, Policy, Change],

@@ -1,10 +1,11 @@
 """The requests, by the page's rules; the examples are the page's own."""
 
+import re
 from typing import Any
 
 import pytest
 
-from voicekeeper.errors import InvalidInput
+from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.models import Kind
 from voicekeeper.request import (
     CONTROL_VOICE,
@@ -86,10 +87,10 @@ def test_a_speech_that_breaks_a_rule_cannot_be_made(fields: dict[str, str], rule
 
 @pytest.mark.parametrize("prefix", ["", "abcdefghijk", "a-b", "a b", "a_b", "é", "٣", "a\n"])
 def test_a_prefix_is_one_to_ten_ascii_letters_or_digits(prefix: str) -> None:
-    rule = "prefix must be 1 to 10 letters or digits"
-    with pytest.raises(InvalidInput, match=rule):
+    rule = f"prefix must be 1 to 10 letters or digits, not {quoted(prefix)}"
+    with pytest.raises(InvalidInput, match=f"^{re.escape(rule)}$"):
         Clone(prefix, URL)
-    with pytest.raises(InvalidInput, match=rule):
+    with pytest.raises(InvalidInput, match=f"^{re.escape(rule)}$"):
         Design(prefix, "Warm.", "Hello.")
 
 
@@ -101,8 +102,26 @@ def test_a_prefix_is_one_to_ten_ascii_letters_or_digits(prefix: str) -> None:
     ],
 )
 def test_a_clone_takes_exactly_one_http_or_https_url(url: str) -> None:
-    with pytest.raises(InvalidInput, match="the audio URL must be an http or https URL"):
+    rule = f"the audio URL must be an http or https URL, not {quoted(url)}"
+    with pytest.raises(InvalidInput, match=f"^{re.escape(rule)}$"):
         Clone("demo01", url)
+
+
+@pytest.mark.parametrize("url", ["http://example.com/a.wav", URL, "HTTPS://example.com"])
+def test_a_recording_may_lie_at_any_http_or_https_url(url: str) -> None:
+    assert Clone("demo01", url).body()["audio_urls"] == [url]
+
+
+@pytest.mark.parametrize("code", [0xD800, 0xDABC, 0xDFFF])
+def test_half_a_character_is_no_text(code: int) -> None:
+    rule = r"^prompt must be text, and holds bytes that are none$"
+    with pytest.raises(InvalidInput, match=rule):
+        Speech("any", f"Hello{chr(code)}")
+
+
+@pytest.mark.parametrize("code", [0xD7FF, 0xE000, 0x1F600])
+def test_every_character_beside_the_halves_is_text(code: int) -> None:
+    assert Speech("any", chr(code)).prompt == chr(code)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """When: the tables of the rules, and the bounds they promise for every setting and clock."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -132,6 +132,48 @@ def test_a_clock_ahead_does_not_pay_again_at_once_where_the_gateway_tells_no_dat
     assert due == NOW + 3 * DAY / 8
 
 
+EVER = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("created", "answered"),
+    [
+        (NOW - 26 * 365 * DAY, NOW),
+        (NOW - 8 * DAY, NOW),
+        (NOW, EVER),
+        (NEVER, EVER),
+        (EVER, NEVER),
+        (EVER, NOW),
+        (EVER, None),
+    ],
+)
+def test_dates_of_the_gateway_that_make_no_sense_neither_crash_nor_are_paid_for(
+    created: datetime, answered: datetime | None
+) -> None:
+    due = schedule.next_keepalive(
+        "anna",
+        sent_at=NOW - 30 * SECOND,
+        created_at=created,
+        answered_at=answered,
+        now=NOW,
+        policy=PLAIN,
+    )
+    assert due == NOW + 3 * DAY - 30 * SECOND
+
+
+def test_an_age_of_a_whole_window_is_believed_once_more() -> None:
+    due = schedule.next_keepalive(
+        "anna",
+        sent_at=NOW - 30 * SECOND,
+        created_at=NOW - 7 * DAY,
+        answered_at=NOW,
+        now=NOW,
+        policy=PLAIN,
+    )
+    assert due == NOW
+
+
 @given(
     NAMES,
     policies(),
@@ -226,6 +268,30 @@ def test_a_retry_obeys_the_gateway_within_the_deadlines_need(
     assert at == NOW + wait
 
 
+def test_a_fleet_that_failed_together_is_tried_again_a_quarter_sooner_or_later() -> None:
+    waits = [
+        schedule.retry_at(f"voice-{n}", failures=1, anchor=None, now=NOW, policy=POLICY) - NOW
+        for n in range(1_000)
+    ]
+    slower = replace(POLICY, retry_base=10 * MINUTE)
+    shares = [
+        (schedule.retry_at(f"voice-{n}", failures=1, anchor=None, now=NOW, policy=slower) - NOW)
+        / slower.retry_base
+        for n in range(1_000)
+    ]
+    assert min(waits) == 30 * SECOND  # the floor
+    assert 0.75 <= min(shares) < 0.76
+    assert 1.24 < max(shares) < 1.25
+
+
+def test_a_voice_has_another_share_at_each_failure() -> None:
+    once, twice = (
+        schedule.retry_at("anna", failures=failures, anchor=None, now=NOW, policy=POLICY) - NOW
+        for failures in (3, 4)
+    )
+    assert abs(twice - 2 * once) > SECOND
+
+
 def test_a_gateway_that_asks_for_less_does_not_hasten_the_retry() -> None:
     anchor = NOW - 3 * DAY
     plain = schedule.retry_at("anna", failures=5, anchor=anchor, now=NOW, policy=POLICY)
@@ -280,6 +346,8 @@ def test_a_lease_is_never_taken_for_the_work_of_a_wrong_clock(policy: Policy) ->
         (4 * DAY, HOUR),  # give_up
         (4 * HOUR, 30 * MINUTE),  # an eighth
         (MINUTE, 50 * SECOND),  # a few polls
+        (0 * SECOND, HOUR),  # nothing is left to hurry for
+        (-DAY, HOUR),
     ],
 )
 def test_patience_is_an_eighth_of_what_remained_but_a_few_polls_at_least(
@@ -348,3 +416,39 @@ def test_a_due_time_beyond_the_interval_was_set_by_a_wrong_clock(
     wrong: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     assert schedule.is_from_a_wrong_clock(NOW + ahead, now=NOW, policy=POLICY) is wrong
+
+
+@pytest.mark.parametrize(
+    ("policy", "longest"),
+    [
+        (replace(POLICY, give_up=2 * HOUR), 2 * HOUR),
+        (replace(POLICY, retry_cap=3 * HOUR), 3 * HOUR),
+        (
+            replace(POLICY, give_up=MINUTE, retry_cap=MINUTE),
+            timedelta(seconds=2 * 30 + 8 / 5 + 10),
+        ),
+    ],
+)
+def test_no_poll_is_further_ahead_than_giving_up_the_cap_or_a_lease(
+    policy: Policy, longest: timedelta
+) -> None:
+    assert schedule.longest_poll(policy) == longest
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "polls", "age"),
+    [
+        (Kind.KEEPALIVE, 5 * MINUTE, 3, 5 * MINUTE),
+        (Kind.KEEPALIVE, -DAY, 3, 30 * SECOND),
+        (Kind.CONTROL, -DAY, 3, 30 * SECOND),
+        (Kind.CLONE, -DAY, 3, 3 * MINUTE),
+        (Kind.DESIGN, -DAY, 3, 3 * MINUTE),
+        (Kind.DESIGN, 5 * MINUTE, 3, 5 * MINUTE),
+    ],
+)
+def test_a_task_is_as_old_as_its_polls_even_if_the_clock_was_set_back(
+    kind: Kind, sent: timedelta, polls: int, age: timedelta
+) -> None:
+    policy = replace(POLICY, enrollment_interval=MINUTE)
+    told = schedule.age(kind, sent_at=NOW - sent, polls=polls, now=NOW, policy=policy)
+    assert told == age

@@ -255,6 +255,22 @@ def test_a_date_that_is_nonsense_is_no_date() -> None:
     assert asyncio.run(main()) == Report("processing")
 
 
+@pytest.mark.parametrize(
+    "cookie", [b"a=b", b"a=\xff", b"\xff=b", b"a=b; Expires=Fri, 99 Foo 0000 99:99:99 GMT"]
+)
+def test_a_cookie_is_never_sent_back_nor_in_the_way_of_the_next_call(cookie: bytes) -> None:
+    answer = _http(PROCESSING).replace(b"\r\n\r\n", b"\r\nSet-Cookie: " + cookie + b"\r\n\r\n")
+
+    async def main() -> list[Received]:
+        async with _serving(_says(answer)) as server:
+            async with _client(server.base_url, max_in_flight=1) as client:
+                for _ in range(2):
+                    await client.status("t", MODEL)
+            return server.received
+
+    assert all("cookie" not in received.headers for received in asyncio.run(main()))
+
+
 @pytest.mark.parametrize("status", [429, 503, 200])
 def test_a_retry_after_date_is_read_against_the_answers_date(status: int) -> None:
     answer = _http(

@@ -102,12 +102,23 @@ def test_a_time_is_unix_milliseconds_or_missing(value: object, instant: datetime
     assert (report.created_at, report.completed_at) == (instant, instant)
 
 
+@pytest.mark.parametrize("field", ["voice_id", "voice_status", "failCode"])
+def test_a_field_that_echoes_the_key_reads_as_missing(field: str) -> None:
+    assert _report(state="failed", **{field: f"x{KEY}"}) == Report("failed", answered_at=ANSWERED)
+
+
+def test_a_state_or_a_task_id_that_echoes_the_key_is_none() -> None:
+    assert _report(state=f"not {KEY}") is None
+    assert wire.read_task_id({"taskId": KEY}, secret=KEY) is None
+
+
 @pytest.mark.parametrize(
     ("result", "urls"),
     [
         ('{"resultUrls":["https://a/1.mp3","https://a/2.mp3"]}', 2),
         ({"resultUrls": ["https://a/1.mp3"]}, 1),
         ('{"resultUrls":["https://a/1.mp3",7,null,""]}', 1),
+        ('{"resultUrls":["https://a/1.mp3","https://a/?key=' + KEY + '"]}', 1),
         ('{"resultUrls":"https://a/1.mp3"}', 0),
         ('{"resultUrls":[', 0),
         ("[" * 100_000, 0),
@@ -140,13 +151,14 @@ def test_a_broken_result_has_no_urls(result: object, urls: int) -> None:
     ],
 )
 def test_a_task_id_is_opaque_but_not_empty(task_id: object, read: str | None) -> None:
-    assert wire.read_task_id({"taskId": task_id}) == read
+    assert wire.read_task_id({"taskId": task_id}, secret=KEY) == read
 
 
 @pytest.mark.parametrize(
     ("code", "read"),
     [(200, 200), ("200", 200), (200.0, 200), (402, 402), (True, None), (None, None),
-     ("OK", None), ("\u0662\u0660\u0660", None), ("", None), (200.5, None), ([200], None)],
+     ("OK", None), ("\u0662\u0660\u0660", None), ("", None), (200.5, None), ([200], None),
+     (-1, -1), (999_999_999, 999_999_999), (10**9, None), (10**400, None), (1e308, None)],
 )  # fmt: skip
 def test_a_code_is_a_whole_number_or_missing(code: object, read: int | None) -> None:
     envelope = wire.read_envelope(json.dumps({"code": code}).encode(), secret=KEY)

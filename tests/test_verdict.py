@@ -201,6 +201,34 @@ ENROLLMENTS: list[tuple[dict[str, Any], Outcome, Blame | None, str | None]] = [
         "VALIDATION_ERROR",
     ),
     (
+        {"state": "failed", "fail_code": "VALIDATION_ERROR", "voice_id": ID},
+        Outcome.FAILED,
+        VOICE,
+        "VALIDATION_ERROR",
+    ),
+    (
+        {
+            "state": "failed",
+            "fail_code": "VALIDATION_ERROR",
+            "voice_id": ID,
+            "voice_status": "DEPLOYING",
+        },
+        Outcome.DEPLOYED_LATER,
+        VOICE,
+        "VALIDATION_ERROR",
+    ),
+    (
+        {
+            "state": "failed",
+            "fail_code": "TASK_TIMEOUT",
+            "voice_id": ID,
+            "voice_status": "UNDEPLOYED",
+        },
+        Outcome.FAILED,
+        VOICE,
+        "UNDEPLOYED",
+    ),
+    (
         {"state": "failed", "fail_code": "INSUFFICIENT_CREDITS"},
         Outcome.FAILED,
         ACCOUNT,

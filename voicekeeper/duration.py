@@ -7,6 +7,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from voicekeeper.errors import quoted
+
 _PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|m|s)")
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 _WRITTEN = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
@@ -26,10 +28,10 @@ def parse(text: str) -> timedelta:
     units = [unit for _, unit in parts]
     ordered = sorted(set(units), key="dhms".index)
     if not parts or "".join(n + u for n, u in parts) != text or units != ordered:
-        raise ValueError(f"{_WRITTEN}, not {text!r}")
+        raise ValueError(f"{_WRITTEN}, not {quoted(text)}")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if seconds > 100 * 365 * _UNITS["d"]:
-        raise ValueError(f"must be shorter than 100 years, not {text!r}")
+        raise ValueError(f"must be shorter than 100 years, not {quoted(text)}")
     return timedelta(seconds=seconds)
 
 
@@ -80,4 +82,6 @@ def parse_instant(text: str) -> datetime:
         instant = datetime.fromisoformat(text.strip())
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"must be a time such as 2026-05-01T12:00:00Z, not {text!r}") from None
+        raise ValueError(
+            f"must be a time such as 2026-05-01T12:00:00Z, not {quoted(text)}"
+        ) from None

@@ -20,8 +20,18 @@ An error carries its own sentence for the person who reads it, so no ladder of `
 turns types into words. What a caller must decide rides on the exception.
 """
 
+import reprlib
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_QUOTED_MOST: Final = 100
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxlong = _QUOTED_MOST
+
+
+def quoted(value: str | float) -> str:
+    """Return a value as it can stand in a sentence: in quotes, escaped, its middle left out."""
+    return _repr.repr(value)
 
 
 class VoicekeeperError(Exception):

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicekeeper import request
-from voicekeeper.duration import parse_instant
-from voicekeeper.errors import InvalidInput
+from voicekeeper.duration import parse_instant, rfc3339
+from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.models import Kind, Origin
 
 _NAME_MOST = 64
@@ -31,7 +31,7 @@ def name(text: str) -> str:
     if not (1 <= len(text) <= _NAME_MOST and printable) or text.startswith("-"):
         raise InvalidInput(
             f"a name must be 1 to {_NAME_MOST} printable characters without white space and "
-            f"must not begin with a hyphen, not {text!r}"
+            f"must not begin with a hyphen, not {quoted(text)}"
         )
     return text
 
@@ -44,7 +44,7 @@ def voice_id(text: str) -> str:
     """
     if not 1 <= len(text) <= _ID_MOST or not text.isprintable() or any(c.isspace() for c in text):
         raise InvalidInput(
-            f"a voice_id must be 1 to {_ID_MOST} characters without white space, not {text!r}"
+            f"a voice_id must be 1 to {_ID_MOST} characters without white space, not {quoted(text)}"
         )
     if request.is_built_in(text):
         raise InvalidInput(
@@ -60,7 +60,7 @@ def model(text: str) -> str:
         InvalidInput: it cannot stand in the gateway's address.
     """
     if not text or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in text):
-        raise InvalidInput(f"a model is letters, digits, '-', '_' and '.', not {text!r}")
+        raise InvalidInput(f"a model is letters, digits, '-', '_' and '.', not {quoted(text)}")
     return text
 
 
@@ -75,7 +75,7 @@ def used_at(text: str, *, now: datetime) -> datetime:
     except ValueError as error:
         raise InvalidInput(f"a last use {error}") from None
     if instant > now + _CLOCKS_DIFFER:
-        raise InvalidInput(f"{text} lies ahead; a last use is in the past")
+        raise InvalidInput(f"{rfc3339(instant)} lies ahead; a last use is in the past")
     return min(instant, now)
 
 
@@ -97,7 +97,7 @@ def facts(record: object, *, default_model: str, now: datetime) -> dict[str, Any
     if not isinstance(record, Mapping):
         raise InvalidInput("must be a JSON object")
     if unknown := [key for key in record if key not in _FIELDS]:
-        raise InvalidInput(f"unknown field {unknown[0]!r}; known are {', '.join(_FIELDS)}")
+        raise InvalidInput(f"unknown field {quoted(unknown[0])}; known are {', '.join(_FIELDS)}")
     for field in ("voice_id", "name"):
         if field not in record:
             raise InvalidInput(f"{field} is missing")
@@ -105,7 +105,7 @@ def facts(record: object, *, default_model: str, now: datetime) -> dict[str, Any
     if not isinstance(paused, bool):
         raise InvalidInput("paused must be true or false")
     used = _text(record, "last_used_at")
-    origin = _origin(_text(record, "origin"))
+    origin = _origin(_text(record, "origin") or Origin.IMPORTED)
     return {
         "name": name(_text(record, "name") or ""),
         "voice_id": voice_id(_text(record, "voice_id") or ""),
@@ -124,11 +124,13 @@ def _text(record: Mapping[str, Any], field: str) -> str | None:
     return value
 
 
-def _origin(text: str | None) -> Origin:
+def _origin(text: str) -> Origin:
     try:
-        return Origin(text or Origin.IMPORTED)
+        return Origin(text)
     except ValueError:
-        raise InvalidInput(f"origin must be one of {', '.join(Origin)}, not {text!r}") from None
+        raise InvalidInput(
+            f"origin must be one of {', '.join(Origin)}, not {quoted(text)}"
+        ) from None
 
 
 def _recipe(value: object, origin: Origin) -> dict[str, str] | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from voicekeeper.errors import InvalidInput
+from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.models import Kind
 
 FLASH = "cosyvoice-3-flash"
@@ -80,7 +80,7 @@ class Clone:
         except ValueError:
             reachable = False
         if not reachable or not url.isprintable() or " " in url:
-            raise InvalidInput(f"the audio URL must be an http or https URL, not {url!r}")
+            raise InvalidInput(f"the audio URL must be an http or https URL, not {quoted(url)}")
 
     def body(self) -> dict[str, Any]:
         """Return the ``input`` object."""
@@ -137,7 +137,7 @@ def from_recipe(kind: Kind, recipe: dict[str, str]) -> Clone | Design:
 
 def _check_prefix(prefix: str) -> None:
     if not _PREFIX.fullmatch(prefix):
-        raise InvalidInput(f"prefix must be 1 to 10 letters or digits, not {prefix!r}")
+        raise InvalidInput(f"prefix must be 1 to 10 letters or digits, not {quoted(prefix)}")
 
 
 def _within(field: str, value: str, most: int) -> None:

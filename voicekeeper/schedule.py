@@ -111,14 +111,22 @@ def next_keepalive(
     Mixing frames would be wrong: with a host clock that is days ahead, ``createTime`` looks
     days old, and each success would be followed at once by another paid call. Only where the
     gateway tells no ``Date`` are they mixed, and then no sooner than an eighth of the interval.
+    An age beyond the window is the gateway's mistake unless the host's clock tells it too.
     """
     fresh = due(now, name, policy)
-    next_at = fresh - max(now - sent_at, _ZERO)
+    next_at = fresh - _elapsed(sent_at, now, policy)
     if created_at is not None and answered_at is not None:
-        next_at = min(next_at, fresh - (answered_at - created_at))
+        if answered_at - created_at <= policy.window:
+            next_at = min(next_at, fresh - _elapsed(created_at, answered_at, policy))
     elif created_at is not None:
-        next_at = min(next_at, max(fresh - (now - created_at), now + policy.interval / 8))
+        soon = now + policy.interval / 8
+        next_at = min(next_at, max(fresh - _elapsed(created_at, now, policy), soon))
     return max(now, next_at)
+
+
+def _elapsed(since: datetime, until: datetime, policy: Policy) -> timedelta:
+    """Return the time between; at most the interval, as dates can lie millennia apart."""
+    return min(max(until - since, _ZERO), policy.interval)
 
 
 def retry_at(

@@ -18,7 +18,7 @@ from pydantic_settings import EnvSettingsSource
 
 from voicekeeper.config.contradictions import contradictions
 from voicekeeper.config.settings import NESTED, PREFIX, Settings, keys
-from voicekeeper.errors import ConfigError
+from voicekeeper.errors import ConfigError, quoted
 
 DEFAULT_PATH = Path("/etc/voicekeeper/config.toml")
 
@@ -27,6 +27,7 @@ _KEY_BELONGS = (
     "the key belongs in the file that upstream.api_key_file names, the systemd credential"
     " apixo-api-key or $VOICEKEEPER_API_KEY, never here"
 )
+_PATH_MOST = 100
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 
@@ -227,7 +228,8 @@ def _validate(
 
 def _told(path: str, sentence: str, origins: Mapping[str, str]) -> str:
     """Write one problem, with the variable to look at when it does not stand in the file."""
-    return f"{path}: {sentence}" + (f" (set by ${origins[path]})" if path in origins else "")
+    shown = path if path.isprintable() and len(path) <= _PATH_MOST else quoted(path)
+    return f"{shown}: {sentence}" + (f" (set by ${origins[path]})" if path in origins else "")
 
 
 def _hint(location: tuple[str, ...]) -> str:

@@ -9,7 +9,6 @@ or a key may have been pasted into them.
 # ruff: noqa: TRY004 - pydantic takes a ValueError as a problem, but a TypeError as a bug
 
 import re
-import reprlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -18,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from voicekeeper import duration
-from voicekeeper.errors import InvalidInput
+from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.request import Speech
 
 SQLITE = "sqlite:///"
@@ -42,7 +41,7 @@ def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[obje
     def read(value: object) -> timedelta:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             raise ValueError(
-                f'must be a duration in quotes with its unit, such as "30s", not {value}'
+                f'must be a duration in quotes with its unit, such as "30s", not {quoted(value)}'
             )
         length = value if isinstance(value, timedelta) else duration.parse(text(value))
         if length < timedelta(0) or (not length and not zero):
@@ -71,7 +70,7 @@ def one_of(words: Sequence[str]) -> Callable[[object], str]:
     def read(value: object) -> str:
         word = text(value)
         if word not in words:
-            raise ValueError(f"must be {listed}, not {reprlib.repr(word)}")
+            raise ValueError(f"must be {listed}, not {quoted(word)}")
         return word
 
     return read
@@ -102,7 +101,7 @@ def dollars(value: object) -> Decimal:
     except (InvalidOperation, ValueError):  # ValueError: an integer of thousands of digits
         raise ValueError(rule) from None
     if not exact or not 0 <= amount <= _RICHEST:
-        raise ValueError(f"{rule}, not {reprlib.repr(str(value))}")
+        raise ValueError(f"{rule}, not {quoted(str(value))}")
     return amount
 
 
@@ -116,7 +115,7 @@ def in_flight(value: object) -> int:
     except ValueError:
         raise ValueError(rule) from None
     if not 1 <= number <= _WIDEST:
-        raise ValueError(f"{rule}, not {reprlib.repr(number)}")
+        raise ValueError(f"{rule}, not {quoted(number)}")
     return number
 
 

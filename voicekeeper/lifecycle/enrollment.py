@@ -89,14 +89,11 @@ def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Po
         policy=policy,
         retry_after=fault.retry_after,
     )
+    next_at = unless_paused(voice, retry_at)
     return Change(
-        voice={
-            "failures": failures,
-            "last_error": sentence(fault),
-            "next_at": unless_paused(voice, retry_at),
-        },
+        voice={"failures": failures, "last_error": sentence(fault), "next_at": next_at},
         task=ended(TaskState.REFUSED, fault, now),
-        tellings=(failure_told(Event.ENROLLMENT_FAILED, fault, retry_at=retry_at),),
+        tellings=(failure_told(Event.ENROLLMENT_FAILED, fault, retry_at=next_at),),
         # What is too little for an enrollment may be enough for a thousand keepalives.
         fault=None if fault.code == "402" else fault,
     )

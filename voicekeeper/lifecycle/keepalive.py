@@ -114,7 +114,7 @@ def _succeeded(
     )
     if voice.last_used_at is not None and used_at < voice.last_used_at <= now:
         used_at = voice.last_used_at  # a later use is known already: this task was slow
-        next_at = max(now, schedule.due(used_at, voice.name, policy))
+        next_at = max(next_at, schedule.due(used_at, voice.name, policy))
     fields: VoiceFields = {
         "status": Status.OK,
         "last_used_at": used_at,

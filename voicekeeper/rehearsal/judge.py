@@ -151,6 +151,7 @@ class Judge:
         self._starts = 0
         self._before: datetime | None = None
         self._early: list[_Task] = []
+        self._blocked = False
         self._starts_at: dict[tuple[str, timedelta], int] = {}
         self.acknowledged: set[str] = set()
         self.abandoned: set[str] = set()
@@ -231,7 +232,10 @@ class Judge:
         if call.kind == "speech":
             self.ledger.keepalives += 1
             used_at = self._used(call.subject, now)
-            too_early = self._too_early(call.subject, now) if used_at is not None else None
+            if self._blocked:
+                used_at = None  # a probe: it tests the way, and is no keepalive
+            elif used_at is not None:
+                too_early = self._too_early(call.subject, now)
         else:
             self._enrolled[call.subject] += 1
             if self._enrolled[call.subject] > 1 + self._allowed[call.subject]:
@@ -271,6 +275,8 @@ class Judge:
 
     def told(self, event: str, fields: dict[str, Any]) -> None:
         """The host says that something happened."""
+        if event in (Event.UPSTREAM_BLOCKED, Event.UPSTREAM_RECOVERED):
+            self._blocked = event == Event.UPSTREAM_BLOCKED
         if event == Event.CONTROL_SUBMITTED:
             task = self._tasks[fields["task_id"]]
             task.used_at = task.too_early = None  # it tests the way, and is no keepalive

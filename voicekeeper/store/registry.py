@@ -14,7 +14,7 @@ from sqlmodel import Session, col
 
 from voicekeeper import schedule
 from voicekeeper.budget import Hold
-from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken
+from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before
 from voicekeeper.lifecycle import Telling
@@ -333,7 +333,7 @@ def _named(session: Session, name: str) -> Voice:
 
 
 def _not_found(name: str) -> NotFound:
-    return NotFound(f"no voice is named {name!r}; 'voicekeeper list' shows those there are")
+    return NotFound(f"no voice is named {quoted(name)}; 'voicekeeper list' shows those there are")
 
 
 def _tell_unreadable(session: Session) -> None:

@@ -149,7 +149,7 @@ class GatewayClient:
             on_turn=on_turn,
         )
         data = self._data(reply, paid=True)
-        task_id = wire.read_task_id(data)
+        task_id = wire.read_task_id(data, secret=self._secret)
         if task_id is None:
             raise CallFailed("the gateway accepted the task but gave no taskId", ambiguous=True)
         return Accepted(task_id)

@@ -10,6 +10,8 @@ import ssl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar
+from typing import Any
 
 import httpx
 
@@ -67,6 +69,7 @@ class Connections:
                 timeout=timeout,
                 auth=auth,
                 headers=headers,
+                cookies=_NoCookies(),
                 transport=transport,
                 follow_redirects=False,
                 event_hooks={"response": [_forget_location]},
@@ -110,6 +113,17 @@ class Connections:
         """Close every connection."""
         for client in (*self._pooled, self._fresh):
             await client.aclose()
+
+
+class _NoCookies(CookieJar):
+    """A jar that takes no cookie.
+
+    The gateway sets none, but a proxy may; and one whose text no header can carry back would
+    fail every later call.
+    """
+
+    def extract_cookies(self, response: Any, request: Any) -> None:  # noqa: ANN401 - as inherited
+        """Leave the cookies of an answer alone."""
 
 
 def host_of(base_url: str) -> str:

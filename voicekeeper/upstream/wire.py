@@ -26,6 +26,7 @@ _AMOUNT_MOST = 1_000_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CODE = re.compile(r"\d{1,9}", re.ASCII)
+_CODE_END = 10**9
 _MILLISECONDS = re.compile(r"\d{1,18}(\.\d{1,18})?", re.ASCII)
 
 
@@ -65,15 +66,19 @@ def read_envelope(body: bytes, *, secret: str) -> Envelope | None:
     )
 
 
-def read_task_id(data: dict[str, Any]) -> str | None:
+def read_task_id(data: dict[str, Any], *, secret: str) -> str | None:
     """Return the id of the task that was accepted; None when there is none.
 
     A number is taken as well: the id is opaque, and losing it would lose what was paid for.
+
+    Args:
+        data: the members of the body's ``data``.
+        secret: a text that must not come out again, should the gateway echo it.
     """
     task_id = data.get("taskId")
     if isinstance(task_id, int) and not isinstance(task_id, bool):
         return str(task_id)
-    return _word(task_id)
+    return _word(task_id, secret)
 
 
 def read_report(
@@ -86,18 +91,18 @@ def read_report(
         answered_at: the answer's ``Date``.
         secret: a text that must not come out again, should the gateway echo it.
     """
-    state = _word(data.get("state"))
+    state = _word(data.get("state"), secret)
     if state is None:
         return None
     return Report(
         state=state,
-        voice_id=_word(data.get("voice_id")),
-        voice_status=_word(data.get("voice_status")),
-        fail_code=_word(data.get("failCode")),
+        voice_id=_word(data.get("voice_id"), secret),
+        voice_status=_word(data.get("voice_status"), secret),
+        fail_code=_word(data.get("failCode"), secret),
         fail_message=_prose(data.get("failMsg"), secret),
         created_at=_instant(data.get("createTime")),
         completed_at=_instant(data.get("completeTime")),
-        result_urls=_result_urls(data.get("resultJson")),
+        result_urls=_result_urls(data.get("resultJson"), secret),
         answered_at=answered_at,
     )
 
@@ -114,9 +119,7 @@ def _code(value: object) -> int | None:
     match value:
         case bool():
             return None
-        case int():
-            return value
-        case float() if value.is_integer():
+        case int() | float() if abs(value) < _CODE_END and value == int(value):
             return int(value)
         case str() if _CODE.fullmatch(value):
             return int(value)
@@ -124,15 +127,15 @@ def _code(value: object) -> int | None:
             return None
 
 
-def _word(value: object) -> str | None:
-    """Return an identifier or a keyword as it came; None for what no column could hold.
+def _word(value: object, secret: str) -> str | None:
+    """Return an identifier or a keyword as it came; None for what no column could or may hold.
 
     A lone surrogate or a NUL, both legal in JSON, would fail much later: in the database, or in
     the URL of the next call.
     """
     if not isinstance(value, str) or not value.strip() or len(value) > _WORD_MOST:
         return None
-    return value if value.isprintable() else None
+    return value if value.isprintable() and secret not in value else None
 
 
 def _prose(value: object, secret: str) -> str | None:
@@ -172,10 +175,11 @@ def _instant(value: object) -> datetime | None:
     return instant if instant >= _EARLIEST else None
 
 
-def _result_urls(value: object) -> tuple[str, ...]:
+def _result_urls(value: object, secret: str) -> tuple[str, ...]:
     """Return the URLs inside ``resultJson``, which is JSON in a string."""
     result = _json(value) if isinstance(value, str) else value
     urls = result.get("resultUrls") if isinstance(result, dict) else None
     if not isinstance(urls, list):
         return ()
-    return tuple(url for url in map(_word, urls) if url is not None)
+    words = (_word(url, secret) for url in urls)
+    return tuple(word for word in words if word is not None)

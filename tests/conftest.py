@@ -1,0 +1,15 @@
+"""How Hypothesis tries its examples, in every test."""
+
+from hypothesis import HealthCheck, Phase, settings
+
+# A busy machine is no finding, so nothing here is measured against the wall clock.
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A mutant has only to be caught: to shrink its example takes longer than to find it.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("usual"),
+    phases=[Phase.explicit, Phase.generate],
+    max_examples=30,
+    database=None,
+)
+settings.load_profile("usual")
