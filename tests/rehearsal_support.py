@@ -17,6 +17,7 @@ from voicekeeper.rehearsal import Plan, Rehearsal, troubles
 from voicekeeper.rehearsal.play import BEGINNING
 from voicekeeper.rehearsal.troubles import Act, Rates, Spell
 from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.sandbox import Books
 
 T = TypeVar("T")
 
@@ -71,6 +72,8 @@ class Stage(Rehearsal):
 
     Attributes:
         weather: what is wrong.
+        host: the machine.
+        notes: what goes into the trace.
     """
 
     def __init__(self, *, voices: int = 1, seed: int = 0, **options: Any) -> None:  # noqa: ANN401
@@ -84,6 +87,8 @@ class Stage(Rehearsal):
             weather=self.weather,
             **options,
         )
+        self.host = self._host
+        self.notes: list[str] = []
         self._given_up: set[str] = set()
         self._paused: dict[str, set[str]] = {}
 
@@ -153,9 +158,23 @@ class Stage(Rehearsal):
         return self._clock.true - BEGINNING
 
     @property
+    def now(self) -> datetime:
+        """The true time."""
+        return self._clock.true
+
+    @property
     def wrong_by(self) -> timedelta:
         """How far ahead of the truth the host's clock is."""
         return self._clock.wrong_by
+
+    @property
+    def books(self) -> Books:
+        """The gateway's own truth."""
+        return self._gateway.books(self._clock.true)
+
+    def _note(self, what: str) -> None:
+        self.notes.append(what)
+        super()._note(what)
 
     # A person at the terminal.
 
