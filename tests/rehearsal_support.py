@@ -73,6 +73,7 @@ class Stage(Rehearsal):
     Attributes:
         weather: what is wrong.
         host: the machine.
+        registry: on it.
         notes: what goes into the trace.
     """
 
@@ -88,6 +89,7 @@ class Stage(Rehearsal):
             **options,
         )
         self.host = self._host
+        self.registry = self._registry
         self.notes: list[str] = []
         self._given_up: set[str] = set()
         self._paused: dict[str, set[str]] = {}
