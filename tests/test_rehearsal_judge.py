@@ -248,6 +248,26 @@ def test_a_control_call_is_no_keepalive(court: Court) -> None:
     assert court.settled() == []
 
 
+def test_nor_is_one_that_was_made_and_whose_answer_was_lost(court: Court) -> None:
+    court.use()
+    court.wait(DAY)
+    court.speak()
+    court.wait(30 * SECOND)
+    court.judge.told(Event.CONTROL_FAILED, {"voice_id": OURS, "name": "anna"})
+
+    assert court.settled() == []
+
+
+def test_a_lost_control_call_excuses_no_use_of_an_hour_ago(court: Court) -> None:
+    court.use()
+    court.wait(DAY)
+    court.speak()
+    court.wait(HOUR)
+    court.judge.told(Event.CONTROL_FAILED, {"voice_id": OURS, "name": "anna"})
+
+    assert len(court.settled()) == 1
+
+
 # No enrollment is paid for twice.
 
 

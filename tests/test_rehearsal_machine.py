@@ -148,4 +148,4 @@ def test_the_promise_is_kept_in_any_order_of_a_few_troubles() -> None:
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
 def test_the_promise_is_kept_in_any_order_of_many_troubles() -> None:
-    play(examples=2000, deeds=40)
+    play(examples=2000, deeds=25)
