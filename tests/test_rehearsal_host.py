@@ -1,5 +1,6 @@
-"""The rehearsed machine: its process dies at any step and comes back, its disk says no, and its
-scheduler stands still when the clock was set back.
+"""The rehearsed machine: its process dies at any step, its disk says no, its scheduler stands still.
+
+The last of these only where the clock was set back and no watchdog looks after it.
 """
 
 from datetime import timedelta

@@ -36,9 +36,7 @@ class Court:
         self.clock = HostClock(self.loop, BEGINNING)
         self.weather = ChangingWeather()
         self.gateway = Gateway(random.Random(0))
-        self.judge = Judge(
-            self.gateway, clock=self.clock, weather=self.weather, policy=policy()
-        )
+        self.judge = Judge(self.gateway, clock=self.clock, weather=self.weather, policy=policy())
         self.judge.started()
         self.gateway.import_voice(OURS, FLASH, BEGINNING)
         self.judge.registered(OURS)
@@ -411,9 +409,7 @@ def test_a_voice_that_the_review_took_may_be_called_undeployed(court: Court) -> 
 
 @pytest.mark.parametrize("before", Status)
 @pytest.mark.parametrize("after", Status)
-def test_every_other_step_of_a_status_is_named(
-    court: Court, before: Status, after: Status
-) -> None:
+def test_every_other_step_of_a_status_is_named(court: Court, before: Status, after: Status) -> None:
     court.turned(before, after, voice_id=None)
 
     words = [] if (before, after) in LEGAL else [f"anna went from {before} to {after}"]

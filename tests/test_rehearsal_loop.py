@@ -130,9 +130,7 @@ def test_a_wrong_wall_clock_changes_neither_truth_nor_durations(loop: VirtualLoo
     assert clock.monotonic() == 0.0
 
 
-def test_a_suspended_machine_misses_true_time_and_counts_none(
-    loop: VirtualLoop, run: Run
-) -> None:
+def test_a_suspended_machine_misses_true_time_and_counts_none(loop: VirtualLoop, run: Run) -> None:
     clock = HostClock(loop, BEGINNING)
     clock.wrong_by = DAY
     run(asyncio.sleep(10))

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
+from tests.rehearsal_support import HOUR, MINUTE, SECOND, Stage
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.network import FAULTS
 

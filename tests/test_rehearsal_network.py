@@ -5,7 +5,7 @@ Most is tried by a speech call, the one that costs money and is made again on a 
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -371,10 +371,6 @@ def test_a_host_that_vanishes_leaves_some_calls_to_arrive_and_none_twice(
     assert set(done) == {0, 1}
 
 
-def _alike(first: Callable[[], object], second: Callable[[], object]) -> bool:
-    return first() == second()
-
-
 def test_the_same_dice_lose_the_same_calls() -> None:
     def done_under_hangs() -> list[int]:
         line, done = Line(seed=7), []
@@ -385,4 +381,4 @@ def test_the_same_dice_lose_the_same_calls() -> None:
         line.loop.close()
         return done
 
-    assert _alike(done_under_hangs, done_under_hangs)
+    assert done_under_hangs() == done_under_hangs()

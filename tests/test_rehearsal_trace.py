@@ -1,4 +1,4 @@
-"""The same seed tells the same story to the last byte, in whatever process; another tells another."""
+"""One seed tells one story to the last byte, in whatever process; another tells another."""
 
 import os
 import subprocess

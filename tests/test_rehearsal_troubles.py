@@ -54,7 +54,7 @@ def test_a_clock_may_jump_back() -> None:
     ],
 )
 @pytest.mark.parametrize("signed", [False, True])
-def test_any_other_form_is_refused_in_one_sentence(text: str, signed: bool) -> None:
+def test_any_other_form_is_refused_in_one_sentence(text: str, *, signed: bool) -> None:
     with pytest.raises(InvalidInput) as refused:
         timed(text, signed=signed)
 

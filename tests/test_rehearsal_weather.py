@@ -111,7 +111,7 @@ def test_single_failures_are_no_excuse(kind: str) -> None:
     ],
 )
 def test_it_worked_when_two_hours_at_a_stretch_were_free(
-    spells: list[tuple[int, int]], worked: bool
+    spells: list[tuple[int, int]], *, worked: bool
 ) -> None:
     sky = weather(*(spell("outage", start, end) for start, end in spells))
 
@@ -122,9 +122,7 @@ def test_a_plan_of_one_spell_holds_what_it_does_to_the_host() -> None:
     start, length = 3 * HOUR, 2 * HOUR
 
     assert lasting("outage", start, length).acts == ()
-    assert lasting("host-down", start, length).acts == (
-        troubles.Kill(start, restart_after=length),
-    )
+    assert lasting("host-down", start, length).acts == (troubles.Kill(start, restart_after=length),)
     assert lasting("suspended", start, length).acts == (troubles.Suspend(start, length),)
     assert lasting("outage", start, length).spells == (Spell("outage", start, start + length),)
 
@@ -135,6 +133,4 @@ def test_two_plans_add_up() -> None:
 
     both = first + second
 
-    assert both == Plan(
-        (spell("outage", 1, 2),), (troubles.Retry(HOUR),), {"hang": 0.2}, -2 * HOUR
-    )
+    assert both == Plan((spell("outage", 1, 2),), (troubles.Retry(HOUR),), {"hang": 0.2}, -2 * HOUR)
