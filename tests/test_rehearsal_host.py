@@ -1,6 +1,6 @@
-"""The rehearsed machine: its process dies at any step, its disk says no, its scheduler stands still.
+"""The rehearsed machine: its process dies at any step, its disk says no, its scheduler stops.
 
-The last of these only where the clock was set back and no watchdog looks after it.
+The last of these where the clock was set back and no watchdog looks after it.
 """
 
 from datetime import timedelta
