@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sqlite3
+import warnings
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -733,3 +734,21 @@ def test_a_call_that_outlives_its_lease_is_not_made_again_beside_itself(tmp_path
     life.upstream.hanging = lambda _: False
     life.live(MINUTE)
     assert life.books().speech == 1
+
+
+def test_a_process_that_ends_before_its_calls_began_leaves_no_warning_behind(
+    tmp_path: Path,
+) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+
+    async def cut_short() -> None:
+        await life.keeper.take_over()
+        await life.keeper.sweep()  # the call has a task, which has not had its first turn
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        asyncio.run(cut_short())
+
+    assert warned == []
+    assert life.upstream.calls == []
