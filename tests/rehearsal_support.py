@@ -5,6 +5,7 @@ the test says so.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -151,6 +152,7 @@ class Stage(Rehearsal):
         plan = troubles.lasting(kind, self.since, length)
         for spell in plan.spells:
             self.weather.begin(Spell(spell.kind, spell.start, spell.end, rates or {}))
+            self._begun(spell.kind)
         for act in plan.acts:
             self.do(act)
 
@@ -173,6 +175,11 @@ class Stage(Rehearsal):
     def books(self) -> Books:
         """The gateway's own truth."""
         return self._gateway.books(self._clock.true)
+
+    @property
+    def happened(self) -> Counter[str]:
+        """How often each thing went wrong, by its name."""
+        return self._happened + self._network.struck
 
     def _note(self, what: str) -> None:
         self.notes.append(what)
