@@ -38,15 +38,19 @@ Remove = Callable[[pytest.MonkeyPatch], None]
 Campaign = Callable[[int], Report]
 
 
-def lived(plan: Plan, seed: int, *, voices: int = 6, days: int = 14, **host: bool) -> Report:
+def lived(
+    plan: Plan, seed: int, *, voices: int = 6, days: int = 14, watchdog: bool = True
+) -> Report:
     """Live through a plan by the defaults."""
-    return Rehearsal(Settings(), plan, voices=voices, days=days, seed=seed, **host).run()
+    return Rehearsal(Settings(), plan, voices=voices, days=days, seed=seed, watchdog=watchdog).run()
 
 
-def set_back(seed: int, **host: bool) -> Report:
+def set_back(seed: int, *, watchdog: bool = True) -> Report:
     """Live through a clock that is set back by days, and right again a week later."""
     by = timedelta(days=4, hours=seed % 48)
-    return lived(Plan(acts=(Jump(3 * DAY, -by), Jump(10 * DAY, by))), seed, days=18, **host)
+    return lived(
+        Plan(acts=(Jump(3 * DAY, -by), Jump(10 * DAY, by))), seed, days=18, watchdog=watchdog
+    )
 
 
 def without_watchdog(seed: int) -> Report:

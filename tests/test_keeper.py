@@ -1,8 +1,10 @@
 """The keeper at work: whole lives in virtual time, on the real store."""
 
 import asyncio
+import gc
 import random
 import sqlite3
+import warnings
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -733,3 +735,25 @@ def test_a_call_that_outlives_its_lease_is_not_made_again_beside_itself(tmp_path
     life.upstream.hanging = lambda _: False
     life.live(MINUTE)
     assert life.books().speech == 1
+
+
+def test_a_call_that_is_cancelled_before_it_began_leaves_no_warning_behind(
+    tmp_path: Path,
+) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+
+    async def cut_short() -> None:
+        await life.keeper.take_over()
+        others = asyncio.all_tasks()
+        await life.keeper.sweep()
+        for call in asyncio.all_tasks() - others:
+            call.cancel()  # before its first turn
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        asyncio.run(cut_short())
+        gc.collect()
+
+    assert warned == []
+    assert life.upstream.calls == []

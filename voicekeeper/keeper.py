@@ -32,11 +32,11 @@ T = TypeVar("T")
 Offload = Callable[[Callable[[], T]], Awaitable[T]]
 """Runs a blocking function of the store: in a thread of its own, or at once in a simulation."""
 
-Work = Callable[[Job], Coroutine[Any, Any, None]]
-"""A call, from its making to the record of its answer."""
-
 Rule = Callable[..., Change]
 """A rule of `lifecycle`: rows, an answer, ``now`` and the settings in."""
+
+Work = Callable[[Job], Coroutine[Any, Any, None]]
+"""One call and what follows; begun in a task of its own, or never if that is cancelled before."""
 
 _RECORD_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between tries to write down an answer when the database is busy or full."""

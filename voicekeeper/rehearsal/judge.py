@@ -302,6 +302,8 @@ class Judge:
             self._blocked = event == Event.UPSTREAM_BLOCKED
         if event in _CONTROLS and "task_id" in fields:
             self._was_control(self._tasks[fields["task_id"]])
+        elif event == Event.CONTROL_FAILED:
+            self._excuse_lost_control(fields["voice_id"])
         if event != Event.VOICE_STATUS_CHANGED:
             return
         before, after = Status(fields["from"]), Status(fields["to"])
@@ -412,6 +414,14 @@ class Judge:
         if any(used_at <= at <= now for at in self._touched):
             return True
         return any(told_at <= at <= told_at + _SLACK for at in self._killed)
+
+    def _excuse_lost_control(self, voice_id: str) -> None:
+        """Excuse the use by a control call just made, of whose task the host was never told."""
+        longest = 2 * self._policy.timeout + _SLACK
+        for task in reversed(self._early):
+            if task.subject == voice_id and self._clock.true - task.at <= longest:
+                task.used_at = task.too_early = None
+                return
 
     def _blamed(self, voice_id: str, *, at_fault: bool) -> None:
         known = self._known.get(voice_id)

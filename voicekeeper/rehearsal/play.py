@@ -60,6 +60,7 @@ class Rehearsal:
         seed: of every die.
         strangers: the share of the voices whose last use nobody told the host.
         watchdog: whether the daemon looks after its scheduler when the clock was set.
+        weather: replaces that of the plan, where a test makes its own.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Rehearsal:
         seed: int,
         strangers: float = 0.0,
         watchdog: bool = True,
+        weather: Weather | None = None,
     ) -> None:
         # No name is resolved and no handshake made; without https no certificates are read either.
         upstream = settings.upstream.model_copy(update={"base_url": "http://rehearsed.invalid"})
@@ -86,7 +88,7 @@ class Rehearsal:
         self._loop = VirtualLoop()
         self._clock = HostClock(self._loop, BEGINNING)
         self._clock.wrong_by = plan.clock_wrong_by
-        self._weather = Weather(plan, BEGINNING)
+        self._weather = weather or Weather(plan, BEGINNING)
         self._gateway = Gateway(random.Random(f"gateway {seed}"), window=self._policy.window)
         self._judge = Judge(
             self._gateway, clock=self._clock, weather=self._weather, policy=self._policy

@@ -33,7 +33,7 @@ SPELLS: Final = HARD | {DATABASE_LOCKED, STORM}
 
 _WRITTEN = "DURATION@dayN such as 2d@day40"
 _WRITTEN_SIGNED = "DURATION@dayN such as -5d@day10"
-_TIMED = re.compile(r"(?P<sign>[+-]?)(?P<length>[^@]+)@day(?P<day>\d+(\.\d+)?)")
+_TIMED = re.compile(r"(?P<sign>[+-]?)(?P<length>[^@]+)@day(?P<day>[0-9]{1,5}(\.[0-9]{1,9})?)")
 
 Rates = dict[str, float]
 """The share of the calls that each fault of `network` strikes."""

@@ -1,0 +1,275 @@
+"""A rehearsal that a test plays itself: what goes wrong is not planned, it is done, step by step.
+
+The parts are those of `Rehearsal`, wired by it; only the plan is missing, and time passes when
+the test says so.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from voicekeeper.config import Settings
+from voicekeeper.errors import NotAllowed, NotFound
+from voicekeeper.models import Voice
+from voicekeeper.rehearsal import Plan, Rehearsal, troubles
+from voicekeeper.rehearsal.play import BEGINNING
+from voicekeeper.rehearsal.troubles import Act, Rates, Spell
+from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.sandbox import Books
+
+T = TypeVar("T")
+
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+_FOR_EVER_DAYS = 40_000
+"""No test lasts so long, so the end of the rehearsal is never near."""
+
+_HEALED_WITHIN = timedelta(hours=7)
+
+
+class ChangingWeather(Weather):
+    """Weather that is made as it goes.
+
+    Attributes:
+        next_faults: strike the next calls, one each, before any other fault.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Plan(), BEGINNING)
+        self.next_faults: list[str] = []
+        self._made: list[Spell] = []
+
+    def begin(self, spell: Spell) -> None:
+        """Let something be wrong from now on."""
+        self._made.append(spell)
+        super().__init__(Plan(tuple(self._made)), BEGINNING)
+
+    def clear(self, since: timedelta) -> None:
+        """Let nothing be wrong from now on."""
+        self.next_faults.clear()
+        ended = (Spell(s.kind, s.start, min(s.end, since), s.rates) for s in self._made)
+        self._made = [spell for spell in ended if spell.start < spell.end]
+        super().__init__(Plan(tuple(self._made)), BEGINNING)
+
+    def fault(self, now: datetime, die: float) -> str | None:
+        """Return the next of the faults that were ordered, else that of the spells."""
+        drawn = super().fault(now, die)
+        return self.next_faults.pop(0) if self.next_faults else drawn
+
+
+class Stage(Rehearsal):
+    """A rehearsal without a plan. Use it as a context manager.
+
+    Args:
+        voices: how many exist at the beginning; they are called ``v00001`` and so on.
+        seed: of every die.
+        options: of `Rehearsal`.
+
+    Attributes:
+        weather: what is wrong.
+        host: the machine.
+        registry: on it.
+        notes: what goes into the trace.
+    """
+
+    def __init__(self, *, voices: int = 1, seed: int = 0, **options: Any) -> None:  # noqa: ANN401
+        self.weather = ChangingWeather()
+        super().__init__(
+            Settings(),
+            Plan(),
+            voices=voices,
+            days=_FOR_EVER_DAYS,
+            seed=seed,
+            weather=self.weather,
+            **options,
+        )
+        self.host = self._host
+        self.registry = self._registry
+        self.notes: list[str] = []
+        self._given_up: set[str] = set()
+        self._paused: dict[str, set[str]] = {}
+
+    def __enter__(self) -> Self:
+        self._loop.set_exception_handler(self._crashed)
+        asyncio.set_event_loop(self._loop)
+        self.soon(self._import_fleet)
+        self.soon(self._host.start)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.soon(self._host.stop)
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+            self._database.close()
+
+    # Time, and what happens in it.
+
+    def soon(self, deed: Callable[[], T]) -> T:
+        """Do something within the loop, at once."""
+        done: asyncio.Future[T] = self._loop.create_future()
+
+        def do() -> None:
+            try:
+                done.set_result(deed())
+            except BaseException as error:  # noqa: BLE001 - handed on to the test
+                done.set_exception(error)
+
+        self._loop.call_soon(do)
+        return self._until(done)
+
+    def let_pass(self, length: timedelta) -> None:
+        """Let so much time pass."""
+        end = self._clock.true + length
+        while self._clock.true < end:  # a future and no task: a process that dies takes its tasks
+            waited: asyncio.Future[None] = self._loop.create_future()
+            ahead = (end - self._clock.true).total_seconds()
+            self._loop.call_later(ahead, waited.set_result, None)
+            self._until(waited)
+
+    def do(self, act: Act) -> None:
+        """Let something happen now, whatever its own time."""
+        self.soon(lambda: self._do(act))
+
+    def begin(self, kind: str, length: timedelta, rates: Rates | None = None) -> None:
+        """Let a spell begin now."""
+        plan = troubles.lasting(kind, self.since, length)
+        for spell in plan.spells:
+            self.weather.begin(Spell(spell.kind, spell.start, spell.end, rates or {}))
+            self._begun(spell.kind)
+        for act in plan.acts:
+            self.do(act)
+
+    @property
+    def since(self) -> timedelta:
+        """How long it has lasted, in true time."""
+        return self._clock.true - BEGINNING
+
+    @property
+    def now(self) -> datetime:
+        """The true time."""
+        return self._clock.true
+
+    @property
+    def wrong_by(self) -> timedelta:
+        """How far ahead of the truth the host's clock is."""
+        return self._clock.wrong_by
+
+    @property
+    def books(self) -> Books:
+        """The gateway's own truth."""
+        return self._gateway.books(self._clock.true)
+
+    @property
+    def happened(self) -> Counter[str]:
+        """How often each thing went wrong, by its name."""
+        return self._happened + self._network.struck
+
+    def _note(self, what: str) -> None:
+        self.notes.append(what)
+        super()._note(what)
+
+    # A person at the terminal.
+
+    def pause(self, name: str) -> None:
+        """Pause a voice, if that is allowed."""
+
+        def pause() -> None:
+            self._registry.pause(name, now=self._clock.now())
+            self._paused[name] = set()
+
+        self._person(pause)
+
+    def resume(self, name: str) -> None:
+        """Resume a voice; if it is gone by now, nobody can be blamed."""
+
+        def resume() -> None:
+            self._registry.resume(name, now=self._clock.now(), policy=self._policy)
+            self._see_given_up()
+            for voice_id in self._paused.pop(name, set()):
+                if self._gateway.book(voice_id, self._clock.true).alive:
+                    self._judge.abandoned.discard(voice_id)
+                    self._judge._known[voice_id].since = self._clock.true  # noqa: SLF001
+
+        self._person(resume)
+
+    def remove(self, name: str) -> None:
+        """Forget a voice."""
+
+        def remove() -> None:
+            self._registry.remove(name, now=self._clock.now())
+            self._given_up.add(name)
+            self._paused.pop(name, None)
+            self._judge.acknowledged.discard(name)
+
+        self._person(remove)
+
+    def names(self) -> list[str]:
+        """Return the names in the registry."""
+        return [voice.name for voice in self._registry.all()]
+
+    def voice(self, name: str) -> Voice:
+        """Return a voice's row."""
+        return self._registry.get(name)
+
+    def _person(self, deed: Callable[[], None]) -> None:
+        def on_their_word() -> None:
+            try:
+                deed()
+            except (NotAllowed, NotFound):
+                return
+            self._host.registry_changed()
+
+        self.soon(lambda: self._as_a_person(on_their_word))
+
+    # The judgement.
+
+    def broken(self) -> list[str]:
+        """Return how the promise was broken so far."""
+        self._see_given_up()
+        lost = [f"{voice_id} was lost" for voice_id in self._judge.saveable_losses()]
+        return [*self._judge.broken, *lost]
+
+    def heal(self) -> None:
+        """Let nothing be wrong any more, and give it time to show."""
+        self.weather.clear(self.since)
+        if not self._host.is_up:
+            self.soon(self._host.start)
+        self.let_pass(_HEALED_WITHIN)
+        self._see_given_up()
+        self._judge.settle()
+        self._check_healed()
+
+    def _see_given_up(self) -> None:
+        """Let the judge know which voices a person does not want kept."""
+        known = set(self._judge._known) - self._judge.abandoned  # noqa: SLF001
+        for name in self._given_up:
+            self._judge.abandoned |= {v for v in known if f"-{name}-" in v}
+        for name, voice_ids in self._paused.items():
+            voice_ids |= {v for v in known if f"-{name}-" in v}
+            self._judge.abandoned |= voice_ids
+
+    def _until(self, done: "asyncio.Future[T]") -> T:
+        """Run until this is done, or a bug has stopped it all."""
+        try:
+            return self._loop.run_until_complete(done)
+        except RuntimeError:
+            if self._bug is None:
+                raise
+            raise self._bug from None

@@ -1,0 +1,170 @@
+"""The rehearsed machine: its process dies at any step, its disk says no, its scheduler stops.
+
+The last of these where the clock was set back and no watchdog looks after it.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
+from voicekeeper.models import Status
+from voicekeeper.rehearsal import troubles
+from voicekeeper.rehearsal.troubles import Enroll, Jump, Kill, Suspend
+
+NOW = timedelta(0)
+
+
+def died(stage: Stage) -> int:
+    return stage.notes.count("killed")
+
+
+def until_one_is_due(stage: Stage) -> timedelta:
+    """Return how long it is until shortly before the first voice is due."""
+    due = [at for name in stage.names() if (at := stage.voice(name).next_at) is not None]
+    return min(due) - stage.now - MINUTE
+
+
+def test_a_process_keeps_its_voices() -> None:
+    with Stage(voices=2) as stage:
+        stage.let_pass(20 * DAY)
+
+        assert stage.host.is_up
+        assert [book.alive for book in stage.books.voices.values()] == [True, True]
+        assert 10 <= stage.books.speech <= 18
+        assert stage.broken() == []
+
+
+@pytest.mark.parametrize("steps", range(1, 31))
+def test_killed_at_any_step_it_loses_nothing_and_pays_for_nothing_twice(steps: int) -> None:
+    with Stage(voices=1, seed=steps) as stage:
+        stage.let_pass(HOUR)
+        stage.do(Kill(NOW, steps))
+        stage.do(Enroll(NOW, "ok1", design=False))
+        stage.let_pass(9 * DAY)
+        stage.heal()
+
+        assert died(stage) == 1
+        assert stage.books.clone <= 1
+        assert stage.voice("ok1").status in (Status.OK, Status.UNKNOWN)
+        assert stage.voice("v00001").status is Status.OK
+        assert stage.broken() == []
+
+
+def test_killed_in_the_middle_of_each_start_it_keeps_its_voice_in_the_end() -> None:
+    with Stage() as stage:
+        for steps in range(1, 7):
+            stage.do(Kill(NOW))
+            stage.do(Kill(NOW, steps))
+            stage.let_pass(12 * SECOND)
+        assert died(stage) == 12
+
+        stage.let_pass(8 * DAY)
+        assert stage.broken() == []
+
+
+def test_a_process_that_died_is_started_again_in_time() -> None:
+    with Stage() as stage:
+        stage.let_pass(MINUTE)
+        stage.do(Kill(NOW, restart_after=5 * SECOND))
+        assert not stage.host.is_up
+
+        stage.let_pass(4 * SECOND)
+        assert not stage.host.is_up
+
+        stage.let_pass(2 * SECOND)
+        assert stage.host.is_up
+
+
+def test_while_no_process_runs_nothing_is_called() -> None:
+    with Stage(voices=3) as stage:
+        stage.let_pass(DAY)
+        stage.do(Kill(NOW, restart_after=5 * DAY))
+        before = stage.books
+        stage.let_pass(4.9 * DAY)
+
+        assert (stage.books.speech, stage.books.polls) == (before.speech, before.polls)
+
+
+def test_a_second_death_before_the_restart_puts_it_off_and_starts_one_process_only() -> None:
+    with Stage() as stage:
+        stage.do(Kill(NOW, restart_after=HOUR))
+        stage.let_pass(MINUTE)
+        stage.do(Kill(NOW, restart_after=2 * HOUR))
+        stage.let_pass(1.5 * HOUR)
+        assert not stage.host.is_up
+
+        stage.let_pass(HOUR)
+        assert stage.host.is_up
+        stage.let_pass(7 * DAY)
+        assert stage.broken() == []
+
+
+@pytest.mark.parametrize("kind", [troubles.DISK_FULL, troubles.DATABASE_LOCKED])
+def test_a_process_that_cannot_begin_is_started_until_it_can(kind: str) -> None:
+    with Stage() as stage:
+        stage.begin(kind, 3 * HOUR)
+        stage.do(Kill(NOW))
+        stage.let_pass(2.9 * HOUR)
+        assert not stage.host.is_up
+
+        stage.let_pass(12 * MINUTE)
+        assert stage.host.is_up
+        stage.let_pass(7 * DAY)
+        assert stage.broken() == []
+
+
+def test_a_disk_that_is_full_in_the_middle_stops_calls_and_no_process() -> None:
+    with Stage(voices=3) as stage:
+        stage.let_pass(HOUR)
+        stage.let_pass(until_one_is_due(stage))
+        stage.begin(troubles.DISK_FULL, 4 * HOUR)
+        before = stage.books.speech
+        stage.let_pass(3.9 * HOUR)
+
+        assert stage.host.is_up
+        assert stage.books.speech == before
+
+        stage.let_pass(12 * MINUTE)
+        assert stage.books.speech == before + 1
+        assert stage.broken() == []
+
+
+def test_a_scheduler_without_a_watchdog_stands_still_when_the_clock_is_set_back() -> None:
+    with Stage(watchdog=False) as stage:
+        stage.let_pass(25 * HOUR)
+        stage.do(Jump(NOW, -10 * DAY))
+        stage.let_pass(9 * DAY)
+
+        assert stage.broken() == ["id-v00001- was lost"]
+
+
+def test_the_watchdog_wakes_the_scheduler() -> None:
+    with Stage(watchdog=True) as stage:
+        stage.let_pass(25 * HOUR)
+        stage.do(Jump(NOW, -10 * DAY))
+        stage.let_pass(9 * DAY)
+
+        assert stage.host.is_up
+        assert stage.broken() == []
+
+
+def test_without_a_watchdog_a_restart_wakes_the_scheduler_as_well() -> None:
+    with Stage(watchdog=False) as stage:
+        stage.let_pass(25 * HOUR)
+        stage.do(Jump(NOW, -10 * DAY))
+        stage.let_pass(HOUR)
+        stage.do(Kill(NOW))
+        stage.let_pass(9 * DAY)
+
+        assert stage.broken() == []
+
+
+def test_a_machine_that_slept_for_days_uses_its_voice_as_soon_as_it_wakes() -> None:
+    with Stage() as stage:
+        stage.let_pass(HOUR)
+        stage.do(Suspend(NOW, 4 * DAY))
+        woke_at = stage.now
+        stage.let_pass(MINUTE)
+
+        assert stage.books.voices["id-v00001-"].last_used_at >= woke_at
