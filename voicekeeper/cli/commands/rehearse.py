@@ -241,7 +241,9 @@ def _campaign(scenario: "Scenario", seeds: list[int], *, jobs: int, as_json: boo
         for outcome in campaign.play(scenario, seeds, jobs=jobs):
             outcomes.append(outcome)
             if not outcome.kept_its_promise and not as_json:
-                click.echo(rehearsed.failed(outcome))
+                # click's echo would write into the bar, which takes what is written to sys.stdout.
+                sys.stdout.write(f"{rehearsed.failed(outcome)}\n")
+                sys.stdout.flush()
             passed(1)
     outcomes.sort(key=lambda outcome: outcome.seed)
     missing = campaign.missing(outcomes, scenario)
