@@ -161,7 +161,8 @@ def command(
     if ctx.get_parameter_source("seed") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--seed and --seeds exclude each other", ctx)
     jobs = jobs or os.cpu_count() or 1
-    return _campaign(scenario, seeds, jobs=jobs, as_json=as_json)
+    with _ended_by_ctrl_c():
+        return _campaign(scenario, seeds, jobs=jobs, as_json=as_json)
 
 
 @contextlib.contextmanager
