@@ -32,6 +32,9 @@ T = TypeVar("T")
 Offload = Callable[[Callable[[], T]], Awaitable[T]]
 """Runs a blocking function of the store: in a thread of its own, or at once in a simulation."""
 
+Work = Callable[[Job], Coroutine[Any, Any, None]]
+"""A call, from its making to the record of its answer."""
+
 Rule = Callable[..., Change]
 """A rule of `lifecycle`: rows, an answer, ``now`` and the settings in."""
 
@@ -154,9 +157,9 @@ class Keeper:
             say(self._log, self._untold(claims.unreadable))
             self._polls.more, self._calls.more = claims.more_polls, claims.more_calls
             for job in claims.polls:
-                self._start(self._polls, job, self._ask(job))
+                self._start(self._polls, job, self._ask)
             for job in claims.calls:
-                self._start(self._calls, job, self._call(job))
+                self._start(self._calls, job, self._call)
             await self._look_at_alerts()
             return bool(claims.polls or claims.calls)
 
@@ -233,7 +236,7 @@ class Keeper:
                 self._unreadable.add(line.fields["name"])
                 yield line
 
-    def _start(self, lane: "_Lane", job: Job, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, lane: "_Lane", job: Job, work: Work) -> None:
         task = asyncio.create_task(self._guarded(job, work), name=f"{job.kind} {job.name}")
         lane.running.add(task)
         if job.voice_pk is not None:
@@ -256,10 +259,10 @@ class Keeper:
         except VoicekeeperError as error:
             tell(self._log, Event.PASS_FAILED, error=str(error))
 
-    async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, job: Job, work: Work) -> None:
         """Keep an error in one voice's work from stopping another's."""
         try:
-            await work
+            await work(job)
         except Withdrawn:
             return  # nothing was sent
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on

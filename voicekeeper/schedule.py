@@ -210,4 +210,9 @@ def longest_poll(policy: Policy) -> timedelta:
 
 def is_from_a_wrong_clock(next_at: datetime, *, now: datetime, policy: Policy) -> bool:
     """Tell whether a due time is further ahead than any that these rules set."""
-    return next_at > now + policy.interval
+    return next_at > latest_due(now, policy)
+
+
+def latest_due(now: datetime, policy: Policy) -> datetime:
+    """Return the latest due time that these rules set; a later one was set by a wrong clock."""
+    return now + policy.interval

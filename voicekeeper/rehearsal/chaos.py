@@ -41,7 +41,10 @@ _SPELLS: Final[dict[str, tuple[float, timedelta]]] = {
 }
 """How often a year each spell comes, and how long it lasts, on average."""
 
-_LONGEST = timedelta(days=6, hours=12)
+_LONGEST = timedelta(days=8)
+_VERY_LONG = 0.15
+"""The share of the spells that last for days."""
+
 _PREFIXES: Final = ("ok", "ok", "ok", "ok", "ok", "slow", "slow", "reject", "fail")
 
 
@@ -60,6 +63,8 @@ def chaos(seed: int, *, days: int, voices: int) -> Plan:
     for kind, (a_year, average) in _SPELLS.items():
         for _ in range(_often(rng, a_year * years)):
             length = min(average * rng.expovariate(1.0) + timedelta(minutes=1), _LONGEST)
+            if average > _HOUR and rng.random() < _VERY_LONG:
+                length = 2 * _DAY + rng.random() * (_LONGEST - 2 * _DAY)
             start = rng.random() * (end - length)
             if start > timedelta(0):
                 plan += lasting(kind, start, length)

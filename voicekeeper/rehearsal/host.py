@@ -19,11 +19,12 @@ from voicekeeper.config import Settings
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.models import Kind
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.network import KEY
 from voicekeeper.rehearsal.weather import Weather
-from voicekeeper.store import Database, Worklist
+from voicekeeper.store import Claims, Database, Worklist
 from voicekeeper.upstream import GatewayClient
 
 _LOOK = timedelta(seconds=5)
@@ -52,6 +53,7 @@ class Host:
     Attributes:
         transport: the way to the gateway; set before the start.
         on_kill, on_start, on_crash: told when a process dies, begins, and fails by a bug.
+        on_claim: told which voices a pass chose to speak with, in order.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Host:
         self.on_kill: Callable[[], None] = lambda: None
         self.on_start: Callable[[], None] = lambda: None
         self.on_crash: Callable[[Exception], None] = lambda _: None
+        self.on_claim: Callable[[list[str]], None] = lambda _: None
 
     @property
     def is_up(self) -> bool:
@@ -245,6 +248,9 @@ class _Process:
         if failure is not None:
             raise failure
         result = function()
+        if isinstance(result, Claims):
+            jobs = result.calls
+            self._host.on_claim([j.spoken for j in jobs if j.kind is Kind.KEEPALIVE and j.spoken])
         self._live_on()
         self._set_timer()
         return result

@@ -6,6 +6,8 @@ came back whole, and when the host's clocks and processes were touched, and hold
 - no voice is lost that could have been saved;
 - no voice is used again within its interval when its last use was known; each lost or late
   answer excuses one use;
+- no voice is called when past saving before one that can be saved;
+- no voice waits longer than its interval and six hours, where nothing hard is the matter;
 - no enrollment is accepted twice without a person's word;
 - under an account's fault few calls are made, and no voice is called lost;
 - LOST and UNDEPLOYED only with the gateway's evidence that names the voice; legal steps only;
@@ -13,6 +15,7 @@ came back whole, and when the host's clocks and processes were touched, and hold
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,6 +31,10 @@ from voicekeeper.schedule import Policy
 
 _SLACK = timedelta(minutes=2)
 _HEALED_WITHIN = timedelta(hours=6)
+_DEATHS_SURVIVED = 3
+"""Deaths in six hours that are no excuse for being late."""
+
+_CONTROLS = (Event.CONTROL_SUBMITTED, Event.CONTROL_SUCCEEDED, Event.CONTROL_FAILED)
 
 LEGAL: Final = frozenset(
     {
@@ -151,6 +158,7 @@ class Judge:
         self._starts = 0
         self._before: datetime | None = None
         self._early: list[_Task] = []
+        self._overdue: set[str] = set()
         self._blocked = False
         self._starts_at: dict[tuple[str, timedelta], int] = {}
         self.acknowledged: set[str] = set()
@@ -206,6 +214,21 @@ class Judge:
         return min(left, default=None)
 
     # What goes over the way.
+
+    def claimed(self, spoken: Iterable[str]) -> None:
+        """The host chose to speak with these voices, in this order."""
+        if self._clock.wrong_by:
+            return
+        hopeless = None
+        for voice_id in spoken:
+            known = self._known.get(voice_id)
+            if known is None:
+                continue
+            book = self._gateway.book(voice_id, self._clock.true)
+            if self._clock.true >= book.last_used_at + self._policy.window:
+                hopeless = voice_id
+            elif hopeless is not None and known.used_at == book.last_used_at:
+                self._break(f"{hopeless} was past saving and called before {voice_id}")
 
     def posted(self, call: Call) -> None:
         """A submission set out."""
@@ -277,9 +300,8 @@ class Judge:
         """The host says that something happened."""
         if event in (Event.UPSTREAM_BLOCKED, Event.UPSTREAM_RECOVERED):
             self._blocked = event == Event.UPSTREAM_BLOCKED
-        if event == Event.CONTROL_SUBMITTED:
-            task = self._tasks[fields["task_id"]]
-            task.used_at = task.too_early = None  # it tests the way, and is no keepalive
+        if event in _CONTROLS and "task_id" in fields:
+            self._was_control(self._tasks[fields["task_id"]])
         if event != Event.VOICE_STATUS_CHANGED:
             return
         before, after = Status(fields["from"]), Status(fields["to"])
@@ -304,22 +326,45 @@ class Judge:
         """Return the voices that are lost, and that nobody could have saved."""
         return [v for v, book in self._losses() if not self._could_be_saved(v, book)]
 
-    def check_healed(self, last_used: dict[str, datetime], names: set[str], hanging: int) -> None:
+    def check_overdue(self) -> None:
+        """See that nothing is overdue, if nothing has been wrong for six hours.
+
+        A clock that was set back by less than an interval puts a voice off by as much, and
+        nobody can tell; so it is let off for one interval.
+        """
+        now = self._clock.true
+        healing = now - _HEALED_WITHIN
+        died = [at for at in self._killed if at > healing]
+        confused = any(at > healing - self._policy.interval for at in self._touched)
+        if not self._weather.was_calm(healing, now) or confused or len(died) > _DEATHS_SURVIVED:
+            return
+        for voice_id, used_at in self.living().items():
+            late = used_at < healing - self._policy.interval
+            if late and self._known[voice_id].since < healing and voice_id not in self._overdue:
+                self._overdue.add(voice_id)
+                self._break(f"{voice_id} is overdue though all is well")
+
+    def check_healed(self, names: set[str], waiting: set[str], hanging: int) -> None:
         """See that a day after the last trouble all is as though there had been none.
 
         Args:
-            last_used: by the gateway, of each living voice that is kept.
             names: in the registry.
+            waiting: of voices older than a day that are NEW or DEPLOYING still.
             hanging: open tasks older than six hours.
         """
-        late = self._clock.true - self._policy.interval - _HEALED_WITHIN
-        for voice_id, at in last_used.items():
-            if at < late:
-                self._break(f"{voice_id} is overdue though all is well")
         for name in sorted(self.acknowledged - names):
             self._break(f"{name} was registered and is not there")
+        for name in sorted(waiting):
+            self._break(f"{name} came to no end though all is well")
         if hanging:
             self._break(f"{hanging} tasks hang though all is well")
+
+    def _was_control(self, task: _Task) -> None:
+        """Take back what was made of a task that tests the way, and is no keepalive."""
+        known = self._known.get(task.subject)
+        if known is not None and known.used_at is not None and known.used_at == task.used_at:
+            known.used_at = None
+        task.used_at = task.too_early = None
 
     def settle(self) -> None:
         """Count what can no longer be excused."""

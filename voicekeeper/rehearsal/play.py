@@ -117,6 +117,7 @@ class Rehearsal:
         self._host.on_kill = self._killed
         self._host.on_start = self._judge.started
         self._host.on_crash = self._failed
+        self._host.on_claim = self._judge.claimed
         self._bug: BaseException | None = None
 
     def run(self, progress: Callable[[int], None] = lambda _: None) -> Report:
@@ -229,6 +230,7 @@ class Rehearsal:
 
     def _day(self, progress: Callable[[int], None]) -> None:
         self._margins.append(self._judge.margins())
+        self._judge.check_overdue()
         progress(1)
 
     def _pick(self, pick: float) -> str | None:
@@ -288,8 +290,14 @@ class Rehearsal:
                 .select_from(Task)
                 .where(col(Task.state).in_(_OPEN), col(Task.sent_at) < before)
             )
-        names = {voice.name for voice in self._registry.all()}
-        self._judge.check_healed(self._judge.living(), names, hanging or 0)
+        voices = list(self._registry.all())
+        waiting = {
+            voice.name
+            for voice in voices
+            if voice.status in (Status.NEW, Status.DEPLOYING)
+            and voice.created_at < self._clock.now() - _CALM
+        }
+        self._judge.check_healed({voice.name for voice in voices}, waiting, hanging or 0)
 
     def _note(self, what: str) -> None:
         self._trace.update(f"{self._clock.true.isoformat()} {what}\n".encode())

@@ -59,6 +59,11 @@ class Weather:
             free_from = max(free_from, ended)
         return end - free_from >= length
 
+    def was_calm(self, start: datetime, end: datetime) -> bool:
+        """Tell whether no spell at all touched a stretch of time."""
+        since, until = start - self._beginning, end - self._beginning
+        return not any(spell.start < until and spell.end > since for spell in self._spells)
+
     def _turn(self, now: datetime) -> None:
         since = now - self._beginning
         self.spells = {s.kind: s for s in self._spells if s.start <= since < s.end}

@@ -65,7 +65,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
             unlogged=True, opened=True, suspected=True, due_at=now, poll_at=now, tell_at=now
         )
     unlogged, opened, suspected, due, last_due, poll, last_poll, tell = seen
-    if last_due is not None and last_due > now + policy.interval:
+    if last_due is not None and last_due > schedule.latest_due(now, policy):
         due = now
     if last_poll is not None and last_poll > now + schedule.longest_poll(policy):
         poll = now
@@ -79,7 +79,9 @@ def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime |
     if agenda.opened:
         events = _behind_breakers(session, agenda, now=now)
     if agenda.tell_at is not None:
-        events.append(max(agenda.tell_at, now + alerting.pace(policy)))
+        # What is owed for long waits for something else, such as a voice to be told of.
+        looks = 2 if agenda.tell_at > now - alerting.pace(policy) * 3 else 20
+        events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
     if agenda.suspected:
         events += [at or now for at in session.scalars(_SUSPECTS_PROBES)]
     return min((at for at in events if at is not None), default=None)

@@ -68,7 +68,7 @@ _POLLED_KEYS = _POLLS.with_only_columns(
 
 _BUSY: sa.BindParameter[Sequence[int]] = sa.bindparam("busy", expanding=True)
 
-_CALLABLE = (
+CALLABLE = (
     select(col(Voice.id))
     .where(
         DUE,
@@ -79,12 +79,12 @@ _CALLABLE = (
     .order_by(col(Voice.anchored_at) <= sa.bindparam("over"), col(Voice.anchored_at))
     .limit(_MOST)
     .with_for_update(skip_locked=True)
-    .cte("due")
 )
+_CHOSEN = CALLABLE.cte("due")
 
-_CALLS = (
+CALLS = (
     update(Voice)
-    .where(col(Voice.id).in_(select(_CALLABLE.c.id)))
+    .where(col(Voice.id).in_(select(_CHOSEN.c.id)))
     .values(next_at=sa.bindparam("until"))
     .returning(col(Voice.id))
     .execution_options(synchronize_session=False)
@@ -137,16 +137,16 @@ def calls(
         The jobs, and the lines of the rows that cannot be read.
     """
     over = now - policy.window
-    at = {"now": now, "absurd": now + policy.interval, "over": over}
+    at = {"now": now, "absurd": schedule.latest_due(now, policy), "over": over}
     lease = {"until": now + schedule.lease(policy)}
     which = {"open_models": open_models, "most": most, "busy": list(busy)}
-    keys = session.scalars(_CALLS, at | lease | which).all()
+    keys = session.scalars(CALLS, at | lease | which).all()
     claimed, bad = unreadable.by_key(session, Voice, keys)
     if bad:
         later = now + min(policy.retry_cap, policy.interval)
         put_off = update(Voice).where(col(Voice.id).in_(bad)).values(next_at=later)
         session.execute(put_off, execution_options={"synchronize_session": False})
-    voices = sorted(claimed.values(), key=lambda v: (v.anchored_at <= over, v.anchored_at))
+    voices = sorted(claimed.values(), key=lambda voice: urgency(voice, over))
     jobs = [
         job(kind_for(voice), voice, task_pk=None)
         if voice.voice_id is None
@@ -154,6 +154,16 @@ def calls(
         for voice in voices
     ]
     return jobs, unreadable_lines(session, bad)
+
+
+def urgency(voice: Voice, over: datetime) -> tuple[bool, datetime]:
+    """Return by what voices are put in order: those that can be saved, by deadline; the others.
+
+    Args:
+        voice: its row.
+        over: the last use that lies one window back.
+    """
+    return voice.anchored_at <= over, voice.anchored_at
 
 
 def unreadable_lines(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]:

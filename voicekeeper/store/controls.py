@@ -96,7 +96,7 @@ def _is_waiting(session: Session, model: str, *, now: datetime, policy: Policy) 
     """Tell whether a call of a model has reason to be made, if only its breaker let it."""
     of = {"now": now, "model": model}
     return bool(
-        session.scalar(_A_VOICE_WAITS, of | {"absurd": now + policy.interval})
+        session.scalar(_A_VOICE_WAITS, of | {"absurd": schedule.latest_due(now, policy)})
         or session.scalar(_A_TASK_WAITS, of | {"absurd": now + schedule.longest_poll(policy)})
     )
 

@@ -1,0 +1,310 @@
+"""The safeguards, each with a way to take it out, and the campaign that must notice.
+
+A safeguard whose removal no campaign notices is either not needed or not tested.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlmodel import col
+
+from voicekeeper import breaker, lifecycle, schedule
+from voicekeeper.config import Settings
+from voicekeeper.lifecycle import control, enrollment, keepalive
+from voicekeeper.models import Status, Task, TaskState, Voice
+from voicekeeper.rehearsal import Plan, Rehearsal, Report
+from voicekeeper.rehearsal.troubles import (
+    BALANCE_EMPTY,
+    HOST_DOWN,
+    OUTAGE,
+    WRONG_ACCOUNT,
+    Enroll,
+    Jump,
+    Kill,
+    Spell,
+    lasting,
+)
+from voicekeeper.store import Worklist, claims, jobs
+from voicekeeper.store import controls as control_rows
+from voicekeeper.upstream import GatewayClient
+
+DAY = timedelta(days=1)
+Remove = Callable[[pytest.MonkeyPatch], None]
+Campaign = Callable[[int], Report]
+
+
+def lived(plan: Plan, seed: int, *, voices: int = 6, days: int = 14, **host: bool) -> Report:
+    """Live through a plan by the defaults."""
+    return Rehearsal(Settings(), plan, voices=voices, days=days, seed=seed, **host).run()
+
+
+def set_back(seed: int, **host: bool) -> Report:
+    """Live through a clock that is set back by days, and right again a week later."""
+    by = timedelta(days=4, hours=seed % 48)
+    return lived(Plan(acts=(Jump(3 * DAY, -by), Jump(10 * DAY, by))), seed, days=18, **host)
+
+
+def without_watchdog(seed: int) -> Report:
+    """Live through the same without the watch over the scheduler."""
+    return set_back(seed, watchdog=False)
+
+
+def ahead_at_first(seed: int) -> Report:
+    """Begin with a clock that is days ahead, and is corrected on the fourth day."""
+    by = timedelta(days=4, hours=seed % 48)
+    return lived(Plan(acts=(Jump(4 * DAY, -by),), clock_wrong_by=by), seed, days=18)
+
+
+def empty_account(seed: int) -> Report:
+    """Live through days without a balance."""
+    return lived(lasting(BALANCE_EMPTY, 3 * DAY, 4 * DAY), seed, voices=8)
+
+
+def key_of_another_account(seed: int) -> Report:
+    """Live through a day on which the gateway knows none of the voices."""
+    return lived(lasting(WRONG_ACCOUNT, 3 * DAY, timedelta(hours=30)), seed)
+
+
+def enrolling(seed: int) -> Report:
+    """Have voices made while answers get lost and the process dies."""
+    rng = random.Random(seed)
+    plan = Plan(rates={"reset-after": 0.1, "garbage": 0.05, "http-500": 0.1})
+    for number in range(8):
+        at = (1 + number + rng.random()) * DAY
+        cut = Kill(at + timedelta(seconds=1), steps=rng.randint(1, 14))
+        plan += Plan(acts=(Enroll(at, f"ok{number}", design=number % 2 == 0), cut))
+    return lived(plan, seed, voices=2)
+
+
+def failing_tasks(seed: int) -> Report:
+    """Live with a gateway that accepts speech tasks and fails a third of them."""
+    return lived(Plan(rates={"task-GENERATION_FAILED": 0.35}), seed)
+
+
+def cut_short(seed: int) -> Report:
+    """Live through deaths in the middle of calls, each with two days of stillness after it."""
+    rng = random.Random(seed)
+    plan = Plan()
+    for turn in range(4):
+        at, still = (4 + 6 * turn + 2 * rng.random()) * DAY, (1 + rng.random()) * DAY
+        spell = Spell(HOST_DOWN, at, at + still + DAY)
+        death = Kill(at, steps=rng.randint(1, 12), restart_after=still)
+        plan += Plan((spell,), (death,))
+    return lived(plan, seed, days=30)
+
+
+def down_for_a_week(seed: int) -> Report:
+    """Come back to a fleet of which the half is past saving."""
+    plan = lasting(HOST_DOWN, 4 * DAY, timedelta(days=5, hours=6 + 2 * (seed % 20)))
+    return lived(plan, seed, voices=12)
+
+
+def long_outages(seed: int) -> Report:
+    """Live through long outages with a backoff that grows to half a day."""
+    settings = Settings()
+    settings = settings.model_copy(
+        update={"retry": settings.retry.model_copy(update={"cap": DAY / 2})}
+    )
+    plan = lasting(OUTAGE, 4 * DAY, timedelta(days=3, hours=12 + 4 * (seed % 20)))
+    return Rehearsal(settings, plan, voices=6, days=14, seed=seed).run()
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One safeguard.
+
+    Attributes:
+        name: of the safeguard.
+        remove: takes it out.
+        seed: the first that notices.
+        campaign: which.
+    """
+
+    name: str
+    remove: Remove
+    seed: int
+    campaign: Campaign
+
+
+def _nothing(_: pytest.MonkeyPatch) -> None:
+    """Leave everything in."""
+
+
+def _anchor_at_the_answer(patch: pytest.MonkeyPatch) -> None:
+    """Count from when a success was heard of, not from when the voice was used."""
+
+    def from_now(name: str, *, now: datetime, policy: schedule.Policy, **_: object) -> datetime:
+        return schedule.due(now, name, policy)
+
+    patch.setattr(schedule, "next_keepalive", from_now)
+
+
+def _trust_any_due_time(patch: pytest.MonkeyPatch) -> None:
+    """Wait for a due time, however far ahead a wrong clock has set it."""
+    patch.setattr(schedule, "latest_due", lambda now, _: now + 3650 * DAY)
+
+
+def _plain_earliest_deadline(patch: pytest.MonkeyPatch) -> None:
+    """Call the earliest deadline first, past saving or not."""
+    plain = claims.CALLABLE.order_by(None).order_by(col(Voice.anchored_at)).cte("due")
+    statement = (
+        sa.update(Voice)
+        .where(col(Voice.id).in_(sa.select(plain.c.id)))
+        .values(next_at=sa.bindparam("until"))
+        .returning(col(Voice.id))
+        .execution_options(synchronize_session=False)
+    )
+    patch.setattr(claims, "CALLS", statement)
+    patch.setattr(claims, "urgency", lambda voice, _: voice.anchored_at)
+
+
+def _backoff_without_a_deadline(patch: pytest.MonkeyPatch) -> None:
+    """Back off as though there were no deadline."""
+    retry_at = schedule.retry_at
+
+    def unhurried(name: str, **given: Any) -> datetime:  # noqa: ANN401 - all that it takes
+        return retry_at(name, **given | {"anchor": None})
+
+    patch.setattr(schedule, "retry_at", unhurried)
+
+
+def _condemn_without_control(patch: pytest.MonkeyPatch) -> None:
+    """Call a voice lost when it was blamed twice."""
+    patch.setattr(
+        keepalive, "_is_condemned", lambda voice, *_, **__: voice.suspected_at is not None
+    )
+
+
+def _control_with_built_in_voices(patch: pytest.MonkeyPatch) -> None:
+    """Let a built-in voice bear witness for the account."""
+    patch.setattr(control_rows, "_control_voice", lambda *_, **__: "longanlang_v3")
+    patch.setattr(control_rows, "_is_ours", lambda _: True)
+
+
+def _no_breaker(patch: pytest.MonkeyPatch) -> None:
+    """Go on calling whatever the account says."""
+    patch.setattr(breaker, "after_fault", lambda *_, **__: {})
+
+
+def _intent_after_the_call(patch: pytest.MonkeyPatch) -> None:
+    """Write an enrollment down when its answer has come."""
+    submit = GatewayClient.submit
+
+    async def late(self: GatewayClient, request: Any, model: str, *, on_turn: Any = None) -> Any:  # noqa: ANN401
+        accepted = await submit(self, request, model)
+        if on_turn is not None:
+            await on_turn()
+        return accepted
+
+    patch.setattr(GatewayClient, "submit", late)
+
+
+def _repeat_the_unknown(patch: pytest.MonkeyPatch) -> None:
+    """Request an enrollment again whose answer was lost."""
+    unknown = enrollment._unknown  # noqa: SLF001 - the rule that is taken out
+
+    def again(voice: Voice, task: Task, fault: Any, *, now: datetime) -> lifecycle.Change:  # noqa: ANN401
+        change = unknown(voice, task, fault, now=now)
+        return replace(change, voice={"status": Status.NEW, "next_at": now}, tellings=())
+
+    patch.setattr(enrollment, "_unknown", again)
+
+
+def _claims_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """Let a claim hold until its call is recorded, also where that never comes."""
+
+    def begin_as_they_left(
+        self: Worklist, *, keeper: str, version: str, now: datetime, **_: object
+    ) -> list[Any]:
+        with self._database.writing() as session:
+            session.execute(sa.text("DELETE FROM keeper"))
+            session.execute(
+                sa.text(
+                    "INSERT INTO keeper (keeper, version, once, started_at) VALUES (:k, :v, 0, :n)"
+                ),
+                {"k": keeper, "v": version, "n": now.isoformat(" ")},
+            )
+        return []
+
+    patch.setattr(Worklist, "take_over", begin_as_they_left)
+    patch.setattr(schedule, "lease", lambda _: 3650 * DAY)
+    patch.setattr(schedule, "latest_due", lambda now, _: now + 36500 * DAY)
+
+
+def _forget_open_tasks(patch: pytest.MonkeyPatch) -> None:
+    """Begin without the tasks that a predecessor left open."""
+    take_over = Worklist.take_over
+
+    def forgetful(self: Worklist, **given: Any) -> Any:  # noqa: ANN401 - all that it takes
+        with self._database.writing() as session:
+            session.execute(
+                sa.update(Task)
+                .where(jobs.IS_RUNNING)
+                .values(state=TaskState.UNKNOWN, next_poll_at=None)
+            )
+        return take_over(self, **given)
+
+    patch.setattr(Worklist, "take_over", forgetful)
+
+
+def _count_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
+    """Take a voice for used when its keepalive is accepted."""
+    submitted = keepalive.submitted
+
+    def used(
+        voice: Voice,
+        task: Task,
+        *given: Any,  # noqa: ANN401 - all that it takes
+        now: datetime,
+        policy: schedule.Policy,
+        **more: Any,  # noqa: ANN401 - the same
+    ) -> lifecycle.Change:
+        change = submitted(voice, task, *given, now=now, policy=policy, **more)
+        fields: lifecycle.VoiceFields = {
+            "status": Status.OK,
+            "last_used_at": now,
+            "anchored_at": now,
+            "next_at": schedule.due(now, voice.name, policy),
+        }
+        return replace(change, voice=fields)
+
+    def ended(voice: Voice, task: Task, *given: Any, **more: Any) -> lifecycle.Change:  # noqa: ANN401
+        change = reported(voice, task, *given, **more)
+        return replace(change, voice={}, tellings=())
+
+    reported = keepalive.reported
+    patch.setattr(keepalive, "submitted", used)
+    patch.setattr(keepalive, "reported", ended)
+
+
+def _probe_without_end(patch: pytest.MonkeyPatch) -> None:
+    """Give up a control call whose end nobody tells, as though it had told nothing."""
+    reported = control.reported
+
+    def never(*given: Any, **more: Any) -> lifecycle.Change:  # noqa: ANN401 - all that it takes
+        return replace(reported(*given, **more), success=False, passable=False)
+
+    patch.setattr(control, "reported", never)
+
+
+ABLATIONS = (
+    Ablation("conservative anchor", _anchor_at_the_answer, 3, cut_short),
+    Ablation("future-due guard", _trust_any_due_time, 1, ahead_at_first),
+    Ablation("salvageable-first order", _plain_earliest_deadline, 5, down_for_a_week),
+    Ablation("deadline-capped backoff", _backoff_without_a_deadline, 1, long_outages),
+    Ablation("control call", _condemn_without_control, 1, key_of_another_account),
+    Ablation("witness of our own", _control_with_built_in_voices, 1, key_of_another_account),
+    Ablation("circuit breaker", _no_breaker, 1, empty_account),
+    Ablation("probe that ends the pause", _probe_without_end, 1, empty_account),
+    Ablation("intent row", _intent_after_the_call, 2, enrolling),
+    Ablation("UNKNOWN instead of repeat", _repeat_the_unknown, 1, enrolling),
+    Ablation("lease expiry", _claims_for_ever, 1, enrolling),
+    Ablation("wall-clock watchdog", _nothing, 1, without_watchdog),
+    Ablation("resumed polling", _forget_open_tasks, 1, enrolling),
+    Ablation("success-only counting", _count_what_was_accepted, 1, failing_tasks),
+)
