@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing import resource_tracker
 from typing import Any, Final
 
 from voicekeeper.rehearsal import troubles
@@ -102,9 +103,13 @@ def document(outcomes: Sequence[Outcome], scenario: Scenario) -> dict[str, Any]:
 def _submitted(
     pool: ProcessPoolExecutor, scenario: Scenario, seeds: Sequence[int]
 ) -> list[Future[Outcome]]:
-    """Hand the seeds to workers that leave Ctrl-C to us, who end them then."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Hand the seeds to workers that leave Ctrl-C to us, who end them then.
+
+    They inherit that the signal is held back; ours comes as soon as all are started.
+    """
+    resource_tracker.ensure_running()  # started later, it would let the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return [pool.submit(scenario.rehearse, seed) for seed in seeds]
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -161,7 +161,8 @@ def command(
     if ctx.get_parameter_source("seed") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--seed and --seeds exclude each other", ctx)
     jobs = jobs or os.cpu_count() or 1
-    return _campaign(scenario, seeds, jobs=jobs, as_json=as_json)
+    with _ended_by_ctrl_c():
+        return _campaign(scenario, seeds, jobs=jobs, as_json=as_json)
 
 
 @contextlib.contextmanager
@@ -241,7 +242,9 @@ def _campaign(scenario: "Scenario", seeds: list[int], *, jobs: int, as_json: boo
         for outcome in campaign.play(scenario, seeds, jobs=jobs):
             outcomes.append(outcome)
             if not outcome.kept_its_promise and not as_json:
-                click.echo(rehearsed.failed(outcome))
+                # click's echo would write into the bar, which takes what is written to sys.stdout.
+                sys.stdout.write(f"{rehearsed.failed(outcome)}\n")
+                sys.stdout.flush()
             passed(1)
     outcomes.sort(key=lambda outcome: outcome.seed)
     missing = campaign.missing(outcomes, scenario)
