@@ -330,6 +330,8 @@ def test_a_hundred_calls_in_an_outage_are_not_the_account_s(court: Court) -> Non
 def test_a_voice_called_lost_because_another_account_does_not_know_it_is_named(
     court: Court, refused: int | None
 ) -> None:
+    court.gateway.import_voice("id-ben-", FLASH, BEGINNING)
+    court.judge.registered("id-ben-")
     court.spell(troubles.WRONG_ACCOUNT, 0 * DAY, DAY)
     for _ in range(3):
         task_id = court.speak(refused=refused, doom=None if refused else "VALIDATION_ERROR")

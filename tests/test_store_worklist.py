@@ -523,7 +523,7 @@ def test_a_suspects_history_and_log_tell_of_the_control_call_that_worked(life: L
     ]
     entry = life.registry.history("anna")[-1]
     assert (entry.event, entry.level, entry.logged) == ("control.succeeded", "info", True)
-    assert entry.detail == {"task_id": poll.task_id, "spoken": CONTROL_VOICE}
+    assert entry.detail == {"task_id": poll.task_id, "spoken": "id-berta"}
     assert "control.succeeded" not in life.events("berta")
 
 

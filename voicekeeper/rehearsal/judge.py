@@ -425,7 +425,8 @@ class Judge:
 
     def _blamed(self, voice_id: str, *, at_fault: bool) -> None:
         known = self._known.get(voice_id)
-        if known is not None and not at_fault:
+        is_alone = len(self.living()) < 2  # noqa: PLR2004 - no other could bear witness
+        if known is not None and (not at_fault or is_alone):
             known.blamed += 1
 
     def _check_pause(self, key: tuple[str, timedelta], spell: troubles.Spell) -> None:

@@ -26,6 +26,9 @@ from voicekeeper.verdict import Fault
 _IN_TURN = 10
 """So many custom voices take turns as the voice of a probe."""
 
+_WITNESSES = 2
+"""Among so many suspects each can bear witness for the others; a single one cannot for itself."""
+
 _SUSPECTED = select(col(Voice.model)).where(
     col(Voice.suspected_at).is_not(None),
     col(Voice.controlled_at).is_(None),
@@ -107,8 +110,10 @@ def _control_voice(
     """Return a voice to test with.
 
     Before a voice is given up, another of ours that should live is the better witness: it shows
-    that the account is the right one. So it is one of those in turn, used last first; a built-in
-    one only where there is none. While the breaker is open, each takes its turn, the built-in
+    that the account is the right one. So it is one of those in turn, used last first. Where all
+    are suspects, they bear witness for each other: voices that fall due together are blamed
+    together by an account that knows none of them. A built-in one speaks only where there is no
+    such other. While the breaker is open, each takes its turn, the built-in
     one every other time: no single voice that is gone may keep a route closed. Where our voices
     are not known any more, only they can tell that they are again.
     """
@@ -126,10 +131,14 @@ def _control_voice(
     turn = breaker.probes
     if breaker.opened_at is None:
         living = living.where(
-            col(Voice.status) == Status.OK,
-            col(Voice.suspected_at).is_(None),
+            col(Voice.status).in_([Status.OK, Status.NEW]),
             col(Voice.anchored_at) > now - policy.window,
         )
+        well = living.where(col(Voice.status) == Status.OK, col(Voice.suspected_at).is_(None))
+        if session.scalars(well).first() is not None:
+            living = well
+        elif len(session.scalars(living).all()) < _WITNESSES:
+            return built_in
     elif breaker.distrusted:
         built_in = None
         living = living.where(col(Voice.anchored_at) > now - policy.window)
