@@ -181,7 +181,10 @@ def test_voices_that_need_a_person_are_named_as_far_as_there_is_room(
 
 def test_a_daemon_that_never_ran_is_told_in_a_sentence() -> None:
     ((_, sentence),) = found(last_pass_at=None)
-    assert sentence == ("no daemon has ever made a pass; 'systemctl start voicekeeper' starts it")
+    assert sentence == (
+        "no daemon has ever made a pass; 'systemctl start voicekeeper' or 'voicekeeper run' "
+        "starts one"
+    )
 
 
 def test_a_fleet_without_any_pass_is_unkept() -> None:

@@ -51,13 +51,16 @@ def became(before: Status, after: Status) -> Telling:
 
 def over(state: TaskState, code: str, message: str) -> TaskFields:
     """Return the columns of a task that ended now, without success."""
-    return {
+    columns: TaskFields = {
         "state": state,
         "finished_at": NOW,
         "next_poll_at": None,
         "code": code,
         "message": message,
     }
+    if state is TaskState.REFUSED:
+        columns["possible_cost_micros"] = None
+    return columns
 
 
 RUNNING: TaskFields = {
@@ -65,14 +68,17 @@ RUNNING: TaskFields = {
     "task_id": "task_2",
     "next_poll_at": NOW + 20 * SECOND,
     "cost_micros": 60,
+    "possible_cost_micros": None,
 }
+ACCEPTED = {"task_id": "task_2", "cost_micros": 60}
+NOTHING_MORE = {"possible_cost_micros": None}
 
 
 def test_an_accepted_keepalive() -> None:
     assert submitted(voice(), keepalive(sent_at=NOW)) == Change(
         voice={"next_at": NOW + HOUR},
         task=RUNNING,
-        tellings=(Telling(Event.KEEPALIVE_SUBMITTED, {"task_id": "task_2"}),),
+        tellings=(Telling(Event.KEEPALIVE_SUBMITTED, ACCEPTED),),
     )
 
 
@@ -86,7 +92,7 @@ def test_an_accepted_enrollment() -> None:
         voice={"status": Status.DEPLOYING, "next_at": None, "last_error": None},
         task=RUNNING,
         tellings=(
-            Telling(Event.ENROLLMENT_SUBMITTED, {"task_id": "task_2"}),
+            Telling(Event.ENROLLMENT_SUBMITTED, ACCEPTED),
             became(Status.NEW, Status.DEPLOYING),
         ),
     )
@@ -124,7 +130,7 @@ def test_an_enrollment_of_which_nobody_knows_whether_it_was_made(*, never_ended:
 
 def test_an_enrollment_that_breaks_a_rule() -> None:
     change = lifecycle.refused(new_voice(), enrollment(), BAD_REQUEST, now=NOW, policy=PLAIN)
-    told = {"code": "400", "error": BAD_REQUEST.message, "task_id": "task_1"}
+    told = {"code": "400", "error": BAD_REQUEST.message, "task_id": "task_1", **NOTHING_MORE}
     assert change == Change(
         voice={
             "status": Status.FAILED,
@@ -149,7 +155,7 @@ def test_an_enrollment_that_breaks_a_rule() -> None:
 def test_an_enrollment_that_made_no_voice(code: str, status: Status, fault: Blame | None) -> None:
     report = Report("failed", fail_code=code, fail_message="not this voice")
     change = reported(new_voice(**DEPLOYING), enrollment(), report)
-    told = {"code": code, "error": "not this voice", "task_id": "task_1"}
+    told = {"code": code, "error": "not this voice", "task_id": "task_1", **NOTHING_MORE}
     assert change.task == over(TaskState.FAILED, code, "not this voice")
     assert change.voice == {
         "status": status,
@@ -158,9 +164,11 @@ def test_an_enrollment_that_made_no_voice(code: str, status: Status, fault: Blam
         "failures": 1,
         "last_error": f"{code}: not this voice",
     }
+    taken = [Telling(Event.VOICE_UNDEPLOYED, {"error": f"{code}: not this voice"})]
     assert change.tellings == (
         Telling(Event.ENROLLMENT_FAILED, told),
         became(Status.DEPLOYING, status),
+        *(taken if status is Status.UNDEPLOYED else []),
     )
     assert (change.fault.blame if change.fault else None) is fault
 
@@ -268,7 +276,7 @@ def test_a_voice_that_is_condemned(
     row = voice(anchored_at=NOW - age, **SUSPECT)
     change = reported(row, keepalive(), Report("failed", fail_code=code, fail_message="gone"))
     told = {"code": code, "error": "gone", "task_id": "task_1", "retry_at": retry_at}
-    lost = [Telling(Event.VOICE_LOST, {"error": f"{code}: gone"})] if status is Status.LOST else []
+    event = Event.VOICE_LOST if status is Status.LOST else Event.VOICE_UNDEPLOYED
     assert change == Change(
         voice={
             "failures": 1,
@@ -280,7 +288,7 @@ def test_a_voice_that_is_condemned(
         tellings=(
             Telling(Event.KEEPALIVE_FAILED, told),
             became(Status.OK, status),
-            *lost,
+            Telling(event, {"error": f"{code}: gone"}),
         ),
     )
 
@@ -303,6 +311,7 @@ def test_a_keepalive_that_was_not_accepted(
         retry_after=retry_after,
     )
     told = {"code": "429", "error": BUSY.message, "task_id": "task_1", "retry_at": again}
+    told |= NOTHING_MORE
     assert change == Change(
         voice={"failures": failures + 1, "last_error": BUSY.message, "next_at": again},
         task=over(TaskState.REFUSED, "429", BUSY.message),
@@ -441,4 +450,4 @@ def test_a_failure_counts_for_nothing_once_the_voice_was_used_since(
 def test_a_change_that_leaves_the_status_tells_nothing_of_it() -> None:
     assert status_told(voice(), {"failures": 1}) == ()
     assert status_told(voice(), {"status": Status.OK}) == ()
-    assert status_told(voice(), {"status": Status.LOST}) == (became(Status.OK, Status.LOST),)
+    assert status_told(voice(), {"status": Status.FAILED}) == (became(Status.OK, Status.FAILED),)

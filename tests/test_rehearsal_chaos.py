@@ -116,5 +116,6 @@ def test_nothing_goes_wrong_on_the_calm_days_at_the_end(days: int) -> None:
         assert all(NOUGHT <= act.at <= end for act in plan.acts)
 
 
-def test_no_spell_is_longer_than_a_window_that_someone_might_survive() -> None:
-    assert max(s.end - s.start for plan in plans() for s in plan.spells) < 7 * DAY
+def test_some_spells_are_longer_than_a_window_and_none_is_much_longer() -> None:
+    lengths = [spell.end - spell.start for plan in plans() for spell in plan.spells]
+    assert 7 * DAY < max(lengths) <= 8 * DAY

@@ -134,7 +134,7 @@ def test_settings_that_cannot_be_used_are_told_and_nothing_is_rehearsed(cli: Com
         (["--outage", "2d"], "'--outage': must be DURATION@dayN such as 2d@day40"),
         (["--outage", "-2d@day4"], "'--outage': must be DURATION@dayN"),
         (["--outage", "soon@day4"], "'--outage': must be a duration"),
-        (["--outage", "2d@day" + "9" * 400], "'--outage': must tell a day"),
+        (["--outage", "2d@day" + "9" * 400], "'--outage': must be DURATION@dayN"),
         (["--host-down", "0s@day4"], "'--host-down': must be longer than 0s"),
         (["--host-down", "30h@day365"], "'--host-down': '30h@day365' lies past the end"),
         (["--balance-empty", "2d@day364"], "'--balance-empty': '2d@day364' lies past the end"),
