@@ -123,7 +123,7 @@ def _kills(rng: random.Random, *, end: timedelta, years: float) -> list[Act]:
     """Return deaths at random steps, and now and then a loop of them."""
     acts: list[Act] = []
     for _ in range(_often(rng, rng.choice((5, 30, 120)) * years)):
-        at = rng.random() * end
+        at = rng.random() * (end - _HOUR)
         again = rng.randint(2, 12) if rng.random() < 0.1 else 1  # noqa: PLR2004 - one in ten
         acts += [Kill(at + turn * _HOUR / 60, steps=rng.randint(1, 30)) for turn in range(again)]
     return acts

@@ -209,6 +209,8 @@ class _Process:
 
     def clock_was_set(self, by: timedelta) -> None:
         """Do as APScheduler, which waits for a wall time; the watchdog wakes it."""
+        if self._timer is not None:
+            self._timer.cancel()
         before = self._host.clock.now() - by
         self._not_before = max(self._not_before, before + self._host.tick)
         self._set_timer()

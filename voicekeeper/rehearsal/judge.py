@@ -328,6 +328,16 @@ class Judge:
         """Return the voices that are lost, and that nobody could have saved."""
         return [v for v, book in self._losses() if not self._could_be_saved(v, book)]
 
+    def check_backlogs(self) -> None:
+        """Let go of the voices that a backlog need not wait for: they are gone."""
+        now = self._clock.true
+        for backlog in self.backlogs:
+            if backlog.drained_after is None:
+                gone = {v for v in backlog.waiting if not self._gateway.book(v, now).alive}
+                backlog.waiting -= gone
+                if not backlog.waiting:
+                    backlog.drained_after = now - backlog.ended_at
+
     def check_overdue(self) -> None:
         """See that nothing is overdue, if nothing has been wrong for six hours.
 
@@ -434,7 +444,8 @@ class Judge:
         policy = self._policy
         begun = self._starts - self._starts_at[key] + 1
         lasted = (spell.end - spell.start) / timedelta(hours=1)
-        allowed = begun * (policy.max_in_flight + 16) + 3 * lasted
+        near_deadlines = 10 * len(self._known)
+        allowed = begun * (policy.max_in_flight + 16) + near_deadlines + 3 * lasted
         if self._posts[key] > allowed:
             self._break(f"{self._posts[key]} calls were made under {key[0]}")
 

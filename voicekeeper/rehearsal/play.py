@@ -233,6 +233,7 @@ class Rehearsal:
     def _day(self, progress: Callable[[int], None]) -> None:
         self._margins.append(self._judge.margins())
         self._judge.check_overdue()
+        self._judge.check_backlogs()
         progress(1)
 
     def _pick(self, pick: float) -> str | None:
