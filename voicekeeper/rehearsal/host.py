@@ -154,7 +154,7 @@ class Host:
     def registry_changed(self) -> None:
         """A person changed the registry: there may be work at the next tick."""
         if self._process is not None:
-            self._process.look_again()
+            self._process.set_timer()
 
     def stop(self) -> None:
         """End for good."""
@@ -203,24 +203,20 @@ class _Process:
         for task in asyncio.all_tasks() - self._others:
             task.cancel()
 
-    def look_again(self) -> None:
-        """Find out anew when there is work."""
-        self._set_timer()
-
     def clock_was_set(self, by: timedelta) -> None:
         """Do as APScheduler, which waits for a wall time; the watchdog wakes it."""
         if self._timer is not None:
             self._timer.cancel()
         before = self._host.clock.now() - by
         self._not_before = max(self._not_before, before + self._host.tick)
-        self._set_timer()
+        self.set_timer()
         if self._host.watchdog:
             look = min(_LOOK, self._host.tick)
             self._looking = self._loop.call_later(look.total_seconds(), self._wake)
 
     def _wake(self) -> None:
         self._not_before = self._host.clock.now()
-        self._set_timer()
+        self.set_timer()
 
     async def _begin(self) -> None:
         host = self._host
@@ -241,7 +237,7 @@ class _Process:
             self._dead = True
             host.ended()
         else:
-            self._set_timer()
+            self.set_timer()
 
     async def _offload(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
         await asyncio.sleep(0)
@@ -254,7 +250,7 @@ class _Process:
             jobs = result.calls
             self._host.on_claim([j.spoken for j in jobs if j.kind is Kind.KEEPALIVE and j.spoken])
         self._live_on()
-        self._set_timer()
+        self.set_timer()
         return result
 
     def _live_on(self) -> None:
@@ -262,7 +258,7 @@ class _Process:
             raise Killed
         self._host.step()
 
-    def _set_timer(self) -> None:
+    def set_timer(self) -> None:
         """Wait for the next tick at which a pass may find work."""
         if not self._setting:
             self._setting = True
@@ -299,4 +295,4 @@ class _Process:
         finally:
             self._sweeping = False
             if not self._dead:
-                self._set_timer()
+                self.set_timer()

@@ -35,6 +35,7 @@ from voicekeeper.rehearsal.troubles import (
     Undeploy,
 )
 from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway
 from voicekeeper.store import Database, NewVoice, Registry
 
@@ -194,10 +195,10 @@ class Rehearsal:
         for number in range(1, self._voices + 1):
             name = f"v{number:05d}"
             used_at = BEGINNING - self._policy.interval * self._rng.random()
-            self._gateway.import_voice(f"id-{name}-", _MODEL, BEGINNING, last_used_at=used_at)
+            self._gateway.import_voice(f"id-{name}-", FLASH, BEGINNING, last_used_at=used_at)
             told = self._rng.random() >= self._strangers and used_at <= self._clock.now()
             voices.append(
-                NewVoice(name, _MODEL, f"id-{name}-", Origin.IMPORTED, used_at if told else None)
+                NewVoice(name, FLASH, f"id-{name}-", Origin.IMPORTED, used_at if told else None)
             )
             self._judge.registered(f"id-{name}-")
             self._judge.acknowledged.add(name)
@@ -252,7 +253,7 @@ class Rehearsal:
     def _enroll(self, act: Enroll) -> None:
         recipe = _design(act.name) if act.design else _clone(act.name)
         origin = Origin.DESIGN if act.design else Origin.CLONE
-        voice = NewVoice(act.name, _MODEL, None, origin, recipe=recipe)
+        voice = NewVoice(act.name, FLASH, None, origin, recipe=recipe)
         self._registry.register([voice], now=self._clock.now(), policy=self._policy)
         self._judge.acknowledged.add(act.name)
         self._host.registry_changed()
@@ -329,8 +330,6 @@ class Rehearsal:
             trace=self._trace.hexdigest(),
         )
 
-
-_MODEL: Final = "cosyvoice-3-flash"
 
 NAMES: Final[dict[type[Act], str]] = {
     Kill: "killed",
