@@ -1,5 +1,6 @@
 """The keepers' side: who gets what, in which order, and what an answer or a crash leaves."""
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -9,7 +10,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel, col
 
 from tests.support import (
@@ -662,7 +662,7 @@ def test_a_change_and_its_history_commit_together_or_not_at_all(
             )
         )
     before = (life.voice("anna"), life.tasks("anna"))
-    with pytest.raises(IntegrityError, match="no room for history"):
+    with pytest.raises(sqlite3.IntegrityError, match="no room for history"):
         record(life, job, answer(life))
     assert (life.voice("anna"), life.tasks("anna")) == before
     with life.database.writing() as session:

@@ -5,13 +5,15 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import alerting, schedule
 from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Agenda:
         due_at: when the first voice is due; None where none ever is.
         poll_at: when the first task is to be asked for.
         tell_at: when the first alert is to be told.
+        alerting: an alert is owed, or a voice might be at risk.
     """
 
     unlogged: bool
@@ -33,23 +36,29 @@ class Agenda:
     due_at: datetime | None
     poll_at: datetime | None
     tell_at: datetime | None
+    alerting: bool
 
 
 _HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
     rows.table_of(model).c for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task)
 )
-_LOOK = select(
-    select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
-    | select(_REMOVAL.id).exists(),
-    select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
-    select(_VOICE.id)
-    .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
-    .exists(),
-    select(func.min(_VOICE.next_at)).scalar_subquery(),
-    select(func.max(_VOICE.next_at)).scalar_subquery(),
-    select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-    select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-    select(func.min(_ALERT.tell_at)).scalar_subquery(),
+_LOOK = Statement(
+    select(
+        select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
+        | select(_REMOVAL.id).exists(),
+        select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
+        select(_VOICE.id)
+        .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
+        .exists(),
+        select(func.min(_VOICE.next_at)).scalar_subquery(),
+        select(func.max(_VOICE.next_at)).scalar_subquery(),
+        select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+        select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+        select(func.min(_ALERT.tell_at)).scalar_subquery(),
+        select(_VOICE.id)
+        .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
+        .exists(),
+    )
 )
 
 
@@ -59,17 +68,23 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
     Where a due time cannot be read, all is looked at.
     """
     try:
-        seen = session.execute(_LOOK).one()
+        (seen,) = _LOOK.rows(session, risky=alerting.risky_before(now, policy))
     except unreadable.UNREADABLE:
         return Agenda(
-            unlogged=True, opened=True, suspected=True, due_at=now, poll_at=now, tell_at=now
+            unlogged=True,
+            opened=True,
+            suspected=True,
+            due_at=now,
+            poll_at=now,
+            tell_at=now,
+            alerting=True,
         )
-    unlogged, opened, suspected, due, last_due, poll, last_poll, tell = seen
+    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, risky = seen
     if last_due is not None and last_due > schedule.latest_due(now, policy):
         due = now
     if last_poll is not None and last_poll > now + schedule.longest_poll(policy):
         poll = now
-    return Agenda(unlogged, opened, suspected, due, poll, tell)
+    return Agenda(unlogged, opened, suspected, due, poll, tell, tell is not None or risky)
 
 
 def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:

@@ -10,10 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import alerting
 from voicekeeper.events import MEANINGS, Event, Level
@@ -22,21 +21,13 @@ from voicekeeper.models import Alert, AlertKind, Breaker, Status, Task, TaskStat
 from voicekeeper.schedule import Policy, deadline
 from voicekeeper.store import unreadable
 from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
-from voicekeeper.store.rows import assign, table_of
+from voicekeeper.store.rows import assign
+from voicekeeper.store.session import Session
 
 _MOST = 1000
 """So many rows of each sort are dealt with at a time; the next look goes on."""
 
 _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
-
-_ALERT, _VOICE = table_of(Alert).c, table_of(Voice).c
-_ANYTHING = select(
-    select(_ALERT.id).where(_ALERT.tell_at.is_not(None)).exists()
-    | select(_VOICE.id)
-    .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
-    .exists()
-)
-"""Whether anything is owed, or any voice might be at risk."""
 
 
 def at_risk(*, now: datetime, policy: Policy) -> ColumnElement[bool]:
@@ -87,22 +78,23 @@ def opened_by(
     }
     alert = session.scalars(known).one_or_none()
     if alert is None:
-        alert = Alert(kind=kind, voice_pk=voice.id, model=voice.model, **fields)
-        session.add(alert)
-    assign(alert, fields)
+        alert = _open(session, kind=kind, voice_pk=voice.id, model=voice.model, **fields)
+    else:
+        assign(session, alert, fields)
     return _handed_out(session, alert, told, now=now) if handed else told
 
 
 def blocked(session: Session, breaker: Breaker, told: LogLine, *, now: datetime) -> LogLine:
     """Open the alert that a model's calls are paused; return its line."""
-    alert = Alert(
+    alert = _open(
+        session,
         kind=AlertKind.BLOCKED,
         model=breaker.model,
         level=told.level,
         cause=breaker.cause or "the gateway fails",
         since=now,
+        tell_at=now,
     )
-    session.add(alert)
     return _handed_out(session, alert, told, now=now)
 
 
@@ -120,7 +112,7 @@ def unblocked(
     alert = of_model(session, model)
     if alert is None:
         return [_recovered(model, since)] if since is not None else []
-    assign(alert, alerting.ended(alert, now=now, well=True))
+    assign(session, alert, alerting.ended(alert, now=now, well=True))
     return [_handed_out(session, alert, _recovered(model, alert.since), now=now)]
 
 
@@ -147,8 +139,6 @@ def of_model(session: Session, model: str) -> Alert | None:
 
 def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
     """Look at all alerts: open risks, end those whose cause is gone, hand out what is owed."""
-    if not session.scalar(_ANYTHING, {"risky": alerting.risky_before(now, policy)}):
-        return []  # as ever in a fleet that is well
     _open_risks(session, now=now, policy=policy)
     lines = _end_settled(session, now=now, policy=policy)
     return lines + _hand_out(session, now=now, policy=policy)
@@ -159,7 +149,15 @@ def confirm(session: Session, handouts: Iterable[Handout], *, now: datetime) -> 
     until = {handout.key: handout.until for handout in handouts}
     for alert in session.scalars(select(Alert).where(col(Alert.id).in_(until))):
         if alert.id is not None and alert.tell_at == until[alert.id]:
-            assign(alert, alerting.confirmed(alert, now=now))
+            assign(session, alert, alerting.confirmed(alert, now=now))
+
+
+def _open(session: Session, **fields: Any) -> Alert:  # noqa: ANN401 - columns of any type
+    """Add an alert."""
+    alert = Alert(**fields)
+    session.add(alert)
+    session.flush()
+    return alert
 
 
 def _end_settled(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
@@ -199,7 +197,8 @@ def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
     voices, _ = unreadable.by_key(session, Voice, session.scalars(query).all())
     paused = _paused(session) if voices else {}
     for voice in voices.values():
-        alert = Alert(
+        _open(
+            session,
             kind=AlertKind.RISK,
             voice_pk=voice.id,
             model=voice.model,
@@ -208,7 +207,6 @@ def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
             since=alerting.at_risk_since(voice.anchored_at, policy),
             tell_at=now + alerting.grace(policy),
         )
-        session.add(alert)
 
 
 def _hand_out(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
@@ -314,7 +312,7 @@ def _ended(session: Session, alert: Alert, voice: Voice, *, now: datetime) -> Lo
     if not alert.told:
         session.delete(alert)
         return None
-    assign(alert, alerting.ended(alert, now=now, well=alerting.speaks(voice)))
+    assign(session, alert, alerting.ended(alert, now=now, well=alerting.speaks(voice)))
     if alert.tell_at is None:
         return None
     told = tell(session, voice, _all_clear(alert), now=now)
@@ -331,9 +329,7 @@ def _recovered(model: str, since: datetime) -> LogLine:
 
 def _handed_out(session: Session, alert: Alert, told: LogLine, *, now: datetime) -> LogLine:
     """Return a line together with the lease under which it is told."""
-    assign(alert, alerting.handed_out(alert, now=now))
-    if alert.id is None:
-        session.flush()
+    assign(session, alert, alerting.handed_out(alert, now=now))
     assert alert.id is not None  # noqa: S101 - a stored alert has its key
     assert alert.tell_at is not None  # noqa: S101 - the lease
     return replace(told, handout=Handout(alert.id, alert.tell_at))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper.breaker import BreakerFields
 from voicekeeper.events import Event
@@ -14,15 +14,17 @@ from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, unreadable
 from voicekeeper.store.chronicle import LogLine, model_line
 from voicekeeper.store.rows import assign, table_of
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 from voicekeeper.verdict import Fault
 
 _TABLE = table_of(Breaker)
 _OF_MODEL = select(Breaker).where(col(Breaker.model) == sa.bindparam("model"))
 _OPENED = select(Breaker).where(col(Breaker.opened_at).is_not(None))
-_END_RUN = (
+_END_RUN = Statement(
     sa.update(_TABLE)
     .where(_TABLE.c.model == sa.bindparam("of"), _TABLE.c.opened_at.is_(None), _TABLE.c.run > 0)
-    .values(run=0, last_voice_pk=None)
+    .values(run=0, last_voice_pk=sa.null())
 )
 _MOST_URGENT = select(func.min(col(Voice.anchored_at))).where(
     col(Voice.model) == sa.bindparam("model"),
@@ -68,7 +70,7 @@ def set_and_tell(
     One that was let go on trial and opens again is blocked still: that is told daily.
     """
     was_closed = breaker.opened_at is None
-    assign(breaker, fields)
+    assign(session, breaker, fields)
     if not was_closed or breaker.opened_at is None:
         return []
     if alerts.of_model(session, breaker.model) is not None:
@@ -102,7 +104,6 @@ def end_run(session: Session, model: str, *, now: datetime) -> list[LogLine]:
 
     One that was let go on trial has passed it.
     """
-    forgotten = session.execute(_END_RUN, {"of": model})
-    if not forgotten.rowcount:  # type: ignore[attr-defined]
+    if not _END_RUN.run(session, of=model):
         return []
     return alerts.unblocked(session, model, since=None, now=now)

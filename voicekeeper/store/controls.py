@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import exists, select, update
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import breaker as rules
 from voicekeeper import schedule
@@ -21,6 +21,7 @@ from voicekeeper.store import alerts, breakers, claims, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
+from voicekeeper.store.session import Session
 from voicekeeper.verdict import Fault
 
 _IN_TURN = 10
@@ -183,7 +184,7 @@ def _close(
 ) -> list[LogLine]:
     was_open = breaker.opened_at
     fields = rules.after_control_success(breaker, is_ours=is_ours, sent_at=task.sent_at, now=now)
-    assign(breaker, fields)
+    assign(session, breaker, fields)
     if was_open is None or breaker.opened_at is not None:
         return []
     return alerts.unblocked(session, task.model, since=was_open, now=now)

@@ -25,7 +25,6 @@ from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Session
 
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import (
@@ -35,6 +34,7 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
+from voicekeeper.store.session import Session
 from voicekeeper.store.unreadable import UNREADABLE
 from voicekeeper.store.witness import Recollection, Witness
 
@@ -103,9 +103,7 @@ class Database:
         Raises:
             VoicekeeperError: the database is busy, full, read-only, or broken.
         """
-        session = Session(self._engine, expire_on_commit=False)
-        with self._explained(), session, session.begin():
-            _begin(session.connection(), "IMMEDIATE")
+        with self._explained(), self._transaction("IMMEDIATE") as session:
             yield session
 
     @contextmanager
@@ -116,15 +114,31 @@ class Database:
             DatabaseUnusable: a row holds a value that cannot be read.
             VoicekeeperError: as for `writing`.
         """
-        session = Session(self._engine, expire_on_commit=False)
         try:
-            with self._explained(), session, session.begin():
-                _begin(session.connection(), "DEFERRED")
+            with self._explained(), self._transaction("DEFERRED") as session:
                 yield session
         except UNREADABLE as error:
             raise DatabaseUnusable(
                 f"a row of {self.path} holds a value that cannot be read ({error}); {_RESTORE}"
             ) from error
+
+    @contextmanager
+    def _transaction(self, mode: str) -> Iterator[Session]:
+        with self._engine.connect() as connection:
+            driver = _driver(connection)
+            _begin(driver, mode)
+            session = Session(connection)
+            try:
+                yield session
+                if session.in_transaction():  # it was used for more than statements
+                    session.flush()
+                _commit(driver)
+            except BaseException:
+                driver.rollback()
+                raise
+            finally:
+                if session.in_transaction():
+                    session.close()
 
     def exists(self) -> bool:
         """Tell whether the file is there.
@@ -299,7 +313,7 @@ class Database:
         config = Config()
         config.set_main_option("script_location", "voicekeeper.store:migrations")
         with self._explained(), self._engine.begin() as connection:
-            _begin(connection, "IMMEDIATE")
+            _begin(_driver(connection), "IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -307,11 +321,11 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
+        except (IntegrityError, sqlite3.IntegrityError):
             raise  # a rule of the schema broken by our own code: no sentence can mend that
         except DBAPIError as error:
             raise self._explain(str(error.orig)) from error
-        except sqlite3.Error as error:  # of a statement past SQLAlchemy: the journal mode
+        except sqlite3.Error as error:  # of a statement past SQLAlchemy
             raise self._explain(str(error)) from error
 
     def _explain(self, words: str) -> VoicekeeperError:
@@ -353,13 +367,16 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _begin(connection: sa.Connection, mode: str) -> None:
+def _begin(driver: sqlite3.Connection, mode: str) -> None:
     """Begin a transaction where the driver begins none.
 
-    Past SQLAlchemy, and by no event of its own: with a listener for one, each statement of the
-    engine goes through all of them.
+    Past SQLAlchemy, like the commit: its own are a third of what a short transaction costs.
     """
-    _driver(connection).execute(f"BEGIN {mode}")
+    driver.execute(f"BEGIN {mode}")
+
+
+def _commit(driver: sqlite3.Connection) -> None:
+    driver.commit()
 
 
 def _driver(connection: sa.Connection) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import schedule
 from voicekeeper.budget import Hold
@@ -32,6 +32,7 @@ from voicekeeper.store import alerts, breakers, holds, ledger, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
+from voicekeeper.store.session import Session
 
 _BATCH = 500
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import breaker as rules
 from voicekeeper.events import Event
@@ -15,6 +15,7 @@ from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.rows import assign
+from voicekeeper.store.session import Session
 
 
 def apply(
@@ -40,7 +41,7 @@ def apply(
     """
     change = _free_of_conflict(session, voice, task, change)
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
-    assign(voice, change.voice)
+    assign(session, voice, change.voice)
     ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     lines = [alerts.opened_by(session, voice, line, now=now, handed=logged) for line in lines]

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import func, select, update
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
@@ -33,18 +33,21 @@ from voicekeeper.store import (
 )
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, OPEN, Claims, Job, write_intent
+from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Claims, Job, write_intent
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 from voicekeeper.store.witness import Begun
 
-_BEAT = (
+_BEAT = Statement(
     sa.update(rows.table_of(KeeperBeat))
     .where(rows.table_of(KeeperBeat).c.keeper == sa.bindparam("of"))
     .values(last_pass_at=sa.bindparam("now"))
 )
-_TASK_AND_VOICE = (
-    select(Task, Voice, results.is_superseded())
+_TASK_AND_VOICE = Statement(
+    select(*rows.columns(Task, Voice), results.is_superseded())
+    .select_from(Task)
     .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
-    .where(col(Task.id) == sa.bindparam("key"))
+    .where(col(Task.id) == sa.bindparam("key"), IS_OPEN)
 )
 
 Decide = Callable[[Voice | None, Task], Change]
@@ -204,12 +207,13 @@ class Worklist:
                 voices, bad_voices = claims.calls(
                     session, paused, now=now, policy=policy, most=room, busy=busy
                 )
-            session.execute(_BEAT, {"of": keeper, "now": now})
+            _BEAT.run(session, of=keeper, now=now)
             return Claims(
                 calls=[*probes, *voices],
                 polls=asked,
                 more_calls=len(voices) == room,
                 more_polls=len(asked) == polls,
+                alerts=due.alerting,
                 lines=lines,
                 unreadable=[*bad_tasks, *bad_voices],
             )
@@ -230,7 +234,7 @@ class Worklist:
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
             hold = holds.of_voice(session, voice, now=now, policy=policy)
             if hold is None:
-                rows.assign(voice, lifecycle.released(voice).voice | {"next_at": None})
+                rows.assign(session, voice, lifecycle.released(voice).voice | {"next_at": None})
                 return write_intent(session, voice, now=now, policy=policy)
             holds.put(session, voice, hold, now=now, policy=policy, logged=False)
         raise Withdrawn(f"the enrollment of {job.name} is {hold.sentence}")  # the hold is kept
@@ -256,12 +260,11 @@ class Worklist:
         A task that is gone (its voice was removed) or was settled already changes nothing.
         """
         with self._database.writing() as session:
-            found = session.execute(_TASK_AND_VOICE, {"key": job.task_pk}).one_or_none()
+            found = _TASK_AND_VOICE.first(session, key=job.task_pk)
             if found is None:
                 return []
-            task, voice, superseded = found
-            if task.state not in OPEN:
-                return []
+            task, voice = rows.pair(Task, Voice, found)
+            *_, superseded = found
             change = decide(voice, task)
             if voice is None:
                 return controls.apply(session, task, change, now=now, policy=policy)

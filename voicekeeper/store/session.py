@@ -1,0 +1,20 @@
+"""A session of the registry: SQLAlchemy's, and beside it the driver's own connection."""
+
+from typing import Any
+
+import sqlalchemy as sa
+import sqlmodel
+
+
+class Session(sqlmodel.Session):
+    """A session within one transaction, which is begun and ended by who made it.
+
+    Attributes:
+        driver: the driver's own connection, for a `Statement`.
+        dialect: of the database.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        super().__init__(bind=connection, expire_on_commit=False)
+        self.driver: Any = connection.connection.driver_connection
+        self.dialect = connection.dialect
