@@ -17,7 +17,7 @@ from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, claims, ledger, unreadable
+from voicekeeper.store import alerts, blockages, breakers, claims, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
@@ -51,7 +51,7 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
         if not rules.may_probe(breaker, now=now, policy=policy):
             continue
         if _abandon(session, model, now=now):
-            breaker.probes += 1
+            assign(session, breaker, {"probes": breaker.probes + 1})
         if breaker.opened_at is not None and not _is_waiting(
             session, model, now=now, policy=policy
         ):
@@ -60,10 +60,11 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
         if spoken is None:
             if breaker.opened_at is not None:
                 # No voice to test the route with: let the waiting calls themselves test it.
-                breaker.run, breaker.opened_at = rules.TRIP_AFTER - 1, None
-                breaker.distrusted = False
+                trial = {"run": rules.TRIP_AFTER - 1, "opened_at": None, "distrusted": False}
+                assign(session, breaker, trial)
             continue
-        breaker.probe_at = rules.control_ends(breaker, now=now, policy=policy)
+        until = rules.control_ends(breaker, now=now, policy=policy)
+        assign(session, breaker, {"probe_at": until})
         jobs.append(write_control_intent(session, model, spoken=spoken, now=now, policy=policy))
     return jobs
 
@@ -210,4 +211,4 @@ def _failed(
         error=fault.message,
         retry_at=fields.get("probe_at"),
     )
-    return [line, *breakers.set_and_tell(session, breaker, fields, fault, now=now)]
+    return [line, *blockages.set_and_tell(session, breaker, fields, fault, now=now)]

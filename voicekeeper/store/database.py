@@ -84,6 +84,7 @@ class Database:
             hide_parameters=True,
         )
         sa.event.listen(self._engine, "connect", _set_pragmas)
+        self._idle: list[Session] = []
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -124,21 +125,29 @@ class Database:
 
     @contextmanager
     def _transaction(self, mode: str) -> Iterator[Session]:
-        with self._engine.connect() as connection:
-            driver = _driver(connection)
-            _begin(driver, mode)
-            session = Session(connection)
-            try:
-                yield session
-                if session.in_transaction():  # it was used for more than statements
-                    session.flush()
-                _commit(driver)
-            except BaseException:
-                driver.rollback()
-                raise
-            finally:
-                if session.in_transaction():
-                    session.close()
+        session = self._idle_session()
+        try:
+            _begin(session.driver, mode)
+            yield session
+            if session.in_transaction():  # it was used for more than statements
+                session.flush()
+            _commit(session.driver)
+        except BaseException:
+            session.driver.rollback()
+            raise
+        finally:
+            if session.in_transaction():
+                session.close()
+            self._idle.append(session)
+
+    def _idle_session(self) -> Session:
+        """Return a session that nobody uses, new if there is none.
+
+        To open one anew for each transaction takes longer than most of them.
+        """
+        with suppress(IndexError):
+            return self._idle.pop()
+        return Session(self._engine.connect())
 
     def exists(self) -> bool:
         """Tell whether the file is there.
@@ -254,6 +263,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        while self._idle:
+            self._idle.pop().hang_up()
         self._engine.dispose()
 
     def _make(self) -> None:
@@ -303,8 +314,12 @@ class Database:
 
     def _set_journal_mode(self) -> None:
         mode = "WAL" if WAL_IS_SAFE else "DELETE"
-        with self._explained(), self._engine.connect() as connection:
-            _driver(connection).execute(f"PRAGMA journal_mode = {mode}").fetchone()
+        session = self._idle_session()  # no second connection may be open
+        try:
+            with self._explained():
+                session.driver.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+        finally:
+            self._idle.append(session)
 
     def _migrate(self) -> None:
         from alembic import command  # noqa: PLC0415 - costs more than the rest of a start

@@ -12,7 +12,7 @@ from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, VoiceFields
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, ledger
+from voicekeeper.store import alerts, blockages, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
@@ -53,9 +53,9 @@ def apply(
         fields = rules.after_fault(
             breaker, change.fault, voice_pk=voice.id, anchor=anchor, now=now, policy=policy
         )
-        lines += breakers.set_and_tell(session, breaker, fields, change.fault, now=now)
+        lines += blockages.set_and_tell(session, breaker, fields, change.fault, now=now)
     if change.success:
-        lines += breakers.end_run(session, voice.model, now=now)
+        lines += blockages.end_run(session, voice.model, now=now)
     return lines
 
 

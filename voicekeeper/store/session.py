@@ -7,7 +7,7 @@ import sqlmodel
 
 
 class Session(sqlmodel.Session):
-    """A session within one transaction, which is begun and ended by who made it.
+    """A session of one connection, whose transactions are begun and ended past it.
 
     Attributes:
         driver: the driver's own connection, for a `Statement`.
@@ -18,3 +18,9 @@ class Session(sqlmodel.Session):
         super().__init__(bind=connection, expire_on_commit=False)
         self.driver: Any = connection.connection.driver_connection
         self.dialect = connection.dialect
+        self._connection = connection
+
+    def hang_up(self) -> None:
+        """Give the connection back."""
+        self.close()
+        self._connection.close()

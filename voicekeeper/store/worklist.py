@@ -22,6 +22,7 @@ from voicekeeper.schedule import Policy
 from voicekeeper.store import (
     agenda,
     alerts,
+    blockages,
     breakers,
     claims,
     controls,
@@ -108,7 +109,7 @@ class Worklist:
             )
             session.execute(sa.delete(KeeperBeat))
             session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
-            lines += [breakers.opening(breaker) for breaker in breakers.opened(session)]
+            lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
         self._database.witness.note()  # there is one from now on
         return lines
 
