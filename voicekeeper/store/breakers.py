@@ -46,10 +46,12 @@ def most_urgent(session: Session, model: str, *, now: datetime, policy: Policy) 
     """Return what the earliest deadline counts from among the waiting that can be saved."""
     soon, over = now + timedelta(hours=1), now - policy.window
     try:
-        ((anchored_at,),) = _MOST_URGENT.rows(session, model=model, soon=soon, over=over)
+        anchored_at: datetime | None = _MOST_URGENT.scalar(
+            session, model=model, soon=soon, over=over
+        )
     except unreadable.UNREADABLE:  # that voice is told of when it is claimed
         return None
-    return anchored_at  # type: ignore[no-any-return]  # a column's
+    return anchored_at
 
 
 def opened(session: Session) -> Sequence[Breaker]:

@@ -16,7 +16,7 @@ from voicekeeper.store.session import Session
 
 Values = tuple[Any, ...]
 
-Clause = sa.Select[Any] | sa.UpdateBase
+Clause = sa.Select[Any] | sa.CompoundSelect[Any] | sa.UpdateBase
 
 _Processor = Callable[[Any], Any]
 
@@ -47,6 +47,15 @@ class Statement:
         """
         ready = self._on(session)
         return [ready.read(row) for row in ready.fetched(session, values)]
+
+    def scalar(self, session: Session, /, **values: object) -> Any:  # noqa: ANN401 - a column's
+        """Run it; return the first column of the first row, or None.
+
+        Raises:
+            LookupError, ValueError, TypeError: it holds a value that is none of its type.
+        """
+        row = self.first(session, **values)
+        return row[0] if row is not None else None
 
     def first(self, session: Session, /, **values: object) -> Values | None:
         """Run it; return the only row, or None.
