@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
-from voicekeeper.lifecycle import Change, enrollment
+from voicekeeper.lifecycle import Change
 from voicekeeper.models import Balance, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import (
@@ -26,6 +26,7 @@ from voicekeeper.store import (
     breakers,
     claims,
     controls,
+    doubts,
     holds,
     ledger,
     results,
@@ -95,7 +96,8 @@ class Worklist:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
                     )
-            self._settle_doubts(session, now=now, policy=policy)
+            begun = self._database.witness.begun()
+            doubts.settle(session, begun, now=now, policy=policy)
             never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
             held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
             session.execute(  # enrollments that were claimed and never begun, or held back
@@ -112,42 +114,6 @@ class Worklist:
             lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
         self._database.witness.note()  # there is one from now on
         return lines
-
-    def _settle_doubts(self, session: Session, *, now: datetime, policy: Policy) -> None:
-        """Leave to a person the enrollments that `enrollment.doubt` falls on."""
-        begun = self._database.witness.begun()
-        waiting = select(col(Voice.id)).where(
-            col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
-        )
-        voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
-        last_pass_at = _last_pass_at(session)
-        for voice in voices.values():
-            known = set(
-                session.scalars(select(col(Task.sent_at)).where(col(Task.voice_pk) == voice.id))
-            )
-            forgotten = max(
-                (
-                    one.begun_at
-                    for one in begun or ()
-                    if (one.name, one.asked_at) == (voice.name, voice.anchored_at)
-                    and one.begun_at not in known
-                ),
-                default=None,
-            )
-            fault = enrollment.doubt(
-                voice,
-                forgotten=forgotten,
-                witnessed=begun is not None,
-                last_pass_at=last_pass_at,
-                now=now,
-                policy=policy,
-            )
-            if fault is None:
-                continue
-            job = write_intent(session, voice, now=forgotten or now, policy=policy)
-            task = session.get_one(Task, job.task_pk)
-            change = enrollment.doubted(voice, task, fault, now=now)
-            results.apply(session, voice, task, change, now=now, policy=policy, logged=False)
 
     @staticmethod
     def _open_tasks(session: Session) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
@@ -320,13 +286,6 @@ class Worklist:
                 kept=session.scalar(count) or 0,
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),
             )
-
-
-def _last_pass_at(session: Session) -> datetime | None:
-    try:
-        return session.scalar(select(func.max(col(KeeperBeat.last_pass_at))))
-    except unreadable.UNREADABLE:
-        return None
 
 
 def _is_here(at: datetime | None, now: datetime) -> bool:
