@@ -141,6 +141,15 @@ def test_three_of_our_voices_in_a_row_that_are_not_known_blame_the_account() -> 
     assert "API key" in breaker.cause
 
 
+def test_a_breaker_that_our_own_voices_opened_is_probed_in_a_hurry_when_a_deadline_is_near() -> (
+    None
+):
+    anchor = NOW - POLICY.window + 8 * MINUTE
+    fields = after_control_fault(closed(probes=9), VOICE, is_ours=True, anchor=anchor)
+    assert fields["opened_at"] == NOW
+    assert fields["probe_at"] == NOW + MINUTE
+
+
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_what_one_of_our_voices_opened_only_one_of_our_voices_closes(*, is_ours: bool) -> None:
     breaker = opened(opened_at=NOW - HOUR, distrusted=True, probes=2)
