@@ -3,6 +3,7 @@
 The same sentences answer a command line and a line of an import.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from voicekeeper.models import Kind, Origin
 
 _NAME_MOST = 64
 _ID_MOST = 200
+_MODEL = re.compile(r"[A-Za-z0-9._-]+")
 _CLOCKS_DIFFER = timedelta(minutes=5)
 """A time this far ahead is still taken as now: other hosts' clocks are not ours."""
 
@@ -59,7 +61,7 @@ def model(text: str) -> str:
     Raises:
         InvalidInput: it cannot stand in the gateway's address.
     """
-    if not text or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in text):
+    if not _MODEL.fullmatch(text):
         raise InvalidInput(f"a model is letters, digits, '-', '_' and '.', not {quoted(text)}")
     return text
 
