@@ -304,7 +304,7 @@ class Breaker(SQLModel, table=True):
         last_voice_pk: whose call was the last of the run.
         opened_at: when calls were paused; None while they flow.
         cause: the code and words of the failure that opened it.
-        probes: control calls made since it opened.
+        probes: control calls in a row that did not succeed, counted anew when it opens.
         probe_at: when the next control call may be made.
         distrusted: whether it opened because the gateway knew none of our voices, so that only
             one of them can close it.
