@@ -148,9 +148,10 @@ def retry_at(
         policy: the settings.
         retry_after: seconds the gateway asked for; obeyed up to half of what remains.
     """
-    quarter = 0.75 + spread(name, failures) / 2
+    factor = 0.75 + spread(name, failures) / 2  # a quarter sooner or later
     longest = min(policy.retry_cap, policy.interval)
-    grown = policy.retry_base.total_seconds() * 2.0 ** min(failures - 1, 20) * quarter
+    doubled = 2.0 ** min(failures - 1, 20)  # no further, or it overflows one day
+    grown = policy.retry_base.total_seconds() * doubled * factor
     wait = timedelta(seconds=min(grown, longest.total_seconds()))
     remains = deadline(anchor, policy) - now if anchor is not None else _ZERO
     if remains > _ZERO:
@@ -193,7 +194,7 @@ def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Pol
 
 
 def first_poll(kind: Kind, policy: Policy) -> timedelta:
-    """Return how long after its submission a task is first asked for (page, same section)."""
+    """Return how long after submission a task is first asked for (page: *Latency and polling*)."""
     return policy.enrollment_first if kind.is_enrollment else policy.speech_first
 
 
