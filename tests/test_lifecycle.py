@@ -419,6 +419,9 @@ def test_a_keepalive_that_never_ends_is_given_up_and_tried_again() -> None:
     change = reported(voice(), keepalive(sent_at=NOW - HOUR), Report("processing"))
     assert change.task["state"] is TaskState.UNKNOWN
     assert change.voice["failures"] == 1
+    assert change.voice["last_error"] == (
+        "no end: the gateway accepted the task and never ended it"
+    )
     assert change.voice["next_at"] is not None
     assert told(change) == ["keepalive.failed"]
 
@@ -580,6 +583,9 @@ def test_an_enrollment_cut_off_by_a_crash_is_never_repeated_by_itself() -> None:
     change = lifecycle.interrupted(new_voice(), enrollment(state=TaskState.INTENT), now=NOW)
     assert change.voice["status"] is Status.UNKNOWN
     assert change.voice["next_at"] is None
+    assert change.voice["last_error"] == (
+        "interrupted: voicekeeper was stopped before the gateway answered"
+    )
     assert change.task["finished_at"] == NOW
     assert change.fault is None
     assert told(change) == ["enrollment.failed", "voice.status_changed UNKNOWN"]
