@@ -1,8 +1,6 @@
 """Whether the day's budget allows an enrollment, and when one that it holds goes on."""
 
 import dataclasses
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -19,16 +17,6 @@ from voicekeeper.pricing import Spent, usd
 from voicekeeper.schedule import Policy
 
 MIDNIGHT = datetime(2026, 5, 2, tzinfo=UTC)
-
-
-@pytest.fixture
-def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Move the host to where a day begins 14 hours before UTC's."""
-    with monkeypatch.context() as moved:
-        moved.setenv("TZ", "EAST-14")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def limited(micros: int | None) -> Policy:
