@@ -42,11 +42,13 @@ def voice_id(text: str) -> str:
     """Return a custom voice's id.
 
     Raises:
-        InvalidInput: it is empty, holds white space, or is a built-in voice's.
+        InvalidInput: it is not 1 to 200 printable characters without white space, or is a
+            built-in voice's.
     """
     if not 1 <= len(text) <= _ID_MOST or not text.isprintable() or any(c.isspace() for c in text):
         raise InvalidInput(
-            f"a voice_id must be 1 to {_ID_MOST} characters without white space, not {quoted(text)}"
+            f"a voice_id must be 1 to {_ID_MOST} printable characters without white space, "
+            f"not {quoted(text)}"
         )
     if request.is_built_in(text):
         raise InvalidInput(

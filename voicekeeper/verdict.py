@@ -48,7 +48,7 @@ class Fault:
 
     Attributes:
         blame: whose fault it is.
-        code: the HTTP status or fail code, or ``no answer``.
+        code: the HTTP status or fail code, or words of ours such as ``no answer``.
         message: one sentence for people.
         retry_after: seconds that the gateway asked for, or None.
         ambiguous: True when it may have been done, and charged, all the same.
