@@ -62,14 +62,14 @@ def test_one_fault_of_the_account_opens_it() -> None:
     assert 30 * SECOND <= fields["probe_at"] - NOW <= 38 * SECOND
 
 
-def test_a_run_of_the_gateways_faults_of_different_voices_opens_it() -> None:
+def test_five_of_the_gateways_faults_in_a_row_of_different_voices_open_it() -> None:
     breaker = closed()
-    for voice_pk in range(1, TRIP_AFTER):
+    for voice_pk in (1, 2, 3, 4):
         breaker = applied(breaker, after_fault(breaker, UPSTREAM, voice_pk))
         assert (breaker.run, breaker.opened_at) == (voice_pk, None)
-    breaker = applied(breaker, after_fault(breaker, UPSTREAM, TRIP_AFTER))
+    breaker = applied(breaker, after_fault(breaker, UPSTREAM, 5))
     assert (breaker.opened_at, breaker.cause) == (NOW, UPSTREAM.message)
-    assert (breaker.run, breaker.last_voice_pk) == (TRIP_AFTER, TRIP_AFTER)
+    assert (breaker.run, breaker.last_voice_pk) == (5, 5)
 
 
 def test_one_voice_that_fails_again_and_again_does_not_open_it() -> None:
@@ -139,6 +139,15 @@ def test_three_of_our_voices_in_a_row_that_are_not_known_blame_the_account() -> 
     assert (breaker.opened_at, breaker.distrusted) == (NOW, True)
     assert breaker.cause is not None
     assert "API key" in breaker.cause
+
+
+def test_a_breaker_that_our_own_voices_opened_is_probed_in_a_hurry_when_a_deadline_is_near() -> (
+    None
+):
+    anchor = NOW - POLICY.window + 8 * MINUTE
+    fields = after_control_fault(closed(probes=9), VOICE, is_ours=True, anchor=anchor)
+    assert fields["opened_at"] == NOW
+    assert fields["probe_at"] == NOW + MINUTE
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

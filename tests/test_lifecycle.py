@@ -179,6 +179,16 @@ def test_no_ambiguous_fault_of_any_kind_repeats_an_enrollment(
     assert (change.voice["status"], change.voice["next_at"]) == (Status.UNKNOWN, None)
 
 
+@pytest.mark.parametrize(("fault", "cost"), [(CUT, 60), (BUSY, None)])
+def test_a_failure_tells_what_it_may_have_cost_where_nobody_knows(
+    fault: Fault, cost: int | None
+) -> None:
+    kept = refused(voice(), keepalive(possible_cost_micros=60), fault)
+    assert kept.tellings[0].detail["possible_cost_micros"] == cost
+    made = refused(new_voice(), enrollment(possible_cost_micros=60), fault)
+    assert made.tellings[0].detail.get("possible_cost_micros") == cost
+
+
 def test_an_enrollment_that_breaks_a_rule_of_the_gateway_has_failed() -> None:
     change = refused(new_voice(), enrollment(), BAD_REQUEST)
     assert change.voice["status"] is Status.FAILED
@@ -409,6 +419,9 @@ def test_a_keepalive_that_never_ends_is_given_up_and_tried_again() -> None:
     change = reported(voice(), keepalive(sent_at=NOW - HOUR), Report("processing"))
     assert change.task["state"] is TaskState.UNKNOWN
     assert change.voice["failures"] == 1
+    assert change.voice["last_error"] == (
+        "no end: the gateway accepted the task and never ended it"
+    )
     assert change.voice["next_at"] is not None
     assert told(change) == ["keepalive.failed"]
 
@@ -570,6 +583,10 @@ def test_an_enrollment_cut_off_by_a_crash_is_never_repeated_by_itself() -> None:
     change = lifecycle.interrupted(new_voice(), enrollment(state=TaskState.INTENT), now=NOW)
     assert change.voice["status"] is Status.UNKNOWN
     assert change.voice["next_at"] is None
+    assert change.voice["last_error"] == (
+        "interrupted: voicekeeper was stopped before the gateway answered"
+    )
+    assert change.task["finished_at"] == NOW
     assert change.fault is None
     assert told(change) == ["enrollment.failed", "voice.status_changed UNKNOWN"]
 

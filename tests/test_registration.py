@@ -37,7 +37,7 @@ def test_a_voice_id_has_no_format_but_its_length() -> None:
 def test_what_cannot_be_a_voice_id_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         registration.voice_id(text)
-    rule = "a voice_id must be 1 to 200 characters without white space"
+    rule = "a voice_id must be 1 to 200 printable characters without white space"
     assert str(refused.value) == f"{rule}, not {quoted(text)}"
 
 

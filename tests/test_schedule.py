@@ -284,6 +284,15 @@ def test_a_fleet_that_failed_together_is_tried_again_a_quarter_sooner_or_later()
     assert 1.24 < max(shares) < 1.25
 
 
+def test_a_wait_is_doubled_twenty_times_at_most() -> None:
+    patient = replace(
+        POLICY, window=90 * DAY, interval=60 * DAY, retry_base=SECOND, retry_cap=60 * DAY
+    )
+    for failures in (21, 22, 5_000):
+        at = schedule.retry_at("anna", failures=failures, anchor=None, now=NOW, policy=patient)
+        assert 0.75 <= (at - NOW) / (2**20 * SECOND) < 1.25
+
+
 def test_a_voice_has_another_share_at_each_failure() -> None:
     once, twice = (
         schedule.retry_at("anna", failures=failures, anchor=None, now=NOW, policy=POLICY) - NOW

@@ -23,7 +23,6 @@ from voicekeeper.verdict import Blame, Fault
 TRIP_AFTER = 5
 """Failures in a row, of different voices, before the gateway as a whole is blamed."""
 
-
 DISTRUST_AFTER = 3
 """Control calls in a row blamed on their own voices before the account is blamed."""
 
@@ -126,13 +125,19 @@ def after_control_success(
         sent_at: of the control call.
         now: of this pass.
     """
-    closed: BreakerFields = {"run": 0, "last_voice_pk": None, "probes": 0, "probe_at": None}
     if breaker.opened_at is not None and sent_at < breaker.opened_at <= now:
         return {"probes": 0}
     if breaker.distrusted and not is_ours:
         return {}
-    closed |= {"distrusted": False}
-    return closed | {"opened_at": None, "cause": None}
+    return {
+        "run": 0,
+        "last_voice_pk": None,
+        "opened_at": None,
+        "cause": None,
+        "probes": 0,
+        "probe_at": None,
+        "distrusted": False,
+    }
 
 
 def may_probe(breaker: Breaker, *, now: datetime, policy: Policy) -> bool:

@@ -5,8 +5,8 @@ Pure functions of values and ``now``. Instants are aware and in UTC.
 =================  ===============================================================
 deadline           last use + window
 due                last use + interval - jitter
-retry              base·2ⁿ ± a quarter, floor 30 s, at most min(cap, an eighth of
-                   what remains to the deadline)
+retry              base·2ⁿ ± a quarter, at most min(cap, an eighth of what remains
+                   to the deadline), at least min(30 s, base)
 lease              how long a claim keeps others off: longer than any call
 patience           how long an accepted keepalive may stay open before another one
 poll               the page's pace, slower as the task grows older
@@ -148,9 +148,10 @@ def retry_at(
         policy: the settings.
         retry_after: seconds the gateway asked for; obeyed up to half of what remains.
     """
-    quarter = 0.75 + spread(name, failures) / 2
+    factor = 0.75 + spread(name, failures) / 2  # a quarter sooner or later
     longest = min(policy.retry_cap, policy.interval)
-    grown = policy.retry_base.total_seconds() * 2.0 ** min(failures - 1, 20) * quarter
+    doubled = 2.0 ** min(failures - 1, 20)  # no further, or it overflows one day
+    grown = policy.retry_base.total_seconds() * doubled * factor
     wait = timedelta(seconds=min(grown, longest.total_seconds()))
     remains = deadline(anchor, policy) - now if anchor is not None else _ZERO
     if remains > _ZERO:
@@ -188,19 +189,22 @@ def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Pol
     A task that was asked for so often has existed for so many poll intervals, even if the
     clock was set back since it was sent.
     """
-    interval = policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
-    return max(now - sent_at, interval * polls)
+    return max(now - sent_at, _poll_interval(kind, policy) * polls)
 
 
 def first_poll(kind: Kind, policy: Policy) -> timedelta:
-    """Return how long after its submission a task is first asked for (page, same section)."""
+    """Return how long after submission a task is first asked for (page: *Latency and polling*)."""
     return policy.enrollment_first if kind.is_enrollment else policy.speech_first
 
 
 def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:
     """Return when to ask for a task again: the setting's pace, or a quarter of its age."""
-    interval = policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
+    interval = _poll_interval(kind, policy)
     return now + min(max(interval, (now - sent_at) / 4), max(interval, policy.retry_cap))
+
+
+def _poll_interval(kind: Kind, policy: Policy) -> timedelta:
+    return policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
 
 
 def longest_poll(policy: Policy) -> timedelta:

@@ -1,10 +1,9 @@
 """The rules of a control call: a speech call that tests account and route, not a voice.
 
 It speaks the prompt of a keepalive with a built-in voice, or another that is OK. While calls are
-paused it is the probe
-that may end the pause; and before a voice is called lost, it must have shown that the same
-words work elsewhere. There is no voice whose row could change; what follows for the breaker and
-for suspects stands in `breaker` and the store.
+paused it is the probe that may end the pause; and before a voice is called lost, it must have
+shown that the same words work elsewhere. There is no voice whose row could change; what follows
+for the breaker and for suspects stands in `breaker` and the store.
 """
 
 from datetime import datetime
