@@ -364,7 +364,7 @@ def test_a_voice_that_deploys_may_be_refused_for_being_early_until_its_window_is
 def test_a_voice_that_was_given_up_gets_one_try_for_each_word_of_a_person(
     status: Status, fault: Fault
 ) -> None:
-    over = voice(status=status, anchored_at=NOW - 7 * DAY)
+    over = voice(status=status, anchored_at=NOW - 14 * DAY)
     change = refused(over, keepalive(), fault)
     assert change.voice["next_at"] is None
     assert "status" not in change.voice
@@ -376,6 +376,18 @@ def test_a_lost_voice_is_tried_on_until_its_deadline(fault: Fault) -> None:
     at = change.voice["next_at"]
     assert at is not None
     assert NOW < at <= NOW + HOUR
+
+
+def test_a_lost_voice_is_tried_once_a_day_for_one_more_window() -> None:
+    """A call whose answer was lost may have been a use that nobody knows of."""
+    for age, again in ((7 * DAY, NOW + DAY), (14 * DAY - SECOND, NOW + DAY), (14 * DAY, None)):
+        row = voice(
+            status=Status.LOST,
+            anchored_at=NOW - age,
+            suspected_at=NOW - HOUR,
+            controlled_at=NOW - MINUTE,
+        )
+        assert reported(row, keepalive(), CONDEMNED).voice["next_at"] == again
 
 
 def test_a_lost_voice_is_not_announced_twice() -> None:

@@ -41,6 +41,7 @@ class BreakerFields(TypedDict, total=False):
     cause: str | None
     probes: int
     probe_at: datetime | None
+    judged_at: datetime | None
     distrusted: bool
 
 
@@ -99,6 +100,7 @@ def after_control_fault(
     probe: BreakerFields = {
         "probes": breaker.probes + 1,
         "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
+        "judged_at": now,
     }
     if breaker.opened_at is not None or fault.blame is Blame.NOBODY:
         return probe
@@ -136,14 +138,26 @@ def after_control_success(
         "cause": None,
         "probes": 0,
         "probe_at": None,
+        "judged_at": None,
         "distrusted": False,
     }
 
 
 def may_probe(breaker: Breaker, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether the next control call's time has come; a wrong clock does not hold it off."""
-    at = breaker.probe_at
-    return at is None or at <= now or schedule.is_from_a_wrong_clock(at, now=now, policy=policy)
+    """Tell whether the next control call's time has come; a wrong clock does not hold it off.
+
+    All calls of the model wait for it: so where the clock was set back since that time was set,
+    by however little, it has come.
+    """
+    at, judged_at = breaker.probe_at, breaker.judged_at
+    if at is None or at <= now or (judged_at is not None and judged_at > now):
+        return True
+    return schedule.is_from_a_wrong_clock(at, now=now, policy=policy)
+
+
+def probing(breaker: Breaker, *, now: datetime, policy: Policy) -> BreakerFields:
+    """Return the columns of a breaker whose control call is begun: the next one waits for it."""
+    return {"probe_at": control_ends(breaker, now=now, policy=policy), "judged_at": now}
 
 
 def control_ends(breaker: Breaker, *, now: datetime, policy: Policy) -> datetime:
@@ -166,6 +180,7 @@ def _opened(
         "cause": fault.message,
         "probes": 0,
         "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
+        "judged_at": now,
     }
 
 

@@ -307,6 +307,7 @@ class Breaker(SQLModel, table=True):
         cause: the code and words of the failure that opened it.
         probes: control calls in a row that did not succeed, counted anew when it opens.
         probe_at: when the next control call may be made.
+        judged_at: when ``probe_at`` was set.
         distrusted: whether it opened because the gateway knew none of our voices, so that only
             one of them can close it.
     """
@@ -321,6 +322,7 @@ class Breaker(SQLModel, table=True):
     cause: str | None = None
     probes: int = 0
     probe_at: datetime | None = None
+    judged_at: datetime | None = None
     distrusted: bool = False
 
 

@@ -7,6 +7,7 @@ deadline           last use + window
 due                last use + interval - jitter
 retry              base·2ⁿ ± a quarter, at most min(cap, an eighth of what remains
                    to the deadline), at least min(30 s, base)
+hope               one more window, for a voice that the gateway does not know
 lease              how long a claim keeps others off: longer than any call
 patience           how long an accepted keepalive may stay open before another one
 poll               the page's pace, slower as the task grows older
@@ -160,6 +161,24 @@ def retry_at(
         asked = timedelta(seconds=retry_after)
         wait = max(wait, min(asked, remains / 2) if remains > _ZERO else asked)
     wait = max(wait, min(_RETRY_FLOOR, policy.retry_base))
+    return now + min(wait, policy.interval)
+
+
+def hope_ends(anchor: datetime, policy: Policy) -> datetime:
+    """Return until when a voice that the gateway does not know may live all the same.
+
+    A window past its deadline: a call whose answer was lost may have been a use.
+    """
+    return deadline(anchor, policy) + policy.window
+
+
+def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
+    """Return when a voice that the gateway does not know is tried again.
+
+    Up to its deadline as often as any other; then each seventh of a window: daily.
+    """
+    over = now >= deadline(anchor, policy)
+    wait = max(policy.window / 7, policy.retry_cap) if over else policy.retry_cap
     return now + min(wait, policy.interval)
 
 

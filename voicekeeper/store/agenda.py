@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from voicekeeper import alerting, schedule
+from voicekeeper import breaker as rules
 from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows, unreadable
@@ -92,17 +93,29 @@ def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime |
     agenda = look(session, now=now, policy=policy)
     events = [agenda.due_at, agenda.poll_at]
     if agenda.opened:
-        events = _behind_breakers(session, agenda, now=now)
+        events = _behind_breakers(session, agenda, now=now, policy=policy)
     if agenda.tell_at is not None:
         # What is owed for long waits for something else, such as a voice to be told of.
         looks = 2 if agenda.tell_at > now - alerting.pace(policy) * 3 else 20
         events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
     if agenda.suspected:
-        events += [at or now for (at,) in _SUSPECTS_PROBES.rows(session)]
+        events += [
+            _probe_at(rows.made(Breaker, row) if row[0] is not None else None, now, policy)
+            for row in _SUSPECTS_BREAKERS.rows(session)
+        ]
     return min((at for at in events if at is not None), default=None)
 
 
-def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list[datetime | None]:
+def _probe_at(breaker: Breaker | None, now: datetime, policy: Policy) -> datetime:
+    """Return when a model's next control call may be made."""
+    if breaker is None or rules.may_probe(breaker, now=now, policy=policy):
+        return now
+    return breaker.probe_at or now
+
+
+def _behind_breakers(
+    session: Session, agenda: Agenda, *, now: datetime, policy: Policy
+) -> list[datetime | None]:
     """Return the same events where calls of some models pause until their breaker's probe."""
     opened = breakers.opened(session)
     models = [breaker.model for breaker in opened]
@@ -112,7 +125,7 @@ def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list
         waiting = _WAITING.rows(session, model=breaker.model)[0]
         first = now if wrong else min((at for at in waiting if at is not None), default=None)
         if first is not None:
-            events.append(max(first, breaker.probe_at or first))
+            events.append(max(first, _probe_at(breaker, now, policy)))
     return events
 
 
@@ -124,8 +137,8 @@ _WAITING = Statement(
         _POLL.where(_TASK.model == sa.bindparam("model")).scalar_subquery(),
     )
 )
-_SUSPECTS_PROBES = Statement(
-    select(_BREAKER.probe_at)
+_SUSPECTS_BREAKERS = Statement(
+    select(*rows.columns(Breaker))
     .select_from(rows.table_of(Voice))
     .join(rows.table_of(Breaker), _BREAKER.model == _VOICE.model, isouter=True)
     .where(

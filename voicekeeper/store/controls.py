@@ -102,8 +102,7 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
                 trial = {"run": rules.TRIP_AFTER - 1, "opened_at": None, "distrusted": False}
                 assign(session, breaker, trial)
             continue
-        until = rules.control_ends(breaker, now=now, policy=policy)
-        assign(session, breaker, {"probe_at": until})
+        assign(session, breaker, rules.probing(breaker, now=now, policy=policy))
         jobs.append(write_control_intent(session, model, spoken=spoken, now=now, policy=policy))
     return jobs
 
