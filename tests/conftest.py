@@ -1,6 +1,11 @@
-"""How Hypothesis tries its examples, in every test."""
+"""How Hypothesis tries its examples, in every test; and the court of the rehearsal's judge."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests.court import Court
 
 # A busy machine is no finding, so nothing here is measured against the wall clock.
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -13,3 +18,10 @@ settings.register_profile(
     database=None,
 )
 settings.load_profile("usual")
+
+
+@pytest.fixture
+def court() -> Iterator[Court]:
+    court = Court()
+    yield court
+    court.loop.close()
