@@ -22,11 +22,16 @@ OURS = "id-anna-"
 
 
 class Court:
-    """A judge, and those whose deeds are judged: they do as a test says."""
+    """A judge, and those whose deeds are judged: they do as a test says.
 
-    def __init__(self) -> None:
+    Args:
+        wrong_by: how far ahead of the truth the host's clock is at the beginning.
+    """
+
+    def __init__(self, wrong_by: timedelta = timedelta(0)) -> None:
         self.loop = VirtualLoop()
         self.clock = HostClock(self.loop, BEGINNING)
+        self.clock.wrong_by = wrong_by
         self.weather = ChangingWeather()
         self.gateway = Gateway(random.Random(0))
         self.judge = Judge(self.gateway, clock=self.clock, weather=self.weather, policy=policy())
@@ -76,7 +81,7 @@ class Court:
     def turned(self, before: Status, after: Status, voice_id: str | None = OURS) -> None:
         """Let the host say that our voice has another status."""
         fields = {"name": "anna", "from": before, "to": after, "voice_id": voice_id}
-        self.tell(Event.VOICE_STATUS_CHANGED, **fields)
+        self.judge.told("info", Event.VOICE_STATUS_CHANGED, fields)
 
     def settled(self) -> list[str]:
         """Return the judge's sentences, without their dates."""

@@ -3,6 +3,8 @@
 What it says of the order of the calls and their pauses, and of alerts, is in tests of their own.
 """
 
+from datetime import timedelta
+
 import pytest
 
 from tests.court import OURS, Court
@@ -326,6 +328,17 @@ def test_a_voice_that_is_overdue_when_all_is_well_is_named(court: Court) -> None
     court.wait(2 * HOUR)
     court.judge.losses.check_overdue()
     assert f"{OURS} is overdue though all is well" in court.settled()[0]
+
+
+@pytest.mark.parametrize(("wrong_by", "named"), [(0 * DAY, 1), (-DAY, 0)])
+def test_a_clock_that_is_wrong_from_the_beginning_may_put_a_voice_off(
+    wrong_by: timedelta, named: int
+) -> None:
+    court = Court(wrong_by)
+    court.wait(3 * DAY + 7 * HOUR)
+    court.judge.losses.check_overdue()
+    assert len(court.settled()) == named
+    court.loop.close()
 
 
 def test_a_voice_that_came_to_no_end_is_named(court: Court) -> None:

@@ -369,20 +369,20 @@ def test_an_end_that_the_host_heard_of_and_does_not_tell_is_named(
 def test_an_end_is_told_once(court: Court, event: Event, was: str) -> None:
     court.tell(event, "warning", **LOST)
     court.use()
-    court.tell(Event.VOICE_RECOVERED, **LOST, was=was)
+    court.tell(Event.VOICE_RECOVERED, "info", **LOST, was=was)
     court.wait(DAY + 3 * HOUR)
     assert checked(court) == []
-    court.tell(Event.VOICE_RECOVERED, **LOST, was=was)
+    court.tell(Event.VOICE_RECOVERED, "info", **LOST, was=was)
     (sentence,) = checked(court)
     assert f"anna was told to be {was} no more, and was not told before" in sentence
 
 
 def test_an_end_may_be_told_again_where_the_process_died(court: Court) -> None:
     court.tell(Event.VOICE_LOST, "error", **LOST)
-    court.tell(Event.VOICE_RECOVERED, **LOST, was="lost")
+    court.tell(Event.VOICE_RECOVERED, "info", **LOST, was="lost")
     die(court)
     court.wait(HOUR)
-    court.tell(Event.VOICE_RECOVERED, **LOST, was="lost")
+    court.tell(Event.VOICE_RECOVERED, "info", **LOST, was="lost")
     assert checked(court) == []
 
 

@@ -78,7 +78,7 @@ class Evidence:
     Attributes:
         known: what the host was told of each voice, by its id.
         tasks: those that were accepted, by their id.
-        touched: when the host's clock was set.
+        touched: when the host's clock was set; the beginning too, where it was wrong from then on.
         killed: when its process died.
         started: when its last process began.
         abandoned: the voices that no person wants kept.
@@ -95,7 +95,7 @@ class Evidence:
         self._downs: list[Span] = []
         self.known: dict[str, Known] = {}
         self.tasks: dict[str, Task] = {}
-        self.touched: list[datetime] = []
+        self.touched: list[datetime] = [clock.true] if clock.wrong_by else []
         self.killed: list[datetime] = []
         self.started: datetime | None = None
         self.abandoned: set[str] = set()
