@@ -335,10 +335,12 @@ def test_a_clock_that_is_wrong_from_the_beginning_may_put_a_voice_off(
     wrong_by: timedelta, named: int
 ) -> None:
     court = Court(wrong_by)
-    court.wait(3 * DAY + 7 * HOUR)
+    court.loop.close()
+    court.gateway.import_voice("id-ben-", FLASH, BEGINNING, last_used_at=BEGINNING - 3 * DAY)
+    court.judge.registered("ben", "id-ben-")
+    court.wait(DAY)
     court.judge.losses.check_overdue()
     assert len(court.settled()) == named
-    court.loop.close()
 
 
 def test_a_voice_that_came_to_no_end_is_named(court: Court) -> None:
