@@ -1,10 +1,12 @@
-"""How Hypothesis tries its examples, in every test; and a host that stands elsewhere."""
+"""How Hypothesis tries its examples, in every test; a host elsewhere; and the judge's court."""
 
 import time
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests.court import Court
 
 # A busy machine is no finding, so nothing here is measured against the wall clock.
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,3 +30,10 @@ def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         time.tzset()
         yield
     time.tzset()
+
+
+@pytest.fixture
+def court() -> Iterator[Court]:
+    court = Court()
+    yield court
+    court.loop.close()
