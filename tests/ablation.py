@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -155,15 +156,8 @@ def _trust_any_due_time(patch: pytest.MonkeyPatch) -> None:
 
 def _plain_earliest_deadline(patch: pytest.MonkeyPatch) -> None:
     """Call the earliest deadline first, past saving or not."""
-    plain = claims.CALLABLE.order_by(None).order_by(col(Voice.anchored_at)).cte("due")
-    statement = (
-        sa.update(Voice)
-        .where(col(Voice.id).in_(sa.select(plain.c.id)))
-        .values(next_at=sa.bindparam("until"))
-        .returning(col(Voice.id))
-        .execution_options(synchronize_session=False)
-    )
-    patch.setattr(claims, "CALLS", statement)
+    patch.setattr(claims, "IN_ORDER", (col(Voice.anchored_at),))
+    patch.setattr(claims, "_calls", cache(claims._calls.__wrapped__))  # noqa: SLF001 - as patched
     patch.setattr(claims, "urgency", lambda voice, _: voice.anchored_at)
 
 

@@ -2,7 +2,8 @@
 
 The process is the keeper, store and client that ship. Its scheduler is played: as APScheduler
 does, it makes a pass each tick of the wall clock, stands still after the clock was set back,
-and is woken by the daemon's watchdog. Ticks at which no pass could find work are left out.
+and is woken by the daemon's watchdog. Ticks at which no pass could find work, or write down that it
+takes it, are left out.
 """
 
 import asyncio
@@ -144,6 +145,14 @@ class Host:
             return DatabaseHeld("the registry is busy with another command; try again")
         return None
 
+    def idle_for(self) -> timedelta:
+        """Return for how long no pass could find work, or write anything down."""
+        if self.storage_fails() is not None:
+            return self._weather.lasts(self.clock.true)
+        now = self.clock.now()
+        until = self.worklist.idle_until(now=now, policy=self.policy)
+        return _LONGEST_SLEEP if until is None else until - now
+
     def restart(self, after: float) -> None:
         """Start a process again after so many seconds."""
         loop = asyncio.get_running_loop()
@@ -272,8 +281,7 @@ class _Process:
             return
         host = self._host
         now = host.clock.now()
-        idle = host.worklist.idle_until(now=now, policy=host.policy)
-        ahead = _LONGEST_SLEEP if idle is None else min(idle - now, _LONGEST_SLEEP)
+        ahead = min(host.idle_for(), _LONGEST_SLEEP)
         ticks = max(1, math.ceil(ahead / host.tick))
         at = max(now + ticks * host.tick, self._not_before)
         self._timer = self._loop.call_later((at - now).total_seconds(), self._ticked)

@@ -35,6 +35,11 @@ class Weather:
             self._turn(now)
         return self.spells
 
+    def lasts(self, now: datetime) -> timedelta:
+        """Return how long the spells stay as they are."""
+        self.at(now)
+        return self._until - now
+
     def fault(self, now: datetime, die: float) -> str | None:
         """Return which fault strikes a call.
 
