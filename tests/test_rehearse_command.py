@@ -353,9 +353,14 @@ def test_ctrl_c_waits_for_the_workers_to_start_whichever_thread_it_strikes() -> 
     another = threading.Thread(target=strike)
     another.start()  # before: it takes the signal
     steps = []
-    with pytest.raises(KeyboardInterrupt), campaign._ctrl_c_held_back():  # noqa: SLF001
-        begun.set()
-        assert struck.wait(10)
-        steps.append("the workers are started")
+
+    def start() -> None:
+        with campaign._ctrl_c_held_back():  # noqa: SLF001
+            begun.set()
+            assert struck.wait(10)
+            steps.append("the workers are started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
     another.join()
     assert steps == ["the workers are started"]
