@@ -47,13 +47,13 @@ def test_a_built_in_voice_needs_no_keeping(text: str) -> None:
         registration.voice_id(text)
 
 
-@pytest.mark.parametrize("text", ["", "a/b", "a b", "..%2f", "ü"])
+@pytest.mark.parametrize("text", ["", "a/b", "a b", "..%2f", "ü", "..", "-m", "m" * 101])
 def test_a_model_can_stand_in_an_address(text: str) -> None:
     assert registration.model(FLASH) == FLASH
     with pytest.raises(InvalidInput) as refused:
         registration.model(text)
-    rule = "a model is letters, digits, '-', '_' and '.'"
-    assert str(refused.value) == f"{rule}, not {quoted(text)}"
+    rule = "a model is letters, digits, '-', '_' and '.', 100 at most, the first a letter or digit"
+    assert str(refused.value) == f"{rule}; not {quoted(text)}"
 
 
 @pytest.mark.parametrize(

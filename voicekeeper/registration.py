@@ -15,7 +15,7 @@ from voicekeeper.models import Kind, Origin
 
 _NAME_MOST = 64
 _ID_MOST = 200
-_MODEL = re.compile(r"[A-Za-z0-9._-]+")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CLOCKS_DIFFER = timedelta(minutes=5)
 """A time this far ahead is still taken as now: other hosts' clocks are not ours."""
 
@@ -64,7 +64,10 @@ def model(text: str) -> str:
         InvalidInput: it cannot stand in the gateway's address.
     """
     if not _MODEL.fullmatch(text):
-        raise InvalidInput(f"a model is letters, digits, '-', '_' and '.', not {quoted(text)}")
+        raise InvalidInput(
+            "a model is letters, digits, '-', '_' and '.', 100 at most, the first a letter or "
+            f"digit; not {quoted(text)}"
+        )
     return text
 
 
