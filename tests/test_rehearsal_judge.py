@@ -235,6 +235,23 @@ def test_a_voice_called_lost_because_another_account_does_not_know_it_is_named(
     assert "anna was called LOST and lives" in sentence
 
 
+def test_of_voices_whose_windows_are_over_none_can_tell_whose_the_account_is(court: Court) -> None:
+    """A call that the host never heard of may have kept them, but the host cannot know."""
+    court.gateway.import_voice("id-ben-", FLASH, BEGINNING)
+    court.judge.registered("ben", "id-ben-")
+    court.wait(6 * DAY)
+    for voice_id in ("id-anna-", "id-ben-"):
+        court.speak(voice_id)  # and nobody asks how that ended
+    court.wait(2 * DAY)
+    court.spell(troubles.WRONG_ACCOUNT, 7 * DAY, 2 * DAY)
+    for _ in range(2):
+        court.speak(refused=400)
+        court.wait(MINUTE)
+    court.turned(Status.OK, Status.LOST)
+
+    assert court.settled() == []
+
+
 # LOST and UNDEPLOYED only with evidence; legal steps only.
 
 

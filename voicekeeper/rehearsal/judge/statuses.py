@@ -36,7 +36,7 @@ _AND_AGAIN = 2
 """Blames of a living voice before it may be called gone."""
 
 _OTHERS = 2
-"""Living voices among which one bears witness for another."""
+"""Living voices among which one bears witness for another, as far as the host can know them."""
 
 
 class Statuses:
@@ -61,9 +61,15 @@ class Statuses:
             at_fault: whether the account was to blame for it.
         """
         known = self._seen.known.get(voice_id)
-        is_alone = len(self._seen.living()) < _OTHERS
+        is_alone = len(self._witnesses()) < _OTHERS
         if known is not None and (not at_fault or is_alone):
             known.blamed += 1
+
+    def _witnesses(self) -> list[str]:
+        """Return the living voices whose windows, by what was told to the host, are not over."""
+        over = self._seen.now - self._seen.policy.window
+        known = self._seen.known
+        return [v for v in self._seen.living() if (known[v].used_at or known[v].since) > over]
 
     def changed(self, fields: dict[str, Any]) -> None:
         """The host says that a voice has another status."""
