@@ -58,10 +58,11 @@ class Court:
         call = Call("speech", FLASH, voice_id, None)
         return self._submit(kind, call, body, doom=doom, refused=refused)
 
-    def enroll(self, name: str) -> str:
+    def enroll(self, name: str, *, refused: int | None = None) -> str:
         """Request a clone; return its task."""
         body = {"mode": "clone", "prefix": name, "audio_urls": ["https://example.com/a.wav"]}
-        return self._submit(Kind.CLONE, Call("clone", FLASH, name, None), body)
+        call = Call("clone", FLASH, name, None)
+        return self._submit(Kind.CLONE, call, body, refused=refused)
 
     def poll(self, task_id: str) -> None:
         """Ask for a task, and get the answer."""

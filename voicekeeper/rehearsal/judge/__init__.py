@@ -30,7 +30,7 @@ from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.judge.alerts import Alerts
 from voicekeeper.rehearsal.judge.backlogs import Backlogs
-from voicekeeper.rehearsal.judge.causes import ACCOUNT_CODES, Causes
+from voicekeeper.rehearsal.judge.causes import Causes
 from voicekeeper.rehearsal.judge.evidence import Evidence, Known, Task, is_well
 from voicekeeper.rehearsal.judge.losses import Losses
 from voicekeeper.rehearsal.judge.pauses import Pauses
@@ -180,8 +180,7 @@ class Judge:
 
     def delivered(self, call: Call, answer: Answer) -> None:
         """An answer came back whole."""
-        if answer.code in ACCOUNT_CODES:
-            self._causes.refused(call.model)
+        self._causes.answered(call, answer.code)
         if call.kind == "speech":
             if answer.code == 400:  # noqa: PLR2004 - HTTP's
                 at_fault = self.seen.has(troubles.WRONG_ACCOUNT)

@@ -13,9 +13,11 @@ from voicekeeper import alerting
 from voicekeeper.models import AlertKind
 from voicekeeper.rehearsal.judge.alerts import Alerts, told_within
 from voicekeeper.rehearsal.judge.evidence import SLACK, Evidence, Task, is_well
+from voicekeeper.rehearsal.network import Call
 
-ACCOUNT_CODES: Final = (401, 402, 403)
-"""Answers that refuse the account, whatever was asked for."""
+_ACCOUNT_CODES: Final = (401, 402, 403)
+_TOO_LITTLE: Final = 402
+"""For an enrollment, which may be enough for a thousand keepalives: that is no account refused."""
 
 
 @dataclass(slots=True)
@@ -56,10 +58,13 @@ class Causes:
         """A speech call with a voice set out."""
         self._posted_at[voice_id] = self._seen.now
 
-    def refused(self, model: str) -> None:
-        """An answer came back that refuses the account."""
-        if self._alerts.open(AlertKind.BLOCKED, model) is None:
-            self._refused_at.setdefault(model, self._seen.now)
+    def answered(self, call: Call, code: int) -> None:
+        """An answer came back; some refuse the account, whatever was asked for."""
+        is_refusal = code in _ACCOUNT_CODES
+        if code == _TOO_LITTLE:
+            is_refusal = call.kind in ("speech", "status")
+        if is_refusal and self._alerts.open(AlertKind.BLOCKED, call.model) is None:
+            self._refused_at.setdefault(call.model, self._seen.now)
 
     def blamed(self, voice_id: str, posted_at: datetime) -> None:
         """An answer came back that names a voice."""

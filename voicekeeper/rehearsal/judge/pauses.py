@@ -33,7 +33,8 @@ class Pauses:
         self._seen = evidence
         self._alerts = alerts
         self._chosen: Counter[_Route] = Counter()
-        self._paused: dict[str, str] = {}
+        self._paused: set[str] = set()
+        self._why: dict[str, str] = {}
         self._on_trial: set[str] = set()
         self._probed_at: dict[str, datetime] = {}
 
@@ -50,10 +51,11 @@ class Pauses:
     def told(self, event: str, fields: dict[str, Any]) -> None:
         """The host says that something happened."""
         if event == Event.UPSTREAM_BLOCKED:
-            self._paused[fields["model"]] = fields["error"]
+            self._paused.add(fields["model"])
+            self._why[fields["model"]] = fields["error"]
             self._on_trial.discard(fields["model"])
         elif event == Event.UPSTREAM_RECOVERED:
-            self._paused.pop(fields["model"], None)
+            self._paused.discard(fields["model"])
 
     def claimed(self, claims: Claims) -> None:
         """A pass was given calls to make and tasks to ask for."""
@@ -77,10 +79,10 @@ class Pauses:
 
     def _flows(self, job: Job) -> None:
         """A call is to be made that is no probe."""
-        if not self.is_paused(job.model):
-            self._alerts.mended([AlertKind.BLOCKED], job.model)
-        elif self._may_be_on_trial(job.model):
+        if self._may_be_on_trial(job.model):
             self._on_trial.add(job.model)
+        elif not self.is_paused(job.model):
+            self._alerts.mended([AlertKind.BLOCKED], job.model)
         else:
             self._seen.break_(f"{job.name} was taken though calls for {job.model} are paused")
 
@@ -102,7 +104,7 @@ class Pauses:
         test the route themselves.
         """
         seen = self._seen
-        if self._paused[model] != breaker.UNKNOWN_HERE:
+        if self._why.get(model) != breaker.UNKNOWN_HERE:
             return False
         uses = (known.used_at for v, known in seen.known.items() if v not in seen.abandoned)
         over = seen.now - seen.policy.window
