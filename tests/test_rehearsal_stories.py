@@ -7,7 +7,7 @@ import pytest
 from tests.rehearsal_support import DAY, HOUR
 from voicekeeper.config import Settings
 from voicekeeper.rehearsal import Plan, Rehearsal, troubles
-from voicekeeper.rehearsal.troubles import Jump, lasting
+from voicekeeper.rehearsal.troubles import Jump, Undeploy, lasting
 
 
 def called_lost(plan: Plan, *, voices: int, strangers: float = 0.0) -> list[str]:
@@ -52,3 +52,12 @@ def test_what_was_used_unknown_to_us_and_blamed_by_another_account_is_found_agai
     report = Rehearsal(Settings(), outage + wrong, voices=6, days=24, seed=1).run()
 
     assert report.saveable_lost == 0
+
+
+def test_a_fleet_that_the_review_took_before_it_ever_spoke_is_called_so() -> None:
+    """Each bore witness against the other, which only another account's key would explain."""
+    taken = Plan(acts=(Undeploy(timedelta(0), 0.0), Undeploy(timedelta(0), 0.0)))
+    report = Rehearsal(Settings(), taken, voices=2, days=3, seed=1, strangers=1.0).run()
+
+    assert report.transitions["NEW-UNDEPLOYED"] == 2
+    assert report.broken == []
