@@ -61,3 +61,12 @@ def test_a_fleet_that_the_review_took_before_it_ever_spoke_is_called_so() -> Non
 
     assert report.transitions["NEW-UNDEPLOYED"] == 2
     assert report.broken == []
+
+
+def test_what_a_wrong_clock_put_off_stays_due_while_calls_pause() -> None:
+    """Its due time came near enough to be believed before a call could be made."""
+    outage = lasting(troubles.OUTAGE, 8 * DAY, 2.5 * DAY)
+    ahead = Plan(acts=(Jump(4 * DAY, 3.6 * DAY), Jump(8.4 * DAY, -3.6 * DAY)))
+    report = Rehearsal(Settings(), outage + ahead, voices=10, days=18, seed=1).run()
+
+    assert report.broken == []

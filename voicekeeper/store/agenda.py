@@ -22,6 +22,7 @@ class Agenda:
     """Whether there may be work of each sort; one cheap query.
 
     Attributes:
+        misdated: a due time is further ahead than any that a right clock sets.
         unlogged: commands have written what the log has not told.
         opened: a breaker is open.
         suspected: a voice waits for a control call.
@@ -31,6 +32,7 @@ class Agenda:
         alerting: an alert is owed, or a voice might be at risk.
     """
 
+    misdated: bool
     unlogged: bool
     opened: bool
     suspected: bool
@@ -72,6 +74,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         (seen,) = _LOOK.rows(session, risky=alerting.risky_before(now, policy))
     except unreadable.UNREADABLE:
         return Agenda(
+            misdated=True,
             unlogged=True,
             opened=True,
             suspected=True,
@@ -81,11 +84,18 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
             alerting=True,
         )
     unlogged, opened, suspected, due, last_due, poll, last_poll, tell, risky = seen
-    if last_due is not None and last_due > schedule.latest_due(now, policy):
-        due = now
-    if last_poll is not None and last_poll > now + schedule.longest_poll(policy):
-        poll = now
-    return Agenda(unlogged, opened, suspected, due, poll, tell, tell is not None or risky)
+    late_due = last_due is not None and last_due > schedule.latest_due(now, policy)
+    late_poll = last_poll is not None and last_poll > now + schedule.longest_poll(policy)
+    return Agenda(
+        misdated=late_due or late_poll,
+        unlogged=unlogged,
+        opened=opened,
+        suspected=suspected,
+        due_at=now if late_due else due,
+        poll_at=now if late_poll else poll,
+        tell_at=tell,
+        alerting=tell is not None or risky,
+    )
 
 
 def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:

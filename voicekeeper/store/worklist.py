@@ -143,7 +143,7 @@ class Worklist:
         """Take what is due, most urgent first, and note the pass.
 
         First the voices that can still be saved, by earliest deadline; those past their
-        deadline last. A due time that only a wrong clock can have set is due.
+        deadline last. What shows a time that only a wrong clock can have set, is due from now on.
 
         Args:
             keeper: whose pass it is.
@@ -156,6 +156,8 @@ class Worklist:
         """
         with self._database.writing() as session:
             due = agenda.look(session, now=now, policy=policy)
+            if due.misdated:
+                claims.redate(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
