@@ -165,9 +165,9 @@ def polls(
         if voice is None:
             jobs.append(control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id))
             continue
-        if not task.kind.is_enrollment and voice.next_at is not None:
+        if not task.kind.is_enrollment and _is_before(voice.next_at, leased_until):
             # Ask first, speak later: while its task is asked for, the voice is not due.
-            rows.assign(session, voice, {"next_at": max(voice.next_at, leased_until)})
+            rows.assign(session, voice, {"next_at": leased_until})
         jobs.append(job(task.kind, voice, task_pk=task.id, task_id=task.task_id))
     return jobs, unreadable_lines(session, {row[_OWNER]: why for row, why in bad})
 
@@ -221,6 +221,10 @@ def urgency(voice: Voice, over: datetime) -> tuple[bool, datetime]:
         over: the last use that lies one window back.
     """
     return voice.anchored_at <= over, voice.anchored_at
+
+
+def _is_before(at: datetime | None, other: datetime) -> bool:
+    return at is not None and at < other
 
 
 def unreadable_lines(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]:
