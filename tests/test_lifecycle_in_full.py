@@ -272,7 +272,7 @@ def test_a_task_that_is_known_no_more_leaves_the_voice_id_that_it_showed() -> No
     ("code", "age", "status", "retry_at"),
     [
         ("VALIDATION_ERROR", 3 * DAY, Status.LOST, NOW + HOUR),
-        ("VALIDATION_ERROR", 8 * DAY, Status.LOST, NOW + 4 * HOUR),
+        ("VALIDATION_ERROR", 8 * DAY, Status.LOST, NOW + DAY),
         ("VALIDATION_ERROR", 14 * DAY, Status.LOST, None),
         (UNDEPLOYED, 3 * DAY, Status.UNDEPLOYED, None),
     ],

@@ -472,13 +472,13 @@ def test_hope_ends_a_window_after_the_deadline() -> None:
     [
         (0 * DAY, HOUR, HOUR),
         (7 * DAY - SECOND, HOUR, HOUR),
-        (7 * DAY, HOUR, 4 * HOUR),
+        (7 * DAY, HOUR, DAY),
         (7 * DAY, 2 * DAY, 2 * DAY),
         (7 * DAY, 30 * DAY, 3 * DAY),
         (DAY, 30 * DAY, 3 * DAY),
     ],
 )
-def test_a_voice_that_is_not_known_is_tried_as_others_up_to_its_deadline_and_then_seldom(
+def test_a_voice_that_is_not_known_is_tried_as_others_up_to_its_deadline_and_then_daily(
     age: timedelta, cap: timedelta, wait: timedelta
 ) -> None:
     policy = replace(POLICY, retry_cap=cap, interval=3 * DAY)

@@ -175,10 +175,10 @@ def hope_ends(anchor: datetime, policy: Policy) -> datetime:
 def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
     """Return when a voice that the gateway does not know is tried again.
 
-    Up to its deadline as often as any other; then six times a day, of a window of seven.
+    Up to its deadline as often as any other; then each seventh of a window: daily.
     """
     over = now >= deadline(anchor, policy)
-    wait = max(policy.window / 42, policy.retry_cap) if over else policy.retry_cap
+    wait = max(policy.window / 7, policy.retry_cap) if over else policy.retry_cap
     return now + min(wait, policy.interval)
 
 

@@ -35,6 +35,7 @@ class Known:
         since: when its id came to the host.
         used_at: the latest use whose success came back whole.
         told_at: when that came back.
+        is_lost: whether the host says that it is gone.
         blamed: answers that named the voice since, and were not an account's fault.
     """
 
@@ -42,6 +43,7 @@ class Known:
     since: datetime
     used_at: datetime | None = None
     told_at: datetime | None = None
+    is_lost: bool = False
     blamed: int = 0
 
 

@@ -37,7 +37,8 @@ class Losses:
         """See that nothing is overdue, if nothing has been wrong for six hours.
 
         A clock that was set back by less than an interval puts a voice off by as much, and
-        nobody can tell; so it is let off for one interval.
+        nobody can tell; so it is let off for one interval. A voice that is called LOST is looked
+        for once a day.
         """
         seen, interval = self._seen, self._seen.policy.interval
         healing = seen.now - _HEALED_WITHIN
@@ -47,6 +48,8 @@ class Losses:
         if not calm or confused or len(died) > _DEATHS_SURVIVED:
             return
         for voice_id, used_at in seen.living().items():
+            if seen.known[voice_id].is_lost:
+                continue
             late = used_at < healing - interval
             if late and seen.known[voice_id].since < healing and voice_id not in self._overdue:
                 self._overdue.add(voice_id)

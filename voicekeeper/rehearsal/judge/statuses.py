@@ -76,6 +76,8 @@ class Statuses:
         before, after = Status(fields["from"]), Status(fields["to"])
         self.steps[f"{before}-{after}"] += 1
         name, voice_id = fields["name"], fields.get("voice_id")
+        if voice_id in self._seen.known:
+            self._seen.known[voice_id].is_lost = after is Status.LOST
         if (before, after) not in LEGAL:
             self._seen.break_(f"{name} went from {before} to {after}")
         if after in (Status.LOST, Status.UNDEPLOYED) and voice_id is not None:
