@@ -22,8 +22,8 @@ def installed(tmp_path: Path) -> Path:
         text = unit.read_text()
         (tmp_path / unit.name).write_text(
             re.sub(
-                r"^ExecStart=/opt/voicekeeper/venv/bin/voicekeeper\b",
-                "ExecStart=/bin/true",
+                r"^(Exec\w+)=/opt/voicekeeper/venv/bin/voicekeeper\b",
+                r"\1=/bin/true",
                 text,
                 flags=re.MULTILINE,
             )
@@ -84,6 +84,7 @@ def test_the_services_differ_only_in_what_makes_them_different() -> None:
     assert {re.split("=| ", line)[0] for line in daemon ^ template} == {
         "Description",
         "StateDirectory",
+        "RuntimeDirectory",
         "WorkingDirectory",
         "Environment",
         "LoadCredential",
