@@ -16,14 +16,14 @@ Usage: systemd/install.sh [--from WHAT] [--key FILE]
        systemd/install.sh --uninstall
 
 Install voicekeeper as a systemd service, or upgrade it. Run it as root, and as
-often as you like: what is there already is left alone or brought up to date.
+often as you like: what is there is left alone, or brought up to date.
 
-  --from WHAT   what pip is to install, such as a wheel (default: this directory)
+  --from WHAT   what pip is to install, such as a wheel (else this directory)
   --key FILE    take the API key from this file; - reads it from stdin
   --uninstall   stop the service and remove the program and its units
 
-It makes a virtual environment of $python in $home, puts the units
-in $units, and the user voicekeeper, and writes
+It makes the user voicekeeper and a virtual environment of $python in
+$home, puts the units in $units, and writes
 $config/config.toml if there is none. The first time it also
 enables and starts the service, if there is a key. An upgrade restarts what
 runs; if the new version does not start, the old one is put back.

@@ -82,6 +82,7 @@ class Assembly:
 
     Attributes:
         keeper: the keeper.
+        gateway: its client of the gateway.
         settings: those it goes by.
         api_key: the one that its next call is signed with.
     """
@@ -92,7 +93,7 @@ class Assembly:
         self.keeper = keeper
         self.settings = settings
         self.api_key = api_key
-        self._gateway = gateway
+        self.gateway = gateway
 
     async def adopt(self, settings: Settings, api_key: SecretStr) -> None:
         """Go by other settings from now on, all of them or none; calls under way go on.
@@ -101,11 +102,11 @@ class Assembly:
             VoicekeeperError: the key, the environment or the database cannot be used for that;
                 the old settings stay in force.
         """
-        self._gateway.change(**_terms(settings, api_key))
+        self.gateway.change(**_terms(settings, api_key))
         try:
             await self.keeper.adopt(policy(settings))
         except BaseException:
-            self._gateway.change(**_terms(self.settings, self.api_key))
+            self.gateway.change(**_terms(self.settings, self.api_key))
             raise
         self.settings, self.api_key = settings, api_key
 

@@ -27,6 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = why_not() if ours else None
     for item in ours:
         item.add_marker(pytest.mark.systemd)
+        item.add_marker(pytest.mark.timeout(600))  # the first to need a machine waits for pip
         apart = item.path.stem == "test_install"
         item.add_marker(pytest.mark.xdist_group("installer" if apart else "service"))
         if reason is not None:
@@ -95,7 +96,7 @@ def _pip(command: str, *arguments: str | Path) -> None:
 def machine(wheels: Path) -> Iterator[Machine]:
     """A machine with the service as the installer leaves it, and the sandbox for its gateway."""
     with Machine(TREE) as machine:
-        installed.install(machine, wheels, "--from", "voicekeeper")
+        installed.install(machine, wheels)
         installed.start_gateway(machine)
         yield machine
 

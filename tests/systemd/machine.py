@@ -54,7 +54,7 @@ def until(condition: Callable[[], object], what: str) -> None:
     limit = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < limit, f"it did not come to be within {LIMIT_S:g} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.1)  # each look costs a process or two
 
 
 class Machine:
