@@ -5,6 +5,7 @@ writes coming through, and has a network of its own with nothing but a loopback.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,27 +23,41 @@ _LIFETIME_S = 600
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BOOT = Path(__file__).with_name("boot.sh")
-_TOOLS = ("unshare", "nsenter", "timeout", "pgrep", "jq")
+_TOOLS = ("unshare", "nsenter", "timeout", "pgrep", "jq", "systemctl", "systemd-analyze")
+_READY = "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
+_SEALS = ("--mount", "--pid", "--fork", "--uts", "--ipc", "--net", "--cgroup")
 
 Done = subprocess.CompletedProcess[str]
 
 
 def why_not() -> str | None:
     """Return why no machine can be booted here; None when one can."""
-    if os.geteuid() != 0:
-        return "only root can boot a machine of its own"
-    if not Path("/lib/systemd/systemd").exists():
-        return "systemd is not installed"
-    if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
-        return f"not installed: {', '.join(missing)}"
-    if _cgroups() is None:
-        return "this system has no cgroup2 file system that can be written"
-    sealed = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "--net", "--cgroup", "true"],
-        capture_output=True,
-        check=False,
+    needs = (
+        (lambda: os.geteuid() == 0, "only root can boot a machine of its own"),
+        (lambda: not _missing(), f"not installed: {', '.join(_missing())}"),
+        (lambda: _systemd_version() >= 252, "systemd is older than 252"),
+        (
+            lambda: _succeeds("/usr/bin/python3", "-c", _READY),
+            "no /usr/bin/python3 of 3.11 with venv",
+        ),
+        (lambda: _cgroups() is not None, "there is no cgroup2 file system that can be written"),
+        (lambda: _succeeds("unshare", *_SEALS, "true"), "root may not make namespaces here"),
     )
-    return None if sealed.returncode == 0 else "this system does not let root make namespaces"
+    return next((reason for is_met, reason in needs if not is_met()), None)
+
+
+def _missing() -> list[str]:
+    tools = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    return tools if Path("/lib/systemd/systemd").exists() else ["systemd", *tools]
+
+
+def _systemd_version() -> int:
+    told = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=False)
+    return int(re.findall(r"\d+", told.stdout)[0])
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -176,8 +191,8 @@ class Machine:
         console = self._directory.with_suffix(".log")
         start = (
             f"echo $$ >{self._cgroup}/cgroup.procs && exec timeout -s KILL {_LIFETIME_S} "
-            "unshare --mount --propagation private --pid --fork --kill-child "
-            f'--uts --ipc --net --cgroup -- bash {_BOOT} "{self._directory}" "{self._root}"'
+            f"unshare {' '.join(_SEALS)} --propagation private --kill-child "
+            f'-- bash {_BOOT} "{self._directory}" "{self._root}"'
         )
         with console.open("wb") as log:
             self._host = subprocess.Popen(
