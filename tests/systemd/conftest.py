@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.systemd import service as installed
 from tests.systemd.machine import Machine, why_not
@@ -19,7 +21,6 @@ TREE = Path(os.environ.get("VOICEKEEPER_TEST_ROOT", "/"))
 """The root that machines are laid over: of another Debian, there is another systemd in it."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what stands here; without a machine, skip it and say why."""
     here = Path(__file__).parent
@@ -28,15 +29,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in ours:
         item.add_marker(pytest.mark.systemd)
         item.add_marker(pytest.mark.timeout(600))  # the first to need a machine waits for pip
-        apart = item.path.stem == "test_install"
-        item.add_marker(pytest.mark.xdist_group("installer" if apart else "service"))
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter,
-) -> None:
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Producer
+) -> LoadScopeScheduling:  # in place of groups, which xdist 3.8 loses under pytest 9.2
+    """Give what shares a machine to one worker, and the installer's own machine to another."""
+
+    class ByMachine(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "installer" if "test_install.py" in nodeid else "service"
+
+    return ByMachine(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List what was held against a real systemd, and how exposed the service is."""
     passed = [
         report
@@ -55,7 +64,7 @@ def pytest_terminal_summary(
 
 
 def _sentence(nodeid: str) -> str:
-    name = nodeid.partition("::")[2].partition("@")[0].removeprefix("test_")
+    name = nodeid.partition("::")[2].removeprefix("test_")
     name, bracket, parameter = name.partition("[")
     return re.sub("_+", " ", name) + bracket.replace("[", ": ") + parameter.removesuffix("]")
 

@@ -32,7 +32,7 @@ Done = subprocess.CompletedProcess[str]
 
 def why_not() -> str | None:
     """Return why no machine can be booted here; None when one can."""
-    needs = (
+    needs: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: os.geteuid() == 0, "only root can boot a machine of its own"),
         (lambda: not _missing(), f"not installed: {', '.join(_missing())}"),
         (lambda: _systemd_version() >= 252, "systemd is older than 252"),

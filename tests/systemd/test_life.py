@@ -18,11 +18,12 @@ def test_it_is_ready_only_after_its_first_pass(service: Service) -> None:
 
 
 def test_stop_ends_it_within_ten_seconds_with_calls_in_flight(service: Service) -> None:
-    service.fresh()
+    service.fresh(upstream={"timeout": "1m"})
     service.faults("hang@submit")
-    for n in range(4):
-        service.add(f"v{n}")
-    until(lambda: service.query("SELECT count(*) FROM task")[0] == [4], "four calls hang")
+    lines = "\n".join(f'{{"voice_id": "id-{n}", "name": "v{n}"}}' for n in range(4))
+    service.machine.run("voicekeeper", "import", "-", stdin=lines)
+    begun = "SELECT count(*) FROM task WHERE state = 'intent'"
+    until(lambda: service.query(begun) == [[4]], "four calls hang")
     done = service.machine.run("timeout", "10", "systemctl", "stop", service.unit, check=False)
     assert (done.returncode, service.shown("Result")) == (0, "success")
     (stopped,) = service.told("daemon.stopped")
