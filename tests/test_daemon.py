@@ -444,6 +444,25 @@ def test_a_hangup_reloads_as_the_service_manager_expects(tmp_path: Path, manager
     assert life.log.of("settings.reloaded") == [{"changed": ("daemon.tick",)}]
 
 
+def test_a_reload_while_it_waits_for_room_does_not_make_it_ready(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    Sweeps(life, monkeypatch).errors = [DatabaseFull("full") for _ in range(10_000)]
+
+    async def reloaded() -> None:
+        begun = asyncio.create_task(reloaded_daemon(life, manager, Reloads()).run())
+        await until(lambda: manager.heard)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: life.log.of("settings.reloaded"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(LIMIT_S):
+            await begun
+
+    asyncio.run(reloaded())
+    assert set(manager.heard) == {"STATUS=full"}
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [(ConfigError(["retry.cap: is wrong"], "x"), "retry.cap: is wrong"), (OSError("ah"), "ah")],

@@ -157,10 +157,13 @@ class Daemon:
 
     async def _reload_on_signal(self) -> None:
         """Reload as the service manager has it of a ``Type=notify-reload``."""
-        self._notifier.reloading(self._clock.monotonic())
+        was_ready = self._scheduler.running  # to end a reload is to be ready
+        if was_ready:
+            self._notifier.reloading(self._clock.monotonic())
         with suppress(VoicekeeperError):  # it is told
             await self.reload()
-        self._notifier.ready(await self._outlook())
+        if was_ready:
+            self._notifier.ready(await self._outlook())
 
     def _paced(self, tick: timedelta) -> timedelta:
         """Return the time between two passes; at most a third of what the watchdog waits."""

@@ -38,7 +38,7 @@ def pytest_xdist_make_scheduler(
 ) -> LoadScopeScheduling:  # in place of groups, which xdist 3.8 loses under pytest 9.2
     """Give what shares a machine to one worker, and the installer's own machine to another."""
 
-    class ByMachine(LoadScopeScheduling):
+    class ByMachine(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             return "installer" if "test_install.py" in nodeid else "service"
 

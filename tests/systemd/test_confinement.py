@@ -115,7 +115,7 @@ def test_it_cannot_execute_a_shell_or_what_it_wrote_itself(
 
 
 def test_it_cannot_have_memory_that_is_writable_and_executable(found: dict[str, object]) -> None:
-    assert found["map W+X"] == "EPERM"
+    assert found["map W+X"] in ("EPERM", "EACCES")  # by systemd's filter, or by the kernel
 
 
 @pytest.mark.parametrize("kind", ["user", "mount", "net"])
