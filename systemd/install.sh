@@ -71,6 +71,15 @@ switch() {  # switch PLACE: let $home/venv be that environment, at once or not a
   mv -T "$home/venv.new" "$home/venv"
 }
 
+unit_files() {  # unit_files FROM TO: copy our units from one directory to another
+  for unit in voicekeeper.service voicekeeper@.service \
+    voicekeeper-once.service voicekeeper-once.timer; do
+    if [ -e "$1/$unit" ]; then
+      try "cannot write $2/$unit" install -Dm644 "$1/$unit" "$2/$unit"
+    fi
+  done
+}
+
 install_files() {
   try "cannot write the user's file" \
     install -Dm644 "$here/voicekeeper.sysusers" /etc/sysusers.d/voicekeeper.conf
@@ -84,9 +93,8 @@ install_files() {
   if [ -n "$key" ]; then
     try "cannot write the key" install -m600 "$key" "$config/apixo-api-key"
   fi
-  try "cannot write the units" install -m644 "$here/voicekeeper.service" \
-    "$here/voicekeeper@.service" "$here/voicekeeper-once.service" \
-    "$here/voicekeeper-once.timer" "$units/"
+  unit_files "$units" "$new/units-before"
+  unit_files "$here" "$units"
   try "systemd does not take the units" systemctl daemon-reload
 }
 
@@ -95,11 +103,15 @@ restart() {  # restart what runs by the new version; else put the old one back
   [ -n "$daemons" ] || return 0
   # shellcheck disable=SC2086 # one word for each unit
   if systemctl restart $daemons >/dev/null 2>&1; then
-    echo "restarted: $(echo $daemons)"
+    # shellcheck disable=SC2086
+    set -- $daemons
+    echo "restarted: $*"
     return 0
   fi
   [ -n "$old" ] || fail "it does not start: 'journalctl -u voicekeeper' tells why"
   switch "$old"
+  unit_files "$new/units-before" "$units"
+  try "systemd does not take the old units back" systemctl daemon-reload
   # shellcheck disable=SC2086
   if systemctl restart $daemons >/dev/null 2>&1; then
     rm -rf "$new"

@@ -134,9 +134,11 @@ def _live(machine: Machine, told: Story) -> None:
     service.await_told("keepalive.succeeded", name="narrator")
     look("voices", "voicekeeper list; voicekeeper history narrator")
 
+    machine.sh("sed -i '1i# as it was' /etc/systemd/system/voicekeeper.service")
     step("bad version", lambda: install("--from", "/srv/False/voicekeeper-99-py3-none-any.whl"))
     until(lambda: service.shown("ActiveState") == "active", "the old version runs again")
     look("version after the bad one", "voicekeeper --version; voicekeeper list")
+    look("unit after the bad one", "head -1 /etc/systemd/system/voicekeeper.service")
     step("good version", lambda: install("--from", "/srv/True/voicekeeper-99-py3-none-any.whl"))
     look("version after the good one", "voicekeeper --version; systemctl is-active voicekeeper")
     look("releases", "ls /opt/voicekeeper/releases | wc -l")
@@ -197,6 +199,7 @@ def test_a_version_that_does_not_start_makes_room_for_the_old_one(story: Story) 
     )
     assert "voicekeeper 0." in story.found["version after the bad one"]
     assert "narrator" in story.found["version after the bad one"]
+    assert story.found["unit after the bad one"] == "# as it was"
 
 
 def test_a_version_that_starts_takes_the_place_of_what_runs(story: Story) -> None:
