@@ -11,18 +11,18 @@ sweep over every n starts a hundred of them.
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx
-import sqlalchemy as sa
-from sqlmodel import Session
 
 from voicekeeper.cli.main import main
+from voicekeeper.store import database
 
 VARIABLE = "VOICEKEEPER_CRASH_AT"
 
@@ -44,29 +44,23 @@ class Fuse:
 
 def install(fuse: Fuse) -> None:
     """Lay the fuse around every commit and every call of this process."""
-    before, counted = 0, False
+    before = 0
+    begin, commit = database._begin, database._commit  # noqa: SLF001 - under the store
 
-    def changes(connection: sa.Connection) -> int:
-        driver: Any = connection.connection.driver_connection
-        return int(driver.total_changes)
-
-    def on_begin(connection: sa.Connection) -> None:
+    def fused_begin(driver: sqlite3.Connection, mode: str) -> None:
         nonlocal before
-        before = changes(connection)
+        begin(driver, mode)
+        before = driver.total_changes
 
-    def on_commit(connection: sa.Connection) -> None:
-        nonlocal counted
-        counted = changes(connection) - before > _BEAT_ALONE
+    def fused_commit(driver: sqlite3.Connection) -> None:
+        counted = driver.total_changes - before > _BEAT_ALONE
+        if counted:
+            fuse.burn()
+        commit(driver)
         if counted:
             fuse.burn()
 
-    def after_commit(_: Session) -> None:
-        if counted:
-            fuse.burn()
-
-    sa.event.listen(sa.Engine, "begin", on_begin)
-    sa.event.listen(sa.Engine, "commit", on_commit)
-    sa.event.listen(Session, "after_commit", after_commit)
+    database._begin, database._commit = fused_begin, fused_commit  # noqa: SLF001
     call = httpx.AsyncHTTPTransport.handle_async_request
 
     async def fused(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:

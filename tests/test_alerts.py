@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlmodel import col
 
@@ -402,17 +401,16 @@ def test_the_look_at_alerts_searches_indexes(life: Life) -> None:
     """A fleet that is well costs the same, however large it is."""
     life.register(imported("anna"))
     put(life)
-    plans: list[str] = []
-
-    def explain(connection: Any, _: object, statement: str, parameters: Any, *_rest: Any) -> None:  # noqa: ANN401
-        if statement.startswith("SELECT"):
-            driver = connection.connection.driver_connection
-            plans.extend(
-                row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            )
-
-    sa.event.listen(life.database._engine, "after_cursor_execute", explain)  # noqa: SLF001
-    take(life, NOW)
+    statements: list[str] = []
+    with life.database.writing() as session:
+        session.driver.set_trace_callback(statements.append)
+        store.take(session, now=NOW, policy=life.policy)
+        session.driver.set_trace_callback(None)
+        plans = [
+            row[3]
+            for statement in statements
+            for row in session.driver.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
     assert any("INDEX voice_by_anchor" in plan for plan in plans)
     scans = {plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan}
     assert not scans & {"SCAN alert", "SCAN voice", "SCAN task"}

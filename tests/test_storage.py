@@ -3,18 +3,19 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from tests.daemon_support import Host, fast_gateway
 from tests.support import MINUTE, Life, imported, wanted
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
+from voicekeeper.store import database as store_database
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_a_daemon_on_a_full_disk_goes_on_by_itself_when_there_is_room(
 
 
 def test_a_pass_that_finds_the_disk_full_makes_no_call_and_the_next_one_makes_all(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By SQLite's own limit, for machines where nobody may mount a disk."""
     names = [f"v{number}" for number in range(200)]
@@ -134,10 +135,12 @@ def test_a_pass_that_finds_the_disk_full_makes_no_call_and_the_next_one_makes_al
     life.register(*map(imported, names))
     limits = [1, 1, 2**31]
 
-    def limit(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {limits[0]}")
+    def limited(driver: sqlite3.Connection, mode: str) -> None:
+        driver.execute(f"PRAGMA max_page_count = {limits[0]}")
+        begin(driver, mode)
 
-    sa.event.listen(life.database._engine, "begin", limit)  # noqa: SLF001 - under the store
+    begin = store_database._begin  # noqa: SLF001 - under the store
+    monkeypatch.setattr(store_database, "_begin", limited)
     while limits[0] == 1:
         with pytest.raises(DatabaseFull):
             asyncio.run(life.keeper.sweep())

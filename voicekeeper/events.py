@@ -54,7 +54,8 @@ class Meaning(NamedTuple):
     """What an event tells a person.
 
     Attributes:
-        level: how loud it is, unless `level_of_change` says otherwise.
+        level: how loud it is, unless `level_of_change`, or of a risk `alerting.level`, says
+            otherwise.
         text: one sentence for the docs.
     """
 

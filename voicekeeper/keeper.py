@@ -182,7 +182,8 @@ class Keeper:
                 self._start(self._polls, job, self._ask)
             for job in claims.calls:
                 self._start(self._calls, job, self._call)
-            await self._look_at_alerts()
+            if claims.alerts:
+                await self._look_at_alerts()
             return bool(claims.polls or claims.calls)
 
     async def outlook(self) -> Outlook:

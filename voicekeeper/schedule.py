@@ -5,8 +5,9 @@ Pure functions of values and ``now``. Instants are aware and in UTC.
 =================  ===============================================================
 deadline           last use + window
 due                last use + interval - jitter
-retry              base·2ⁿ ± a quarter, floor 30 s, at most min(cap, an eighth of
-                   what remains to the deadline)
+retry              base·2ⁿ ± a quarter, at most min(cap, an eighth of what remains
+                   to the deadline), at least min(30 s, base)
+hope               one more window, for a voice that the gateway does not know
 lease              how long a claim keeps others off: longer than any call
 patience           how long an accepted keepalive may stay open before another one
 poll               the page's pace, slower as the task grows older
@@ -173,9 +174,10 @@ def retry_at(
         policy: the settings.
         retry_after: seconds the gateway asked for; obeyed up to half of what remains.
     """
-    quarter = 0.75 + spread(name, failures) / 2
+    factor = 0.75 + spread(name, failures) / 2  # a quarter sooner or later
     longest = min(policy.retry_cap, policy.interval)
-    grown = policy.retry_base.total_seconds() * 2.0 ** min(failures - 1, 20) * quarter
+    doubled = 2.0 ** min(failures - 1, 20)  # no further, or it overflows one day
+    grown = policy.retry_base.total_seconds() * doubled * factor
     wait = timedelta(seconds=min(grown, longest.total_seconds()))
     remains = deadline(anchor, policy) - now if anchor is not None else _ZERO
     if remains > _ZERO:
@@ -184,6 +186,24 @@ def retry_at(
         asked = timedelta(seconds=retry_after)
         wait = max(wait, min(asked, remains / 2) if remains > _ZERO else asked)
     wait = max(wait, min(_RETRY_FLOOR, policy.retry_base))
+    return now + min(wait, policy.interval)
+
+
+def hope_ends(anchor: datetime, policy: Policy) -> datetime:
+    """Return until when a voice that the gateway does not know may live all the same.
+
+    A window past its deadline: a call whose answer was lost may have been a use.
+    """
+    return deadline(anchor, policy) + policy.window
+
+
+def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
+    """Return when a voice that the gateway does not know is tried again.
+
+    Up to its deadline as often as any other; then six times a day, of a window of seven.
+    """
+    over = now >= deadline(anchor, policy)
+    wait = max(policy.window / 42, policy.retry_cap) if over else policy.retry_cap
     return now + min(wait, policy.interval)
 
 
@@ -213,19 +233,22 @@ def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Pol
     A task that was asked for so often has existed for so many poll intervals, even if the
     clock was set back since it was sent.
     """
-    interval = policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
-    return max(now - sent_at, interval * polls)
+    return max(now - sent_at, _poll_interval(kind, policy) * polls)
 
 
 def first_poll(kind: Kind, policy: Policy) -> timedelta:
-    """Return how long after its submission a task is first asked for (page, same section)."""
+    """Return how long after submission a task is first asked for (page: *Latency and polling*)."""
     return policy.enrollment_first if kind.is_enrollment else policy.speech_first
 
 
 def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:
     """Return when to ask for a task again: the setting's pace, or a quarter of its age."""
-    interval = policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
+    interval = _poll_interval(kind, policy)
     return now + min(max(interval, (now - sent_at) / 4), max(interval, policy.retry_cap))
+
+
+def _poll_interval(kind: Kind, policy: Policy) -> timedelta:
+    return policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
 
 
 def longest_poll(policy: Policy) -> timedelta:

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from voicekeeper import duration
+from voicekeeper import duration, registration
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.request import Speech
 
@@ -27,7 +27,6 @@ _WIDEST = 1024
 _RICHEST = 1_000_000
 _KINDS = {bool: "a yes or no", int: "a number", float: "a number", list: "a list", dict: "a table"}
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[object], timedelta]:
@@ -138,10 +137,10 @@ def base_url(value: object) -> str:
 
 def model(value: object) -> str:
     """Read a model ID, which becomes a part of a path."""
-    name = text(value)
-    if not _MODEL.fullmatch(name):
-        raise ValueError("must be a model ID such as cosyvoice-3-flash")
-    return name
+    try:
+        return registration.model(text(value))
+    except InvalidInput:
+        raise ValueError("must be a model ID such as cosyvoice-3-flash") from None
 
 
 def prompt(value: object) -> str:

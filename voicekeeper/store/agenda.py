@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
-from sqlmodel import Session, col
 
 from voicekeeper import alerting, schedule
+from voicekeeper import breaker as rules
 from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement, listed, room_for, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,37 +22,46 @@ class Agenda:
     """Whether there may be work of each sort; one cheap query.
 
     Attributes:
+        misdated: a due time is further ahead than any that a right clock sets.
         unlogged: commands have written what the log has not told.
         opened: a breaker is open.
         suspected: a voice waits for a control call.
         due_at: when the first voice is due; None where none ever is.
         poll_at: when the first task is to be asked for.
         tell_at: when the first alert is to be told.
+        alerting: an alert is owed, or a voice might be at risk.
     """
 
+    misdated: bool
     unlogged: bool
     opened: bool
     suspected: bool
     due_at: datetime | None
     poll_at: datetime | None
     tell_at: datetime | None
+    alerting: bool
 
 
 _HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
     rows.table_of(model).c for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task)
 )
-_LOOK = select(
-    select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
-    | select(_REMOVAL.id).exists(),
-    select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
-    select(_VOICE.id)
-    .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
-    .exists(),
-    select(func.min(_VOICE.next_at)).scalar_subquery(),
-    select(func.max(_VOICE.next_at)).scalar_subquery(),
-    select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-    select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-    select(func.min(_ALERT.tell_at)).scalar_subquery(),
+_LOOK = Statement(
+    select(
+        select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
+        | select(_REMOVAL.id).exists(),
+        select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
+        select(_VOICE.id)
+        .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
+        .exists(),
+        select(func.min(_VOICE.next_at)).scalar_subquery(),
+        select(func.max(_VOICE.next_at)).scalar_subquery(),
+        select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+        select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+        select(func.min(_ALERT.tell_at)).scalar_subquery(),
+        select(_VOICE.id)
+        .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
+        .exists(),
+    )
 )
 
 
@@ -59,17 +71,31 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
     Where a due time cannot be read, all is looked at.
     """
     try:
-        seen = session.execute(_LOOK).one()
+        (seen,) = _LOOK.rows(session, risky=alerting.risky_before(now, policy))
     except unreadable.UNREADABLE:
         return Agenda(
-            unlogged=True, opened=True, suspected=True, due_at=now, poll_at=now, tell_at=now
+            misdated=True,
+            unlogged=True,
+            opened=True,
+            suspected=True,
+            due_at=now,
+            poll_at=now,
+            tell_at=now,
+            alerting=True,
         )
-    unlogged, opened, suspected, due, last_due, poll, last_poll, tell = seen
-    if last_due is not None and last_due > schedule.latest_due(now, policy):
-        due = now
-    if last_poll is not None and last_poll > now + schedule.longest_poll(policy):
-        poll = now
-    return Agenda(unlogged, opened, suspected, due, poll, tell)
+    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, risky = seen
+    late_due = last_due is not None and last_due > schedule.latest_due(now, policy)
+    late_poll = last_poll is not None and last_poll > now + schedule.longest_poll(policy)
+    return Agenda(
+        misdated=late_due or late_poll,
+        unlogged=unlogged,
+        opened=opened,
+        suspected=suspected,
+        due_at=now if late_due else due,
+        poll_at=now if late_poll else poll,
+        tell_at=tell,
+        alerting=tell is not None or risky,
+    )
 
 
 def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:
@@ -77,49 +103,75 @@ def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime |
     agenda = look(session, now=now, policy=policy)
     events = [agenda.due_at, agenda.poll_at]
     if agenda.opened:
-        events = _behind_breakers(session, agenda, now=now)
+        events = _behind_breakers(session, agenda, now=now, policy=policy)
     if agenda.tell_at is not None:
         # What is owed for long waits for something else, such as a voice to be told of.
         looks = 2 if agenda.tell_at > now - alerting.pace(policy) * 3 else 20
         events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
     if agenda.suspected:
-        events += [at or now for at in session.scalars(_SUSPECTS_PROBES)]
+        events += [
+            _probe_at(rows.made(Breaker, row) if row[0] is not None else None, now, policy)
+            for row in _SUSPECTS_BREAKERS.rows(session)
+        ]
     return min((at for at in events if at is not None), default=None)
 
 
-def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list[datetime | None]:
+def _probe_at(breaker: Breaker | None, now: datetime, policy: Policy) -> datetime:
+    """Return when a model's next control call may be made."""
+    if breaker is None or rules.may_probe(breaker, now=now, policy=policy):
+        return now
+    return breaker.probe_at or now
+
+
+def _behind_breakers(
+    session: Session, agenda: Agenda, *, now: datetime, policy: Policy
+) -> list[datetime | None]:
     """Return the same events where calls of some models pause until their breaker's probe."""
     opened = breakers.opened(session)
     models = [breaker.model for breaker in opened]
     wrong = now in (agenda.due_at, agenda.poll_at)
-    flowing = {"models": models}
-    control = session.scalar(_CONTROL_POLL)
-    events = [control, session.scalar(_DUE_ELSE, flowing), session.scalar(_POLL_ELSE, flowing)]
+    events = list(_flowing(room_for(models)).rows(session, **spread("model", models))[0])
     for breaker in opened:
-        model = {"model": breaker.model}
-        waiting = [session.scalar(_DUE_OF, model), session.scalar(_POLL_OF, model)]
+        waiting = _WAITING.rows(session, model=breaker.model)[0]
         first = now if wrong else min((at for at in waiting if at is not None), default=None)
         if first is not None:
-            events.append(max(first, breaker.probe_at or first))
+            events.append(max(first, _probe_at(breaker, now, policy)))
     return events
 
 
-_DUE = select(func.min(col(Voice.next_at)))
-_POLL = select(func.min(col(Task.next_poll_at))).where(IS_RUNNING)
-_MODELS: sa.BindParameter[list[str]] = sa.bindparam("models", expanding=True)
-_DUE_ELSE = _DUE.where(col(Voice.model).not_in(_MODELS))
-_POLL_ELSE = _POLL.where(col(Task.model).not_in(_MODELS))
-_CONTROL_POLL = _POLL.where(col(Task.kind) == Kind.CONTROL)
-_DUE_OF = _DUE.where(col(Voice.model) == sa.bindparam("model"))
-_POLL_OF = _POLL.where(col(Task.model) == sa.bindparam("model"))
-_SUSPECTS_PROBES = (
-    select(col(Breaker.probe_at))
-    .select_from(Voice)
-    .join(Breaker, col(Breaker.model) == col(Voice.model), isouter=True)
+_DUE = select(func.min(_VOICE.next_at))
+_POLL = select(func.min(_TASK.next_poll_at)).where(IS_RUNNING)
+_WAITING = Statement(
+    select(
+        _DUE.where(_VOICE.model == sa.bindparam("model")).scalar_subquery(),
+        _POLL.where(_TASK.model == sa.bindparam("model")).scalar_subquery(),
+    )
+)
+_SUSPECTS_BREAKERS = Statement(
+    select(*rows.columns(Breaker))
+    .select_from(rows.table_of(Voice))
+    .join(rows.table_of(Breaker), _BREAKER.model == _VOICE.model, isouter=True)
     .where(
-        col(Voice.suspected_at).is_not(None),
-        col(Voice.controlled_at).is_(None),
-        col(Voice.next_at).is_not(None),
+        _VOICE.suspected_at.is_not(None),
+        _VOICE.controlled_at.is_(None),
+        _VOICE.next_at.is_not(None),
     )
     .distinct()
 )
+
+
+@cache
+def _flowing(paused: int) -> Statement:
+    """Return the statement that finds when calls that do not pause are due.
+
+    Args:
+        paused: how many parameters name models whose calls do.
+    """
+    models = listed("model", paused)
+    return Statement(
+        select(
+            _POLL.where(_TASK.kind == Kind.CONTROL).scalar_subquery(),
+            _DUE.where(_VOICE.model.not_in(models)).scalar_subquery(),
+            _POLL.where(_TASK.model.not_in(models)).scalar_subquery(),
+        )
+    )

@@ -5,60 +5,124 @@ time alone, by `take`. Who is handed a line confirms it once it is told; what wa
 within its lease is handed out again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import alerting
 from voicekeeper.events import MEANINGS, Event, Level
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import Alert, AlertKind, Breaker, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy, deadline
-from voicekeeper.store import unreadable
+from voicekeeper.store import breakers, rows
 from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
-from voicekeeper.store.rows import assign, table_of
+from voicekeeper.store.rows import assign
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 
 _MOST = 1000
 """So many rows of each sort are dealt with at a time; the next look goes on."""
 
-_KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
+_NOW: sa.BindParameter[datetime] = sa.bindparam("now")
+_RISKY: sa.BindParameter[datetime] = sa.bindparam("risky")
 
-_ALERT, _VOICE = table_of(Alert).c, table_of(Voice).c
-_ANYTHING = select(
-    select(_ALERT.id).where(_ALERT.tell_at.is_not(None)).exists()
-    | select(_VOICE.id)
-    .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
-    .exists()
+_USED_LATELY = exists().where(
+    col(Task.voice_pk) == Voice.id,
+    col(Task.state) == TaskState.SUCCESS,
+    col(Task.sent_at).between(_RISKY, _NOW),
 )
-"""Whether anything is owed, or any voice might be at risk."""
+_IN_ITS_TURN = col(Voice.next_at).between(_NOW, sa.bindparam("soon")) & (col(Voice.failures) == 0)
 
+AT_RISK: ColumnElement[bool] = (
+    (col(Voice.anchored_at) < _RISKY)
+    & col(Voice.next_at).is_not(None)  # which it is where the voice is paused
+    & or_(*(col(Voice.status) == kept for kept in (Status.NEW, Status.DEPLOYING, Status.OK)))
+    & col(Voice.voice_id).is_not(None)
+    & ~(_IN_ITS_TURN & _USED_LATELY)
+)
+"""A voice is kept, and little of its window is left; at the times of `risk_at`.
 
-def at_risk(*, now: datetime, policy: Policy) -> ColumnElement[bool]:
-    """Return the condition that a voice is kept, and little of its window is left.
+With a host's clock that is days ahead, the gateway's ``createTime`` makes every use look old. So
+one that waits for its ordinary turn, and was used lately by the host's own clock, is well: its
+last call succeeded, and the next is not due.
+"""
 
-    With a host's clock that is days ahead, the gateway's ``createTime`` makes every use look
-    old. So one that waits for its ordinary turn, and was used lately by the host's own clock,
-    is well: its last call succeeded, and the next is not due.
-    """
-    recent = exists().where(
-        col(Task.voice_pk) == Voice.id,
-        col(Task.state) == TaskState.SUCCESS,
-        col(Task.sent_at).between(alerting.risky_before(now, policy), now),
+_IS_OPEN = col(Alert.ended_at).is_(None)
+_ALERTS = select(*rows.columns(Alert)).where(_IS_OPEN)
+_OF_VOICE = Statement(_ALERTS.where(col(Alert.voice_pk) == sa.bindparam("voice_pk")))
+_OF_MODEL = Statement(
+    _ALERTS.where(col(Alert.model) == sa.bindparam("model"), col(Alert.voice_pk).is_(None))
+)
+_BY_KEY = Statement(select(*rows.columns(Alert)).where(col(Alert.id) == sa.bindparam("key")))
+_DELETE = Statement(
+    sa.delete(rows.table_of(Alert)).where(rows.table_of(Alert).c.id == sa.bindparam("key"))
+)
+
+_UNTOLD_RISKS = Statement(
+    select(*rows.columns(Voice))
+    .where(
+        AT_RISK,
+        ~exists().where(
+            col(Alert.voice_pk) == Voice.id, col(Alert.kind) == AlertKind.RISK, _IS_OPEN
+        ),
     )
-    waits = col(Voice.next_at).between(now, now + policy.interval) & (col(Voice.failures) == 0)
-    return (
-        (col(Voice.anchored_at) < alerting.risky_before(now, policy))
-        & col(Voice.next_at).is_not(None)  # which it is where the voice is paused
-        & col(Voice.status).in_(_KEPT)
-        & col(Voice.voice_id).is_not(None)
-        & ~(waits & recent)
+    .order_by(col(Voice.anchored_at))
+    .limit(_MOST)
+)
+_SETTLED = Statement(
+    select(*rows.columns(Alert, Voice))
+    .select_from(Alert)
+    .join(Voice, col(Voice.id) == col(Alert.voice_pk))
+    .where(
+        _IS_OPEN,
+        col(Alert.voice_pk).is_not(None),
+        or_(
+            col(Voice.paused) == sa.true(),
+            (col(Alert.kind) == AlertKind.LOST) & (col(Voice.status) != Status.LOST),
+            (col(Alert.kind) == AlertKind.UNDEPLOYED) & (col(Voice.status) != Status.UNDEPLOYED),
+            (col(Alert.kind) == AlertKind.RISK) & ~AT_RISK,
+        ),
     )
+    .limit(_MOST)
+)
+_OTHER = aliased(Voice)
+_OWED = Statement(
+    select(*rows.columns(Alert, Voice))
+    .select_from(Alert)
+    .join(Voice, col(Voice.id) == col(Alert.voice_pk), isouter=True)
+    .where(
+        col(Alert.tell_at).is_not(None),
+        (col(Alert.tell_at) <= _NOW)
+        | (col(Alert.tell_at) > sa.bindparam("latest"))
+        | (  # it has got louder
+            (col(Alert.kind) == AlertKind.RISK)
+            & (col(Alert.level) == MEANINGS[Event.VOICE_AT_RISK].level)
+            & (col(Alert.told) > 0)
+            & _IS_OPEN
+            & (col(Voice.anchored_at) < sa.bindparam("dire"))
+        ),
+        col(Alert.voice_pk).is_not(None)
+        | col(Alert.ended_at).is_not(None)
+        | exists().where(col(_OTHER.model) == Alert.model, col(_OTHER.next_at).is_not(None)),
+    )
+    .order_by(col(Alert.tell_at))
+    .limit(_MOST)
+)
+
+
+def risk_at(now: datetime, policy: Policy) -> Mapping[str, datetime]:
+    """Return the times that `AT_RISK` asks for."""
+    return {
+        "now": now,
+        "risky": alerting.risky_before(now, policy),
+        "soon": now + policy.interval,
+    }
 
 
 def opened_by(
@@ -76,33 +140,32 @@ def opened_by(
     kind = alerting.OPENED_BY.get(Event(told.event))
     if kind is None:
         return told
-    known = select(Alert).where(
-        col(Alert.voice_pk) == voice.id, col(Alert.kind) == kind, col(Alert.ended_at).is_(None)
-    )
+    known = (alert for alert in _about(session, voice) if alert.kind is kind)
     fields: dict[str, Any] = {
         "level": told.level,
         "cause": told.fields["error"],
         "since": now,
         "tell_at": now,
     }
-    alert = session.scalars(known).one_or_none()
+    alert = next(known, None)
     if alert is None:
-        alert = Alert(kind=kind, voice_pk=voice.id, model=voice.model, **fields)
-        session.add(alert)
-    assign(alert, fields)
+        alert = _open(session, kind=kind, voice_pk=voice.id, model=voice.model, **fields)
+    else:
+        assign(session, alert, fields)
     return _handed_out(session, alert, told, now=now) if handed else told
 
 
 def blocked(session: Session, breaker: Breaker, told: LogLine, *, now: datetime) -> LogLine:
     """Open the alert that a model's calls are paused; return its line."""
-    alert = Alert(
+    alert = _open(
+        session,
         kind=AlertKind.BLOCKED,
         model=breaker.model,
         level=told.level,
         cause=breaker.cause or "the gateway fails",
         since=now,
+        tell_at=now,
     )
-    session.add(alert)
     return _handed_out(session, alert, told, now=now)
 
 
@@ -120,7 +183,7 @@ def unblocked(
     alert = of_model(session, model)
     if alert is None:
         return [_recovered(model, since)] if since is not None else []
-    assign(alert, alerting.ended(alert, now=now, well=True))
+    assign(session, alert, alerting.ended(alert, now=now, well=True))
     return [_handed_out(session, alert, _recovered(model, alert.since), now=now)]
 
 
@@ -132,23 +195,18 @@ def may_be_told_of(voice: Voice, *, now: datetime, policy: Policy) -> bool:
 
 def fixed(session: Session, voice: Voice, *, now: datetime) -> list[LogLine]:
     """End all alerts about a voice that spoke; return the all-clear of those that were told."""
-    query = select(Alert).where(col(Alert.voice_pk) == voice.id, col(Alert.ended_at).is_(None))
-    ended = [_ended(session, alert, voice, now=now) for alert in session.scalars(query).all()]
+    ended = [_ended(session, alert, voice, now=now) for alert in _about(session, voice)]
     return [told for told in ended if told is not None]
 
 
 def of_model(session: Session, model: str) -> Alert | None:
     """Return the open alert that a model's calls are paused."""
-    query = select(Alert).where(
-        col(Alert.model) == model, col(Alert.voice_pk).is_(None), col(Alert.ended_at).is_(None)
-    )
-    return session.scalars(query).one_or_none()
+    found = _OF_MODEL.first(session, model=model)
+    return rows.made(Alert, found) if found is not None else None
 
 
 def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
     """Look at all alerts: open risks, end those whose cause is gone, hand out what is owed."""
-    if not session.scalar(_ANYTHING, {"risky": alerting.risky_before(now, policy)}):
-        return []  # as ever in a fleet that is well
     _open_risks(session, now=now, policy=policy)
     lines = _end_settled(session, now=now, policy=policy)
     return lines + _hand_out(session, now=now, policy=policy)
@@ -156,50 +214,42 @@ def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
 
 def confirm(session: Session, handouts: Iterable[Handout], *, now: datetime) -> None:
     """Note that these were told; what has changed since it was handed out is left alone."""
-    until = {handout.key: handout.until for handout in handouts}
-    for alert in session.scalars(select(Alert).where(col(Alert.id).in_(until))):
-        if alert.id is not None and alert.tell_at == until[alert.id]:
-            assign(alert, alerting.confirmed(alert, now=now))
+    for handout in handouts:
+        found = _BY_KEY.first(session, key=handout.key)
+        if found is None:
+            continue
+        alert = rows.made(Alert, found)
+        if alert.tell_at == handout.until:
+            assign(session, alert, alerting.confirmed(alert, now=now))
+
+
+def _open(session: Session, **fields: Any) -> Alert:  # noqa: ANN401 - columns of any type
+    """Add an alert that nobody was told of."""
+    return rows.added(session, Alert, told=0, **fields)
+
+
+def _about(session: Session, voice: Voice) -> list[Alert]:
+    """Return the open alerts about a voice."""
+    return [rows.made(Alert, row) for row in _OF_VOICE.rows(session, voice_pk=voice.id)]
 
 
 def _end_settled(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
     """End what a success did not: a person dealt with the voice, or a wrong clock was mended."""
-    settled = or_(
-        col(Voice.paused),
-        (col(Alert.kind) == AlertKind.LOST) & (col(Voice.status) != Status.LOST),
-        (col(Alert.kind) == AlertKind.UNDEPLOYED) & (col(Voice.status) != Status.UNDEPLOYED),
-        (col(Alert.kind) == AlertKind.RISK) & ~at_risk(now=now, policy=policy),
-    )
-    query = (
-        select(Alert, Voice)
-        .join(Voice, col(Voice.id) == col(Alert.voice_pk))
-        .where(col(Alert.ended_at).is_(None), col(Alert.voice_pk).is_not(None), settled)
-        .limit(_MOST)
-    )
+    settled, _ = _SETTLED.sifted(session, **risk_at(now, policy))
     return [
         told
-        for alert, voice in _readable(session, query)
+        for alert, voice in (rows.pair(Alert, Voice, row) for row in settled)
         if voice is not None and (told := _ended(session, alert, voice, now=now)) is not None
     ]
 
 
 def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
     """Open an alert for each voice that came to be at risk; its grace begins."""
-    known = exists().where(
-        col(Alert.voice_pk) == Voice.id,
-        col(Alert.kind) == AlertKind.RISK,
-        col(Alert.ended_at).is_(None),
-    )
-    query = (
-        select(col(Voice.id))
-        .where(at_risk(now=now, policy=policy), ~known)
-        .order_by(col(Voice.anchored_at))
-        .limit(_MOST)
-    )
-    voices, _ = unreadable.by_key(session, Voice, session.scalars(query).all())
+    voices, _ = _UNTOLD_RISKS.sifted(session, **risk_at(now, policy))
     paused = _paused(session) if voices else {}
-    for voice in voices.values():
-        alert = Alert(
+    for voice in (rows.made(Voice, row) for row in voices):
+        _open(
+            session,
             kind=AlertKind.RISK,
             voice_pk=voice.id,
             model=voice.model,
@@ -208,33 +258,19 @@ def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
             since=alerting.at_risk_since(voice.anchored_at, policy),
             tell_at=now + alerting.grace(policy),
         )
-        session.add(alert)
 
 
 def _hand_out(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
     """Hand out what is to be told now, what was told longest ago first."""
-    owed = (col(Alert.tell_at) <= now) | (col(Alert.tell_at) > alerting.latest_turn(now))
-    louder = (
-        (col(Alert.kind) == AlertKind.RISK)
-        & (col(Alert.level) == MEANINGS[Event.VOICE_AT_RISK].level)
-        & (col(Alert.told) > 0)
-        & col(Alert.ended_at).is_(None)
-        & (col(Voice.anchored_at) < alerting.dire_before(now, policy))
+    owed, _ = _OWED.sifted(
+        session,
+        now=now,
+        latest=alerting.latest_turn(now),
+        dire=alerting.dire_before(now, policy),
     )
-    other = aliased(Voice)
-    waiting = exists().where(col(other.model) == Alert.model, col(other.next_at).is_not(None))
-    concerned = col(Alert.voice_pk).is_not(None) | col(Alert.ended_at).is_not(None) | waiting
-    query = (
-        select(Alert, Voice)
-        .join(Voice, col(Voice.id) == col(Alert.voice_pk), isouter=True)
-        .where(col(Alert.tell_at).is_not(None), owed | louder, concerned)
-        .order_by(col(Alert.tell_at))
-        .limit(_MOST)
-    )
-    rows = _readable(session, query)
-    paused = _paused(session) if rows else {}
+    paused = _paused(session) if owed else {}
     lines = []
-    for alert, voice in rows:
+    for alert, voice in (rows.pair(Alert, Voice, row) for row in owed):
         breaker = paused.get(alert.model)
         if voice is None:
             told = _of_model(alert, breaker)
@@ -244,24 +280,6 @@ def _hand_out(session: Session, *, now: datetime, policy: Policy) -> list[LogLin
             told = _line(_all_clear(alert), voice)
         lines.append(_handed_out(session, alert, told, now=now))
     return lines
-
-
-def _readable(session: Session, query: Select[Alert, Voice]) -> list[tuple[Alert, Voice | None]]:
-    """Load alerts with their voices; one that cannot be read waits until it can."""
-    try:
-        return [(alert, voice) for alert, voice in session.execute(query)]
-    except unreadable.UNREADABLE:
-        keys = query.with_only_columns(
-            col(Alert.id), col(Alert.voice_pk), maintain_column_froms=True
-        )
-        owners = {key: owner for key, owner in session.execute(keys)}  # noqa: C416
-        alerts, _ = unreadable.by_key(session, Alert, list(owners))
-        voices, bad = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
-        return [
-            (alert, voices.get(owners[key]))
-            for key, alert in alerts.items()
-            if owners[key] not in bad
-        ]
 
 
 def _of_model(alert: Alert, breaker: Breaker | None) -> LogLine:
@@ -288,13 +306,14 @@ def _of_voice(
 ) -> LogLine:
     """Return the line of an open alert; the history has it once for each level, not each day."""
     level = alerting.level(alert.kind, voice.anchored_at, now=now, policy=policy)
+    cause = alert.cause
     detail: dict[str, Any] = {"since": alert.since, "told": alert.told + 1}
     if alert.kind is AlertKind.RISK:
-        alert.cause = alerting.cause_of_risk(voice, breaker)
+        cause = alerting.cause_of_risk(voice, breaker)
         detail["deadline_at"] = deadline(voice.anchored_at, policy)
-    telling = Telling(alerting.EVENTS[alert.kind], {"error": alert.cause, **detail})
+    telling = Telling(alerting.EVENTS[alert.kind], {"error": cause, **detail})
     is_first = alerting.is_first(alert, level)
-    alert.level = level
+    assign(session, alert, {"cause": cause, "level": level})
     if is_first:
         return tell(session, voice, telling, now=now, level=level)
     return _line(telling, voice, level)
@@ -312,9 +331,9 @@ def _ended(session: Session, alert: Alert, voice: Voice, *, now: datetime) -> Lo
     One that nobody was told of leaves no trace.
     """
     if not alert.told:
-        session.delete(alert)
+        _DELETE.run(session, key=alert.id)
         return None
-    assign(alert, alerting.ended(alert, now=now, well=alerting.speaks(voice)))
+    assign(session, alert, alerting.ended(alert, now=now, well=alerting.speaks(voice)))
     if alert.tell_at is None:
         return None
     told = tell(session, voice, _all_clear(alert), now=now)
@@ -331,9 +350,7 @@ def _recovered(model: str, since: datetime) -> LogLine:
 
 def _handed_out(session: Session, alert: Alert, told: LogLine, *, now: datetime) -> LogLine:
     """Return a line together with the lease under which it is told."""
-    assign(alert, alerting.handed_out(alert, now=now))
-    if alert.id is None:
-        session.flush()
+    assign(session, alert, alerting.handed_out(alert, now=now))
     assert alert.id is not None  # noqa: S101 - a stored alert has its key
     assert alert.tell_at is not None  # noqa: S101 - the lease
     return replace(told, handout=Handout(alert.id, alert.tell_at))
@@ -341,5 +358,4 @@ def _handed_out(session: Session, alert: Alert, told: LogLine, *, now: datetime)
 
 def _paused(session: Session) -> dict[str, Breaker]:
     """Return the breakers that are open, by model."""
-    opened = select(Breaker).where(col(Breaker.opened_at).is_not(None))
-    return {breaker.model: breaker for breaker in session.scalars(opened)}
+    return {breaker.model: breaker for breaker in breakers.opened(session)}

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import select, update
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import MEANINGS, Event, Level, level_of_change
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import HistoryEntry, Removal, Status, Voice
 from voicekeeper.store import rows, unreadable
+from voicekeeper.store.session import Session
 
 
 class Handout(NamedTuple):

@@ -6,10 +6,12 @@ voice, and told of.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exists, select, update
-from sqlmodel import Session, col
+from sqlalchemy import exists, select
+from sqlmodel import col
 
 from voicekeeper import schedule
 from voicekeeper.models import Kind, Status, Task, Voice
@@ -25,22 +27,22 @@ from voicekeeper.store.jobs import (
     kind_for,
     write_intent,
 )
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement, listed, room_for, spread
 
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
-_ABSURD: sa.BindParameter[datetime] = sa.bindparam("absurd")
-_PAUSED: sa.BindParameter[Sequence[str]] = sa.bindparam("open_models", expanding=True)
 _MOST: sa.BindParameter[int] = sa.bindparam("most")
 
-DUE = (col(Voice.next_at) <= _NOW) | (col(Voice.next_at) > _ABSURD)
-"""A voice is due; also if only a wrong clock can have set the time it shows."""
+DUE = col(Voice.next_at) <= _NOW
+"""A voice is due."""
 
-ASKABLE = IS_RUNNING & ((col(Task.next_poll_at) <= _NOW) | (col(Task.next_poll_at) > _ABSURD))
-"""A task is to be asked for, in the same sense."""
+ASKABLE = IS_RUNNING & (col(Task.next_poll_at) <= _NOW)
+"""A task is to be asked for."""
 
 _ENROLLING = exists().where(
     col(Task.voice_pk) == Voice.id,
     IS_OPEN,
-    col(Task.kind).in_([Kind.CLONE, Kind.DESIGN]),
+    (col(Task.kind) == Kind.CLONE) | (col(Task.kind) == Kind.DESIGN),
 )
 """A voice has an enrollment that has not come to its end."""
 
@@ -54,41 +56,90 @@ _ASKED_FIRST = exists().where(
     col(Task.next_poll_at) <= _NOW,
 )
 
-_POLLS = (
-    select(Task, Voice)
-    .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
-    .where(ASKABLE, (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(_PAUSED))
-    .order_by(col(Voice.anchored_at).asc().nulls_first())
-    .limit(_MOST)
+IN_ORDER: tuple[Any, ...] = (
+    col(Voice.anchored_at) <= sa.bindparam("over"),
+    col(Voice.anchored_at),
 )
+"""First the voices that can still be saved, by earliest deadline; then the others."""
 
-_POLLED_KEYS = _POLLS.with_only_columns(
-    col(Task.id), col(Task.voice_pk), maintain_column_froms=True
-)
 
-_BUSY: sa.BindParameter[Sequence[int]] = sa.bindparam("busy", expanding=True)
-
-CALLABLE = (
-    select(col(Voice.id))
-    .where(
-        DUE,
-        col(Voice.model).not_in(_PAUSED),
-        col(Voice.id).not_in(_BUSY),
-        (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST) | TO_ENROLL,
+_PUT_OFF_VOICE, _PUT_OFF_TASK = (
+    Statement(
+        sa.update(table)
+        .where(table.c.id == sa.bindparam("key"))
+        .values({column: sa.bindparam("later")})
     )
-    .order_by(col(Voice.anchored_at) <= sa.bindparam("over"), col(Voice.anchored_at))
-    .limit(_MOST)
-    .with_for_update(skip_locked=True)
+    for table, column in (
+        (rows.table_of(Voice), "next_at"),
+        (rows.table_of(Task), "next_poll_at"),
+    )
 )
-_CHOSEN = CALLABLE.cte("due")
 
-CALLS = (
-    update(Voice)
-    .where(col(Voice.id).in_(select(_CHOSEN.c.id)))
-    .values(next_at=sa.bindparam("until"))
-    .returning(col(Voice.id))
-    .execution_options(synchronize_session=False)
+_REDATE_VOICES, _REDATE_TASKS = (
+    Statement(
+        sa.update(table)
+        .where(table.c[column] > sa.bindparam("latest"), *conditions)
+        .values({column: sa.bindparam("now")})
+    )
+    for table, column, conditions in (
+        (rows.table_of(Voice), "next_at", ()),
+        (rows.table_of(Task), "next_poll_at", (IS_RUNNING,)),
+    )
 )
+
+_OWNER = [column.name for column in rows.columns(Task)].index("voice_pk")
+
+
+@cache
+def _polls(paused: int) -> Statement:
+    """Return the statement that finds the tasks to ask for, with their voices.
+
+    Args:
+        paused: how many parameters name models whose calls are paused.
+    """
+    flowing = col(Task.model).not_in(listed("paused", paused)) if paused else sa.true()
+    return Statement(
+        select(*rows.columns(Task, Voice))
+        .select_from(Task)
+        .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
+        .where(ASKABLE, (col(Task.kind) == Kind.CONTROL) | flowing)
+        .order_by(col(Voice.anchored_at).asc().nulls_first())
+        .limit(_MOST)
+    )
+
+
+@cache
+def _calls(paused: int, busy: int) -> Statement:
+    """Return the statement that claims voices.
+
+    Args:
+        paused: how many parameters name models whose calls are paused.
+        busy: how many name voices that a call is under way for.
+    """
+    table = rows.table_of(Voice)
+    due = select(col(Voice.id)).where(
+        DUE, (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST) | TO_ENROLL
+    )
+    if paused:
+        due = due.where(col(Voice.model).not_in(listed("paused", paused)))
+    if busy:
+        due = due.where(col(Voice.id).not_in(listed("busy", busy)))
+    chosen = due.order_by(*IN_ORDER).limit(_MOST).with_for_update(skip_locked=True).cte("due")
+    return Statement(
+        sa.update(table)
+        .where(table.c.id.in_(select(chosen.c.id)))
+        .values(next_at=sa.bindparam("until"))
+        .returning(*table.c)
+    )
+
+
+def redate(session: Session, *, now: datetime, policy: Policy) -> None:
+    """Make due what shows a time that only a wrong clock can have set.
+
+    At once and for good: while calls pause, that time would come near enough to be believed.
+    """
+    _REDATE_VOICES.run(session, now=now, latest=schedule.latest_due(now, policy))
+    _REDATE_TASKS.run(session, now=now, latest=now + schedule.longest_poll(policy))
 
 
 def polls(
@@ -100,24 +151,25 @@ def polls(
         The jobs, and the lines of the rows that cannot be read.
     """
     leased_until = now + schedule.lease(policy)
-    at = {"now": now, "absurd": now + schedule.longest_poll(policy)}
-    which = at | {"open_models": open_models, "most": most}
-    lines: list[LogLine] = []
-    try:
-        due = [(task, voice) for task, voice in session.execute(_POLLS, which)]
-    except unreadable.UNREADABLE:
-        due, lines = _readable_polls(session, which, later=now + policy.retry_cap)
+    due, bad = _polls(room_for(open_models)).sifted(
+        session,
+        now=now,
+        most=most,
+        **spread("paused", open_models),
+    )
+    for task_pk, *_ in (row for row, _ in bad):
+        _PUT_OFF_TASK.run(session, key=task_pk, later=now + policy.retry_cap)
     jobs = []
-    for task, voice in due:
-        rows.assign(task, {"next_poll_at": leased_until})
+    for task, voice in (rows.pair(Task, Voice, row) for row in due):
+        rows.assign(session, task, {"next_poll_at": leased_until})
         if voice is None:
             jobs.append(control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id))
             continue
         if not task.kind.is_enrollment and voice.next_at is not None:
             # Ask first, speak later: while its task is asked for, the voice is not due.
-            rows.assign(voice, {"next_at": max(voice.next_at, leased_until)})
+            rows.assign(session, voice, {"next_at": max(voice.next_at, leased_until)})
         jobs.append(job(task.kind, voice, task_pk=task.id, task_id=task.task_id))
-    return jobs, lines
+    return jobs, unreadable_lines(session, {row[_OWNER]: why for row, why in bad})
 
 
 def calls(
@@ -137,23 +189,28 @@ def calls(
         The jobs, and the lines of the rows that cannot be read.
     """
     over = now - policy.window
-    at = {"now": now, "absurd": schedule.latest_due(now, policy), "over": over}
-    lease = {"until": now + schedule.lease(policy)}
-    which = {"open_models": open_models, "most": most, "busy": list(busy)}
-    keys = session.scalars(CALLS, at | lease | which).all()
-    claimed, bad = unreadable.by_key(session, Voice, keys)
-    if bad:
+    claimed, bad = _calls(room_for(open_models), room_for(busy)).sifted(
+        session,
+        now=now,
+        over=over,
+        until=now + schedule.lease(policy),
+        most=most,
+        **spread("paused", open_models),
+        **spread("busy", busy),
+    )
+    for voice_pk, *_ in (row for row, _ in bad):
         later = now + min(policy.retry_cap, policy.interval)
-        put_off = update(Voice).where(col(Voice.id).in_(bad)).values(next_at=later)
-        session.execute(put_off, execution_options={"synchronize_session": False})
-    voices = sorted(claimed.values(), key=lambda voice: urgency(voice, over))
+        _PUT_OFF_VOICE.run(session, key=voice_pk, later=later)
+    voices = sorted(
+        (rows.made(Voice, row) for row in claimed), key=lambda voice: urgency(voice, over)
+    )
     jobs = [
         job(kind_for(voice), voice, task_pk=None)
         if voice.voice_id is None
         else write_intent(session, voice, now=now, policy=policy)
         for voice in voices
     ]
-    return jobs, unreadable_lines(session, bad)
+    return jobs, unreadable_lines(session, {row[0]: why for row, why in bad})
 
 
 def urgency(voice: Voice, over: datetime) -> tuple[bool, datetime]:
@@ -177,20 +234,6 @@ def unreadable_lines(session: Session, bad: Mapping[int | None, str]) -> list[Lo
         return []
     names = unreadable.names(session, [key for key in bad if key is not None])
     return [unreadable_line(names.get(key, "a control call"), why) for key, why in bad.items()]
-
-
-def _readable_polls(
-    session: Session, which: Mapping[str, object], *, later: datetime
-) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
-    """Load the tasks that are due one by one, and put off those that cannot be read."""
-    owners = {task_pk: owner for task_pk, owner in session.execute(_POLLED_KEYS, which)}  # noqa: C416
-    tasks, bad_tasks = unreadable.by_key(session, Task, list(owners))
-    voices, bad_voices = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
-    bad = {pk: why for pk, owner in owners.items() if (why := bad_voices.get(owner))} | bad_tasks
-    put_off = update(Task).where(col(Task.id).in_(bad)).values(next_poll_at=later)
-    session.execute(put_off, execution_options={"synchronize_session": False})
-    due = [(tasks[pk], voices.get(owner)) for pk, owner in owners.items() if pk not in bad]
-    return due, unreadable_lines(session, {owners[pk]: why for pk, why in bad.items()})
 
 
 def is_enrolling(session: Session, voice: Voice) -> bool:

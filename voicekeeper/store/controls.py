@@ -7,20 +7,21 @@ that blame a voice before it is given up.
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy import exists, select, update
-from sqlmodel import Session, col
+from sqlalchemy import exists, select
+from sqlmodel import col
 
 from voicekeeper import breaker as rules
-from voicekeeper import schedule
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, claims, ledger, unreadable
+from voicekeeper.store import alerts, blockages, breakers, claims, ledger, rows
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 from voicekeeper.verdict import Fault
 
 _IN_TURN = 10
@@ -36,33 +37,69 @@ _SUSPECTED = select(col(Voice.model)).where(
     sa.func.coalesce(col(Voice.next_at), sa.null()).is_not(None),
 )
 _OPENED = select(col(Breaker.model)).where(col(Breaker.opened_at).is_not(None))
-_WANTED = _SUSPECTED.union(_OPENED)
+_WANTED = Statement(_SUSPECTED.union(_OPENED))
 _MODEL: sa.BindParameter[str] = sa.bindparam("model")
-_A_VOICE_WAITS = select(exists().where(col(Voice.model) == _MODEL, claims.DUE))
-_A_TASK_WAITS = select(exists().where(col(Task.model) == _MODEL, claims.ASKABLE))
+_A_VOICE_WAITS = Statement(select(exists().where(col(Voice.model) == _MODEL, claims.DUE)))
+_A_TASK_WAITS = Statement(select(exists().where(col(Task.model) == _MODEL, claims.ASKABLE)))
+
+_TASK, _VOICE = rows.table_of(Task), rows.table_of(Voice)
+_ABANDON = Statement(
+    sa.update(_TASK)
+    .where(_TASK.c.model == _MODEL, _TASK.c.kind == Kind.CONTROL, IS_OPEN)
+    .values(state=TaskState.UNKNOWN, finished_at=sa.bindparam("now"), next_poll_at=sa.null())
+)
+_CLEAR = Statement(
+    sa.update(_VOICE)
+    .where(
+        _VOICE.c.model == _MODEL,
+        # A suspicion in the future was dated by a wrong clock.
+        (_VOICE.c.suspected_at <= sa.bindparam("sent_at"))
+        | (_VOICE.c.suspected_at > sa.bindparam("now")),
+        _VOICE.c.controlled_at.is_(None),
+        _VOICE.c.voice_id != sa.bindparam("spoken"),
+    )
+    .values(controlled_at=sa.bindparam("now"))
+    .returning(*_VOICE.c)
+)
+
+
+def _in_turn(*conditions: sa.ColumnElement[bool]) -> Statement:
+    """Return the statement that finds the voices of a model that take turns, used last first."""
+    return Statement(
+        select(_VOICE.c.voice_id)
+        .where(_VOICE.c.model == _MODEL, _VOICE.c.voice_id.is_not(None), *conditions)
+        .order_by(_VOICE.c.last_used_at.desc().nulls_last(), _VOICE.c.id)
+        .limit(_IN_TURN)
+    )
+
+
+_IN_ITS_WINDOW = _VOICE.c.anchored_at > sa.bindparam("over")
+_NOT_GONE = (_VOICE.c.status != Status.LOST) & (_VOICE.c.status != Status.UNDEPLOYED)
+_WELL = _in_turn(_IN_ITS_WINDOW, _VOICE.c.status == Status.OK, _VOICE.c.suspected_at.is_(None))
+_LIVING = _in_turn(_IN_ITS_WINDOW, (_VOICE.c.status == Status.OK) | (_VOICE.c.status == Status.NEW))
+_KNOWN_LATELY = _in_turn(_IN_ITS_WINDOW, _NOT_GONE)
+_KNOWN = _in_turn(_NOT_GONE)
 
 
 def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
     """Begin the control calls whose time has come: for open breakers, and for suspects."""
     jobs = []
-    for model in session.scalars(_WANTED).all():
+    for (model,) in _WANTED.rows(session):
         breaker = breakers.of_model(session, model)
         if not rules.may_probe(breaker, now=now, policy=policy):
             continue
         if _abandon(session, model, now=now):
-            breaker.probes += 1
-        if breaker.opened_at is not None and not _is_waiting(
-            session, model, now=now, policy=policy
-        ):
+            assign(session, breaker, {"probes": breaker.probes + 1})
+        if breaker.opened_at is not None and not _is_waiting(session, model, now=now):
             continue
         spoken = _control_voice(session, breaker, now=now, policy=policy)
         if spoken is None:
             if breaker.opened_at is not None:
                 # No voice to test the route with: let the waiting calls themselves test it.
-                breaker.run, breaker.opened_at = rules.TRIP_AFTER - 1, None
-                breaker.distrusted = False
+                trial = {"run": rules.TRIP_AFTER - 1, "opened_at": None, "distrusted": False}
+                assign(session, breaker, trial)
             continue
-        breaker.probe_at = rules.control_ends(breaker, now=now, policy=policy)
+        assign(session, breaker, rules.probing(breaker, now=now, policy=policy))
         jobs.append(write_control_intent(session, model, spoken=spoken, now=now, policy=policy))
     return jobs
 
@@ -86,21 +123,14 @@ def apply(
 
 def _abandon(session: Session, model: str, *, now: datetime) -> bool:
     """Give up the control calls that have not ended in time; return whether there were any."""
-    abandoned = (
-        update(Task)
-        .where(col(Task.model) == model, col(Task.kind) == Kind.CONTROL, IS_OPEN)
-        .values(state=TaskState.UNKNOWN, finished_at=now, next_poll_at=None)
-        .returning(col(Task.id))
-    )
-    return bool(session.scalars(abandoned).all())
+    return _ABANDON.run(session, model=model, now=now) > 0
 
 
-def _is_waiting(session: Session, model: str, *, now: datetime, policy: Policy) -> bool:
+def _is_waiting(session: Session, model: str, *, now: datetime) -> bool:
     """Tell whether a call of a model has reason to be made, if only its breaker let it."""
-    of = {"now": now, "model": model}
     return bool(
-        session.scalar(_A_VOICE_WAITS, of | {"absurd": schedule.latest_due(now, policy)})
-        or session.scalar(_A_TASK_WAITS, of | {"absurd": now + schedule.longest_poll(policy)})
+        _A_VOICE_WAITS.scalar(session, model=model, now=now)
+        or _A_TASK_WAITS.scalar(session, model=model, now=now)
     )
 
 
@@ -118,58 +148,36 @@ def _control_voice(
     are not known any more, only they can tell that they are again.
     """
     built_in = CONTROL_VOICE if breaker.model == FLASH else None
-    living = (
-        select(col(Voice.voice_id))
-        .where(
-            col(Voice.model) == breaker.model,
-            col(Voice.voice_id).is_not(None),
-            col(Voice.status).not_in([Status.LOST, Status.UNDEPLOYED]),
-        )
-        .order_by(col(Voice.last_used_at).desc().nulls_last(), col(Voice.id))
-        .limit(_IN_TURN)
-    )
+    over = now - policy.window
     turn = breaker.probes
     if breaker.opened_at is None:
-        living = living.where(
-            col(Voice.status).in_([Status.OK, Status.NEW]),
-            col(Voice.anchored_at) > now - policy.window,
-        )
-        well = living.where(col(Voice.status) == Status.OK, col(Voice.suspected_at).is_(None))
-        if session.scalars(well).first() is not None:
-            living = well
-        elif len(session.scalars(living).all()) < _WITNESSES:
-            return built_in
+        voices = _WELL.rows(session, model=breaker.model, over=over)
+        if not voices:
+            voices = _LIVING.rows(session, model=breaker.model, over=over)
+            if len(voices) < _WITNESSES:
+                return built_in
     elif breaker.distrusted:
         built_in = None
-        living = living.where(col(Voice.anchored_at) > now - policy.window)
-    elif built_in is not None:
-        turn, is_ours = divmod(turn, 2)
-        if not is_ours:
-            return built_in
-    voices = session.scalars(living).all()
-    return voices[turn % len(voices)] if voices else built_in
+        voices = _KNOWN_LATELY.rows(session, model=breaker.model, over=over)
+    else:
+        if built_in is not None:
+            turn, is_ours = divmod(turn, 2)
+            if not is_ours:
+                return built_in
+        voices = _KNOWN.rows(session, model=breaker.model)
+    return voices[turn % len(voices)][0] if voices else built_in
 
 
 def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
-    cleared = (
-        update(Voice)
-        .where(
-            col(Voice.model) == task.model,
-            # A suspicion in the future was dated by a wrong clock.
-            (col(Voice.suspected_at) <= task.sent_at) | (col(Voice.suspected_at) > now),
-            col(Voice.controlled_at).is_(None),
-            col(Voice.voice_id) != task.spoken,
-        )
-        .values(controlled_at=now)
-        .returning(col(Voice.id))
-        .execution_options(synchronize_session=False)
-    )
     told = {"model": task.model, "voice_id": task.spoken, "task_id": task.task_id}
     lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
     # A suspect's own history shows what stands between its failures.
     telling = Telling(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
-    suspects, _ = unreadable.by_key(session, Voice, session.scalars(cleared).all())
-    lines += [tell(session, suspect, telling, now=now) for suspect in suspects.values()]
+    cleared, _ = _CLEAR.sifted(
+        session, model=task.model, sent_at=task.sent_at, spoken=task.spoken, now=now
+    )
+    suspects = [rows.made(Voice, row) for row in cleared]
+    lines += [tell(session, suspect, telling, now=now) for suspect in suspects]
     return [*lines, *_close(session, task, breaker, is_ours=_is_ours(task), now=now)]
 
 
@@ -183,7 +191,7 @@ def _close(
 ) -> list[LogLine]:
     was_open = breaker.opened_at
     fields = rules.after_control_success(breaker, is_ours=is_ours, sent_at=task.sent_at, now=now)
-    assign(breaker, fields)
+    assign(session, breaker, fields)
     if was_open is None or breaker.opened_at is not None:
         return []
     return alerts.unblocked(session, task.model, since=was_open, now=now)
@@ -209,4 +217,4 @@ def _failed(
         error=fault.message,
         retry_at=fields.get("probe_at"),
     )
-    return [line, *breakers.set_and_tell(session, breaker, fields, fault, now=now)]
+    return [line, *blockages.set_and_tell(session, breaker, fields, fault, now=now)]

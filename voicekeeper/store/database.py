@@ -25,7 +25,6 @@ from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Session
 
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import (
@@ -35,6 +34,7 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
+from voicekeeper.store.session import Session
 from voicekeeper.store.unreadable import UNREADABLE
 from voicekeeper.store.witness import Recollection, Witness
 
@@ -84,6 +84,7 @@ class Database:
             hide_parameters=True,
         )
         sa.event.listen(self._engine, "connect", _set_pragmas)
+        self._idle: list[Session] = []
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -103,9 +104,7 @@ class Database:
         Raises:
             VoicekeeperError: the database is busy, full, read-only, or broken.
         """
-        session = Session(self._engine, expire_on_commit=False)
-        with self._explained(), session, session.begin():
-            _begin(session.connection(), "IMMEDIATE")
+        with self._explained(), self._transaction("IMMEDIATE") as session:
             yield session
 
     @contextmanager
@@ -116,15 +115,39 @@ class Database:
             DatabaseUnusable: a row holds a value that cannot be read.
             VoicekeeperError: as for `writing`.
         """
-        session = Session(self._engine, expire_on_commit=False)
         try:
-            with self._explained(), session, session.begin():
-                _begin(session.connection(), "DEFERRED")
+            with self._explained(), self._transaction("DEFERRED") as session:
                 yield session
         except UNREADABLE as error:
             raise DatabaseUnusable(
                 f"a row of {self.path} holds a value that cannot be read ({error}); {_RESTORE}"
             ) from error
+
+    @contextmanager
+    def _transaction(self, mode: str) -> Iterator[Session]:
+        session = self._idle_session()
+        try:
+            _begin(session.driver, mode)
+            yield session
+            if session.in_transaction():  # it was used for more than statements
+                session.flush()
+            _commit(session.driver)
+        except BaseException:
+            session.driver.rollback()
+            raise
+        finally:
+            if session.in_transaction():
+                session.close()
+            self._idle.append(session)
+
+    def _idle_session(self) -> Session:
+        """Return a session that nobody uses, new if there is none.
+
+        To open one anew for each transaction takes longer than most of them.
+        """
+        with suppress(IndexError):
+            return self._idle.pop()
+        return Session(self._engine.connect())
 
     def exists(self) -> bool:
         """Tell whether the file is there.
@@ -240,6 +263,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        while self._idle:
+            self._idle.pop().hang_up()
         self._engine.dispose()
 
     def _make(self) -> None:
@@ -289,8 +314,12 @@ class Database:
 
     def _set_journal_mode(self) -> None:
         mode = "WAL" if WAL_IS_SAFE else "DELETE"
-        with self._explained(), self._engine.connect() as connection:
-            _driver(connection).execute(f"PRAGMA journal_mode = {mode}").fetchone()
+        session = self._idle_session()  # no second connection may be open
+        try:
+            with self._explained():
+                session.driver.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+        finally:
+            self._idle.append(session)
 
     def _migrate(self) -> None:
         from alembic import command  # noqa: PLC0415 - costs more than the rest of a start
@@ -299,7 +328,7 @@ class Database:
         config = Config()
         config.set_main_option("script_location", "voicekeeper.store:migrations")
         with self._explained(), self._engine.begin() as connection:
-            _begin(connection, "IMMEDIATE")
+            _begin(_driver(connection), "IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -307,11 +336,11 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
+        except (IntegrityError, sqlite3.IntegrityError):
             raise  # a rule of the schema broken by our own code: no sentence can mend that
         except DBAPIError as error:
             raise self._explain(str(error.orig)) from error
-        except sqlite3.Error as error:  # of a statement past SQLAlchemy: the journal mode
+        except sqlite3.Error as error:  # of a statement past SQLAlchemy
             raise self._explain(str(error)) from error
 
     def _explain(self, words: str) -> VoicekeeperError:
@@ -353,13 +382,16 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _begin(connection: sa.Connection, mode: str) -> None:
+def _begin(driver: sqlite3.Connection, mode: str) -> None:
     """Begin a transaction where the driver begins none.
 
-    Past SQLAlchemy, and by no event of its own: with a listener for one, each statement of the
-    engine goes through all of them.
+    Past SQLAlchemy, like the commit: its own are a third of what a short transaction costs.
     """
-    _driver(connection).execute(f"BEGIN {mode}")
+    driver.execute(f"BEGIN {mode}")
+
+
+def _commit(driver: sqlite3.Connection) -> None:
+    driver.commit()
 
 
 def _driver(connection: sa.Connection) -> sqlite3.Connection:

@@ -8,9 +8,9 @@ enrollment's intent: there no two can both be the last that the budget allows.
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlmodel import Session, col
+from sqlmodel import col
 
-from voicekeeper import budget, lifecycle, schedule
+from voicekeeper import budget, lifecycle
 from voicekeeper.budget import Hold
 from voicekeeper.models import Kind, Origin, Voice
 from voicekeeper.schedule import Policy
@@ -18,6 +18,7 @@ from voicekeeper.store import claims, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.jobs import kind_for
 from voicekeeper.store.rows import assign
+from voicekeeper.store.session import Session
 
 _MOST = 500
 """Voices held in one transaction; the next pass goes on."""
@@ -49,7 +50,7 @@ def put(
         logged: False where the lines returned are not logged by the caller.
     """
     change = lifecycle.held(voice, hold, now=now, policy=policy)
-    assign(voice, change.voice)
+    assign(session, voice, change.voice)
     return [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
 
 
@@ -66,7 +67,7 @@ def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]
     if not holds:
         return []
     due = select(col(Voice.id)).where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
-    at = {"now": now, "absurd": schedule.latest_due(now, policy)}
+    at = {"now": now}
     lines: list[LogLine] = []
     voices, _ = unreadable.by_key(session, Voice, session.scalars(due.limit(_MOST), at).all())
     for voice in voices.values():

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlmodel import Session
 
 from voicekeeper import pricing
 from voicekeeper.models import Kind, Origin, Task, TaskState, Voice
@@ -13,6 +12,7 @@ from voicekeeper.pricing import Spent
 from voicekeeper.schedule import Policy
 from voicekeeper.store import ledger, rows
 from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.session import Session
 
 OPEN = (TaskState.INTENT, TaskState.RUNNING)
 """The states of a task that has not come to its end."""
@@ -57,6 +57,7 @@ class Claims:
         calls: POSTs to make, most urgent first.
         polls: tasks to ask for.
         more_calls, more_polls: whether more may be due than there was room for.
+        alerts: whether an alert may have to be told.
         lines: for the log.
         unreadable: for the log too, but the same again as long as nobody mends the rows.
     """
@@ -65,6 +66,7 @@ class Claims:
     polls: Sequence[Job]
     more_calls: bool
     more_polls: bool
+    alerts: bool
     lines: Sequence[LogLine]
     unreadable: Sequence[LogLine] = ()
 

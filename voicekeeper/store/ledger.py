@@ -8,19 +8,20 @@ from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import budget
 from voicekeeper.lifecycle import TaskFields
 from voicekeeper.models import Kind, LedgerEntry, Task, Voice
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.store.rows import assign, table_of
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 
 _TABLE = table_of(LedgerEntry)
 
-# Two writes for every task, so neither goes through the ORM, which takes four times as long. And
-# never below zero: no error in the books may break a CHECK, and keep a voice from being used.
-_MOVE = (
+# Never below zero: no error in the books may break a CHECK, and keep a voice from being used.
+_MOVE = Statement(
     _TABLE.update()
     .where(_TABLE.c.day == sa.bindparam("its_day"), _TABLE.c.kind == sa.bindparam("its_kind"))
     .values(
@@ -31,13 +32,22 @@ _MOVE = (
     )
 )
 
+_BEGIN = Statement(
+    _TABLE.insert().values(
+        day=sa.bindparam("day"),
+        kind=sa.bindparam("kind"),
+        cost_micros=sa.bindparam("cost"),
+        possible_cost_micros=sa.bindparam("possible"),
+    )
+)
+
 _ENROLLMENTS = [kind for kind in Kind if kind.is_enrollment]
 
 
 def settle(session: Session, task: Task, fields: TaskFields) -> None:
     """Set a task's new columns, and its entry to what it now costs."""
     before = _cost(task)
-    assign(task, fields)
+    assign(session, task, fields)
     move(session, task.kind, task.sent_at, before, _cost(task))
 
 
@@ -53,13 +63,11 @@ def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: 
     """
     if after == before:
         return
-    key = {"day": budget.day(sent_at), "kind": kind}
-    by = {"by": after.certain - before.certain, "possibly_by": after.possible - before.possible}
-    books = session.connection()
-    if books.execute(_MOVE, {f"its_{name}": part for name, part in key.items()} | by).rowcount:
-        return
-    cost, possible = max(0, by["by"]), max(0, by["possibly_by"])
-    books.execute(_TABLE.insert(), key | {"cost_micros": cost, "possible_cost_micros": possible})
+    day = budget.day(sent_at)
+    by, possibly_by = after.certain - before.certain, after.possible - before.possible
+    if not _MOVE.run(session, its_day=day, its_kind=kind, by=by, possibly_by=possibly_by):
+        cost, possible = max(0, by), max(0, possibly_by)
+        _BEGIN.run(session, day=day, kind=kind, cost=cost, possible=possible)
 
 
 def enrollments_on(session: Session, day: date) -> Spent:

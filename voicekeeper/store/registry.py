@@ -4,13 +4,13 @@ Each deed is one transaction, its history row included, and is refused with a se
 voice's status does not allow it. What a deed tells is left unlogged; the keeper logs it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import schedule
 from voicekeeper.budget import Hold
@@ -32,6 +32,7 @@ from voicekeeper.store import alerts, breakers, holds, ledger, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
+from voicekeeper.store.session import Session
 
 _BATCH = 500
 
@@ -178,7 +179,7 @@ class Registry:
                 by_status=dict(session.execute(by_status).all()),
                 paused=_count(session, col(Voice.paused).is_(True) & living),
                 overdue=_count(session, kept & (col(Voice.next_at) < late)),
-                at_risk=_count(session, alerts.at_risk(now=now, policy=policy)),
+                at_risk=_count(session, alerts.AT_RISK, alerts.risk_at(now, policy)),
                 last_pass_at=beat.last_pass_at if beat else None,
                 keeper=beat.keeper if beat else None,
                 once=beat is not None and beat.once,
@@ -358,8 +359,11 @@ def _some(session: Session, status: Status) -> Sequence[str]:
     return session.scalars(query.limit(SHOWN_NAMES)).all()
 
 
-def _count(session: Session, condition: ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).select_from(Voice).where(condition)) or 0
+def _count(
+    session: Session, condition: ColumnElement[bool], at: Mapping[str, datetime] | None = None
+) -> int:
+    count = select(func.count()).select_from(Voice).where(condition)
+    return session.scalar(count, at or {}) or 0
 
 
 def _row(voice: NewVoice, *, now: datetime, policy: Policy) -> dict[str, object]:

@@ -5,16 +5,17 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import breaker as rules
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, VoiceFields
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, ledger
+from voicekeeper.store import alerts, blockages, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.rows import assign
+from voicekeeper.store.session import Session
 
 
 def apply(
@@ -40,7 +41,7 @@ def apply(
     """
     change = _free_of_conflict(session, voice, task, change)
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
-    assign(voice, change.voice)
+    assign(session, voice, change.voice)
     ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     lines = [alerts.opened_by(session, voice, line, now=now, handed=logged) for line in lines]
@@ -52,9 +53,9 @@ def apply(
         fields = rules.after_fault(
             breaker, change.fault, voice_pk=voice.id, anchor=anchor, now=now, policy=policy
         )
-        lines += breakers.set_and_tell(session, breaker, fields, change.fault, now=now)
+        lines += blockages.set_and_tell(session, breaker, fields, change.fault, now=now)
     if change.success:
-        lines += breakers.end_run(session, voice.model, now=now)
+        lines += blockages.end_run(session, voice.model, now=now)
     return lines
 
 

@@ -1,19 +1,24 @@
-"""Single rows, read and written by statements that are made once.
+"""Single rows: made from what a statement returned, changed and added by statements made once.
 
 The unit of work of an object mapper costs many times what its statement costs, and a pass writes
-a handful of rows. So rows are read as objects, and what changes is sent as it is assigned.
+a handful of rows. So rows are objects of their models that no session knows, or that one has
+loaded, and what changes is sent as it is assigned.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import object_session
-from sqlalchemy.orm.attributes import set_committed_value
-from sqlmodel import Session, SQLModel
+from sqlalchemy.orm.attributes import manager_of_class, set_committed_value
+from sqlmodel import SQLModel
+
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 
 Row = TypeVar("Row", bound=SQLModel)
+OtherRow = TypeVar("OtherRow", bound=SQLModel)
 
 
 def table_of(model: type[SQLModel]) -> sa.Table:
@@ -22,44 +27,93 @@ def table_of(model: type[SQLModel]) -> sa.Table:
     return table
 
 
-def assign(row: SQLModel, fields: Mapping[str, object]) -> None:
-    """Set columns of a row, here and, if it is stored already, in the database at once."""
-    session = object_session(row)
-    if session is None or not sa.inspect(row).persistent:
-        for column, value in fields.items():
-            setattr(row, column, value)
-        return
+def made(model: type[Row], values: Sequence[object]) -> Row:
+    """Return the object of a stored row.
+
+    Args:
+        model: of the row.
+        values: of its columns, in the order of its table.
+    """
+    row: Row = manager_of_class(model).new_instance()
+    row.__dict__.update(zip(_columns(model), values, strict=True))
+    return row
+
+
+def columns(*models: type[SQLModel]) -> list[sa.Column[Any]]:
+    """Return the columns of the tables of models, in order."""
+    return [column for model in models for column in table_of(model).columns]
+
+
+def pair(
+    first: type[Row], second: type[OtherRow], values: Sequence[object]
+) -> tuple[Row, OtherRow | None]:
+    """Return the objects of two rows that are joined; None for a second that there is not.
+
+    Args:
+        first: the model of the first row.
+        second: the model of the second.
+        values: of the columns of both.
+    """
+    width = len(_columns(first))
+    other = values[width : width + len(_columns(second))]
+    return made(first, values[:width]), None if other[0] is None else made(second, other)
+
+
+def assign(session: Session, row: SQLModel, fields: Mapping[str, object]) -> None:
+    """Set columns of a stored row, here and in the database at once."""
     if not fields:
         return
     model = type(row)
-    key = sa.inspect(model).primary_key[0].name
     values = {f"new_{column}": value for column, value in fields.items()}
-    session.execute(_update(model, tuple(fields)), {"its_key": getattr(row, key), **values})
+    its_key = getattr(row, _key(model).name)
+    _update(model, tuple(fields)).run(session, its_key=its_key, **values)
+    if object_session(row) is None:
+        row.__dict__.update(fields)
+        return
     for column, value in fields.items():
         set_committed_value(row, column, value)
 
 
-def insert(session: Session, table: type[SQLModel], /, **values: object) -> int:
-    """Add a row; return its key.
+def insert(session: Session, model: type[SQLModel], /, **values: object) -> int:
+    """Add a row as `added` does; return its key, which costs less than the whole row."""
+    fields = {f"new_{column}": value for column, value in values.items()}
+    ((key,),) = _insert(model, tuple(values), whole=False).rows(session, **fields)
+    return int(key)
+
+
+def added(session: Session, model: type[Row], /, **values: object) -> Row:
+    """Add a row; return its object.
 
     Args:
         session: a writing one.
-        table: the model of the row.
-        values: of every column that must not be NULL, but the key.
+        model: of the row.
+        values: of every column that must not be NULL, but a key that the database gives.
     """
-    result = session.execute(_insert(table), values)
-    key: int = result.inserted_primary_key[0]  # type: ignore[attr-defined]
+    fields = {f"new_{column}": value for column, value in values.items()}
+    (row,) = _insert(model, tuple(values), whole=True).rows(session, **fields)
+    return made(model, row)
+
+
+@cache
+def _columns(model: type[SQLModel]) -> tuple[str, ...]:
+    return tuple(column.name for column in table_of(model).columns)
+
+
+@cache
+def _key(model: type[SQLModel]) -> sa.Column[Any]:
+    key: sa.Column[Any] = sa.inspect(model).primary_key[0]
     return key
 
 
 @cache
-def _update(model: type[SQLModel], columns: tuple[str, ...]) -> sa.Update:
-    table = table_of(model)
-    key = table.primary_key.columns[0]
+def _update(model: type[SQLModel], columns: tuple[str, ...]) -> Statement:
     values: dict[str, Any] = {column: sa.bindparam(f"new_{column}") for column in columns}
-    return sa.update(table).where(key == sa.bindparam("its_key")).values(values)
+    wanted = _key(model) == sa.bindparam("its_key")
+    return Statement(sa.update(table_of(model)).where(wanted).values(values))
 
 
 @cache
-def _insert(model: type[SQLModel]) -> sa.Insert:
-    return sa.insert(table_of(model))
+def _insert(model: type[SQLModel], given: tuple[str, ...], *, whole: bool) -> Statement:
+    values: dict[str, Any] = {column: sa.bindparam(f"new_{column}") for column in given}
+    returned = columns(model) if whole else [_key(model)]
+    return Statement(sa.insert(table_of(model)).values(values).returning(*returned))

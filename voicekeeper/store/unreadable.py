@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Select, select
-from sqlmodel import Session, SQLModel, col
+from sqlmodel import SQLModel, col
 
 from voicekeeper.models import Voice
+from voicekeeper.store.session import Session
 
 UNREADABLE = (LookupError, ValueError, TypeError)
 """What the column types raise for a value that is none of theirs."""

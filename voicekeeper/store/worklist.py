@@ -12,19 +12,21 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import func, select, update
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
-from voicekeeper.lifecycle import Change, enrollment
+from voicekeeper.lifecycle import Change
 from voicekeeper.models import Balance, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import (
     agenda,
     alerts,
+    blockages,
     breakers,
     claims,
     controls,
+    doubts,
     holds,
     ledger,
     replanning,
@@ -34,18 +36,21 @@ from voicekeeper.store import (
 )
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, OPEN, Claims, Job, write_intent
+from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Claims, Job, write_intent
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 from voicekeeper.store.witness import Begun
 
-_BEAT = (
+_BEAT = Statement(
     sa.update(rows.table_of(KeeperBeat))
     .where(rows.table_of(KeeperBeat).c.keeper == sa.bindparam("of"))
     .values(last_pass_at=sa.bindparam("now"))
 )
-_TASK_AND_VOICE = (
-    select(Task, Voice, results.is_superseded())
+_TASK_AND_VOICE = Statement(
+    select(*rows.columns(Task, Voice), results.is_superseded())
+    .select_from(Task)
     .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
-    .where(col(Task.id) == sa.bindparam("key"))
+    .where(col(Task.id) == sa.bindparam("key"), IS_OPEN)
 )
 
 Decide = Callable[[Voice | None, Task], Change]
@@ -92,7 +97,8 @@ class Worklist:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
                     )
-            self._settle_doubts(session, now=now, policy=policy)
+            begun = self._database.witness.begun()
+            doubts.settle(session, begun, now=now, policy=policy)
             never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
             held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
             session.execute(  # enrollments that were claimed and never begun, or held back
@@ -106,45 +112,9 @@ class Worklist:
             )
             session.execute(sa.delete(KeeperBeat))
             session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
-            lines += [breakers.opening(breaker) for breaker in breakers.opened(session)]
+            lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
         self._database.witness.note()  # there is one from now on
         return lines
-
-    def _settle_doubts(self, session: Session, *, now: datetime, policy: Policy) -> None:
-        """Leave to a person the enrollments that `enrollment.doubt` falls on."""
-        begun = self._database.witness.begun()
-        waiting = select(col(Voice.id)).where(
-            col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
-        )
-        voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
-        last_pass_at = _last_pass_at(session)
-        for voice in voices.values():
-            known = set(
-                session.scalars(select(col(Task.sent_at)).where(col(Task.voice_pk) == voice.id))
-            )
-            forgotten = max(
-                (
-                    one.begun_at
-                    for one in begun or ()
-                    if (one.name, one.asked_at) == (voice.name, voice.anchored_at)
-                    and one.begun_at not in known
-                ),
-                default=None,
-            )
-            fault = enrollment.doubt(
-                voice,
-                forgotten=forgotten,
-                witnessed=begun is not None,
-                last_pass_at=last_pass_at,
-                now=now,
-                policy=policy,
-            )
-            if fault is None:
-                continue
-            job = write_intent(session, voice, now=forgotten or now, policy=policy)
-            task = session.get_one(Task, job.task_pk)
-            change = enrollment.doubted(voice, task, fault, now=now)
-            results.apply(session, voice, task, change, now=now, policy=policy, logged=False)
 
     @staticmethod
     def _open_tasks(session: Session) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
@@ -174,7 +144,7 @@ class Worklist:
         """Take what is due, most urgent first, and note the pass.
 
         First the voices that can still be saved, by earliest deadline; those past their
-        deadline last. A due time that only a wrong clock can have set is due.
+        deadline last. What shows a time that only a wrong clock can have set, is due from now on.
 
         Args:
             keeper: whose pass it is.
@@ -187,6 +157,8 @@ class Worklist:
         """
         with self._database.writing() as session:
             due = agenda.look(session, now=now, policy=policy)
+            if due.misdated:
+                claims.redate(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
@@ -205,12 +177,13 @@ class Worklist:
                 voices, bad_voices = claims.calls(
                     session, paused, now=now, policy=policy, most=room, busy=busy
                 )
-            session.execute(_BEAT, {"of": keeper, "now": now})
+            _BEAT.run(session, of=keeper, now=now)
             return Claims(
                 calls=[*probes, *voices],
                 polls=asked,
                 more_calls=len(voices) == room,
                 more_polls=len(asked) == polls,
+                alerts=due.alerting,
                 lines=lines,
                 unreadable=[*bad_tasks, *bad_voices],
             )
@@ -238,7 +211,7 @@ class Worklist:
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
             hold = holds.of_voice(session, voice, now=now, policy=policy)
             if hold is None:
-                rows.assign(voice, lifecycle.released(voice).voice | {"next_at": None})
+                rows.assign(session, voice, lifecycle.released(voice).voice | {"next_at": None})
                 return write_intent(session, voice, now=now, policy=policy)
             holds.put(session, voice, hold, now=now, policy=policy, logged=False)
         raise Withdrawn(f"the enrollment of {job.name} is {hold.sentence}")  # the hold is kept
@@ -264,12 +237,11 @@ class Worklist:
         A task that is gone (its voice was removed) or was settled already changes nothing.
         """
         with self._database.writing() as session:
-            found = session.execute(_TASK_AND_VOICE, {"key": job.task_pk}).one_or_none()
+            found = _TASK_AND_VOICE.first(session, key=job.task_pk)
             if found is None:
                 return []
-            task, voice, superseded = found
-            if task.state not in OPEN:
-                return []
+            task, voice = rows.pair(Task, Voice, found)
+            *_, superseded = found
             change = decide(voice, task)
             if voice is None:
                 return controls.apply(session, task, change, now=now, policy=policy)
@@ -324,13 +296,6 @@ class Worklist:
                 kept=session.scalar(count) or 0,
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),
             )
-
-
-def _last_pass_at(session: Session) -> datetime | None:
-    try:
-        return session.scalar(select(func.max(col(KeeperBeat.last_pass_at))))
-    except unreadable.UNREADABLE:
-        return None
 
 
 def _is_here(at: datetime | None, now: datetime) -> bool:

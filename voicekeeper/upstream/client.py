@@ -32,13 +32,17 @@ _MADE_UP_TASK = "voicekeeper-check"
 
 _LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
 
-_HEADERS = {
-    "Accept": "application/json",
-    # A body that is not compressed cannot grow beyond its cap when it is unpacked.
-    "Accept-Encoding": "identity",
-    "Content-Type": "application/json",
-    "User-Agent": f"voicekeeper/{__version__}",
-}
+_HEADERS = httpx.Headers(
+    {
+        "Accept": "application/json",
+        # A body that is not compressed cannot grow beyond its cap when it is unpacked.
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "User-Agent": f"voicekeeper/{__version__}",
+        "Connection": "keep-alive",
+    }
+)
+"""Of every request; put there directly, which costs half of what a client's merging does."""
 
 
 class _Bearer(httpx.Auth):
@@ -257,7 +261,6 @@ class GatewayClient:
             base_url=base_url,
             timeout=httpx.Timeout(timeout, connect=failure.connect_timeout(timeout)),
             auth=_Bearer(api_key),
-            headers=_HEADERS,
             max_in_flight=max_in_flight,
             transport=self._transport,
         )
@@ -310,7 +313,7 @@ class GatewayClient:
                     url += f"/{quote(model, safe='')}"
                 if task_id is not None:
                     url += f"?taskId={quote(task_id, safe='')}"
-                request = client.build_request(method, url, json=json)
+                request = httpx.Request(method, url, headers=_HEADERS, json=json)
             except (httpx.InvalidURL, ValueError) as error:
                 outcome: failure.Reply | CallFailed = failure.of_request(error)
             else:

@@ -11,8 +11,6 @@ import ssl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.cookiejar import CookieJar
-from typing import Any
 
 import httpx
 
@@ -37,7 +35,6 @@ class Connections:
         base_url: only its scheme and host matter here; a broken one fails when it is called.
         timeout: of httpx, for connect, read, write and pool.
         auth: signs every request.
-        headers: go with every request.
         max_in_flight: how many clients may be lent at once.
         transport: replaces the network.
 
@@ -51,7 +48,6 @@ class Connections:
         base_url: str,
         timeout: httpx.Timeout,
         auth: httpx.Auth,
-        headers: dict[str, str],
         max_in_flight: int,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -66,13 +62,11 @@ class Connections:
         trust_env = not is_loopback(host_of(base_url))
 
         def client(size: int, kept: int) -> httpx.AsyncClient:
-            return httpx.AsyncClient(
+            return _Client(
                 verify=tls,
                 trust_env=trust_env,
                 timeout=timeout,
                 auth=auth,
-                headers=headers,
-                cookies=_NoCookies(),
                 transport=transport,
                 follow_redirects=False,
                 event_hooks={"response": [_forget_location]},
@@ -128,15 +122,26 @@ class Connections:
             await client.aclose()
 
 
-class _NoCookies(CookieJar):
+class _NoCookies(httpx.Cookies):
     """A jar that takes no cookie.
 
     The gateway sets none, but a proxy may; and one whose text no header can carry back would
     fail every later call.
     """
 
-    def extract_cookies(self, response: Any, request: Any) -> None:  # noqa: ANN401 - as inherited
+    def extract_cookies(self, response: httpx.Response) -> None:
         """Leave the cookies of an answer alone."""
+
+
+class _Client(httpx.AsyncClient):
+    """A client whose jar takes no cookie."""
+
+    @property  # type: ignore[misc]  # which nobody sets
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+
+_NO_COOKIES = _NoCookies()
 
 
 def host_of(base_url: str) -> str:

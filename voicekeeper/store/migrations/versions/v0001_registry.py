@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("cause", sa.String),
         sa.Column("probes", sa.Integer, nullable=False),
         sa.Column("probe_at", sa.DateTime),
+        sa.Column("judged_at", sa.DateTime),
         sa.Column("distrusted", sa.Boolean, nullable=False),
         sa.CheckConstraint("run >= 0 AND probes >= 0", name="breaker_signs"),
     )

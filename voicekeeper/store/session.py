@@ -1,0 +1,26 @@
+"""A session of the registry: SQLAlchemy's, and beside it the driver's own connection."""
+
+from typing import Any
+
+import sqlalchemy as sa
+import sqlmodel
+
+
+class Session(sqlmodel.Session):
+    """A session of one connection, whose transactions are begun and ended past it.
+
+    Attributes:
+        driver: the driver's own connection, for a `Statement`.
+        dialect: of the database.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        super().__init__(bind=connection, expire_on_commit=False)
+        self.driver: Any = connection.connection.driver_connection
+        self.dialect = connection.dialect
+        self._connection = connection
+
+    def hang_up(self) -> None:
+        """Give the connection back."""
+        self.close()
+        self._connection.close()

@@ -1,0 +1,192 @@
+"""Statements that the driver runs at its own speed.
+
+What a pass and an answer need are some twenty short statements for a keepalive, each of which
+SQLite runs in a few microseconds. Through a session or a connection of SQLAlchemy each costs 30
+to 150, for what does not change from one run to the next. So a `Statement` is written in
+SQLAlchemy's language, compiled once, and handed to the driver; it converts values by the column
+types, as SQLAlchemy does.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from voicekeeper.store.session import Session
+
+Values = tuple[Any, ...]
+
+Clause = sa.Select[Any] | sa.CompoundSelect[Any] | sa.UpdateBase
+
+_Processor = Callable[[Any], Any]
+
+
+class Statement:
+    """A statement of SQLAlchemy's language, made ready once.
+
+    Args:
+        clause: a SELECT, INSERT, UPDATE or DELETE, without a list among its parameters: how
+            long that is would change the statement.
+    """
+
+    def __init__(self, clause: Clause) -> None:
+        self._clause = clause
+        self._ready: dict[str, _Ready] = {}
+
+    def run(self, session: Session, /, **values: object) -> int:
+        """Run it; return how many rows it changed."""
+        ready = self._on(session)
+        count: int = session.driver.execute(ready.text, ready.bound(values)).rowcount
+        return count
+
+    def rows(self, session: Session, /, **values: object) -> list[Values]:
+        """Run it; return the rows.
+
+        Raises:
+            LookupError, ValueError, TypeError: a row holds a value that is none of its type.
+        """
+        ready = self._on(session)
+        return [ready.read(row) for row in ready.fetched(session, values)]
+
+    def scalar(self, session: Session, /, **values: object) -> Any:  # noqa: ANN401 - a column's
+        """Run it; return the first column of the first row, or None.
+
+        Raises:
+            LookupError, ValueError, TypeError: it holds a value that is none of its type.
+        """
+        row = self.first(session, **values)
+        return row[0] if row is not None else None
+
+    def first(self, session: Session, /, **values: object) -> Values | None:
+        """Run it; return the only row, or None.
+
+        Raises:
+            LookupError, ValueError, TypeError: it holds a value that is none of its type.
+        """
+        rows = self.rows(session, **values)
+        return rows[0] if rows else None
+
+    def sifted(
+        self, session: Session, /, **values: object
+    ) -> tuple[list[Values], list[tuple[Values, str]]]:
+        """Run it; return the rows, and as the driver gave them those that cannot be read.
+
+        Returns:
+            The rows; and the others, each with the reason.
+        """
+        ready = self._on(session)
+        good: list[Values] = []
+        bad: list[tuple[Values, str]] = []
+        for row in ready.fetched(session, values):
+            try:
+                good.append(ready.read(row))
+            except (LookupError, ValueError, TypeError) as error:
+                bad.append((row, str(error)))
+        return good, bad
+
+    def _on(self, session: Session) -> "_Ready":
+        name = session.dialect.name
+        if name not in self._ready:
+            self._ready[name] = _make_ready(self._clause, session.dialect)
+        return self._ready[name]
+
+
+class _Parameter(NamedTuple):
+    """One parameter: named by the caller, or else of a constant value."""
+
+    key: str
+    name: str | None
+    constant: object
+    processor: _Processor | None
+
+
+class _Ready:
+    """A statement as one database takes it."""
+
+    def __init__(
+        self,
+        text: str,
+        parameters: Sequence[_Parameter],
+        converted: Sequence[tuple[int, _Processor]],
+        *,
+        positional: bool,
+    ) -> None:
+        self.text = text
+        self._parameters = parameters
+        self._converted = converted
+        self._positional = positional
+
+    def bound(self, values: dict[str, object]) -> Sequence[Any] | dict[str, Any]:
+        """Return the parameters as the driver takes them."""
+        bound = [
+            constant
+            if name is None
+            else values[name]
+            if processor is None
+            else processor(values[name])
+            for _, name, constant, processor in self._parameters
+        ]
+        if self._positional:
+            return bound
+        return {parameter.key: one for parameter, one in zip(self._parameters, bound, strict=True)}
+
+    def fetched(self, session: Session, values: dict[str, object]) -> Iterable[Values]:
+        """Run the statement; return the rows as the driver gives them."""
+        rows: Iterable[Values] = session.driver.execute(self.text, self.bound(values)).fetchall()
+        return rows
+
+    def read(self, row: Values) -> Values:
+        """Convert the columns of a row."""
+        if not self._converted:
+            return row
+        read = list(row)
+        for index, processor in self._converted:
+            if read[index] is not None:
+                read[index] = processor(read[index])
+        return tuple(read)
+
+
+def _make_ready(clause: Clause, dialect: sa.Dialect) -> _Ready:
+    compiled = clause.compile(dialect=dialect)
+    names = compiled.positiontup if compiled.positiontup is not None else list(compiled.binds)
+    converted = []
+    for index, column in enumerate(clause.exported_columns):
+        processor = column.type.dialect_impl(dialect).result_processor(dialect, None)
+        if processor is not None:
+            converted.append((index, processor))
+    return _Ready(
+        compiled.string,
+        [_parameter(name, compiled.binds[name], dialect) for name in names],
+        converted,
+        positional=compiled.positional,
+    )
+
+
+def _parameter(key: str, bind: sa.BindParameter[Any], dialect: sa.Dialect) -> _Parameter:
+    assert not bind.expanding, key  # noqa: S101 - as `Statement` says
+    processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if bind.required:
+        return _Parameter(key, bind.key, None, processor)
+    value = bind.effective_value
+    return _Parameter(key, None, value if processor is None else processor(value), None)
+
+
+def room_for(values: Collection[object]) -> int:
+    """Return how many parameters a list is given: a power of two, so that few lists differ."""
+    return 1 << (len(values) - 1).bit_length() if values else 0
+
+
+def listed(name: str, room: int) -> list[sa.BindParameter[Any]]:
+    """Return the parameters of a list, for an IN."""
+    return [sa.bindparam(f"{name}_{number}") for number in range(room)]
+
+
+def spread(name: str, values: Collection[object]) -> dict[str, object]:
+    """Return the values of those parameters; the last one fills what room is left."""
+    room, last = room_for(values), None
+    given = iter(values)
+    filled = {}
+    for number in range(room):
+        last = next(given, last)
+        filled[f"{name}_{number}"] = last
+    return filled
