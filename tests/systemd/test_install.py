@@ -15,7 +15,7 @@ from tests.systemd.conftest import TREE
 from tests.systemd.machine import Done, Machine, until
 from tests.systemd.service import DATABASE, STATE, Service, run_installer
 
-FIRST_RELEASE = (Path(__file__).with_name("first_release.sql")).read_text()
+FIRST_RELEASE = (installed.ROOT / "tests" / "first_release.sql").read_text()
 MINE = "# mine\n"
 _PUT_BACK = (
     "the new version does not start, so the old one runs again: "

@@ -5,31 +5,6 @@ CREATE TABLE alembic_version (
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 INSERT INTO "alembic_version" VALUES('0001');
-CREATE TABLE alert (
-	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-	kind VARCHAR(16) NOT NULL,
-	voice_pk INTEGER,
-	model VARCHAR NOT NULL,
-	level VARCHAR NOT NULL,
-	cause VARCHAR NOT NULL,
-	since DATETIME NOT NULL,
-	told INTEGER NOT NULL,
-	tell_at DATETIME,
-	ended_at DATETIME,
-	CONSTRAINT alert_kind CHECK (kind IN ('lost', 'undeployed', 'risk', 'blocked')),
-	CONSTRAINT alert_level CHECK (level IN ('warning', 'error')),
-	CONSTRAINT alert_told_sign CHECK (told >= 0),
-	CONSTRAINT alert_subject CHECK ((kind = 'blocked') = (voice_pk IS NULL)),
-	CONSTRAINT alert_is_told CHECK (ended_at IS NOT NULL OR tell_at IS NOT NULL),
-	FOREIGN KEY(voice_pk) REFERENCES voice (id) ON DELETE CASCADE
-);
-CREATE TABLE balance (
-	id INTEGER NOT NULL,
-	micros INTEGER NOT NULL,
-	told_at DATETIME NOT NULL,
-	PRIMARY KEY (id),
-	CONSTRAINT balance_is_one CHECK (id = 1)
-);
 CREATE TABLE breaker (
 	model VARCHAR NOT NULL,
 	run INTEGER NOT NULL,
@@ -38,7 +13,6 @@ CREATE TABLE breaker (
 	cause VARCHAR,
 	probes INTEGER NOT NULL,
 	probe_at DATETIME,
-	distrusted BOOLEAN NOT NULL,
 	PRIMARY KEY (model),
 	CONSTRAINT breaker_signs CHECK (run >= 0 AND probes >= 0)
 );
@@ -63,24 +37,7 @@ CREATE TABLE keeper (
 	last_pass_at DATETIME,
 	PRIMARY KEY (keeper)
 );
-CREATE TABLE ledger (
-	day DATE NOT NULL,
-	kind VARCHAR(16) NOT NULL,
-	cost_micros INTEGER NOT NULL,
-	possible_cost_micros INTEGER NOT NULL,
-	PRIMARY KEY (day, kind),
-	CONSTRAINT ledger_signs CHECK (cost_micros >= 0 AND possible_cost_micros >= 0),
-	CONSTRAINT ledger_kind CHECK (kind IN ('keepalive', 'clone', 'design', 'control'))
-);
-INSERT INTO "ledger" VALUES('2026-05-01','keepalive',60,0);
-CREATE TABLE removal (
-	id INTEGER NOT NULL,
-	name VARCHAR NOT NULL,
-	voice_id VARCHAR,
-	status VARCHAR(16) NOT NULL,
-	at DATETIME NOT NULL,
-	PRIMARY KEY (id)
-);
+INSERT INTO "keeper" VALUES('1@here','0.1.0',0,'2026-05-01 12:00:00.000000','2026-05-01 12:00:00.000000');
 CREATE TABLE task (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	voice_pk INTEGER,
@@ -97,14 +54,14 @@ CREATE TABLE task (
 	code VARCHAR,
 	message VARCHAR,
 	cost_micros INTEGER,
-	possible_cost_micros INTEGER,
 	CONSTRAINT task_polls_sign CHECK (polls >= 0),
 	CONSTRAINT task_running_is_polled CHECK (state <> 'running' OR (task_id IS NOT NULL AND next_poll_at IS NOT NULL)),
 	CONSTRAINT task_kind CHECK (kind IN ('keepalive', 'clone', 'design', 'control')),
 	CONSTRAINT task_state CHECK (state IN ('intent', 'running', 'success', 'failed', 'refused', 'unknown')),
 	FOREIGN KEY(voice_pk) REFERENCES voice (id) ON DELETE CASCADE
 );
-INSERT INTO "task" VALUES(1,1,'cosyvoice-3-flash','keepalive','success','id-narrator','task_1','2026-05-01 12:00:00.000000','2026-05-01 12:00:00.000000','2026-05-01 12:00:00.000000',NULL,2,NULL,NULL,60,NULL);
+INSERT INTO "task" VALUES(1,1,'cosyvoice-3-flash','keepalive','success','id-narrator','task_1','2026-05-01 12:00:00.000000','2026-05-01 12:00:00.000000','2026-05-01 12:00:00.000000',NULL,2,NULL,NULL,60);
+INSERT INTO "task" VALUES(2,2,'cosyvoice-3-flash','design','failed',NULL,'task_2','2026-05-01 12:00:00.000000',NULL,'2026-05-01 12:00:00.000000',NULL,2,'500',NULL,30000);
 CREATE TABLE voice (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	name VARCHAR NOT NULL,
@@ -123,7 +80,6 @@ CREATE TABLE voice (
 	last_error VARCHAR,
 	suspected_at DATETIME,
 	controlled_at DATETIME,
-	held_at DATETIME,
 	CONSTRAINT voice_name_is_unique UNIQUE (name),
 	CONSTRAINT voice_id_is_unique UNIQUE (model, voice_id),
 	CONSTRAINT voice_name_length CHECK (length(name) BETWEEN 1 AND 64),
@@ -132,20 +88,16 @@ CREATE TABLE voice (
 	CONSTRAINT voice_origin CHECK (origin IN ('imported', 'clone', 'design')),
 	CONSTRAINT voice_status CHECK (status IN ('NEW', 'DEPLOYING', 'OK', 'UNDEPLOYED', 'FAILED', 'UNKNOWN', 'LOST'))
 );
-INSERT INTO "voice" VALUES(1,'narrator','cosyvoice-3-flash','id-narrator','imported','OK',0,NULL,'2026-05-01 12:00:00.000000','2026-05-01 12:00:00.000000',NULL,'2026-05-01 12:00:00.000000','2026-05-04 06:00:00.000000',0,NULL,NULL,NULL,NULL);
-INSERT INTO "voice" VALUES(2,'guide','cosyvoice-3-flash',NULL,'design','FAILED',0,'{"prefix": "guide01", "prompt": "Warm.", "preview_text": "Hello."}','2026-05-01 12:00:00.000000',NULL,NULL,'2026-05-01 12:00:00.000000',NULL,1,'the review refused it',NULL,NULL,NULL);
+INSERT INTO "voice" VALUES(1,'narrator','cosyvoice-3-flash','id-narrator','imported','OK',0,NULL,'2026-05-01 12:00:00.000000','2026-05-01 12:00:00.000000',NULL,'2026-05-01 12:00:00.000000','2026-05-04 06:00:00.000000',0,NULL,NULL,NULL);
+INSERT INTO "voice" VALUES(2,'guide','cosyvoice-3-flash',NULL,'design','FAILED',0,'{"prefix": "guide01", "prompt": "Warm.", "preview_text": "Hello."}','2026-05-01 12:00:00.000000',NULL,NULL,'2026-05-01 12:00:00.000000',NULL,1,'the review refused it',NULL,NULL);
 CREATE INDEX voice_by_next_at ON voice (next_at);
-CREATE INDEX voice_by_anchor ON voice (anchored_at);
 CREATE INDEX voice_suspected ON voice (model) WHERE suspected_at IS NOT NULL AND controlled_at IS NULL;
 CREATE INDEX task_by_voice ON task (voice_pk, id);
 CREATE INDEX task_open ON task (state) WHERE state IN ('intent', 'running');
 CREATE INDEX task_by_next_poll ON task (next_poll_at) WHERE state = 'running';
 CREATE INDEX history_by_voice ON history (voice_pk, id);
 CREATE INDEX history_unlogged ON history (id) WHERE logged = 0;
-CREATE UNIQUE INDEX alert_open_of_voice ON alert (voice_pk, kind) WHERE ended_at IS NULL AND voice_pk IS NOT NULL;
-CREATE UNIQUE INDEX alert_open_of_model ON alert (model) WHERE ended_at IS NULL AND voice_pk IS NULL;
-CREATE INDEX alert_by_tell_at ON alert (tell_at) WHERE tell_at IS NOT NULL;
 DELETE FROM "sqlite_sequence";
-INSERT INTO "sqlite_sequence" VALUES('voice',2);
-INSERT INTO "sqlite_sequence" VALUES('task',1);
+INSERT INTO "sqlite_sequence" VALUES('voice',3);
+INSERT INTO "sqlite_sequence" VALUES('task',2);
 COMMIT;
