@@ -43,6 +43,8 @@ class Event(StrEnum):
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
     CLOCK_JUMPED = "clock.jumped"
+    SETTINGS_RELOADED = "settings.reloaded"
+    SETTINGS_REFUSED = "settings.refused"
     DAEMON_READY = "daemon.ready"
     DAEMON_STOPPED = "daemon.stopped"
     PASS_FAILED = "pass.failed"  # noqa: S105 - a pass, not a password
@@ -108,6 +110,13 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.UPSTREAM_RECOVERED: Meaning("info", "A probe succeeded: calls flow again."),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
+    Event.SETTINGS_RELOADED: Meaning(
+        "info",
+        "The settings were read anew and are in force; `changed` names what differs.",
+    ),
+    Event.SETTINGS_REFUSED: Meaning(
+        "warning", "The settings were read anew and cannot be used: the old ones stay in force."
+    ),
     Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),
     Event.PASS_FAILED: Meaning("error", "A pass ended in an error of the program itself."),

@@ -91,6 +91,31 @@ def due(anchor: datetime, name: str, policy: Policy) -> datetime:
     return anchor + policy.interval - policy.jitter * spread(name)
 
 
+def replanned(
+    next_at: datetime, name: str, *, settled: bool, old: Policy, new: Policy, now: datetime
+) -> datetime:
+    """Return the due time that other settings make of one that these rules set.
+
+    A time reckoned from a use is moved by as much as its own share of the interval changed, so
+    that what two clocks told of that use still counts. Any other, such as a retry or a lease,
+    only stays within what the new settings can have set: beyond that it would be taken for the
+    work of a wrong clock, and the voice be used at once.
+
+    Args:
+        next_at: as the row has it.
+        name: of the voice.
+        settled: whether it was reckoned from a use that succeeded, and nothing is under way.
+        old: the settings it was reckoned by.
+        new: those that take their place.
+        now: when they do.
+    """
+    if next_at <= now:
+        return next_at
+    if settled:
+        next_at = max(now, next_at + (due(now, name, new) - due(now, name, old)))
+    return min(next_at, latest_due(now, new))
+
+
 def assumed_anchor(registered_at: datetime, policy: Policy) -> datetime:
     """Return the anchor of a voice whose last use nobody told: as though it were just due."""
     return registered_at - policy.interval

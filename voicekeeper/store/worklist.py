@@ -29,6 +29,7 @@ from voicekeeper.store import (
     doubts,
     holds,
     ledger,
+    replanning,
     results,
     rows,
     unreadable,
@@ -186,6 +187,13 @@ class Worklist:
                 lines=lines,
                 unreadable=[*bad_tasks, *bad_voices],
             )
+
+    def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
+        """Reckon by other settings when voices are due; what the budget holds is looked at anew."""
+        with self._database.writing() as session:
+            replanning.due_times(session, old=old, new=new, now=now)
+            if old.enrollments_per_day != new.enrollments_per_day:
+                replanning.held(session, now=now)
 
     def intend(self, job: Job, *, now: datetime, policy: Policy) -> Job:
         """Write down that an enrollment is requested now; return the job with its task.

@@ -4,6 +4,7 @@ httpx scans its pool for every call, so one pool of 64 connections is much slowe
 pools of four. All of them share one TLS context, which is slow to build.
 """
 
+import asyncio
 import ipaddress
 import math
 import ssl
@@ -16,6 +17,8 @@ import httpx
 from voicekeeper.errors import ConfigError
 
 _POOL_SIZE = 4
+_FRESH = -1
+"""What the client without a pool is counted under."""
 
 _IDLE_SECONDS = 4.0
 """How long an idle connection is kept.
@@ -84,6 +87,8 @@ class Connections:
                 source="the environment",
             ) from None
         self._lent: Counter[int] = Counter()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @contextmanager
     def lend(self, *, fresh: bool) -> Iterator[httpx.AsyncClient]:
@@ -93,15 +98,23 @@ class Connections:
             fresh: True for one that opens a new connection. It costs a handshake, and rules
                 out the loss of a call on a connection that the server has just closed.
         """
-        if fresh:
-            yield self._fresh
-            return
         index = min(range(len(self._pooled)), key=lambda i: self._lent[i])
-        self._lent[index] += 1
+        lent = _FRESH if fresh else index
+        self._lent[lent] += 1
+        self._idle.clear()
         try:
-            yield self._pooled[index]
+            yield self._fresh if fresh else self._pooled[index]
         finally:
-            self._lent[index] -= 1
+            self._lent[lent] -= 1
+            if not self._lent.total():
+                self._idle.set()
+
+    async def retire(self) -> None:
+        """Close every connection as soon as no client is lent, or when this is cancelled."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""
