@@ -367,7 +367,7 @@ ABLATIONS = (
     Ablation("wall-clock watchdog", _nothing, 1, without_watchdog),
     Ablation("resumed polling", _forget_open_tasks, 1, enrolling),
     Ablation("success-only counting", _count_what_was_accepted, 1, failing_tasks),
-    Ablation("lease of an alert", _alert_without_a_lease, 8, dying_as_voices_are_lost),
+    Ablation("lease of an alert", _alert_without_a_lease, 30, dying_as_voices_are_lost),
     Ablation("confirmed alert", _alert_never_confirmed, 1, empty_for_hours),
     Ablation("daily alert", _alert_told_once, 1, empty_account),
     Ablation("look for risks", _no_look_for_risks, 1, empty_account),

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from voicekeeper import alerting, schedule
 from voicekeeper import breaker as rules
-from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, Voice
+from voicekeeper.models import Alert, AlertKind, Breaker, HistoryEntry, Kind, Removal, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
@@ -29,7 +29,7 @@ class Agenda:
         due_at: when the first voice is due; None where none ever is.
         poll_at: when the first task is to be asked for.
         tell_at: when the first alert is to be told.
-        alerting: an alert is owed, or a voice might be at risk.
+        alerting: an alert is owed, or may have to be opened or ended.
     """
 
     misdated: bool
@@ -58,6 +58,7 @@ _LOOK = Statement(
         select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
         select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
         select(func.min(_ALERT.tell_at)).scalar_subquery(),
+        select(_ALERT.id).where(_ALERT.kind == AlertKind.RISK, _ALERT.ended_at.is_(None)).exists(),
         select(_VOICE.id)
         .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
         .exists(),
@@ -83,7 +84,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
             tell_at=now,
             alerting=True,
         )
-    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, risky = seen
+    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, at_risk, risky = seen
     late_due = last_due is not None and last_due > schedule.latest_due(now, policy)
     late_poll = last_poll is not None and last_poll > now + schedule.longest_poll(policy)
     return Agenda(
@@ -94,8 +95,14 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         due_at=now if late_due else due,
         poll_at=now if late_poll else poll,
         tell_at=tell,
-        alerting=tell is not None or risky,
+        # What a person did to a voice may end an alert, and so may a clock that was set right.
+        alerting=unlogged or at_risk or risky or _is_owed(tell, now),
     )
+
+
+def _is_owed(tell_at: datetime | None, now: datetime) -> bool:
+    """Tell whether the first alert is to be told now; also where a wrong clock put it off."""
+    return tell_at is not None and (tell_at <= now or tell_at > alerting.latest_turn(now))
 
 
 def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:

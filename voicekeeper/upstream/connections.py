@@ -1,7 +1,8 @@
 """The connections to the gateway: several small pools in place of one large one.
 
 httpx scans its pool for every call, so one pool of 64 connections is much slower than sixteen
-pools of four. All of them share one TLS context, which is slow to build.
+pools of four, each made when all before it are in use. They share one TLS context, which is slow
+to build.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import ssl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 
 import httpx
 
@@ -79,13 +81,14 @@ class Connections:
 
         try:
             self._fresh = client(max_in_flight + 1, 0)  # the balance takes no call's place
-            pools = math.ceil(max_in_flight / _POOL_SIZE)
-            self._pooled = [client(_POOL_SIZE, _POOL_SIZE) for _ in range(pools)]
+            self._pooled = [client(_POOL_SIZE, _POOL_SIZE)]
         except (ValueError, ImportError, httpx.InvalidURL):
             raise ConfigError(
                 ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
                 source="the environment",
             ) from None
+        self._most_pools = math.ceil(max_in_flight / _POOL_SIZE)
+        self._another = partial(client, _POOL_SIZE, _POOL_SIZE)
         self._lent: Counter[int] = Counter()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -99,6 +102,9 @@ class Connections:
                 out the loss of a call on a connection that the server has just closed.
         """
         index = min(range(len(self._pooled)), key=lambda i: self._lent[i])
+        if self._lent[index] and len(self._pooled) < self._most_pools:
+            index = len(self._pooled)
+            self._pooled.append(self._another())
         lent = _FRESH if fresh else index
         self._lent[lent] += 1
         self._idle.clear()
@@ -165,12 +171,17 @@ def is_loopback(host: str) -> bool:
 def _tls_context(base_url: str) -> ssl.SSLContext:
     """Return the one context of all pools.
 
-    Without https nothing needs a certificate: an empty context costs nothing, and should it be
+    Without https nothing needs a certificate: an empty context costs little, and should it be
     used all the same it trusts nobody.
     """
     if base_url.lower().startswith("http://"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return _trusting_nobody()
     return httpx.create_ssl_context()
+
+
+@cache
+def _trusting_nobody() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 async def _forget_location(response: httpx.Response) -> None:
