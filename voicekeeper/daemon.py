@@ -14,7 +14,7 @@ from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from voicekeeper import __version__, control
+from voicekeeper import __version__, reload_socket
 from voicekeeper.clock import Clock
 from voicekeeper.duration import words
 from voicekeeper.errors import DatabaseDamaged, DatabaseFull, VoicekeeperError
@@ -45,7 +45,7 @@ class Daemon:
         notifier: the line to the service manager.
         log: where events are told.
         reload: takes the settings anew; None to leave SIGHUP, which asks for that, as it is.
-        control: the directory in which others may ask for it and hear how it ended.
+        socket_in: the directory in which others may ask for it and hear how it ended.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Daemon:
         notifier: Notifier,
         log: Logger,
         reload: Reload | None = None,
-        control: Path | None = None,
+        socket_in: Path | None = None,
     ) -> None:
         self._keeper = keeper
         self._clock = clock
         self._notifier = notifier
         self._log = log
         self._reload = reload
-        self._control = control
+        self._socket_in = socket_in
         self._reloading = asyncio.Lock()
         self._hangups: set[asyncio.Task[None]] = set()
         self._tick = self._paced(tick)
@@ -112,8 +112,10 @@ class Daemon:
             asyncio.create_task(self._watch_balance()),
         ]
         async with AsyncExitStack() as questions:
-            if self._reload is not None and self._control is not None:
-                await questions.enter_async_context(control.answering(self._control, self.reload))
+            if self._reload is not None and self._socket_in is not None:
+                await questions.enter_async_context(
+                    reload_socket.answering(self._socket_in, self.reload)
+                )
             await self._stop.wait()
         self._notifier.stopping()
         for task in (*watches, *self._hangups):

@@ -78,7 +78,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             notifier=Notifier(os.environ),
             log=logger,
             reload=None if is_terminal() else _reload(session, assembly),
-            control=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
+            socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
         )
         await daemon.run()
 
