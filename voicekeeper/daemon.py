@@ -10,6 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, timedelta
+from functools import partial
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -20,6 +21,7 @@ from voicekeeper.errors import DatabaseDamaged, DatabaseFull, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger, tell
 from voicekeeper.sdnotify import Notifier
+from voicekeeper.store.backup import DailyCopies
 
 STOP_WITHIN_S = 8.0
 """For calls under way when the daemon is told to stop; the whole stop stays under 10 s."""
@@ -28,6 +30,9 @@ _JUMP_S = 2.0
 """Wall and monotonic time may drift apart by this much between two looks."""
 
 _LOOK_EVERY_S = 5.0
+
+_COPY_EVERY_S = 3_600.0
+"""How often the day's copy of the registry is looked for, and made where it is missing."""
 
 _BALANCE_EVERY_S = 6 * 3_600.0
 """How often the account's balance is asked for, from the start on; topped up, it shows soon."""
@@ -42,6 +47,7 @@ class Daemon:
         tick: between two passes.
         notifier: the line to the service manager.
         log: where events are told.
+        copies: those of the registry, one a day; None to make none.
     """
 
     def __init__(
@@ -52,8 +58,10 @@ class Daemon:
         tick: timedelta,
         notifier: Notifier,
         log: Logger,
+        copies: DailyCopies | None = None,
     ) -> None:
         self._keeper = keeper
+        self._copies = copies
         self._clock = clock
         self._notifier = notifier
         self._log = log
@@ -99,6 +107,7 @@ class Daemon:
         watches = [
             asyncio.create_task(self._watch_clock()),
             asyncio.create_task(self._watch_balance()),
+            asyncio.create_task(self._watch_copies()),
         ]
         await self._stop.wait()
         self._notifier.stopping()
@@ -173,6 +182,23 @@ class Daemon:
         while True:
             await self._keeper.look_at_balance()
             await asyncio.sleep(_BALANCE_EVERY_S)
+
+    async def _watch_copies(self) -> None:
+        """Make a copy a day, in a thread that no keepalive waits for; a failure is told once."""
+        failed = None
+        while self._copies is not None:
+            make = partial(self._copies.make, self._clock.now())
+            try:
+                made = await asyncio.to_thread(make)
+            except Exception as error:  # noqa: BLE001 - no voice depends on it
+                if str(error) != failed:
+                    tell(self._log, Event.BACKUP_FAILED, error=str(error))
+                failed = str(error)
+            else:
+                failed = None
+                if made is not None:
+                    tell(self._log, Event.BACKUP_COMPLETED, file=str(made))
+            await asyncio.sleep(_COPY_EVERY_S)
 
     def _offset(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()

@@ -42,6 +42,8 @@ class Event(StrEnum):
     BALANCE_ASKED = "balance.asked"
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
+    BACKUP_COMPLETED = "backup.completed"
+    BACKUP_FAILED = "backup.failed"
     CLOCK_JUMPED = "clock.jumped"
     DAEMON_READY = "daemon.ready"
     DAEMON_STOPPED = "daemon.stopped"
@@ -106,6 +108,11 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "error", "The account or the gateway fails: all calls pause but a probe."
     ),
     Event.UPSTREAM_RECOVERED: Meaning("info", "A probe succeeded: calls flow again."),
+    Event.BACKUP_COMPLETED: Meaning("info", "The day's copy of the registry was made."),
+    Event.BACKUP_FAILED: Meaning(
+        "warning",
+        "The day's copy of the registry could not be made; it is tried again hourly.",
+    ),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
     Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),

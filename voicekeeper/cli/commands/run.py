@@ -16,6 +16,7 @@ from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Database
+from voicekeeper.store.backup import DailyCopies
 
 
 @click.command
@@ -68,5 +69,6 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             tick=session.settings.daemon.tick,
             notifier=Notifier(os.environ),
             log=logger,
+            copies=DailyCopies(database.path),
         )
         await daemon.run()
