@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -141,6 +141,12 @@ class DailyCopies:
         with suppress(OSError):
             return sorted(f for f in self.directory.iterdir() if _DAILY.fullmatch(f.name))
         return []
+
+    def last_day(self) -> date | None:
+        """Return the UTC day of the last copy; None where there is none."""
+        with suppress(ValueError):  # a name that looks like a day and is none
+            return date.fromisoformat(self.all()[-1].stem) if self.all() else None
+        return None
 
     def _leave_room(self) -> None:
         """Keep a copy from filling the disk that the registry itself is on."""

@@ -312,6 +312,11 @@ class Database:
             words = " ".join(damage[0].split())
             raise DatabaseDamaged(f"{self.path} is damaged ({words}); {_RESTORE}")
 
+    def journal_mode(self) -> str:
+        """Return how SQLite keeps a change whole: ``wal``, or ``delete`` for a rollback journal."""
+        with self.reading() as session:
+            return str(session.connection().exec_driver_sql("PRAGMA journal_mode").scalar())
+
     def _set_journal_mode(self) -> None:
         mode = "WAL" if WAL_IS_SAFE else "DELETE"
         session = self._idle_session()  # no second connection may be open
