@@ -247,7 +247,9 @@ def complete(cli: CommandLine, line: str, **environ: str) -> list[str]:
 
 
 def test_the_shell_completes_commands_names_and_options(cli: CommandLine) -> None:
-    assert complete(cli, "voicekeeper re") == ["resolve", "resume", "retry", "remove", "rehearse"]
+    assert complete(cli, "voicekeeper re") == [
+        *("resolve", "resume", "retry", "remove", "restore", "rehearse")
+    ]
     assert complete(cli, "voicekeeper resolve an") == ["anna"]
     assert complete(cli, "voicekeeper list --j") == ["--json"]
 

@@ -32,6 +32,7 @@ ANNA = {
     "failures": 2,
     "last_error": "500 Internal Server Error",
     "created_at": "2026-05-01T12:00:00Z",
+    "same_voice": True,
 }
 BERT = {
     "name": "bert",
@@ -46,6 +47,7 @@ BERT = {
     "failures": 0,
     "last_error": None,
     "created_at": "2026-05-01T12:00:00Z",
+    "same_voice": True,
 }
 
 
@@ -74,8 +76,9 @@ def test_list_prints_a_line_a_voice_into_a_pipe(cli: CommandLine) -> None:
     ended = cli("list")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == (
-        "anna\tid-anna\tOK\t2026-05-07T12:00:00Z\t2026-05-03T06:00:00Z\t500 Internal Server Error\n"
-        "bert\t\tNEW\t\tpaused\t\n"
+        "anna\tid-anna\tOK\t2026-05-07T12:00:00Z\t2026-05-03T06:00:00Z\t"
+        "500 Internal Server Error\t\n"
+        "bert\t\tNEW\t\tpaused\t\t\n"
     )
 
 
