@@ -44,16 +44,15 @@ class Fuse:
 
 def install(fuse: Fuse) -> None:
     """Lay the fuse around every commit and every call of this process."""
-    before = 0
+    before: dict[int, int] = {}
     begin, commit = database._begin, database._commit  # noqa: SLF001 - under the store
 
     def fused_begin(driver: sqlite3.Connection, mode: str) -> None:
-        nonlocal before
         begin(driver, mode)
-        before = driver.total_changes
+        before[id(driver)] = driver.total_changes
 
     def fused_commit(driver: sqlite3.Connection) -> None:
-        counted = driver.total_changes - before > _BEAT_ALONE
+        counted = driver.total_changes - before[id(driver)] > _BEAT_ALONE
         if counted:
             fuse.burn()
         commit(driver)

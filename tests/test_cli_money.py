@@ -219,7 +219,7 @@ def test_check_tells_for_how_many_days_the_balance_lasts_and_warns_below_thirty(
 ) -> None:
     life.register(imported("anna"))
     cli.passed()
-    with SandboxServer(Gateway(balance_micros=micros)) as server:
+    with SandboxServer(Gateway(balance_micros=micros), clock=cli.clock) as server:
         ended = check(cli, server)
         assert server.books().cost_micros == 0
     assert ended.code == 0
@@ -239,7 +239,7 @@ def test_a_gateway_that_does_not_tell_its_balance_is_as_right_as_before(
     life: Life, cli: CommandLine, fault: str
 ) -> None:
     life.register(imported("anna"))
-    with SandboxServer(Gateway(), faults=[f"{fault}@balance"]) as server:
+    with SandboxServer(Gateway(), clock=cli.clock, faults=[f"{fault}@balance"]) as server:
         ended = check(cli, server)
     assert ended.code == 0
     assert gateway_line(ended).startswith("ok")

@@ -1,6 +1,7 @@
 """Reading the registry: ``list``, ``show``, ``history``, ``resolve``, ``status`` and ``check``."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from tests.command import CommandLine, Ended, sentence
-from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, imported, wanted
+from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, FakeClock, imported, wanted
 from voicekeeper.config import DEFAULT_PATH
 from voicekeeper.models import Breaker, HistoryEntry, Origin, Status
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer
+from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.database import WAL_IS_SAFE
 
 ANNA = {
@@ -30,6 +32,7 @@ ANNA = {
     "failures": 2,
     "last_error": "500 Internal Server Error",
     "created_at": "2026-05-01T12:00:00Z",
+    "same_voice": True,
 }
 BERT = {
     "name": "bert",
@@ -44,6 +47,7 @@ BERT = {
     "failures": 0,
     "last_error": None,
     "created_at": "2026-05-01T12:00:00Z",
+    "same_voice": True,
 }
 
 
@@ -72,8 +76,9 @@ def test_list_prints_a_line_a_voice_into_a_pipe(cli: CommandLine) -> None:
     ended = cli("list")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == (
-        "anna\tid-anna\tOK\t2026-05-07T12:00:00Z\t2026-05-03T06:00:00Z\t500 Internal Server Error\n"
-        "bert\t\tNEW\t\tpaused\t\n"
+        "anna\tid-anna\tOK\t2026-05-07T12:00:00Z\t2026-05-03T06:00:00Z\t"
+        "500 Internal Server Error\t\n"
+        "bert\t\tNEW\t\tpaused\t\t\n"
     )
 
 
@@ -385,7 +390,7 @@ def test_wrong_settings_have_the_status_unknown(cli: CommandLine) -> None:
     assert "daemon.tick" in ended.out
 
 
-SUBJECTS = ["settings", "key", "gateway", "database", "daemon"]
+SUBJECTS = ["settings", "key", "gateway", "clock", "database", "backup", "daemon"]
 
 
 def verdicts(out: str) -> dict[str, str]:
@@ -396,7 +401,8 @@ def verdicts(out: str) -> dict[str, str]:
 
 def test_check_is_content_with_a_right_set_up(cli: CommandLine) -> None:
     cli.passed()
-    with SandboxServer(Gateway(key="made-up-key")) as server:
+    DailyCopies(cli.path).make(NOW)
+    with SandboxServer(Gateway(key="made-up-key"), clock=cli.clock) as server:
         ended = cli(
             "check",
             environ={
@@ -436,7 +442,9 @@ def test_check_fails_without_a_key_and_still_looks_at_the_rest(cli: CommandLine)
         "settings": "ok",
         "key": "failed",
         "gateway": "warning",
+        "clock": "warning",
         "database": "ok",
+        "backup": "warning",
         "daemon": "warning",
     }
     assert "$VOICEKEEPER_API_KEY" in ended.out
@@ -487,7 +495,7 @@ def test_check_tells_where_the_key_stands_and_never_the_key(
 
 def test_check_warns_where_nothing_is_registered_yet(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path / "none.db")
-    with SandboxServer(Gateway()) as server:
+    with SandboxServer(Gateway(), clock=cli.clock) as server:
         ended = cli(
             "check",
             environ={
@@ -500,10 +508,74 @@ def test_check_warns_where_nothing_is_registered_yet(tmp_path: Path) -> None:
         "settings": "ok",
         "key": "ok",
         "gateway": "ok",
+        "clock": "ok",
         "database": "warning",
+        "backup": "warning",
         "daemon": "warning",
     }
     assert not cli.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "verdict", "told"),
+    [
+        (timedelta(seconds=50), "ok", "as the gateway's, to the minute"),
+        (-5 * MINUTE, "warning", "5 min behind the gateway's"),
+        (3 * DAY, "failed", "3 d ahead of the gateway's"),
+    ],
+)
+def test_check_compares_the_clock_with_the_gateways(
+    cli: CommandLine, ahead: timedelta, verdict: str, told: str
+) -> None:
+    with SandboxServer(Gateway(), clock=FakeClock(NOW)) as server:
+        cli.clock.wrong_by = ahead
+        ended = cli(
+            "check",
+            environ={
+                "VOICEKEEPER_UPSTREAM__BASE_URL": server.base_url,
+                "VOICEKEEPER_API_KEY": "made-up-key",
+            },
+        )
+    assert verdicts(ended.out)["clock"] == verdict
+    assert checked(ended, "clock").startswith(told)
+    assert ended.code == (1 if verdict == "failed" else 0)
+
+
+def test_check_reads_every_page_of_the_database(cli: CommandLine) -> None:
+    cli.ready(*(imported(f"voice-{number}") for number in range(200)))
+    with cli.path.open("r+b") as file:
+        file.seek(cli.path.stat().st_size - 4 * 4096)
+        file.write(b"\xff" * 8192)
+    ended = cli("check", environ={"VOICEKEEPER_UPSTREAM__BASE_URL": "http://127.0.0.1:9/api/v1"})
+    assert verdicts(ended.out)["database"] == "failed"
+    assert "voicekeeper restore FILE" in checked(ended, "database")
+
+
+def test_check_warns_of_a_disk_with_little_room_and_of_copies_that_are_old(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DailyCopies(cli.path).make(NOW - 2 * DAY)
+    room = shutil.disk_usage(cli.path.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room._replace(free=9_000_000))
+    ended = cli("check")
+    assert verdicts(ended.out)["database"] == verdicts(ended.out)["backup"] == "warning"
+    assert "9 MB are free on its disk" in checked(ended, "database")
+    assert checked(ended, "backup").startswith("the last daily copy is of 2026-04-29; ")
+
+
+@pytest.mark.parametrize("args", [["--jsn"], ["extra"], ["--json", "x"]])
+def test_a_wrong_use_of_status_is_unknown_to_monitoring(cli: CommandLine, args: list[str]) -> None:
+    ended = cli("status", *args)
+    assert ended.code == 3
+    assert sentence(ended).startswith("voicekeeper status: ")
+
+
+def test_status_says_since_when_the_daemon_is_dead(cli: CommandLine) -> None:
+    cli.passed(5 * HOUR)
+    ended = cli("status")
+    assert ended.code == 2
+    assert "no daemon has made a pass since 2026-05-01T07:00:00Z" in ended.out
+    assert "'systemctl start voicekeeper'" in ended.out
 
 
 def test_check_of_wrong_settings_checks_nothing_else(cli: CommandLine) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from voicekeeper import errors
 from voicekeeper.errors import (
+    BackupFailed,
     CallFailed,
     ConfigError,
     DatabaseDamaged,
@@ -27,6 +28,7 @@ EXIT_CODES = {
     Taken: 1,
     DatabaseHeld: 75,
     DatabaseFull: 1,
+    BackupFailed: 1,
     KeyRefused: 77,
     ConfigError: 78,
     DatabaseUnusable: 78,

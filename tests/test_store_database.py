@@ -233,7 +233,7 @@ def directory(path: Path) -> None:
         (foreign_with_alembic, "is a database of another program"),
         (text, "is damaged or not a database"),
         (damaged, "is damaged or not a database"),
-        (empty, "is empty: the registry is gone; put a good copy in its place"),
+        (empty, "is empty: the registry is gone; nothing was changed; 'voicekeeper restore FILE'"),
         (without_tables, "is empty: the registry is gone"),
         (directory, "is a directory, not a database file"),
     ],
@@ -304,7 +304,7 @@ def test_a_daemon_refuses_a_file_that_is_damaged_anywhere_and_leaves_it_as_it_wa
     spoil(path)
     before = files(tmp_path)
     made = Database(path)
-    with pytest.raises(DatabaseDamaged, match=r"is damaged .*; put a good copy in its") as refused:
+    with pytest.raises(DatabaseDamaged, match=r"is damaged .*puts a good copy in its") as refused:
         made.prepare(upgrade=True)
     made.close()
     assert "\n" not in str(refused.value)

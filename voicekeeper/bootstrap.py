@@ -14,9 +14,16 @@ from pydantic import SecretStr
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
 from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.models import Origin
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Worklist
 from voicekeeper.upstream import GatewayClient
+
+_RECREATED = {
+    "never": frozenset[Origin](),
+    "clones": frozenset({Origin.CLONE}),
+    "all": frozenset({Origin.CLONE, Origin.DESIGN}),
+}
 
 
 def policy(settings: Settings) -> Policy:
@@ -40,6 +47,7 @@ def policy(settings: Settings) -> Policy:
         requests_per_second=settings.upstream.requests_per_second,
         max_in_flight=settings.upstream.max_in_flight,
         enrollments_per_day=None if most is None else int(most * 1_000_000),
+        recreate=_RECREATED[settings.recovery.recreate],
     )
 
 

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, timedelta
+from functools import partial
 from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -22,6 +23,7 @@ from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger, tell
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
+from voicekeeper.store.backup import DailyCopies
 
 STOP_WITHIN_S = 8.0
 """For calls under way when the daemon is told to stop; the whole stop stays under 10 s."""
@@ -30,6 +32,9 @@ _JUMP_S = 2.0
 """Wall and monotonic time may drift apart by this much between two looks."""
 
 _LOOK_EVERY_S = 5.0
+
+_COPY_EVERY_S = 3_600.0
+"""How often the day's copy of the registry is looked for, and made where it is missing."""
 
 _BALANCE_EVERY_S = 6 * 3_600.0
 """How often the account's balance is asked for, from the start on; topped up, it shows soon."""
@@ -46,6 +51,7 @@ class Daemon:
         log: where events are told.
         reload: takes the settings anew; None to leave SIGHUP, which asks for that, as it is.
         socket_in: the directory in which others may ask for it and hear how it ended.
+        copies: those of the registry, one a day; None to make none.
     """
 
     def __init__(
@@ -58,8 +64,10 @@ class Daemon:
         log: Logger,
         reload: Reload | None = None,
         socket_in: Path | None = None,
+        copies: DailyCopies | None = None,
     ) -> None:
         self._keeper = keeper
+        self._copies = copies
         self._clock = clock
         self._notifier = notifier
         self._log = log
@@ -110,6 +118,7 @@ class Daemon:
         watches = [
             asyncio.create_task(self._watch_clock()),
             asyncio.create_task(self._watch_balance()),
+            asyncio.create_task(self._watch_copies()),
         ]
         async with AsyncExitStack() as questions:
             if self._reload is not None and self._socket_in is not None:
@@ -232,6 +241,23 @@ class Daemon:
         while True:
             await self._keeper.look_at_balance()
             await asyncio.sleep(_BALANCE_EVERY_S)
+
+    async def _watch_copies(self) -> None:
+        """Make a copy a day, in a thread that no keepalive waits for; a failure is told once."""
+        failed = None
+        while self._copies is not None:
+            make = partial(self._copies.make, self._clock.now())
+            try:
+                made = await asyncio.to_thread(make)
+            except Exception as error:  # noqa: BLE001 - no voice depends on it
+                if str(error) != failed:
+                    tell(self._log, Event.BACKUP_FAILED, error=str(error))
+                failed = str(error)
+            else:
+                failed = None
+                if made is not None:
+                    tell(self._log, Event.BACKUP_COMPLETED, file=str(made))
+            await asyncio.sleep(_COPY_EVERY_S)
 
     def _offset(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()

@@ -9,6 +9,7 @@ The tree::
     │   └── Taken               1   names or voice ids that the registry has already
     ├── DatabaseHeld           75   another daemon holds the database
     ├── DatabaseFull            1   the disk under the database is full, for now
+    ├── BackupFailed            1   a copy of the registry could not be made
     ├── KeyRefused             77   the gateway does not take the API key
     ├── ConfigError            78   one or more settings are wrong; all are listed
     ├── DatabaseUnusable       78   the database cannot be used as it is; nothing was touched
@@ -74,6 +75,10 @@ class DatabaseHeld(VoicekeeperError):  # noqa: N818
 
 class DatabaseFull(VoicekeeperError):  # noqa: N818
     """The disk under the database is full; what was to be written can be when there is room."""
+
+
+class BackupFailed(VoicekeeperError):  # noqa: N818
+    """A copy of the registry could not be made; nothing is left of it."""
 
 
 class KeyRefused(VoicekeeperError):  # noqa: N818

@@ -27,6 +27,7 @@ class Event(StrEnum):
     VOICE_RESUMED = "voice.resumed"
     VOICE_HASTENED = "voice.hastened"
     VOICE_RETRIED = "voice.retried"
+    VOICE_RECREATED = "voice.recreated"
     VOICE_REMOVED = "voice.removed"
     KEEPALIVE_SUBMITTED = "keepalive.submitted"
     KEEPALIVE_SUCCEEDED = "keepalive.succeeded"
@@ -42,6 +43,8 @@ class Event(StrEnum):
     BALANCE_ASKED = "balance.asked"
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
+    BACKUP_COMPLETED = "backup.completed"
+    BACKUP_FAILED = "backup.failed"
     CLOCK_JUMPED = "clock.jumped"
     SETTINGS_RELOADED = "settings.reloaded"
     SETTINGS_REFUSED = "settings.refused"
@@ -84,6 +87,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.VOICE_RESUMED: Meaning("info", "A person started the keeping of the voice again."),
     Event.VOICE_HASTENED: Meaning("info", "A person asked for a keepalive at once."),
     Event.VOICE_RETRIED: Meaning("info", "A person asked for the enrollment to be repeated."),
+    Event.VOICE_RECREATED: Meaning(
+        "warning", "A lost voice is made again, with a new `voice_id`; a design sounds otherwise."
+    ),
     Event.VOICE_REMOVED: Meaning("info", "A person had the voice and its history forgotten."),
     Event.KEEPALIVE_SUBMITTED: Meaning("info", "The gateway accepted a keepalive."),
     Event.KEEPALIVE_SUCCEEDED: Meaning("info", "A keepalive ended in success: the voice is used."),
@@ -109,6 +115,11 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "error", "The account or the gateway fails: all calls pause but a probe."
     ),
     Event.UPSTREAM_RECOVERED: Meaning("info", "A probe succeeded: calls flow again."),
+    Event.BACKUP_COMPLETED: Meaning("info", "The day's copy of the registry was made."),
+    Event.BACKUP_FAILED: Meaning(
+        "warning",
+        "The day's copy of the registry could not be made; it is tried again hourly.",
+    ),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
     Event.SETTINGS_RELOADED: Meaning(
         "info",

@@ -5,7 +5,7 @@ Pure: what the registry knows and ``now`` in, findings out, each with the mend.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
@@ -42,6 +42,11 @@ NAMED: Final = {
 
 SHOWN_NAMES: Final = 3
 """So many voices of a status are named."""
+
+_CLOCK_MAY_DIFFER: Final = timedelta(minutes=1)
+_CLOCK_IS_WRONG: Final = timedelta(hours=1)
+_COPY_MAY_AGE: Final = timedelta(days=1)
+_DISK_SPARE: Final = 64 * 1024 * 1024
 
 _TIMER: Final = timedelta(hours=2)
 """A timer of ``run --once`` may take its time: the window has days."""
@@ -161,6 +166,51 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         if health.by_status.get(status)
     ]
     return sorted(found, key=lambda finding: -finding.severity)
+
+
+def of_clock(ahead: timedelta) -> Finding:
+    """Judge the host's clock, by how far it is ahead of the gateway's."""
+    off = abs(ahead)
+    if off <= _CLOCK_MAY_DIFFER:
+        return Finding(Severity.OK, "as the gateway's, to the minute")
+    severity = Severity.CRITICAL if off > _CLOCK_IS_WRONG else Severity.WARNING
+    way = "ahead of" if ahead > timedelta(0) else "behind"
+    return Finding(
+        severity,
+        f"{words(off)} {way} the gateway's; keepalives may come too late by as much; "
+        "'timedatectl set-ntp true' sets it right, and keeps it so",
+    )
+
+
+def of_disk(free: int, size: int) -> Finding | None:
+    """Judge the room beside the registry; None where there is enough.
+
+    Args:
+        free: bytes that may be written.
+        size: bytes of the registry, which a copy or a migration needs once more.
+    """
+    if free >= size + _DISK_SPARE:
+        return None
+    return Finding(
+        Severity.WARNING,
+        f"{free // 1_000_000} MB are free on its disk; make room, or the daemon has to wait for it",
+    )
+
+
+def of_copies(last: date | None, *, now: datetime) -> Finding:
+    """Judge the daily copies by the day of the last."""
+    if last is None:
+        return Finding(
+            Severity.WARNING,
+            "there is no daily copy; a daemon makes one, 'voicekeeper backup FILE' at once",
+        )
+    if now.date() - last > _COPY_MAY_AGE:
+        return Finding(
+            Severity.WARNING,
+            f"the last daily copy is of {last}; 'backup.failed' in the daemon's log tells why, "
+            "'voicekeeper backup FILE' makes one",
+        )
+    return Finding(Severity.OK, f"the last daily copy is of {last}")
 
 
 def headline(health: Health, *, now: datetime, tick: timedelta) -> str:

@@ -21,7 +21,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from voicekeeper.models import Kind
+from voicekeeper.models import Kind, Origin
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
@@ -46,6 +46,7 @@ class Policy:
         requests_per_second, max_in_flight: the limiter's.
         enrollments_per_day: the most that enrollments may cost on a UTC day, in millionths of a
             US dollar; None for no limit.
+        recreate: which voices are made again when they are lost.
     """
 
     window: timedelta
@@ -64,6 +65,7 @@ class Policy:
     requests_per_second: float
     max_in_flight: int
     enrollments_per_day: int | None = None
+    recreate: frozenset[Origin] = frozenset()
 
 
 def spread(name: str, turn: int = 0) -> float:

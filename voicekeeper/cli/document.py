@@ -11,6 +11,7 @@ from typing import Any
 from voicekeeper import forecast, schedule
 from voicekeeper.duration import rfc3339
 from voicekeeper.health import Health
+from voicekeeper.lifecycle import comeback
 from voicekeeper.models import HistoryEntry, Origin, Voice
 from voicekeeper.pricing import Spent, Totals, dollars
 from voicekeeper.schedule import Policy
@@ -39,6 +40,7 @@ def voice(voice: Voice, policy: Policy) -> dict[str, Any]:
         "failures": voice.failures,
         "last_error": voice.last_error,
         "created_at": _instant(voice.created_at),
+        "same_voice": not comeback.is_another_voice(voice),
     }
 
 

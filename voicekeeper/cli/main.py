@@ -41,6 +41,10 @@ _COMMANDS = {
         "retry": "Repeat an enrollment; it is paid for again.",
         "remove": "Forget a voice.",
     },
+    "Look after": {
+        "backup": "Copy the registry to a file.",
+        "restore": "Put such a copy back.",
+    },
     "Try": {
         "demo": "Watch four voices live and die in a minute, without a key.",
         "rehearse": "Live through years of keeping in minutes, and all that goes wrong.",

@@ -73,6 +73,14 @@ class Session:
         become_owner(database.path)
         return database
 
+    def database_as_caller(self) -> Database:
+        """Return the database as the user who runs the command.
+
+        To carry a copy in or out, root may read and write where the database's owner may not.
+        SQLite gives the files it makes beside the database to the owner of the database itself.
+        """
+        return self._open()
+
     def close(self) -> None:
         """Close what was opened."""
         for database in self._opened:
@@ -102,11 +110,7 @@ class Session:
             DatabaseUnusable: it cannot be used.
         """
         database = self.database()
-        if not database.exists():
-            raise NotFound(
-                f"there is no registry at {database.path} yet; "
-                "'voicekeeper add', 'clone', 'design' and 'import' make one"
-            )
+        must_exist(database)
         database.prepare(upgrade=False)
         return Registry(database)
 
@@ -146,6 +150,20 @@ class Session:
             f"note: {unkept};\n"
             "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'",
             err=True,
+        )
+
+
+def must_exist(database: Database) -> None:
+    """See that there is a registry.
+
+    Raises:
+        NotFound: there is none.
+        DatabaseUnusable: nobody can tell.
+    """
+    if not database.exists():
+        raise NotFound(
+            f"there is no registry at {database.path} yet; "
+            "'voicekeeper add', 'clone', 'design' and 'import' make one"
         )
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from voicekeeper.bar import bar, has_blocks
 from voicekeeper.cli import document
 from voicekeeper.duration import rfc3339, words
+from voicekeeper.lifecycle import comeback
 from voicekeeper.models import Status, Voice
 from voicekeeper.schedule import Policy
 
@@ -52,14 +53,19 @@ def rows(voices: Iterable[Voice], policy: Policy) -> Iterator[str]:
             rfc3339(deadline) if deadline else "",
             "paused" if voice.paused else rfc3339(voice.next_at) if voice.next_at else "",
             " ".join((voice.last_error or "").split()),
+            comeback.ANOTHER_VOICE if comeback.is_another_voice(voice) else "",
         ]
         yield "\t".join(columns)
 
 
 def status(voice: Voice) -> Text:
-    """Return the status in its color, and whether the voice is paused."""
+    """Return the status in its color, whether the voice is paused, and whether it is another."""
     shown = Text(voice.status, style=_COLORS.get(voice.status, "red"))
-    return shown.append(" paused", style="dim") if voice.paused else shown
+    if voice.paused:
+        shown.append(" paused", style="dim")
+    if comeback.is_another_voice(voice):
+        shown.append(f", {comeback.ANOTHER_VOICE}", style="yellow")
+    return shown
 
 
 def left(voice: Voice, *, now: datetime, policy: Policy, plain: bool = False) -> Text:

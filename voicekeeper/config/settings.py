@@ -44,6 +44,12 @@ LogFormat = Annotated[
 ]
 
 
+Recreate = Annotated[
+    Literal["never", "clones", "all"],
+    PlainValidator(values.one_of(("never", "clones", "all"))),
+]
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -108,6 +114,16 @@ class Budget(_Table):
     enrollments_usd_per_day: Amount = None
 
 
+class Recovery(_Table):
+    """What is done for voices that are lost.
+
+    Attributes:
+        recreate: which of them are made again, once per loss and within the budget.
+    """
+
+    recreate: Recreate = "never"
+
+
 class Polling(_Table):
     """When the gateway is asked how a task ended.
 
@@ -157,6 +173,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     keepalive: Keepalive = Keepalive()
     budget: Budget = Budget()
+    recovery: Recovery = Recovery()
     polling: Polling = Polling()
     retry: Retry = Retry()
     daemon: Daemon = Daemon()

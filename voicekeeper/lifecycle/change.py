@@ -24,8 +24,8 @@ class VoiceFields(TypedDict, total=False):
 
     status: Status
     voice_id: str | None
-    last_used_at: datetime
-    enrolled_at: datetime
+    last_used_at: datetime | None
+    enrolled_at: datetime | None
     anchored_at: datetime
     next_at: datetime | None
     failures: int
@@ -33,6 +33,8 @@ class VoiceFields(TypedDict, total=False):
     suspected_at: datetime | None
     controlled_at: datetime | None
     held_at: datetime | None
+    restored_at: datetime | None
+    remade_at: datetime | None
 
 
 class TaskFields(TypedDict, total=False):

@@ -156,6 +156,13 @@ def doubt(
         at = rfc3339(forgotten)
         words = f"this registry is an older copy, and the voice was requested at {at} already"
         return Fault(Blame.NOBODY, _RESTORED, words)
+    if voice.restored_at is not None and not witnessed:
+        at = rfc3339(voice.restored_at)
+        words = (
+            f"this registry was put back from a copy at {at}, and no notes tell whether the voice "
+            "was requested already"
+        )
+        return Fault(Blame.NOBODY, _RESTORED, words)
     asked_at = voice.anchored_at
     rested = now - max(asked_at, last_pass_at or asked_at)
     if rested > (max(policy.interval, _DAY) if witnessed else schedule.lease(policy)):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from voicekeeper import bootstrap
-from voicekeeper.config import Settings
+from voicekeeper.config import Recovery, Settings
 from voicekeeper.errors import NotAllowed
 from voicekeeper.events import Level
 from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
@@ -81,7 +81,9 @@ class Rehearsal:
     ) -> None:
         # No name is resolved and no handshake made; without https no certificates are read either.
         upstream = settings.upstream.model_copy(update={"base_url": "http://rehearsed.invalid"})
-        settings = settings.model_copy(update={"upstream": upstream})
+        # What is lost stays lost: a rehearsal counts it.
+        changed = {"upstream": upstream, "recovery": Recovery()}
+        settings = settings.model_copy(update=changed)
         self._plan = plan
         self._voices = voices
         self._days = days

@@ -34,6 +34,7 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
+from voicekeeper.store.ownership import hand_over
 from voicekeeper.store.session import Session
 from voicekeeper.store.unreadable import UNREADABLE
 from voicekeeper.store.witness import Recollection, Witness
@@ -46,8 +47,8 @@ WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 _BUSY_TIMEOUT_S = 5
 
 _RESTORE = (
-    "put a good copy in its place, as README.md says under 'Back up and restore'; "
-    "nothing was changed"
+    "nothing was changed; 'voicekeeper restore FILE' puts a good copy in its place, "
+    "and the daily ones are beside it"
 )
 
 _CHECKED_WHOLE = 256 * 1024 * 1024
@@ -190,7 +191,7 @@ class Database:
             raise DatabaseUnusable(f"{self.path} is a directory, not a database file")
         schema = self.schema()
         if upgrade:
-            self._check()
+            self.check()
             self._set_journal_mode()
         if schema == SCHEMA:
             return
@@ -255,6 +256,7 @@ class Database:
                 ) from None
             holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
             with suppress(OSError):  # a full disk: the lock holds without its holder's name
+                hand_over(descriptor, self.path if self.path.exists() else self.path.parent)
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, holder.encode(), 0)
             yield
@@ -275,9 +277,7 @@ class Database:
             raise DatabaseUnusable(_unreachable(self.path, error)) from None
         made = Database(Path(name))
         try:
-            if os.geteuid() == 0:  # the directory's owner will have to write it
-                owner = self.path.parent.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            hand_over(descriptor, self.path.parent)
             made._set_journal_mode()
             made._migrate()
             made.close()  # before it gets its name: SQLite's own files are named after it
@@ -291,7 +291,7 @@ class Database:
             os.close(descriptor)
             made.path.unlink()
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """See that the file is whole. A row with a value that no row may have is no damage.
 
         Raises:
@@ -311,6 +311,11 @@ class Database:
         if damage:
             words = " ".join(damage[0].split())
             raise DatabaseDamaged(f"{self.path} is damaged ({words}); {_RESTORE}")
+
+    def journal_mode(self) -> str:
+        """Return how SQLite keeps a change whole: ``wal``, or ``delete`` for a rollback journal."""
+        with self.reading() as session:
+            return str(session.connection().exec_driver_sql("PRAGMA journal_mode").scalar())
 
     def _set_journal_mode(self) -> None:
         mode = "WAL" if WAL_IS_SAFE else "DELETE"

@@ -17,7 +17,7 @@ from voicekeeper.budget import Hold
 from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before
-from voicekeeper.lifecycle import Telling
+from voicekeeper.lifecycle import Telling, comeback
 from voicekeeper.models import (
     Balance,
     HistoryEntry,
@@ -32,6 +32,7 @@ from voicekeeper.store import alerts, breakers, holds, ledger, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
+from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 
 _BATCH = 500
@@ -273,12 +274,7 @@ class Registry:
             if voice.status is Status.NEW or is_enrolling(session, voice):
                 raise NotAllowed(f"{name} is {voice.status}: its enrollment has not ended yet")
             before, old_id = voice.status, voice.voice_id
-            voice.status, voice.voice_id = Status.NEW, None
-            voice.next_at = None if voice.paused else now
-            voice.anchored_at, voice.enrolled_at, voice.last_used_at = now, None, None
-            voice.failures, voice.last_error = 0, None
-            voice.suspected_at = voice.controlled_at = voice.held_at = None
-            session.flush()
+            assign(session, voice, comeback.afresh(voice, now=now))
             told = {"from": before, "old_voice_id": old_id}
             tell(session, voice, Telling(Event.VOICE_RETRIED, told), now=now, logged=False)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from voicekeeper.errors import DatabaseFull, DatabaseUnusable
+from voicekeeper.store.ownership import hand_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,8 @@ class Witness:
         try:
             descriptor = os.open(self.path, flags, 0o600)
             try:
-                if is_new and os.geteuid() == 0:  # the daemon's user will have to write it
-                    owner = self.path.parent.stat()
-                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+                if is_new:
+                    hand_over(descriptor, self.path.parent)
                 size, added = os.fstat(descriptor).st_size, "".join(map(Begun.line, begun)).encode()
                 if os.write(descriptor, added) < len(added):
                     os.ftruncate(descriptor, size)

@@ -25,6 +25,7 @@ from voicekeeper.store import (
     blockages,
     breakers,
     claims,
+    comebacks,
     controls,
     doubts,
     holds,
@@ -99,6 +100,7 @@ class Worklist:
                     )
             begun = self._database.witness.begun()
             doubts.settle(session, begun, now=now, policy=policy)
+            comebacks.take_all(session, begun, now=now, policy=policy)
             never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
             held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
             session.execute(  # enrollments that were claimed and never begun, or held back
@@ -247,7 +249,11 @@ class Worklist:
                 return controls.apply(session, task, change, now=now, policy=policy)
             if superseded and "last_used_at" not in change.voice:
                 change = replace(change, voice={}, tellings=())  # the newer call has the say
-            return results.apply(session, voice, task, change, now=now, policy=policy)
+            lines = results.apply(session, voice, task, change, now=now, policy=policy)
+            if change.voice.get("status") is Status.LOST:
+                witness = self._database.witness
+                lines += comebacks.take(session, voice, witness, now=now, policy=policy)
+            return lines
 
     def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
         """Look at what a person must be told of; return what is to be told now.

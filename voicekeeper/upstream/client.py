@@ -9,6 +9,7 @@ keeper's to decide, who is told by `CallFailed` all it needs for that.
 import asyncio
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -199,11 +200,14 @@ class GatewayClient:
             raise CallFailed("the gateway answered 200 but named no state of the task")
         return report
 
-    async def check_key(self) -> None:
+    async def check_key(self) -> datetime | None:
         """Find out whether the gateway takes the key, by asking for a task that never was.
 
         It costs nothing. An answer that blames the request (400, 404 or a code of the gateway's
         own) means that the key was taken.
+
+        Returns:
+            The gateway's own time, to the second; None where its answer has no ``Date``.
 
         Raises:
             KeyRefused: the gateway answered 401.
@@ -213,7 +217,7 @@ class GatewayClient:
         reply, _ = await self._ask(_MADE_UP_TASK, FLASH)
         failed = failure.of_reply(reply, paid=False)
         if failed is None:
-            return
+            return reply.answered_at
         if failed.code == 401:  # noqa: PLR2004 - the page's own number
             raise KeyRefused(str(failed))
         told = reply.envelope is not None and reply.envelope.code is not None
@@ -225,6 +229,7 @@ class GatewayClient:
         # A web server that is not the gateway also answers 404, but not in the gateway's form.
         if doubtful or not told:
             raise failed
+        return reply.answered_at
 
     async def balance_micros(self) -> int | None:
         """Ask what the account holds, in millionths of a US dollar; free.

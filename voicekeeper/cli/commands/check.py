@@ -3,19 +3,23 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 
 import click
 from pydantic import SecretStr
 
-from voicekeeper import bootstrap, forecast
+from voicekeeper import bootstrap, forecast, health
 from voicekeeper.cli import prose
-from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.cli.session import Session, must_exist, pass_session
 from voicekeeper.config import DEFAULT_PATH, find_api_key
 from voicekeeper.duration import compact, rfc3339
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, VoicekeeperError
 from voicekeeper.health import Finding, Severity, unkept
+from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.database import WAL_IS_SAFE
 
 _SENTENCE_AT = 19  # the column
@@ -31,23 +35,29 @@ def command(session: Session) -> int:
     nothing; a balance for less than 30 days is a warning. Each line is ok,
     warning or failed. Exits with 0 if none failed, else as the first that
     did: 77 the gateway refuses the key, 78 the settings or the database are
-    wrong or there is no key, 1 the gateway is not reached.
+    wrong or there is no key, 1 the gateway is not reached or the clock is off
+    by over an hour.
     """
     exit_code = 0
     _ = session.settings  # if they are wrong, the rest would check what nobody wants
-    checks: list[tuple[str, Callable[[Session], Finding]]] = [
-        ("settings", _settings),
-        ("key", _key),
-        ("gateway", _gateway),
-        ("database", _database),
-        ("daemon", _daemon),
+    gateway = _Gateway(session)
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("settings", partial(_settings, session)),
+        ("key", partial(_key, session)),
+        ("gateway", gateway.judged),
+        ("clock", gateway.clock_judged),
+        ("database", partial(_database, session)),
+        ("backup", partial(_backup, session)),
+        ("daemon", partial(_daemon, session)),
     ]
     for subject, check in checks:
         try:
-            finding = check(session)
+            finding = check()
         except VoicekeeperError as error:
             finding = Finding(Severity.CRITICAL, str(error))
             exit_code = exit_code or error.exit_code
+        if finding.severity is Severity.CRITICAL:
+            exit_code = exit_code or VoicekeeperError.exit_code
         verdict = {Severity.OK: "ok", Severity.WARNING: "warning"}.get(finding.severity, "failed")
         sentence = finding.sentence.replace("\n  ", "\n" + " " * _SENTENCE_AT)
         line = f"{verdict:<8} {subject:<9} {sentence}"
@@ -79,22 +89,46 @@ def _key(session: Session) -> Finding:
     return Finding(Severity.OK, f"read from {find_api_key(session.settings, os.environ).place}")
 
 
-def _gateway(session: Session) -> Finding:
-    try:
-        api_key = find_api_key(session.settings, os.environ).secret
-    except ConfigError:
-        return Finding(Severity.WARNING, "not asked, for want of a key")
-    balance = asyncio.run(_ask(session, api_key))
-    taken = Finding(Severity.OK, f"{session.settings.upstream.base_url} takes the key")
-    return taken if balance is None else _with_balance(session, taken, balance)
+class _Gateway:
+    """The gateway, asked once.
 
+    Args:
+        session: whose settings name it.
+    """
 
-async def _ask(session: Session, api_key: SecretStr) -> int | None:
-    async with bootstrap.gateway(session.settings, api_key, session.clock) as gateway:
-        await gateway.check_key()
-        with contextlib.suppress(CallFailed):  # it need not tell
-            return await gateway.balance_micros()
-    return None
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._ahead: timedelta | None = None
+
+    def judged(self) -> Finding:
+        """Judge whether it takes the key, and how long the account lasts.
+
+        Raises:
+            VoicekeeperError: it does not, or is not reached.
+        """
+        session = self._session
+        try:
+            api_key = find_api_key(session.settings, os.environ).secret
+        except ConfigError:
+            return Finding(Severity.WARNING, "not asked, for want of a key")
+        balance = asyncio.run(self._ask(api_key))
+        taken = Finding(Severity.OK, f"{session.settings.upstream.base_url} takes the key")
+        return taken if balance is None else _with_balance(session, taken, balance)
+
+    def clock_judged(self) -> Finding:
+        """Judge the host's clock by the gateway's."""
+        if self._ahead is None:
+            return Finding(Severity.WARNING, "not compared, as the gateway told no time")
+        return health.of_clock(self._ahead)
+
+    async def _ask(self, api_key: SecretStr) -> int | None:
+        session = self._session
+        async with bootstrap.gateway(session.settings, api_key, session.clock) as gateway:
+            told_at = await gateway.check_key()
+            self._ahead = None if told_at is None else session.clock.now() - told_at
+            with contextlib.suppress(CallFailed):  # it need not tell
+                return await gateway.balance_micros()
+        return None
 
 
 def _with_balance(session: Session, taken: Finding, balance: int) -> Finding:
@@ -111,13 +145,32 @@ def _with_balance(session: Session, taken: Finding, balance: int) -> Finding:
 
 
 def _database(session: Session) -> Finding:
+    database = session.database()
     try:
-        session.registry()
+        must_exist(database)
     except NotFound as error:
-        session.database().check_place()
+        database.check_place()
         return Finding(Severity.WARNING, str(error))
-    journal = "WAL" if WAL_IS_SAFE else "rollback journal, as this SQLite is older than 3.51.3"
-    return Finding(Severity.OK, f"{session.settings.database_path} ({journal})")
+    database.prepare(upgrade=False)
+    database.check()
+    if database.journal_mode() == "wal":
+        journal = "WAL"
+    elif WAL_IS_SAFE:
+        journal = "rollback journal until the daemon starts"
+    else:
+        journal = "rollback journal, as this SQLite is older than 3.51.3"
+    room = health.of_disk(
+        shutil.disk_usage(database.path.parent).free, database.path.stat().st_size
+    )
+    sentence = f"{session.settings.database_path} is whole ({journal})"
+    if room is None:
+        return Finding(Severity.OK, sentence)
+    return Finding(room.severity, f"{sentence}; {room.sentence}")
+
+
+def _backup(session: Session) -> Finding:
+    last = DailyCopies(session.database().path).last_day()
+    return health.of_copies(last, now=session.now)
 
 
 def _daemon(session: Session) -> Finding:

@@ -16,7 +16,8 @@ def command(session: Session, *, as_json: bool) -> None:
 
     On a terminal: a table, with each window as a bar. In a pipe: a line a
     voice, its columns separated by tabs: name, voice_id, status, deadline,
-    next keepalive, last error.
+    next keepalive, last error, and "not the same voice" after a design that
+    was made again.
     """
     try:
         voices = session.registry().all()

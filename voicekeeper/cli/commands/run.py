@@ -19,6 +19,7 @@ from voicekeeper.errors import KeyRefused
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Database
+from voicekeeper.store.backup import DailyCopies
 
 
 @click.command
@@ -79,6 +80,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             log=logger,
             reload=None if is_terminal() else _reload(session, assembly),
             socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
+            copies=DailyCopies(database.path),
         )
         await daemon.run()
 

@@ -1,6 +1,7 @@
 """``voicekeeper status``: whether all is well, for people and for monitoring."""
 
 import sys
+from typing import Any
 
 import click
 
@@ -12,7 +13,18 @@ from voicekeeper.health import Severity, findings, headline
 from voicekeeper.models import Status
 
 
-@click.command
+class _Plugin(click.Command):
+    """A command whose wrong use is 3 too: monitoring reads 2 as critical."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401 - click's
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError as error:
+            error.exit_code = Severity.UNKNOWN  # type: ignore[misc]  # of this error alone
+            raise
+
+
+@click.command(cls=_Plugin)
 @json_option
 @pass_session
 def command(session: Session, *, as_json: bool) -> int:
@@ -22,7 +34,7 @@ def command(session: Session, *, as_json: bool) -> int:
     voices costs.
 
     The exit code is what monitoring plugins use: 0 ok, 1 warning,
-    2 critical, 3 unknown.
+    2 critical, 3 unknown, and for a wrong use of the command.
     """
     try:
         policy, tick = session.policy, session.settings.daemon.tick

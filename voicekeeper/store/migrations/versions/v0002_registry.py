@@ -105,6 +105,8 @@ def _create() -> None:
         sa.Column("suspected_at", sa.DateTime),
         sa.Column("controlled_at", sa.DateTime),
         sa.Column("held_at", sa.DateTime),
+        sa.Column("restored_at", sa.DateTime),
+        sa.Column("remade_at", sa.DateTime),
         sa.UniqueConstraint("name", name="voice_name_is_unique"),
         sa.UniqueConstraint("model", "voice_id", name="voice_id_is_unique"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 64", name="voice_name_length"),

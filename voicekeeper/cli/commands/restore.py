@@ -1,0 +1,51 @@
+"""``voicekeeper restore``: a copy of the registry put back."""
+
+from pathlib import Path
+
+import click
+
+from voicekeeper.cli import prose
+from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.health import SHOWN_NAMES
+from voicekeeper.store.restore import Restored, restore
+
+
+@click.command
+@click.argument("file", type=click.Path(path_type=Path))
+@pass_session
+def command(session: Session, *, file: Path) -> None:
+    """Put the copy FILE in the place of the registry; the daemon must be stopped.
+
+    FILE is checked before anything is touched, and the registry that it
+    replaces is kept. Every voice falls due at once. What was registered
+    since the copy was made has to be registered again. Exits with 75 while a
+    daemon runs.
+    """
+    database = session.database_as_caller()
+    done = restore(database, file, now=session.now)
+    voices = "1 voice" if done.voices == 1 else f"{done.voices} voices"
+    prose.say(
+        f"{database.path} is restored from {file}: {voices}, each to be used as soon as the daemon "
+        "runs; 'systemctl start voicekeeper' or 'voicekeeper run' starts it."
+    )
+    _tell_of_the_rest(done)
+
+
+def _tell_of_the_rest(done: Restored) -> None:
+    if done.missing:
+        names = ", ".join(done.missing[:SHOWN_NAMES])
+        if len(done.missing) > SHOWN_NAMES:
+            names += f" and {len(done.missing) - SHOWN_NAMES} more"
+        prose.say(
+            f"note: the copy does not know {names}; "
+            f"'VOICEKEEPER_DATABASE__URL=sqlite:///{done.replaced} voicekeeper export' tells of "
+            "what was replaced, and 'voicekeeper import' registers it again."
+        )
+    if done.doubted:
+        count = "1 voice" if done.doubted == 1 else f"{done.doubted} voices"
+        prose.say(
+            f"note: {count} waiting to be made may have been made already, and become UNKNOWN when "
+            "the daemon starts; 'voicekeeper retry NAME' pays for one again."
+        )
+    if done.replaced is not None:
+        prose.say(f"What was there before is kept as {done.replaced}.")

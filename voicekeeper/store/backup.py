@@ -1,0 +1,212 @@
+"""Copies of the registry: one that a person asks for, and one a day that the daemon makes.
+
+A copy is made by SQLite's own online backup, so that it is one state of the registry whatever is
+written meanwhile; it is checked before it gets its name, and appears whole or not at all. It holds
+neither the API key nor the notes of the witness: those tell of what was begun *after* it.
+"""
+
+import errno
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final
+
+from voicekeeper.errors import BackupFailed, DatabaseDamaged, VoicekeeperError
+from voicekeeper.store.database import Database
+
+KEPT: Final = 14
+"""So many daily copies are kept."""
+
+_DAILY = re.compile(r"\d{4}-\d\d-\d\d\.db")
+_SPARE = 16 * 1024 * 1024
+"""Bytes that a daily copy leaves to the registry, beside as many as that has."""
+
+
+def write(registry: Path, file: Path) -> int:
+    """Copy a registry, which may be in use, to a new file of mode 0600.
+
+    Args:
+        registry: the database's file.
+        file: the one to be made.
+
+    Returns:
+        How many bytes the copy has.
+
+    Raises:
+        BackupFailed: there is such a file already, or it cannot be written. Nothing is left.
+        DatabaseDamaged: the registry, and so its copy, is damaged. Nothing is left.
+        VoicekeeperError: the registry cannot be read.
+    """
+    if file.is_dir():
+        raise BackupFailed(f"{file} is a directory; name the file in it")
+    if os.path.lexists(file):
+        raise BackupFailed(f"{file} exists already; name another file")
+    try:
+        with _unfinished(file) as copy:
+            fill(copy, registry)
+            made = Database(copy)
+            try:
+                made.schema()
+                made.check()
+            except DatabaseDamaged as error:
+                raise DatabaseDamaged(
+                    f"{registry} is damaged, so no copy of it was kept; "
+                    "'voicekeeper restore FILE' puts an older copy in its place"
+                ) from error
+            finally:
+                made.close()
+            _publish(copy, file)
+            return file.stat().st_size
+    except sqlite3.Error as error:
+        raise _failed(file, registry, str(error)) from error
+    except FileExistsError:
+        raise BackupFailed(f"{file} exists already; name another file") from None
+    except OSError as error:
+        raise BackupFailed(_sentence(file, error)) from None
+
+
+def fill(copy: Path, source: Path) -> None:
+    """Copy a database into an empty file, and see that it is on the disk.
+
+    All pages in one step: in several, each write of the daemon would begin the copy anew. The
+    daemon's writes wait for it, so it is synced only when the registry is let go.
+
+    Raises:
+        sqlite3.Error: one of the two cannot be read or written.
+        OSError: the copy cannot be synced.
+    """
+    address = f"{source.absolute().as_uri()}?mode=ro"
+    with (
+        closing(sqlite3.connect(address, uri=True, timeout=30)) as old,
+        closing(sqlite3.connect(copy, isolation_level=None)) as new,
+    ):
+        new.execute("PRAGMA synchronous = OFF")
+        new.execute("PRAGMA journal_mode = OFF")
+        old.backup(new)
+        new.execute("PRAGMA journal_mode = DELETE")  # one file, wherever it is carried to
+    sync(copy)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a directory is on the disk.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class DailyCopies:
+    """The copies that the daemon makes, in a directory beside the database.
+
+    Args:
+        registry: the database's file.
+    """
+
+    def __init__(self, registry: Path) -> None:
+        self._registry = registry
+        self.directory = registry.with_name(f"{registry.name}.backups")
+
+    def make(self, now: datetime) -> Path | None:
+        """Make the copy of this UTC day and let go of those too many; None where it is there.
+
+        Raises:
+            BackupFailed: it cannot be made, or would leave the registry no room.
+            VoicekeeperError: the registry cannot be read.
+        """
+        file = self.directory / f"{now.astimezone(UTC).date()}.db"
+        if file.exists():
+            return None
+        try:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            self._leave_room()
+        except OSError as error:
+            raise BackupFailed(_sentence(file, error)) from None
+        write(self._registry, file)
+        self._let_go()
+        return file
+
+    def all(self) -> list[Path]:
+        """Return the copies there are, the oldest first."""
+        with suppress(OSError):
+            return sorted(f for f in self.directory.iterdir() if _DAILY.fullmatch(f.name))
+        return []
+
+    def last_day(self) -> date | None:
+        """Return the UTC day of the last copy; None where there is none."""
+        with suppress(ValueError):  # a name that looks like a day and is none
+            return date.fromisoformat(self.all()[-1].stem) if self.all() else None
+        return None
+
+    def _leave_room(self) -> None:
+        """Keep a copy from filling the disk that the registry itself is on."""
+        for unfinished in self.directory.glob(".*.db.*"):  # by a process that was killed
+            unfinished.unlink(missing_ok=True)
+        size = self._registry.stat().st_size
+        if shutil.disk_usage(self.directory).free < 2 * size + _SPARE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _let_go(self) -> None:
+        for old in self.all()[:-KEPT]:
+            with suppress(OSError):
+                old.unlink()
+
+
+@contextmanager
+def _unfinished(file: Path) -> Iterator[Path]:
+    """Give an empty file of mode 0600 beside the one to be made; it does not stay."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    os.close(descriptor)
+    copy = Path(name)
+    try:
+        yield copy
+    finally:
+        for left in (copy, copy.with_name(f"{copy.name}-journal")):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _publish(copy: Path, file: Path) -> None:
+    """Give a finished copy its name, which nobody else may have taken meanwhile.
+
+    Raises:
+        FileExistsError: somebody has.
+        OSError: it cannot be named.
+    """
+    try:
+        os.link(copy, file, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        copy.replace(file)
+    sync(file.parent)
+
+
+def _failed(file: Path, source: Path, words: str) -> VoicekeeperError:
+    """Return a driver's words as one sentence."""
+    if "full" in words:
+        return BackupFailed(_sentence(file, OSError(errno.ENOSPC, "")))
+    if "locked" in words or "busy" in words:
+        return BackupFailed(f"{source} is busy with another command; try again")
+    return BackupFailed(f"{source} cannot be copied to {file}: {words}; nothing is left of it")
+
+
+def _sentence(file: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no room for {file}: the disk is full, or would be; nothing is left of it"
+    if error.errno == errno.ENOENT:
+        return f"the directory of {file} does not exist; create it, or name another"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write {file}; name a place of yours, or run the command as root"
+    return f"{file}: {(error.strerror or str(error)).lower()}"

@@ -1,0 +1,267 @@
+"""An older copy of the registry put in its place.
+
+The copy is checked, migrated and made ready beside the database before anything is touched, and
+then takes its name in one step; what it replaces is kept. Of what was done since the copy was
+made the registry knows nothing any more, so every voice falls due at once, and what might be paid
+for twice is left to a person.
+"""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import func, select, update
+from sqlmodel import col
+
+from voicekeeper.errors import (
+    BackupFailed,
+    DatabaseDamaged,
+    DatabaseFull,
+    DatabaseUnusable,
+    VoicekeeperError,
+)
+from voicekeeper.models import Kind, Status, Task, Voice
+from voicekeeper.store.backup import fill, sync
+from voicekeeper.store.database import Database
+from voicekeeper.store.ownership import hand_over
+from voicekeeper.store.witness import Begun
+
+Voices = Mapping[str, datetime | None]
+"""Their names, and when they were registered; None where their registry was put back itself."""
+
+_SIBLINGS = ("-journal", "-wal", "-shm")
+_KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore has done.
+
+    Attributes:
+        voices: how many the registry has now.
+        missing: voices that the replaced registry had and this one has not.
+        replaced: where what was there before is kept; None where there was nothing.
+        doubted: how many enrollments wait, and may have been made already.
+    """
+
+    voices: int
+    missing: Sequence[str]
+    replaced: Path | None
+    doubted: int
+
+
+def restore(database: Database, file: Path, *, now: datetime) -> Restored:
+    """Put a copy in the place of a registry; every voice is due at once.
+
+    Args:
+        database: whose place it takes; nobody may hold it.
+        file: the copy.
+        now: of this command.
+
+    Raises:
+        BackupFailed: the copy cannot be read, or there is no room for it. Nothing was touched.
+        DatabaseHeld: a daemon works on the registry. Nothing was touched.
+        DatabaseUnusable: the copy is damaged, of another program or newer, or the place is closed
+            to us. Nothing was touched.
+    """
+    _see(file)
+    database.check_place()
+    if database.path.is_dir():
+        raise DatabaseUnusable(f"{database.path} is a directory, not a database file")
+    if database.exists() and database.path.samefile(file):
+        raise BackupFailed(f"{file} is the registry itself; name a copy of it")
+    with database.held(now), _beside(database.path) as copy:
+        _take(file, copy)
+        ready = Database(copy)
+        try:
+            _prepare(ready, file)
+            before = _voices(database)
+            names, doubted = _make_ready(ready, database.witness.begun(), before, now=now)
+        finally:
+            ready.close()
+        with _full(database.path):
+            sync(copy)
+            if doubted:
+                _set_aside(database.witness.path, now)
+            replaced = _replace(database.path, copy, now=now)
+    missing = sorted(before.keys() - names)
+    return Restored(len(names), missing, replaced, doubted)
+
+
+def _see(file: Path) -> None:
+    try:
+        with file.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise BackupFailed(f"there is no {file} to restore") from None
+    except IsADirectoryError:
+        raise BackupFailed(f"{file} is a directory; name a copy in it") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BackupFailed(f"{file} cannot be read: {reason}; run the command as root") from None
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give an empty file of mode 0600 in the database's directory; it does not stay."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            hand_over(descriptor, path if path.exists() else path.parent)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BackupFailed(f"{path.parent} cannot be written: {reason}") from None
+    copy = Path(name)
+    try:
+        yield copy
+    finally:
+        for left in (copy, *(_named_after(copy, sibling) for sibling in _SIBLINGS)):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _take(file: Path, copy: Path) -> None:
+    """Copy the person's file, which is read only, whoever else uses it."""
+    try:
+        with _full(copy):
+            fill(copy, file)
+    except sqlite3.Error as error:
+        words = str(error)
+        if "full" in words:
+            raise DatabaseFull(f"no room beside {copy.parent} for {file}; make some") from None
+        raise DatabaseDamaged(
+            f"{file} is damaged or no database ({words}); restore another copy; nothing was changed"
+        ) from None
+
+
+def _prepare(copy: Database, file: Path) -> None:
+    """See that the copy is whole and ours, and migrate it; tell of it by the name of the file."""
+    try:
+        copy.prepare(upgrade=True)
+    except DatabaseDamaged as error:
+        raise DatabaseDamaged(
+            f"{file} is damaged or empty; restore another copy; nothing was changed"
+        ) from error
+    except VoicekeeperError as error:
+        words = str(error).replace(str(copy.path), str(file))
+        words = words.replace("point database.url elsewhere", "nothing was changed")
+        raise type(error)(words) from error
+
+
+@contextmanager
+def _full(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BackupFailed(f"{path}: {reason}; the registry is as it was") from None
+
+
+def _make_ready(
+    copy: Database, begun: Sequence[Begun] | None, before: Voices, *, now: datetime
+) -> tuple[set[str], int]:
+    """Make every voice due in a copy; return their names, and how many enrollments are in doubt.
+
+    Args:
+        copy: ready to be written.
+        begun: what the notes beside the replaced registry tell.
+        before: the voices of that registry.
+        now: of this command.
+    """
+    with copy.writing() as session:
+        session.execute(update(Voice).values(restored_at=now))
+        session.execute(
+            update(Voice)
+            .where(
+                col(Voice.status).in_(_KEPT),
+                col(Voice.paused).is_(False),
+                col(Voice.voice_id).is_not(None),
+                col(Voice.next_at).is_not(None),
+            )
+            .values(next_at=now)
+        )
+        voices: dict[str, datetime] = dict(
+            session.execute(select(col(Voice.name), col(Voice.created_at))).all()
+        )
+        waiting = session.scalar(
+            select(func.count()).where(
+                col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
+            )
+        )
+        known = session.scalars(
+            select(col(Task.sent_at)).where(col(Task.kind).in_((Kind.CLONE, Kind.DESIGN)))
+        ).all()
+    followed = _is_followed(known, begun, related=bool(voices.items() & before.items()))
+    return set(voices), 0 if followed else waiting or 0
+
+
+def _is_followed(
+    known: Collection[datetime], begun: Sequence[Begun] | None, *, related: bool
+) -> bool:
+    """Tell whether the notes are of the registry that a copy was made of, and not of another.
+
+    They are where they know each enrollment that the copy knows. Where it knows none, the
+    replaced registry tells: it has a voice of the copy, and was not put back itself.
+    """
+    if begun is None:
+        return False
+    noted = {each.begun_at for each in begun}
+    return noted.issuperset(known) and (bool(known) or related)
+
+
+def _voices(database: Database) -> Voices:
+    """Return the voices of the registry that is replaced, as far as it can be read.
+
+    To read it also ends what a crash left open, so that it is one whole file.
+    """
+    try:
+        if not database.exists():
+            return {}
+        query = select(col(Voice.name), col(Voice.created_at), col(Voice.restored_at))
+        with database.reading() as session:
+            return {
+                name: None if restored_at else created_at
+                for name, created_at, restored_at in session.execute(query)
+            }
+    except VoicekeeperError:
+        return {}
+    finally:
+        database.close()
+
+
+def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:
+    """Let the copy take the database's name; return where what had it is kept."""
+    replaced = None
+    if path.exists():
+        replaced = _named_after(path, f".replaced-{_stamp(now)}")
+        try:
+            os.link(path, replaced)
+        except PermissionError:  # a file system without links
+            path.rename(replaced)
+        for sibling in _SIBLINGS:
+            with suppress(FileNotFoundError):
+                _named_after(path, sibling).rename(_named_after(replaced, sibling))
+    copy.replace(path)
+    sync(path.parent)
+    return replaced
+
+
+def _set_aside(notes: Path, now: datetime) -> None:
+    """Take notes that are not this registry's from its side: they would say nothing was begun."""
+    with suppress(FileNotFoundError):
+        notes.rename(_named_after(notes, f".replaced-{_stamp(now)}"))
+
+
+def _named_after(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _stamp(now: datetime) -> str:
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
