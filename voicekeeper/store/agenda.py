@@ -58,7 +58,13 @@ _LOOK = Statement(
         select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
         select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
         select(func.min(_ALERT.tell_at)).scalar_subquery(),
-        select(_ALERT.id).where(_ALERT.kind == AlertKind.RISK, _ALERT.ended_at.is_(None)).exists(),
+        select(_ALERT.id)
+        .where(
+            _ALERT.voice_pk.is_not(None),  # by an index
+            _ALERT.ended_at.is_(None),
+            _ALERT.kind == AlertKind.RISK,
+        )
+        .exists(),
         select(_VOICE.id)
         .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
         .exists(),
