@@ -832,3 +832,24 @@ def test_a_lost_voice_that_speaks_again_has_the_others_looked_for_at_once(life: 
     record(life, poll, reported(life, SUCCESS, NOW + MINUTE), NOW + MINUTE)
     due = {name: life.voice(name).next_at for name in ("berta", "carla", "dora")}
     assert due == {"berta": NOW + MINUTE, "carla": None, "dora": NOW + DAY}
+
+
+@pytest.mark.parametrize(("fleet", "cleared"), [(("anna", "berta"), False), (("anna",), True)])
+def test_a_built_in_probe_bears_witness_only_where_no_voice_of_ours_can(
+    life: Life,
+    fleet: tuple[str, ...],
+    cleared: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """A key of another account knows the built-in voices too."""
+    life.register(*map(imported, fleet))
+    for name in fleet:
+        edit(life, name, status=Status.OK, anchored_at=NOW - DAY, suspected_at=NOW - MINUTE)
+    put(life, Breaker(model=FLASH, opened_at=NOW - HOUR, probe_at=NOW))
+    probe = only(claim(life))
+    assert probe.spoken == CONTROL_VOICE
+    record(life, probe, accepted(life))
+    (poll,) = claim(life, NOW + 20 * SECOND).polls
+    record(life, poll, reported(life, SUCCESS))
+    assert all((life.voice(name).controlled_at is not None) is cleared for name in fleet)
+    (breaker,) = life.rows(Breaker)
+    assert breaker.opened_at is None  # the route works, whosever it is

@@ -136,6 +136,9 @@ class Host:
     def suspend(self, length: timedelta) -> None:
         """Let the machine sleep."""
         self.clock.suspend(length)
+        if self._restarting is not None:  # the service manager's timer goes by the wall clock
+            loop = asyncio.get_running_loop()
+            self.restart(max(self._restarting.when() - loop.time() - length.total_seconds(), 0))
         if self._process is not None:
             self._process.clock_was_set(length)
 

@@ -178,7 +178,7 @@ class Rehearsal:
         spells = self._plan.spells
         acts = sorted(self._plan.acts, key=lambda act: type(act).__name__)
         moments: list[tuple[timedelta, Happening]] = [
-            *((act.at, partial(self._do, act)) for act in acts),
+            *((act.at, partial(self._do_planned, act)) for act in acts),
             *((spell.start, partial(self._begun, spell.kind)) for spell in spells),
             *(
                 (spell.end, partial(self._judge.backlogs.begin, spell.kind))
@@ -208,16 +208,21 @@ class Rehearsal:
             self._judge.registered(name, f"id-{name}-")
         self._registry.register(voices, now=self._clock.now(), policy=self._policy)
 
-    def _do(self, act: Act) -> None:
+    def _do_planned(self, act: Act) -> None:
+        """Do what was planned; what happens to a suspended host, happens late."""
+        self._do(act, late=self._clock.true - (BEGINNING + act.at))
+
+    def _do(self, act: Act, late: timedelta = timedelta(0)) -> None:
         self._happened[NAMES[type(act)]] += 1
         match act:
             case Kill():
-                self._host.kill(restart_after=act.restart_after, steps=act.steps)
+                after = max(act.restart_after - late, timedelta(0))
+                self._host.kill(restart_after=after, steps=act.steps)
             case Jump():
                 self._judge.clock_touched()
                 self._host.set_clock(act.by)
             case Suspend():
-                self._host.suspend(act.length)
+                self._host.suspend(max(act.length - late, timedelta(0)))
             case Delete():
                 voice_id = self._pick(act.pick)
                 if voice_id is not None:

@@ -21,7 +21,7 @@ from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
+from voicekeeper.store.statement import Statement, Values
 from voicekeeper.verdict import Fault
 
 _IN_TURN = 10
@@ -113,7 +113,7 @@ def apply(
     who = {"model": task.model, "voice_id": task.spoken}
     lines = [model_line(t.event, **who, **t.detail) for t in change.tellings]
     if change.success:
-        lines += _succeeded(session, task, breaker, now=now)
+        lines += _succeeded(session, task, breaker, now=now, policy=policy)
     if change.passable:
         lines += _close(session, task, breaker, is_ours=False, now=now)
     if change.fault is not None:
@@ -151,11 +151,7 @@ def _control_voice(
     over = now - policy.window
     turn = breaker.probes
     if breaker.opened_at is None:
-        voices = _WELL.rows(session, model=breaker.model, over=over)
-        if not voices:
-            voices = _LIVING.rows(session, model=breaker.model, over=over)
-            if len(voices) < _WITNESSES:
-                return built_in
+        voices = _witnesses(session, breaker.model, over=over)
     elif breaker.distrusted:
         built_in = None
         voices = _KNOWN_LATELY.rows(session, model=breaker.model, over=over)
@@ -168,15 +164,35 @@ def _control_voice(
     return voices[turn % len(voices)][0] if voices else built_in
 
 
-def _succeeded(session: Session, task: Task, breaker: Breaker, *, now: datetime) -> list[LogLine]:
+def _witnesses(session: Session, model: str, *, over: datetime) -> list[Values]:
+    """Return the voice ids of those of ours that can bear witness for a suspect, if there are any.
+
+    Args:
+        session: any.
+        model: theirs.
+        over: the last use that lies one window back.
+    """
+    well = _WELL.rows(session, model=model, over=over)
+    if well:
+        return well
+    living = _LIVING.rows(session, model=model, over=over)
+    return living if len(living) >= _WITNESSES else []
+
+
+def _succeeded(
+    session: Session, task: Task, breaker: Breaker, *, now: datetime, policy: Policy
+) -> list[LogLine]:
     told = {"model": task.model, "voice_id": task.spoken, "task_id": task.task_id}
     lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
     # A suspect's own history shows what stands between its failures.
     telling = Telling(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
-    cleared, _ = _CLEAR.sifted(
-        session, model=task.model, sent_at=task.sent_at, spoken=task.spoken, now=now
-    )
-    suspects = [rows.made(Voice, row) for row in cleared]
+    suspects = []
+    # A built-in voice that probed an open breaker says nothing of whose the account is.
+    if _is_ours(task) or not _witnesses(session, task.model, over=now - policy.window):
+        cleared, _ = _CLEAR.sifted(
+            session, model=task.model, sent_at=task.sent_at, spoken=task.spoken, now=now
+        )
+        suspects = [rows.made(Voice, row) for row in cleared]
     lines += [tell(session, suspect, telling, now=now) for suspect in suspects]
     return [*lines, *_close(session, task, breaker, is_ours=_is_ours(task), now=now)]
 

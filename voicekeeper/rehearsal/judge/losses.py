@@ -37,20 +37,20 @@ class Losses:
         """See that nothing is overdue, if nothing has been wrong for six hours.
 
         A clock that was set back by less than an interval puts a voice off by as much, and
-        nobody can tell; so it is let off for one interval. A voice that is called LOST is looked
-        for once a day.
+        nobody can tell: one that was used before that is let off for another interval. A voice
+        that is called LOST is looked for once a day.
         """
         seen, interval = self._seen, self._seen.policy.interval
         healing = seen.now - _HEALED_WITHIN
         died = [at for at in seen.killed if at > healing]
-        confused = seen.was_set_since(healing - interval)
         calm = seen.weather.was_calm(healing, seen.now)
-        if not calm or confused or len(died) > _DEATHS_SURVIVED:
+        if not calm or len(died) > _DEATHS_SURVIVED:
             return
         for voice_id, used_at in seen.living().items():
             if seen.known[voice_id].is_lost:
                 continue
-            late = used_at < healing - interval
+            allowed = interval * 2 if seen.was_set_since(used_at) else interval
+            late = used_at < healing - allowed
             if late and seen.known[voice_id].since < healing and voice_id not in self._overdue:
                 self._overdue.add(voice_id)
                 seen.break_(f"{voice_id} is overdue though all is well")
