@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from voicekeeper import bootstrap, config
 from voicekeeper.config import Settings, load, read_api_key
@@ -50,6 +50,7 @@ def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_de
     shown = {name: set(table) for name, table in tomllib.loads(text).items()}
     shown["upstream"].add("api_key_file")
     shown["budget"].add("enrollments_usd_per_day")
+    shown["alerts"].add("heartbeat_url")
     assert shown == {name: set(names) for name, names in keys().items()}
     assert '\n# api_key_file = "/etc/voicekeeper/apixo-api-key"\n' in text
     assert "\n# enrollments_usd_per_day = 0.50\n" in text
@@ -93,6 +94,12 @@ def test_the_environment_stands_over_the_file_key_by_key(file: Path) -> None:
         ("UPSTREAM__API_KEY_FILE", "null", Path("null")),
         ("KEEPALIVE__PROMPT", '{"a": 1}', '{"a": 1}'),
         ("DAEMON__TICK", "1m", timedelta(minutes=1)),
+        (
+            "ALERTS__URLS",
+            "mailto://u:p@example.com  json://h",
+            (SecretStr("mailto://u:p@example.com"), SecretStr("json://h")),
+        ),
+        ("ALERTS__HEARTBEAT_URL", "https://hc/x", SecretStr("https://hc/x")),
     ],
 )
 def test_a_variable_is_a_text_and_never_read_as_json(

@@ -14,6 +14,7 @@ from voicekeeper.errors import (
     KeyRefused,
     NotAllowed,
     NotFound,
+    NotSent,
     Taken,
     VoicekeeperError,
     Withdrawn,
@@ -31,6 +32,7 @@ EXIT_CODES = {
     ConfigError: 78,
     DatabaseUnusable: 78,
     DatabaseDamaged: 78,
+    NotSent: 1,
     Withdrawn: 1,
     CallFailed: 1,
 }

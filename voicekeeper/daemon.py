@@ -7,9 +7,10 @@ fed by completed passes only: what counts is progress, not being alive.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, timedelta
+from typing import Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -33,6 +34,19 @@ _BALANCE_EVERY_S = 6 * 3_600.0
 """How often the account's balance is asked for, from the start on; topped up, it shows soon."""
 
 
+class Companion(Protocol):
+    """What runs beside the passes, and holds none of them up."""
+
+    async def run(self) -> None:
+        """Do its work until cancelled."""
+
+    async def once(self, within: float) -> None:
+        """Do what is to be done now, in so many seconds."""
+
+    async def stop(self, within: float) -> None:
+        """Begin nothing more, and wait so many seconds for what is under way."""
+
+
 class Daemon:
     """Runs a keeper until it is told to stop.
 
@@ -42,6 +56,7 @@ class Daemon:
         tick: between two passes.
         notifier: the line to the service manager.
         log: where events are told.
+        companions: what runs beside it.
     """
 
     def __init__(
@@ -52,8 +67,10 @@ class Daemon:
         tick: timedelta,
         notifier: Notifier,
         log: Logger,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._keeper = keeper
+        self._companions = companions
         self._clock = clock
         self._notifier = notifier
         self._log = log
@@ -99,6 +116,7 @@ class Daemon:
         watches = [
             asyncio.create_task(self._watch_clock()),
             asyncio.create_task(self._watch_balance()),
+            *(asyncio.create_task(companion.run()) for companion in self._companions),
         ]
         await self._stop.wait()
         self._notifier.stopping()
@@ -106,7 +124,10 @@ class Daemon:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
         self._scheduler.pause()
-        left = await self._keeper.stop(STOP_WITHIN_S)
+        left, *_ = await asyncio.gather(
+            self._keeper.stop(STOP_WITHIN_S),
+            *(companion.stop(STOP_WITHIN_S) for companion in self._companions),
+        )
         self._scheduler.shutdown(wait=False)
         tell(self._log, Event.DAEMON_STOPPED, calls_left=left)
         if self._damage is not None:
@@ -178,10 +199,14 @@ class Daemon:
         return self._clock.now().timestamp() - self._clock.monotonic()
 
 
-async def run_once(keeper: Keeper) -> None:
+async def run_once(keeper: Keeper, companions: Sequence[Companion] = ()) -> None:
     """Do all that is due, follow it to its end, and return.
 
     What failed and is to be tried again later is left to the next run.
+
+    Args:
+        keeper: ready to sweep, and the only one on its database.
+        companions: what does its part at the end.
 
     Raises:
         VoicekeeperError: the database cannot be used.
@@ -201,6 +226,7 @@ async def run_once(keeper: Keeper) -> None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), wait.total_seconds())
     await keeper.stop(STOP_WITHIN_S)
+    await asyncio.gather(*(companion.once(STOP_WITHIN_S) for companion in companions))
 
 
 async def _first(*waits: Callable[[], Awaitable[object]]) -> None:

@@ -43,6 +43,10 @@ class Event(StrEnum):
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
     CLOCK_JUMPED = "clock.jumped"
+    MESSAGE_SENT = "message.sent"
+    MESSAGE_FAILED = "message.failed"
+    MESSAGE_DROPPED = "message.dropped"
+    HEARTBEAT_FAILED = "heartbeat.failed"
     DAEMON_READY = "daemon.ready"
     DAEMON_STOPPED = "daemon.stopped"
     PASS_FAILED = "pass.failed"  # noqa: S105 - a pass, not a password
@@ -107,6 +111,17 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.UPSTREAM_RECOVERED: Meaning("info", "A probe succeeded: calls flow again."),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
+    Event.MESSAGE_SENT: Meaning("info", "A message to people arrived at an address."),
+    Event.MESSAGE_FAILED: Meaning(
+        "warning", "A message did not arrive; it is tried again, and told once until it does."
+    ),
+    Event.MESSAGE_DROPPED: Meaning(
+        "warning",
+        "A message that did not arrive for a week, or a day and a newer came, is given up.",
+    ),
+    Event.HEARTBEAT_FAILED: Meaning(
+        "warning", "The dead man's switch could not be pinged; told once until it can."
+    ),
     Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),
     Event.PASS_FAILED: Meaning("error", "A pass ended in an error of the program itself."),

@@ -10,6 +10,7 @@ between keys, `sources` reads the file and the environment, `key` finds the API 
 
 from voicekeeper.config.key import FoundKey, find_api_key, read_api_key
 from voicekeeper.config.settings import (
+    Alerts,
     Budget,
     Daemon,
     Database,
@@ -24,6 +25,7 @@ from voicekeeper.config.sources import DEFAULT_PATH, Places, load, places
 
 __all__ = [
     "DEFAULT_PATH",
+    "Alerts",
     "Budget",
     "Daemon",
     "Database",

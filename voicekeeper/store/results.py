@@ -27,6 +27,7 @@ def apply(
     now: datetime,
     policy: Policy,
     logged: bool = True,
+    notifies: bool = False,
 ) -> list[LogLine]:
     """Apply a change to a voice and its task; return what to log.
 
@@ -38,13 +39,17 @@ def apply(
         now: of the answer.
         policy: the settings.
         logged: False where the lines returned are not logged by the caller.
+        notifies: whether people get messages.
     """
     change = _free_of_conflict(session, voice, task, change)
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     assign(session, voice, change.voice)
     ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
-    lines = [alerts.opened_by(session, voice, line, now=now, handed=logged) for line in lines]
+    lines = [
+        alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=notifies)
+        for line in lines
+    ]
     if was_told_of and "last_used_at" in change.voice:
         lines += alerts.fixed(session, voice, now=now)
     if change.fault is not None:

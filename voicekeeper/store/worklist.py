@@ -65,10 +65,16 @@ class Outlook:
 
 
 class Worklist:
-    """What is to be done, and what came of it."""
+    """What is to be done, and what came of it.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: of the registry.
+        notifies: whether people get messages; then the ends of enrollments are noted for them.
+    """
+
+    def __init__(self, database: Database, *, notifies: bool = False) -> None:
         self._database = database
+        self._notifies = notifies
 
     def take_over(
         self, *, keeper: str, version: str, now: datetime, policy: Policy, once: bool = False
@@ -94,10 +100,17 @@ class Worklist:
                     ledger.settle(session, task, change.task)
                 else:
                     results.apply(
-                        session, voice, task, change, now=now, policy=policy, logged=False
+                        session,
+                        voice,
+                        task,
+                        change,
+                        now=now,
+                        policy=policy,
+                        logged=False,
+                        notifies=self._notifies,
                     )
             begun = self._database.witness.begun()
-            doubts.settle(session, begun, now=now, policy=policy)
+            doubts.settle(session, begun, now=now, policy=policy, notifies=self._notifies)
             never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
             held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
             session.execute(  # enrollments that were claimed and never begun, or held back
@@ -237,7 +250,9 @@ class Worklist:
                 return controls.apply(session, task, change, now=now, policy=policy)
             if superseded and "last_used_at" not in change.voice:
                 change = replace(change, voice={}, tellings=())  # the newer call has the say
-            return results.apply(session, voice, task, change, now=now, policy=policy)
+            return results.apply(
+                session, voice, task, change, now=now, policy=policy, notifies=self._notifies
+            )
 
     def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
         """Look at what a person must be told of; return what is to be told now.

@@ -5,6 +5,7 @@ import contextlib
 import faulthandler
 import os
 import sys
+from typing import Any
 
 import click
 from pydantic import SecretStr
@@ -44,7 +45,7 @@ def command(session: Session, *, once: bool) -> None:
         clock=session.clock,
         stream=sys.stdout,
         environ=os.environ,
-        secrets=[api_key],
+        secrets=[api_key, *bootstrap.secrets(settings)],
     )
     database = session.database()
     with database.held(session.now):
@@ -54,19 +55,21 @@ def command(session: Session, *, once: bool) -> None:
 
 async def _run(session: Session, database: Database, api_key: SecretStr, *, once: bool) -> None:
     logger = log.get_logger()
-    async with bootstrap.keeper(
-        session.settings, api_key=api_key, database=database, clock=session.clock, log=logger
-    ) as keeper:
-        if once:
-            await run_once(keeper)
-            if keeper.key_refused:
-                raise KeyRefused("the gateway refused the API key (401); check it, then run again")
-            return
-        daemon = Daemon(
-            keeper=keeper,
-            clock=session.clock,
-            tick=session.settings.daemon.tick,
-            notifier=Notifier(os.environ),
-            log=logger,
-        )
-        await daemon.run()
+    shared: dict[str, Any] = {"database": database, "clock": session.clock, "log": logger}
+    with bootstrap.tellers(session.settings, **shared) as tellers:
+        async with bootstrap.keeper(session.settings, api_key=api_key, **shared) as keeper:
+            if once:
+                await run_once(keeper, tellers)
+                if keeper.key_refused:
+                    refused = "the gateway refused the API key (401); check it, then run again"
+                    raise KeyRefused(refused)
+                return
+            daemon = Daemon(
+                keeper=keeper,
+                clock=session.clock,
+                tick=session.settings.daemon.tick,
+                notifier=Notifier(os.environ),
+                log=logger,
+                companions=tellers,
+            )
+            await daemon.run()
