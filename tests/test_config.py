@@ -225,6 +225,8 @@ WHOLE = "must be a whole number from 1 to 1024"
 FOURTH = "must be sqlite:///PATH, with a fourth slash where PATH is absolute"
 MEMORY = "must be sqlite:///PATH; a registry in memory would be lost with a restart"
 DOLLARS = "must be US dollars from 0 to 1,000,000, to six places, such as 0.50"
+ADDRESSES = 'must be a list of addresses such as "mailto://user:password@example.com"'
+PINGED = "must be an http or https URL; leave it out if there is none"
 ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
 
 
@@ -295,6 +297,17 @@ ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
         ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
         ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
         ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
+        ("alerts.urls", '["json://h", "me:pw"]', f"{ADDRESSES}; number 2 is none"),
+        ("alerts.urls", '["json://"]', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", '["json://a b"]', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", '"me:pw"', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", "[5]", "must be a text in quotes, not a number"),
+        ("alerts.urls", "5", "must be a text in quotes, not a number"),
+        ("alerts.heartbeat_url", '"me:pw"', PINGED),
+        ("alerts.heartbeat_url", '"ftp://me:pw@h"', PINGED),
+        ("alerts.heartbeat_url", '"https://h/me:pw x"', PINGED),
+        ("alerts.heartbeat_url", '"https://[me:pw"', PINGED),
+        ("alerts.heartbeat_url", '""', PINGED),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_in_plain_words(

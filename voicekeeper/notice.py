@@ -145,8 +145,8 @@ def _ended(kind: AlertKind, items: Sequence[Item], *, is_all: bool) -> Iterator[
     since = min(item.since for item in items)
     until = max(item.ended_at for item in items if item.ended_at is not None)
     if is_all:
-        yield f"{_names(items)} {_cleared(kind, items)}; it lasted from {rfc3339(since)}"
-        yield f"to {rfc3339(until)}"
+        lasted = f"it lasted from {rfc3339(since)} to {rfc3339(until)}"
+        yield f"{_names(items)} {_cleared(kind, items)}; {lasted}"
         yield from _causes(items, was=True)
     else:
         yield f"Over since the last message: {_names(items)}"
