@@ -118,6 +118,15 @@ class Told(Life):
         return [sent.body for sent in self.addresses[0].sent if "this week" not in sent.title]
 
 
+class Mute:
+    """What stands in for a courier where no address is set."""
+
+    busy = False
+
+    async def look(self) -> None:
+        """Tell nobody."""
+
+
 @pytest.fixture
 def life(tmp_path: Path) -> Told:
     return Told(tmp_path)
@@ -282,7 +291,7 @@ def test_trouble_that_ends_before_it_is_told_is_told_with_its_end(life: Told) ->
 def test_enrollments_that_end_are_told_together_and_once(life: Told) -> None:
     life.register(wanted("anna"), wanted("berta", prefix="berta1"), wanted("carla", prefix="fail1"))
     life.live(3 * HOUR)
-    assert life.sent() == ["carla could not be made; berta and anna were made"]
+    assert life.sent() == ["the enrollment of carla did not succeed; berta and anna were made"]
     life.live(2 * DAY)
     assert len(life.sent()) == 1
     assert life.rows(Alert) == []
@@ -304,7 +313,7 @@ def test_an_enrollment_nobody_knows_the_end_of_is_told(life: Told) -> None:
     )
     life.live(HOUR)
     assert life.voice("anna").status is Status.UNKNOWN
-    assert life.sent() == ["anna could not be made"]
+    assert life.sent() == ["the enrollment of anna did not succeed"]
     assert "it is paid for again" in life.bodies()[0]
 
 
@@ -351,8 +360,23 @@ def test_an_address_that_was_down_for_days_is_told_what_happened_and_no_repeats(
     life.addresses[0].refuses = None
     life.live(5 * HOUR)
     assert len(life.addresses[1].sent) == 5  # the digest, anna three times, and berta
-    # What came first was given up for what came after it, which tells all of it.
-    assert life.sent() == ["2 voices are lost: anna and berta, 1 of them new"]
+    assert life.sent() == ["anna is lost", "2 voices are lost: anna and berta, 1 of them new"]
+
+
+def test_a_message_that_a_newer_one_tells_again_is_given_up_after_a_day(life: Told) -> None:
+    life.register(imported("well"))
+    gone(life, "anna")
+    life.policy = policy(retry_cap=4 * HOUR)
+    life.addresses[0].refuses = "HTTP 500"
+    life.live(2 * HOUR)
+    gone(life, "berta")
+    life.live(DAY)
+    assert [line["title"] for line in life.log.of("message.dropped")] == [
+        "voicekeeper on here: anna is lost"
+    ]
+    life.addresses[0].refuses = None
+    life.live(HOUR)
+    assert life.sent()[0] == "2 voices are lost: anna and berta, 1 of them new"
 
 
 def test_a_message_that_no_address_takes_is_given_up_after_a_week(life: Told) -> None:
@@ -370,6 +394,21 @@ def test_an_address_that_is_taken_from_the_settings_is_sent_nothing_more(life: T
     del life.addresses[1:]
     life.live(MINUTE)
     assert life.rows(Message, col(Message.send_at).is_not(None)) == []
+
+
+def test_what_ended_long_before_there_was_an_address_is_not_told(life: Told) -> None:
+    life.register(imported("well"))
+    gone(life, "anna")
+    told, life.courier = life.courier, Mute()  # type: ignore[assignment]
+    Life.live(life, HOUR)
+    life.gateway.import_voice("id-anna", FLASH, life.clock.true)
+    Life.live(life, 8 * DAY)
+    gone(life, "berta")
+    Life.live(life, HOUR)
+    assert len(life.log.of("voice.recovered")) == 1
+    life.courier = told
+    life.live(HOUR)
+    assert life.sent() == ["berta is lost"]
 
 
 # crashes and troubles of our own

@@ -130,10 +130,13 @@ def test_enrollments_that_failed_come_before_those_that_succeeded() -> None:
     made = item(level="info", cause="")
     failed = item("berta", level="warning", cause="the prefix is taken")
     told = about(AlertKind.ENROLLMENT, made, failed)
-    assert told.title == "voicekeeper on box: berta could not be made; anna was made"
+    what = told.title.removeprefix("voicekeeper on box: ")
+    assert what == "the enrollment of berta did not succeed; anna was made"
     assert told.level == "warning"
     assert "Why: the prefix is taken" in told.body
     assert about(AlertKind.ENROLLMENT, made).level == "info"
+    both = about(AlertKind.ENROLLMENT, failed, item("carla", level="warning"))
+    assert "the enrollments of berta and carla did not succeed" in both.title
 
 
 def test_a_trial_says_that_nothing_is_wrong() -> None:

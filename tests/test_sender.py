@@ -85,6 +85,16 @@ def test_a_try_that_hangs_is_given_up_and_not_begun_twice(monkeypatch: pytest.Mo
     flows.set()
 
 
+def test_one_message_follows_the_other_at_once() -> None:
+    sender = Sender("x", secrets=[], notify=lambda *_: None)
+
+    async def many() -> None:
+        for _ in range(500):
+            await sender.send(NOTICE)
+
+    asyncio.run(many())
+
+
 def test_a_service_whose_code_fails_is_an_error_without_its_words() -> None:
     def fail(*_: str) -> str | None:
         raise ValueError("token-0123456789")
@@ -121,6 +131,7 @@ def test_addresses_that_mean_nothing_are_told_all_at_once_by_their_place() -> No
          ["T1JJ3T3L2", "TIiajkdnlazkcOXrIdevi7FQ"], []),
         ("mailto://me:pass%20word1@example.com", ["pass%20word1", "pass word1"], ["example.com"]),
         ("https://hc-ping.com/00-11-22?x=abcdefgh", ["00-11-22", "abcdefgh"], ["hc-ping.com"]),
+        ("mailto://voicekeeper:pw@example.com", [], ["voicekeeper"]),
         ("json://127.0.0.1:8080/abc", [], ["127.0.0.1", "8080", "abc"]),
     ],
 )  # fmt: skip

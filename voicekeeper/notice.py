@@ -118,7 +118,8 @@ def _of_enrollments(items: Sequence[Item], *, host: str) -> Notice:
     failed = [item for item in items if item.level != "info"]
     titles, lines = [], []
     if failed:
-        titles.append(f"{_names(failed)} could not be made")
+        enrollments = _verb(failed, "the enrollment", "the enrollments")
+        titles.append(f"{enrollments} of {_names(failed)} did not succeed")
         lines += [f"Not made, or nobody knows: {_names(failed)}", *_causes(failed)]
         lines.append(f"What to do: {_MENDS[AlertKind.ENROLLMENT]}; it is paid for again")
     if made:

@@ -9,6 +9,7 @@ _SHORTEST = 8
 """A shorter part is no token, and to cut it out would cut words."""
 
 _BETWEEN = re.compile(r"[/@:?&=;,#]+")
+_OWN_NAME = "voicekeeper"
 _HOST = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)", re.IGNORECASE)
 
 
@@ -21,6 +22,6 @@ def parts(address: SecretStr) -> list[SecretStr]:
     _, _, rest = whole.partition("://")
     found = {whole, rest}
     for part in _BETWEEN.split(rest):
-        if len(part) >= _SHORTEST and not _HOST.fullmatch(part):
+        if len(part) >= _SHORTEST and part != _OWN_NAME and not _HOST.fullmatch(part):
             found |= {part, unquote(part)}
     return [SecretStr(text) for text in sorted(found, key=len, reverse=True) if text]

@@ -52,7 +52,8 @@ class Sender:
         self.label = label
         self._secrets = [secret.get_secret_value() for secret in secrets]
         self._notify = notify
-        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+        self._over.set()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.label!r})"
@@ -63,16 +64,17 @@ class Sender:
         Raises:
             NotSent: it did not arrive, or nobody knows whether it did.
         """
-        if self._thread is not None and self._thread.is_alive():
+        if not self._over.is_set():
             raise NotSent("the try before hangs still")
-        ended = asyncio.get_running_loop().create_future()
-        self._thread = threading.Thread(
-            target=_settle,
-            args=(asyncio.get_running_loop(), ended, self._notify, notice),
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[str | None] = loop.create_future()
+        self._over.clear()
+        threading.Thread(
+            target=self._settle,
+            args=(loop, ended, notice),
             name=self.label,
             daemon=True,  # one that hangs must not keep the process from its end
-        )
-        self._thread.start()
+        ).start()
         try:
             reason = await asyncio.wait_for(ended, LONGEST_S)
         except TimeoutError:
@@ -81,6 +83,31 @@ class Sender:
             raise NotSent(f"the service's code failed ({type(error).__name__})") from None
         if reason is not None:
             raise NotSent(self._without_secrets(reason))
+
+    def _settle(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ended: "asyncio.Future[str | None]",
+        notice: Notice,
+    ) -> None:
+        """Send in this thread, and say in the loop's how it went, if anybody waits still."""
+
+        def say(reason: str | None, error: BaseException | None) -> None:
+            if ended.done():
+                return
+            if error is not None:
+                ended.set_exception(error)
+            else:
+                ended.set_result(reason)
+
+        reason, error = None, None
+        try:
+            reason = self._notify(notice.title, notice.body, _TYPES[notice.level])
+        except Exception as failure:  # noqa: BLE001 - it is told in the loop
+            error = failure
+        self._over.set()
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(say, reason, error)
 
     def _without_secrets(self, reason: str) -> str:
         for secret in self._secrets:
@@ -144,28 +171,3 @@ def _notifier(apprise: ModuleType, service: Any) -> Callable[[str, str, str], st
         return "; ".join(entry.message for entry in result.logs())
 
     return notify
-
-
-def _settle(
-    loop: asyncio.AbstractEventLoop,
-    ended: "asyncio.Future[str | None]",
-    notify: Callable[[str, str, str], str | None],
-    notice: Notice,
-) -> None:
-    """Send in this thread, and say in the loop's how it went, if anybody waits still."""
-
-    def say(reason: str | None, error: BaseException | None) -> None:
-        if ended.done():
-            return
-        if error is not None:
-            ended.set_exception(error)
-        else:
-            ended.set_result(reason)
-
-    reason, error = None, None
-    try:
-        reason = notify(notice.title, notice.body, _TYPES[notice.level])
-    except Exception as failure:  # noqa: BLE001 - it is told in the loop
-        error = failure
-    with suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(say, reason, error)

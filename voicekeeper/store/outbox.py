@@ -77,9 +77,16 @@ class Outbox:
     def open(self, *, now: datetime) -> None:
         """Begin as the only sender: what a predecessor left is due at once.
 
-        What was for an address that there is no more is given up.
+        What was for an address that there is no more is given up, and so is what ended a week ago,
+        when perhaps no address was set.
         """
         with self._database.writing() as session:
+            stale = (col(Alert.ended_at) < now - digest.WEEK) & col(Alert.sent_at).is_(None)
+            once = stale & (col(Alert.kind) == AlertKind.ENROLLMENT)
+            session.execute(sa.delete(Alert).where(once))
+            session.execute(
+                sa.update(Alert).where(stale, col(Alert.send_at).is_not(None)).values(send_at=None)
+            )
             gone = _WAITS & (col(Message.place) >= self._places)
             session.execute(sa.update(Message).where(gone).values(send_at=None))
             session.execute(sa.update(Message).where(_WAITS).values(send_at=now))
