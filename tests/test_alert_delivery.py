@@ -157,6 +157,34 @@ def test_the_heartbeat_comes_from_a_daemon_that_keeps_its_voices(
     host.database.close()
 
 
+def test_a_reload_takes_addresses_on_or_refuses_them_and_shows_none(
+    tmp_path: Path, server: SandboxServer, receiver: Receiver
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("")
+    host = Host(tmp_path, server.base_url)
+    with host.run(VOICEKEEPER_CONFIG=str(file)) as daemon:
+        daemon.await_event("daemon.ready")
+        file.write_text(
+            f'[alerts]\nurls = ["{receiver.url()}"]\nheartbeat_url = "{receiver.web_url()}"\n'
+        )
+        daemon.send(signal.SIGHUP)
+        changed = ["alerts.urls", "alerts.heartbeat_url"]
+        daemon.await_event("settings.reloaded", changed=changed)
+        daemon.await_event("message.sent", topic="digest")
+        file.write_text('[alerts]\nurls = ["discord://s3cr3t-token"]\n')
+        daemon.send(signal.SIGHUP)
+        refused = daemon.await_event("settings.refused")
+        assert "alerts.urls[0] (discord): apprise does not know" in refused["error"]
+        host.register(wanted("anna", prefix=REJECTED))
+        daemon.await_event("message.sent", topic="undeployed")  # by the old address
+        assert daemon.end(signal.SIGTERM) == 0
+        shown = "".join([*daemon.lines, *daemon.words])
+    assert len(receiver.about("anna is UNDEPLOYED")) == 1
+    assert not [word for word in ("s3cr3t", "0123456789/", "hook-", "ping-") if word in shown]
+    host.database.close()
+
+
 # killed at every point
 
 

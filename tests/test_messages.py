@@ -30,7 +30,7 @@ from voicekeeper.courier import Courier
 from voicekeeper.errors import CallFailed, DatabaseFull
 from voicekeeper.models import Alert, Message, Status, Voice
 from voicekeeper.request import FLASH
-from voicekeeper.store import Outbox, Worklist
+from voicekeeper.store import Outbox
 
 HOST = "here"
 
@@ -69,8 +69,7 @@ class Told(Life):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.worklist = Worklist(self.database, notifies=True)
+        super().__init__(path, notifies=True)
         self.addresses = [Address(self.clock.now), Address(self.clock.now)]
         self.courier = self.new_courier()
 
@@ -100,14 +99,21 @@ class Told(Life):
         self.courier = self.new_courier()
         super().live(duration)
 
-    def _next_event(self) -> datetime:
-        now, event = self.clock.now(), super()._next_event()
+    async def run(self, duration: timedelta) -> None:
+        end = self.clock.true + duration
+        while self.clock.true < end:
+            await self.one_pass()
+            ahead = max(self._next_look() - self.clock.now(), TICK)
+            self.clock.advance(min(-(-ahead // TICK) * TICK, end - self.clock.true))
+
+    def _next_look(self) -> datetime:
+        now = self.clock.now()
+        idle_until = self.worklist.idle_until(now=now, policy=self.policy) or now + DAY
         rows = [*self.rows(Alert), *self.rows(Message, col(Message.send_at).is_not(None))]
         sends = [row.send_at for row in rows if row.send_at is not None]
-        looks: list[datetime] = [
-            max(at, now + MINUTE * (1 if at > now - 5 * MINUTE else 20)) for at in sends
-        ]
-        return min([event, *looks])
+        looks = [max(at, now + MINUTE * (1 if at > now - 5 * MINUTE else 20)) for at in sends]
+        soonest: datetime = min([idle_until, now + DAY, *looks])
+        return soonest
 
     def sent(self, *, digests: bool = False) -> list[str]:
         """Return the titles of what the first address was sent, without who sent it."""
@@ -324,7 +330,7 @@ def test_a_review_that_failed_is_told_as_that_alone(life: Told) -> None:
 
 
 def test_without_an_address_the_ends_of_enrollments_are_not_noted(life: Told) -> None:
-    life.worklist = Worklist(life.database)
+    life.policy = policy()
     life.register(wanted("anna"))
     life.live(HOUR)
     assert life.rows(Alert) == []

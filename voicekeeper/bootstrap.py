@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -44,6 +44,7 @@ def policy(settings: Settings) -> Policy:
         requests_per_second=settings.upstream.requests_per_second,
         max_in_flight=settings.upstream.max_in_flight,
         enrollments_per_day=None if most is None else int(most * 1_000_000),
+        notifies=bool(settings.alerts.urls),
     )
 
 
@@ -62,15 +63,18 @@ def gateway(
         clock: the host's.
         transport: replaces the network, in a rehearsal.
     """
-    return GatewayClient(
-        base_url=settings.upstream.base_url,
-        api_key=api_key.get_secret_value(),
-        timeout=settings.upstream.timeout.total_seconds(),
-        requests_per_second=settings.upstream.requests_per_second,
-        max_in_flight=settings.upstream.max_in_flight,
-        clock=clock,
-        transport=transport,
-    )
+    return GatewayClient(**_terms(settings, api_key), clock=clock, transport=transport)
+
+
+def _terms(settings: Settings, api_key: SecretStr) -> dict[str, Any]:
+    """Return what a gateway's client goes by, and can go by anew."""
+    return {
+        "base_url": settings.upstream.base_url,
+        "api_key": api_key.get_secret_value(),
+        "timeout": settings.upstream.timeout.total_seconds(),
+        "requests_per_second": settings.upstream.requests_per_second,
+        "max_in_flight": settings.upstream.max_in_flight,
+    }
 
 
 def keeper_name() -> str:
@@ -78,19 +82,84 @@ def keeper_name() -> str:
     return f"{os.getpid()}@{socket.gethostname()}"
 
 
+class Assembly:
+    """A keeper, its gateway and what tells people; and the settings that are in force for all.
+
+    Attributes:
+        keeper: the keeper.
+        gateway: its client of the gateway.
+        courier: brings messages to people.
+        heartbeat: pings a dead man's switch.
+        settings: those it goes by.
+        api_key: the one that its next call is signed with.
+    """
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        gateway: GatewayClient,
+        courier: Courier,
+        settings: Settings,
+        api_key: SecretStr,
+        *,
+        is_in_time: Callable[[Settings], Awaitable[bool]],
+        log: Logger,
+    ) -> None:
+        self.keeper = keeper
+        self.settings = settings
+        self.api_key = api_key
+        self.gateway = gateway
+        self.courier = courier
+        self.heartbeat = Heartbeat(
+            is_in_time=lambda: is_in_time(self.settings), ping=_ping(settings), log=log
+        )
+
+    async def adopt(self, settings: Settings, api_key: SecretStr) -> None:
+        """Go by other settings from now on, all of them or none; calls under way go on.
+
+        Raises:
+            VoicekeeperError: the key, an address, the environment or the database cannot be used
+                for that; the old settings stay in force.
+        """
+        senders = alerts.senders(settings.alerts.urls)
+        self.gateway.change(**_terms(settings, api_key))
+        try:
+            await self.keeper.adopt(policy(settings))
+        except BaseException:
+            self.gateway.change(**_terms(self.settings, self.api_key))
+            raise
+        self.courier.adopt(senders, policy=policy(settings), tick=settings.daemon.tick)
+        self.heartbeat.adopt(_ping(settings))
+        self.settings, self.api_key = settings, api_key
+
+
 @asynccontextmanager
-async def keeper(
+async def assembly(
     settings: Settings, *, api_key: SecretStr, database: Database, clock: Clock, log: Logger
-) -> AsyncIterator[Keeper]:
+) -> AsyncIterator[Assembly]:
     """Give a keeper on the real gateway and store; its connections and thread end with it.
 
     The store's functions run in one thread of their own: a busy or slow disk then holds up no
-    call that is under way.
+    call that is under way. Those of what tells people run in another: no keepalive waits for it.
+
+    Raises:
+        ConfigError: the environment, or an address of the settings, cannot be used.
     """
-    with _thread("store") as offload:
+    senders = alerts.senders(settings.alerts.urls)
+    registry = Registry(database)
+    outbox = Outbox(
+        database, places=len(senders), host=socket.gethostname(), tick=settings.daemon.tick
+    )
+    with _thread("store") as offload, _thread("tellers") as offload_telling:
+
+        async def is_in_time(settings: Settings) -> bool:
+            tick, now = settings.daemon.tick, clock.now()
+            look = partial(registry.is_in_time, now=now, tick=tick, policy=policy(settings))
+            return bool(await offload_telling(look))
+
         async with gateway(settings, api_key, clock) as upstream:
-            yield Keeper(
-                worklist=Worklist(database, notifies=bool(settings.alerts.urls)),
+            keeper = Keeper(
+                worklist=Worklist(database),
                 upstream=upstream,
                 clock=clock,
                 policy=policy(settings),
@@ -98,45 +167,23 @@ async def keeper(
                 log=log,
                 offload=offload,
             )
-
-
-@contextmanager
-def tellers(
-    settings: Settings, *, database: Database, clock: Clock, log: Logger
-) -> Iterator[list[Courier | Heartbeat]]:
-    """Give what tells people, as far as the settings want it; its thread ends with it.
-
-    That thread is not the keeper's, so that no keepalive waits for it.
-
-    Raises:
-        ConfigError: an address cannot be used, or apprise is missing.
-    """
-    tick, rules, made = settings.daemon.tick, policy(settings), list[Courier | Heartbeat]()
-    senders = alerts.senders(settings.alerts.urls)
-    with _thread("tellers") as offload:
-        if senders:
-            outbox = Outbox(database, places=len(senders), host=socket.gethostname(), tick=tick)
-            made.append(
-                Courier(
-                    outbox=outbox,
-                    senders=senders,
-                    clock=clock,
-                    policy=rules,
-                    log=log,
-                    offload=offload,
-                )
+            courier = Courier(
+                outbox=outbox,
+                senders=senders,
+                clock=clock,
+                policy=policy(settings),
+                log=log,
+                offload=offload_telling,
             )
-        address = settings.alerts.heartbeat_url
-        if address is not None:
-            registry = Registry(database)
+            yield Assembly(
+                keeper, upstream, courier, settings, api_key, is_in_time=is_in_time, log=log
+            )
 
-            async def is_in_time() -> bool:
-                look = partial(registry.is_in_time, now=clock.now(), tick=tick, policy=rules)
-                return bool(await offload(look))
 
-            ping = partial(alerts.ping, address)
-            made.append(Heartbeat(is_in_time=is_in_time, ping=ping, log=log))
-        yield made
+def _ping(settings: Settings) -> Callable[[], Awaitable[None]] | None:
+    """Return what sends one ping; None where the settings name no address."""
+    address = settings.alerts.heartbeat_url
+    return None if address is None else partial(alerts.ping, address)
 
 
 def secrets(settings: Settings) -> list[SecretStr]:

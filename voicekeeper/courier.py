@@ -62,6 +62,17 @@ class Courier:
         self._stopping = False
         self._failing: str | None = None
 
+    def adopt(self, senders: Sequence[Sender], *, policy: Policy, tick: timedelta) -> None:
+        """Go by other settings from now on; what is under way goes on.
+
+        Args:
+            senders: the way to each address, in the order of the settings.
+            policy: the settings.
+            tick: between two passes.
+        """
+        self._senders, self._policy = senders, policy
+        self._outbox.adopt(places=len(senders), tick=tick)
+
     @property
     def busy(self) -> bool:
         """Whether a message is under way."""
@@ -70,11 +81,10 @@ class Courier:
     async def run(self) -> None:
         """Look for what is to be told, again and again, until cancelled."""
         shortest, longest = _LOOK_S
-        settling: timedelta = alerting.settling(self._policy)
-        pause = max(shortest, min(settling.total_seconds(), longest))
         while True:
             await self.look()
-            await asyncio.sleep(pause)
+            settling: timedelta = alerting.settling(self._policy)
+            await asyncio.sleep(max(shortest, min(settling.total_seconds(), longest)))
 
     async def once(self, within: float) -> None:
         """Send what is to be told; after a run nothing more comes that would be gathered.
@@ -93,6 +103,8 @@ class Courier:
         Args:
             settled: whether nothing is to be expected that would be told with it.
         """
+        if not self._senders:
+            return
         try:
             if not self._is_open:
                 await self._offload(partial(self._outbox.open, now=self._clock.now()))
@@ -131,7 +143,7 @@ class Courier:
 
     async def _round(self, place: int, sender: Sender) -> None:
         """Send all that is due to one address."""
-        while not self._stopping:
+        while not self._stopping and sender in self._senders:
             take = partial(self._outbox.take, place, now=self._clock.now(), policy=self._policy)
             parcel: Parcel | None = await self._offload(take)
             if parcel is None:

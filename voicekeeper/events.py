@@ -43,6 +43,8 @@ class Event(StrEnum):
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
     CLOCK_JUMPED = "clock.jumped"
+    SETTINGS_RELOADED = "settings.reloaded"
+    SETTINGS_REFUSED = "settings.refused"
     MESSAGE_SENT = "message.sent"
     MESSAGE_FAILED = "message.failed"
     MESSAGE_DROPPED = "message.dropped"
@@ -56,7 +58,8 @@ class Meaning(NamedTuple):
     """What an event tells a person.
 
     Attributes:
-        level: how loud it is, unless `level_of_change` says otherwise.
+        level: how loud it is, unless `level_of_change`, or of a risk `alerting.level`, says
+            otherwise.
         text: one sentence for the docs.
     """
 
@@ -111,6 +114,13 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.UPSTREAM_RECOVERED: Meaning("info", "A probe succeeded: calls flow again."),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
+    Event.SETTINGS_RELOADED: Meaning(
+        "info",
+        "The settings were read anew and are in force; `changed` names what differs.",
+    ),
+    Event.SETTINGS_REFUSED: Meaning(
+        "warning", "The settings were read anew and cannot be used: the old ones stay in force."
+    ),
     Event.MESSAGE_SENT: Meaning("info", "A message to people arrived at an address."),
     Event.MESSAGE_FAILED: Meaning(
         "warning", "A message did not arrive; it is tried again, and told once until it does."

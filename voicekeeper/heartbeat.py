@@ -22,7 +22,7 @@ class Heartbeat:
 
     Args:
         is_in_time: tells whether it is.
-        ping: sends one ping.
+        ping: sends one ping; None where nobody waits for one.
         log: where events are told.
         pace_s: seconds between two pings.
     """
@@ -31,7 +31,7 @@ class Heartbeat:
         self,
         *,
         is_in_time: Callable[[], Awaitable[bool]],
-        ping: Callable[[], Awaitable[None]],
+        ping: Callable[[], Awaitable[None]] | None,
         log: Logger,
         pace_s: float = PACE_S,
     ) -> None:
@@ -39,6 +39,11 @@ class Heartbeat:
         self._ping = ping
         self._log = log
         self._pace_s = pace_s
+        self._failing = False
+
+    def adopt(self, ping: Callable[[], Awaitable[None]] | None) -> None:
+        """Ping another way from now on."""
+        self._ping = ping
         self._failing = False
 
     async def run(self) -> None:
@@ -49,10 +54,13 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Ping once, if all is in time; no failure of it reaches further."""
+        ping = self._ping
+        if ping is None:
+            return
         try:
             if not await self._is_in_time():
                 return
-            await self._ping()
+            await ping()
         except NotSent as error:
             if not self._failing:
                 tell(self._log, Event.HEARTBEAT_FAILED, error=str(error))

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from voicekeeper import duration
+from voicekeeper import duration, registration
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.request import Speech
 
@@ -30,7 +30,6 @@ _RICHEST = 1_000_000
 _KINDS = {bool: "a yes or no", int: "a number", float: "a number", list: "a list", dict: "a table"}
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[object], timedelta]:
@@ -169,10 +168,10 @@ def web_address(value: object) -> SecretStr:
 
 def model(value: object) -> str:
     """Read a model ID, which becomes a part of a path."""
-    name = text(value)
-    if not _MODEL.fullmatch(name):
-        raise ValueError("must be a model ID such as cosyvoice-3-flash")
-    return name
+    try:
+        return registration.model(text(value))
+    except InvalidInput:
+        raise ValueError("must be a model ID such as cosyvoice-3-flash") from None
 
 
 def prompt(value: object) -> str:

@@ -20,12 +20,7 @@ from voicekeeper.store.witness import Begun
 
 
 def settle(
-    session: Session,
-    begun: Collection[Begun] | None,
-    *,
-    now: datetime,
-    policy: Policy,
-    notifies: bool = False,
+    session: Session, begun: Collection[Begun] | None, *, now: datetime, policy: Policy
 ) -> None:
     """Leave to a person the enrollments that are in doubt.
 
@@ -34,7 +29,6 @@ def settle(
         begun: what the witness knows; None where there is none.
         now: of the keeper's start.
         policy: the settings.
-        notifies: whether people get messages.
     """
     waiting = select(col(Voice.id)).where(
         col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
@@ -67,9 +61,7 @@ def settle(
         job = write_intent(session, voice, now=forgotten or now, policy=policy)
         task = session.get_one(Task, job.task_pk)
         change = enrollment.doubted(voice, task, fault, now=now)
-        results.apply(
-            session, voice, task, change, now=now, policy=policy, logged=False, notifies=notifies
-        )
+        results.apply(session, voice, task, change, now=now, policy=policy, logged=False)
 
 
 def _last_pass_at(session: Session) -> datetime | None:

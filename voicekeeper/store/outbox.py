@@ -77,8 +77,7 @@ class Outbox:
     def open(self, *, now: datetime) -> None:
         """Begin as the only sender: what a predecessor left is due at once.
 
-        What was for an address that there is no more is given up, and so is what ended a week ago,
-        when perhaps no address was set.
+        What ended a week ago, when perhaps no address was set, is given up.
         """
         with self._database.writing() as session:
             stale = (col(Alert.ended_at) < now - digest.WEEK) & col(Alert.sent_at).is_(None)
@@ -87,12 +86,17 @@ class Outbox:
             session.execute(
                 sa.update(Alert).where(stale, col(Alert.send_at).is_not(None)).values(send_at=None)
             )
-            gone = _WAITS & (col(Message.place) >= self._places)
-            session.execute(sa.update(Message).where(gone).values(send_at=None))
             session.execute(sa.update(Message).where(_WAITS).values(send_at=now))
+
+    def adopt(self, *, places: int, tick: timedelta) -> None:
+        """Go by other settings from now on."""
+        self._places = places
+        self._tick = tick
 
     def gather(self, *, now: datetime, policy: Policy, settled: bool = False) -> int:
         """Make the messages that are due; return how many.
+
+        What waits for an address that there is no more is given up.
 
         Args:
             now: of this look.
@@ -101,6 +105,8 @@ class Outbox:
         """
         made = 0
         with self._database.writing() as session:
+            gone = _WAITS & (col(Message.place) >= self._places)
+            session.execute(sa.update(Message).where(gone).values(send_at=None))
             for kind, waiting in _waiting(session, now=now).items():
                 if alerting.is_message_due(waiting, now=now, policy=policy, settled=settled):
                     items = _items(session, kind, policy)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -14,8 +15,21 @@ from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, blockages, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
-from voicekeeper.store.rows import assign
+from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
+
+_VOICE = table_of(Voice)
+_SEEK = Statement(
+    sa.update(_VOICE)
+    .where(
+        _VOICE.c.model == sa.bindparam("model"),
+        _VOICE.c.status == Status.LOST,
+        _VOICE.c.next_at > sa.bindparam("now"),
+    )
+    .values(next_at=sa.bindparam("now"))
+)
+"""All that are LOST, and are tried still, are due."""
 
 
 def apply(
@@ -27,7 +41,6 @@ def apply(
     now: datetime,
     policy: Policy,
     logged: bool = True,
-    notifies: bool = False,
 ) -> list[LogLine]:
     """Apply a change to a voice and its task; return what to log.
 
@@ -39,19 +52,22 @@ def apply(
         now: of the answer.
         policy: the settings.
         logged: False where the lines returned are not logged by the caller.
-        notifies: whether people get messages.
     """
     change = _free_of_conflict(session, voice, task, change)
+    was_lost = voice.status is Status.LOST
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     assign(session, voice, change.voice)
     ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     lines = [
-        alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=notifies)
+        alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=policy.notifies)
         for line in lines
     ]
     if was_told_of and "last_used_at" in change.voice:
         lines += alerts.fixed(session, voice, now=now)
+    if was_lost and "last_used_at" in change.voice:
+        # What blamed it may have blamed the others: another account's key, or the gateway itself.
+        _SEEK.run(session, model=voice.model, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
         anchor = breakers.most_urgent(session, voice.model, now=now, policy=policy)

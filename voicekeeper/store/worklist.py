@@ -29,6 +29,7 @@ from voicekeeper.store import (
     doubts,
     holds,
     ledger,
+    replanning,
     results,
     rows,
     unreadable,
@@ -65,16 +66,10 @@ class Outlook:
 
 
 class Worklist:
-    """What is to be done, and what came of it.
+    """What is to be done, and what came of it."""
 
-    Args:
-        database: of the registry.
-        notifies: whether people get messages; then the ends of enrollments are noted for them.
-    """
-
-    def __init__(self, database: Database, *, notifies: bool = False) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._notifies = notifies
 
     def take_over(
         self, *, keeper: str, version: str, now: datetime, policy: Policy, once: bool = False
@@ -100,17 +95,10 @@ class Worklist:
                     ledger.settle(session, task, change.task)
                 else:
                     results.apply(
-                        session,
-                        voice,
-                        task,
-                        change,
-                        now=now,
-                        policy=policy,
-                        logged=False,
-                        notifies=self._notifies,
+                        session, voice, task, change, now=now, policy=policy, logged=False
                     )
             begun = self._database.witness.begun()
-            doubts.settle(session, begun, now=now, policy=policy, notifies=self._notifies)
+            doubts.settle(session, begun, now=now, policy=policy)
             never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
             held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
             session.execute(  # enrollments that were claimed and never begun, or held back
@@ -156,7 +144,7 @@ class Worklist:
         """Take what is due, most urgent first, and note the pass.
 
         First the voices that can still be saved, by earliest deadline; those past their
-        deadline last. A due time that only a wrong clock can have set is due.
+        deadline last. What shows a time that only a wrong clock can have set, is due from now on.
 
         Args:
             keeper: whose pass it is.
@@ -169,6 +157,8 @@ class Worklist:
         """
         with self._database.writing() as session:
             due = agenda.look(session, now=now, policy=policy)
+            if due.misdated:
+                claims.redate(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
@@ -197,6 +187,13 @@ class Worklist:
                 lines=lines,
                 unreadable=[*bad_tasks, *bad_voices],
             )
+
+    def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
+        """Reckon by other settings when voices are due; what the budget holds is looked at anew."""
+        with self._database.writing() as session:
+            replanning.due_times(session, old=old, new=new, now=now)
+            if old.enrollments_per_day != new.enrollments_per_day:
+                replanning.held(session, now=now)
 
     def intend(self, job: Job, *, now: datetime, policy: Policy) -> Job:
         """Write down that an enrollment is requested now; return the job with its task.
@@ -250,9 +247,7 @@ class Worklist:
                 return controls.apply(session, task, change, now=now, policy=policy)
             if superseded and "last_used_at" not in change.voice:
                 change = replace(change, voice={}, tellings=())  # the newer call has the say
-            return results.apply(
-                session, voice, task, change, now=now, policy=policy, notifies=self._notifies
-            )
+            return results.apply(session, voice, task, change, now=now, policy=policy)
 
     def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
         """Look at what a person must be told of; return what is to be told now.

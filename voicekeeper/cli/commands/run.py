@@ -5,16 +5,18 @@ import contextlib
 import faulthandler
 import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from pydantic import SecretStr
 
 from voicekeeper import bootstrap, log
-from voicekeeper.cli.session import Session, pass_session
-from voicekeeper.config import read_api_key
+from voicekeeper.cli.session import Session, is_terminal, pass_session
+from voicekeeper.config import Settings, read_api_key
 from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused
+from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Database
 
@@ -28,7 +30,8 @@ def command(session: Session, *, once: bool) -> None:
     It runs until SIGTERM or Ctrl-C and logs to stdout: JSON lines, or a
     console form on a terminal. It needs the API key; 'voicekeeper check'
     tells whether that is found. Only one daemon works on a registry; a
-    second one exits with 75.
+    second one exits with 75. SIGHUP has it take its settings anew, as 'systemctl
+    reload' does; on a terminal it ends it.
 
     With --once it does all that is due now and exits, for cron and timers;
     start it every few minutes. It exits with 77 if the gateway refused the
@@ -39,37 +42,53 @@ def command(session: Session, *, once: bool) -> None:
             faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
     settings = session.settings
     api_key = read_api_key(settings, os.environ)
-    log.configure(
-        level=settings.log.level,
-        format=settings.log.format,
-        clock=session.clock,
-        stream=sys.stdout,
-        environ=os.environ,
-        secrets=[api_key, *bootstrap.secrets(settings)],
-    )
+    _configure_log(session, settings, [api_key])
     database = session.database()
     with database.held(session.now):
         database.prepare(upgrade=True)
         asyncio.run(_run(session, database, api_key, once=once))
 
 
+def _configure_log(session: Session, settings: Settings, secrets: Sequence[SecretStr]) -> None:
+    log.configure(
+        level=settings.log.level,
+        format=settings.log.format,
+        clock=session.clock,
+        stream=sys.stdout,
+        environ=os.environ,
+        secrets=[*secrets, *bootstrap.secrets(settings)],
+    )
+
+
 async def _run(session: Session, database: Database, api_key: SecretStr, *, once: bool) -> None:
     logger = log.get_logger()
-    shared: dict[str, Any] = {"database": database, "clock": session.clock, "log": logger}
-    with bootstrap.tellers(session.settings, **shared) as tellers:
-        async with bootstrap.keeper(session.settings, api_key=api_key, **shared) as keeper:
-            if once:
-                await run_once(keeper, tellers)
-                if keeper.key_refused:
-                    refused = "the gateway refused the API key (401); check it, then run again"
-                    raise KeyRefused(refused)
-                return
-            daemon = Daemon(
-                keeper=keeper,
-                clock=session.clock,
-                tick=session.settings.daemon.tick,
-                notifier=Notifier(os.environ),
-                log=logger,
-                companions=tellers,
-            )
-            await daemon.run()
+    async with bootstrap.assembly(
+        session.settings, api_key=api_key, database=database, clock=session.clock, log=logger
+    ) as assembly:
+        keeper = assembly.keeper
+        companions = (assembly.courier, assembly.heartbeat)
+        if once:
+            await run_once(keeper, companions)
+            if keeper.key_refused:
+                raise KeyRefused("the gateway refused the API key (401); check it, then run again")
+            return
+        daemon = Daemon(
+            keeper=keeper,
+            clock=session.clock,
+            tick=session.settings.daemon.tick,
+            notifier=Notifier(os.environ),
+            log=logger,
+            companions=companions,
+            reload=None if is_terminal() else _reload(session, assembly),
+            control=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
+        )
+        await daemon.run()
+
+
+def _reload(session: Session, assembly: bootstrap.Assembly) -> Reload:
+    return Reload(
+        assembly,
+        load=session.load_anew,
+        read_key=lambda settings: read_api_key(settings, os.environ),
+        configure_log=lambda settings, secrets: _configure_log(session, settings, secrets),
+    )
