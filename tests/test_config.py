@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from voicekeeper import bootstrap, config
 from voicekeeper.config import Settings, load, read_api_key
@@ -50,6 +50,7 @@ def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_de
     shown = {name: set(table) for name, table in tomllib.loads(text).items()}
     shown["upstream"].add("api_key_file")
     shown["budget"].add("enrollments_usd_per_day")
+    shown["alerts"].add("heartbeat_url")
     assert shown == {name: set(names) for name, names in keys().items()}
     assert '\n# api_key_file = "/etc/voicekeeper/apixo-api-key"\n' in text
     assert "\n# enrollments_usd_per_day = 0.50\n" in text
@@ -93,6 +94,12 @@ def test_the_environment_stands_over_the_file_key_by_key(file: Path) -> None:
         ("UPSTREAM__API_KEY_FILE", "null", Path("null")),
         ("KEEPALIVE__PROMPT", '{"a": 1}', '{"a": 1}'),
         ("DAEMON__TICK", "1m", timedelta(minutes=1)),
+        (
+            "ALERTS__URLS",
+            "mailto://u:p@example.com  json://h",
+            (SecretStr("mailto://u:p@example.com"), SecretStr("json://h")),
+        ),
+        ("ALERTS__HEARTBEAT_URL", "https://hc/x", SecretStr("https://hc/x")),
     ],
 )
 def test_a_variable_is_a_text_and_never_read_as_json(
@@ -218,6 +225,8 @@ WHOLE = "must be a whole number from 1 to 1024"
 FOURTH = "must be sqlite:///PATH, with a fourth slash where PATH is absolute"
 MEMORY = "must be sqlite:///PATH; a registry in memory would be lost with a restart"
 DOLLARS = "must be US dollars from 0 to 1,000,000, to six places, such as 0.50"
+ADDRESSES = 'must be a list of addresses such as "mailto://user:password@example.com"'
+PINGED = "must be an http or https URL; leave it out if there is none"
 ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
 
 
@@ -290,6 +299,17 @@ ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
         ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
         ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
         ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
+        ("alerts.urls", '["json://h", "me:pw"]', f"{ADDRESSES}; number 2 is none"),
+        ("alerts.urls", '["json://"]', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", '["json://a b"]', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", '"me:pw"', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", "[5]", "must be a text in quotes, not a number"),
+        ("alerts.urls", "5", "must be a text in quotes, not a number"),
+        ("alerts.heartbeat_url", '"me:pw"', PINGED),
+        ("alerts.heartbeat_url", '"ftp://me:pw@h"', PINGED),
+        ("alerts.heartbeat_url", '"https://h/me:pw x"', PINGED),
+        ("alerts.heartbeat_url", '"https://[me:pw"', PINGED),
+        ("alerts.heartbeat_url", '""', PINGED),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_in_plain_words(

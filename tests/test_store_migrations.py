@@ -28,6 +28,7 @@ TABLES = (
     "removal",
     "breaker",
     "alert",
+    "message",
     "keeper",
 )
 

@@ -48,6 +48,10 @@ class Event(StrEnum):
     CLOCK_JUMPED = "clock.jumped"
     SETTINGS_RELOADED = "settings.reloaded"
     SETTINGS_REFUSED = "settings.refused"
+    MESSAGE_SENT = "message.sent"
+    MESSAGE_FAILED = "message.failed"
+    MESSAGE_DROPPED = "message.dropped"
+    HEARTBEAT_FAILED = "heartbeat.failed"
     DAEMON_READY = "daemon.ready"
     DAEMON_STOPPED = "daemon.stopped"
     PASS_FAILED = "pass.failed"  # noqa: S105 - a pass, not a password
@@ -127,6 +131,17 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.SETTINGS_REFUSED: Meaning(
         "warning", "The settings were read anew and cannot be used: the old ones stay in force."
+    ),
+    Event.MESSAGE_SENT: Meaning("info", "A message to people arrived at an address."),
+    Event.MESSAGE_FAILED: Meaning(
+        "warning", "A message did not arrive; it is tried again, and told once until it does."
+    ),
+    Event.MESSAGE_DROPPED: Meaning(
+        "warning",
+        "A message that did not arrive for a week, or a day and a newer came, is given up.",
+    ),
+    Event.HEARTBEAT_FAILED: Meaning(
+        "warning", "The dead man's switch could not be pinged; told once until it can."
     ),
     Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),

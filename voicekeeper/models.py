@@ -88,6 +88,20 @@ class AlertKind(StrEnum):
     """Little of the voice's window is left, and no keepalive succeeds."""
     BLOCKED = "blocked"
     """All calls of a model are paused."""
+    ENROLLMENT = "enrollment"
+    """A clone or design task came to its end: sent once, and told by lines of its own."""
+
+
+class Topic(StrEnum):
+    """What a message to people is about."""
+
+    LOST = "lost"
+    UNDEPLOYED = "undeployed"
+    RISK = "risk"
+    BLOCKED = "blocked"
+    ENROLLMENT = "enrollment"
+    DIGEST = "digest"
+    """How the fleet is, once a week."""
 
 
 def _words(enum: type[StrEnum], name: str) -> sa.Enum:
@@ -345,11 +359,14 @@ class Alert(SQLModel, table=True):
         tell_at: when it is to be told next: the due time, or the lease of who is telling it;
             None when nothing is to be told any more.
         ended_at: when the condition was over; None while it holds.
+        send_at: from when on the next message is to hold it; None while it was not told yet, and
+            when none is to hold it any more.
+        sent_at: when a message last held it; None if none did, or not as loud.
     """
 
     __tablename__ = "alert"
     __table_args__ = (
-        sa.CheckConstraint("level IN ('warning', 'error')", name="alert_level"),
+        sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="alert_level"),
         sa.CheckConstraint("told >= 0", name="alert_told_sign"),
         sa.CheckConstraint("(kind = 'blocked') = (voice_pk IS NULL)", name="alert_subject"),
         sa.CheckConstraint("ended_at IS NOT NULL OR tell_at IS NOT NULL", name="alert_is_told"),
@@ -367,6 +384,7 @@ class Alert(SQLModel, table=True):
             sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NULL"),
         ),
         sa.Index("alert_by_tell_at", "tell_at", sqlite_where=sa.text("tell_at IS NOT NULL")),
+        sa.Index("alert_by_send_at", "send_at", sqlite_where=sa.text("send_at IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )
 
@@ -382,6 +400,45 @@ class Alert(SQLModel, table=True):
     told: int = 0
     tell_at: datetime | None = None
     ended_at: datetime | None = None
+    send_at: datetime | None = None
+    sent_at: datetime | None = None
+
+
+class Message(SQLModel, table=True):
+    """One message to people at one address; these rows are the outbox.
+
+    Made in the transaction that notes in its alerts that they are sent; kept for a while after.
+
+    Attributes:
+        topic: what it is about; of one topic an address gets the messages in their order.
+        place: the place of its address among ``alerts.urls``, from 0 on. The address itself is
+            a secret and stands in no row.
+        level: ``info``, ``warning`` or ``error``.
+        tries: how often it was handed out to be sent.
+        send_at: when it is to be sent: the due time, or the lease of who is sending it; None
+            when it arrived or was given up.
+        sent_at: when it arrived.
+    """
+
+    __tablename__ = "message"
+    __table_args__ = (
+        sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="message_level"),
+        sa.CheckConstraint("place >= 0 AND tries >= 0", name="message_signs"),
+        sa.CheckConstraint("send_at IS NULL OR sent_at IS NULL", name="message_is_sent_once"),
+        sa.Index("message_to_send", "place", sqlite_where=sa.text("send_at IS NOT NULL")),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    topic: Topic = Field(sa_type=_words(Topic, "message_topic"))
+    place: int
+    level: str
+    title: str
+    body: str
+    made_at: datetime
+    tries: int = 0
+    send_at: datetime | None = None
+    sent_at: datetime | None = None
 
 
 class KeeperBeat(SQLModel, table=True):

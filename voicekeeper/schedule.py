@@ -47,6 +47,7 @@ class Policy:
         enrollments_per_day: the most that enrollments may cost on a UTC day, in millionths of a
             US dollar; None for no limit.
         recreate: which voices are made again when they are lost.
+        notifies: whether people get messages; then the ends of enrollments are noted for them.
     """
 
     window: timedelta
@@ -66,6 +67,7 @@ class Policy:
     max_in_flight: int
     enrollments_per_day: int | None = None
     recreate: frozenset[Origin] = frozenset()
+    notifies: bool = False
 
 
 def spread(name: str, turn: int = 0) -> float:

@@ -12,6 +12,7 @@ tells two settings apart.
 from voicekeeper.config.changes import changed, unchangeable
 from voicekeeper.config.key import FoundKey, find_api_key, read_api_key
 from voicekeeper.config.settings import (
+    Alerts,
     Budget,
     Daemon,
     Database,
@@ -27,6 +28,7 @@ from voicekeeper.config.sources import DEFAULT_PATH, Places, load, places
 
 __all__ = [
     "DEFAULT_PATH",
+    "Alerts",
     "Budget",
     "Daemon",
     "Database",

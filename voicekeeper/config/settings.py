@@ -1,7 +1,8 @@
 """The tables of the settings: every key, its type, its default and its rule.
 
 ``Settings()`` is the defaults and reads nothing; `voicekeeper.config.load` reads. The API key
-is not here, so a ``repr`` of the settings, or a dump of them, holds no secret.
+is not here, and addresses of messages are hidden, so a ``repr`` of the settings, or a dump of
+them, holds no secret.
 """
 
 from datetime import timedelta
@@ -9,8 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from voicekeeper.config import values
 
@@ -39,6 +45,8 @@ Level = Annotated[
     Literal["debug", "info", "warning", "error"],
     PlainValidator(values.one_of(("debug", "info", "warning", "error"))),
 ]
+Addresses = Annotated[tuple[SecretStr, ...], NoDecode, PlainValidator(values.addresses)]
+WebAddress = Annotated[SecretStr | None, PlainValidator(values.web_address)]
 LogFormat = Annotated[
     Literal["auto", "json", "console"], PlainValidator(values.one_of(("auto", "json", "console")))
 ]
@@ -151,6 +159,18 @@ class Daemon(_Table):
     tick: UpToAnHour = timedelta(seconds=10)
 
 
+class Alerts(_Table):
+    """Who is told what needs a person. Addresses hold secrets, so a ``repr`` shows none.
+
+    Attributes:
+        urls: where messages go, as apprise writes addresses.
+        heartbeat_url: asked for at a pace while voices are kept in time.
+    """
+
+    urls: Addresses = ()
+    heartbeat_url: WebAddress = None
+
+
 class Log(_Table):
     """What the log tells, and in which form."""
 
@@ -177,6 +197,7 @@ class Settings(BaseSettings):
     polling: Polling = Polling()
     retry: Retry = Retry()
     daemon: Daemon = Daemon()
+    alerts: Alerts = Alerts()
     log: Log = Log()
 
     @property

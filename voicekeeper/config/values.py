@@ -16,6 +16,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from voicekeeper import duration, registration
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.request import Speech
@@ -27,6 +29,7 @@ _WIDEST = 1024
 _RICHEST = 1_000_000
 _KINDS = {bool: "a yes or no", int: "a number", float: "a number", list: "a list", dict: "a table"}
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)
 
 
 def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[object], timedelta]:
@@ -133,6 +136,34 @@ def base_url(value: object) -> str:
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("must be https, since the API key is sent there; http only to loopback")
     return url.rstrip("/")
+
+
+def addresses(value: object) -> tuple[SecretStr, ...]:
+    """Read where messages go: a list, or in one text with white space between them."""
+    given = value if isinstance(value, (list, tuple)) else text(value).split()
+    read = []
+    for number, each in enumerate(given, 1):
+        address = each if isinstance(each, SecretStr) else SecretStr(text(each).strip())
+        if not _ADDRESS.fullmatch(address.get_secret_value()):
+            raise ValueError(
+                'must be a list of addresses such as "mailto://user:password@example.com";'
+                f" number {number} is none"
+            )
+        read.append(address)
+    return tuple(read)
+
+
+def web_address(value: object) -> SecretStr:
+    """Read an http or https URL that may hold a secret."""
+    address = value.get_secret_value() if isinstance(value, SecretStr) else text(value).strip()
+    try:
+        parts = urlsplit(address)
+        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete or not _ADDRESS.fullmatch(address):
+        raise ValueError("must be an http or https URL; leave it out if there is none")
+    return SecretStr(address)
 
 
 def model(value: object) -> str:

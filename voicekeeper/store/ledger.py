@@ -85,6 +85,11 @@ def totals(session: Session, now: datetime) -> Totals:
     )
 
 
+def since(session: Session, day: date) -> Spent:
+    """Return what all tasks from a day on cost."""
+    return _sum(session, col(LedgerEntry.day) >= day)
+
+
 def of_voice(session: Session, voice: Voice) -> Spent:
     """Return what the tasks of one voice cost."""
     cost, possible = session.execute(

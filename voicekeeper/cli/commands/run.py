@@ -43,7 +43,7 @@ def command(session: Session, *, once: bool) -> None:
             faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
     settings = session.settings
     api_key = read_api_key(settings, os.environ)
-    _configure_log(session, settings, [api_key])
+    _configure_log(session, settings, [api_key, *bootstrap.secrets(settings)])
     database = session.database()
     with database.held(session.now):
         database.prepare(upgrade=True)
@@ -67,8 +67,9 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
         session.settings, api_key=api_key, database=database, clock=session.clock, log=logger
     ) as assembly:
         keeper = assembly.keeper
+        companions = (assembly.courier, assembly.heartbeat)
         if once:
-            await run_once(keeper)
+            await run_once(keeper, companions)
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             return
@@ -78,6 +79,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             tick=session.settings.daemon.tick,
             notifier=Notifier(os.environ),
             log=logger,
+            companions=companions,
             reload=None if is_terminal() else _reload(session, assembly),
             socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
             copies=DailyCopies(database.path),
