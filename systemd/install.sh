@@ -120,7 +120,7 @@ restart() {  # restart what runs by the new version; else put the old one back
   fail "neither the new version nor the old one starts: 'journalctl -u voicekeeper' tells why"
 }
 
-from=$here/..
+from=
 key=
 action=install
 while [ $# -gt 0 ]; do
@@ -162,7 +162,22 @@ new=$(mktemp -d "$home/releases/$(date -u +%Y%m%dT%H%M%SZ).XXXX") && chmod 755 "
 trap 'rm -rf "$new"' EXIT
 trap 'exit 130' INT TERM
 try "cannot make a virtual environment" $python -m venv "$new"
+if [ -z "$from" ]; then  # a copy: setuptools also packs what an earlier build left in a checkout
+  from=$new/source
+  try "cannot copy the sources" mkdir "$from"
+  try "cannot copy the sources" cp -R "$here/../pyproject.toml" "$here/../README.md" \
+    "$here/../LICENSE" "$here/../voicekeeper" "$from/"
+fi
+case $from in
+*']') ;;
+*)  # what sends messages is an extra: who has it keeps it
+  if [ -n "$old" ] && "$old/bin/python" -c 'import apprise' 2>/dev/null; then
+    from="$from[alerts]"
+  fi
+  ;;
+esac
 try "pip cannot install $from" "$new/bin/pip" install --quiet --disable-pip-version-check "$from"
+rm -rf "$new/source"
 try "what pip installed is no voicekeeper" "$new/bin/voicekeeper" --version
 
 install_files

@@ -14,11 +14,12 @@ from pydantic import SecretStr
 from tests.command import CommandLine
 from tests.daemon_support import KEY, LIMIT_S, Daemon, Host, fast_gateway, until
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, policy, wanted
-from voicekeeper import bootstrap, control, schedule
+from voicekeeper import bootstrap, schedule
 from voicekeeper.config import Settings, changed, unchangeable
 from voicekeeper.errors import CallFailed, ConfigError, VoicekeeperError
 from voicekeeper.models import Status, TaskState
 from voicekeeper.reload import THE_KEY, Reload
+from voicekeeper.reload_socket import Answer, answering, ask
 from voicekeeper.sandbox import SandboxServer
 
 
@@ -369,7 +370,7 @@ def test_the_real_process_takes_a_new_file_on_by_a_question_and_by_a_signal(
         given = {"VOICEKEEPER_CONFIG": str(file), "RUNTIME_DIRECTORY": str(run)}
         with Daemon(["run"], host.environ(**given)) as daemon:
             daemon.await_event("daemon.ready")
-            until((run / "control").exists, "the daemon can be asked")
+            until((run / "reload").exists, "the daemon can be asked")
             file.write_text('[keepalive]\nprompt = "Ho."\n')
             ended = cli.process("reload", environ=given)
             assert (ended.code, ended.out, ended.err) == (0, "", "")
@@ -387,7 +388,7 @@ def test_the_real_process_takes_a_new_file_on_by_a_question_and_by_a_signal(
             assert daemon.end(signal.SIGTERM) == 0, daemon.words
         assert list(run.iterdir()) == []
         ended = cli.process("reload", environ=given)
-        assert ended.err.startswith(f"voicekeeper: no daemon answers at {run}/control")
+        assert ended.err.startswith(f"voicekeeper: no daemon answers at {run}/reload")
         assert ended.code == 1
 
 
@@ -400,12 +401,12 @@ def test_outside_of_a_service_the_command_says_what_to_do(tmp_path: Path) -> Non
 # the question
 
 
-def answered(directory: Path, reload: Callable[[], Coroutine[Any, Any, None]]) -> control.Answer:
+def answered(directory: Path, reload: Callable[[], Coroutine[Any, Any, None]]) -> Answer:
     """Ask once, and return the answer."""
 
-    async def story() -> control.Answer:
-        async with control.answering(directory, reload):
-            return await asyncio.to_thread(control.ask, directory)
+    async def story() -> Answer:
+        async with answering(directory, reload):
+            return await asyncio.to_thread(ask, directory)
 
     return asyncio.run(story())
 
@@ -417,7 +418,7 @@ def test_the_answer_comes_when_the_reload_is_over(tmp_path: Path) -> None:
         await asyncio.sleep(0.01)
         done.append("reloaded")
 
-    assert answered(tmp_path, reload) == control.Answer()
+    assert answered(tmp_path, reload) == Answer()
     assert done == ["reloaded"]
 
 
@@ -426,7 +427,7 @@ def test_the_answer_tells_why_a_reload_failed(tmp_path: Path) -> None:
         raise ConfigError(["retry.cap: is wrong"], "the file")
 
     answer = answered(tmp_path, reload)
-    assert answer == control.Answer("1 problem in the file:\n  retry.cap: is wrong", 78)
+    assert answer == Answer("1 problem in the file:\n  retry.cap: is wrong", 78)
 
 
 def test_a_daemon_that_ends_without_an_answer_is_no_success(tmp_path: Path) -> None:
@@ -434,9 +435,9 @@ def test_a_daemon_that_ends_without_an_answer_is_no_success(tmp_path: Path) -> N
         async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.close()
 
-        server = await asyncio.start_unix_server(hang_up, tmp_path / "control")
+        server = await asyncio.start_unix_server(hang_up, tmp_path / "reload")
         with pytest.raises(VoicekeeperError, match="no daemon answers"):
-            await asyncio.to_thread(control.ask, tmp_path)
+            await asyncio.to_thread(ask, tmp_path)
         server.close()
 
     asyncio.run(story())

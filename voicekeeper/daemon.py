@@ -15,7 +15,7 @@ from typing import Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from voicekeeper import __version__, control
+from voicekeeper import __version__, reload_socket
 from voicekeeper.clock import Clock
 from voicekeeper.duration import words
 from voicekeeper.errors import DatabaseDamaged, DatabaseFull, VoicekeeperError
@@ -59,7 +59,7 @@ class Daemon:
         notifier: the line to the service manager.
         log: where events are told.
         reload: takes the settings anew; None to leave SIGHUP, which asks for that, as it is.
-        control: the directory in which others may ask for it and hear how it ended.
+        socket_in: the directory in which others may ask for it and hear how it ended.
         companions: what runs beside it.
     """
 
@@ -72,7 +72,7 @@ class Daemon:
         notifier: Notifier,
         log: Logger,
         reload: Reload | None = None,
-        control: Path | None = None,
+        socket_in: Path | None = None,
         companions: Sequence[Companion] = (),
     ) -> None:
         self._keeper = keeper
@@ -81,7 +81,7 @@ class Daemon:
         self._notifier = notifier
         self._log = log
         self._reload = reload
-        self._control = control
+        self._socket_in = socket_in
         self._reloading = asyncio.Lock()
         self._hangups: set[asyncio.Task[None]] = set()
         self._tick = self._paced(tick)
@@ -130,8 +130,10 @@ class Daemon:
             *(asyncio.create_task(companion.run()) for companion in self._companions),
         ]
         async with AsyncExitStack() as questions:
-            if self._reload is not None and self._control is not None:
-                await questions.enter_async_context(control.answering(self._control, self.reload))
+            if self._reload is not None and self._socket_in is not None:
+                await questions.enter_async_context(
+                    reload_socket.answering(self._socket_in, self.reload)
+                )
             await self._stop.wait()
         self._notifier.stopping()
         for task in (*watches, *self._hangups):

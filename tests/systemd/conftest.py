@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,7 +79,11 @@ def wheels(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         wheels = shared / "wheels"
         if not wheels.exists():
-            _pip("wheel", "--no-deps", "--wheel-dir", wheels, installed.ROOT)
+            clean = shared / "source"  # setuptools also packs what an earlier build left behind
+            shutil.copytree(installed.ROOT / "voicekeeper", clean / "voicekeeper")
+            for name in ("pyproject.toml", "README.md", "LICENSE"):
+                shutil.copy(installed.ROOT / name, clean)
+            _pip("wheel", "--no-deps", "--wheel-dir", wheels, clean)
             tell = "import sys; print('%d.%d' % sys.version_info[:2])"
             version = subprocess.run(
                 ["chroot", TREE, "/usr/bin/python3", "-c", tell],

@@ -115,7 +115,10 @@ def _live(machine: Machine, told: Story) -> None:
     service.since = "@0"
     service.configure()
     machine.sh(f"echo '{MINE}' >>/etc/voicekeeper/config.toml")
+    stale = "/srv/voicekeeper/build/lib/voicekeeper/stale.py"  # as an earlier build leaves it
+    machine.write(stale, "")
     step("upgrade", install)
+    look("stale", "find /opt/voicekeeper -name stale.py")
     look("settings", "cat /etc/voicekeeper/config.toml")
     step("add", lambda: machine.run("voicekeeper", "add", "id-1", "--name", "early", check=False))
     look("owners", f"find {STATE} ! -user voicekeeper")
@@ -182,6 +185,10 @@ def test_voices_can_be_registered_before_the_service_first_starts(story: Story) 
 def test_an_upgrade_leaves_the_settings_alone(story: Story) -> None:
     assert (story.ended["upgrade"].returncode, story.ended["upgrade"].stderr) == (0, "")
     assert MINE.strip() in story.found["settings"]
+
+
+def test_an_upgrade_brings_nothing_that_an_earlier_build_left_behind(story: Story) -> None:
+    assert story.found["stale"] == ""
 
 
 def test_a_new_version_goes_on_with_the_registry_of_the_first_release(story: Story) -> None:

@@ -104,4 +104,4 @@ def test_reload_neither_repeats_nor_loses_a_call_that_is_paid_for(kept: Service)
 def test_a_reload_that_nobody_can_answer_says_so(kept: Service) -> None:
     done = kept.machine.run("voicekeeper", "reload", check=False, RUNTIME_DIRECTORY="/run/nobody")
     assert done.returncode == 1
-    assert done.stderr.startswith("voicekeeper: no daemon answers at /run/nobody/control")
+    assert done.stderr.startswith("voicekeeper: no daemon answers at /run/nobody/reload")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from voicekeeper import control
+from voicekeeper import reload_socket
 from voicekeeper.cli import prose
 from voicekeeper.errors import VoicekeeperError
 
@@ -25,7 +25,7 @@ def command() -> int:
             "there is no $RUNTIME_DIRECTORY: type 'systemctl reload voicekeeper', or send a "
             "daemon that is no service SIGHUP"
         )
-    answer = control.ask(Path(directory))
+    answer = reload_socket.ask(Path(directory))
     if answer.problem:
         prose.say(f"voicekeeper: the old settings stay in force: {answer.problem}")
     return answer.exit_code

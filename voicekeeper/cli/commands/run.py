@@ -80,7 +80,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             log=logger,
             companions=companions,
             reload=None if is_terminal() else _reload(session, assembly),
-            control=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
+            socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
         )
         await daemon.run()
 

@@ -21,7 +21,7 @@ from voicekeeper.errors import VoicekeeperError
 WITHIN_S = 20.0
 """How long to wait for an answer; a database that is busy may take a few seconds of it."""
 
-_NAME = "control"
+_NAME = "reload"
 
 
 @dataclass(frozen=True, slots=True)
