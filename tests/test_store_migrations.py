@@ -21,6 +21,7 @@ TABLES = (
     "voice",
     "task",
     "ledger",
+    "tally",
     "balance",
     "history",
     "removal",

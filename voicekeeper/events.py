@@ -43,6 +43,8 @@ class Event(StrEnum):
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
     CLOCK_JUMPED = "clock.jumped"
+    LISTENER_OPENED = "listener.opened"
+    LISTENER_FAILED = "listener.failed"
     DAEMON_READY = "daemon.ready"
     DAEMON_STOPPED = "daemon.stopped"
     PASS_FAILED = "pass.failed"  # noqa: S105 - a pass, not a password
@@ -107,6 +109,10 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.UPSTREAM_RECOVERED: Meaning("info", "A probe succeeded: calls flow again."),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
+    Event.LISTENER_OPENED: Meaning("info", "The daemon listens on one of its ports."),
+    Event.LISTENER_FAILED: Meaning(
+        "warning", "A port cannot be had: voices are kept all the same, and it is tried again."
+    ),
     Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),
     Event.PASS_FAILED: Meaning("error", "A pass ended in an error of the program itself."),

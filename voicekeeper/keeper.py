@@ -112,6 +112,11 @@ class Keeper:
         """Whether the gateway answered 401 to any call so far."""
         self._looked_at: datetime | None = None
 
+    @property
+    def policy(self) -> Policy:
+        """The settings that hold."""
+        return self._policy
+
     async def take_over(self, *, once: bool = False) -> None:
         """Begin: settle what a predecessor left in the middle.
 

@@ -237,6 +237,17 @@ class LedgerEntry(SQLModel, table=True):
     possible_cost_micros: int = 0
 
 
+class Tally(SQLModel, table=True):
+    """How many tasks of one kind ended in one state, ever; kept when a voice is removed."""
+
+    __tablename__ = "tally"
+    __table_args__ = (sa.CheckConstraint("ended >= 0", name="tally_sign"),)
+
+    kind: Kind = Field(sa_type=_words(Kind, "tally_kind"), primary_key=True)
+    state: TaskState = Field(sa_type=_words(TaskState, "tally_state"), primary_key=True)
+    ended: int = 0
+
+
 class Balance(SQLModel, table=True):
     """What the account held when a keeper last asked; one row at most.
 

@@ -20,7 +20,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from voicekeeper.models import Kind
+from voicekeeper.models import Kind, Voice
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
@@ -83,6 +83,12 @@ def last_use(sent_at: datetime, created_at: datetime | None) -> datetime:
 def deadline(anchor: datetime, policy: Policy) -> datetime:
     """Return when the gateway deletes a voice (page section *Latency and polling*)."""
     return anchor + policy.window
+
+
+def known_deadline(voice: Voice, policy: Policy) -> datetime | None:
+    """Return when the gateway deletes a voice; None while its last use is not known."""
+    anchor = voice.last_used_at or voice.enrolled_at
+    return None if anchor is None else deadline(anchor, policy)
 
 
 def due(anchor: datetime, name: str, policy: Policy) -> datetime:

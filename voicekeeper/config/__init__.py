@@ -19,11 +19,15 @@ from voicekeeper.config.settings import (
     Retry,
     Settings,
     Upstream,
+    Web,
+    Webhook,
 )
 from voicekeeper.config.sources import DEFAULT_PATH, Places, load, places
+from voicekeeper.config.values import Address
 
 __all__ = [
     "DEFAULT_PATH",
+    "Address",
     "Budget",
     "Daemon",
     "Database",
@@ -35,6 +39,8 @@ __all__ = [
     "Retry",
     "Settings",
     "Upstream",
+    "Web",
+    "Webhook",
     "find_api_key",
     "load",
     "places",

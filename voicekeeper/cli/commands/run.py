@@ -16,6 +16,7 @@ from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Database
+from voicekeeper.web import serving
 
 
 @click.command
@@ -69,4 +70,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             notifier=Notifier(os.environ),
             log=logger,
         )
-        await daemon.run()
+        async with serving(
+            session.settings, keeper=keeper, database=database, clock=session.clock, log=logger
+        ):
+            await daemon.run()

@@ -94,6 +94,15 @@ def upgrade() -> None:
         sa.CheckConstraint(f"kind IN ({_KINDS})", name="ledger_kind"),
     )
     op.create_table(
+        "tally",
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("state", sa.String(16), primary_key=True),
+        sa.Column("ended", sa.Integer, nullable=False),
+        sa.CheckConstraint("ended >= 0", name="tally_sign"),
+        sa.CheckConstraint(f"kind IN ({_KINDS})", name="tally_kind"),
+        sa.CheckConstraint(f"state IN ({_STATES})", name="tally_state"),
+    )
+    op.create_table(
         "balance",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("micros", sa.Integer, nullable=False),

@@ -1,0 +1,56 @@
+"""Which ports the settings ask for, and what is served on each; one port may serve it all."""
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from voicekeeper.clock import Clock
+from voicekeeper.config import Address, Settings
+from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.store import Database
+from voicekeeper.web.listener import Listener
+from voicekeeper.web.metrics import Heard
+from voicekeeper.web.site import Site
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, *, keeper: Keeper, database: Database, clock: Clock, log: Logger
+) -> AsyncIterator[None]:
+    """Serve what the settings ask for, for as long as the block lasts.
+
+    Args:
+        settings: their tables ``web`` and ``webhook``.
+        keeper: whose settings hold, and who is told of webhooks.
+        database: what is shown.
+        clock: the host's.
+        log: where events are told.
+    """
+    routes: defaultdict[Address, list[Route]] = defaultdict(list)
+    listeners: list[Listener] = []
+
+    def heard() -> Heard:
+        refused = sum((listener.refused for listener in listeners), Counter[str]())
+        return Heard(refused=refused)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="web") as thread:
+        if settings.web.listen is not None:
+            site = Site(
+                database,
+                clock=clock,
+                policy=lambda: keeper.policy,
+                tick=settings.daemon.tick,
+                heard=heard,
+                thread=thread,
+            )
+            routes[settings.web.listen] += site.routes
+        async with AsyncExitStack() as ports:
+            for address, served in routes.items():
+                listener = Listener(address, Starlette(routes=served), log=log)
+                listeners.append(listener)
+                await ports.enter_async_context(listener.open())
+            yield
