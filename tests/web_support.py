@@ -42,7 +42,9 @@ async def served(life: Life, chosen: Settings) -> AsyncIterator[None]:
         chosen, keeper=life.keeper, database=life.database, clock=life.clock, log=life.log
     ):
         async with asyncio.timeout(LIMIT_S):
-            while not life.log.of("listener.opened"):  # noqa: ASYNC110 - a log has no event
+            ports = {chosen.web.listen, chosen.webhook.public_url and chosen.webhook.listen}
+            opened = len(ports - {None})
+            while len(life.log.of("listener.opened")) < opened:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.001)
         yield
 

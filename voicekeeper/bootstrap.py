@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,6 +19,7 @@ from voicekeeper.keeper import Keeper, Logger
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Worklist
 from voicekeeper.upstream import GatewayClient
+from voicekeeper.webhook import Callbacks
 
 
 def policy(settings: Settings) -> Policy:
@@ -69,6 +72,12 @@ def gateway(
     )
 
 
+def callbacks(settings: Settings) -> Callbacks | None:
+    """Return how the gateway is to call back, if it is."""
+    url = settings.webhook.public_url
+    return None if url is None else Callbacks(url, partial(secrets.token_urlsafe, 32))
+
+
 def keeper_name() -> str:
     """Return ``PID@HOST``."""
     return f"{os.getpid()}@{socket.gethostname()}"
@@ -76,9 +85,17 @@ def keeper_name() -> str:
 
 @asynccontextmanager
 async def keeper(
-    settings: Settings, *, api_key: SecretStr, database: Database, clock: Clock, log: Logger
+    settings: Settings,
+    *,
+    api_key: SecretStr,
+    database: Database,
+    clock: Clock,
+    log: Logger,
+    listens: bool = False,
 ) -> AsyncIterator[Keeper]:
     """Give a keeper on the real gateway and store; its connections and thread end with it.
+
+    Only where the process ``listens`` is the gateway asked to call back.
 
     The store's functions run in one thread of their own: a busy or slow disk then holds up no
     call that is under way.
@@ -97,4 +114,5 @@ async def keeper(
                 name=keeper_name(),
                 log=log,
                 offload=offload,
+                callbacks=callbacks(settings) if listens else None,
             )

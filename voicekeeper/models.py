@@ -171,9 +171,12 @@ class Task(SQLModel, table=True):
         voice_pk: the voice it is for; None for a control call of a whole model.
         spoken: the voice id a speech call speaks with.
         task_id: the gateway's; None until it answers.
+        token_digest: of the token in the address that the gateway is to call when the task has
+            ended; None where it is only asked, and once it has called.
         sent_at: just before the POST, by the host's clock.
         created_at: the gateway's ``createTime``.
-        next_poll_at: when to ask ``statusTask`` next; None when the task is not running.
+        next_poll_at: when to ask ``statusTask`` next; None when the task is not running, but of
+            an intent whose webhook came before the answer to its POST.
         polls: how often ``statusTask`` was asked.
         code: the HTTP status or fail code it ended with, when it did not succeed.
         cost_micros: millionths of a US dollar by the page's prices; None if nothing was accepted.
@@ -191,6 +194,12 @@ class Task(SQLModel, table=True):
         sa.Index("task_by_voice", "voice_pk", "id"),
         sa.Index("task_open", "state", sqlite_where=sa.text("state IN ('intent', 'running')")),
         sa.Index("task_by_next_poll", "next_poll_at", sqlite_where=sa.text("state = 'running'")),
+        sa.Index(
+            "task_by_token",
+            "token_digest",
+            unique=True,
+            sqlite_where=sa.text("token_digest IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -203,6 +212,7 @@ class Task(SQLModel, table=True):
     state: TaskState = Field(sa_type=_words(TaskState, "task_state"))
     spoken: str | None = None
     task_id: str | None = None
+    token_digest: str | None = None
     sent_at: datetime
     created_at: datetime | None = None
     finished_at: datetime | None = None

@@ -20,6 +20,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from voicekeeper import webhook
 from voicekeeper.models import Kind, Voice
 
 _ZERO = timedelta(0)
@@ -198,9 +199,19 @@ def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Pol
     return max(now - sent_at, interval * polls)
 
 
-def first_poll(kind: Kind, policy: Policy) -> timedelta:
-    """Return how long after its submission a task is first asked for (page, same section)."""
-    return policy.enrollment_first if kind.is_enrollment else policy.speech_first
+def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta:
+    """Return how long after its submission a task is first asked for (page, same section).
+
+    Args:
+        kind: of the task.
+        policy: the settings.
+        called: whether the gateway is to call when it has ended. It is asked all the same, after
+            the last of its tries, and in time for a second question.
+    """
+    first = policy.enrollment_first if kind.is_enrollment else policy.speech_first
+    if not called:
+        return first
+    return max(first, min(first + webhook.LAST_REDELIVERY, policy.give_up / 2))
 
 
 def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:

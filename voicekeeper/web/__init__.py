@@ -2,6 +2,7 @@
 
 - `site`: the pages of a person and of a machine: health, metrics.
 - `metrics`: what Prometheus is told, a pure function of what the registry knows.
+- `receiver`: what the gateway calls when an enrollment has ended.
 - `listener`: the port itself, which stays up whatever is sent to it; `protocol` is one
   connection to it.
 - `serving`: which of these the settings ask for.

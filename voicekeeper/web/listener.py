@@ -100,3 +100,4 @@ class Listener:
             await asyncio.wait(self._state.tasks, timeout=_FINISH_S)
         for connection in list(self._state.connections):
             connection.transport.abort()
+        await asyncio.sleep(0)  # in which they learn of it

@@ -14,6 +14,7 @@ from voicekeeper.keeper import Keeper, Logger
 from voicekeeper.store import Database
 from voicekeeper.web.listener import Listener
 from voicekeeper.web.metrics import Heard
+from voicekeeper.web.receiver import Receiver
 from voicekeeper.web.site import Site
 
 
@@ -33,9 +34,11 @@ async def serving(
     routes: defaultdict[Address, list[Route]] = defaultdict(list)
     listeners: list[Listener] = []
 
+    receiver = Receiver(keeper.heed) if settings.webhook.public_url is not None else None
+
     def heard() -> Heard:
         refused = sum((listener.refused for listener in listeners), Counter[str]())
-        return Heard(refused=refused)
+        return Heard(webhooks=receiver.heard if receiver else {}, refused=refused)
 
     with ThreadPoolExecutor(1, thread_name_prefix="web") as thread:
         if settings.web.listen is not None:
@@ -49,8 +52,13 @@ async def serving(
             )
             routes[settings.web.listen] += site.routes
         async with AsyncExitStack() as ports:
+            if receiver is not None:
+                routes[settings.webhook.listen] += receiver.routes
+                await ports.enter_async_context(receiver.heeding())
             for address, served in routes.items():
-                listener = Listener(address, Starlette(routes=served), log=log)
+                app = Starlette(routes=served)
+                app.router.redirect_slashes = False
+                listener = Listener(address, app, log=log)
                 listeners.append(listener)
                 await ports.enter_async_context(listener.open())
             yield

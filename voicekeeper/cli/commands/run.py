@@ -56,7 +56,12 @@ def command(session: Session, *, once: bool) -> None:
 async def _run(session: Session, database: Database, api_key: SecretStr, *, once: bool) -> None:
     logger = log.get_logger()
     async with bootstrap.keeper(
-        session.settings, api_key=api_key, database=database, clock=session.clock, log=logger
+        session.settings,
+        api_key=api_key,
+        database=database,
+        clock=session.clock,
+        log=logger,
+        listens=not once,
     ) as keeper:
         if once:
             await run_once(keeper)

@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("spoken", sa.String),
         sa.Column("task_id", sa.String),
+        sa.Column("token_digest", sa.String),
         sa.Column("sent_at", sa.DateTime, nullable=False),
         sa.Column("created_at", sa.DateTime),
         sa.Column("finished_at", sa.DateTime),
@@ -83,6 +84,13 @@ def upgrade() -> None:
     )
     op.create_index(
         "task_by_next_poll", "task", ["next_poll_at"], sqlite_where=sa.text("state = 'running'")
+    )
+    op.create_index(
+        "task_by_token",
+        "task",
+        ["token_digest"],
+        unique=True,
+        sqlite_where=sa.text("token_digest IS NOT NULL"),
     )
     op.create_table(
         "ledger",
