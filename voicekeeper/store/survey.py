@@ -5,14 +5,15 @@ What is told of single voices is bounded: past a thousand of them, of the hundre
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper.health import Health
+from voicekeeper import budget
+from voicekeeper.health import NAMED, Health
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.pricing import Spent
 from voicekeeper.schedule import Policy
@@ -32,6 +33,9 @@ URGENT: Final = 100
 SHARES: Final = (0, 1 / 14, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1)
 """The shares of a window by which margins are counted: of seven days 0, 12 h, 1 d, 2 d and on."""
 
+MONTH_DAYS: Final = 30
+"""So many days of keepalives are told of, this one counted."""
+
 _LIVING = (Status.NEW, Status.DEPLOYING, Status.OK)
 _IS_KEPT = col(Voice.status).in_(_LIVING) & col(Voice.paused).is_(False)
 
@@ -43,6 +47,39 @@ _KEPT = Statement(
     )
     .order_by(*claims.IN_ORDER, col(Voice.name))
     .limit(sa.bindparam("most"))
+)
+
+
+_OTHERS = Statement(
+    select(*rows.columns(Voice))
+    .where(
+        sa.not_(
+            sa.or_(*(col(Voice.status) == status for status in _LIVING))
+            & col(Voice.paused).is_(False)
+        )
+    )
+    .order_by(
+        *(col(Voice.status) != status for status in NAMED),
+        col(Voice.name),
+    )
+    .limit(sa.bindparam("most"))
+)
+
+# A voice's latest calls only: there are years of them, and no index by their time.
+_LATEST = (
+    select(col(Task.sent_at), col(Task.state), col(Task.kind))
+    .where(col(Task.voice_pk) == sa.bindparam("voice_pk"))
+    .order_by(col(Task.id).desc())
+    .limit(500)
+    .subquery()
+)
+_CALLS = Statement(
+    select(_LATEST.c.sent_at, _LATEST.c.state).where(
+        _LATEST.c.sent_at >= sa.bindparam("since"),
+        _LATEST.c.kind == Kind.KEEPALIVE,
+        _LATEST.c.state != TaskState.INTENT,
+        _LATEST.c.state != TaskState.RUNNING,
+    )
 )
 
 
@@ -88,6 +125,24 @@ class Figures:
     started_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The voices one by one.
+
+    Attributes:
+        health: of the fleet as a whole.
+        kept: the voices that are kept, the most urgent first; bounded.
+        others: the others: gone, in doubt, or paused, those that need a person first; bounded.
+        days: of each of these, by its key, the days of the last month on which it was called, in
+            UTC, and whether a call of that day succeeded.
+    """
+
+    health: Health
+    kept: Sequence[Voice]
+    others: Sequence[Voice]
+    days: Mapping[int, Mapping[date, bool]]
+
+
 class Survey:
     """The registry as monitoring sees it; nothing is changed by it."""
 
@@ -128,6 +183,23 @@ class Survey:
                 started_at=beat.started_at if beat else None,
             )
 
+    def board(self, *, now: datetime, policy: Policy) -> Board:
+        """Return the voices one by one.
+
+        Raises:
+            VoicekeeperError: the database cannot be read.
+        """
+        health = self._registry.health(now=now, policy=policy)
+        others = sum(health.by_status.values()) - health.kept
+        with self._database.reading() as session:
+            found, _ = _OTHERS.sifted(session, most=bound(others))
+            kept = _kept(session, health.kept, now=now, policy=policy)
+            not_kept = [rows.made(Voice, row) for row in found]
+            since = budget.day(now) - timedelta(days=MONTH_DAYS - 1)
+            keys = (voice.id for voice in (*kept, *not_kept) if voice.id is not None)
+            days = {key: _days(session, key, since) for key in keys}
+        return Board(health, kept, not_kept, days)
+
 
 def bound(voices: int) -> int:
     """Return of how many voices to tell one by one."""
@@ -138,6 +210,16 @@ def _kept(session: Session, voices: int, *, now: datetime, policy: Policy) -> li
     """Return the voices that are kept, the most urgent first; a row that is broken is left out."""
     found, _ = _KEPT.sifted(session, over=now - policy.window, most=bound(voices))
     return [rows.made(Voice, row) for row in found]
+
+
+def _days(session: Session, voice_pk: int, since: date) -> dict[date, bool]:
+    """Return on which days from one on a voice was called, and whether that succeeded."""
+    days: dict[date, bool] = {}
+    midnight = datetime.combine(since, time(), UTC)
+    for sent_at, state in _CALLS.rows(session, voice_pk=voice_pk, since=midnight):
+        day = budget.day(sent_at)
+        days[day] = days.get(day, False) or state is TaskState.SUCCESS
+    return days
 
 
 def _margins(session: Session, *, now: datetime, policy: Policy) -> Margins:

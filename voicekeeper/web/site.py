@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from voicekeeper import health
@@ -21,12 +21,19 @@ from voicekeeper.errors import VoicekeeperError
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Registry
 from voicekeeper.store.survey import Survey
-from voicekeeper.web import metrics
+from voicekeeper.web import metrics, page, style
 from voicekeeper.web.metrics import Heard
 
 T = TypeVar("T")
 
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+PAGE_HEADERS: Final = HEADERS | {
+    "Content-Security-Policy": style.CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 class Site:
@@ -63,10 +70,20 @@ class Site:
     def routes(self) -> Sequence[Route]:
         """The paths and who answers them."""
         return [
+            Route("/", self._page),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics),
         ]
+
+    async def _page(self, _: Request) -> Response:
+        now, policy = self._clock.now(), self._policy()
+        try:
+            board = await self._off(partial(self._survey.board, now=now, policy=policy))
+        except VoicekeeperError as error:
+            return HTMLResponse(page.failure(str(error)), 503, headers=PAGE_HEADERS)
+        made = partial(page.page, board, now=now, tick=self._tick, policy=policy)
+        return HTMLResponse(await self._off(made), headers=PAGE_HEADERS)
 
     async def _healthz(self, _: Request) -> Response:
         """Tell that the daemon's loop turns; that is all."""
