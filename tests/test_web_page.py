@@ -3,7 +3,9 @@
 import asyncio
 import os
 import re
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from voicekeeper.store.survey import Survey
 from voicekeeper.web.page import page
 
 PICTURES = Path(os.environ.get("CI_OUTPUT") or Path(__file__).parent.parent / ".ci" / "output")
+
+MONTH = 28 * DAY
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="chromium is not installed (Debian: chromium)"
@@ -73,6 +77,22 @@ def change(life: Life, name: str, **columns: Any) -> None:  # noqa: ANN401 - any
 
 def troubled(path: Path) -> Life:
     """Return a life of a month in which all that the page can show has happened."""
+    (path / "voicekeeper.db").write_bytes(_troubled())
+    life = Life(path)
+    life.clock.advance(MONTH)
+    return life
+
+
+@cache
+def _troubled() -> bytes:
+    """Return the registry of that life; to live it takes a second."""
+    with tempfile.TemporaryDirectory() as directory:
+        life = _live_through(Path(directory))
+        life.database.close()
+        return life.database.path.read_bytes()
+
+
+def _live_through(path: Path) -> Life:
     life = Life(path)
     ages = {
         "narrator": 2,
@@ -88,7 +108,7 @@ def troubled(path: Path) -> Life:
         call.subject == "id-host-evening" and call.at > NOW + 22 * DAY
     )
     life.upstream.trouble = lambda call: CallFailed("refused", code=429) if failing(call) else None
-    life.live(28 * DAY)
+    life.live(MONTH)
     now = life.clock.now()
     life.register(
         imported("a-voice-with-a-rather-long-name-that-someone-gave-it-one-day", last_used_at=now),
@@ -177,6 +197,19 @@ def test_a_month_of_keepalives_has_a_cell_a_day(tmp_path: Path) -> None:
         "none": 30 - len(days),
     }
     assert f"Used on {len(days)} days" in words(html(life))
+
+
+def test_the_month_is_found_among_years_of_calls(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna", last_used_at=NOW), imported("bert", last_used_at=NOW))
+    life.live(400 * DAY)
+    now = life.clock.now()
+    board = Survey(life.database).board(now=now, policy=life.policy)
+    for name in ("anna", "bert"):
+        used = {task.sent_at.date() for task in life.tasks(name)}
+        month = {day for day in used if (now.date() - day).days < survey.MONTH_DAYS}
+        assert set(board.days[life.voice(name).id or 0]) == month
+        assert len(used) > 120
 
 
 def test_whatever_others_wrote_is_escaped(tmp_path: Path) -> None:

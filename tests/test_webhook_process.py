@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.daemon_support import Daemon, Host, fast_gateway, until
+from tests.daemon_support import KEY, Daemon, Host, fast_gateway, until
 from tests.support import imported, wanted
 from tests.web_support import free_port
 from voicekeeper.models import Status
@@ -91,13 +92,18 @@ def test_the_gateway_reaches_the_daemon_through_nginx_with_tls(tmp_path: Path) -
             fast_gateway(), callback_to=f"https://127.0.0.1:{https}", callback_tls=trusted
         )
         with server:
-            host = host_of(tmp_path, server, port, free_port())
+            web = free_port()
+            host = host_of(tmp_path, server, port, web)
             host.register(wanted("anna"))
             with host.run() as daemon:
+                daemon.await_event("daemon.ready")
                 # Nobody else tells of it: the daemon itself would ask in 13 minutes.
                 daemon.await_event("enrollment.succeeded")
                 assert host.voice("anna").status is Status.OK
+                shown = [httpx.get(f"http://127.0.0.1:{web}{path}") for path in ("/", "/metrics")]
             log = "\n".join(daemon.lines)
+    assert [answer.status_code for answer in shown] == [200, 200]
+    assert KEY not in log + "".join(answer.text for answer in shown)
     assert "/webhook/" not in log
     (task,) = [task for task in host.tasks("anna") if task.kind.is_enrollment]
     assert (task.polls, task.token_digest) == (1, None)
@@ -141,6 +147,7 @@ def test_a_storm_of_forged_webhooks_changes_nothing_and_costs_little(
         host = host_of(tmp_path, server, port, free_port())
         host.register(imported("bert"))
         with host.run() as daemon:
+            daemon.await_event("daemon.ready")
             daemon.await_event("keepalive.succeeded", name="bert")
             asyncio.run(storm(port, 200))
             before = resident(daemon)

@@ -65,20 +65,21 @@ _OTHERS = Statement(
     .limit(sa.bindparam("most"))
 )
 
-# A voice's latest calls only: there are years of them, and no index by their time.
-_LATEST = (
-    select(col(Task.sent_at), col(Task.state), col(Task.kind))
-    .where(col(Task.voice_pk) == sa.bindparam("voice_pk"))
-    .order_by(col(Task.id).desc())
-    .limit(500)
-    .subquery()
+_TASK = rows.table_of(Task)
+_NEXT_TASK = Statement(
+    select(_TASK.c.id, _TASK.c.sent_at)
+    .where(_TASK.c.id > sa.bindparam("after"))
+    .order_by(_TASK.c.id)
+    .limit(1)
 )
 _CALLS = Statement(
-    select(_LATEST.c.sent_at, _LATEST.c.state).where(
-        _LATEST.c.sent_at >= sa.bindparam("since"),
-        _LATEST.c.kind == Kind.KEEPALIVE,
-        _LATEST.c.state != TaskState.INTENT,
-        _LATEST.c.state != TaskState.RUNNING,
+    select(_TASK.c.sent_at, _TASK.c.state).where(
+        _TASK.c.voice_pk == sa.bindparam("voice_pk"),
+        _TASK.c.id > sa.bindparam("after"),
+        _TASK.c.sent_at >= sa.bindparam("since"),
+        _TASK.c.kind == Kind.KEEPALIVE,
+        _TASK.c.state != TaskState.INTENT,
+        _TASK.c.state != TaskState.RUNNING,
     )
 )
 
@@ -195,9 +196,11 @@ class Survey:
             found, _ = _OTHERS.sifted(session, most=bound(others))
             kept = _kept(session, health.kept, now=now, policy=policy)
             not_kept = [rows.made(Voice, row) for row in found]
-            since = budget.day(now) - timedelta(days=MONTH_DAYS - 1)
+            first_day = budget.day(now) - timedelta(days=MONTH_DAYS - 1)
+            since = datetime.combine(first_day, time(), UTC)
+            after = _last_before(session, since)
             keys = (voice.id for voice in (*kept, *not_kept) if voice.id is not None)
-            days = {key: _days(session, key, since) for key in keys}
+            days = {key: _days(session, key, since, after) for key in keys}
         return Board(health, kept, not_kept, days)
 
 
@@ -212,11 +215,27 @@ def _kept(session: Session, voices: int, *, now: datetime, policy: Policy) -> li
     return [rows.made(Voice, row) for row in found]
 
 
-def _days(session: Session, voice_pk: int, since: date) -> dict[date, bool]:
-    """Return on which days from one on a voice was called, and whether that succeeded."""
+def _last_before(session: Session, since: datetime) -> int:
+    """Return the key of about the last task that was sent before an instant.
+
+    There are years of tasks and no index by their time; but keys grow with it, unless a clock was
+    set, so a few steps between the first and the last find it.
+    """
+    low, high = 0, session.scalar(select(func.max(col(Task.id)))) or 0
+    while low < high:
+        middle = (low + high) // 2
+        key, sent_at = _NEXT_TASK.first(session, after=middle) or (high, since)
+        if sent_at >= since:
+            high = middle
+        else:
+            low = key
+    return low
+
+
+def _days(session: Session, voice_pk: int, since: datetime, after: int) -> dict[date, bool]:
+    """Return on which days from an instant on a voice was called, and whether that succeeded."""
     days: dict[date, bool] = {}
-    midnight = datetime.combine(since, time(), UTC)
-    for sent_at, state in _CALLS.rows(session, voice_pk=voice_pk, since=midnight):
+    for sent_at, state in _CALLS.rows(session, voice_pk=voice_pk, since=since, after=after):
         day = budget.day(sent_at)
         days[day] = days.get(day, False) or state is TaskState.SUCCESS
     return days
