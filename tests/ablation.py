@@ -14,16 +14,17 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
-from voicekeeper import breaker, lifecycle, schedule
+from voicekeeper import alerting, breaker, lifecycle, schedule
 from voicekeeper.config import Settings
 from voicekeeper.lifecycle import control, enrollment, keepalive
-from voicekeeper.models import Status, Task, TaskState, Voice
+from voicekeeper.models import Alert, Status, Task, TaskState, Voice
 from voicekeeper.rehearsal import Plan, Rehearsal, Report
 from voicekeeper.rehearsal.troubles import (
     BALANCE_EMPTY,
     HOST_DOWN,
     OUTAGE,
     WRONG_ACCOUNT,
+    Delete,
     Enroll,
     Jump,
     Kill,
@@ -31,6 +32,8 @@ from voicekeeper.rehearsal.troubles import (
     lasting,
 )
 from voicekeeper.store import Worklist, claims, jobs
+from voicekeeper.store import alerts as alert_rows
+from voicekeeper.store import breakers as breaker_rows
 from voicekeeper.store import controls as control_rows
 from voicekeeper.upstream import GatewayClient
 
@@ -70,6 +73,11 @@ def empty_account(seed: int) -> Report:
     return lived(lasting(BALANCE_EMPTY, 3 * DAY, 4 * DAY), seed, voices=8)
 
 
+def empty_for_hours(seed: int) -> Report:
+    """Live through an evening without a balance."""
+    return lived(lasting(BALANCE_EMPTY, 2 * DAY, DAY / 3), seed, voices=8, days=4)
+
+
 def key_of_another_account(seed: int) -> Report:
     """Live through a day on which the gateway knows none of the voices."""
     return lived(lasting(WRONG_ACCOUNT, 3 * DAY, timedelta(hours=30)), seed)
@@ -107,6 +115,19 @@ def down_for_a_week(seed: int) -> Report:
     """Come back to a fleet of which the half is past saving."""
     plan = lasting(HOST_DOWN, 4 * DAY, timedelta(days=5, hours=6 + 2 * (seed % 20)))
     return lived(plan, seed, voices=12)
+
+
+def down_for_days(seed: int) -> Report:
+    """Come back to a fleet of which the half is overdue, and none past saving."""
+    return lived(lasting(HOST_DOWN, 4 * DAY, timedelta(days=3, hours=seed % 20)), seed, voices=30)
+
+
+def dying_as_voices_are_lost(seed: int) -> Report:
+    """Lose two voices for no reason, while the process dies every four hours at any step."""
+    rng = random.Random(seed)
+    deleted = (Delete((1 + turn) * DAY, rng.random()) for turn in range(2))
+    deaths = (Kill((1 + turn / 6) * DAY, steps=rng.randint(1, 40)) for turn in range(4 * 6))
+    return lived(Plan(acts=(*deleted, *deaths)), seed, voices=4, days=7)
 
 
 def long_outages(seed: int) -> Report:
@@ -159,6 +180,11 @@ def _plain_earliest_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(claims, "IN_ORDER", (col(Voice.anchored_at),))
     patch.setattr(claims, "_calls", cache(claims._calls.__wrapped__))  # noqa: SLF001 - as patched
     patch.setattr(claims, "urgency", lambda voice, _: voice.anchored_at)
+
+
+def _first_come_first_served(patch: pytest.MonkeyPatch) -> None:
+    """Put voices that can all be saved in the order of their names."""
+    patch.setattr(claims, "urgency", lambda voice, over: (voice.anchored_at <= over, voice.name))
 
 
 def _backoff_without_a_deadline(patch: pytest.MonkeyPatch) -> None:
@@ -290,14 +316,50 @@ def _probe_without_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(control, "reported", never)
 
 
+def _calls_go_on(patch: pytest.MonkeyPatch) -> None:
+    """Open the breaker, and make all calls."""
+    patch.setattr(breaker_rows, "open_models", lambda _: [])
+
+
+def _alert_without_a_lease(patch: pytest.MonkeyPatch) -> None:
+    """Take an alert for told when it is handed out."""
+
+    def told(alert: Alert, *, now: datetime) -> alerting.AlertFields:
+        return {"told": alert.told + 1, "tell_at": now + alerting.AGAIN}
+
+    patch.setattr(alerting, "handed_out", told)
+
+
+def _alert_never_confirmed(patch: pytest.MonkeyPatch) -> None:
+    """Take no alert for told."""
+    patch.setattr(alerting, "confirmed", lambda *_, **__: {})
+
+
+def _alert_told_once(patch: pytest.MonkeyPatch) -> None:
+    """Tell no alert again."""
+
+    def told(alert: Alert, *, now: datetime) -> alerting.AlertFields:
+        return {"tell_at": now + 365 * DAY if alert.ended_at is None else None}
+
+    patch.setattr(alerting, "confirmed", told)
+    patch.setattr(alerting, "latest_turn", lambda now: now + 3650 * DAY)
+
+
+def _no_look_for_risks(patch: pytest.MonkeyPatch) -> None:
+    """Tell what happened, and not what comes near."""
+    patch.setattr(alert_rows, "_open_risks", lambda *_, **__: None)
+
+
 ABLATIONS = (
     Ablation("conservative anchor", _anchor_at_the_answer, 3, cut_short),
     Ablation("future-due guard", _trust_any_due_time, 1, ahead_at_first),
     Ablation("salvageable-first order", _plain_earliest_deadline, 5, down_for_a_week),
+    Ablation("earliest deadline first", _first_come_first_served, 1, down_for_days),
     Ablation("deadline-capped backoff", _backoff_without_a_deadline, 1, long_outages),
     Ablation("control call", _condemn_without_control, 1, key_of_another_account),
     Ablation("witness of our own", _control_with_built_in_voices, 1, key_of_another_account),
     Ablation("circuit breaker", _no_breaker, 1, empty_account),
+    Ablation("pause of all calls", _calls_go_on, 1, empty_for_hours),
     Ablation("probe that ends the pause", _probe_without_end, 1, empty_account),
     Ablation("intent row", _intent_after_the_call, 2, enrolling),
     Ablation("UNKNOWN instead of repeat", _repeat_the_unknown, 1, enrolling),
@@ -305,4 +367,8 @@ ABLATIONS = (
     Ablation("wall-clock watchdog", _nothing, 1, without_watchdog),
     Ablation("resumed polling", _forget_open_tasks, 1, enrolling),
     Ablation("success-only counting", _count_what_was_accepted, 1, failing_tasks),
+    Ablation("lease of an alert", _alert_without_a_lease, 30, dying_as_voices_are_lost),
+    Ablation("confirmed alert", _alert_never_confirmed, 1, empty_for_hours),
+    Ablation("daily alert", _alert_told_once, 1, empty_account),
+    Ablation("look for risks", _no_look_for_risks, 1, empty_account),
 )

@@ -192,6 +192,7 @@ class Stage(Rehearsal):
 
         def pause() -> None:
             self._registry.pause(name, now=self._clock.now())
+            self._judge.dealt_with(name)
             self._paused[name] = set()
 
         self._person(pause)
@@ -204,8 +205,8 @@ class Stage(Rehearsal):
             self._see_given_up()
             for voice_id in self._paused.pop(name, set()):
                 if self._gateway.book(voice_id, self._clock.true).alive:
-                    self._judge.abandoned.discard(voice_id)
-                    self._judge._known[voice_id].since = self._clock.true  # noqa: SLF001
+                    self._judge.seen.abandoned.discard(voice_id)
+                    self._judge.seen.known[voice_id].since = self._clock.true
 
         self._person(resume)
 
@@ -216,7 +217,8 @@ class Stage(Rehearsal):
             self._registry.remove(name, now=self._clock.now())
             self._given_up.add(name)
             self._paused.pop(name, None)
-            self._judge.acknowledged.discard(name)
+            self._judge.dealt_with(name)
+            self._judge.losses.acknowledged.discard(name)
 
         self._person(remove)
 
@@ -243,7 +245,8 @@ class Stage(Rehearsal):
     def broken(self) -> list[str]:
         """Return how the promise was broken so far."""
         self._see_given_up()
-        lost = [f"{voice_id} was lost" for voice_id in self._judge.saveable_losses()]
+        self._judge.check()
+        lost = [f"{voice_id} was lost" for voice_id in self._judge.losses.saveable()]
         return [*self._judge.broken, *lost]
 
     def heal(self) -> None:
@@ -253,17 +256,18 @@ class Stage(Rehearsal):
             self.soon(self._host.start)
         self.let_pass(_HEALED_WITHIN)
         self._see_given_up()
+        self._judge.check()
         self._judge.settle()
         self._check_healed()
 
     def _see_given_up(self) -> None:
         """Let the judge know which voices a person does not want kept."""
-        known = set(self._judge._known) - self._judge.abandoned  # noqa: SLF001
-        for name in self._given_up:
-            self._judge.abandoned |= {v for v in known if f"-{name}-" in v}
+        seen = self._judge.seen
+        kept = {v: known.name for v, known in seen.known.items() if v not in seen.abandoned}
+        seen.abandoned |= {v for v, name in kept.items() if name in self._given_up}
         for name, voice_ids in self._paused.items():
-            voice_ids |= {v for v in known if f"-{name}-" in v}
-            self._judge.abandoned |= voice_ids
+            voice_ids |= {v for v, known in kept.items() if known == name}
+            seen.abandoned |= voice_ids
 
     def _until(self, done: "asyncio.Future[T]") -> T:
         """Run until this is done, or a bug has stopped it all."""

@@ -23,7 +23,7 @@ from voicekeeper.answers import Accepted, Report
 from voicekeeper.config import Settings
 from voicekeeper.errors import CallFailed
 from voicekeeper.keeper import Keeper
-from voicekeeper.models import Alert, Breaker, Kind, Origin, Task, TaskState, Voice
+from voicekeeper.models import Origin, Task, Voice
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.schedule import Policy
@@ -301,7 +301,9 @@ class Life:
         end = self.clock.true + duration
         while self.clock.true < end:
             await self.one_pass()
-            ahead = max(self._next_event() - self.clock.now(), TICK)
+            now = self.clock.now()
+            idle_until = self.worklist.idle_until(now=now, policy=self.policy) or now + DAY
+            ahead = max(min(idle_until - now, DAY), TICK)
             ticks = -(-ahead // TICK)
             self.clock.advance(min(ticks * TICK, end - self.clock.true))
 
@@ -338,31 +340,3 @@ class Life:
     def books(self) -> Books:
         """Return the gateway's own truth."""
         return self.gateway.books(self.clock.true)
-
-    def _next_event(self) -> datetime:
-        now = self.clock.now()
-        with self.database.reading() as session:
-            blocked = list(session.scalars(_PROBES))
-            control = _POLLS.where(col(Task.kind) == Kind.CONTROL)
-            events = (
-                [*blocked, *session.scalars(control)]
-                if blocked
-                else [*session.scalars(_POLLS), *session.scalars(_DUE)]
-            )
-            if not blocked and session.scalars(_SUSPECTS).first() is not None:
-                return now
-            tellings = list(session.scalars(_TELLINGS))
-        if any(at is not None and at > now + self.policy.interval for at in events):
-            return now
-        return min((at for at in events + tellings if at is not None), default=now + DAY)
-
-
-_POLLS = select(Task.next_poll_at).where(col(Task.state) == TaskState.RUNNING)
-_PROBES = select(Breaker.probe_at).where(col(Breaker.opened_at).is_not(None))
-_TELLINGS = select(Alert.tell_at).where(col(Alert.tell_at).is_not(None))
-_DUE = select(Voice.next_at).where(col(Voice.next_at).is_not(None))
-_SUSPECTS = select(Voice.id).where(
-    col(Voice.suspected_at).is_not(None),
-    col(Voice.controlled_at).is_(None),
-    col(Voice.next_at).is_not(None),
-)

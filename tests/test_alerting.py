@@ -81,7 +81,8 @@ def test_a_risk_begins_when_the_time_left_falls_below_the_bound() -> None:
     ("kind", "left", "level"),
     [
         (AlertKind.RISK, DAY, "warning"),
-        (AlertKind.RISK, HOUR, "error"),
+        (AlertKind.RISK, 12 * HOUR, "warning"),
+        (AlertKind.RISK, 12 * HOUR - SECOND, "error"),
         (AlertKind.LOST, DAY, "error"),
         (AlertKind.LOST, -DAY, "error"),
         (AlertKind.UNDEPLOYED, HOUR, "warning"),
@@ -176,6 +177,7 @@ def test_a_small_step_of_the_clock_repeats_nothing_and_a_wrong_clock_silences_no
     assert told > alerting.latest_turn(NOW - 2 * HOUR)
 
 
-def test_a_look_and_the_grace_are_short_beside_the_window() -> None:
-    assert alerting.pace(POLICY) == pytest.approx(5 * MINUTE, abs=5 * SECOND)
-    assert alerting.grace(POLICY) == pytest.approx(10 * MINUTE, abs=5 * SECOND)
+def test_the_grace_is_a_thousandth_of_the_window_and_holds_two_looks() -> None:
+    policy = replace(POLICY, window=1_000 * MINUTE)
+    assert alerting.grace(policy) == MINUTE
+    assert alerting.pace(policy) == 30 * SECOND

@@ -62,14 +62,14 @@ def test_one_fault_of_the_account_opens_it() -> None:
     assert 30 * SECOND <= fields["probe_at"] - NOW <= 38 * SECOND
 
 
-def test_a_run_of_the_gateways_faults_of_different_voices_opens_it() -> None:
+def test_five_of_the_gateways_faults_in_a_row_of_different_voices_open_it() -> None:
     breaker = closed()
-    for voice_pk in range(1, TRIP_AFTER):
+    for voice_pk in (1, 2, 3, 4):
         breaker = applied(breaker, after_fault(breaker, UPSTREAM, voice_pk))
         assert (breaker.run, breaker.opened_at) == (voice_pk, None)
-    breaker = applied(breaker, after_fault(breaker, UPSTREAM, TRIP_AFTER))
+    breaker = applied(breaker, after_fault(breaker, UPSTREAM, 5))
     assert (breaker.opened_at, breaker.cause) == (NOW, UPSTREAM.message)
-    assert (breaker.run, breaker.last_voice_pk) == (TRIP_AFTER, TRIP_AFTER)
+    assert (breaker.run, breaker.last_voice_pk) == (5, 5)
 
 
 def test_one_voice_that_fails_again_and_again_does_not_open_it() -> None:
@@ -116,7 +116,7 @@ def test_a_control_call_that_blames_its_voice_or_nobody_only_puts_off_the_next_o
     fault: Fault, run: int
 ) -> None:
     fields = after_control_fault(closed(run=run, probes=3), fault)
-    assert set(fields) == {"probes", "probe_at"}
+    assert set(fields) == {"probes", "probe_at", "judged_at"}
     assert fields["probes"] == 4
     assert fields["probe_at"] is not None
     assert 3 * MINUTE <= fields["probe_at"] - NOW <= 5 * MINUTE
@@ -141,6 +141,15 @@ def test_three_of_our_voices_in_a_row_that_are_not_known_blame_the_account() -> 
     assert "API key" in breaker.cause
 
 
+def test_a_breaker_that_our_own_voices_opened_is_probed_in_a_hurry_when_a_deadline_is_near() -> (
+    None
+):
+    anchor = NOW - POLICY.window + 8 * MINUTE
+    fields = after_control_fault(closed(probes=9), VOICE, is_ours=True, anchor=anchor)
+    assert fields["opened_at"] == NOW
+    assert fields["probe_at"] == NOW + MINUTE
+
+
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_what_one_of_our_voices_opened_only_one_of_our_voices_closes(*, is_ours: bool) -> None:
     breaker = opened(opened_at=NOW - HOUR, distrusted=True, probes=2)
@@ -157,7 +166,7 @@ def test_a_control_call_that_failed_counts_in_the_run() -> None:
 def test_a_probe_that_failed_only_puts_off_the_next_one(fault: Fault) -> None:
     breaker = opened(probes=3)
     fields = after_control_fault(breaker, fault)
-    assert set(fields) == {"probes", "probe_at"}
+    assert set(fields) == {"probes", "probe_at", "judged_at"}
     assert fields["probes"] == 4
     assert fields["probe_at"] is not None
     assert 3 * MINUTE <= fields["probe_at"] - NOW <= 5 * MINUTE
@@ -272,6 +281,25 @@ def test_a_probe_waits_for_its_time_unless_a_wrong_clock_set_it(
     may: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     assert breakers.may_probe(opened(probe_at=probe_at), now=NOW, policy=POLICY) is may
+
+
+@pytest.mark.parametrize(("judged_at", "may"), [(NOW, False), (NOW + SECOND, True)])
+def test_a_clock_that_was_set_back_by_however_little_holds_off_no_probe(
+    judged_at: datetime,
+    may: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    breaker = opened(probe_at=judged_at + HOUR, judged_at=judged_at)
+    assert breakers.may_probe(breaker, now=NOW, policy=POLICY) is may
+
+
+def test_whatever_sets_the_time_of_a_probe_tells_when() -> None:
+    begun = breakers.probing(opened(), now=NOW, policy=POLICY)
+    failed = breakers.after_control_fault(
+        opened(), UPSTREAM, is_ours=False, anchor=None, now=NOW, policy=POLICY
+    )
+    tripped = after_fault(closed(), ACCOUNT)
+    assert [fields["judged_at"] for fields in (begun, failed, tripped)] == [NOW] * 3
+    assert begun["probe_at"] == breakers.control_ends(opened(), now=NOW, policy=POLICY)
 
 
 def test_the_first_control_call_is_waited_for_as_long_as_a_call_and_a_few_polls_take() -> None:

@@ -13,7 +13,7 @@ from voicekeeper.budget import Hold
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Telling
 from voicekeeper.models import Kind
-from voicekeeper.pricing import Spent
+from voicekeeper.pricing import Spent, usd
 from voicekeeper.schedule import Policy
 
 MIDNIGHT = datetime(2026, 5, 2, tzinfo=UTC)
@@ -75,9 +75,11 @@ def test_one_that_costs_more_than_a_whole_day_is_never_begun_and_says_so(
     most: int, spent: Spent
 ) -> None:
     held = hold(Kind.DESIGN, most, spent)
-    assert held is not None
-    assert held.until is None
-    assert held.sentence.startswith("never begun: a design costs $0.03, and budget.enrollments_usd")
+    assert held == Hold(
+        None,
+        "never begun: a design costs $0.03, and budget.enrollments_usd_per_day allows "
+        f"{usd(most)}; raise it and restart the daemon",
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,7 @@ def test_one_that_costs_more_than_a_whole_day_is_never_begun_and_says_so(
         (datetime(2026, 12, 31, 23, 59, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
     ],
 )
+@pytest.mark.usefixtures("far_east")
 def test_a_day_is_a_utc_day_wherever_the_host_stands(now: datetime, begins: datetime) -> None:
     assert budget.next_day(now) == begins
     assert budget.day(begins) == budget.day(now) + timedelta(days=1)

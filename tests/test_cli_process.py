@@ -247,7 +247,8 @@ def complete(cli: CommandLine, line: str, **environ: str) -> list[str]:
 
 
 def test_the_shell_completes_commands_names_and_options(cli: CommandLine) -> None:
-    assert complete(cli, "voicekeeper re") == ["resolve", "resume", "retry", "remove", "rehearse"]
+    names = ["reload", "resolve", "resume", "retry", "remove", "rehearse"]
+    assert complete(cli, "voicekeeper re") == names
     assert complete(cli, "voicekeeper resolve an") == ["anna"]
     assert complete(cli, "voicekeeper list --j") == ["--json"]
 

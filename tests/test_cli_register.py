@@ -319,7 +319,7 @@ GOOD = {"voice_id": "id-1", "name": "anna"}
         (lines(GOOD | {"origin": "clone", "recipe": []}), "recipe must be a JSON object"),
         (lines(GOOD | {"origin": "clone", "recipe": {}}), "holds exactly prefix, audio_url"),
         (lines(GOOD | {"voice_id": "longanyang"}), "longanyang is a built-in voice"),
-        (lines(GOOD | {"voice_id": ""}), "a voice_id must be 1 to 200 characters"),
+        (lines(GOOD | {"voice_id": ""}), "a voice_id must be 1 to 200 printable characters"),
         (lines(GOOD | {"name": "a b"}), "a name must be 1 to 64 printable characters"),
         (lines(GOOD | {"name": "-a"}), "must not begin with a hyphen"),
         (lines(GOOD | {"name": "\ud800"}), "a name must be 1 to 64 printable characters"),

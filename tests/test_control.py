@@ -54,6 +54,21 @@ def test_a_refused_call_is_the_breakers_concern(
     )
 
 
+def test_a_voice_that_the_review_took_shows_that_the_account_and_the_route_are_right() -> None:
+    report = Report("failed", fail_code="UNDEPLOYED", fail_message="not this voice")
+    change = control.reported(None, call(spoken="id-berta"), report, now=NOW, policy=POLICY)
+    assert change == Change(
+        task={
+            "state": TaskState.FAILED,
+            "finished_at": NOW,
+            "next_poll_at": None,
+            "code": "UNDEPLOYED",
+            "message": "not this voice",
+        },
+        success=True,
+    )
+
+
 def test_only_the_end_in_success_proves_that_account_and_gateway_work() -> None:
     report = Report("success", created_at=NOW - 29 * SECOND)
     change = control.reported(None, call(polls=1), report, now=NOW, policy=POLICY)

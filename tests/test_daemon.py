@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from freezegun import freeze_time
@@ -30,9 +30,19 @@ from tests.support import (
     wanted,
 )
 from voicekeeper import daemon as module
+from voicekeeper.config import Settings
+from voicekeeper.config import settings as config_tables
 from voicekeeper.daemon import Daemon, run_once
-from voicekeeper.errors import CallFailed, DatabaseDamaged, DatabaseFull, DatabaseHeld
+from voicekeeper.errors import (
+    CallFailed,
+    ConfigError,
+    DatabaseDamaged,
+    DatabaseFull,
+    DatabaseHeld,
+    VoicekeeperError,
+)
 from voicekeeper.models import Balance, Status, TaskState
+from voicekeeper.reload import Reload
 from voicekeeper.sandbox import Gateway
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Claims
@@ -392,6 +402,88 @@ def test_it_is_ready_after_the_first_pass_and_says_when_it_stops(
     (ready,) = life.log.of("daemon.ready")
     assert ready["status"] == "12 voices kept, next due in 3 h"
     assert life.log.lines[-1] == (20, "daemon.stopped", {"calls_left": 0})
+
+
+class Reloads:
+    """Stands in for `Reload`: with settings, and with an error for each reload that has one."""
+
+    def __init__(self, *errors: Exception | None, tick: timedelta = HOUR) -> None:
+        self.errors = list(errors)
+        self.settings = Settings(daemon=config_tables.Daemon(tick=tick))
+
+    async def __call__(self) -> tuple[str, ...]:
+        if self.errors and (error := self.errors.pop(0)) is not None:
+            raise error
+        return ("daemon.tick",)
+
+
+def reloaded_daemon(life: Life, manager: Manager, reload: Reloads) -> Daemon:
+    return Daemon(
+        keeper=life.keeper,
+        clock=life.clock,
+        tick=DAY,
+        notifier=Notifier({"NOTIFY_SOCKET": manager.address}),
+        log=life.log,
+        reload=cast("Reload", reload),
+    )
+
+
+def test_a_hangup_reloads_as_the_service_manager_expects(tmp_path: Path, manager: Manager) -> None:
+    life = Life(tmp_path)
+    life.clock.advance(MINUTE)
+
+    async def briefly() -> None:
+        async with running(reloaded_daemon(life, manager, Reloads()), manager):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: len([s for s in manager.heard if s.startswith("READY=1")]) == 2)
+            await manager.hear_passes(2)  # by the new settings, at once
+
+    asyncio.run(briefly())
+    begun = manager.heard.index("RELOADING=1\nMONOTONIC_USEC=60000000")
+    assert any(said.startswith("READY=1\nSTATUS=") for said in manager.heard[begun:])
+    assert life.log.of("settings.reloaded") == [{"changed": ("daemon.tick",)}]
+
+
+def test_a_reload_while_it_waits_for_room_does_not_make_it_ready(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    Sweeps(life, monkeypatch).errors = [DatabaseFull("full") for _ in range(10_000)]
+
+    async def reloaded() -> None:
+        begun = asyncio.create_task(reloaded_daemon(life, manager, Reloads()).run())
+        await until(lambda: manager.heard)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: life.log.of("settings.reloaded"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(LIMIT_S):
+            await begun
+
+    asyncio.run(reloaded())
+    assert set(manager.heard) == {"STATUS=full"}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ConfigError(["retry.cap: is wrong"], "x"), "retry.cap: is wrong"), (OSError("ah"), "ah")],
+)
+def test_a_reload_that_fails_is_told_and_the_daemon_goes_on(
+    tmp_path: Path, manager: Manager, error: Exception, words: str
+) -> None:
+    life = Life(tmp_path)
+
+    async def briefly() -> None:
+        daemon = reloaded_daemon(life, manager, Reloads(error))
+        async with running(daemon, manager):
+            with pytest.raises(VoicekeeperError):
+                await daemon.reload()
+            await daemon.reload()
+            await manager.hear_passes(2)
+
+    asyncio.run(briefly())
+    (refused,) = life.log.of("settings.refused")
+    assert words in refused["error"]
+    assert len(life.log.of("settings.reloaded")) == 1
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_anything_else_is_no_duration(written: str) -> None:
 
 @pytest.mark.parametrize("written", ["36501d", "1000000h", "9" * 400 + "s"])
 def test_a_duration_over_a_century_is_a_mistake(written: str) -> None:
-    with pytest.raises(ValueError, match="must be shorter than 100 years"):
+    with pytest.raises(ValueError, match=rf"must be shorter than 100 years, not '{written[:20]}"):
         duration.parse(written)
 
 
@@ -99,6 +99,7 @@ def test_a_person_is_told_the_two_largest_units(length: timedelta, written: str)
         (datetime(2026, 5, 1, 12, tzinfo=timezone(8 * HOUR)), "2026-05-01T04:00:00Z"),
     ],
 )
+@pytest.mark.usefixtures("far_east")
 def test_an_instant_is_written_in_utc_to_the_whole_second(instant: datetime, written: str) -> None:
     assert duration.rfc3339(instant) == written
 
@@ -113,6 +114,7 @@ def test_an_instant_is_written_in_utc_to_the_whole_second(instant: datetime, wri
         " 2026-05-01T12:00Z ",
     ],
 )
+@pytest.mark.usefixtures("far_east")
 def test_an_instant_is_read_in_any_offset_and_without_one_as_utc(written: str) -> None:
     read = duration.parse_instant(written)
     assert read == datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -124,5 +126,6 @@ def test_an_instant_is_read_in_any_offset_and_without_one_as_utc(written: str) -
     ["", "now", "yesterday", "2026-13-01", "2026-05-01T25:00Z", "0001-01-01T00:00:00+14:00"],
 )
 def test_what_is_no_instant_is_refused_with_an_example(written: str) -> None:
-    with pytest.raises(ValueError, match="must be a time such as 2026-05-01T12:00:00Z, not"):
+    with pytest.raises(ValueError, match="must be a time such as 2026-05-01T12:00:00Z, not ") as no:
         duration.parse_instant(written)
+    assert str(no.value).endswith(f"not '{written}'")

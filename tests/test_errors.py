@@ -89,6 +89,7 @@ def test_names_that_are_taken_are_told_up_to_five_and_kept_in_full() -> None:
     conflicts = [(place, f"the name 'v{place}' is taken") for place in range(7)]
     error = Taken(conflicts)
     assert error.conflicts == tuple(conflicts)
+    assert str(error).startswith("the name 'v0' is taken; the name 'v1' is taken; ")
     assert str(error).count("is taken") == 5
     assert isinstance(error, NotAllowed)
 

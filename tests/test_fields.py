@@ -21,6 +21,7 @@ HEAD = "2026-05-01T12:00:00Z  keepalive.failed "
         (3, "to=3"),
         (None, "to=null"),
         ([1, "a"], 'to=[1, "a"]'),
+        (["日本語"], 'to=["日本語"]'),
     ],
 )
 def test_a_field_is_one_word_whose_end_is_plain(value: object, word: str) -> None:
@@ -37,7 +38,14 @@ def test_fields_keep_their_order() -> None:
         ([], [HEAD]),
         (["a=1", "b=2"], [f"{HEAD} a=1 b=2"]),
         (["a=1", "b=" + "x" * 60], [f"{HEAD} a=1", "    b=" + "x" * 60]),
+        (["b=" + "x" * 37, "c=3"], [f"{HEAD} b=" + "x" * 37, "    c=3"]),
+        (["b=" + "x" * 38, "c=3"], [f"{HEAD} b=" + "x" * 38, "    c=3"]),
+        (["b=" + "x" * 39, "c=3"], [HEAD, "    b=" + "x" * 39 + " c=3"]),
         (["a=1", "b=" + "x" * 90, "c=3"], [f"{HEAD} a=1", "    b=" + "x" * 90, "    c=3"]),
+        (
+            ['a="' + "on-air " * 12 + '"'],
+            [HEAD, '    a="' + "on-air " * 9 + "on-air", "      " + "on-air " * 2 + '"'],
+        ),
         (
             ['a="' + "word " * 20 + '"', "b=2"],
             [HEAD, '    a="' + "word " * 13 + "word", "      " + "word " * 6 + '" b=2'],

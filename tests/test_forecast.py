@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.examples import DAY, POLICY, policies
+from tests.examples import DAY, NOW, POLICY, policies
 from voicekeeper import forecast
 from voicekeeper.schedule import Policy
 
@@ -44,9 +44,41 @@ def test_a_balance_lasts_as_many_whole_days_as_it_pays(
     assert forecast.runway_days(balance, kept, STEADY) == days
 
 
+@pytest.mark.parametrize("balance", [0, -1])
+def test_nothing_pays_for_no_day_however_seldom_a_voice_is_used(balance: int) -> None:
+    seldom = dataclasses.replace(STEADY, interval=100 * DAY)
+    assert forecast.runway_days(balance, 1, seldom) == 0
+
+
 @pytest.mark.parametrize(("days", "short"), [(None, False), (0, True), (29, True), (30, False)])
 def test_a_month_is_time_enough_to_top_up(days: int | None, *, short: bool) -> None:
     assert forecast.is_short(days) is short
+
+
+@pytest.mark.parametrize(
+    ("days", "lasts"),
+    [
+        (None, ""),
+        (0, ", enough for 0 days of keepalives, so top it up"),
+        (1, ", enough for 1 day of keepalives, so top it up"),
+        (29, ", enough for 29 days of keepalives, so top it up"),
+        (30, ", enough for 30 days of keepalives"),
+        (36_500, ", enough for 36500 days of keepalives"),
+        (36_501, ", enough for more than 36500 days of keepalives"),
+        (2_495_666, ", enough for more than 36500 days of keepalives"),
+    ],
+)
+def test_a_runway_is_told_in_days_up_to_a_century_and_with_the_mend_where_it_is_short(
+    days: int | None, lasts: str
+) -> None:
+    assert forecast.runway(74_870_000, days) == f"the balance is $74.87{lasts}"
+
+
+def test_a_balance_of_an_earlier_hour_is_told_with_its_hour() -> None:
+    told = forecast.runway(1_000, 45, told_at=NOW)
+    assert told == (
+        "the balance was $0.001 at 2026-05-01T12:00:00Z, enough for 45 days of keepalives"
+    )
 
 
 @given(policies(), st.integers(1, 10**6), st.integers(0, 10**9))

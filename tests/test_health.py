@@ -60,10 +60,14 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
         (
             {"at_risk": 2},
             Severity.CRITICAL,
-            ["2 voices at risk", "'voicekeeper list'", "NAME' why"],
+            ["2 voices at risk; 'voicekeeper list' shows which, 'voicekeeper history NAME' why"],
         ),
         ({"overdue": 1}, Severity.WARNING, ["1 voice overdue", "voicekeeper list"]),
-        ({"by_status": {Status.UNDEPLOYED: 2}}, Severity.WARNING, ["2 voices UNDEPLOYED"]),
+        (
+            {"by_status": {Status.UNDEPLOYED: 2}},
+            Severity.WARNING,
+            ["2 voices UNDEPLOYED; 'voicekeeper show NAME' tells why, 'retry NAME' repeats its"],
+        ),
         ({"by_status": {Status.UNKNOWN: 1}}, Severity.WARNING, ["1 voice UNKNOWN", "retry NAME"]),
         ({"by_status": {Status.FAILED: 1}}, Severity.WARNING, ["1 voice FAILED", "retry NAME"]),
         (

@@ -475,8 +475,8 @@ def test_a_voice_is_lost_only_after_a_control_call_and_a_repeat(
     life.live(5 * DAY)  # it is tried on until its deadline, once an hour
     tries = len(life.upstream.submitted("id-anna"))
     assert 80 <= tries <= 110
-    life.live(30 * DAY)
-    assert len(life.upstream.submitted("id-anna")) == tries
+    life.live(30 * DAY)  # and for one more window once a day
+    assert 5 <= len(life.upstream.submitted("id-anna")) - tries <= 9
     assert life.voice("anna").next_at is None
     assert life.events("anna").count("voice.lost") == 1
 

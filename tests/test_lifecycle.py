@@ -179,6 +179,16 @@ def test_no_ambiguous_fault_of_any_kind_repeats_an_enrollment(
     assert (change.voice["status"], change.voice["next_at"]) == (Status.UNKNOWN, None)
 
 
+@pytest.mark.parametrize(("fault", "cost"), [(CUT, 60), (BUSY, None)])
+def test_a_failure_tells_what_it_may_have_cost_where_nobody_knows(
+    fault: Fault, cost: int | None
+) -> None:
+    kept = refused(voice(), keepalive(possible_cost_micros=60), fault)
+    assert kept.tellings[0].detail["possible_cost_micros"] == cost
+    made = refused(new_voice(), enrollment(possible_cost_micros=60), fault)
+    assert made.tellings[0].detail.get("possible_cost_micros") == cost
+
+
 def test_an_enrollment_that_breaks_a_rule_of_the_gateway_has_failed() -> None:
     change = refused(new_voice(), enrollment(), BAD_REQUEST)
     assert change.voice["status"] is Status.FAILED
@@ -354,7 +364,7 @@ def test_a_voice_that_deploys_may_be_refused_for_being_early_until_its_window_is
 def test_a_voice_that_was_given_up_gets_one_try_for_each_word_of_a_person(
     status: Status, fault: Fault
 ) -> None:
-    over = voice(status=status, anchored_at=NOW - 7 * DAY)
+    over = voice(status=status, anchored_at=NOW - 14 * DAY)
     change = refused(over, keepalive(), fault)
     assert change.voice["next_at"] is None
     assert "status" not in change.voice
@@ -366,6 +376,22 @@ def test_a_lost_voice_is_tried_on_until_its_deadline(fault: Fault) -> None:
     at = change.voice["next_at"]
     assert at is not None
     assert NOW < at <= NOW + HOUR
+
+
+def test_a_lost_voice_is_tried_once_a_day_for_one_more_window() -> None:
+    """A call whose answer was lost may have been a use that nobody knows of."""
+    for age, again in (
+        (7 * DAY, NOW + DAY),
+        (14 * DAY - SECOND, NOW + DAY),
+        (14 * DAY, None),
+    ):
+        row = voice(
+            status=Status.LOST,
+            anchored_at=NOW - age,
+            suspected_at=NOW - HOUR,
+            controlled_at=NOW - MINUTE,
+        )
+        assert reported(row, keepalive(), CONDEMNED).voice["next_at"] == again
 
 
 def test_a_lost_voice_is_not_announced_twice() -> None:
@@ -409,6 +435,9 @@ def test_a_keepalive_that_never_ends_is_given_up_and_tried_again() -> None:
     change = reported(voice(), keepalive(sent_at=NOW - HOUR), Report("processing"))
     assert change.task["state"] is TaskState.UNKNOWN
     assert change.voice["failures"] == 1
+    assert change.voice["last_error"] == (
+        "no end: the gateway accepted the task and never ended it"
+    )
     assert change.voice["next_at"] is not None
     assert told(change) == ["keepalive.failed"]
 
@@ -570,6 +599,10 @@ def test_an_enrollment_cut_off_by_a_crash_is_never_repeated_by_itself() -> None:
     change = lifecycle.interrupted(new_voice(), enrollment(state=TaskState.INTENT), now=NOW)
     assert change.voice["status"] is Status.UNKNOWN
     assert change.voice["next_at"] is None
+    assert change.voice["last_error"] == (
+        "interrupted: voicekeeper was stopped before the gateway answered"
+    )
+    assert change.task["finished_at"] == NOW
     assert change.fault is None
     assert told(change) == ["enrollment.failed", "voice.status_changed UNKNOWN"]
 

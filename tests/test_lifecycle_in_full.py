@@ -82,8 +82,14 @@ def test_an_accepted_keepalive() -> None:
     )
 
 
+def test_a_keepalive_whose_acceptance_came_late_is_asked_for_before_its_voice_is_due() -> None:
+    assert submitted(voice(), keepalive(sent_at=NOW - 2 * HOUR)).voice == {
+        "next_at": NOW + 20 * SECOND
+    }
+
+
 def test_an_accepted_keepalive_of_a_voice_whose_time_is_over_is_the_last() -> None:
-    late = voice(status=Status.LOST, anchored_at=NOW - 8 * DAY)
+    late = voice(status=Status.LOST, anchored_at=NOW - 14 * DAY)
     assert submitted(late, keepalive(sent_at=NOW)).voice == {"next_at": None}
 
 
@@ -266,7 +272,8 @@ def test_a_task_that_is_known_no_more_leaves_the_voice_id_that_it_showed() -> No
     ("code", "age", "status", "retry_at"),
     [
         ("VALIDATION_ERROR", 3 * DAY, Status.LOST, NOW + HOUR),
-        ("VALIDATION_ERROR", 8 * DAY, Status.LOST, None),
+        ("VALIDATION_ERROR", 8 * DAY, Status.LOST, NOW + DAY),
+        ("VALIDATION_ERROR", 14 * DAY, Status.LOST, None),
         (UNDEPLOYED, 3 * DAY, Status.UNDEPLOYED, None),
     ],
 )
@@ -329,9 +336,13 @@ def test_a_keepalive_waits_as_long_as_the_gateway_asks_within_the_deadlines_need
     assert change.voice["next_at"] == NOW + 10 * MINUTE
 
 
-def test_an_open_keepalive_puts_off_no_voice_that_is_given_up_or_that_it_is_not_of() -> None:
-    late = voice(status=Status.LOST, anchored_at=NOW - 8 * DAY)
+def test_an_open_keepalive_puts_off_no_voice_that_is_given_up_or_used_since_or_not_its_own() -> (
+    None
+):
+    late = voice(status=Status.LOST, anchored_at=NOW - 14 * DAY)
     assert reported(late, keepalive(), Report("processing")).voice == {}
+    used = voice(last_used_at=NOW - SECOND, anchored_at=NOW - SECOND)
+    assert reported(used, keepalive(), Report("processing")).voice == {}
     remade = voice(voice_id="cosyvoice-v3-flash-anna2")
     assert reported(remade, keepalive(), Report("processing")).voice == {}
 

@@ -107,6 +107,10 @@ def test_a_task_has_its_price_before_it_is_sent(kind: Kind, micros: int) -> None
     assert price(kind, "Hello.") == micros
 
 
+def test_speech_that_says_nothing_costs_nothing() -> None:
+    assert price(Kind.KEEPALIVE) == 0
+
+
 def test_what_may_have_been_charged_is_told_apart() -> None:
     assert str(Spent(60, 0)) == "$0.00006"
     assert str(Spent(60, 30_000)) == "$0.00006, and possibly $0.03 more"

@@ -37,7 +37,7 @@ def test_a_voice_id_has_no_format_but_its_length() -> None:
 def test_what_cannot_be_a_voice_id_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         registration.voice_id(text)
-    rule = "a voice_id must be 1 to 200 characters without white space"
+    rule = "a voice_id must be 1 to 200 printable characters without white space"
     assert str(refused.value) == f"{rule}, not {quoted(text)}"
 
 
@@ -47,13 +47,13 @@ def test_a_built_in_voice_needs_no_keeping(text: str) -> None:
         registration.voice_id(text)
 
 
-@pytest.mark.parametrize("text", ["", "a/b", "a b", "..%2f", "ü"])
+@pytest.mark.parametrize("text", ["", "a/b", "a b", "..%2f", "ü", "..", "-m", "m" * 101])
 def test_a_model_can_stand_in_an_address(text: str) -> None:
     assert registration.model(FLASH) == FLASH
     with pytest.raises(InvalidInput) as refused:
         registration.model(text)
-    rule = "a model is letters, digits, '-', '_' and '.'"
-    assert str(refused.value) == f"{rule}, not {quoted(text)}"
+    rule = "a model is letters, digits, '-', '_' and '.', 100 at most, the first a letter or digit"
+    assert str(refused.value) == f"{rule}; not {quoted(text)}"
 
 
 @pytest.mark.parametrize(

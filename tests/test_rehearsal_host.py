@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 
 from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
+from voicekeeper.config import Settings
 from voicekeeper.models import Status
-from voicekeeper.rehearsal import troubles
+from voicekeeper.rehearsal import Plan, Rehearsal, troubles
 from voicekeeper.rehearsal.troubles import Enroll, Jump, Kill, Suspend
+from voicekeeper.store import Claims
 
 NOW = timedelta(0)
 
@@ -168,3 +170,35 @@ def test_a_machine_that_slept_for_days_uses_its_voice_as_soon_as_it_wakes() -> N
         stage.let_pass(MINUTE)
 
         assert stage.books.voices["id-v00001-"].last_used_at >= woke_at
+
+
+def test_calls_that_wait_for_days_for_their_turn_cost_few_passes() -> None:
+    """At a call in a day their leases end before their turn: what is due is under way already."""
+    upstream = Settings().upstream.model_copy(update={"requests_per_second": 1e-5})
+    settings = Settings().model_copy(update={"upstream": upstream})
+    rehearsal = Rehearsal(settings, Plan(), voices=3, days=12, seed=1)
+    passes: list[Claims] = []
+    judged = rehearsal._host.on_claim  # noqa: SLF001
+
+    def on_claim(claims: Claims) -> None:
+        passes.append(claims)
+        judged(claims)
+
+    rehearsal._host.on_claim = on_claim  # noqa: SLF001
+    rehearsal.run()
+
+    assert len(passes) < 1000  # at 103,680 ticks
+
+
+def test_a_person_who_asks_for_more_is_not_kept_waiting_by_passes_in_vain() -> None:
+    with Stage(voices=2) as stage:
+        stage.let_pass(HOUR)
+        process = stage.host._process  # noqa: SLF001
+        assert process is not None
+        process._in_vain = 20  # noqa: SLF001 - so that the next look would be an hour away
+        before = stage.books.voices["id-v00001-"].uses
+        stage.soon(lambda: stage.registry.keep("v00001", now=stage.now))
+        stage.soon(stage.host.registry_changed)
+        stage.let_pass(MINUTE)
+
+        assert stage.books.voices["id-v00001-"].uses == before + 1

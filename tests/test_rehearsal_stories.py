@@ -1,11 +1,13 @@
 """What rehearsals found, one story each, made short."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.rehearsal_support import DAY, HOUR
 from voicekeeper.config import Settings
 from voicekeeper.rehearsal import Plan, Rehearsal, troubles
-from voicekeeper.rehearsal.troubles import lasting
+from voicekeeper.rehearsal.troubles import Jump, Undeploy, lasting
 
 
 def called_lost(plan: Plan, *, voices: int, strangers: float = 0.0) -> list[str]:
@@ -31,3 +33,40 @@ def test_a_fleet_imported_under_another_account_s_key_is_not_called_lost(voices:
     wrong = lasting(troubles.WRONG_ACCOUNT, 0 * DAY, DAY)
 
     assert called_lost(wrong, voices=voices, strangers=1.0) == []
+
+
+@pytest.mark.parametrize("back", [2 * DAY, 4 * DAY])
+def test_a_clock_set_back_while_calls_pause_holds_off_no_probe(back: timedelta) -> None:
+    """The probe's time stood in a future that was days away again."""
+    wrong = lasting(troubles.WRONG_ACCOUNT, 5 * DAY, 4 * DAY)
+    plan = wrong + Plan(acts=(Jump(8 * DAY, -back),))
+    report = Rehearsal(Settings(), plan, voices=10, days=16, seed=1).run()
+
+    assert report.saveable_lost == 0
+
+
+def test_what_was_used_unknown_to_us_and_blamed_by_another_account_is_found_again() -> None:
+    """Calls that hung had been uses; past the deadlines that we knew of, no voice was tried."""
+    outage = lasting(troubles.OUTAGE, 10 * DAY, 6.8 * DAY)
+    wrong = lasting(troubles.WRONG_ACCOUNT, 10 * DAY, 7.4 * DAY)
+    report = Rehearsal(Settings(), outage + wrong, voices=6, days=24, seed=1).run()
+
+    assert report.saveable_lost == 0
+
+
+def test_a_fleet_that_the_review_took_before_it_ever_spoke_is_called_so() -> None:
+    """Each bore witness against the other, which only another account's key would explain."""
+    taken = Plan(acts=(Undeploy(timedelta(0), 0.0), Undeploy(timedelta(0), 0.0)))
+    report = Rehearsal(Settings(), taken, voices=2, days=3, seed=1, strangers=1.0).run()
+
+    assert report.transitions["NEW-UNDEPLOYED"] == 2
+    assert report.broken == []
+
+
+def test_what_a_wrong_clock_put_off_stays_due_while_calls_pause() -> None:
+    """Its due time came near enough to be believed before a call could be made."""
+    outage = lasting(troubles.OUTAGE, 8 * DAY, 2.5 * DAY)
+    ahead = Plan(acts=(Jump(4 * DAY, 3.6 * DAY), Jump(8.4 * DAY, -3.6 * DAY)))
+    report = Rehearsal(Settings(), outage + ahead, voices=10, days=18, seed=1).run()
+
+    assert report.broken == []

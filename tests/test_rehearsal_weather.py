@@ -8,7 +8,7 @@ import pytest
 
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.troubles import Plan, Spell, lasting
-from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.rehearsal.weather import Weather, has_room
 
 BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -116,6 +116,18 @@ def test_it_worked_when_two_hours_at_a_stretch_were_free(
     sky = weather(*(spell("outage", start, end) for start, end in spells))
 
     assert sky.worked(hour(0), hour(48), 2 * HOUR) is worked
+
+
+@pytest.mark.parametrize(("since", "room"), [(1, False), (2, True), (3, True)])
+def test_what_has_not_ended_leaves_room_before_it_only(since: int, *, room: bool) -> None:
+    assert has_room([(hour(since), None)], hour(0), hour(48), 2 * HOUR) is room
+
+
+def test_each_kind_of_spell_can_be_asked_for() -> None:
+    sky = weather(spell("outage", 1, 2), spell("storm", 3, 4), spell("outage", 5, 6))
+
+    assert sky.of(frozenset({"outage"})) == [(hour(1), hour(2)), (hour(5), hour(6))]
+    assert sky.of(frozenset({"suspended"})) == []
 
 
 def test_a_plan_of_one_spell_holds_what_it_does_to_the_host() -> None:

@@ -5,6 +5,7 @@ import pty
 import select
 import signal
 import subprocess
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -338,3 +339,28 @@ def test_a_day_on_which_no_voice_lives_is_empty() -> None:
     drawn = plot([None, 7 * DAY], [], window=7 * DAY, columns=80, plain=True).plain.splitlines()
 
     assert {line.partition("|")[2] for line in drawn[:7]} == {" " * 35 + "#" * 35}
+
+
+def test_ctrl_c_waits_for_the_workers_to_start_whichever_thread_it_strikes() -> None:
+    """A worker that is half started when the campaign ends would print a traceback."""
+    begun, struck = threading.Event(), threading.Event()
+
+    def strike() -> None:
+        begun.wait(10)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        struck.set()
+
+    another = threading.Thread(target=strike)
+    another.start()  # before: it takes the signal
+    steps = []
+
+    def start() -> None:
+        with campaign._ctrl_c_held_back():  # noqa: SLF001
+            begun.set()
+            assert struck.wait(10)
+            steps.append("the workers are started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    another.join()
+    assert steps == ["the workers are started"]

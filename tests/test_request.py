@@ -9,6 +9,7 @@ from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.models import Kind
 from voicekeeper.request import (
     CONTROL_VOICE,
+    FLASH,
     Clone,
     Design,
     Request,
@@ -172,6 +173,10 @@ def test_a_recipe_that_is_no_enrollment_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput, match=rule):
         from_recipe(kind, recipe)
+
+
+def test_the_model_with_built_in_voices_and_the_one_that_controls_are_the_pages() -> None:
+    assert (FLASH, CONTROL_VOICE) == ("cosyvoice-3-flash", "longanlang_v3")
 
 
 @pytest.mark.parametrize("voice", [CONTROL_VOICE, "longanlang_v3", "longanyang", "loongabby_v3"])

@@ -284,6 +284,15 @@ def test_a_fleet_that_failed_together_is_tried_again_a_quarter_sooner_or_later()
     assert 1.24 < max(shares) < 1.25
 
 
+def test_a_wait_is_doubled_twenty_times_at_most() -> None:
+    patient = replace(
+        POLICY, window=90 * DAY, interval=60 * DAY, retry_base=SECOND, retry_cap=60 * DAY
+    )
+    for failures in (21, 22, 5_000):
+        at = schedule.retry_at("anna", failures=failures, anchor=None, now=NOW, policy=patient)
+        assert 0.75 <= (at - NOW) / (2**20 * SECOND) < 1.25
+
+
 def test_a_voice_has_another_share_at_each_failure() -> None:
     once, twice = (
         schedule.retry_at("anna", failures=failures, anchor=None, now=NOW, policy=POLICY) - NOW
@@ -452,3 +461,25 @@ def test_a_task_is_as_old_as_its_polls_even_if_the_clock_was_set_back(
     policy = replace(POLICY, enrollment_interval=MINUTE)
     told = schedule.age(kind, sent_at=NOW - sent, polls=polls, now=NOW, policy=policy)
     assert told == age
+
+
+def test_hope_ends_a_window_after_the_deadline() -> None:
+    assert schedule.hope_ends(NOW, POLICY) == NOW + 14 * DAY
+
+
+@pytest.mark.parametrize(
+    ("age", "cap", "wait"),
+    [
+        (0 * DAY, HOUR, HOUR),
+        (7 * DAY - SECOND, HOUR, HOUR),
+        (7 * DAY, HOUR, DAY),
+        (7 * DAY, 2 * DAY, 2 * DAY),
+        (7 * DAY, 30 * DAY, 3 * DAY),
+        (DAY, 30 * DAY, 3 * DAY),
+    ],
+)
+def test_a_voice_that_is_not_known_is_tried_as_others_up_to_its_deadline_and_then_daily(
+    age: timedelta, cap: timedelta, wait: timedelta
+) -> None:
+    policy = replace(POLICY, retry_cap=cap, interval=3 * DAY)
+    assert schedule.next_hope(NOW - age, now=NOW, policy=policy) == NOW + wait

@@ -1,5 +1,7 @@
 """The migrations make the schema that the models describe."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlmodel import SQLModel
+from sqlmodel import SQLModel, select
 
-from tests.support import NOW, database
+from tests.support import NOW, database, policy
 from voicekeeper import models
-from voicekeeper.store import Database, Registry
+from voicekeeper.store import Database, NewVoice, Registry
 from voicekeeper.store.database import SCHEMA
 
 TABLES = (
@@ -123,6 +125,36 @@ def test_an_older_registry_is_migrated_with_the_voices_it_holds(
     assert made.schema() == SCHEMA
     assert [(voice.name, voice.created_at) for voice in Registry(made).all()] == [("anna", NOW)]
     assert Registry(made).remove("anna", now=NOW).voice_id == "v1"
+    made.close()
+
+
+def test_the_registry_of_the_first_release_is_taken_over_whole(tmp_path: Path) -> None:
+    path = tmp_path / "first.db"
+    with closing(sqlite3.connect(path)) as first:
+        first.executescript(Path(__file__).with_name("first_release.sql").read_text())
+    made = Database(path)
+    made.prepare(upgrade=True)
+    registry = Registry(made)
+    assert [(v.name, v.status.value) for v in registry.all()] == [
+        ("guide", "FAILED"),
+        ("narrator", "OK"),
+    ]
+    assert [entry.event for entry in registry.history("narrator")] == [
+        "voice.registered",
+        "keepalive.succeeded",
+    ]
+    new = NewVoice("new", "m", "id-new", models.Origin.IMPORTED)
+    registry.register([new], now=NOW, policy=policy())
+    assert registry.get("new").id == 4  # the key of a voice that was removed is not used again
+    with made.reading() as session:
+        ledger = {
+            entry.kind: entry.cost_micros for entry in session.scalars(select(models.LedgerEntry))
+        }
+        tables = set(sa.inspect(session.connection()).get_table_names())
+        broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
+    assert ledger == {models.Kind.KEEPALIVE: 60, models.Kind.DESIGN: 30_000}
+    assert tables == {*TABLES, "alembic_version"}
+    assert broken == []
     made.close()
 
 

@@ -818,3 +818,17 @@ def test_no_statement_of_a_pass_or_of_an_answer_reads_a_whole_table(life: Life) 
     assert any("INDEX voice_by_next_at" in plan for plan in plans)
     scans = {plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan}
     assert not scans & {"SCAN voice", "SCAN task", "SCAN history", "SCAN alert"}
+
+
+def test_a_lost_voice_that_speaks_again_has_the_others_looked_for_at_once(life: Life) -> None:
+    """What was wrong when one was blamed, was wrong when the others were."""
+    life.register(*map(imported, ("anna", "berta", "carla", "dora")))
+    edit(life, "anna", status=Status.LOST, next_at=NOW)
+    edit(life, "berta", status=Status.LOST, next_at=NOW + DAY)
+    edit(life, "carla", status=Status.LOST, next_at=None)  # given up
+    edit(life, "dora", status=Status.OK, next_at=NOW + DAY)
+    record(life, only(claim(life)), accepted(life))
+    (poll,) = claim(life, NOW + MINUTE).polls
+    record(life, poll, reported(life, SUCCESS, NOW + MINUTE), NOW + MINUTE)
+    due = {name: life.voice(name).next_at for name in ("berta", "carla", "dora")}
+    assert due == {"berta": NOW + MINUTE, "carla": None, "dora": NOW + DAY}

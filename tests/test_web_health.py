@@ -89,7 +89,7 @@ def test_without_settings_no_port_is_opened(tmp_path: Path) -> None:
 
     async def serve() -> None:
         async with serving(
-            settings(),
+            settings,
             keeper=life.keeper,
             database=life.database,
             clock=life.clock,

@@ -54,7 +54,7 @@ def test_a_failure_of_a_task_older_than_the_last_use_changes_nothing_of_the_voic
 
 
 def test_an_open_task_of_a_voice_given_up_does_not_make_it_due() -> None:
-    row = voice(status=Status.LOST, next_at=None, anchored_at=NOW - 7 * DAY)
+    row = voice(status=Status.LOST, next_at=None, anchored_at=NOW - 14 * DAY)
     change = lifecycle.reported(row, keepalive(), Report("processing"), now=NOW, policy=POLICY)
     assert change.voice.get("next_at") is None
 

@@ -39,7 +39,7 @@ def settings(*, web: int | None = None, webhook: int | None = None) -> Settings:
 async def served(life: Life, chosen: Settings) -> AsyncIterator[None]:
     """Serve a life's registry, until the block ends."""
     async with serving(
-        chosen, keeper=life.keeper, database=life.database, clock=life.clock, log=life.log
+        lambda: chosen, keeper=life.keeper, database=life.database, clock=life.clock, log=life.log
     ):
         async with asyncio.timeout(LIMIT_S):
             ports = {chosen.web.listen, chosen.webhook.public_url and chosen.webhook.listen}

@@ -127,7 +127,7 @@ def latest_turn(now: datetime) -> datetime:
 
 
 def is_first(alert: Alert, how_loud: Level) -> bool:
-    """Tell whether an alert was never told before, or not as loud."""
+    """Tell whether an alert was never told before, or at another level."""
     return alert.told == 0 or alert.level != how_loud
 
 

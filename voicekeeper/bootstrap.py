@@ -61,15 +61,18 @@ def gateway(
         clock: the host's.
         transport: replaces the network, in a rehearsal.
     """
-    return GatewayClient(
-        base_url=settings.upstream.base_url,
-        api_key=api_key.get_secret_value(),
-        timeout=settings.upstream.timeout.total_seconds(),
-        requests_per_second=settings.upstream.requests_per_second,
-        max_in_flight=settings.upstream.max_in_flight,
-        clock=clock,
-        transport=transport,
-    )
+    return GatewayClient(**_terms(settings, api_key), clock=clock, transport=transport)
+
+
+def _terms(settings: Settings, api_key: SecretStr) -> dict[str, Any]:
+    """Return what a gateway's client goes by, and can go by anew."""
+    return {
+        "base_url": settings.upstream.base_url,
+        "api_key": api_key.get_secret_value(),
+        "timeout": settings.upstream.timeout.total_seconds(),
+        "requests_per_second": settings.upstream.requests_per_second,
+        "max_in_flight": settings.upstream.max_in_flight,
+    }
 
 
 def callbacks(settings: Settings) -> Callbacks | None:
@@ -83,8 +86,42 @@ def keeper_name() -> str:
     return f"{os.getpid()}@{socket.gethostname()}"
 
 
+class Assembly:
+    """A keeper and its gateway, and the settings that are in force for both.
+
+    Attributes:
+        keeper: the keeper.
+        gateway: its client of the gateway.
+        settings: those it goes by.
+        api_key: the one that its next call is signed with.
+    """
+
+    def __init__(
+        self, keeper: Keeper, gateway: GatewayClient, settings: Settings, api_key: SecretStr
+    ) -> None:
+        self.keeper = keeper
+        self.settings = settings
+        self.api_key = api_key
+        self.gateway = gateway
+
+    async def adopt(self, settings: Settings, api_key: SecretStr) -> None:
+        """Go by other settings from now on, all of them or none; calls under way go on.
+
+        Raises:
+            VoicekeeperError: the key, the environment or the database cannot be used for that;
+                the old settings stay in force.
+        """
+        self.gateway.change(**_terms(settings, api_key))
+        try:
+            await self.keeper.adopt(policy(settings))
+        except BaseException:
+            self.gateway.change(**_terms(self.settings, self.api_key))
+            raise
+        self.settings, self.api_key = settings, api_key
+
+
 @asynccontextmanager
-async def keeper(
+async def assembly(
     settings: Settings,
     *,
     api_key: SecretStr,
@@ -92,7 +129,7 @@ async def keeper(
     clock: Clock,
     log: Logger,
     listens: bool = False,
-) -> AsyncIterator[Keeper]:
+) -> AsyncIterator[Assembly]:
     """Give a keeper on the real gateway and store; its connections and thread end with it.
 
     Only where the process ``listens`` is the gateway asked to call back.
@@ -106,7 +143,7 @@ async def keeper(
             return await asyncio.get_running_loop().run_in_executor(thread, function)
 
         async with gateway(settings, api_key, clock) as upstream:
-            yield Keeper(
+            keeper = Keeper(
                 worklist=Worklist(database),
                 upstream=upstream,
                 clock=clock,
@@ -116,3 +153,4 @@ async def keeper(
                 offload=offload,
                 callbacks=callbacks(settings) if listens else None,
             )
+            yield Assembly(keeper, upstream, settings, api_key)

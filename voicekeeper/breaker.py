@@ -23,7 +23,6 @@ from voicekeeper.verdict import Blame, Fault
 TRIP_AFTER = 5
 """Failures in a row, of different voices, before the gateway as a whole is blamed."""
 
-
 DISTRUST_AFTER = 3
 """Control calls in a row blamed on their own voices before the account is blamed."""
 
@@ -42,6 +41,7 @@ class BreakerFields(TypedDict, total=False):
     cause: str | None
     probes: int
     probe_at: datetime | None
+    judged_at: datetime | None
     distrusted: bool
 
 
@@ -100,6 +100,7 @@ def after_control_fault(
     probe: BreakerFields = {
         "probes": breaker.probes + 1,
         "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
+        "judged_at": now,
     }
     if breaker.opened_at is not None or fault.blame is Blame.NOBODY:
         return probe
@@ -126,19 +127,37 @@ def after_control_success(
         sent_at: of the control call.
         now: of this pass.
     """
-    closed: BreakerFields = {"run": 0, "last_voice_pk": None, "probes": 0, "probe_at": None}
     if breaker.opened_at is not None and sent_at < breaker.opened_at <= now:
         return {"probes": 0}
     if breaker.distrusted and not is_ours:
         return {}
-    closed |= {"distrusted": False}
-    return closed | {"opened_at": None, "cause": None}
+    return {
+        "run": 0,
+        "last_voice_pk": None,
+        "opened_at": None,
+        "cause": None,
+        "probes": 0,
+        "probe_at": None,
+        "judged_at": None,
+        "distrusted": False,
+    }
 
 
 def may_probe(breaker: Breaker, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether the next control call's time has come; a wrong clock does not hold it off."""
-    at = breaker.probe_at
-    return at is None or at <= now or schedule.is_from_a_wrong_clock(at, now=now, policy=policy)
+    """Tell whether the next control call's time has come; a wrong clock does not hold it off.
+
+    All calls of the model wait for it: so where the clock was set back since that time was set,
+    by however little, it has come.
+    """
+    at, judged_at = breaker.probe_at, breaker.judged_at
+    if at is None or at <= now or (judged_at is not None and judged_at > now):
+        return True
+    return schedule.is_from_a_wrong_clock(at, now=now, policy=policy)
+
+
+def probing(breaker: Breaker, *, now: datetime, policy: Policy) -> BreakerFields:
+    """Return the columns of a breaker whose control call is begun: the next one waits for it."""
+    return {"probe_at": control_ends(breaker, now=now, policy=policy), "judged_at": now}
 
 
 def control_ends(breaker: Breaker, *, now: datetime, policy: Policy) -> datetime:
@@ -161,6 +180,7 @@ def _opened(
         "cause": fault.message,
         "probes": 0,
         "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
+        "judged_at": now,
     }
 
 

@@ -49,7 +49,7 @@ def hold(kind: Kind, *, spent: Spent, now: datetime, policy: Policy) -> Hold | N
         policy: the settings; without a budget, nothing is held.
     """
     most, price = policy.enrollments_per_day, pricing.price(kind)
-    if most is None or (price <= most and spent.at_most + price <= most):
+    if most is None or spent.at_most + price <= most:
         return None
     if price > most:
         return Hold(

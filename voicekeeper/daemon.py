@@ -8,17 +8,19 @@ fed by completed passes only: what counts is progress, not being alive.
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, timedelta
+from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from voicekeeper import __version__
+from voicekeeper import __version__, reload_socket
 from voicekeeper.clock import Clock
 from voicekeeper.duration import words
 from voicekeeper.errors import DatabaseDamaged, DatabaseFull, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger, tell
+from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 
 STOP_WITHIN_S = 8.0
@@ -42,6 +44,8 @@ class Daemon:
         tick: between two passes.
         notifier: the line to the service manager.
         log: where events are told.
+        reload: takes the settings anew; None to leave SIGHUP, which asks for that, as it is.
+        socket_in: the directory in which others may ask for it and hear how it ended.
     """
 
     def __init__(
@@ -52,13 +56,18 @@ class Daemon:
         tick: timedelta,
         notifier: Notifier,
         log: Logger,
+        reload: Reload | None = None,
+        socket_in: Path | None = None,
     ) -> None:
         self._keeper = keeper
         self._clock = clock
         self._notifier = notifier
         self._log = log
-        watched = notifier.watchdog_interval
-        self._tick = tick if watched is None else min(tick, timedelta(seconds=watched / 3))
+        self._reload = reload
+        self._socket_in = socket_in
+        self._reloading = asyncio.Lock()
+        self._hangups: set[asyncio.Task[None]] = set()
+        self._tick = self._paced(tick)
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._stop = asyncio.Event()
         self._failing: str | None = None
@@ -77,6 +86,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        if self._reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         while not await self._begun():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), self._tick.total_seconds())
@@ -100,17 +111,66 @@ class Daemon:
             asyncio.create_task(self._watch_clock()),
             asyncio.create_task(self._watch_balance()),
         ]
-        await self._stop.wait()
+        async with AsyncExitStack() as questions:
+            if self._reload is not None and self._socket_in is not None:
+                await questions.enter_async_context(
+                    reload_socket.answering(self._socket_in, self.reload)
+                )
+            await self._stop.wait()
         self._notifier.stopping()
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+        for task in (*watches, *self._hangups):
+            task.cancel()
+        await asyncio.gather(*watches, *self._hangups, return_exceptions=True)
         self._scheduler.pause()
         left = await self._keeper.stop(STOP_WITHIN_S)
         self._scheduler.shutdown(wait=False)
         tell(self._log, Event.DAEMON_STOPPED, calls_left=left)
         if self._damage is not None:
             raise self._damage
+
+    async def reload(self) -> None:
+        """Put the settings in force as they stand now, and make a pass by them at once.
+
+        Raises:
+            VoicekeeperError: they cannot be used; the old ones stay in force.
+        """
+        assert self._reload is not None  # noqa: S101 - else nobody is let ask
+        async with self._reloading:
+            try:
+                changed = await self._reload()
+            except VoicekeeperError as error:
+                tell(self._log, Event.SETTINGS_REFUSED, error=str(error))
+                raise
+            except Exception as error:
+                tell(self._log, Event.SETTINGS_REFUSED, error=repr(error), exc_info=error)
+                raise VoicekeeperError("voicekeeper failed; its log has the details") from error
+            self._tick = self._paced(self._reload.settings.daemon.tick)
+            if self._scheduler.get_job("sweep") is not None:
+                self._scheduler.reschedule_job(
+                    "sweep", trigger="interval", seconds=self._tick.total_seconds()
+                )
+                self._scheduler.modify_job("sweep", next_run_time=self._clock.now())
+            tell(self._log, Event.SETTINGS_RELOADED, changed=changed)
+
+    def _hang_up(self) -> None:
+        task = asyncio.create_task(self._reload_on_signal())
+        self._hangups.add(task)
+        task.add_done_callback(self._hangups.discard)
+
+    async def _reload_on_signal(self) -> None:
+        """Reload as the service manager has it of a ``Type=notify-reload``."""
+        was_ready = self._scheduler.running  # to end a reload is to be ready
+        if was_ready:
+            self._notifier.reloading(self._clock.monotonic())
+        with suppress(VoicekeeperError):  # it is told
+            await self.reload()
+        if was_ready:
+            self._notifier.ready(await self._outlook())
+
+    def _paced(self, tick: timedelta) -> timedelta:
+        """Return the time between two passes; at most a third of what the watchdog waits."""
+        watched = self._notifier.watchdog_interval
+        return tick if watched is None else min(tick, timedelta(seconds=watched / 3))
 
     async def _begun(self) -> bool:
         """Take over and make the first pass; return False while the disk is full."""
@@ -160,10 +220,9 @@ class Daemon:
 
     async def _watch_clock(self) -> None:
         """Wake the scheduler when the wall clock was set or the machine was suspended."""
-        look = min(_LOOK_EVERY_S, self._tick.total_seconds())
         offset = self._offset()
         while True:
-            await asyncio.sleep(look)
+            await asyncio.sleep(min(_LOOK_EVERY_S, self._tick.total_seconds()))
             jump, offset = self._offset() - offset, self._offset()
             if abs(jump) > _JUMP_S:
                 tell(self._log, Event.CLOCK_JUMPED, seconds=round(jump, 1))

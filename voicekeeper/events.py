@@ -45,6 +45,8 @@ class Event(StrEnum):
     CLOCK_JUMPED = "clock.jumped"
     LISTENER_OPENED = "listener.opened"
     LISTENER_FAILED = "listener.failed"
+    SETTINGS_RELOADED = "settings.reloaded"
+    SETTINGS_REFUSED = "settings.refused"
     DAEMON_READY = "daemon.ready"
     DAEMON_STOPPED = "daemon.stopped"
     PASS_FAILED = "pass.failed"  # noqa: S105 - a pass, not a password
@@ -54,7 +56,8 @@ class Meaning(NamedTuple):
     """What an event tells a person.
 
     Attributes:
-        level: how loud it is, unless `level_of_change` says otherwise.
+        level: how loud it is, unless `level_of_change`, or of a risk `alerting.level`, says
+            otherwise.
         text: one sentence for the docs.
     """
 
@@ -112,6 +115,13 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.LISTENER_OPENED: Meaning("info", "The daemon listens on one of its ports."),
     Event.LISTENER_FAILED: Meaning(
         "warning", "A port cannot be had: voices are kept all the same, and it is tried again."
+    ),
+    Event.SETTINGS_RELOADED: Meaning(
+        "info",
+        "The settings were read anew and are in force; `changed` names what differs.",
+    ),
+    Event.SETTINGS_REFUSED: Meaning(
+        "warning", "The settings were read anew and cannot be used: the old ones stay in force."
     ),
     Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),

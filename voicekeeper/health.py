@@ -158,7 +158,7 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
     found += [
         Finding(severity, f"{_named(health, status)}; {mend}")
         for status, (severity, mend) in NAMED.items()
-        if health.by_status.get(status, 0)
+        if health.by_status.get(status)
     ]
     return sorted(found, key=lambda finding: -finding.severity)
 

@@ -106,10 +106,8 @@ class Keeper:
         self._callbacks = callbacks
         self._sweeping = asyncio.Lock()
         self._stopping = False
-        # A lane each, so that hanging polls cannot keep voices from being used.
-        polls = max(1, policy.max_in_flight // 2)
-        self._polls = _Lane(polls)
-        self._calls = _Lane(max(1, policy.max_in_flight - polls))
+        self._polls, self._calls = _Lane(), _Lane()
+        self._give_room()
         self._busy: Counter[int] = Counter()
         self._unreadable: set[str] = set()
         self.key_refused = False
@@ -141,6 +139,30 @@ class Keeper:
             )
         )
         say(self._log, lines)
+
+    async def adopt(self, policy: Policy) -> None:
+        """Go by other settings from now on; calls under way are recorded by them.
+
+        Raises:
+            VoicekeeperError: the database cannot be used; the old settings stay.
+        """
+        async with self._sweeping:
+            # What was recorded by the old settings is written before the due times are reckoned
+            # anew, and what is recorded from here on goes by the new ones.
+            old, self._policy = self._policy, policy
+            replan = partial(self._worklist.replan, old=old, new=policy, now=self._clock.now())
+            try:
+                await self._offload(replan)
+            except BaseException:
+                self._policy = old
+                raise
+            self._give_room()
+
+    def _give_room(self) -> None:
+        # A lane each, so that hanging polls cannot keep voices from being used.
+        polls = max(1, self._policy.max_in_flight // 2)
+        self._polls.size = polls
+        self._calls.size = max(1, self._policy.max_in_flight - polls)
 
     async def sweep(self) -> bool:
         """Make one pass; return whether it found work.
@@ -437,12 +459,12 @@ class _Lane:
         more: whether the last pass left work behind for want of room.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self) -> None:
+        self.size = 0
         self.running: set[asyncio.Task[None]] = set()
         self.refills: set[asyncio.Task[None]] = set()
         self.more = False
 
     @property
     def free(self) -> int:
-        return self.size - len(self.running)
+        return max(0, self.size - len(self.running))  # more may run than a smaller lane has room

@@ -178,7 +178,8 @@ class Task(SQLModel, table=True):
         next_poll_at: when to ask ``statusTask`` next; None when the task is not running, but of
             an intent whose webhook came before the answer to its POST.
         polls: how often ``statusTask`` was asked.
-        code: the HTTP status or fail code it ended with, when it did not succeed.
+        code: the HTTP status or fail code it ended with, or words of ours such as
+            ``no answer``, when it did not succeed.
         cost_micros: millionths of a US dollar by the page's prices; None if nothing was accepted.
         possible_cost_micros: the same of a call that may have been accepted, from its intent on;
             None as soon as it is known whether it was.
@@ -325,8 +326,9 @@ class Breaker(SQLModel, table=True):
         last_voice_pk: whose call was the last of the run.
         opened_at: when calls were paused; None while they flow.
         cause: the code and words of the failure that opened it.
-        probes: control calls made since it opened.
+        probes: control calls in a row that did not succeed, counted anew when it opens.
         probe_at: when the next control call may be made.
+        judged_at: when ``probe_at`` was set.
         distrusted: whether it opened because the gateway knew none of our voices, so that only
             one of them can close it.
     """
@@ -341,6 +343,7 @@ class Breaker(SQLModel, table=True):
     cause: str | None = None
     probes: int = 0
     probe_at: datetime | None = None
+    judged_at: datetime | None = None
     distrusted: bool = False
 
 

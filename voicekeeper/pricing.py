@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from voicekeeper.models import Kind
-from voicekeeper.request import Clone, Design, Request
+from voicekeeper.request import Clone, Design, Request, Speech
 
 CLONE_MICROS = 2_000
 DESIGN_MICROS = 30_000
@@ -69,7 +69,7 @@ def cost_micros(request: Request) -> int:
             return price(Kind.CLONE)
         case Design():
             return price(Kind.DESIGN)
-        case _:
+        case Speech():
             return price(Kind.KEEPALIVE, request.prompt)
 
 
@@ -85,7 +85,7 @@ def price(kind: Kind, prompt: str = "") -> int:
             return CLONE_MICROS
         case Kind.DESIGN:
             return DESIGN_MICROS
-        case _:
+        case Kind.KEEPALIVE | Kind.CONTROL:
             return CHARACTER_MICROS * billed_characters(prompt)
 
 

@@ -3,6 +3,7 @@
 The same sentences answer a command line and a line of an import.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from voicekeeper.models import Kind, Origin
 
 _NAME_MOST = 64
 _ID_MOST = 200
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CLOCKS_DIFFER = timedelta(minutes=5)
 """A time this far ahead is still taken as now: other hosts' clocks are not ours."""
 
@@ -40,11 +42,13 @@ def voice_id(text: str) -> str:
     """Return a custom voice's id.
 
     Raises:
-        InvalidInput: it is empty, holds white space, or is a built-in voice's.
+        InvalidInput: it is not 1 to 200 printable characters without white space, or is a
+            built-in voice's.
     """
     if not 1 <= len(text) <= _ID_MOST or not text.isprintable() or any(c.isspace() for c in text):
         raise InvalidInput(
-            f"a voice_id must be 1 to {_ID_MOST} characters without white space, not {quoted(text)}"
+            f"a voice_id must be 1 to {_ID_MOST} printable characters without white space, "
+            f"not {quoted(text)}"
         )
     if request.is_built_in(text):
         raise InvalidInput(
@@ -59,8 +63,11 @@ def model(text: str) -> str:
     Raises:
         InvalidInput: it cannot stand in the gateway's address.
     """
-    if not text or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in text):
-        raise InvalidInput(f"a model is letters, digits, '-', '_' and '.', not {quoted(text)}")
+    if not _MODEL.fullmatch(text):
+        raise InvalidInput(
+            "a model is letters, digits, '-', '_' and '.', 100 at most, the first a letter or "
+            f"digit; not {quoted(text)}"
+        )
     return text
 
 

@@ -5,8 +5,9 @@ Pure functions of values and ``now``. Instants are aware and in UTC.
 =================  ===============================================================
 deadline           last use + window
 due                last use + interval - jitter
-retry              base·2ⁿ ± a quarter, floor 30 s, at most min(cap, an eighth of
-                   what remains to the deadline)
+retry              base·2ⁿ ± a quarter, at most min(cap, an eighth of what remains
+                   to the deadline), at least min(30 s, base)
+hope               one more window, for a voice that the gateway does not know
 lease              how long a claim keeps others off: longer than any call
 patience           how long an accepted keepalive may stay open before another one
 poll               the page's pace, slower as the task grows older
@@ -97,6 +98,31 @@ def due(anchor: datetime, name: str, policy: Policy) -> datetime:
     return anchor + policy.interval - policy.jitter * spread(name)
 
 
+def replanned(
+    next_at: datetime, name: str, *, settled: bool, old: Policy, new: Policy, now: datetime
+) -> datetime:
+    """Return the due time that other settings make of one that these rules set.
+
+    A time reckoned from a use is moved by as much as its own share of the interval changed, so
+    that what two clocks told of that use still counts. Any other, such as a retry or a lease,
+    only stays within what the new settings can have set: beyond that it would be taken for the
+    work of a wrong clock, and the voice be used at once.
+
+    Args:
+        next_at: as the row has it.
+        name: of the voice.
+        settled: whether it was reckoned from a use that succeeded, and nothing is under way.
+        old: the settings it was reckoned by.
+        new: those that take their place.
+        now: when they do.
+    """
+    if next_at <= now:
+        return next_at
+    if settled:
+        next_at = max(now, next_at + (due(now, name, new) - due(now, name, old)))
+    return min(next_at, latest_due(now, new))
+
+
 def assumed_anchor(registered_at: datetime, policy: Policy) -> datetime:
     """Return the anchor of a voice whose last use nobody told: as though it were just due."""
     return registered_at - policy.interval
@@ -155,9 +181,10 @@ def retry_at(
         policy: the settings.
         retry_after: seconds the gateway asked for; obeyed up to half of what remains.
     """
-    quarter = 0.75 + spread(name, failures) / 2
+    factor = 0.75 + spread(name, failures) / 2  # a quarter sooner or later
     longest = min(policy.retry_cap, policy.interval)
-    grown = policy.retry_base.total_seconds() * 2.0 ** min(failures - 1, 20) * quarter
+    doubled = 2.0 ** min(failures - 1, 20)  # no further, or it overflows one day
+    grown = policy.retry_base.total_seconds() * doubled * factor
     wait = timedelta(seconds=min(grown, longest.total_seconds()))
     remains = deadline(anchor, policy) - now if anchor is not None else _ZERO
     if remains > _ZERO:
@@ -166,6 +193,24 @@ def retry_at(
         asked = timedelta(seconds=retry_after)
         wait = max(wait, min(asked, remains / 2) if remains > _ZERO else asked)
     wait = max(wait, min(_RETRY_FLOOR, policy.retry_base))
+    return now + min(wait, policy.interval)
+
+
+def hope_ends(anchor: datetime, policy: Policy) -> datetime:
+    """Return until when a voice that the gateway does not know may live all the same.
+
+    A window past its deadline: a call whose answer was lost may have been a use.
+    """
+    return deadline(anchor, policy) + policy.window
+
+
+def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
+    """Return when a voice that the gateway does not know is tried again.
+
+    Up to its deadline as often as any other; then each seventh of a window: daily.
+    """
+    over = now >= deadline(anchor, policy)
+    wait = max(policy.window / 7, policy.retry_cap) if over else policy.retry_cap
     return now + min(wait, policy.interval)
 
 
@@ -195,12 +240,11 @@ def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Pol
     A task that was asked for so often has existed for so many poll intervals, even if the
     clock was set back since it was sent.
     """
-    interval = policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
-    return max(now - sent_at, interval * polls)
+    return max(now - sent_at, _poll_interval(kind, policy) * polls)
 
 
 def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta:
-    """Return how long after its submission a task is first asked for (page, same section).
+    """Return how long after submission a task is first asked for (page: *Latency and polling*).
 
     Args:
         kind: of the task.
@@ -216,8 +260,12 @@ def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta
 
 def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:
     """Return when to ask for a task again: the setting's pace, or a quarter of its age."""
-    interval = policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
+    interval = _poll_interval(kind, policy)
     return now + min(max(interval, (now - sent_at) / 4), max(interval, policy.retry_cap))
+
+
+def _poll_interval(kind: Kind, policy: Policy) -> timedelta:
+    return policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
 
 
 def longest_poll(policy: Policy) -> timedelta:

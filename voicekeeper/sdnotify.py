@@ -35,6 +35,14 @@ class Notifier:
         """Say that the start-up is finished."""
         self._send(f"READY=1\nSTATUS={_line(status)}")
 
+    def reloading(self, monotonic: float) -> None:
+        """Say that the settings are read anew; `ready` says that this has ended.
+
+        Args:
+            monotonic: seconds of the clock that systemd compares its own request with.
+        """
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic * 1_000_000)}")
+
     def status(self, text: str) -> None:
         """Set the line that ``systemctl status`` shows."""
         self._send(f"STATUS={_line(text)}")

@@ -32,7 +32,6 @@ class Blame(Enum):
 
 
 UNDEPLOYED = "UNDEPLOYED"
-TASK_TIMEOUT = "TASK_TIMEOUT"
 
 _ACCOUNT_CODES = {401, 402, 403}
 _REQUEST_CODES = {400, 405, 413, 415, 422}
@@ -49,7 +48,7 @@ class Fault:
 
     Attributes:
         blame: whose fault it is.
-        code: the HTTP status or fail code, or ``no answer``.
+        code: the HTTP status or fail code, or words of ours such as ``no answer``.
         message: one sentence for people.
         retry_after: seconds that the gateway asked for, or None.
         ambiguous: True when it may have been done, and charged, all the same.
@@ -114,11 +113,11 @@ def of_report(kind: Kind, report: Report) -> Verdict:
 def _of_enrollment(report: Report) -> Verdict:
     ended = report.state in ("success", "failed")
     if ended and UNDEPLOYED in (report.fail_code, report.voice_status):
-        return Verdict(Outcome.FAILED, _failed(report, default=Blame.VOICE, code=UNDEPLOYED))
+        return Verdict(Outcome.FAILED, _failed(report, code=UNDEPLOYED))
     if report.state == "success" and report.voice_id:
         if report.voice_status in (None, "OK"):
             return Verdict(Outcome.SUCCESS)
-        return Verdict(Outcome.DEPLOYED_LATER, _failed(report, default=Blame.NOBODY))
+        return Verdict(Outcome.DEPLOYED_LATER, _failed(report))
     if report.state == "failed":
         fault = _failed(report, default=Blame.REQUEST)
         may_live = report.fail_code != "VALIDATION_ERROR" or report.voice_status is not None
@@ -128,7 +127,7 @@ def _of_enrollment(report: Report) -> Verdict:
     return Verdict(Outcome.OPEN)  # also a success without a voice_id: paid for, so ask again
 
 
-def _failed(report: Report, *, default: Blame, code: str | None = None) -> Fault:
+def _failed(report: Report, *, default: Blame = Blame.NOBODY, code: str | None = None) -> Fault:
     code = code or report.fail_code or report.voice_status or "no fail code"
     words = report.fail_message or f"the gateway ended the task with {code}"
     return Fault(_FAIL_CODES.get(code, default), code, words)

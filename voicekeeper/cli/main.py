@@ -16,6 +16,7 @@ from voicekeeper.errors import VoicekeeperError
 _COMMANDS = {
     "Keep": {
         "run": "Run the daemon: keep every voice in the registry alive.",
+        "reload": "Have the daemon take its settings anew.",
     },
     "Register": {
         "add": "Register a voice that exists.",

@@ -42,6 +42,14 @@ class Session:
         Raises:
             ConfigError: all that is wrong with them.
         """
+        return self.load_anew()
+
+    def load_anew(self) -> Settings:
+        """Return the settings as they stand now.
+
+        Raises:
+            ConfigError: all that is wrong with them.
+        """
         return load(self._config, os.environ)
 
     @property

@@ -5,9 +5,11 @@ else from its default. Whatever is wrong is reported at once as one `ConfigError
 with its dotted path, because a person who edits a file on a server wants to edit it once.
 
 The parts: `settings` holds the tables and the rule of each key, `contradictions` the rules
-between keys, `sources` reads the file and the environment, `key` finds the API key.
+between keys, `sources` reads the file and the environment, `key` finds the API key, `changes`
+tells two settings apart.
 """
 
+from voicekeeper.config.changes import changed, unchangeable
 from voicekeeper.config.key import FoundKey, find_api_key, read_api_key
 from voicekeeper.config.settings import (
     Budget,
@@ -41,8 +43,10 @@ __all__ = [
     "Upstream",
     "Web",
     "Webhook",
+    "changed",
     "find_api_key",
     "load",
     "places",
     "read_api_key",
+    "unchangeable",
 ]

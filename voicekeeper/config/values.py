@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from voicekeeper import duration
+from voicekeeper import duration, registration
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.request import Speech
 
@@ -31,7 +31,6 @@ _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _IPV6 = 6
 _LAST_PORT = 65_535
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[object], timedelta]:
@@ -193,10 +192,10 @@ def public_url(value: object) -> str:
 
 def model(value: object) -> str:
     """Read a model ID, which becomes a part of a path."""
-    name = text(value)
-    if not _MODEL.fullmatch(name):
-        raise ValueError("must be a model ID such as cosyvoice-3-flash")
-    return name
+    try:
+        return registration.model(text(value))
+    except InvalidInput:
+        raise ValueError("must be a model ID such as cosyvoice-3-flash") from None
 
 
 def prompt(value: object) -> str:

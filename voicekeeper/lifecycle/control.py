@@ -1,10 +1,9 @@
 """The rules of a control call: a speech call that tests account and route, not a voice.
 
 It speaks the prompt of a keepalive with a built-in voice, or another that is OK. While calls are
-paused it is the probe
-that may end the pause; and before a voice is called lost, it must have shown that the same
-words work elsewhere. There is no voice whose row could change; what follows for the breaker and
-for suspects stands in `breaker` and the store.
+paused it is the probe that may end the pause; and before a voice is called lost, it must have
+shown that the same words work elsewhere. There is no voice whose row could change; what follows
+for the breaker and for suspects stands in `breaker` and the store.
 """
 
 from datetime import datetime
@@ -55,7 +54,12 @@ def reported(_voice: None, task: Task, report: Report, *, now: datetime, policy:
     """``statusTask`` answered."""
     judged = verdict.of_report(task.kind, report)
     if judged.fault is not None:
-        return Change(task=ended(TaskState.FAILED, judged.fault, now), fault=judged.fault)
+        columns = ended(TaskState.FAILED, judged.fault, now)
+        if judged.fault.code == verdict.UNDEPLOYED:
+            # The review took the voice that spoke. That only the account it belongs to is told,
+            # and only where calls are made: all that the call was to show.
+            return Change(task=columns, success=True)
+        return Change(task=columns, fault=judged.fault)
     if judged.outcome is Outcome.SUCCESS:
         return Change(task=succeeded(task, report.created_at, now), success=True)
     if age(task, now, policy) < policy.give_up:

@@ -138,8 +138,8 @@ def doubt(
 
     The registry may be an older copy that was put back, and nothing is paid for on a doubt. What
     the notes beside it tell of is certain. Where they are gone, a registry that rested for longer
-    than a claim was moved or put back; with them, one that rested for longer than a voice does
-    may be part of a whole machine that was put back.
+    than a claim was moved or put back; with them, one that rested for longer than a voice does,
+    and than a day, may be part of a whole machine that was put back.
 
     Args:
         voice: its row; it is NEW.
@@ -152,11 +152,11 @@ def doubt(
     Returns:
         What is to be told, or None: it is simply to be made.
     """
-    asked_at = voice.anchored_at
     if forgotten is not None:
         at = rfc3339(forgotten)
         words = f"this registry is an older copy, and the voice was requested at {at} already"
         return Fault(Blame.NOBODY, _RESTORED, words)
+    asked_at = voice.anchored_at
     rested = now - max(asked_at, last_pass_at or asked_at)
     if rested > (max(policy.interval, _DAY) if witnessed else schedule.lease(policy)):
         words = (

@@ -196,7 +196,7 @@ def _condemned(
     now: datetime,
     policy: Policy,
 ) -> Change:
-    """Tell that the voice is gone. One that is LOST is tried on, slowly, until its deadline.
+    """Tell that the voice is gone. One that is LOST is tried on: slowly, then seldom.
 
     The gateway may be wrong for an hour, or the key another account's for a day; and a call
     costs a hundredth of a cent.
@@ -204,7 +204,7 @@ def _condemned(
     status = Status.UNDEPLOYED if fault.code == verdict.UNDEPLOYED else Status.LOST
     fields["status"] = status
     given_up = _is_given_up(voice, now=now, policy=policy, status=status)
-    later = now + min(policy.retry_cap, policy.interval)
+    later = schedule.next_hope(voice.anchored_at, now=now, policy=policy)
     fields["next_at"] = None if given_up else unless_paused(voice, later)
     told = failure_told(
         Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
@@ -215,9 +215,9 @@ def _condemned(
 def _is_given_up(
     voice: Voice, *, now: datetime, policy: Policy, status: Status | None = None
 ) -> bool:
-    """Tell whether nothing is tried any more: the review took the voice, or its time is over."""
+    """Tell whether nothing is tried any more: the review took the voice, or hope is over."""
     status = status or voice.status
-    over = now >= schedule.deadline(voice.anchored_at, policy)
+    over = now >= schedule.hope_ends(voice.anchored_at, policy)
     return status is Status.UNDEPLOYED or (status is Status.LOST and over)
 
 

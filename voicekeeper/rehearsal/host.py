@@ -3,7 +3,8 @@
 The process is the keeper, store and client that ship. Its scheduler is played: as APScheduler
 does, it makes a pass each tick of the wall clock, stands still after the clock was set back,
 and is woken by the daemon's watchdog. Ticks at which no pass could find work, or write down that it
-takes it, are left out.
+takes it, are left out, and most of those at which something is due that none could have: its call
+waits for its turn.
 """
 
 import asyncio
@@ -20,7 +21,6 @@ from voicekeeper.config import Settings
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger
-from voicekeeper.models import Kind
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.network import KEY
@@ -34,6 +34,9 @@ _SETTLED_S = 1.0
 """So long after something was written down it is looked when there is work next."""
 
 _TRY_TO_START_AGAIN_S = 60.0
+
+_LONGEST_IN_VAIN = timedelta(hours=1)
+"""Between passes that found nothing though something is due, as its call waits for its turn."""
 
 
 class Killed(BaseException):
@@ -54,7 +57,7 @@ class Host:
     Attributes:
         transport: the way to the gateway; set before the start.
         on_kill, on_start, on_crash: told when a process dies, begins, and fails by a bug.
-        on_claim: told which voices a pass chose to speak with, in order.
+        on_claim: told what a pass was given.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class Host:
         self.on_kill: Callable[[], None] = lambda: None
         self.on_start: Callable[[], None] = lambda: None
         self.on_crash: Callable[[Exception], None] = lambda _: None
-        self.on_claim: Callable[[list[str]], None] = lambda _: None
+        self.on_claim: Callable[[Claims], None] = lambda _: None
 
     @property
     def is_up(self) -> bool:
@@ -163,7 +166,7 @@ class Host:
     def registry_changed(self) -> None:
         """A person changed the registry: there may be work at the next tick."""
         if self._process is not None:
-            self._process.set_timer()
+            self._process.look_again()
 
     def stop(self) -> None:
         """End for good."""
@@ -198,6 +201,7 @@ class _Process:
         self._looking: asyncio.TimerHandle | None = None
         self._sweeping = False
         self._setting = False
+        self._in_vain = 0
         self._not_before = host.clock.now()
         self._upstream: GatewayClient | None = None
         self._keeper: Keeper | None = None
@@ -256,8 +260,10 @@ class _Process:
             raise failure
         result = function()
         if isinstance(result, Claims):
-            jobs = result.calls
-            self._host.on_claim([j.spoken for j in jobs if j.kind is Kind.KEEPALIVE and j.spoken])
+            self._in_vain = 0 if result.calls or result.polls else self._in_vain + 1
+            self._host.on_claim(result)
+        elif not self._sweeping:
+            self._in_vain = 0  # an answer was written down
         self._live_on()
         self.set_timer()
         return result
@@ -266,6 +272,11 @@ class _Process:
         if self._dead:
             raise Killed
         self._host.step()
+
+    def look_again(self) -> None:
+        """Take it that there may be work, whatever was found so far."""
+        self._in_vain = 0
+        self.set_timer()
 
     def set_timer(self) -> None:
         """Wait for the next tick at which a pass may find work."""
@@ -282,6 +293,8 @@ class _Process:
         host = self._host
         now = host.clock.now()
         ahead = min(host.idle_for(), _LONGEST_SLEEP)
+        if ahead <= timedelta(0) and self._in_vain:  # what is due is under way: look more rarely
+            ahead = min(host.tick * 2.0 ** min(self._in_vain - 1, 20), _LONGEST_IN_VAIN)
         ticks = max(1, math.ceil(ahead / host.tick))
         at = max(now + ticks * host.tick, self._not_before)
         self._timer = self._loop.call_later((at - now).total_seconds(), self._ticked)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -15,7 +15,8 @@ from sqlmodel import col, select
 from voicekeeper import bootstrap
 from voicekeeper.config import Settings
 from voicekeeper.errors import NotAllowed
-from voicekeeper.models import Origin, Status, Task, TaskState
+from voicekeeper.events import Level
+from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.host import Host, Killed
@@ -37,7 +38,7 @@ from voicekeeper.rehearsal.troubles import (
 from voicekeeper.rehearsal.weather import Weather
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway
-from voicekeeper.store import Database, NewVoice, Registry
+from voicekeeper.store import Claims, Database, NewVoice, Registry
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """The true time at which every rehearsal begins; any would do."""
@@ -48,6 +49,8 @@ _DAY = timedelta(days=1)
 _PERSON_TRIES_AGAIN = timedelta(hours=1)
 _CALM = timedelta(days=1)
 _OPEN = (TaskState.INTENT, TaskState.RUNNING)
+_LEVELS: Final[dict[int, Level]] = {10: "debug", 20: "info", 30: "warning", 40: "error"}
+"""The level of a line by the logger's number."""
 
 
 class Rehearsal:
@@ -120,7 +123,7 @@ class Rehearsal:
         self._host.on_kill = self._killed
         self._host.on_start = self._judge.started
         self._host.on_crash = self._failed
-        self._host.on_claim = self._judge.claimed
+        self._host.on_claim = self._claimed
         self._bug: BaseException | None = None
 
     def run(self, progress: Callable[[int], None] = lambda _: None) -> Report:
@@ -148,7 +151,7 @@ class Rehearsal:
         fields.pop("exc_info", None)
         told = " ".join(f"{key}={fields[key]}" for key in sorted(fields))
         self._note(f"{level} {event} {told}")
-        self._judge.told(event, fields)
+        self._judge.told(_LEVELS[level], event, fields)
 
     # What happens.
 
@@ -176,7 +179,7 @@ class Rehearsal:
             *((act.at, partial(self._do, act)) for act in acts),
             *((spell.start, partial(self._begun, spell.kind)) for spell in spells),
             *(
-                (spell.end, partial(self._judge.spell_ended, spell.kind))
+                (spell.end, partial(self._judge.backlogs.begin, spell.kind))
                 for spell in spells
                 if spell.kind in troubles.HARD
             ),
@@ -200,8 +203,7 @@ class Rehearsal:
             voices.append(
                 NewVoice(name, FLASH, f"id-{name}-", Origin.IMPORTED, used_at if told else None)
             )
-            self._judge.registered(f"id-{name}-")
-            self._judge.acknowledged.add(name)
+            self._judge.registered(name, f"id-{name}-")
         self._registry.register(voices, now=self._clock.now(), policy=self._policy)
 
     def _do(self, act: Act) -> None:
@@ -233,12 +235,11 @@ class Rehearsal:
 
     def _day(self, progress: Callable[[int], None]) -> None:
         self._margins.append(self._judge.margins())
-        self._judge.check_overdue()
-        self._judge.check_backlogs()
+        self._judge.check()
         progress(1)
 
     def _pick(self, pick: float) -> str | None:
-        living = sorted(self._judge.living())
+        living = sorted(self._judge.seen.living())
         return living[int(pick * len(living))] if living else None
 
     def _as_a_person(self, deed: Callable[[], None]) -> None:
@@ -255,7 +256,7 @@ class Rehearsal:
         origin = Origin.DESIGN if act.design else Origin.CLONE
         voice = NewVoice(act.name, FLASH, None, origin, recipe=recipe)
         self._registry.register([voice], now=self._clock.now(), policy=self._policy)
-        self._judge.acknowledged.add(act.name)
+        self._judge.losses.acknowledged.add(act.name)
         self._host.registry_changed()
 
     def _retry(self) -> None:
@@ -267,6 +268,24 @@ class Rehearsal:
                     continue
                 self._judge.retried(voice.name)
         self._host.registry_changed()
+
+    def _claimed(self, claims: Claims) -> None:
+        full = claims.more_calls and any(job.kind is Kind.KEEPALIVE for job in claims.calls)
+        self._judge.claimed(claims, self._ready() if full else ())
+
+    def _ready(self) -> Sequence[str]:
+        """Return the ids of the voices that a pass could have taken, and did not.
+
+        Whether a voice is ready only the host's own rows can tell; how urgent it is, they are
+        not asked.
+        """
+        now = self._clock.now()
+        speaking = sa.exists().where(col(Task.voice_pk) == Voice.id, col(Task.state).in_(_OPEN))
+        due = select(col(Voice.voice_id)).where(
+            col(Voice.next_at) <= now, col(Voice.voice_id).is_not(None), ~speaking
+        )
+        with self._database.reading() as session:
+            return [voice_id for voice_id in session.scalars(due) if voice_id is not None]
 
     def _killed(self) -> None:
         self._note("killed")
@@ -301,29 +320,29 @@ class Rehearsal:
             if voice.status in (Status.NEW, Status.DEPLOYING)
             and voice.created_at < self._clock.now() - _CALM
         }
-        self._judge.check_healed({voice.name for voice in voices}, waiting, hanging or 0)
+        self._judge.losses.check_healed({voice.name for voice in voices}, waiting, hanging or 0)
 
     def _note(self, what: str) -> None:
         self._trace.update(f"{self._clock.true.isoformat()} {what}\n".encode())
 
     def _report(self) -> Report:
         books = self._gateway.books(self._clock.true)
-        ledger = self._judge.ledger
+        tally = self._judge.tally
         return Report(
             seed=self._seed,
             voices=self._voices,
             days=self._days,
-            saveable_lost=len(self._judge.saveable_losses()),
-            unsaveable_lost=len(self._judge.unsaveable_losses()),
-            smallest_margin=ledger.smallest_margin,
-            keepalives=ledger.keepalives,
-            polls=ledger.polls,
+            saveable_lost=len(self._judge.losses.saveable()),
+            unsaveable_lost=len(self._judge.losses.unsaveable()),
+            smallest_margin=tally.smallest_margin,
+            keepalives=tally.keepalives,
+            polls=tally.polls,
             cost_micros=books.cost_micros,
             faults=self._happened + self._network.struck,
-            transitions=self._judge.transitions,
+            transitions=self._judge.statuses.steps,
             backlogs=[
                 Drained(b.cause, (b.ended_at - BEGINNING) / _DAY, b.voices, b.drained_after)
-                for b in self._judge.backlogs
+                for b in self._judge.backlogs.all
             ],
             margins=self._margins,
             broken=self._judge.broken,

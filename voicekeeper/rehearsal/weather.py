@@ -1,10 +1,14 @@
 """Which troubles of a plan are there at an instant; and when everything worked."""
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import accumulate
 
 from voicekeeper.rehearsal.troubles import HARD, Plan, Spell
+
+Span = tuple[datetime, datetime | None]
+"""From when until when; None for something that has not ended."""
 
 
 class Weather:
@@ -21,9 +25,7 @@ class Weather:
         self._spells = sorted(plan.spells, key=lambda s: (s.start, s.end, s.kind))
         edges = {edge for spell in self._spells for edge in (spell.start, spell.end)}
         self._edges = sorted(beginning + edge for edge in edges)
-        self._hard = sorted(
-            (beginning + s.start, beginning + s.end) for s in plan.spells if s.kind in HARD
-        )
+        self._of: dict[frozenset[str], list[Span]] = {}
         self._until = datetime.min.replace(tzinfo=beginning.tzinfo)
         self._names: list[str] = []
         self._odds: list[float] = []
@@ -53,16 +55,17 @@ class Weather:
 
     def worked(self, start: datetime, end: datetime, length: timedelta) -> bool:
         """Tell whether host, way, account and disk all worked for so long at a stretch."""
-        free_from = start
-        for begun, ended in self._hard:
-            if ended <= free_from:
-                continue
-            if begun >= end:
-                break
-            if begun - free_from >= length:
-                return True
-            free_from = max(free_from, ended)
-        return end - free_from >= length
+        return has_room(self.of(HARD), start, end, length)
+
+    def of(self, kinds: frozenset[str]) -> list[Span]:
+        """Return when there is any spell of these kinds."""
+        if kinds not in self._of:
+            self._of[kinds] = [
+                (self._beginning + spell.start, self._beginning + spell.end)
+                for spell in self._spells
+                if spell.kind in kinds
+            ]
+        return self._of[kinds]
 
     def was_calm(self, start: datetime, end: datetime) -> bool:
         """Tell whether no spell at all touched a stretch of time."""
@@ -79,3 +82,19 @@ class Weather:
         self._odds = list(accumulate(rates.values()))
         ahead = (edge for edge in self._edges if edge > now)
         self._until = next(ahead, datetime.max.replace(tzinfo=now.tzinfo))
+
+
+def has_room(spans: Iterable[Span], start: datetime, end: datetime, length: timedelta) -> bool:
+    """Tell whether a stretch of time has one so long in it that no span touches."""
+    free_from = start
+    for begun, ended in sorted(spans, key=lambda span: span[0]):
+        if ended is not None and ended <= free_from:
+            continue
+        if begun >= end:
+            break
+        if begun - free_from >= length:
+            return True
+        if ended is None:
+            return False
+        free_from = ended
+    return end - free_from >= length

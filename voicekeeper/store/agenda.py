@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from voicekeeper import alerting, schedule
-from voicekeeper.models import Alert, Breaker, HistoryEntry, Kind, Removal, Task, Voice
+from voicekeeper import breaker as rules
+from voicekeeper.models import Alert, AlertKind, Breaker, HistoryEntry, Kind, Removal, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
@@ -21,15 +22,17 @@ class Agenda:
     """Whether there may be work of each sort; one cheap query.
 
     Attributes:
+        misdated: a due time is further ahead than any that a right clock sets.
         unlogged: commands have written what the log has not told.
         opened: a breaker is open.
         suspected: a voice waits for a control call.
         due_at: when the first voice is due; None where none ever is.
         poll_at: when the first task is to be asked for.
         tell_at: when the first alert is to be told.
-        alerting: an alert is owed, or a voice might be at risk.
+        alerting: an alert is owed, or may have to be opened or ended.
     """
 
+    misdated: bool
     unlogged: bool
     opened: bool
     suspected: bool
@@ -55,6 +58,7 @@ _LOOK = Statement(
         select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
         select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
         select(func.min(_ALERT.tell_at)).scalar_subquery(),
+        select(_ALERT.id).where(_ALERT.kind == AlertKind.RISK, _ALERT.ended_at.is_(None)).exists(),
         select(_VOICE.id)
         .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
         .exists(),
@@ -71,6 +75,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         (seen,) = _LOOK.rows(session, risky=alerting.risky_before(now, policy))
     except unreadable.UNREADABLE:
         return Agenda(
+            misdated=True,
             unlogged=True,
             opened=True,
             suspected=True,
@@ -79,12 +84,25 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
             tell_at=now,
             alerting=True,
         )
-    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, risky = seen
-    if last_due is not None and last_due > schedule.latest_due(now, policy):
-        due = now
-    if last_poll is not None and last_poll > now + schedule.longest_poll(policy):
-        poll = now
-    return Agenda(unlogged, opened, suspected, due, poll, tell, tell is not None or risky)
+    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, at_risk, risky = seen
+    late_due = last_due is not None and last_due > schedule.latest_due(now, policy)
+    late_poll = last_poll is not None and last_poll > now + schedule.longest_poll(policy)
+    return Agenda(
+        misdated=late_due or late_poll,
+        unlogged=unlogged,
+        opened=opened,
+        suspected=suspected,
+        due_at=now if late_due else due,
+        poll_at=now if late_poll else poll,
+        tell_at=tell,
+        # What a person did to a voice may end an alert, and so may a clock that was set right.
+        alerting=unlogged or at_risk or risky or _is_owed(tell, now),
+    )
+
+
+def _is_owed(tell_at: datetime | None, now: datetime) -> bool:
+    """Tell whether the first alert is to be told now; also where a wrong clock put it off."""
+    return tell_at is not None and (tell_at <= now or tell_at > alerting.latest_turn(now))
 
 
 def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:
@@ -92,17 +110,29 @@ def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime |
     agenda = look(session, now=now, policy=policy)
     events = [agenda.due_at, agenda.poll_at]
     if agenda.opened:
-        events = _behind_breakers(session, agenda, now=now)
+        events = _behind_breakers(session, agenda, now=now, policy=policy)
     if agenda.tell_at is not None:
         # What is owed for long waits for something else, such as a voice to be told of.
         looks = 2 if agenda.tell_at > now - alerting.pace(policy) * 3 else 20
         events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
     if agenda.suspected:
-        events += [at or now for (at,) in _SUSPECTS_PROBES.rows(session)]
+        events += [
+            _probe_at(rows.made(Breaker, row) if row[0] is not None else None, now, policy)
+            for row in _SUSPECTS_BREAKERS.rows(session)
+        ]
     return min((at for at in events if at is not None), default=None)
 
 
-def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list[datetime | None]:
+def _probe_at(breaker: Breaker | None, now: datetime, policy: Policy) -> datetime:
+    """Return when a model's next control call may be made."""
+    if breaker is None or rules.may_probe(breaker, now=now, policy=policy):
+        return now
+    return breaker.probe_at or now
+
+
+def _behind_breakers(
+    session: Session, agenda: Agenda, *, now: datetime, policy: Policy
+) -> list[datetime | None]:
     """Return the same events where calls of some models pause until their breaker's probe."""
     opened = breakers.opened(session)
     models = [breaker.model for breaker in opened]
@@ -112,7 +142,7 @@ def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list
         waiting = _WAITING.rows(session, model=breaker.model)[0]
         first = now if wrong else min((at for at in waiting if at is not None), default=None)
         if first is not None:
-            events.append(max(first, breaker.probe_at or first))
+            events.append(max(first, _probe_at(breaker, now, policy)))
     return events
 
 
@@ -124,8 +154,8 @@ _WAITING = Statement(
         _POLL.where(_TASK.model == sa.bindparam("model")).scalar_subquery(),
     )
 )
-_SUSPECTS_PROBES = Statement(
-    select(_BREAKER.probe_at)
+_SUSPECTS_BREAKERS = Statement(
+    select(*rows.columns(Breaker))
     .select_from(rows.table_of(Voice))
     .join(rows.table_of(Breaker), _BREAKER.model == _VOICE.model, isouter=True)
     .where(

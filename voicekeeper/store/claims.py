@@ -31,14 +31,13 @@ from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement, listed, room_for, spread
 
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
-_ABSURD: sa.BindParameter[datetime] = sa.bindparam("absurd")
 _MOST: sa.BindParameter[int] = sa.bindparam("most")
 
-DUE = (col(Voice.next_at) <= _NOW) | (col(Voice.next_at) > _ABSURD)
-"""A voice is due; also if only a wrong clock can have set the time it shows."""
+DUE = col(Voice.next_at) <= _NOW
+"""A voice is due."""
 
-ASKABLE = IS_RUNNING & ((col(Task.next_poll_at) <= _NOW) | (col(Task.next_poll_at) > _ABSURD))
-"""A task is to be asked for, in the same sense."""
+ASKABLE = IS_RUNNING & (col(Task.next_poll_at) <= _NOW)
+"""A task is to be asked for."""
 
 _ENROLLING = exists().where(
     col(Task.voice_pk) == Voice.id,
@@ -73,6 +72,18 @@ _PUT_OFF_VOICE, _PUT_OFF_TASK = (
     for table, column in (
         (rows.table_of(Voice), "next_at"),
         (rows.table_of(Task), "next_poll_at"),
+    )
+)
+
+_REDATE_VOICES, _REDATE_TASKS = (
+    Statement(
+        sa.update(table)
+        .where(table.c[column] > sa.bindparam("latest"), *conditions)
+        .values({column: sa.bindparam("now")})
+    )
+    for table, column, conditions in (
+        (rows.table_of(Voice), "next_at", ()),
+        (rows.table_of(Task), "next_poll_at", (IS_RUNNING,)),
     )
 )
 
@@ -122,6 +133,15 @@ def _calls(paused: int, busy: int) -> Statement:
     )
 
 
+def redate(session: Session, *, now: datetime, policy: Policy) -> None:
+    """Make due what shows a time that only a wrong clock can have set.
+
+    At once and for good: while calls pause, that time would come near enough to be believed.
+    """
+    _REDATE_VOICES.run(session, now=now, latest=schedule.latest_due(now, policy))
+    _REDATE_TASKS.run(session, now=now, latest=now + schedule.longest_poll(policy))
+
+
 def polls(
     session: Session, open_models: Sequence[str], *, now: datetime, policy: Policy, most: int
 ) -> tuple[list[Job], list[LogLine]]:
@@ -134,7 +154,6 @@ def polls(
     due, bad = _polls(room_for(open_models)).sifted(
         session,
         now=now,
-        absurd=now + schedule.longest_poll(policy),
         most=most,
         **spread("paused", open_models),
     )
@@ -146,9 +165,9 @@ def polls(
         if voice is None:
             jobs.append(control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id))
             continue
-        if not task.kind.is_enrollment and voice.next_at is not None:
+        if not task.kind.is_enrollment and _is_before(voice.next_at, leased_until):
             # Ask first, speak later: while its task is asked for, the voice is not due.
-            rows.assign(session, voice, {"next_at": max(voice.next_at, leased_until)})
+            rows.assign(session, voice, {"next_at": leased_until})
         jobs.append(job(task.kind, voice, task_pk=task.id, task_id=task.task_id))
     return jobs, unreadable_lines(session, {row[_OWNER]: why for row, why in bad})
 
@@ -173,7 +192,6 @@ def calls(
     claimed, bad = _calls(room_for(open_models), room_for(busy)).sifted(
         session,
         now=now,
-        absurd=schedule.latest_due(now, policy),
         over=over,
         until=now + schedule.lease(policy),
         most=most,
@@ -203,6 +221,10 @@ def urgency(voice: Voice, over: datetime) -> tuple[bool, datetime]:
         over: the last use that lies one window back.
     """
     return voice.anchored_at <= over, voice.anchored_at
+
+
+def _is_before(at: datetime | None, other: datetime) -> bool:
+    return at is not None and at < other
 
 
 def unreadable_lines(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]:

@@ -11,7 +11,6 @@ from sqlalchemy import exists, select
 from sqlmodel import col
 
 from voicekeeper import breaker as rules
-from voicekeeper import schedule
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
@@ -91,9 +90,7 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
             continue
         if _abandon(session, model, now=now):
             assign(session, breaker, {"probes": breaker.probes + 1})
-        if breaker.opened_at is not None and not _is_waiting(
-            session, model, now=now, policy=policy
-        ):
+        if breaker.opened_at is not None and not _is_waiting(session, model, now=now):
             continue
         spoken = _control_voice(session, breaker, now=now, policy=policy)
         if spoken is None:
@@ -102,8 +99,7 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
                 trial = {"run": rules.TRIP_AFTER - 1, "opened_at": None, "distrusted": False}
                 assign(session, breaker, trial)
             continue
-        until = rules.control_ends(breaker, now=now, policy=policy)
-        assign(session, breaker, {"probe_at": until})
+        assign(session, breaker, rules.probing(breaker, now=now, policy=policy))
         jobs.append(write_control_intent(session, model, spoken=spoken, now=now, policy=policy))
     return jobs
 
@@ -133,12 +129,11 @@ def _abandon(session: Session, model: str, *, now: datetime) -> bool:
     return abandoned > 0
 
 
-def _is_waiting(session: Session, model: str, *, now: datetime, policy: Policy) -> bool:
+def _is_waiting(session: Session, model: str, *, now: datetime) -> bool:
     """Tell whether a call of a model has reason to be made, if only its breaker let it."""
-    latest_due, latest_poll = schedule.latest_due(now, policy), now + schedule.longest_poll(policy)
     return bool(
-        _A_VOICE_WAITS.scalar(session, model=model, now=now, absurd=latest_due)
-        or _A_TASK_WAITS.scalar(session, model=model, now=now, absurd=latest_poll)
+        _A_VOICE_WAITS.scalar(session, model=model, now=now)
+        or _A_TASK_WAITS.scalar(session, model=model, now=now)
     )
 
 

@@ -38,7 +38,7 @@ from voicekeeper.store.session import Session
 from voicekeeper.store.unreadable import UNREADABLE
 from voicekeeper.store.witness import Recollection, Witness
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest migration; the code fits this schema and no other."""
 
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper import budget, lifecycle, schedule
+from voicekeeper import budget, lifecycle
 from voicekeeper.budget import Hold
 from voicekeeper.models import Kind, Origin, Voice
 from voicekeeper.schedule import Policy
@@ -67,7 +67,7 @@ def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]
     if not holds:
         return []
     due = select(col(Voice.id)).where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
-    at = {"now": now, "absurd": schedule.latest_due(now, policy)}
+    at = {"now": now}
     lines: list[LogLine] = []
     voices, _ = unreadable.by_key(session, Voice, session.scalars(due.limit(_MOST), at).all())
     for voice in voices.values():

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -14,8 +15,21 @@ from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, blockages, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
-from voicekeeper.store.rows import assign
+from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
+
+_VOICE = table_of(Voice)
+_SEEK = Statement(
+    sa.update(_VOICE)
+    .where(
+        _VOICE.c.model == sa.bindparam("model"),
+        _VOICE.c.status == Status.LOST,
+        _VOICE.c.next_at > sa.bindparam("now"),
+    )
+    .values(next_at=sa.bindparam("now"))
+)
+"""All that are LOST, and are tried still, are due."""
 
 
 def apply(
@@ -40,6 +54,7 @@ def apply(
         logged: False where the lines returned are not logged by the caller.
     """
     change = _free_of_conflict(session, voice, task, change)
+    was_lost = voice.status is Status.LOST
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     assign(session, voice, change.voice)
     ledger.settle(session, task, change.task)
@@ -47,6 +62,9 @@ def apply(
     lines = [alerts.opened_by(session, voice, line, now=now, handed=logged) for line in lines]
     if was_told_of and "last_used_at" in change.voice:
         lines += alerts.fixed(session, voice, now=now)
+    if was_lost and "last_used_at" in change.voice:
+        # What blamed it may have blamed the others: another account's key, or the gateway itself.
+        _SEEK.run(session, model=voice.model, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
         anchor = breakers.most_urgent(session, voice.model, now=now, policy=policy)

@@ -29,6 +29,7 @@ from voicekeeper.store import (
     doubts,
     holds,
     ledger,
+    replanning,
     results,
     rows,
     unreadable,
@@ -153,7 +154,7 @@ class Worklist:
         """Take what is due, most urgent first, and note the pass.
 
         First the voices that can still be saved, by earliest deadline; those past their
-        deadline last. A due time that only a wrong clock can have set is due.
+        deadline last. What shows a time that only a wrong clock can have set, is due from now on.
 
         Args:
             keeper: whose pass it is.
@@ -166,6 +167,8 @@ class Worklist:
         """
         with self._database.writing() as session:
             due = agenda.look(session, now=now, policy=policy)
+            if due.misdated:
+                claims.redate(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
@@ -194,6 +197,13 @@ class Worklist:
                 lines=lines,
                 unreadable=[*bad_tasks, *bad_voices],
             )
+
+    def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
+        """Reckon by other settings when voices are due; what the budget holds is looked at anew."""
+        with self._database.writing() as session:
+            replanning.due_times(session, old=old, new=new, now=now)
+            if old.enrollments_per_day != new.enrollments_per_day:
+                replanning.held(session, now=now)
 
     def intend(
         self, job: Job, *, now: datetime, policy: Policy, token_digest: str | None = None

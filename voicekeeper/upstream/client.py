@@ -8,6 +8,7 @@ keeper's to decide, who is told by `CallFailed` all it needs for that.
 
 import asyncio
 from collections.abc import Generator
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -55,6 +56,17 @@ class _Bearer(httpx.Auth):
         yield request
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What one call goes by, from its first byte to the reading of its answer."""
+
+    base_url: str
+    host: str
+    secret: str = field(repr=False)
+    timeout: float
+    connections: Connections
+
+
 class GatewayClient:
     """An `Upstream` over HTTP. Use it as an async context manager, or call `aclose`.
 
@@ -85,30 +97,44 @@ class GatewayClient:
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        if not (api_key.isascii() and api_key.isprintable() and api_key.split() == [api_key]):
-            raise KeyRefused(
-                "the API key is empty, or holds a space or a character that no HTTP header can "
-                "carry; check the file or variable it comes from"
-            )
-        self._base_url = base_url.rstrip("/")
-        self._host = host_of(base_url)
-        self._secret = api_key
-        self._timeout = timeout
         self._clock = clock
+        self._transport = transport
         self._closed = False
+        self._route = self._route_to(base_url, api_key, timeout, max_in_flight)
+        self._retiring: set[asyncio.Task[None]] = set()
         self._limiter = Limiter(
             requests_per_second=requests_per_second, max_in_flight=max_in_flight, clock=clock
         )
-        self._connections = Connections(
-            base_url=base_url,
-            timeout=httpx.Timeout(timeout, connect=failure.connect_timeout(timeout)),
-            auth=_Bearer(api_key),
-            max_in_flight=max_in_flight,
-            transport=transport,
+
+    def change(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        timeout: float,
+        requests_per_second: float,
+        max_in_flight: int,
+    ) -> None:
+        """Go by other settings from the next call on, one that waits for its turn included.
+
+        A call that is under way ends as it began, and its connections are closed after it.
+
+        Raises:
+            KeyRefused: the key cannot be one; the old settings stay.
+            ConfigError: the environment names a proxy or certificates that cannot be used; the
+                old settings stay.
+        """
+        old, self._route = (
+            self._route,
+            self._route_to(base_url, api_key, timeout, max_in_flight),
         )
+        self._limiter.change(requests_per_second=requests_per_second, max_in_flight=max_in_flight)
+        retiring = asyncio.create_task(old.connections.retire())
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
 
     def __repr__(self) -> str:
-        return f"<GatewayClient of {self._host}>"
+        return f"<GatewayClient of {self._route.host}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -124,7 +150,10 @@ class GatewayClient:
     async def aclose(self) -> None:
         """Close every connection; a call made afterwards fails and sends nothing."""
         self._closed = True
-        await self._connections.aclose()
+        for retiring in self._retiring:
+            retiring.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._route.connections.aclose()
 
     async def submit(
         self,
@@ -152,7 +181,7 @@ class GatewayClient:
         delivery = {"request_type": "async"}
         if callback_url is not None:
             delivery = {"request_type": "callback", "callback_url": callback_url}
-        reply = await self._call(
+        reply, secret = await self._call(
             "POST",
             "generateTask",
             model,
@@ -161,7 +190,7 @@ class GatewayClient:
             on_turn=on_turn,
         )
         data = self._data(reply, paid=True)
-        task_id = wire.read_task_id(data, secret=self._secret)
+        task_id = wire.read_task_id(data, secret=secret)
         if task_id is None:
             raise CallFailed("the gateway accepted the task but gave no taskId", ambiguous=True)
         return Accepted(task_id)
@@ -172,9 +201,9 @@ class GatewayClient:
         Raises:
             CallFailed: no report came back; never ``ambiguous``, because asking changes nothing.
         """
-        reply = await self._ask(task_id, model)
+        reply, secret = await self._ask(task_id, model)
         data = self._data(reply, paid=False)
-        report = wire.read_report(data, answered_at=reply.answered_at, secret=self._secret)
+        report = wire.read_report(data, answered_at=reply.answered_at, secret=secret)
         if report is None:
             raise CallFailed("the gateway answered 200 but named no state of the task")
         return report
@@ -190,7 +219,7 @@ class GatewayClient:
             CallFailed: the gateway was not reached, is not at ``base_url``, or answered what
                 leaves the key in doubt: 402, 403, 429, 5xx.
         """
-        reply = await self._ask(_MADE_UP_TASK, FLASH)
+        reply, _ = await self._ask(_MADE_UP_TASK, FLASH)
         failed = failure.of_reply(reply, paid=False)
         if failed is None:
             return
@@ -218,7 +247,7 @@ class GatewayClient:
         Raises:
             CallFailed: the gateway was not reached, or answered what leaves it open.
         """
-        reply = await self._send("GET", "apikeys/current-balance", fresh=True)
+        reply, _ = await self._send("GET", "apikeys/current-balance", fresh=True)
         failed = failure.of_reply(reply, paid=False)
         if failed is not None and failed.code != 404:  # noqa: PLR2004 - HTTP's number
             raise failed
@@ -231,7 +260,22 @@ class GatewayClient:
             raise failed
         return reply.envelope.data if reply.envelope is not None else {}
 
-    async def _ask(self, task_id: str, model: str) -> failure.Reply:
+    def _route_to(self, base_url: str, api_key: str, timeout: float, max_in_flight: int) -> _Route:
+        if not (api_key.isascii() and api_key.isprintable() and api_key.split() == [api_key]):
+            raise KeyRefused(
+                "the API key is empty, or holds a space or a character that no HTTP header can "
+                "carry; check the file or variable it comes from"
+            )
+        connections = Connections(
+            base_url=base_url,
+            timeout=httpx.Timeout(timeout, connect=failure.connect_timeout(timeout)),
+            auth=_Bearer(api_key),
+            max_in_flight=max_in_flight,
+            transport=self._transport,
+        )
+        return _Route(base_url.rstrip("/"), host_of(base_url), api_key, timeout, connections)
+
+    async def _ask(self, task_id: str, model: str) -> tuple[failure.Reply, str]:
         return await self._call("GET", "statusTask", model, task_id=task_id)
 
     async def _call(
@@ -244,8 +288,8 @@ class GatewayClient:
         json: dict[str, Any] | None = None,
         fresh: bool = False,
         on_turn: OnTurn | None = None,
-    ) -> failure.Reply:
-        """Make one call in its turn; return any answer whose head came whole."""
+    ) -> tuple[failure.Reply, str]:
+        """Make one call in its turn; return what `_send` does."""
         async with self._limiter.turn():
             return await self._send(
                 method, endpoint, model, task_id=task_id, json=json, fresh=fresh, on_turn=on_turn
@@ -261,13 +305,19 @@ class GatewayClient:
         json: dict[str, Any] | None = None,
         fresh: bool = False,
         on_turn: OnTurn | None = None,
-    ) -> failure.Reply:
-        """Make one call now; return any answer whose head came whole, whatever it says."""
+    ) -> tuple[failure.Reply, str]:
+        """Make one call now.
+
+        Returns:
+            Any answer whose head came whole, whatever it says; and the key it was sent with, which
+            must not come out again.
+        """
         if self._closed:
             raise CallFailed("the client of the gateway is closed; nothing was sent")
-        with self._connections.lend(fresh=fresh) as client:
+        route = self._route
+        with route.connections.lend(fresh=fresh) as client:
             try:
-                url = f"{self._base_url}/{endpoint}"
+                url = f"{route.base_url}/{endpoint}"
                 if model is not None:
                     url += f"/{quote(model, safe='')}"
                 if task_id is not None:
@@ -278,26 +328,28 @@ class GatewayClient:
             else:
                 if on_turn is not None:
                     await on_turn()
-                outcome = await self._outcome(client, request, paid=json is not None)
+                outcome = await self._outcome(route, client, request, paid=json is not None)
         # Raised only here: inside an except block it would carry the library's exception as its
         # context, whose text may quote a header.
         if isinstance(outcome, CallFailed):
             raise outcome
-        return outcome
+        return outcome, route.secret
 
     async def _outcome(
-        self, client: httpx.AsyncClient, request: httpx.Request, *, paid: bool
+        self, route: _Route, client: httpx.AsyncClient, request: httpx.Request, *, paid: bool
     ) -> failure.Reply | CallFailed:
         try:
-            return await self._exchange(client, request)
+            return await self._exchange(route, client, request)
         except Exception as error:  # noqa: BLE001 - what an HTTP stack raises has no one root
-            return failure.of_error(error, host=self._host, timeout=self._timeout, paid=paid)
+            return failure.of_error(error, host=route.host, timeout=route.timeout, paid=paid)
 
-    async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> failure.Reply:
+    async def _exchange(
+        self, route: _Route, client: httpx.AsyncClient, request: httpx.Request
+    ) -> failure.Reply:
         head: httpx.Response | None = None
         body = b""
         try:
-            async with asyncio.timeout(failure.whole_timeout(self._timeout)):
+            async with asyncio.timeout(failure.whole_timeout(route.timeout)):
                 head = await client.send(request, stream=True)
                 try:
                     body = await _read(head)
@@ -310,7 +362,7 @@ class GatewayClient:
         answered_at = http_date.parse(head.headers.get("Date"))
         return failure.Reply(
             status=head.status_code,
-            envelope=wire.read_envelope(body, secret=self._secret),
+            envelope=wire.read_envelope(body, secret=route.secret),
             retry_after=retry_after.seconds(
                 head.headers.get("Retry-After"), answered_at=answered_at, now=self._clock.now()
             ),

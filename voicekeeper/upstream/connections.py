@@ -1,21 +1,26 @@
 """The connections to the gateway: several small pools in place of one large one.
 
 httpx scans its pool for every call, so one pool of 64 connections is much slower than sixteen
-pools of four. All of them share one TLS context, which is slow to build.
+pools of four, each made when all before it are in use. They share one TLS context, which is slow
+to build.
 """
 
+import asyncio
 import ipaddress
 import math
 import ssl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 
 import httpx
 
 from voicekeeper.errors import ConfigError
 
 _POOL_SIZE = 4
+_FRESH = -1
+"""What the client without a pool is counted under."""
 
 _IDLE_SECONDS = 4.0
 """How long an idle connection is kept.
@@ -76,14 +81,17 @@ class Connections:
 
         try:
             self._fresh = client(max_in_flight + 1, 0)  # the balance takes no call's place
-            pools = math.ceil(max_in_flight / _POOL_SIZE)
-            self._pooled = [client(_POOL_SIZE, _POOL_SIZE) for _ in range(pools)]
+            self._pooled = [client(_POOL_SIZE, _POOL_SIZE)]
         except (ValueError, ImportError, httpx.InvalidURL):
             raise ConfigError(
                 ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
                 source="the environment",
             ) from None
+        self._most_pools = math.ceil(max_in_flight / _POOL_SIZE)
+        self._another = partial(client, _POOL_SIZE, _POOL_SIZE)
         self._lent: Counter[int] = Counter()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @contextmanager
     def lend(self, *, fresh: bool) -> Iterator[httpx.AsyncClient]:
@@ -93,15 +101,26 @@ class Connections:
             fresh: True for one that opens a new connection. It costs a handshake, and rules
                 out the loss of a call on a connection that the server has just closed.
         """
-        if fresh:
-            yield self._fresh
-            return
         index = min(range(len(self._pooled)), key=lambda i: self._lent[i])
-        self._lent[index] += 1
+        if self._lent[index] and len(self._pooled) < self._most_pools:
+            index = len(self._pooled)
+            self._pooled.append(self._another())
+        lent = _FRESH if fresh else index
+        self._lent[lent] += 1
+        self._idle.clear()
         try:
-            yield self._pooled[index]
+            yield self._fresh if fresh else self._pooled[index]
         finally:
-            self._lent[index] -= 1
+            self._lent[lent] -= 1
+            if not self._lent.total():
+                self._idle.set()
+
+    async def retire(self) -> None:
+        """Close every connection as soon as no client is lent, or when this is cancelled."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -152,12 +171,17 @@ def is_loopback(host: str) -> bool:
 def _tls_context(base_url: str) -> ssl.SSLContext:
     """Return the one context of all pools.
 
-    Without https nothing needs a certificate: an empty context costs nothing, and should it be
+    Without https nothing needs a certificate: an empty context costs little, and should it be
     used all the same it trusts nobody.
     """
     if base_url.lower().startswith("http://"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return _trusting_nobody()
     return httpx.create_ssl_context()
+
+
+@cache
+def _trusting_nobody() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 async def _forget_location(response: httpx.Response) -> None:

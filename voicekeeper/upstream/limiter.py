@@ -40,15 +40,30 @@ class Limiter:
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if not requests_per_second > 0 or max_in_flight < 1:
-            raise ValueError("a limiter lets through more than 0 calls a second and 1 at once")
         self._clock = clock
         self._sleep = sleep
+        self._next = -math.inf
+        self._in_flight = 0
+        self._queue = asyncio.Lock()
+        self._room = asyncio.Event()
+        self.change(requests_per_second=requests_per_second, max_in_flight=max_in_flight)
+
+    def change(self, *, requests_per_second: float, max_in_flight: int) -> None:
+        """Go by other limits from now on.
+
+        Calls in flight keep their places, also where there are more of them than now allowed. The
+        call at the head of the queue may have waited out an interval of the old pace.
+
+        Raises:
+            ValueError: a limit would let no call through; the old ones stay.
+        """
+        if not requests_per_second > 0 or max_in_flight < 1:
+            raise ValueError("a limiter lets through more than 0 calls a second and 1 at once")
         self._interval = 1 / requests_per_second
         self._credit = max(0.0, _BURST_SECONDS - self._interval)
-        self._next = -math.inf
-        self._in_flight = asyncio.Semaphore(max_in_flight)
-        self._queue = asyncio.Lock()
+        self._next = min(self._next, self._clock.monotonic() + self._interval)
+        self._most = max_in_flight
+        self._room.set()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -58,10 +73,24 @@ class Limiter:
         """
         # The place comes first: a token taken before a wait for a place would be spent late,
         # and the calls that waited would go out as one burst.
-        async with self._in_flight:
-            async with self._queue:
+        async with self._queue:
+            while self._in_flight >= self._most:
+                self._room.clear()
+                await self._room.wait()
+            self._in_flight += 1
+            try:
                 await self._pace()
+            except BaseException:
+                self._leave()
+                raise
+        try:
             yield
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        self._room.set()
 
     async def _pace(self) -> None:
         wait = self._next - self._credit - self._clock.monotonic()

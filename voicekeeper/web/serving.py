@@ -1,7 +1,7 @@
 """Which ports the settings ask for, and what is served on each; one port may serve it all."""
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -20,17 +20,23 @@ from voicekeeper.web.site import Site
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, keeper: Keeper, database: Database, clock: Clock, log: Logger
+    in_force: Callable[[], Settings],
+    *,
+    keeper: Keeper,
+    database: Database,
+    clock: Clock,
+    log: Logger,
 ) -> AsyncIterator[None]:
     """Serve what the settings ask for, for as long as the block lasts.
 
     Args:
-        settings: their tables ``web`` and ``webhook``.
+        in_force: returns the settings; the tables ``web`` and ``webhook`` of the first count.
         keeper: whose settings hold, and who is told of webhooks.
         database: what is shown.
         clock: the host's.
         log: where events are told.
     """
+    settings = in_force()
     routes: defaultdict[Address, list[Route]] = defaultdict(list)
     listeners: list[Listener] = []
 
@@ -46,7 +52,7 @@ async def serving(
                 database,
                 clock=clock,
                 policy=lambda: keeper.policy,
-                tick=settings.daemon.tick,
+                tick=lambda: in_force().daemon.tick,
                 heard=heard,
                 thread=thread,
             )

@@ -43,7 +43,7 @@ class Site:
         database: what they tell of.
         clock: the host's.
         policy: returns the settings that hold now.
-        tick: between two passes.
+        tick: returns the time between two passes, as it is now.
         heard: returns what came over the web so far.
         thread: where the database is read.
     """
@@ -54,7 +54,7 @@ class Site:
         *,
         clock: Clock,
         policy: Callable[[], Policy],
-        tick: timedelta,
+        tick: Callable[[], timedelta],
         heard: Callable[[], Heard],
         thread: ThreadPoolExecutor,
     ) -> None:
@@ -82,7 +82,7 @@ class Site:
             board = await self._off(partial(self._survey.board, now=now, policy=policy))
         except VoicekeeperError as error:
             return HTMLResponse(page.failure(str(error)), 503, headers=PAGE_HEADERS)
-        made = partial(page.page, board, now=now, tick=self._tick, policy=policy)
+        made = partial(page.page, board, now=now, tick=self._tick(), policy=policy)
         return HTMLResponse(await self._off(made), headers=PAGE_HEADERS)
 
     async def _healthz(self, _: Request) -> Response:
@@ -110,7 +110,7 @@ class Site:
 
     def _unready(self) -> str | None:
         self._survey.check_writable()
-        if self._registry.is_unkept(now=self._clock.now(), tick=self._tick):
+        if self._registry.is_unkept(now=self._clock.now(), tick=self._tick()):
             return health.unkept(self._registry.last_pass_at())
         return None
 

@@ -5,15 +5,18 @@ import contextlib
 import faulthandler
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from pydantic import SecretStr
 
 from voicekeeper import bootstrap, log
-from voicekeeper.cli.session import Session, pass_session
-from voicekeeper.config import read_api_key
+from voicekeeper.cli.session import Session, is_terminal, pass_session
+from voicekeeper.config import Settings, read_api_key
 from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused
+from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Database
 from voicekeeper.web import serving
@@ -28,7 +31,8 @@ def command(session: Session, *, once: bool) -> None:
     It runs until SIGTERM or Ctrl-C and logs to stdout: JSON lines, or a
     console form on a terminal. It needs the API key; 'voicekeeper check'
     tells whether that is found. Only one daemon works on a registry; a
-    second one exits with 75.
+    second one exits with 75. SIGHUP has it take its settings anew, as 'systemctl
+    reload' does; on a terminal it ends it.
 
     With --once it does all that is due now and exits, for cron and timers;
     start it every few minutes. It exits with 77 if the gateway refused the
@@ -39,30 +43,35 @@ def command(session: Session, *, once: bool) -> None:
             faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
     settings = session.settings
     api_key = read_api_key(settings, os.environ)
-    log.configure(
-        level=settings.log.level,
-        format=settings.log.format,
-        clock=session.clock,
-        stream=sys.stdout,
-        environ=os.environ,
-        secrets=[api_key],
-    )
+    _configure_log(session, settings, [api_key])
     database = session.database()
     with database.held(session.now):
         database.prepare(upgrade=True)
         asyncio.run(_run(session, database, api_key, once=once))
 
 
+def _configure_log(session: Session, settings: Settings, secrets: Sequence[SecretStr]) -> None:
+    log.configure(
+        level=settings.log.level,
+        format=settings.log.format,
+        clock=session.clock,
+        stream=sys.stdout,
+        environ=os.environ,
+        secrets=secrets,
+    )
+
+
 async def _run(session: Session, database: Database, api_key: SecretStr, *, once: bool) -> None:
     logger = log.get_logger()
-    async with bootstrap.keeper(
+    async with bootstrap.assembly(
         session.settings,
         api_key=api_key,
         database=database,
         clock=session.clock,
         log=logger,
         listens=not once,
-    ) as keeper:
+    ) as assembly:
+        keeper = assembly.keeper
         if once:
             await run_once(keeper)
             if keeper.key_refused:
@@ -74,8 +83,23 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             tick=session.settings.daemon.tick,
             notifier=Notifier(os.environ),
             log=logger,
+            reload=None if is_terminal() else _reload(session, assembly),
+            socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
         )
         async with serving(
-            session.settings, keeper=keeper, database=database, clock=session.clock, log=logger
+            lambda: assembly.settings,
+            keeper=keeper,
+            database=database,
+            clock=session.clock,
+            log=logger,
         ):
             await daemon.run()
+
+
+def _reload(session: Session, assembly: bootstrap.Assembly) -> Reload:
+    return Reload(
+        assembly,
+        load=session.load_anew,
+        read_key=lambda settings: read_api_key(settings, os.environ),
+        configure_log=lambda settings, secrets: _configure_log(session, settings, secrets),
+    )

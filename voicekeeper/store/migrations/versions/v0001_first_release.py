@@ -1,4 +1,4 @@
-"""The registry: voices, their tasks and history, breakers, alerts, keepers."""
+"""The registry as the first release had it; it never changes again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -7,7 +7,6 @@ revision = "0001"
 down_revision = None
 
 _STATUSES = "'NEW', 'DEPLOYING', 'OK', 'UNDEPLOYED', 'FAILED', 'UNKNOWN', 'LOST'"
-_KINDS = "'keepalive', 'clone', 'design', 'control'"
 _STATES = "'intent', 'running', 'success', 'failed', 'refused', 'unknown'"
 
 
@@ -32,7 +31,6 @@ def upgrade() -> None:
         sa.Column("last_error", sa.String),
         sa.Column("suspected_at", sa.DateTime),
         sa.Column("controlled_at", sa.DateTime),
-        sa.Column("held_at", sa.DateTime),
         sa.UniqueConstraint("name", name="voice_name_is_unique"),
         sa.UniqueConstraint("model", "voice_id", name="voice_id_is_unique"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 64", name="voice_name_length"),
@@ -43,7 +41,6 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("voice_by_next_at", "voice", ["next_at"])
-    op.create_index("voice_by_anchor", "voice", ["anchored_at"])
     op.create_index(
         "voice_suspected",
         "voice",
@@ -59,7 +56,6 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("spoken", sa.String),
         sa.Column("task_id", sa.String),
-        sa.Column("token_digest", sa.String),
         sa.Column("sent_at", sa.DateTime, nullable=False),
         sa.Column("created_at", sa.DateTime),
         sa.Column("finished_at", sa.DateTime),
@@ -68,13 +64,12 @@ def upgrade() -> None:
         sa.Column("code", sa.String),
         sa.Column("message", sa.String),
         sa.Column("cost_micros", sa.Integer),
-        sa.Column("possible_cost_micros", sa.Integer),
         sa.CheckConstraint("polls >= 0", name="task_polls_sign"),
         sa.CheckConstraint(
             "state <> 'running' OR (task_id IS NOT NULL AND next_poll_at IS NOT NULL)",
             name="task_running_is_polled",
         ),
-        sa.CheckConstraint(f"kind IN ({_KINDS})", name="task_kind"),
+        sa.CheckConstraint("kind IN ('keepalive', 'clone', 'design', 'control')", name="task_kind"),
         sa.CheckConstraint(f"state IN ({_STATES})", name="task_state"),
         sqlite_autoincrement=True,
     )
@@ -84,38 +79,6 @@ def upgrade() -> None:
     )
     op.create_index(
         "task_by_next_poll", "task", ["next_poll_at"], sqlite_where=sa.text("state = 'running'")
-    )
-    op.create_index(
-        "task_by_token",
-        "task",
-        ["token_digest"],
-        unique=True,
-        sqlite_where=sa.text("token_digest IS NOT NULL"),
-    )
-    op.create_table(
-        "ledger",
-        sa.Column("day", sa.Date, primary_key=True),
-        sa.Column("kind", sa.String(16), primary_key=True),
-        sa.Column("cost_micros", sa.Integer, nullable=False),
-        sa.Column("possible_cost_micros", sa.Integer, nullable=False),
-        sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="ledger_signs"),
-        sa.CheckConstraint(f"kind IN ({_KINDS})", name="ledger_kind"),
-    )
-    op.create_table(
-        "tally",
-        sa.Column("kind", sa.String(16), primary_key=True),
-        sa.Column("state", sa.String(16), primary_key=True),
-        sa.Column("ended", sa.Integer, nullable=False),
-        sa.CheckConstraint("ended >= 0", name="tally_sign"),
-        sa.CheckConstraint(f"kind IN ({_KINDS})", name="tally_kind"),
-        sa.CheckConstraint(f"state IN ({_STATES})", name="tally_state"),
-    )
-    op.create_table(
-        "balance",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("micros", sa.Integer, nullable=False),
-        sa.Column("told_at", sa.DateTime, nullable=False),
-        sa.CheckConstraint("id = 1", name="balance_is_one"),
     )
     op.create_table(
         "history",
@@ -132,14 +95,6 @@ def upgrade() -> None:
     op.create_index("history_by_voice", "history", ["voice_pk", "id"])
     op.create_index("history_unlogged", "history", ["id"], sqlite_where=sa.text("logged = 0"))
     op.create_table(
-        "removal",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("name", sa.String, nullable=False),
-        sa.Column("voice_id", sa.String),
-        sa.Column("status", sa.String(16), nullable=False),
-        sa.Column("at", sa.DateTime, nullable=False),
-    )
-    op.create_table(
         "breaker",
         sa.Column("model", sa.String, primary_key=True),
         sa.Column("run", sa.Integer, nullable=False),
@@ -148,44 +103,7 @@ def upgrade() -> None:
         sa.Column("cause", sa.String),
         sa.Column("probes", sa.Integer, nullable=False),
         sa.Column("probe_at", sa.DateTime),
-        sa.Column("distrusted", sa.Boolean, nullable=False),
         sa.CheckConstraint("run >= 0 AND probes >= 0", name="breaker_signs"),
-    )
-    op.create_table(
-        "alert",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE")),
-        sa.Column("model", sa.String, nullable=False),
-        sa.Column("level", sa.String, nullable=False),
-        sa.Column("cause", sa.String, nullable=False),
-        sa.Column("since", sa.DateTime, nullable=False),
-        sa.Column("told", sa.Integer, nullable=False),
-        sa.Column("tell_at", sa.DateTime),
-        sa.Column("ended_at", sa.DateTime),
-        sa.CheckConstraint("kind IN ('lost', 'undeployed', 'risk', 'blocked')", name="alert_kind"),
-        sa.CheckConstraint("level IN ('warning', 'error')", name="alert_level"),
-        sa.CheckConstraint("told >= 0", name="alert_told_sign"),
-        sa.CheckConstraint("(kind = 'blocked') = (voice_pk IS NULL)", name="alert_subject"),
-        sa.CheckConstraint("ended_at IS NOT NULL OR tell_at IS NOT NULL", name="alert_is_told"),
-        sqlite_autoincrement=True,
-    )
-    op.create_index(
-        "alert_open_of_voice",
-        "alert",
-        ["voice_pk", "kind"],
-        unique=True,
-        sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NOT NULL"),
-    )
-    op.create_index(
-        "alert_open_of_model",
-        "alert",
-        ["model"],
-        unique=True,
-        sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NULL"),
-    )
-    op.create_index(
-        "alert_by_tell_at", "alert", ["tell_at"], sqlite_where=sa.text("tell_at IS NOT NULL")
     )
     op.create_table(
         "keeper",

@@ -1,0 +1,1 @@
+"""The units of ``systemd/`` under a real systemd, on a machine that is thrown away."""

@@ -1,0 +1,120 @@
+"""The machine that all tests here share, and what is told of them at the end."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+from tests.systemd import service as installed
+from tests.systemd.machine import Machine, why_not
+from tests.systemd.service import Service
+
+EXPOSURE = "exposure"
+TREE = Path(os.environ.get("VOICEKEEPER_TEST_ROOT", "/"))
+"""The root that machines are laid over: of another Debian, there is another systemd in it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands here; without a machine, skip it and say why."""
+    here = Path(__file__).parent
+    ours = [item for item in items if here in item.path.parents]
+    reason = why_not() if ours else None
+    for item in ours:
+        item.add_marker(pytest.mark.systemd)
+        item.add_marker(pytest.mark.timeout(600))  # the first to need a machine waits for pip
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Producer
+) -> LoadScopeScheduling:  # in place of groups, which xdist 3.8 loses under pytest 9.2
+    """Give what shares a machine to one worker, and the installer's own machine to another."""
+
+    class ByMachine(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return "installer" if "test_install.py" in nodeid else "service"
+
+    return ByMachine(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was held against a real systemd, and how exposed the service is."""
+    passed = [
+        report
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call" and "tests/systemd/" in report.nodeid
+    ]
+    if not passed:
+        return
+    terminalreporter.section(f"{len(passed)} checks under a real systemd")
+    for report in sorted(passed, key=lambda report: report.nodeid):
+        terminalreporter.line(f"ok  {_sentence(report.nodeid)}")
+    for report in passed:
+        for name, value in report.user_properties:
+            if name == EXPOSURE:
+                terminalreporter.line(str(value))
+
+
+def _sentence(nodeid: str) -> str:
+    name = nodeid.partition("::")[2].removeprefix("test_")
+    name, bracket, parameter = name.partition("[")
+    return re.sub("_+", " ", name) + bracket.replace("[", ": ") + parameter.removesuffix("]")
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Voicekeeper and every package it needs, for the Python of the machine; built once."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with (shared / "wheels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wheels = shared / "wheels"
+        if not wheels.exists():
+            clean = shared / "source"  # setuptools also packs what an earlier build left behind
+            shutil.copytree(installed.ROOT / "voicekeeper", clean / "voicekeeper")
+            for name in ("pyproject.toml", "README.md", "LICENSE"):
+                shutil.copy(installed.ROOT / name, clean)
+            _pip("wheel", "--no-deps", "--wheel-dir", wheels, clean)
+            tell = "import sys; print('%d.%d' % sys.version_info[:2])"
+            version = subprocess.run(
+                ["chroot", TREE, "/usr/bin/python3", "-c", tell],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            fitting = ("--python-version", version, "--only-binary", ":all:")
+            _pip("download", *fitting, "--dest", wheels, *wheels.iterdir(), "setuptools")
+        return wheels
+
+
+def _pip(command: str, *arguments: str | Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", command, "--quiet", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def machine(wheels: Path) -> Iterator[Machine]:
+    """A machine with the service as the installer leaves it, and the sandbox for its gateway."""
+    with Machine(TREE) as machine:
+        installed.install(machine, wheels)
+        installed.start_gateway(machine)
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def service(machine: Machine) -> Service:
+    return Service(machine)

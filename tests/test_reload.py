@@ -1,0 +1,443 @@
+"""Taking the settings anew: all or none, and no call that is paid for is repeated or lost."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tests.command import CommandLine
+from tests.daemon_support import KEY, LIMIT_S, Daemon, Host, fast_gateway, until
+from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, policy, wanted
+from voicekeeper import bootstrap, schedule
+from voicekeeper.config import Settings, changed, unchangeable
+from voicekeeper.errors import CallFailed, ConfigError, VoicekeeperError
+from voicekeeper.models import Status, TaskState
+from voicekeeper.reload import THE_KEY, Reload
+from voicekeeper.reload_socket import Answer, answering, ask
+from voicekeeper.sandbox import SandboxServer
+
+
+def settings(**tables: dict[str, object]) -> Settings:
+    return Settings(**tables)  # type: ignore[arg-type]
+
+
+# what differs
+
+
+def test_what_differs_is_told_by_its_path() -> None:
+    new = settings(keepalive={"interval": "2d"}, log={"level": "debug"})
+    # the jitter follows the interval where that is short
+    assert changed(Settings(), new) == ("keepalive.interval", "keepalive.jitter", "log.level")
+    assert changed(new, new) == ()
+
+
+def test_the_database_and_addresses_to_listen_on_cannot_change() -> None:
+    paths = ("upstream.timeout", "database.url", "web.listen")
+    assert unchangeable(paths) == (
+        "database.url: cannot change while the daemon runs; restart it, or put the old value back",
+        "web.listen: cannot change while the daemon runs; restart it, or put the old value back",
+    )
+
+
+# due times
+
+SHORTER = policy(interval=DAY, jitter=timedelta(0))
+USUAL = policy()
+
+
+@pytest.mark.parametrize("name", ["anna", "berta", "clara"])
+def test_a_voice_that_waits_is_due_when_the_new_settings_want_it(name: str) -> None:
+    for used_ago in (HOUR, 20 * HOUR):
+        anchor = NOW - used_ago
+        moved = schedule.replanned(
+            schedule.due(anchor, name, USUAL),
+            name,
+            settled=True,
+            old=USUAL,
+            new=SHORTER,
+            now=NOW,
+        )
+        assert moved == schedule.due(anchor, name, SHORTER)
+        back = schedule.replanned(moved, name, settled=True, old=SHORTER, new=USUAL, now=NOW)
+        assert back == schedule.due(anchor, name, USUAL)
+
+
+def test_a_voice_whose_new_due_time_is_past_is_due_now() -> None:
+    due = schedule.due(NOW - 2 * DAY, "anna", USUAL)
+    plan = {"old": USUAL, "new": SHORTER, "now": NOW}
+    assert schedule.replanned(due, "anna", settled=True, **plan) == NOW  # type: ignore[arg-type]
+
+
+def test_what_is_due_already_stays_due() -> None:
+    longer = policy(interval=5 * DAY)
+    at = schedule.replanned(NOW, "anna", settled=True, old=USUAL, new=longer, now=NOW)
+    assert at == NOW
+
+
+def test_a_retry_stays_where_it_is_unless_it_would_look_like_a_wrong_clocks_work() -> None:
+    soon = policy(interval=MINUTE, jitter=timedelta(0))
+    for next_at, then in ((NOW + 30 * SECOND, NOW + 30 * SECOND), (NOW + HOUR, NOW + MINUTE)):
+        at = schedule.replanned(next_at, "anna", settled=False, old=USUAL, new=soon, now=NOW)
+        assert at == then
+        assert not schedule.is_from_a_wrong_clock(at, now=NOW, policy=soon)
+
+
+# the keeper
+
+
+def adopt(life: Life, **overrides: Any) -> Coroutine[Any, Any, None]:  # noqa: ANN401 - any field
+    life.policy = policy(**overrides)
+    return life.keeper.adopt(life.policy)
+
+
+async def calls_begun(life: Life, count: int) -> None:
+    """Wait until so many calls have reached for the gateway."""
+    async with asyncio.timeout(LIMIT_S):
+        while len(life.upstream.calls) < count:  # noqa: ASYNC110 - the gateway has no event
+            await asyncio.sleep(0)
+
+
+def test_a_shorter_interval_uses_no_voice_before_its_turn(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*(imported(f"v{n}") for n in range(5)))
+
+    async def story() -> None:
+        await life.keeper.take_over()
+        await life.run(HOUR)
+        assert life.books().speech == 5
+        await adopt(life, interval=DAY, jitter=timedelta(0))
+        await life.run(22 * HOUR)
+        assert life.books().speech == 5
+        await life.run(2 * HOUR)
+        assert life.books().speech == 10
+
+    asyncio.run(story())
+
+
+def test_a_longer_interval_puts_the_next_turn_off(tmp_path: Path) -> None:
+    life = Life(tmp_path, interval=DAY, jitter=timedelta(0))
+    life.register(imported("anna"))
+
+    async def story() -> None:
+        await life.keeper.take_over()
+        await life.run(HOUR)
+        await adopt(life, interval=4 * DAY, jitter=timedelta(0))
+        await life.run(90 * HOUR)
+        assert life.books().speech == 1
+        await life.run(7 * HOUR)
+        assert life.books().speech == 2
+
+    asyncio.run(story())
+
+
+def test_a_keepalive_that_is_open_is_not_repeated_for_a_shorter_interval(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+
+    async def story() -> None:
+        await life.keeper.take_over()
+        await life.one_pass()
+        assert [task.state for task in life.tasks("anna")] == [TaskState.RUNNING]
+        await adopt(life, interval=20 * MINUTE, jitter=timedelta(0))
+        await life.run(10 * MINUTE)
+        assert [task.state for task in life.tasks("anna")] == [TaskState.SUCCESS]
+
+    asyncio.run(story())
+
+
+def test_calls_under_way_are_neither_cut_nor_repeated(tmp_path: Path) -> None:
+    life = Life(tmp_path, max_in_flight=16)
+    life.register(*(imported(f"v{n}") for n in range(4)), wanted("made"))
+    life.upstream.hanging = lambda call: call.kind == "submit"
+
+    async def story() -> None:
+        await life.keeper.take_over()
+        await life.keeper.sweep()
+        await calls_begun(life, 5)
+        await adopt(life, max_in_flight=2, interval=2 * HOUR, jitter=timedelta(0))
+        await life.keeper.sweep()
+        life.upstream.hanging = lambda _: False
+        life.upstream.release.set()
+        await life.keeper.settle()
+        await life.run(HOUR)
+
+    asyncio.run(story())
+    assert (life.books().speech, life.books().clone) == (4, 1)
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+
+
+def test_no_more_calls_than_the_new_settings_allow_are_begun(tmp_path: Path) -> None:
+    life = Life(tmp_path, max_in_flight=2)
+    life.register(*(imported(f"v{n}") for n in range(8)))
+    life.upstream.hanging = lambda _: True
+
+    async def story() -> None:
+        await life.keeper.take_over()
+        await life.keeper.sweep()
+        await adopt(life, max_in_flight=6)
+        await life.keeper.sweep()
+        await calls_begun(life, 3)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(life.upstream.calls) == 3  # of the room for six, polls have a half
+        life.upstream.release.set()
+        await life.keeper.stop(1)
+
+    asyncio.run(story())
+
+
+def test_enrollments_that_the_old_budget_held_are_looked_at_anew(tmp_path: Path) -> None:
+    life = Life(tmp_path, enrollments_per_day=0)
+    life.register(wanted("made"))
+
+    async def story() -> None:
+        await life.keeper.take_over()
+        await life.run(HOUR)
+        assert life.voice("made").held_at is not None
+        await adopt(life, enrollments_per_day=10_000)
+        await life.run(HOUR)
+        assert life.voice("made").status is Status.OK
+
+    asyncio.run(story())
+
+
+def test_settings_that_the_registry_cannot_take_on_leave_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+
+    def busy(**_: object) -> None:
+        raise VoicekeeperError("busy")
+
+    async def story() -> None:
+        await life.keeper.take_over()
+        await life.run(HOUR)
+        monkeypatch.setattr(life.worklist, "replan", busy)
+        with pytest.raises(VoicekeeperError, match="busy"):
+            await life.keeper.adopt(SHORTER)
+        life.policy = USUAL
+        await life.run(2 * DAY)
+        assert life.books().speech == 1
+
+    asyncio.run(story())
+
+
+# all or none
+
+
+class Installation:
+    """A real client and keeper, and settings that a test changes."""
+
+    def __init__(self, life: Life, server: SandboxServer) -> None:
+        self.written = settings(upstream={"base_url": server.base_url})
+        self.key = SecretStr(KEY)
+        self.logged: list[tuple[Settings, Sequence[SecretStr]]] = []
+        self.life = life
+
+    def load(self) -> Settings:
+        return self.written
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[tuple[bootstrap.Assembly, Reload]]:
+        """Give the assembly by the settings as they are, and what reloads them."""
+        async with bootstrap.assembly(
+            self.written,
+            api_key=self.key,
+            database=self.life.database,
+            clock=self.life.clock,
+            log=self.life.log,
+        ) as assembly:
+            yield (
+                assembly,
+                Reload(
+                    assembly,
+                    load=self.load,
+                    read_key=lambda _: self.key,
+                    configure_log=lambda *given: self.logged.append((given[0], tuple(given[1]))),
+                ),
+            )
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(fast_gateway(key="sk-new")) as server:
+        yield server
+
+
+def test_a_reload_puts_settings_and_key_in_force_for_the_next_call(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    installation = Installation(Life(tmp_path), server)
+    server.import_voice("id-anna")
+    installation.life.register(imported("anna"))
+
+    async def story() -> None:
+        async with installation.running() as (assembly, reload):
+            await assembly.keeper.take_over()
+            await assembly.keeper.sweep()
+            await assembly.keeper.settle()
+            assert assembly.keeper.key_refused  # by the old key
+            installation.key = SecretStr("sk-new")
+            installation.written = settings(
+                upstream={"base_url": server.base_url, "timeout": "7s"}, log={"level": "debug"}
+            )
+            assert await reload() == ("upstream.timeout", "log.level", THE_KEY)
+            assert reload.settings == installation.written
+            await assembly.keeper.look_at_balance()
+            assert await reload() == ()
+
+    asyncio.run(story())
+    assert installation.life.log.of("balance.asked")[-1].get("error") is None
+    level, secrets = installation.logged[-1]
+    assert (level.log.level, [s.get_secret_value() for s in secrets]) == ("debug", [KEY, "sk-new"])
+
+
+def test_a_reload_of_what_cannot_change_changes_nothing(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    installation = Installation(Life(tmp_path), server)
+
+    async def story() -> None:
+        async with installation.running() as (assembly, reload):
+            before = reload.settings
+            installation.written = settings(
+                database={"url": "sqlite:////elsewhere.db"}, keepalive={"interval": "2d"}
+            )
+            with pytest.raises(ConfigError, match=r"database\.url: cannot change while"):
+                await reload()
+            assert (reload.settings, assembly.api_key) == (before, SecretStr(KEY))
+
+    asyncio.run(story())
+    assert installation.logged == []
+
+
+def test_a_key_that_no_header_can_carry_changes_nothing(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    installation = Installation(Life(tmp_path), server)
+
+    async def story() -> None:
+        async with installation.running() as (assembly, reload):
+            installation.key = SecretStr("no key")
+            with pytest.raises(VoicekeeperError, match="holds a space"):
+                await reload()
+            assert assembly.api_key == SecretStr(KEY)
+
+    asyncio.run(story())
+
+
+def test_a_registry_that_is_busy_gives_the_client_its_old_settings_back(
+    tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = Installation(Life(tmp_path), server)
+
+    async def refuse(_policy: object) -> None:
+        raise VoicekeeperError("busy")
+
+    async def story() -> None:
+        async with installation.running() as (assembly, reload):
+            before = reload.settings
+            monkeypatch.setattr(assembly.keeper, "adopt", refuse)
+            installation.written = settings(upstream={"base_url": "http://127.0.0.1:1"})
+            with pytest.raises(VoicekeeperError, match="busy"):
+                await reload()
+            assert reload.settings == before
+            with pytest.raises(CallFailed, match="401"):  # the old address, and it does answer
+                await assembly.gateway.status("t", "cosyvoice-3-flash")
+
+    asyncio.run(story())
+
+
+# the process
+
+
+def test_the_real_process_takes_a_new_file_on_by_a_question_and_by_a_signal(
+    tmp_path: Path,
+) -> None:
+    file, run = tmp_path / "config.toml", tmp_path / "run"
+    run.mkdir()
+    file.write_text('[keepalive]\nprompt = "Hi."\n')
+    with SandboxServer(fast_gateway()) as server:
+        host = Host(tmp_path, server.base_url)
+        cli = CommandLine(tmp_path / "other.db")
+        given = {"VOICEKEEPER_CONFIG": str(file), "RUNTIME_DIRECTORY": str(run)}
+        with Daemon(["run"], host.environ(**given)) as daemon:
+            daemon.await_event("daemon.ready")
+            until((run / "reload").exists, "the daemon can be asked")
+            file.write_text('[keepalive]\nprompt = "Ho."\n')
+            ended = cli.process("reload", environ=given)
+            assert (ended.code, ended.out, ended.err) == (0, "", "")
+            daemon.await_event("settings.reloaded", changed=["keepalive.prompt"])
+            file.write_text("[keepalive]\nprompt = 1\n")
+            ended = cli.process("reload", environ=given)
+            assert (ended.code, ended.out) == (78, "")
+            assert ended.err.startswith("voicekeeper: the old settings stay in force: 1 problem in")
+            daemon.await_event("settings.refused", level="warning")
+            daemon.send(signal.SIGHUP)
+            daemon.await_event("settings.refused", count=2)
+            file.write_text("")
+            daemon.send(signal.SIGHUP)
+            daemon.await_event("settings.reloaded", count=2)
+            assert daemon.end(signal.SIGTERM) == 0, daemon.words
+        assert list(run.iterdir()) == []
+        ended = cli.process("reload", environ=given)
+        assert ended.err.startswith(f"voicekeeper: no daemon answers at {run}/reload")
+        assert ended.code == 1
+
+
+def test_outside_of_a_service_the_command_says_what_to_do(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path / "voicekeeper.db")("reload")
+    assert (ended.code, ended.out) == (1, "")
+    assert "systemctl reload voicekeeper" in ended.err
+
+
+# the question
+
+
+def answered(directory: Path, reload: Callable[[], Coroutine[Any, Any, None]]) -> Answer:
+    """Ask once, and return the answer."""
+
+    async def story() -> Answer:
+        async with answering(directory, reload):
+            return await asyncio.to_thread(ask, directory)
+
+    return asyncio.run(story())
+
+
+def test_the_answer_comes_when_the_reload_is_over(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    async def reload() -> None:
+        await asyncio.sleep(0.01)
+        done.append("reloaded")
+
+    assert answered(tmp_path, reload) == Answer()
+    assert done == ["reloaded"]
+
+
+def test_the_answer_tells_why_a_reload_failed(tmp_path: Path) -> None:
+    async def reload() -> None:
+        raise ConfigError(["retry.cap: is wrong"], "the file")
+
+    answer = answered(tmp_path, reload)
+    assert answer == Answer("1 problem in the file:\n  retry.cap: is wrong", 78)
+
+
+def test_a_daemon_that_ends_without_an_answer_is_no_success(tmp_path: Path) -> None:
+    async def story() -> None:
+        async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        server = await asyncio.start_unix_server(hang_up, tmp_path / "reload")
+        with pytest.raises(VoicekeeperError, match="no daemon answers"):
+            await asyncio.to_thread(ask, tmp_path)
+        server.close()
+
+    asyncio.run(story())

@@ -1,0 +1,31 @@
+"""``voicekeeper reload``: what ``systemctl reload`` runs."""
+
+import os
+from pathlib import Path
+
+import click
+
+from voicekeeper import reload_socket
+from voicekeeper.cli import prose
+from voicekeeper.errors import VoicekeeperError
+
+
+@click.command
+def command() -> int:
+    """Have the daemon take its settings anew; 'systemctl reload' runs this.
+
+    It ends when the new settings are in force. If they are wrong, or cannot
+    change while the daemon runs, the old ones stay in force, and it tells why
+    and exits with 78. It works inside a systemd service only; elsewhere send
+    the daemon SIGHUP, and its log tells.
+    """
+    directory = os.environ.get("RUNTIME_DIRECTORY")
+    if not directory:
+        raise VoicekeeperError(
+            "there is no $RUNTIME_DIRECTORY: type 'systemctl reload voicekeeper', or send a "
+            "daemon that is no service SIGHUP"
+        )
+    answer = reload_socket.ask(Path(directory))
+    if answer.problem:
+        prose.say(f"voicekeeper: the old settings stay in force: {answer.problem}")
+    return answer.exit_code

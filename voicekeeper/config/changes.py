@@ -1,0 +1,29 @@
+"""What differs between two settings, and what of it a running daemon can take on. Pure."""
+
+from collections.abc import Sequence
+
+from voicekeeper.config.settings import Settings
+
+
+def changed(old: Settings, new: Settings) -> tuple[str, ...]:
+    """Return the dotted paths of the settings that differ, in the order of the example file."""
+    before, after = old.model_dump(), new.model_dump()
+    return tuple(
+        f"{table}.{key}"
+        for table, keys in after.items()
+        for key, value in keys.items()
+        if before[table][key] != value
+    )
+
+
+def unchangeable(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return a problem for each of these settings that only a restart can change.
+
+    The database is held by the process, an address to listen on is bound by it, and enrollments
+    under way are told of where they were told to.
+    """
+    return tuple(
+        f"{path}: cannot change while the daemon runs; restart it, or put the old value back"
+        for path in paths
+        if path in ("database.url", "webhook.public_url") or path.endswith(".listen")
+    )

@@ -1,0 +1,92 @@
+"""Asking a daemon to take its settings anew, and hearing how that ended.
+
+A Unix socket in the service's runtime directory, which is closed to other users. To connect is to
+ask; the answer is one line of JSON, sent when it is over. So an answer belongs to its question,
+which a signal has no way to say: ``systemctl reload`` can wait for it, and fail with the reason.
+(``systemd.service(5)``, *ExecReload=*: "it is strongly recommended to set ExecReload= to a
+command that not only triggers a configuration reload of the daemon, but also synchronously waits
+for it to complete".)
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from voicekeeper.errors import VoicekeeperError
+
+WITHIN_S = 20.0
+"""How long to wait for an answer; a database that is busy may take a few seconds of it."""
+
+_NAME = "reload"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a reload ended.
+
+    Attributes:
+        problem: why the old settings stay in force; empty when the new ones are.
+        exit_code: that of the command that asked.
+    """
+
+    problem: str = ""
+    exit_code: int = 0
+
+
+@asynccontextmanager
+async def answering(
+    directory: Path, reload: Callable[[], Awaitable[object]]
+) -> AsyncIterator[None]:
+    """Take questions for as long as the block lasts.
+
+    Args:
+        directory: the service's own, where the socket is made.
+        reload: done for each question; what it raises is the answer.
+    """
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reload()
+        except VoicekeeperError as error:
+            told = Answer(str(error), error.exit_code)
+        else:
+            told = Answer()
+        line = json.dumps({"problem": told.problem, "exit_code": told.exit_code})
+        with suppress(OSError):  # who asked has gone
+            writer.write(f"{line}\n".encode())
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_unix_server(answer, directory / _NAME)
+    try:
+        yield
+    finally:
+        server.close()
+        with suppress(OSError):
+            (directory / _NAME).unlink()
+
+
+def ask(directory: Path) -> Answer:
+    """Have the daemon that answers here take its settings anew; return how that ended.
+
+    Raises:
+        VoicekeeperError: no daemon answers.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(WITHIN_S)
+        try:
+            line.connect(str(directory / _NAME))
+            with line.makefile("rb") as answers:
+                told = json.loads(answers.readline())
+        except TimeoutError:
+            problem = f"the daemon did not answer within {WITHIN_S:g} s"
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it ended"
+            problem = f"no daemon answers at {directory / _NAME}: {reason.lower()}"
+        else:
+            return Answer(told["problem"], told["exit_code"])
+    raise VoicekeeperError(f"{problem}; its log tells which settings are in force")

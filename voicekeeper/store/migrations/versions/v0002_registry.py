@@ -1,0 +1,274 @@
+"""The registry: voices, their tasks and history, breakers, alerts, keepers.
+
+What stood in the first release's tables is taken over, column by column.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+_STATUSES = "'NEW', 'DEPLOYING', 'OK', 'UNDEPLOYED', 'FAILED', 'UNKNOWN', 'LOST'"
+_KINDS = "'keepalive', 'clone', 'design', 'control'"
+_STATES = "'intent', 'running', 'success', 'failed', 'refused', 'unknown'"
+
+
+_IN_ORDER = (
+    "voice",
+    "task",
+    "ledger",
+    "balance",
+    "history",
+    "removal",
+    "breaker",
+    "alert",
+    "keeper",
+)
+"""A table stands behind those that it refers to."""
+
+
+def upgrade() -> None:
+    """Make every table anew, and fill it with what the old one held."""
+    _set_aside()
+    _create()
+    _take_over()
+
+
+def _set_aside() -> None:
+    """Rename every table that there is, and drop its indexes, whose names are wanted."""
+    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    for (index,) in op.get_bind().exec_driver_sql(indexes).all():
+        op.execute(f'DROP INDEX "{index}"')
+    for table in _columns():
+        op.rename_table(table, f"old_{table}")
+
+
+def _take_over() -> None:
+    """Fill each table from the one that was set aside, and drop that."""
+    columns = _columns()
+    for table in _IN_ORDER:
+        old = columns.get(f"old_{table}", {})
+        # What is new and cannot be missing is a count or a yes or no, and begins with 0.
+        wanted = {
+            c: c if c in old else "0" for c, needed in columns[table].items() if c in old or needed
+        }
+        if not old:
+            continue
+        names, values = ", ".join(wanted), ", ".join(wanted.values())
+        op.execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM old_{table}")  # noqa: S608
+        op.execute(f"DELETE FROM sqlite_sequence WHERE name = '{table}'")  # noqa: S608
+        op.execute(  # no key is ever used again
+            f"INSERT INTO sqlite_sequence SELECT '{table}', seq FROM sqlite_sequence"  # noqa: S608
+            f" WHERE name = 'old_{table}'"
+        )
+    if "old_ledger" not in columns:
+        op.execute(
+            "INSERT INTO ledger SELECT date(sent_at), kind, sum(coalesce(cost_micros, 0)), 0"
+            " FROM task WHERE cost_micros > 0 GROUP BY 1, 2"
+        )
+    op.execute(
+        "INSERT INTO tally SELECT kind, state, count(*) FROM task"
+        " WHERE state NOT IN ('intent', 'running') GROUP BY kind, state"
+    )
+    for table in reversed(_IN_ORDER):
+        op.execute(f"DROP TABLE IF EXISTS old_{table}")
+
+
+def _columns() -> dict[str, dict[str, bool]]:
+    """Return of each table its columns, and of each whether it must be given."""
+    look = sa.inspect(op.get_bind())
+    return {
+        table: {
+            column["name"]: not column["nullable"] and column["default"] is None
+            for column in look.get_columns(table)
+        }
+        for table in look.get_table_names()
+        if table.removeprefix("old_") in _IN_ORDER
+    }
+
+
+def _create() -> None:
+    op.create_table(
+        "voice",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("model", sa.String, nullable=False),
+        sa.Column("voice_id", sa.String),
+        sa.Column("origin", sa.String(16), nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("paused", sa.Boolean, nullable=False),
+        sa.Column("recipe", sa.JSON),
+        sa.Column("created_at", sa.DateTime, nullable=False),
+        sa.Column("last_used_at", sa.DateTime),
+        sa.Column("enrolled_at", sa.DateTime),
+        sa.Column("anchored_at", sa.DateTime, nullable=False),
+        sa.Column("next_at", sa.DateTime),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("last_error", sa.String),
+        sa.Column("suspected_at", sa.DateTime),
+        sa.Column("controlled_at", sa.DateTime),
+        sa.Column("held_at", sa.DateTime),
+        sa.UniqueConstraint("name", name="voice_name_is_unique"),
+        sa.UniqueConstraint("model", "voice_id", name="voice_id_is_unique"),
+        sa.CheckConstraint("length(name) BETWEEN 1 AND 64", name="voice_name_length"),
+        sa.CheckConstraint("failures >= 0", name="voice_failures_sign"),
+        sa.CheckConstraint("status <> 'OK' OR voice_id IS NOT NULL", name="voice_ok_has_id"),
+        sa.CheckConstraint("origin IN ('imported', 'clone', 'design')", name="voice_origin"),
+        sa.CheckConstraint(f"status IN ({_STATUSES})", name="voice_status"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("voice_by_next_at", "voice", ["next_at"])
+    op.create_index("voice_by_anchor", "voice", ["anchored_at"])
+    op.create_index(
+        "voice_suspected",
+        "voice",
+        ["model"],
+        sqlite_where=sa.text("suspected_at IS NOT NULL AND controlled_at IS NULL"),
+    )
+    op.create_table(
+        "task",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE")),
+        sa.Column("model", sa.String, nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("spoken", sa.String),
+        sa.Column("task_id", sa.String),
+        sa.Column("token_digest", sa.String),
+        sa.Column("sent_at", sa.DateTime, nullable=False),
+        sa.Column("created_at", sa.DateTime),
+        sa.Column("finished_at", sa.DateTime),
+        sa.Column("next_poll_at", sa.DateTime),
+        sa.Column("polls", sa.Integer, nullable=False),
+        sa.Column("code", sa.String),
+        sa.Column("message", sa.String),
+        sa.Column("cost_micros", sa.Integer),
+        sa.Column("possible_cost_micros", sa.Integer),
+        sa.CheckConstraint("polls >= 0", name="task_polls_sign"),
+        sa.CheckConstraint(
+            "state <> 'running' OR (task_id IS NOT NULL AND next_poll_at IS NOT NULL)",
+            name="task_running_is_polled",
+        ),
+        sa.CheckConstraint(f"kind IN ({_KINDS})", name="task_kind"),
+        sa.CheckConstraint(f"state IN ({_STATES})", name="task_state"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("task_by_voice", "task", ["voice_pk", "id"])
+    op.create_index(
+        "task_open", "task", ["state"], sqlite_where=sa.text("state IN ('intent', 'running')")
+    )
+    op.create_index(
+        "task_by_next_poll", "task", ["next_poll_at"], sqlite_where=sa.text("state = 'running'")
+    )
+    op.create_index(
+        "task_by_token",
+        "task",
+        ["token_digest"],
+        unique=True,
+        sqlite_where=sa.text("token_digest IS NOT NULL"),
+    )
+    op.create_table(
+        "ledger",
+        sa.Column("day", sa.Date, primary_key=True),
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("cost_micros", sa.Integer, nullable=False),
+        sa.Column("possible_cost_micros", sa.Integer, nullable=False),
+        sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="ledger_signs"),
+        sa.CheckConstraint(f"kind IN ({_KINDS})", name="ledger_kind"),
+    )
+    op.create_table(
+        "tally",
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("state", sa.String(16), primary_key=True),
+        sa.Column("ended", sa.Integer, nullable=False),
+        sa.CheckConstraint("ended >= 0", name="tally_sign"),
+        sa.CheckConstraint(f"kind IN ({_KINDS})", name="tally_kind"),
+        sa.CheckConstraint(f"state IN ({_STATES})", name="tally_state"),
+    )
+    op.create_table(
+        "balance",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("micros", sa.Integer, nullable=False),
+        sa.Column("told_at", sa.DateTime, nullable=False),
+        sa.CheckConstraint("id = 1", name="balance_is_one"),
+    )
+    op.create_table(
+        "history",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column(
+            "voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False
+        ),
+        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("event", sa.String, nullable=False),
+        sa.Column("level", sa.String, nullable=False),
+        sa.Column("detail", sa.JSON),
+        sa.Column("logged", sa.Boolean, nullable=False),
+    )
+    op.create_index("history_by_voice", "history", ["voice_pk", "id"])
+    op.create_index("history_unlogged", "history", ["id"], sqlite_where=sa.text("logged = 0"))
+    op.create_table(
+        "removal",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("voice_id", sa.String),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("at", sa.DateTime, nullable=False),
+    )
+    op.create_table(
+        "breaker",
+        sa.Column("model", sa.String, primary_key=True),
+        sa.Column("run", sa.Integer, nullable=False),
+        sa.Column("last_voice_pk", sa.Integer),
+        sa.Column("opened_at", sa.DateTime),
+        sa.Column("cause", sa.String),
+        sa.Column("probes", sa.Integer, nullable=False),
+        sa.Column("probe_at", sa.DateTime),
+        sa.Column("judged_at", sa.DateTime),
+        sa.Column("distrusted", sa.Boolean, nullable=False),
+        sa.CheckConstraint("run >= 0 AND probes >= 0", name="breaker_signs"),
+    )
+    op.create_table(
+        "alert",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE")),
+        sa.Column("model", sa.String, nullable=False),
+        sa.Column("level", sa.String, nullable=False),
+        sa.Column("cause", sa.String, nullable=False),
+        sa.Column("since", sa.DateTime, nullable=False),
+        sa.Column("told", sa.Integer, nullable=False),
+        sa.Column("tell_at", sa.DateTime),
+        sa.Column("ended_at", sa.DateTime),
+        sa.CheckConstraint("kind IN ('lost', 'undeployed', 'risk', 'blocked')", name="alert_kind"),
+        sa.CheckConstraint("level IN ('warning', 'error')", name="alert_level"),
+        sa.CheckConstraint("told >= 0", name="alert_told_sign"),
+        sa.CheckConstraint("(kind = 'blocked') = (voice_pk IS NULL)", name="alert_subject"),
+        sa.CheckConstraint("ended_at IS NOT NULL OR tell_at IS NOT NULL", name="alert_is_told"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "alert_open_of_voice",
+        "alert",
+        ["voice_pk", "kind"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NOT NULL"),
+    )
+    op.create_index(
+        "alert_open_of_model",
+        "alert",
+        ["model"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NULL"),
+    )
+    op.create_index(
+        "alert_by_tell_at", "alert", ["tell_at"], sqlite_where=sa.text("tell_at IS NOT NULL")
+    )
+    op.create_table(
+        "keeper",
+        sa.Column("keeper", sa.String, primary_key=True),
+        sa.Column("version", sa.String, nullable=False),
+        sa.Column("once", sa.Boolean, nullable=False),
+        sa.Column("started_at", sa.DateTime, nullable=False),
+        sa.Column("last_pass_at", sa.DateTime),
+    )
