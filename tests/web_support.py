@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -61,9 +60,3 @@ def get(life: Life, *paths: str) -> list[httpx.Response]:
             return [await client.get(path) for path in paths]
 
     return asyncio.run(ask())
-
-
-def life_of(path: Path) -> Life:
-    """Return a life in a directory of its own."""
-    path.mkdir(exist_ok=True)
-    return Life(path)

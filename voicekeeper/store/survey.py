@@ -6,7 +6,7 @@ What is told of single voices is bounded: past a thousand of them, of the hundre
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
@@ -176,7 +176,7 @@ class Survey:
                 health=health,
                 kept=_kept(session, health.kept, now=now, policy=policy),
                 margins=_margins(session, now=now, policy=policy),
-                due=_count(session, Voice, col(Voice.next_at) <= now),
+                due=session.scalar(select(func.count()).where(col(Voice.next_at) <= now)) or 0,
                 open_tasks=_open_tasks(session),
                 ended_tasks=tallies.all_of(session),
                 spent=ledger.by_kind(session),
@@ -259,7 +259,3 @@ def _margins(session: Session, *, now: datetime, policy: Policy) -> Margins:
 def _open_tasks(session: Session) -> dict[Kind, int]:
     query = select(col(Task.kind), func.count()).where(IS_OPEN).group_by(col(Task.kind))
     return {kind: count for kind, count in session.execute(query)}  # noqa: C416 - rows are no pairs
-
-
-def _count(session: Session, table: type[Any], condition: sa.ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).select_from(table).where(condition)) or 0
