@@ -23,6 +23,7 @@ TABLES = (
     "voice",
     "task",
     "ledger",
+    "tally",
     "balance",
     "history",
     "removal",

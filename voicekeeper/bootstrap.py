@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from secrets import token_urlsafe
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from voicekeeper.models import Origin
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Outbox, Registry, Worklist
 from voicekeeper.upstream import GatewayClient
+from voicekeeper.webhook import Callbacks
 
 _RECREATED = {
     "never": frozenset[Origin](),
@@ -85,6 +87,12 @@ def _terms(settings: Settings, api_key: SecretStr) -> dict[str, Any]:
     }
 
 
+def callbacks(settings: Settings) -> Callbacks | None:
+    """Return how the gateway is to call back, if it is."""
+    url = settings.webhook.public_url
+    return None if url is None else Callbacks(url, partial(token_urlsafe, 32))
+
+
 def keeper_name() -> str:
     """Return ``PID@HOST``."""
     return f"{os.getpid()}@{socket.gethostname()}"
@@ -143,9 +151,17 @@ class Assembly:
 
 @asynccontextmanager
 async def assembly(
-    settings: Settings, *, api_key: SecretStr, database: Database, clock: Clock, log: Logger
+    settings: Settings,
+    *,
+    api_key: SecretStr,
+    database: Database,
+    clock: Clock,
+    log: Logger,
+    listens: bool = False,
 ) -> AsyncIterator[Assembly]:
     """Give a keeper on the real gateway and store; its connections and thread end with it.
+
+    Only where the process ``listens`` is the gateway asked to call back.
 
     The store's functions run in one thread of their own: a busy or slow disk then holds up no
     call that is under way. Those of what tells people run in another: no keepalive waits for it.
@@ -174,6 +190,7 @@ async def assembly(
                 name=keeper_name(),
                 log=log,
                 offload=offload,
+                callbacks=callbacks(settings) if listens else None,
             )
             courier = Courier(
                 outbox=outbox,

@@ -46,6 +46,8 @@ class Event(StrEnum):
     BACKUP_COMPLETED = "backup.completed"
     BACKUP_FAILED = "backup.failed"
     CLOCK_JUMPED = "clock.jumped"
+    LISTENER_OPENED = "listener.opened"
+    LISTENER_FAILED = "listener.failed"
     SETTINGS_RELOADED = "settings.reloaded"
     SETTINGS_REFUSED = "settings.refused"
     MESSAGE_SENT = "message.sent"
@@ -125,6 +127,10 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "The day's copy of the registry could not be made; it is tried again hourly.",
     ),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
+    Event.LISTENER_OPENED: Meaning("info", "The daemon listens on one of its ports."),
+    Event.LISTENER_FAILED: Meaning(
+        "warning", "A port cannot be had: voices are kept all the same, and it is tried again."
+    ),
     Event.SETTINGS_RELOADED: Meaning(
         "info",
         "The settings were read anew and are in force; `changed` names what differs.",

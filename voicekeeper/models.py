@@ -190,9 +190,12 @@ class Task(SQLModel, table=True):
         voice_pk: the voice it is for; None for a control call of a whole model.
         spoken: the voice id a speech call speaks with.
         task_id: the gateway's; None until it answers.
+        token_digest: of the token in the address that the gateway is to call when the task has
+            ended; None where it is only asked, and once it has called.
         sent_at: just before the POST, by the host's clock.
         created_at: the gateway's ``createTime``.
-        next_poll_at: when to ask ``statusTask`` next; None when the task is not running.
+        next_poll_at: when to ask ``statusTask`` next; None when the task is not running, but of
+            an intent whose webhook came before the answer to its POST.
         polls: how often ``statusTask`` was asked.
         code: the HTTP status or fail code it ended with, or words of ours such as
             ``no answer``, when it did not succeed.
@@ -211,6 +214,12 @@ class Task(SQLModel, table=True):
         sa.Index("task_by_voice", "voice_pk", "id"),
         sa.Index("task_open", "state", sqlite_where=sa.text("state IN ('intent', 'running')")),
         sa.Index("task_by_next_poll", "next_poll_at", sqlite_where=sa.text("state = 'running'")),
+        sa.Index(
+            "task_by_token",
+            "token_digest",
+            unique=True,
+            sqlite_where=sa.text("token_digest IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -223,6 +232,7 @@ class Task(SQLModel, table=True):
     state: TaskState = Field(sa_type=_words(TaskState, "task_state"))
     spoken: str | None = None
     task_id: str | None = None
+    token_digest: str | None = None
     sent_at: datetime
     created_at: datetime | None = None
     finished_at: datetime | None = None
@@ -255,6 +265,17 @@ class LedgerEntry(SQLModel, table=True):
     kind: Kind = Field(sa_type=_words(Kind, "ledger_kind"), primary_key=True)
     cost_micros: int = 0
     possible_cost_micros: int = 0
+
+
+class Tally(SQLModel, table=True):
+    """How many tasks of one kind ended in one state, ever; kept when a voice is removed."""
+
+    __tablename__ = "tally"
+    __table_args__ = (sa.CheckConstraint("ended >= 0", name="tally_sign"),)
+
+    kind: Kind = Field(sa_type=_words(Kind, "tally_kind"), primary_key=True)
+    state: TaskState = Field(sa_type=_words(TaskState, "tally_state"), primary_key=True)
+    ended: int = 0
 
 
 class Balance(SQLModel, table=True):

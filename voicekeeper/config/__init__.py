@@ -23,11 +23,15 @@ from voicekeeper.config.settings import (
     Retry,
     Settings,
     Upstream,
+    Web,
+    Webhook,
 )
 from voicekeeper.config.sources import DEFAULT_PATH, Places, load, places
+from voicekeeper.config.values import Address
 
 __all__ = [
     "DEFAULT_PATH",
+    "Address",
     "Alerts",
     "Budget",
     "Daemon",
@@ -41,6 +45,8 @@ __all__ = [
     "Retry",
     "Settings",
     "Upstream",
+    "Web",
+    "Webhook",
     "changed",
     "find_api_key",
     "load",

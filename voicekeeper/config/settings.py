@@ -36,6 +36,8 @@ InFlight = Annotated[int, PlainValidator(values.in_flight)]
 FilePath = Annotated[Path | None, PlainValidator(values.file_path)]
 DatabaseUrl = Annotated[str, PlainValidator(values.database_url)]
 Amount = Annotated[Decimal | None, PlainValidator(values.dollars)]
+Address = Annotated[values.Address, PlainValidator(values.address), NoDecode]
+PublicUrl = Annotated[str | None, PlainValidator(values.public_url)]
 Prompt = Annotated[str, PlainValidator(values.prompt)]
 AudioFormat = Annotated[
     Literal["mp3", "wav", "pcm", "opus"],
@@ -171,6 +173,29 @@ class Alerts(_Table):
     heartbeat_url: WebAddress = None
 
 
+class Web(_Table):
+    """What is shown of the fleet, to people and to Prometheus.
+
+    Attributes:
+        listen: where ``/``, ``/healthz``, ``/readyz`` and ``/metrics`` are served; None for
+            nowhere.
+    """
+
+    listen: Address | None = None
+
+
+class Webhook(_Table):
+    """How the gateway tells that an enrollment has ended, sooner than by being asked.
+
+    Attributes:
+        public_url: how the gateway reaches this host from outside; None to ask only.
+        listen: where what comes in there is handed on to; may be the address of ``web.listen``.
+    """
+
+    public_url: PublicUrl = None
+    listen: Address = values.Address("127.0.0.1", 8470)
+
+
 class Log(_Table):
     """What the log tells, and in which form."""
 
@@ -198,6 +223,8 @@ class Settings(BaseSettings):
     retry: Retry = Retry()
     daemon: Daemon = Daemon()
     alerts: Alerts = Alerts()
+    web: Web = Web()
+    webhook: Webhook = Webhook()
     log: Log = Log()
 
     @property

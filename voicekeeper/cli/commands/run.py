@@ -20,6 +20,7 @@ from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Database
 from voicekeeper.store.backup import DailyCopies
+from voicekeeper.web import serving
 
 
 @click.command
@@ -64,7 +65,12 @@ def _configure_log(session: Session, settings: Settings, secrets: Sequence[Secre
 async def _run(session: Session, database: Database, api_key: SecretStr, *, once: bool) -> None:
     logger = log.get_logger()
     async with bootstrap.assembly(
-        session.settings, api_key=api_key, database=database, clock=session.clock, log=logger
+        session.settings,
+        api_key=api_key,
+        database=database,
+        clock=session.clock,
+        log=logger,
+        listens=not once,
     ) as assembly:
         keeper = assembly.keeper
         companions = (assembly.courier, assembly.heartbeat)
@@ -84,7 +90,14 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
             copies=DailyCopies(database.path),
         )
-        await daemon.run()
+        async with serving(
+            lambda: assembly.settings,
+            keeper=keeper,
+            database=database,
+            clock=session.clock,
+            log=logger,
+        ):
+            await daemon.run()
 
 
 def _reload(session: Session, assembly: bootstrap.Assembly) -> Reload:

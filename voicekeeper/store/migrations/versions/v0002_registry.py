@@ -69,6 +69,10 @@ def _take_over() -> None:
             "INSERT INTO ledger SELECT date(sent_at), kind, sum(coalesce(cost_micros, 0)), 0"
             " FROM task WHERE cost_micros > 0 GROUP BY 1, 2"
         )
+    op.execute(
+        "INSERT INTO tally SELECT kind, state, count(*) FROM task"
+        " WHERE state NOT IN ('intent', 'running') GROUP BY kind, state"
+    )
     for table in reversed(_IN_ORDER):
         op.execute(f"DROP TABLE IF EXISTS old_{table}")
 
@@ -135,6 +139,7 @@ def _create() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("spoken", sa.String),
         sa.Column("task_id", sa.String),
+        sa.Column("token_digest", sa.String),
         sa.Column("sent_at", sa.DateTime, nullable=False),
         sa.Column("created_at", sa.DateTime),
         sa.Column("finished_at", sa.DateTime),
@@ -160,6 +165,13 @@ def _create() -> None:
     op.create_index(
         "task_by_next_poll", "task", ["next_poll_at"], sqlite_where=sa.text("state = 'running'")
     )
+    op.create_index(
+        "task_by_token",
+        "task",
+        ["token_digest"],
+        unique=True,
+        sqlite_where=sa.text("token_digest IS NOT NULL"),
+    )
     op.create_table(
         "ledger",
         sa.Column("day", sa.Date, primary_key=True),
@@ -168,6 +180,15 @@ def _create() -> None:
         sa.Column("possible_cost_micros", sa.Integer, nullable=False),
         sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="ledger_signs"),
         sa.CheckConstraint(f"kind IN ({_KINDS})", name="ledger_kind"),
+    )
+    op.create_table(
+        "tally",
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("state", sa.String(16), primary_key=True),
+        sa.Column("ended", sa.Integer, nullable=False),
+        sa.CheckConstraint("ended >= 0", name="tally_sign"),
+        sa.CheckConstraint(f"kind IN ({_KINDS})", name="tally_kind"),
+        sa.CheckConstraint(f"state IN ({_STATES})", name="tally_state"),
     )
     op.create_table(
         "balance",
