@@ -249,7 +249,7 @@ def test_a_real_prometheus_scrapes_the_daemon(tmp_path: Path) -> None:
     port, own = free_port(), free_port()
     config = (MONITORING / "prometheus.yml").read_text()
     config = config.replace("127.0.0.1:9464", f"127.0.0.1:{port}")
-    config = config.replace("_interval: 1m", "_interval: 500ms\n    scrape_timeout: 500ms")
+    config = config.replace("_interval: 1m", "_interval: 1s\n    scrape_timeout: 1s")
     (tmp_path / "prometheus.yml").write_text(config)
     shutil.copy(MONITORING / "alerts.yml", tmp_path)
 
