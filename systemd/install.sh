@@ -168,6 +168,14 @@ if [ -z "$from" ]; then  # a copy: setuptools also packs what an earlier build l
   try "cannot copy the sources" cp -R "$here/../pyproject.toml" "$here/../README.md" \
     "$here/../LICENSE" "$here/../voicekeeper" "$from/"
 fi
+case $from in
+*']') ;;
+*)  # what sends messages is an extra: who has it keeps it
+  if [ -n "$old" ] && "$old/bin/python" -c 'import apprise' 2>/dev/null; then
+    from="$from[alerts]"
+  fi
+  ;;
+esac
 try "pip cannot install $from" "$new/bin/pip" install --quiet --disable-pip-version-check "$from"
 rm -rf "$new/source"
 try "what pip installed is no voicekeeper" "$new/bin/voicekeeper" --version

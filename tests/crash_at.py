@@ -2,7 +2,8 @@
 
 ``VOICEKEEPER_CRASH_AT=n python -m tests.crash_at run`` is ``voicekeeper run`` with a fuse. Counted
 are the moments before and after each commit that changes more than the sign of life, and before
-and after each call to the gateway. At the n-th the process ends by SIGKILL, as in a power failure.
+and after each call to the gateway and each message to people. At the n-th the process ends by
+SIGKILL, as in a power failure.
 
 A `Nursery` starts such daemons by forking one process that has imported everything already: a
 sweep over every n starts a hundred of them.
@@ -14,30 +15,48 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
+import requests
+from pydantic import SecretStr
 
+from voicekeeper.alerts import senders
 from voicekeeper.cli.main import main
 from voicekeeper.store import database
 
 VARIABLE = "VOICEKEEPER_CRASH_AT"
+
+FROM = "VOICEKEEPER_CRASH_FROM"
+"""A query; the moments are counted from before the commit on with which it finds a row."""
 
 _BEAT_ALONE = 1
 """Rows that an idle pass changes: the keeper's own."""
 
 
 class Fuse:
-    """Counts moments down, and ends the process at the last one."""
+    """Counts moments down, and ends the process at the last one.
 
-    def __init__(self, moments: int) -> None:
+    Args:
+        moments: how many.
+        begin: the query that has to find a row first.
+    """
+
+    def __init__(self, moments: int, begin: str | None = None) -> None:
         self._left = moments
+        self._begin = begin
+
+    def light(self, driver: sqlite3.Connection) -> None:
+        """See whether the moments are to be counted from here on."""
+        if self._begin is not None and driver.execute(self._begin).fetchone():
+            self._begin = None
 
     def burn(self) -> None:
-        self._left -= 1
+        self._left -= self._begin is None
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -52,8 +71,11 @@ def install(fuse: Fuse) -> None:
         before[id(driver)] = driver.total_changes
 
     def fused_commit(driver: sqlite3.Connection) -> None:
-        counted = driver.total_changes - before[id(driver)] > _BEAT_ALONE
+        beats = not threading.current_thread().name.startswith("tellers")
+        changed = driver.total_changes - before[id(driver)]
+        counted = changed > (_BEAT_ALONE if beats else 0)
         if counted:
+            fuse.light(driver)
             fuse.burn()
         commit(driver)
         if counted:
@@ -69,13 +91,22 @@ def install(fuse: Fuse) -> None:
         return response
 
     httpx.AsyncHTTPTransport.handle_async_request = fused  # type: ignore[assignment,method-assign]
+    send = requests.adapters.HTTPAdapter.send
+
+    def fused_send(adapter: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - apprise's
+        fuse.burn()
+        answer = send(adapter, *args, **options)
+        fuse.burn()
+        return answer
+
+    requests.adapters.HTTPAdapter.send = fused_send  # type: ignore[assignment,method-assign]
 
 
 def run(arguments: list[str]) -> None:
     """Run a command of the program, with a fuse if the environment asks for one."""
     moments = os.environ.pop(VARIABLE, None)
     if moments is not None:
-        install(Fuse(int(moments)))
+        install(Fuse(int(moments), os.environ.pop(FROM, None)))
     main(arguments)
 
 
@@ -125,6 +156,7 @@ class Nursery:
 
 
 def _nursery() -> None:
+    senders([SecretStr("json://localhost")])  # which loads what apprise knows
     for line in sys.stdin:
         environ, log = json.loads(line)
         child = os.fork()

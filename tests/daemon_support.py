@@ -61,6 +61,14 @@ def until(condition: Callable[[], object], what: str = "") -> None:
         time.sleep(0.02)
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether a process lives; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def fast_gateway(**options: Any) -> Gateway:  # noqa: ANN401 - any of the gateway's options
     """Return a gateway with a window of 20 s, where a task takes half a second at most."""
     usual: dict[str, Any] = {

@@ -29,6 +29,7 @@ from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, NewVoice, Registry, Worklist
 from voicekeeper.upstream import OnTurn, wire
+from voicekeeper.webhook import Callbacks
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -91,6 +92,7 @@ class SandboxUpstream:
 
     Attributes:
         calls: all that were begun, in order.
+        callback_urls: what it was asked to call.
         trouble: says of each call with which exception it ends. What is ambiguous has been done,
             and charged, before its answer is lost.
         hanging: says which calls do not end before `release` is set.
@@ -100,16 +102,25 @@ class SandboxUpstream:
         self._gateway = gateway
         self._clock = clock
         self.calls: list[Call] = []
+        self.callback_urls: list[str] = []
         self.trouble: Trouble = lambda _: None
         self.hanging: Callable[[Call], bool] = lambda _: False
         self.release = asyncio.Event()
 
     async def submit(
-        self, request: Request, model: str, *, on_turn: OnTurn | None = None
+        self,
+        request: Request,
+        model: str,
+        *,
+        on_turn: OnTurn | None = None,
+        callback_url: str | None = None,
     ) -> Accepted:
         """Hand the request to the gateway."""
         subject = request.voice if isinstance(request, Speech) else request.prefix
         body = {"request_type": "async", "input": request.body()}
+        if callback_url is not None:
+            self.callback_urls.append(callback_url)
+            body |= {"request_type": "callback", "callback_url": callback_url}
 
         def work() -> Answer:
             return self._gateway.generate(model, body, self._clock.true, "key")
@@ -254,7 +265,7 @@ class Life:
         self.log = Told()
         self.keeper = self.new_keeper()
 
-    def new_keeper(self) -> Keeper:
+    def new_keeper(self, callbacks: Callbacks | None = None) -> Keeper:
         """Return a keeper, as a process just started would have it."""
         return Keeper(
             worklist=self.worklist,
@@ -264,6 +275,7 @@ class Life:
             name="1@here",
             log=self.log,
             offload=offload,
+            callbacks=callbacks,
         )
 
     def register(self, *voices: NewVoice) -> None:

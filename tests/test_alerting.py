@@ -8,7 +8,7 @@ import pytest
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, voice
 from voicekeeper import alerting
-from voicekeeper.events import MEANINGS, Level
+from voicekeeper.events import MEANINGS, Event, Level
 from voicekeeper.models import Alert, AlertKind, Breaker, Status
 from voicekeeper.request import FLASH
 
@@ -97,9 +97,11 @@ def test_an_alert_is_as_loud_as_its_event_and_a_risk_by_the_time_left(
 
 
 def test_every_kind_has_an_event_of_the_catalogue() -> None:
-    assert set(alerting.EVENTS) == set(AlertKind)
+    assert set(alerting.EVENTS) == set(AlertKind) - {AlertKind.ENROLLMENT}
     assert set(alerting.EVENTS.values()) <= set(MEANINGS)
-    assert {alerting.EVENTS[kind]: kind for kind in AlertKind}.items() >= alerting.OPENED_BY.items()
+    assert {
+        event: kind for kind, event in alerting.EVENTS.items()
+    }.items() >= alerting.OPENED_BY.items()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_an_end_is_told_where_all_is_well_and_somebody_was_told_of_the_trouble(
     told: int, tell_at: datetime | None, *, well: bool
 ) -> None:
     fields = alerting.ended(alert(told=told), now=NOW, well=well)
-    assert fields == {"ended_at": NOW, "tell_at": tell_at}
+    assert fields == {"ended_at": NOW, "tell_at": tell_at, "send_at": tell_at}
 
 
 def test_an_end_is_told_once() -> None:
@@ -181,3 +183,96 @@ def test_the_grace_is_a_thousandth_of_the_window_and_holds_two_looks() -> None:
     policy = replace(POLICY, window=1_000 * MINUTE)
     assert alerting.grace(policy) == MINUTE
     assert alerting.pace(policy) == 30 * SECOND
+
+
+# messages
+
+
+def waiting(**fields: Any) -> alerting.Waiting:  # noqa: ANN401 - any of its fields
+    usual: dict[str, Any] = {
+        "oldest": NOW - 5 * MINUTE,
+        "newest": NOW - 2 * MINUTE,
+        "news": 0,
+        "repeats": 0,
+        "ends": 0,
+        "holding": 0,
+        "last_at": None,
+    }
+    return alerting.Waiting(**(usual | fields))
+
+
+FAR = NOW + 30 * DAY
+
+
+@pytest.mark.parametrize(
+    ("fields", "due"),
+    [
+        ({"news": 1}, True),
+        ({"news": 1, "newest": NOW - MINUTE}, True),
+        ({"news": 1, "newest": NOW - 59 * SECOND}, False),  # more may come
+        ({"news": 1, "newest": NOW, "oldest": NOW - 10 * MINUTE}, True),  # long enough
+        ({"news": 1, "newest": NOW, "oldest": NOW - 9 * MINUTE}, False),
+        ({"news": 1, "newest": FAR, "oldest": FAR}, True),  # a wrong clock
+        ({"news": 1, "last_at": NOW - 59 * MINUTE}, False),  # gathered
+        ({"news": 1, "last_at": NOW - HOUR}, True),
+        ({"news": 1, "last_at": FAR}, True),
+        ({"ends": 1}, True),
+        ({"ends": 1, "last_at": NOW - MINUTE}, True),  # good news waits for nothing
+        ({"ends": 1, "newest": NOW}, False),
+        ({"ends": 9, "holding": 1}, False),
+        ({"ends": 1, "holding": 1, "repeats": 1, "newest": NOW}, True),
+        ({"repeats": 1, "last_at": NOW}, True),
+    ],
+    ids=str,
+)
+def test_a_message_waits_until_its_kind_is_settled(fields: dict[str, Any], *, due: bool) -> None:
+    assert alerting.is_message_due(waiting(**fields), now=NOW, policy=POLICY) is due
+
+
+def test_after_a_run_nothing_more_is_waited_for() -> None:
+    new = waiting(news=1, newest=NOW)
+    assert not alerting.is_message_due(new, now=NOW, policy=POLICY)
+    assert alerting.is_message_due(new, now=NOW, policy=POLICY, settled=True)
+
+
+@pytest.mark.parametrize(
+    ("tries", "age", "outdated", "wait"),
+    [
+        (1, MINUTE, False, 30 * SECOND),
+        (2, MINUTE, False, MINUTE),
+        (5, MINUTE, True, 8 * MINUTE),
+        (9, 6 * DAY, False, HOUR),
+        (10_000, 7 * DAY, False, HOUR),
+        (9, 7 * DAY + SECOND, False, None),
+        (9, DAY, True, HOUR),
+        (9, DAY + SECOND, True, None),
+    ],
+)
+def test_a_message_that_fails_is_tried_again_and_given_up_in_the_end(
+    tries: int, age: timedelta, wait: timedelta | None, *, outdated: bool
+) -> None:
+    again = alerting.send_again_at(
+        tries, made_at=NOW - age, outdated=outdated, now=NOW, policy=POLICY
+    )
+    assert again == (None if wait is None else NOW + wait)
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "ends"),
+    [
+        (Event.ENROLLMENT_SUCCEEDED, Status.OK, True),
+        (Event.ENROLLMENT_FAILED, Status.FAILED, True),
+        (Event.ENROLLMENT_FAILED, Status.UNKNOWN, True),
+        (Event.ENROLLMENT_FAILED, Status.UNDEPLOYED, False),  # an alert of its own
+        (Event.ENROLLMENT_FAILED, Status.NEW, False),  # to be tried again
+        (Event.ENROLLMENT_FAILED, Status.DEPLOYING, False),  # a keepalive tries it
+        (Event.ENROLLMENT_SUBMITTED, Status.DEPLOYING, False),
+        (Event.KEEPALIVE_FAILED, Status.UNKNOWN, False),
+    ],
+)
+def test_the_end_of_an_enrollment(event: Event, status: Status, *, ends: bool) -> None:
+    assert alerting.ends_enrollment(event, status) is ends
+
+
+def test_what_is_to_be_sent_is_new_from_now_on() -> None:
+    assert alerting.to_be_sent(NOW) == {"send_at": NOW, "sent_at": None}

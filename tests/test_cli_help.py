@@ -32,6 +32,7 @@ COMMANDS = {
     "remove": [],
     "status": ["--json"],
     "check": [],
+    "alerts": [],
     "sandbox": [],
     "demo": [],
     "rehearse": [

@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from voicekeeper import bootstrap, config
-from voicekeeper.config import Settings, load, read_api_key
+from voicekeeper.config import Address, Settings, load, read_api_key
 from voicekeeper.config.settings import keys
 from voicekeeper.errors import ConfigError
 
@@ -50,9 +50,14 @@ def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_de
     shown = {name: set(table) for name, table in tomllib.loads(text).items()}
     shown["upstream"].add("api_key_file")
     shown["budget"].add("enrollments_usd_per_day")
+    shown["alerts"].add("heartbeat_url")
+    shown["web"] = {"listen"}
+    shown["webhook"].add("public_url")
     assert shown == {name: set(names) for name, names in keys().items()}
     assert '\n# api_key_file = "/etc/voicekeeper/apixo-api-key"\n' in text
     assert "\n# enrollments_usd_per_day = 0.50\n" in text
+    assert '\n# listen = "127.0.0.1:9464"\n' in text
+    assert '\n# public_url = "https://voices.example.com/webhook"\n' in text
 
 
 def test_the_defaults_contradict_nothing_and_are_those_of_the_docs() -> None:
@@ -93,6 +98,12 @@ def test_the_environment_stands_over_the_file_key_by_key(file: Path) -> None:
         ("UPSTREAM__API_KEY_FILE", "null", Path("null")),
         ("KEEPALIVE__PROMPT", '{"a": 1}', '{"a": 1}'),
         ("DAEMON__TICK", "1m", timedelta(minutes=1)),
+        (
+            "ALERTS__URLS",
+            "mailto://u:p@example.com  json://h",
+            (SecretStr("mailto://u:p@example.com"), SecretStr("json://h")),
+        ),
+        ("ALERTS__HEARTBEAT_URL", "https://hc/x", SecretStr("https://hc/x")),
     ],
 )
 def test_a_variable_is_a_text_and_never_read_as_json(
@@ -218,6 +229,10 @@ WHOLE = "must be a whole number from 1 to 1024"
 FOURTH = "must be sqlite:///PATH, with a fourth slash where PATH is absolute"
 MEMORY = "must be sqlite:///PATH; a registry in memory would be lost with a restart"
 DOLLARS = "must be US dollars from 0 to 1,000,000, to six places, such as 0.50"
+ADDRESSES = 'must be a list of addresses such as "mailto://user:password@example.com"'
+PINGED = "must be an http or https URL; leave it out if there is none"
+LISTEN = "must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
+PUBLIC = "must be a public https URL such as https://voices.example.com/webhook"
 ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
 
 
@@ -290,6 +305,37 @@ ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
         ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
         ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
         ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
+        ("alerts.urls", '["json://h", "me:pw"]', f"{ADDRESSES}; number 2 is none"),
+        ("alerts.urls", '["json://"]', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", '["json://a b"]', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", '"me:pw"', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", "[5]", "must be a text in quotes, not a number"),
+        ("alerts.urls", "5", "must be a text in quotes, not a number"),
+        ("alerts.heartbeat_url", '"me:pw"', PINGED),
+        ("alerts.heartbeat_url", '"ftp://me:pw@h"', PINGED),
+        ("alerts.heartbeat_url", '"https://h/me:pw x"', PINGED),
+        ("alerts.heartbeat_url", '"https://[me:pw"', PINGED),
+        ("alerts.heartbeat_url", '""', PINGED),
+        ("web.listen", "9464", "must be a text in quotes, not a number"),
+        ("web.listen", '""', LISTEN),
+        ("web.listen", '"9464"', LISTEN),
+        ("web.listen", '"127.0.0.1"', LISTEN),
+        ("web.listen", '"127.0.0.1:0"', LISTEN),
+        ("web.listen", '"127.0.0.1:65536"', LISTEN),
+        ("web.listen", '"127.0.0.1:+80"', LISTEN),
+        ("web.listen", '"[127.0.0.1]:80"', LISTEN),
+        ("web.listen", '"::1:80"', LISTEN),
+        ("web.listen", '"localhost:80"', LISTEN),
+        ("webhook.listen", '"voices.example.com:80"', LISTEN),
+        ("webhook.public_url", '"http://voices.example.com/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://127.0.0.1/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://10.0.0.1/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://localhost/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://voices.internal/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://[::1"', PUBLIC),
+        ("webhook.public_url", '"https://voices.example.com/a b"', PUBLIC),
+        ("webhook.public_url", '"https://me:pw@voices.example.com/"', BARE),
+        ("webhook.public_url", '"https://voices.example.com/?token=1"', BARE),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_in_plain_words(
@@ -313,9 +359,13 @@ def test_a_value_that_cannot_work_is_refused_in_plain_words(
         ("keepalive.prompt", "a" * 20_000, "a" * 20_000),
         ("keepalive.format", "opus", "opus"),
         ("database.url", "sqlite:///voices.db", "sqlite:///voices.db"),
+        ("web.listen", "192.0.2.1:65535", Address("192.0.2.1", 65_535)),
+        ("webhook.listen", "[0:0::1]:1", Address("::1", 1)),
+        ("webhook.public_url", "https://v.example.com/a/", "https://v.example.com/a"),
+        ("webhook.public_url", "https://8.8.8.8:8443", "https://8.8.8.8:8443"),
     ],
 )
-def test_a_value_at_the_edge_of_its_rule_is_taken(path: str, text: str, value: str) -> None:
+def test_a_value_at_the_edge_of_its_rule_is_taken(path: str, text: str, value: object) -> None:
     table, key = path.split(".")
     settings = load(None, {f"VOICEKEEPER_{table}__{key}".upper(): text})
     assert getattr(getattr(settings, table), key) == value

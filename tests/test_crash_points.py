@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash_at import VARIABLE, Nursery
-from tests.daemon_support import Host, fast_gateway, until
+from tests.daemon_support import Host, fast_gateway, is_running, until
 from tests.support import imported, wanted
 from voicekeeper.models import Origin, Status, TaskState
 from voicekeeper.sandbox import SandboxServer
@@ -104,10 +104,10 @@ class CrashedLife:
         before = self._ready()
         pid = self._nursery.start(self._host.environ(**environ), self._log)
         until(
-            lambda: not _is_running(pid) or (self._ready() > before and self._is_at_rest()),
+            lambda: not is_running(pid) or (self._ready() > before and self._is_at_rest()),
             "it rests or is killed",
         )
-        if _is_running(pid):
+        if is_running(pid):
             os.kill(pid, signal.SIGTERM)
         self._code = self._nursery.exit_code()
 
@@ -123,14 +123,6 @@ class CrashedLife:
 
     def _has(self, name: str, *states: TaskState) -> bool:
         return any(task.state in states for task in self._host.tasks(name))
-
-
-def _is_running(pid: int) -> bool:
-    """Tell whether a process lives; one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def sweep(directory: Path, nursery: Nursery, first: int, step: int) -> int:

@@ -15,6 +15,7 @@ from voicekeeper.errors import (
     KeyRefused,
     NotAllowed,
     NotFound,
+    NotSent,
     Taken,
     VoicekeeperError,
     Withdrawn,
@@ -33,6 +34,7 @@ EXIT_CODES = {
     ConfigError: 78,
     DatabaseUnusable: 78,
     DatabaseDamaged: 78,
+    NotSent: 1,
     Withdrawn: 1,
     CallFailed: 1,
 }

@@ -14,7 +14,7 @@ def test_every_event_has_a_meaning() -> None:
 
 @pytest.mark.parametrize("event", Event)
 def test_an_event_is_a_noun_and_a_past_participle(event: Event) -> None:
-    assert re.fullmatch(r"[a-z]+\.([a-z_]+ed|held|lost|at_risk|ready)", event)
+    assert re.fullmatch(r"[a-z]+\.([a-z_]+ed|held|lost|sent|at_risk|ready)", event)
 
 
 @pytest.mark.parametrize("event", Event)

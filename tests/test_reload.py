@@ -38,10 +38,10 @@ def test_what_differs_is_told_by_its_path() -> None:
 
 
 def test_the_database_and_addresses_to_listen_on_cannot_change() -> None:
-    paths = ("upstream.timeout", "database.url", "web.listen")
-    assert unchangeable(paths) == (
-        "database.url: cannot change while the daemon runs; restart it, or put the old value back",
-        "web.listen: cannot change while the daemon runs; restart it, or put the old value back",
+    paths = ("upstream.timeout", "database.url", "web.listen", "webhook.public_url")
+    assert unchangeable(paths) == tuple(
+        f"{path}: cannot change while the daemon runs; restart it, or put the old value back"
+        for path in paths[1:]
     )
 
 
@@ -297,6 +297,28 @@ def test_a_reload_puts_settings_and_key_in_force_for_the_next_call(
     assert installation.life.log.of("balance.asked")[-1].get("error") is None
     level, secrets = installation.logged[-1]
     assert (level.log.level, [s.get_secret_value() for s in secrets]) == ("debug", [KEY, "sk-new"])
+
+
+def test_the_addresses_of_before_a_reload_stay_out_of_the_log(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    installation = Installation(Life(tmp_path), server)
+
+    def write(address: str) -> None:
+        installation.written = settings(
+            upstream={"base_url": server.base_url}, alerts={"urls": [address]}
+        )
+
+    async def story() -> None:
+        write("json://host/token-of-old")
+        async with installation.running() as (_, reload):
+            write("json://host/token-of-new")
+            assert await reload() == ("alerts.urls",)
+
+    asyncio.run(story())
+    _, hidden = installation.logged[-1]  # a message under way goes to the old one still
+    words = [secret.get_secret_value() for secret in hidden]
+    assert {"token-of-old", "token-of-new"} <= set(words)
 
 
 def test_a_reload_of_what_cannot_change_changes_nothing(

@@ -429,3 +429,44 @@ def test_the_same_seed_tells_the_same_story_and_another_seed_another() -> None:
 
     assert story(1) == story(1)
     assert story(1) != story(2)
+
+
+# webhooks
+
+CALLED = "https://voices.example.com/webhook/token"
+
+
+def called_back(gateway: Gateway) -> str:
+    """Order a clone whose end is to be told; return its task."""
+    body = {
+        "request_type": "callback",
+        "callback_url": CALLED,
+        "input": {"mode": "clone", "prefix": "demo01", "audio_urls": ["https://e.com/a.wav"]},
+    }
+    answer = gateway.generate(FLASH, body, NOW, "key")
+    return str(answer.data["taskId"])
+
+
+def test_the_end_of_a_task_is_told_to_who_asked_for_it_and_to_nobody_else() -> None:
+    gateway = Gateway(random.Random(0))
+    task_id = called_back(gateway)
+    assert gateway.callbacks(NOW + timedelta(seconds=20)) == []
+    (callback,) = gateway.callbacks(NOW + timedelta(minutes=3))
+    assert (callback.task_id, callback.url) == (task_id, CALLED)
+    status = gateway.status(FLASH, task_id, NOW + timedelta(minutes=3), "key")
+    assert callback.body == status.body()
+    gateway.called(task_id, NOW, taken=True)
+    assert gateway.callbacks(NOW + timedelta(days=1)) == []
+
+
+def test_a_webhook_that_is_not_taken_is_delivered_three_times_more() -> None:
+    gateway = Gateway(random.Random(0))
+    task_id = called_back(gateway)
+    now, waits = NOW + timedelta(minutes=3), []
+    while gateway.callbacks(now):
+        gateway.called(task_id, now, taken=False)
+        failed_at = now
+        while not gateway.callbacks(now) and now < failed_at + timedelta(hours=1):
+            now += timedelta(seconds=1)
+        waits.append((now - failed_at).total_seconds())
+    assert waits == [30, 120, 600, 3600]

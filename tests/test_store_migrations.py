@@ -23,11 +23,13 @@ TABLES = (
     "voice",
     "task",
     "ledger",
+    "tally",
     "balance",
     "history",
     "removal",
     "breaker",
     "alert",
+    "message",
     "keeper",
 )
 

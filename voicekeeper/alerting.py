@@ -10,12 +10,19 @@ ended              the voice speaks, or calls flow: one all-clear; or a person d
                    with the voice (``pause``, ``retry``, ``remove``): no more words
 =================  ===============================================================
 
+The log tells each alert in a line of its own. People at the addresses of ``alerts.urls`` get
+messages, and one message holds all alerts of a kind: a thousand voices that one cause strikes are
+one message. It waits until a minute brought no more of them, ten minutes at most; what comes
+within an hour after it waits for the hour's end; and each is in one message a day until it has
+ended.
+
 Telling takes two steps, so that a crash between them repeats a word and never loses one: an
 alert is handed out under a lease, and only when it was told is its next turn a day away.
 
 Pure functions: rows and ``now`` in, new values out.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypedDict
 
@@ -50,6 +57,8 @@ class AlertFields(TypedDict, total=False):
     told: int
     tell_at: datetime | None
     ended_at: datetime
+    send_at: datetime | None
+    sent_at: datetime | None
 
 
 def risky_before(now: datetime, policy: Policy) -> datetime:
@@ -118,7 +127,8 @@ def confirmed(alert: Alert, *, now: datetime) -> AlertFields:
 
 def ended(alert: Alert, *, now: datetime, well: bool) -> AlertFields:
     """End an alert. Where somebody was told of it and all is well again, that is told too."""
-    return {"ended_at": now, "tell_at": now if well and alert.told else None}
+    owed = now if well and alert.told else None
+    return {"ended_at": now, "tell_at": owed, "send_at": owed}
 
 
 def latest_turn(now: datetime) -> datetime:
@@ -134,3 +144,92 @@ def is_first(alert: Alert, how_loud: Level) -> bool:
 def speaks(voice: Voice) -> bool:
     """Tell whether a voice is kept and OK: an alert about it has ended well."""
     return voice.status is Status.OK and not voice.paused
+
+
+def ends_enrollment(event: Event, status: Status) -> bool:
+    """Tell whether an event is the end of an enrollment that no other alert tells of.
+
+    Args:
+        event: in the life of a voice.
+        status: of the voice after it; one that is to be tried again, or tested, has not ended.
+    """
+    if event is Event.ENROLLMENT_SUCCEEDED:
+        return True
+    return event is Event.ENROLLMENT_FAILED and status in (Status.FAILED, Status.UNKNOWN)
+
+
+def to_be_sent(now: datetime) -> AlertFields:
+    """Begin to hold an alert in messages, or to hold it as something new: it got louder."""
+    return {"send_at": now, "sent_at": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The alerts of a kind that the next message is to hold.
+
+    Attributes:
+        oldest, newest: since when they wait.
+        news: how many no message has held yet.
+        repeats: how many hold on, a day after a message.
+        ends: how many have ended since a message held them.
+        holding: how many of the kind have not ended, whether they wait or not.
+        last_at: when the last message about the kind was made; None if none was.
+    """
+
+    oldest: datetime
+    newest: datetime
+    news: int
+    repeats: int
+    ends: int
+    holding: int
+    last_at: datetime | None
+
+
+def is_message_due(
+    waiting: Waiting, *, now: datetime, policy: Policy, settled: bool = False
+) -> bool:
+    """Tell whether it is time for a message about what waits.
+
+    A daily one holds whatever there is. Before it, news are gathered, and an end is told when all
+    have ended. Times that lie ahead were written by a wrong clock, and hold nothing up.
+
+    Args:
+        waiting: what waits.
+        now: of this look.
+        policy: the settings.
+        settled: whether no more are to be expected for now.
+    """
+    if waiting.repeats:
+        return True
+    quiet = settling(policy)
+    growing = timedelta(0) <= now - waiting.newest < quiet
+    if growing and not settled and now - waiting.oldest < 10 * quiet:
+        return False
+    if waiting.news:
+        last = waiting.last_at
+        return last is None or not timedelta(0) <= now - last < 60 * quiet
+    return not waiting.holding
+
+
+def settling(policy: Policy) -> timedelta:
+    """Return for how long no more alerts must come before a message: a minute of seven days."""
+    return policy.window / 10_080
+
+
+def send_again_at(
+    tries: int, *, made_at: datetime, outdated: bool, now: datetime, policy: Policy
+) -> datetime | None:
+    """Return when a message that did not arrive is tried again; None to give it up.
+
+    Args:
+        tries: how often it was tried.
+        made_at: when it was made. What is a week old helps nobody; what is a day old is given
+            up for what came after it.
+        outdated: whether a newer message that tells the same again waits behind it.
+        now: of this failure.
+        policy: the settings.
+    """
+    age = now - made_at
+    if age > (AGAIN if outdated else 7 * AGAIN):
+        return None
+    return now + min(policy.retry_base * 2.0 ** min(tries - 1, 20), policy.retry_cap)

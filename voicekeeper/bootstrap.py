@@ -3,21 +3,27 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from secrets import token_urlsafe
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
+from voicekeeper import alerts
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
-from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.courier import Courier
+from voicekeeper.heartbeat import Heartbeat
+from voicekeeper.keeper import Keeper, Logger, Offload
 from voicekeeper.models import Origin
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Database, Worklist
+from voicekeeper.store import Database, Outbox, Registry, Worklist
 from voicekeeper.upstream import GatewayClient
+from voicekeeper.webhook import Callbacks
 
 _RECREATED = {
     "never": frozenset[Origin](),
@@ -48,6 +54,7 @@ def policy(settings: Settings) -> Policy:
         max_in_flight=settings.upstream.max_in_flight,
         enrollments_per_day=None if most is None else int(most * 1_000_000),
         recreate=_RECREATED[settings.recovery.recreate],
+        notifies=bool(settings.alerts.urls),
     )
 
 
@@ -80,58 +87,99 @@ def _terms(settings: Settings, api_key: SecretStr) -> dict[str, Any]:
     }
 
 
+def callbacks(settings: Settings) -> Callbacks | None:
+    """Return how the gateway is to call back, if it is."""
+    url = settings.webhook.public_url
+    return None if url is None else Callbacks(url, partial(token_urlsafe, 32))
+
+
 def keeper_name() -> str:
     """Return ``PID@HOST``."""
     return f"{os.getpid()}@{socket.gethostname()}"
 
 
 class Assembly:
-    """A keeper and its gateway, and the settings that are in force for both.
+    """A keeper, its gateway and what tells people; and the settings that are in force for all.
 
     Attributes:
         keeper: the keeper.
         gateway: its client of the gateway.
+        courier: brings messages to people.
+        heartbeat: pings a dead man's switch.
         settings: those it goes by.
         api_key: the one that its next call is signed with.
     """
 
     def __init__(
-        self, keeper: Keeper, gateway: GatewayClient, settings: Settings, api_key: SecretStr
+        self,
+        keeper: Keeper,
+        gateway: GatewayClient,
+        courier: Courier,
+        settings: Settings,
+        api_key: SecretStr,
+        *,
+        is_in_time: Callable[[Settings], Awaitable[bool]],
+        log: Logger,
     ) -> None:
         self.keeper = keeper
         self.settings = settings
         self.api_key = api_key
         self.gateway = gateway
+        self.courier = courier
+        self.heartbeat = Heartbeat(
+            is_in_time=lambda: is_in_time(self.settings), ping=_ping(settings), log=log
+        )
 
     async def adopt(self, settings: Settings, api_key: SecretStr) -> None:
         """Go by other settings from now on, all of them or none; calls under way go on.
 
         Raises:
-            VoicekeeperError: the key, the environment or the database cannot be used for that;
-                the old settings stay in force.
+            VoicekeeperError: the key, an address, the environment or the database cannot be used
+                for that; the old settings stay in force.
         """
+        senders = alerts.senders(settings.alerts.urls)
         self.gateway.change(**_terms(settings, api_key))
         try:
             await self.keeper.adopt(policy(settings))
         except BaseException:
             self.gateway.change(**_terms(self.settings, self.api_key))
             raise
+        self.courier.adopt(senders, policy=policy(settings), tick=settings.daemon.tick)
+        self.heartbeat.adopt(_ping(settings))
         self.settings, self.api_key = settings, api_key
 
 
 @asynccontextmanager
 async def assembly(
-    settings: Settings, *, api_key: SecretStr, database: Database, clock: Clock, log: Logger
+    settings: Settings,
+    *,
+    api_key: SecretStr,
+    database: Database,
+    clock: Clock,
+    log: Logger,
+    listens: bool = False,
 ) -> AsyncIterator[Assembly]:
     """Give a keeper on the real gateway and store; its connections and thread end with it.
 
-    The store's functions run in one thread of their own: a busy or slow disk then holds up no
-    call that is under way.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="store") as thread:
+    Only where the process ``listens`` is the gateway asked to call back.
 
-        async def offload(function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
-            return await asyncio.get_running_loop().run_in_executor(thread, function)
+    The store's functions run in one thread of their own: a busy or slow disk then holds up no
+    call that is under way. Those of what tells people run in another: no keepalive waits for it.
+
+    Raises:
+        ConfigError: the environment, or an address of the settings, cannot be used.
+    """
+    senders = alerts.senders(settings.alerts.urls)
+    registry = Registry(database)
+    outbox = Outbox(
+        database, places=len(senders), host=socket.gethostname(), tick=settings.daemon.tick
+    )
+    with _thread("store") as offload, _thread("tellers") as offload_telling:
+
+        async def is_in_time(settings: Settings) -> bool:
+            tick, now = settings.daemon.tick, clock.now()
+            look = partial(registry.is_in_time, now=now, tick=tick, policy=policy(settings))
+            return bool(await offload_telling(look))
 
         async with gateway(settings, api_key, clock) as upstream:
             keeper = Keeper(
@@ -142,5 +190,41 @@ async def assembly(
                 name=keeper_name(),
                 log=log,
                 offload=offload,
+                callbacks=callbacks(settings) if listens else None,
             )
-            yield Assembly(keeper, upstream, settings, api_key)
+            courier = Courier(
+                outbox=outbox,
+                senders=senders,
+                clock=clock,
+                policy=policy(settings),
+                log=log,
+                offload=offload_telling,
+            )
+            yield Assembly(
+                keeper, upstream, courier, settings, api_key, is_in_time=is_in_time, log=log
+            )
+
+
+def _ping(settings: Settings) -> Callable[[], Awaitable[None]] | None:
+    """Return what sends one ping; None where the settings name no address."""
+    address = settings.alerts.heartbeat_url
+    return None if address is None else partial(alerts.ping, address)
+
+
+def secrets(settings: Settings) -> list[SecretStr]:
+    """Return what of the settings no log line may hold."""
+    hidden = [*settings.alerts.urls]
+    if settings.alerts.heartbeat_url is not None:
+        hidden.append(settings.alerts.heartbeat_url)
+    return [part for address in hidden for part in alerts.parts(address)]
+
+
+@contextmanager
+def _thread(name: str) -> Iterator[Offload[Any]]:
+    """Give a thread for blocking functions."""
+    with ThreadPoolExecutor(1, thread_name_prefix=name) as thread:
+
+        async def offload(function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
+            return await asyncio.get_running_loop().run_in_executor(thread, function)
+
+        yield offload

@@ -7,11 +7,12 @@ fed by completed passes only: what counts is progress, not being alive.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -40,6 +41,19 @@ _BALANCE_EVERY_S = 6 * 3_600.0
 """How often the account's balance is asked for, from the start on; topped up, it shows soon."""
 
 
+class Companion(Protocol):
+    """What runs beside the passes, and holds none of them up."""
+
+    async def run(self) -> None:
+        """Do its work until cancelled."""
+
+    async def once(self, within: float) -> None:
+        """Do what is to be done now, in so many seconds."""
+
+    async def stop(self, within: float) -> None:
+        """Begin nothing more, and wait so many seconds for what is under way."""
+
+
 class Daemon:
     """Runs a keeper until it is told to stop.
 
@@ -52,6 +66,7 @@ class Daemon:
         reload: takes the settings anew; None to leave SIGHUP, which asks for that, as it is.
         socket_in: the directory in which others may ask for it and hear how it ended.
         copies: those of the registry, one a day; None to make none.
+        companions: what runs beside it.
     """
 
     def __init__(
@@ -65,9 +80,11 @@ class Daemon:
         reload: Reload | None = None,
         socket_in: Path | None = None,
         copies: DailyCopies | None = None,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._keeper = keeper
         self._copies = copies
+        self._companions = companions
         self._clock = clock
         self._notifier = notifier
         self._log = log
@@ -119,6 +136,7 @@ class Daemon:
             asyncio.create_task(self._watch_clock()),
             asyncio.create_task(self._watch_balance()),
             asyncio.create_task(self._watch_copies()),
+            *(asyncio.create_task(companion.run()) for companion in self._companions),
         ]
         async with AsyncExitStack() as questions:
             if self._reload is not None and self._socket_in is not None:
@@ -131,7 +149,10 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*watches, *self._hangups, return_exceptions=True)
         self._scheduler.pause()
-        left = await self._keeper.stop(STOP_WITHIN_S)
+        left, *_ = await asyncio.gather(
+            self._keeper.stop(STOP_WITHIN_S),
+            *(companion.stop(STOP_WITHIN_S) for companion in self._companions),
+        )
         self._scheduler.shutdown(wait=False)
         tell(self._log, Event.DAEMON_STOPPED, calls_left=left)
         if self._damage is not None:
@@ -263,10 +284,14 @@ class Daemon:
         return self._clock.now().timestamp() - self._clock.monotonic()
 
 
-async def run_once(keeper: Keeper) -> None:
+async def run_once(keeper: Keeper, companions: Sequence[Companion] = ()) -> None:
     """Do all that is due, follow it to its end, and return.
 
     What failed and is to be tried again later is left to the next run.
+
+    Args:
+        keeper: ready to sweep, and the only one on its database.
+        companions: what does its part at the end.
 
     Raises:
         VoicekeeperError: the database cannot be used.
@@ -286,6 +311,7 @@ async def run_once(keeper: Keeper) -> None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), wait.total_seconds())
     await keeper.stop(STOP_WITHIN_S)
+    await asyncio.gather(*(companion.once(STOP_WITHIN_S) for companion in companions))
 
 
 async def _first(*waits: Callable[[], Awaitable[object]]) -> None:

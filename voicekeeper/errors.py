@@ -14,6 +14,7 @@ The tree::
     ├── ConfigError            78   one or more settings are wrong; all are listed
     ├── DatabaseUnusable       78   the database cannot be used as it is; nothing was touched
     │   └── DatabaseDamaged    78   a good copy has to take its place
+    ├── NotSent                 1   a message or a ping did not arrive
     ├── Withdrawn               1   a call that was about to be made is wanted no more
     └── CallFailed              1   a call to the gateway did not return what it should
 
@@ -111,6 +112,10 @@ class DatabaseUnusable(VoicekeeperError):  # noqa: N818
 
 class DatabaseDamaged(DatabaseUnusable):
     """The database's file is torn, overwritten or empty: it has to be restored."""
+
+
+class NotSent(VoicekeeperError):  # noqa: N818
+    """A message to people, or a ping, did not arrive, as far as anybody knows."""
 
 
 class Withdrawn(VoicekeeperError):  # noqa: N818

@@ -46,8 +46,14 @@ class Event(StrEnum):
     BACKUP_COMPLETED = "backup.completed"
     BACKUP_FAILED = "backup.failed"
     CLOCK_JUMPED = "clock.jumped"
+    LISTENER_OPENED = "listener.opened"
+    LISTENER_FAILED = "listener.failed"
     SETTINGS_RELOADED = "settings.reloaded"
     SETTINGS_REFUSED = "settings.refused"
+    MESSAGE_SENT = "message.sent"
+    MESSAGE_FAILED = "message.failed"
+    MESSAGE_DROPPED = "message.dropped"
+    HEARTBEAT_FAILED = "heartbeat.failed"
     DAEMON_READY = "daemon.ready"
     DAEMON_STOPPED = "daemon.stopped"
     PASS_FAILED = "pass.failed"  # noqa: S105 - a pass, not a password
@@ -121,12 +127,27 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "The day's copy of the registry could not be made; it is tried again hourly.",
     ),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
+    Event.LISTENER_OPENED: Meaning("info", "The daemon listens on one of its ports."),
+    Event.LISTENER_FAILED: Meaning(
+        "warning", "A port cannot be had: voices are kept all the same, and it is tried again."
+    ),
     Event.SETTINGS_RELOADED: Meaning(
         "info",
         "The settings were read anew and are in force; `changed` names what differs.",
     ),
     Event.SETTINGS_REFUSED: Meaning(
         "warning", "The settings were read anew and cannot be used: the old ones stay in force."
+    ),
+    Event.MESSAGE_SENT: Meaning("info", "A message to people arrived at an address."),
+    Event.MESSAGE_FAILED: Meaning(
+        "warning", "A message did not arrive; it is tried again, and told once until it does."
+    ),
+    Event.MESSAGE_DROPPED: Meaning(
+        "warning",
+        "A message that did not arrive for a week, or a day and a newer came, is given up.",
+    ),
+    Event.HEARTBEAT_FAILED: Meaning(
+        "warning", "The dead man's switch could not be pinged; told once until it can."
     ),
     Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),

@@ -9,13 +9,13 @@ once; otherwise it waits for the scheduler's tick.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict
+from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.events import MEANINGS, Event
@@ -26,6 +26,7 @@ from voicekeeper.schedule import Policy
 from voicekeeper.store import Job, LogLine, Outlook, Worklist
 from voicekeeper.upstream import Upstream
 from voicekeeper.verdict import Blame, Fault
+from voicekeeper.webhook import Callbacks
 
 T = TypeVar("T")
 
@@ -80,6 +81,7 @@ class Keeper:
         name: ``PID@HOST``.
         log: where events are told.
         offload: runs the store's blocking functions.
+        callbacks: how the gateway is to call when an enrollment has ended; None to ask only.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Keeper:
         name: str,
         log: Logger,
         offload: Offload[Any],
+        callbacks: Callbacks | None = None,
     ) -> None:
         self._worklist = worklist
         self._upstream = upstream
@@ -100,6 +103,7 @@ class Keeper:
         self._name = name
         self._log = log
         self._offload = offload
+        self._callbacks = callbacks
         self._sweeping = asyncio.Lock()
         self._stopping = False
         self._polls, self._calls = _Lane(), _Lane()
@@ -109,6 +113,11 @@ class Keeper:
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
         self._looked_at: datetime | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The settings that hold."""
+        return self._policy
 
     async def take_over(self, *, once: bool = False) -> None:
         """Begin: settle what a predecessor left in the middle.
@@ -185,6 +194,21 @@ class Keeper:
             if claims.alerts:
                 await self._look_at_alerts()
             return bool(claims.polls or claims.calls)
+
+    async def heed(self, digests: Collection[str]) -> int:
+        """Ask at once for the tasks whose webhooks came; return how many there are.
+
+        Args:
+            digests: of the tokens that came, whoever sent them.
+
+        Raises:
+            VoicekeeperError: the database cannot be used.
+        """
+        call_back = partial(self._worklist.call_back, digests, now=self._clock.now())
+        known: int = await self._offload(call_back)
+        if known:
+            await self.sweep()
+        return known
 
     async def outlook(self) -> Outlook:
         """Return how many voices are kept, and when the next one is due.
@@ -299,11 +323,18 @@ class Keeper:
 
     async def _call(self, job: Job) -> None:
         """Make the POST whose intent is written down, and record its answer."""
+        url, digest = self._expected_call(job)
 
         async def intend() -> None:
             nonlocal job
             job = await self._offload(
-                partial(self._worklist.intend, job, now=self._clock.now(), policy=self._policy)
+                partial(
+                    self._worklist.intend,
+                    job,
+                    now=self._clock.now(),
+                    policy=self._policy,
+                    token_digest=digest,
+                )
             )
             await self._offload(partial(self._worklist.note, job))
 
@@ -315,7 +346,9 @@ class Keeper:
         try:
             wanted = self._request(job)
             on_turn = intend if job.kind.is_enrollment else None
-            accepted = await self._upstream.submit(wanted, job.model, on_turn=on_turn)
+            accepted = await self._upstream.submit(
+                wanted, job.model, on_turn=on_turn, callback_url=url
+            )
         except InvalidInput as error:  # a recipe that another version wrote
             await refuse(Fault(Blame.REQUEST, "invalid", str(error)))
         except CallFailed as failure:
@@ -349,6 +382,13 @@ class Keeper:
             told |= {"state": report.state, "voice_status": report.voice_status}
             tell(self._log, Event.TASK_POLLED, **told)
             await self._record(job, lifecycle.reported, report)
+
+    def _expected_call(self, job: Job) -> tuple[str | None, str | None]:
+        """Return what the gateway is to call when a task has ended, and what is kept of that."""
+        if self._callbacks is None or not job.kind.is_enrollment:
+            return None, None
+        token = self._callbacks.new_token()
+        return webhook.address(self._callbacks.public_url, token), webhook.digest(token)
 
     def _note_key(self, failure: CallFailed) -> None:
         self.key_refused |= failure.code == 401  # noqa: PLR2004 - HTTP's number

@@ -88,6 +88,20 @@ class AlertKind(StrEnum):
     """Little of the voice's window is left, and no keepalive succeeds."""
     BLOCKED = "blocked"
     """All calls of a model are paused."""
+    ENROLLMENT = "enrollment"
+    """A clone or design task came to its end: sent once, and told by lines of its own."""
+
+
+class Topic(StrEnum):
+    """What a message to people is about."""
+
+    LOST = "lost"
+    UNDEPLOYED = "undeployed"
+    RISK = "risk"
+    BLOCKED = "blocked"
+    ENROLLMENT = "enrollment"
+    DIGEST = "digest"
+    """How the fleet is, once a week."""
 
 
 def _words(enum: type[StrEnum], name: str) -> sa.Enum:
@@ -176,9 +190,12 @@ class Task(SQLModel, table=True):
         voice_pk: the voice it is for; None for a control call of a whole model.
         spoken: the voice id a speech call speaks with.
         task_id: the gateway's; None until it answers.
+        token_digest: of the token in the address that the gateway is to call when the task has
+            ended; None where it is only asked, and once it has called.
         sent_at: just before the POST, by the host's clock.
         created_at: the gateway's ``createTime``.
-        next_poll_at: when to ask ``statusTask`` next; None when the task is not running.
+        next_poll_at: when to ask ``statusTask`` next; None when the task is not running, but of
+            an intent whose webhook came before the answer to its POST.
         polls: how often ``statusTask`` was asked.
         code: the HTTP status or fail code it ended with, or words of ours such as
             ``no answer``, when it did not succeed.
@@ -197,6 +214,12 @@ class Task(SQLModel, table=True):
         sa.Index("task_by_voice", "voice_pk", "id"),
         sa.Index("task_open", "state", sqlite_where=sa.text("state IN ('intent', 'running')")),
         sa.Index("task_by_next_poll", "next_poll_at", sqlite_where=sa.text("state = 'running'")),
+        sa.Index(
+            "task_by_token",
+            "token_digest",
+            unique=True,
+            sqlite_where=sa.text("token_digest IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -209,6 +232,7 @@ class Task(SQLModel, table=True):
     state: TaskState = Field(sa_type=_words(TaskState, "task_state"))
     spoken: str | None = None
     task_id: str | None = None
+    token_digest: str | None = None
     sent_at: datetime
     created_at: datetime | None = None
     finished_at: datetime | None = None
@@ -241,6 +265,17 @@ class LedgerEntry(SQLModel, table=True):
     kind: Kind = Field(sa_type=_words(Kind, "ledger_kind"), primary_key=True)
     cost_micros: int = 0
     possible_cost_micros: int = 0
+
+
+class Tally(SQLModel, table=True):
+    """How many tasks of one kind ended in one state, ever; kept when a voice is removed."""
+
+    __tablename__ = "tally"
+    __table_args__ = (sa.CheckConstraint("ended >= 0", name="tally_sign"),)
+
+    kind: Kind = Field(sa_type=_words(Kind, "tally_kind"), primary_key=True)
+    state: TaskState = Field(sa_type=_words(TaskState, "tally_state"), primary_key=True)
+    ended: int = 0
 
 
 class Balance(SQLModel, table=True):
@@ -345,11 +380,14 @@ class Alert(SQLModel, table=True):
         tell_at: when it is to be told next: the due time, or the lease of who is telling it;
             None when nothing is to be told any more.
         ended_at: when the condition was over; None while it holds.
+        send_at: from when on the next message is to hold it; None while it was not told yet, and
+            when none is to hold it any more.
+        sent_at: when a message last held it; None if none did, or not as loud.
     """
 
     __tablename__ = "alert"
     __table_args__ = (
-        sa.CheckConstraint("level IN ('warning', 'error')", name="alert_level"),
+        sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="alert_level"),
         sa.CheckConstraint("told >= 0", name="alert_told_sign"),
         sa.CheckConstraint("(kind = 'blocked') = (voice_pk IS NULL)", name="alert_subject"),
         sa.CheckConstraint("ended_at IS NOT NULL OR tell_at IS NOT NULL", name="alert_is_told"),
@@ -367,6 +405,7 @@ class Alert(SQLModel, table=True):
             sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NULL"),
         ),
         sa.Index("alert_by_tell_at", "tell_at", sqlite_where=sa.text("tell_at IS NOT NULL")),
+        sa.Index("alert_by_send_at", "send_at", sqlite_where=sa.text("send_at IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )
 
@@ -382,6 +421,45 @@ class Alert(SQLModel, table=True):
     told: int = 0
     tell_at: datetime | None = None
     ended_at: datetime | None = None
+    send_at: datetime | None = None
+    sent_at: datetime | None = None
+
+
+class Message(SQLModel, table=True):
+    """One message to people at one address; these rows are the outbox.
+
+    Made in the transaction that notes in its alerts that they are sent; kept for a while after.
+
+    Attributes:
+        topic: what it is about; of one topic an address gets the messages in their order.
+        place: the place of its address among ``alerts.urls``, from 0 on. The address itself is
+            a secret and stands in no row.
+        level: ``info``, ``warning`` or ``error``.
+        tries: how often it was handed out to be sent.
+        send_at: when it is to be sent: the due time, or the lease of who is sending it; None
+            when it arrived or was given up.
+        sent_at: when it arrived.
+    """
+
+    __tablename__ = "message"
+    __table_args__ = (
+        sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="message_level"),
+        sa.CheckConstraint("place >= 0 AND tries >= 0", name="message_signs"),
+        sa.CheckConstraint("send_at IS NULL OR sent_at IS NULL", name="message_is_sent_once"),
+        sa.Index("message_to_send", "place", sqlite_where=sa.text("send_at IS NOT NULL")),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    topic: Topic = Field(sa_type=_words(Topic, "message_topic"))
+    place: int
+    level: str
+    title: str
+    body: str
+    made_at: datetime
+    tries: int = 0
+    send_at: datetime | None = None
+    sent_at: datetime | None = None
 
 
 class KeeperBeat(SQLModel, table=True):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import SecretStr
 
-from voicekeeper.bootstrap import Assembly
+from voicekeeper.bootstrap import Assembly, secrets
 from voicekeeper.config import Settings, changed, unchangeable
 from voicekeeper.errors import ConfigError
 
@@ -38,7 +38,7 @@ class Reload:
         self._load = load
         self._read_key = read_key
         self._configure_log = configure_log
-        self._secrets = [assembly.api_key]
+        self._secrets = [assembly.api_key, *secrets(assembly.settings)]
 
     @property
     def settings(self) -> Settings:
@@ -62,9 +62,10 @@ class Reload:
         api_key = self._read_key(settings)
         if api_key != self._assembly.api_key:
             paths += (THE_KEY,)
-        if api_key not in self._secrets:  # an answer to a call under way may echo the old one
-            self._secrets.append(api_key)
-        self._configure_log(self.settings, self._secrets)  # before the key is first used
+        # An answer to a call or a message under way may echo the old ones.
+        new = [api_key, *secrets(settings)]
+        self._secrets += [secret for secret in new if secret not in self._secrets]
+        self._configure_log(self.settings, self._secrets)  # before they are first used
         await self._assembly.adopt(settings, api_key)
         self._configure_log(settings, self._secrets)
         return paths

@@ -21,7 +21,8 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from voicekeeper.models import Kind, Origin
+from voicekeeper import webhook
+from voicekeeper.models import Kind, Origin, Voice
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
@@ -47,6 +48,7 @@ class Policy:
         enrollments_per_day: the most that enrollments may cost on a UTC day, in millionths of a
             US dollar; None for no limit.
         recreate: which voices are made again when they are lost.
+        notifies: whether people get messages; then the ends of enrollments are noted for them.
     """
 
     window: timedelta
@@ -66,6 +68,7 @@ class Policy:
     max_in_flight: int
     enrollments_per_day: int | None = None
     recreate: frozenset[Origin] = frozenset()
+    notifies: bool = False
 
 
 def spread(name: str, turn: int = 0) -> float:
@@ -86,6 +89,12 @@ def last_use(sent_at: datetime, created_at: datetime | None) -> datetime:
 def deadline(anchor: datetime, policy: Policy) -> datetime:
     """Return when the gateway deletes a voice (page section *Latency and polling*)."""
     return anchor + policy.window
+
+
+def known_deadline(voice: Voice, policy: Policy) -> datetime | None:
+    """Return when the gateway deletes a voice; None while its last use is not known."""
+    anchor = voice.last_used_at or voice.enrolled_at
+    return None if anchor is None else deadline(anchor, policy)
 
 
 def due(anchor: datetime, name: str, policy: Policy) -> datetime:
@@ -238,9 +247,19 @@ def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Pol
     return max(now - sent_at, _poll_interval(kind, policy) * polls)
 
 
-def first_poll(kind: Kind, policy: Policy) -> timedelta:
-    """Return how long after submission a task is first asked for (page: *Latency and polling*)."""
-    return policy.enrollment_first if kind.is_enrollment else policy.speech_first
+def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta:
+    """Return how long after submission a task is first asked for (page: *Latency and polling*).
+
+    Args:
+        kind: of the task.
+        policy: the settings.
+        called: whether the gateway is to call when it has ended. It is asked all the same, after
+            the last of its tries, and in time for a second question.
+    """
+    first = policy.enrollment_first if kind.is_enrollment else policy.speech_first
+    if not called:
+        return first
+    return max(first, min(first + webhook.LAST_REDELIVERY, policy.give_up / 2))
 
 
 def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:

@@ -8,21 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from voicekeeper import forecast, schedule
+from voicekeeper import forecast
 from voicekeeper.duration import rfc3339
 from voicekeeper.health import Health
 from voicekeeper.lifecycle import comeback
 from voicekeeper.models import HistoryEntry, Origin, Voice
 from voicekeeper.pricing import Spent, Totals, dollars
-from voicekeeper.schedule import Policy
+from voicekeeper.schedule import Policy, known_deadline
 
 SCHEMA = 1
-
-
-def deadline(voice: Voice, policy: Policy) -> datetime | None:
-    """Return when the gateway deletes a voice; None while its last use is not known."""
-    anchor = voice.last_used_at or voice.enrolled_at
-    return None if anchor is None else schedule.deadline(anchor, policy)
 
 
 def voice(voice: Voice, policy: Policy) -> dict[str, Any]:
@@ -35,7 +29,7 @@ def voice(voice: Voice, policy: Policy) -> dict[str, Any]:
         "status": voice.status,
         "paused": voice.paused,
         "last_used_at": _instant(voice.last_used_at),
-        "deadline_at": _instant(deadline(voice, policy)),
+        "deadline_at": _instant(known_deadline(voice, policy)),
         "next_keepalive_at": _instant(voice.next_at),
         "failures": voice.failures,
         "last_error": voice.last_error,

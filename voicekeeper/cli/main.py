@@ -32,6 +32,7 @@ _COMMANDS = {
         "resolve": "Print the voice_id of a voice.",
         "status": "Tell whether all is well; for people and monitoring.",
         "check": "Tell whether the set-up is right.",
+        "alerts": "See that messages to people arrive.",
     },
     "Change": {
         "keep": "Use a voice now.",

@@ -8,11 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from voicekeeper.bar import bar, has_blocks
-from voicekeeper.cli import document
 from voicekeeper.duration import rfc3339, words
 from voicekeeper.lifecycle import comeback
 from voicekeeper.models import Status, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.schedule import Policy, known_deadline
 
 _COLORS = {
     Status.OK: "green",
@@ -45,7 +44,7 @@ def table(voices: Iterable[Voice], *, now: datetime, policy: Policy, console: Co
 def rows(voices: Iterable[Voice], policy: Policy) -> Iterator[str]:
     """Yield the voices as lines of tab-separated columns, for a pipe; empty where unknown."""
     for voice in voices:
-        deadline = document.deadline(voice, policy)
+        deadline = known_deadline(voice, policy)
         columns = [
             voice.name,
             voice.voice_id or "",
@@ -70,7 +69,7 @@ def status(voice: Voice) -> Text:
 
 def left(voice: Voice, *, now: datetime, policy: Policy, plain: bool = False) -> Text:
     """Return the time left: a bar of the window, and words."""
-    deadline = document.deadline(voice, policy)
+    deadline = known_deadline(voice, policy)
     if voice.status.is_dead:
         return Text("-", style="dim")
     if deadline is None:

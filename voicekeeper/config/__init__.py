@@ -12,6 +12,7 @@ tells two settings apart.
 from voicekeeper.config.changes import changed, unchangeable
 from voicekeeper.config.key import FoundKey, find_api_key, read_api_key
 from voicekeeper.config.settings import (
+    Alerts,
     Budget,
     Daemon,
     Database,
@@ -22,11 +23,16 @@ from voicekeeper.config.settings import (
     Retry,
     Settings,
     Upstream,
+    Web,
+    Webhook,
 )
 from voicekeeper.config.sources import DEFAULT_PATH, Places, load, places
+from voicekeeper.config.values import Address
 
 __all__ = [
     "DEFAULT_PATH",
+    "Address",
+    "Alerts",
     "Budget",
     "Daemon",
     "Database",
@@ -39,6 +45,8 @@ __all__ = [
     "Retry",
     "Settings",
     "Upstream",
+    "Web",
+    "Webhook",
     "changed",
     "find_api_key",
     "load",

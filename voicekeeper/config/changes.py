@@ -19,10 +19,11 @@ def changed(old: Settings, new: Settings) -> tuple[str, ...]:
 def unchangeable(paths: Sequence[str]) -> tuple[str, ...]:
     """Return a problem for each of these settings that only a restart can change.
 
-    The database is held by the process, and an address to listen on is bound by it.
+    The database is held by the process, an address to listen on is bound by it, and enrollments
+    under way are told of where they were told to.
     """
     return tuple(
         f"{path}: cannot change while the daemon runs; restart it, or put the old value back"
         for path in paths
-        if path == "database.url" or path.endswith(".listen")
+        if path in ("database.url", "webhook.public_url") or path.endswith(".listen")
     )

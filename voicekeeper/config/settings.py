@@ -1,7 +1,8 @@
 """The tables of the settings: every key, its type, its default and its rule.
 
 ``Settings()`` is the defaults and reads nothing; `voicekeeper.config.load` reads. The API key
-is not here, so a ``repr`` of the settings, or a dump of them, holds no secret.
+is not here, and addresses of messages are hidden, so a ``repr`` of the settings, or a dump of
+them, holds no secret.
 """
 
 from datetime import timedelta
@@ -9,8 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from voicekeeper.config import values
 
@@ -30,6 +36,8 @@ InFlight = Annotated[int, PlainValidator(values.in_flight)]
 FilePath = Annotated[Path | None, PlainValidator(values.file_path)]
 DatabaseUrl = Annotated[str, PlainValidator(values.database_url)]
 Amount = Annotated[Decimal | None, PlainValidator(values.dollars)]
+Address = Annotated[values.Address, PlainValidator(values.address), NoDecode]
+PublicUrl = Annotated[str | None, PlainValidator(values.public_url)]
 Prompt = Annotated[str, PlainValidator(values.prompt)]
 AudioFormat = Annotated[
     Literal["mp3", "wav", "pcm", "opus"],
@@ -39,6 +47,8 @@ Level = Annotated[
     Literal["debug", "info", "warning", "error"],
     PlainValidator(values.one_of(("debug", "info", "warning", "error"))),
 ]
+Addresses = Annotated[tuple[SecretStr, ...], NoDecode, PlainValidator(values.addresses)]
+WebAddress = Annotated[SecretStr | None, PlainValidator(values.web_address)]
 LogFormat = Annotated[
     Literal["auto", "json", "console"], PlainValidator(values.one_of(("auto", "json", "console")))
 ]
@@ -151,6 +161,41 @@ class Daemon(_Table):
     tick: UpToAnHour = timedelta(seconds=10)
 
 
+class Alerts(_Table):
+    """Who is told what needs a person. Addresses hold secrets, so a ``repr`` shows none.
+
+    Attributes:
+        urls: where messages go, as apprise writes addresses.
+        heartbeat_url: asked for at a pace while voices are kept in time.
+    """
+
+    urls: Addresses = ()
+    heartbeat_url: WebAddress = None
+
+
+class Web(_Table):
+    """What is shown of the fleet, to people and to Prometheus.
+
+    Attributes:
+        listen: where ``/``, ``/healthz``, ``/readyz`` and ``/metrics`` are served; None for
+            nowhere.
+    """
+
+    listen: Address | None = None
+
+
+class Webhook(_Table):
+    """How the gateway tells that an enrollment has ended, sooner than by being asked.
+
+    Attributes:
+        public_url: how the gateway reaches this host from outside; None to ask only.
+        listen: where what comes in there is handed on to; may be the address of ``web.listen``.
+    """
+
+    public_url: PublicUrl = None
+    listen: Address = values.Address("127.0.0.1", 8470)
+
+
 class Log(_Table):
     """What the log tells, and in which form."""
 
@@ -177,6 +222,9 @@ class Settings(BaseSettings):
     polling: Polling = Polling()
     retry: Retry = Retry()
     daemon: Daemon = Daemon()
+    alerts: Alerts = Alerts()
+    web: Web = Web()
+    webhook: Webhook = Webhook()
     log: Log = Log()
 
     @property

@@ -14,7 +14,10 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from voicekeeper import duration, registration
 from voicekeeper.errors import InvalidInput, quoted
@@ -27,6 +30,10 @@ _WIDEST = 1024
 _RICHEST = 1_000_000
 _KINDS = {bool: "a yes or no", int: "a number", float: "a number", list: "a list", dict: "a table"}
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)
+_IPV6 = 6
+_LAST_PORT = 65_535
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 
 def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[object], timedelta]:
@@ -135,6 +142,85 @@ def base_url(value: object) -> str:
     return url.rstrip("/")
 
 
+def addresses(value: object) -> tuple[SecretStr, ...]:
+    """Read where messages go: a list, or in one text with white space between them."""
+    given = value if isinstance(value, (list, tuple)) else text(value).split()
+    read = []
+    for number, each in enumerate(given, 1):
+        address = each if isinstance(each, SecretStr) else SecretStr(text(each).strip())
+        if not _ADDRESS.fullmatch(address.get_secret_value()):
+            raise ValueError(
+                'must be a list of addresses such as "mailto://user:password@example.com";'
+                f" number {number} is none"
+            )
+        read.append(address)
+    return tuple(read)
+
+
+def web_address(value: object) -> SecretStr:
+    """Read an http or https URL that may hold a secret."""
+    address = value.get_secret_value() if isinstance(value, SecretStr) else text(value).strip()
+    try:
+        parts = urlsplit(address)
+        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete or not _ADDRESS.fullmatch(address):
+        raise ValueError("must be an http or https URL; leave it out if there is none")
+    return SecretStr(address)
+
+
+class Address(NamedTuple):
+    """Where to listen.
+
+    Attributes:
+        host: an IP address of this machine.
+        port: from 1 on.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def address(value: object) -> Address:
+    """Read an address of this machine with a port."""
+    rule = "must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
+    if isinstance(value, Address):
+        return value
+    host, _, port = text(value).rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        ip = ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise ValueError(rule) from None
+    if bracketed != (ip.version == _IPV6) or not _PORT.fullmatch(port) or int(port) > _LAST_PORT:
+        raise ValueError(rule)
+    return Address(str(ip), int(port))
+
+
+def public_url(value: object) -> str:
+    """Read under which address the gateway reaches the webhook (page, *Parameters*)."""
+    url = text(value)
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        complete = parts.scheme == "https" and parts.port != 0
+    except ValueError:
+        complete, host = False, ""
+    if not complete or not _is_public(host) or not _URL.fullmatch(url.lower()):
+        raise ValueError(
+            "must be a public https URL such as https://voices.example.com/webhook, since the"
+            " gateway calls it from outside"
+        )
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise ValueError("must hold no user, password, query or fragment")
+    return url.rstrip("/")
+
+
 def model(value: object) -> str:
     """Read a model ID, which becomes a part of a path."""
     try:
@@ -184,3 +270,10 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith((".local", ".localhost", ".internal"))

@@ -176,11 +176,17 @@ def succeeded(task: Task, created_at: datetime | None, now: datetime) -> TaskFie
 def running(
     task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
 ) -> TaskFields:
-    """Return the columns of a task that was accepted: charged, and to be asked for."""
+    """Return the columns of a task that was accepted: charged, and to be asked for.
+
+    A webhook may have been faster than the answer: then its time to be asked for is set.
+    """
+    ask_at = now + schedule.first_poll(task.kind, policy, called=task.token_digest is not None)
+    if task.state is TaskState.INTENT and task.next_poll_at is not None:
+        ask_at = task.next_poll_at
     return {
         "state": TaskState.RUNNING,
         "task_id": accepted.task_id,
-        "next_poll_at": now + schedule.first_poll(task.kind, policy),
+        "next_poll_at": ask_at,
         "cost_micros": cost_micros,
         "possible_cost_micros": None,
     }

@@ -8,7 +8,7 @@ that a rule we misread shows as a disagreement between the two instead of hiding
   it keeps and tells.
 - `faults`: what goes wrong between a gateway and its client, on demand.
 - `server`: all this on a loopback port, over real HTTP; `running` is the thread it runs in,
-  `breakage` the answers that break.
+  `breakage` the answers that break, and `messenger` delivers webhooks.
 """
 
 from voicekeeper.sandbox.gateway import Gateway, Stuck

@@ -19,11 +19,12 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from voicekeeper.sandbox import rules
-from voicekeeper.sandbox.records import Answer, Books, Task, Voice, VoiceBook
+from voicekeeper.sandbox.records import Answer, Books, Callback, Task, Voice, VoiceBook
 from voicekeeper.sandbox.rules import Order, RefusedError
 
 FLASH = "cosyvoice-3-flash"
@@ -40,6 +41,9 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _TASKS_KEPT = timedelta(days=30)
 
+_CALL_AGAIN = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+"""After how long a webhook that was not taken is delivered again."""
+
 _VALIDATION = ("VALIDATION_ERROR", "The voice_id is invalid for the current user or model.")
 _REVIEW = (
     "UNDEPLOYED",
@@ -47,6 +51,20 @@ _REVIEW = (
 )
 _TIMEOUT = ("TASK_TIMEOUT", "Custom voice deployment stayed in DEPLOYING for too long.")
 _UPSTREAM = "UpstreamError"
+
+
+@dataclass(slots=True)
+class _Call:
+    """A webhook that was not delivered yet.
+
+    Attributes:
+        due_at: when it is to be tried next.
+        tries: how often it failed so far.
+    """
+
+    url: str
+    due_at: datetime
+    tries: int = 0
 
 
 class Gateway:
@@ -90,6 +108,7 @@ class Gateway:
         self._refused: Counter[int] = Counter()
         self._polls = 0
         self._cost_micros = 0
+        self._to_call: dict[str, _Call] = {}
 
     def generate(
         self,
@@ -122,6 +141,8 @@ class Gateway:
         task = self._task(model, order, now, failure, stuck)
         self._forget(now)
         self._tasks[task.task_id] = task
+        if order.callback_url is not None:
+            self._to_call[task.task_id] = _Call(order.callback_url, task.ended_at)
         return Answer(200, data={"taskId": task.task_id})
 
     def status(self, model: str, task_id: str | None, now: datetime, key: str | None) -> Answer:
@@ -132,6 +153,25 @@ class Gateway:
             return self._refuse(refusal)
         self._polls += 1
         return Answer(200, data=task.told(now))
+
+    def callbacks(self, now: datetime) -> list[Callback]:
+        """Return the webhooks that are to be delivered now; tell `called` what came of each."""
+        return [
+            Callback(task_id, call.url, Answer(200, data=self._tasks[task_id].told(now)).body())
+            for task_id, call in self._to_call.items()
+            if call.due_at <= now
+        ]
+
+    def called(self, task_id: str, now: datetime, *, taken: bool) -> None:
+        """Note that a webhook was delivered, or not: then it is tried three times more."""
+        call = self._to_call.get(task_id)
+        if call is None:
+            return
+        if taken or call.tries == len(_CALL_AGAIN):
+            del self._to_call[task_id]
+            return
+        call.due_at = now + _CALL_AGAIN[call.tries]
+        call.tries += 1
 
     def balance(self, key: str | None) -> Answer:
         """Answer ``GET apikeys/current-balance``: US dollars; an endless account shows 74.87."""
@@ -182,6 +222,7 @@ class Gateway:
     def forget_task(self, task_id: str) -> None:
         """Answer 404 for a task from now on; what it did, it did."""
         del self._tasks[task_id]
+        self._to_call.pop(task_id, None)
 
     def voice_ids(self) -> Iterable[str]:
         """Return the id of every custom voice there ever was."""
@@ -346,4 +387,4 @@ class Gateway:
             oldest = next(iter(self._tasks.values()))
             if now - oldest.created_at < _TASKS_KEPT:
                 return
-            del self._tasks[oldest.task_id]
+            self.forget_task(oldest.task_id)

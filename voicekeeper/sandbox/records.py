@@ -24,6 +24,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """A webhook that is to be delivered now.
+
+    Attributes:
+        task_id: the task that has ended.
+        url: what to call.
+        body: the envelope that ``statusTask`` answers.
+    """
+
+    task_id: str
+    url: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class VoiceBook:
     """The truth about one custom voice, which the real gateway never tells.
 

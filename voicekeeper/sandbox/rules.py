@@ -7,7 +7,7 @@ mistakes. What the page does not mention is let through.
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,12 +43,14 @@ class Order:
         subject: the voice to speak with, or the prefix of the voice to make.
         audio: the format of the resulting audio.
         cost_micros: the price, in millionths of a US dollar.
+        callback_url: what to call when the task has ended; None where nobody wants to be called.
     """
 
     mode: str
     subject: str
     audio: str
     cost_micros: int
+    callback_url: str | None = None
 
 
 def read(body: object) -> Order:
@@ -62,11 +64,12 @@ def read(body: object) -> Order:
     """
     if not isinstance(body, dict):
         raise RefusedError(400, "The request body must be a JSON object.")
+    url = None
     match body.get("request_type"):
         case "async":
             pass
         case "callback":
-            _check_callback(body.get("callback_url"))
+            url = _callback(body.get("callback_url"))
         case _:
             raise RefusedError(400, "request_type is required: async or callback.")
     asked = body.get("input")
@@ -74,11 +77,11 @@ def read(body: object) -> Order:
         raise RefusedError(400, "input is required and must be an object.")
     match asked.get("mode"):
         case "speech":
-            return _speech(asked)
+            return replace(_speech(asked), callback_url=url)
         case "clone":
-            return _clone(asked)
+            return replace(_clone(asked), callback_url=url)
         case "design":
-            return _design(asked)
+            return replace(_design(asked), callback_url=url)
         case _:
             raise RefusedError(400, "input.mode must be speech, clone or design.")
 
@@ -136,8 +139,8 @@ def _audio(asked: dict[str, Any], default: str) -> str:
     return audio
 
 
-def _check_callback(url: object) -> None:
-    """Refuse an address that the gateway could not reach over public HTTPS."""
+def _callback(url: object) -> str:
+    """Return an address that the gateway can reach over public HTTPS."""
     refusal = RefusedError(400, "callback_url must be a public HTTPS URL.")
     if not isinstance(url, str):
         raise refusal
@@ -152,3 +155,4 @@ def _check_callback(url: object) -> None:
         public = "." in host and not host.endswith((".localhost", ".local", ".internal"))
     if parts.scheme != "https" or not public:
         raise refusal
+    return url

@@ -15,6 +15,7 @@ import queue
 import random
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -35,7 +36,8 @@ from voicekeeper.errors import InvalidInput, VoicekeeperError
 from voicekeeper.sandbox.breakage import Broken, Truncated
 from voicekeeper.sandbox.faults import Call, Fault, Faults
 from voicekeeper.sandbox.gateway import FLASH, Gateway
-from voicekeeper.sandbox.records import Answer, Books
+from voicekeeper.sandbox.messenger import Messenger
+from voicekeeper.sandbox.records import Answer, Books, Callback
 from voicekeeper.sandbox.running import Running
 
 BASE = "/api/v1"
@@ -60,6 +62,9 @@ class SandboxServer:
         host: a loopback address.
         port: 0 takes a free one.
         error_style: where the code of the gateway's own refusals stands.
+        callback_to: scheme, host and port of this machine that webhooks are delivered to, in
+            place of the public ones; None to deliver none.
+        callback_tls: whom to trust there, where that is https.
 
     Raises:
         InvalidInput: a fault cannot be read.
@@ -76,6 +81,8 @@ class SandboxServer:
         host: str = "127.0.0.1",
         port: int = 0,
         error_style: ErrorStyle = "http",
+        callback_to: str | None = None,
+        callback_tls: ssl.SSLContext | None = None,
     ) -> None:
         self._gateway = gateway
         self._clock: Clock = SystemClock() if clock is None else clock
@@ -85,6 +92,9 @@ class SandboxServer:
         self._error_style = error_style
         self._lock = threading.Lock()
         self._running: Running | None = None
+        self._callback_to = callback_to
+        self._callback_tls = callback_tls
+        self._messenger: Messenger | None = None
 
     @property
     def base_url(self) -> str:
@@ -114,9 +124,16 @@ class SandboxServer:
             ) from error
         self._port = listener.getsockname()[1]
         self._running = Running(self._app, listener)
+        if self._callback_to is not None:
+            self._messenger = Messenger(
+                self._callback_to, due=self._callbacks, called=self._called, tls=self._callback_tls
+            )
 
     def stop(self) -> None:
         """Break what still hangs, finish the other answers, and close the port."""
+        if self._messenger is not None:
+            self._messenger.stop()
+            self._messenger = None
         if self._running is not None:
             self._running.stop()
             self._running = None
@@ -169,6 +186,14 @@ class SandboxServer:
         """Return how often each fault struck, by its written form."""
         with self._lock:
             return dict(self._faults.struck)
+
+    def _callbacks(self) -> list[Callback]:
+        with self._lock:
+            return self._gateway.callbacks(self._clock.now())
+
+    def _called(self, callback: Callback, taken: bool) -> None:  # noqa: FBT001 - what came of it
+        with self._lock:
+            self._gateway.called(callback.task_id, self._clock.now(), taken=taken)
 
     def _app(self, closing: asyncio.Event) -> Starlette:
         async def submit(request: Request) -> Response:

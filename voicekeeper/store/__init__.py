@@ -1,12 +1,14 @@
 """The registry in SQLite: one file, two sides.
 
-`Registry` is for people (register, read, change), `Worklist` for keepers (claim, record), and
-`Database` is the file under both. `chronicle` writes the history that both tell.
+`Registry` is for people (register, read, change), `Worklist` for keepers (claim, record), `Outbox`
+for the courier (what people are sent), and `Database` is the file under all. `chronicle` writes
+the history that the first two tell.
 """
 
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import Claims, Job
+from voicekeeper.store.outbox import Outbox, Parcel
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.worklist import Outlook, Worklist
 
@@ -16,7 +18,9 @@ __all__ = [
     "Job",
     "LogLine",
     "NewVoice",
+    "Outbox",
     "Outlook",
+    "Parcel",
     "Registry",
     "Worklist",
 ]

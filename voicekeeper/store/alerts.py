@@ -126,7 +126,13 @@ def risk_at(now: datetime, policy: Policy) -> Mapping[str, datetime]:
 
 
 def opened_by(
-    session: Session, voice: Voice, told: LogLine, *, now: datetime, handed: bool
+    session: Session,
+    voice: Voice,
+    told: LogLine,
+    *,
+    now: datetime,
+    handed: bool,
+    notifies: bool = False,
 ) -> LogLine:
     """Open the alert that an event in a voice's life calls for, if any; return its line.
 
@@ -136,7 +142,10 @@ def opened_by(
         told: the event, as the log is to tell it.
         now: of this answer.
         handed: whether the caller tells the line; else the next look hands it out.
+        notifies: whether people get messages; then one is to hold the end of an enrollment.
     """
+    if notifies and alerting.ends_enrollment(Event(told.event), voice.status):
+        _enrolled(session, voice, told, now=now)
     kind = alerting.OPENED_BY.get(Event(told.event))
     if kind is None:
         return told
@@ -146,6 +155,7 @@ def opened_by(
         "cause": told.fields["error"],
         "since": now,
         "tell_at": now,
+        **alerting.to_be_sent(now),
     }
     alert = next(known, None)
     if alert is None:
@@ -165,6 +175,7 @@ def blocked(session: Session, breaker: Breaker, told: LogLine, *, now: datetime)
         cause=breaker.cause or "the gateway fails",
         since=now,
         tell_at=now,
+        **alerting.to_be_sent(now),
     )
     return _handed_out(session, alert, told, now=now)
 
@@ -226,6 +237,22 @@ def confirm(session: Session, handouts: Iterable[Handout], *, now: datetime) -> 
 def _open(session: Session, **fields: Any) -> Alert:  # noqa: ANN401 - columns of any type
     """Add an alert that nobody was told of."""
     return rows.added(session, Alert, told=0, **fields)
+
+
+def _enrolled(session: Session, voice: Voice, told: LogLine, *, now: datetime) -> None:
+    """Note that an enrollment ended: nothing that lasts, so it has ended when it begins."""
+    fields = alerting.to_be_sent(now)
+    _open(
+        session,
+        kind=AlertKind.ENROLLMENT,
+        voice_pk=voice.id,
+        model=voice.model,
+        level=told.level,
+        cause=told.fields.get("error", ""),
+        since=now,
+        ended_at=now,
+        **fields,
+    )
 
 
 def _about(session: Session, voice: Voice) -> list[Alert]:
@@ -315,6 +342,7 @@ def _of_voice(
     is_first = alerting.is_first(alert, level)
     assign(session, alert, {"cause": cause, "level": level})
     if is_first:
+        assign(session, alert, alerting.to_be_sent(now))
         return tell(session, voice, telling, now=now, level=level)
     return _line(telling, voice, level)
 

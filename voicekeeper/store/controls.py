@@ -16,7 +16,7 @@ from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, blockages, breakers, claims, ledger, rows
+from voicekeeper.store import alerts, blockages, breakers, claims, ledger, rows, tallies
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
@@ -123,7 +123,10 @@ def apply(
 
 def _abandon(session: Session, model: str, *, now: datetime) -> bool:
     """Give up the control calls that have not ended in time; return whether there were any."""
-    return _ABANDON.run(session, model=model, now=now) > 0
+    abandoned = _ABANDON.run(session, model=model, now=now)
+    if abandoned:
+        tallies.count(session, Kind.CONTROL, TaskState.UNKNOWN, abandoned)
+    return abandoned > 0
 
 
 def _is_waiting(session: Session, model: str, *, now: datetime) -> bool:

@@ -13,6 +13,14 @@ from voicekeeper.schedule import Policy
 from voicekeeper.store import ledger, rows
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
+
+_TASK = rows.table_of(Task)
+_EXPECT_A_CALL = Statement(
+    _TASK.update()
+    .where(_TASK.c.id == sa.bindparam("key"))
+    .values(token_digest=sa.bindparam("digest"))
+)
 
 OPEN = (TaskState.INTENT, TaskState.RUNNING)
 """The states of a task that has not come to its end."""
@@ -78,10 +86,19 @@ def kind_for(voice: Voice) -> Kind:
     return Kind.CLONE if voice.origin is Origin.CLONE else Kind.DESIGN
 
 
-def write_intent(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Job:
+def write_intent(
+    session: Session,
+    voice: Voice,
+    *,
+    now: datetime,
+    policy: Policy,
+    token_digest: str | None = None,
+) -> Job:
     """Add the row that is committed before a POST for a voice; return the call."""
     kind, spoken = kind_for(voice), voice.voice_id
     key = _write(session, voice.id, voice.model, kind, spoken, now=now, policy=policy)
+    if token_digest is not None:
+        _EXPECT_A_CALL.run(session, key=key, digest=token_digest)
     return job(kind, voice, task_pk=key)
 
 

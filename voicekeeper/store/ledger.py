@@ -12,8 +12,9 @@ from sqlmodel import col
 
 from voicekeeper import budget
 from voicekeeper.lifecycle import TaskFields
-from voicekeeper.models import Kind, LedgerEntry, Task, Voice
+from voicekeeper.models import Kind, LedgerEntry, Task, TaskState, Voice
 from voicekeeper.pricing import Spent, Totals
+from voicekeeper.store import tallies
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
@@ -41,13 +42,16 @@ _BEGIN = Statement(
     )
 )
 
+_OPEN = (TaskState.INTENT, TaskState.RUNNING)
 _ENROLLMENTS = [kind for kind in Kind if kind.is_enrollment]
 
 
 def settle(session: Session, task: Task, fields: TaskFields) -> None:
-    """Set a task's new columns, and its entry to what it now costs."""
+    """Set a task's new columns, its entry to what it now costs, and count it if it has ended."""
     before = _cost(task)
     assign(session, task, fields)
+    if task.state not in _OPEN:
+        tallies.count(session, task.kind, task.state)
     move(session, task.kind, task.sent_at, before, _cost(task))
 
 
@@ -83,6 +87,25 @@ def totals(session: Session, now: datetime) -> Totals:
         last_30_days=_sum(session, col(LedgerEntry.day) > today - timedelta(days=30)),
         ever=_sum(session),
     )
+
+
+def since(session: Session, day: date) -> Spent:
+    """Return what all tasks from a day on cost."""
+    return _sum(session, col(LedgerEntry.day) >= day)
+
+
+def by_kind(session: Session) -> dict[Kind, Spent]:
+    """Return what all tasks of each kind cost."""
+    kind, cost, possible = (
+        col(column)
+        for column in (
+            LedgerEntry.kind,
+            LedgerEntry.cost_micros,
+            LedgerEntry.possible_cost_micros,
+        )
+    )
+    sums = session.execute(select(kind, func.sum(cost), func.sum(possible)).group_by(kind))
+    return {kind: Spent(cost, possible) for kind, cost, possible in sums}
 
 
 def of_voice(session: Session, voice: Voice) -> Spent:

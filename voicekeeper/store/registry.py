@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import ColumnElement, delete, exists, func, insert, select
 from sqlmodel import col
 
 from voicekeeper import schedule
@@ -166,6 +166,18 @@ class Registry:
         with self._database.reading() as session:
             beat = _youngest_beat(session)
             return beat.last_pass_at if beat else None
+
+    def is_in_time(self, *, now: datetime, tick: timedelta, policy: Policy) -> bool:
+        """Tell whether a keeper has made a pass lately, and nothing is overdue."""
+        late = late_before(now, policy)
+        kept = col(Voice.paused).is_(False) & col(Voice.status).in_(_KEPT)
+        with self._database.reading() as session:
+            beat = _youngest_beat(session)
+            last, once = (beat.last_pass_at, beat.once) if beat else (None, False)
+            if is_unkept(last, now=now, tick=tick, once=once):
+                return False
+            overdue = select(exists().where(kept, col(Voice.next_at) < late))
+            return not session.scalar(overdue)
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""

@@ -59,7 +59,10 @@ def apply(
     assign(session, voice, change.voice)
     ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
-    lines = [alerts.opened_by(session, voice, line, now=now, handed=logged) for line in lines]
+    lines = [
+        alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=policy.notifies)
+        for line in lines
+    ]
     if was_told_of and "last_used_at" in change.voice:
         lines += alerts.fixed(session, voice, now=now)
     if was_lost and "last_used_at" in change.voice:

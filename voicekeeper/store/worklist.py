@@ -54,6 +54,16 @@ _TASK_AND_VOICE = Statement(
     .where(col(Task.id) == sa.bindparam("key"), IS_OPEN)
 )
 
+_TASK = rows.table_of(Task)
+_BY_TOKEN = Statement(
+    select(_TASK.c.id).where(_TASK.c.token_digest == sa.bindparam("digest"), IS_OPEN)
+)
+_ASK_NOW = Statement(
+    sa.update(_TASK)
+    .where(_TASK.c.id == sa.bindparam("key"), _TASK.c.token_digest.is_not(None), IS_OPEN)
+    .values(next_poll_at=sa.bindparam("now"), token_digest=sa.null())
+)
+
 Decide = Callable[[Voice | None, Task], Change]
 """A rule of `lifecycle` that lacks but the rows; the voice is None for a control call."""
 
@@ -197,10 +207,18 @@ class Worklist:
             if old.enrollments_per_day != new.enrollments_per_day:
                 replanning.held(session, now=now)
 
-    def intend(self, job: Job, *, now: datetime, policy: Policy) -> Job:
+    def intend(
+        self, job: Job, *, now: datetime, policy: Policy, token_digest: str | None = None
+    ) -> Job:
         """Write down that an enrollment is requested now; return the job with its task.
 
         From here on the voice is never due by itself: only an answer, or a person, moves it.
+
+        Args:
+            job: as it was claimed.
+            now: of this call.
+            policy: the settings.
+            token_digest: of the token with which the gateway is to call when the task has ended.
 
         Raises:
             Withdrawn: the voice was removed, paused, or is being enrolled already; or the day's
@@ -214,7 +232,9 @@ class Worklist:
             hold = holds.of_voice(session, voice, now=now, policy=policy)
             if hold is None:
                 rows.assign(session, voice, lifecycle.released(voice).voice | {"next_at": None})
-                return write_intent(session, voice, now=now, policy=policy)
+                return write_intent(
+                    session, voice, now=now, policy=policy, token_digest=token_digest
+                )
             holds.put(session, voice, hold, now=now, policy=policy, logged=False)
         raise Withdrawn(f"the enrollment of {job.name} is {hold.sentence}")  # the hold is kept
 
@@ -254,6 +274,23 @@ class Worklist:
                 witness = self._database.witness
                 lines += comebacks.take(session, voice, witness, now=now, policy=policy)
             return lines
+
+    def call_back(self, digests: Collection[str], *, now: datetime) -> int:
+        """Make the tasks due for polling whose webhooks came; return how many there are.
+
+        A token is good for one call: the next of the same changes nothing.
+
+        Args:
+            digests: of the tokens that came.
+            now: of this look.
+        """
+        with self._database.reading() as session:  # a stranger's make nobody wait for the disk
+            found = [_BY_TOKEN.scalar(session, digest=digest) for digest in digests]
+        keys = [key for key in found if key is not None]
+        if not keys:
+            return 0
+        with self._database.writing() as session:
+            return sum(_ASK_NOW.run(session, key=key, now=now) for key in keys)
 
     def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
         """Look at what a person must be told of; return what is to be told now.

@@ -157,7 +157,12 @@ class GatewayClient:
         await self._route.connections.aclose()
 
     async def submit(
-        self, request: Request, model: str, *, on_turn: OnTurn | None = None
+        self,
+        request: Request,
+        model: str,
+        *,
+        on_turn: OnTurn | None = None,
+        callback_url: str | None = None,
     ) -> Accepted:
         """Start a task with ``generateTask``; this is what costs money.
 
@@ -168,16 +173,20 @@ class GatewayClient:
             model: whose endpoint.
             on_turn: run when the limiter lets the call go out, just before its first byte; what
                 it raises is raised here, and nothing is sent.
+            callback_url: what the gateway is to call when the task has ended.
 
         Raises:
             CallFailed: no task id came back. ``ambiguous`` tells whether the task may exist,
                 and be charged, all the same.
         """
+        delivery = {"request_type": "async"}
+        if callback_url is not None:
+            delivery = {"request_type": "callback", "callback_url": callback_url}
         reply, secret = await self._call(
             "POST",
             "generateTask",
             model,
-            json={"request_type": "async", "input": request.body()},
+            json={**delivery, "input": request.body()},
             fresh=not isinstance(request, Speech),
             on_turn=on_turn,
         )

@@ -17,9 +17,16 @@ class Upstream(Protocol):
     """What a keeper asks of a gateway."""
 
     async def submit(
-        self, request: Request, model: str, *, on_turn: OnTurn | None = None
+        self,
+        request: Request,
+        model: str,
+        *,
+        on_turn: OnTurn | None = None,
+        callback_url: str | None = None,
     ) -> Accepted:
         """Start a task; this is what costs money (page section *Submit task response*).
+
+        With a ``callback_url``, the gateway calls that when the task has ended.
 
         Raises:
             CallFailed: no task id came back. ``ambiguous`` tells whether the task may exist,

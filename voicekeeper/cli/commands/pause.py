@@ -2,9 +2,10 @@
 
 import click
 
-from voicekeeper.cli import document, prose
+from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
 from voicekeeper.duration import words
+from voicekeeper.schedule import known_deadline
 
 
 @click.command
@@ -19,7 +20,7 @@ def command(session: Session, *, name: str) -> None:
     registry = session.registry()
     registry.pause(name, now=session.now)
     voice = registry.get(name)
-    deadline = document.deadline(voice, session.policy)
+    deadline = known_deadline(voice, session.policy)
     told = f"{name} is paused"
     if deadline is not None and deadline > session.now and not voice.status.is_dead:
         told += f", and deleted by the gateway in {words(deadline - session.now)} if nobody uses it"

@@ -20,6 +20,7 @@ from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store import Database
 from voicekeeper.store.backup import DailyCopies
+from voicekeeper.web import serving
 
 
 @click.command
@@ -43,7 +44,7 @@ def command(session: Session, *, once: bool) -> None:
             faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
     settings = session.settings
     api_key = read_api_key(settings, os.environ)
-    _configure_log(session, settings, [api_key])
+    _configure_log(session, settings, [api_key, *bootstrap.secrets(settings)])
     database = session.database()
     with database.held(session.now):
         database.prepare(upgrade=True)
@@ -64,11 +65,17 @@ def _configure_log(session: Session, settings: Settings, secrets: Sequence[Secre
 async def _run(session: Session, database: Database, api_key: SecretStr, *, once: bool) -> None:
     logger = log.get_logger()
     async with bootstrap.assembly(
-        session.settings, api_key=api_key, database=database, clock=session.clock, log=logger
+        session.settings,
+        api_key=api_key,
+        database=database,
+        clock=session.clock,
+        log=logger,
+        listens=not once,
     ) as assembly:
         keeper = assembly.keeper
+        companions = (assembly.courier, assembly.heartbeat)
         if once:
-            await run_once(keeper)
+            await run_once(keeper, companions)
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             return
@@ -78,11 +85,19 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             tick=session.settings.daemon.tick,
             notifier=Notifier(os.environ),
             log=logger,
+            companions=companions,
             reload=None if is_terminal() else _reload(session, assembly),
             socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
             copies=DailyCopies(database.path),
         )
-        await daemon.run()
+        async with serving(
+            lambda: assembly.settings,
+            keeper=keeper,
+            database=database,
+            clock=session.clock,
+            log=logger,
+        ):
+            await daemon.run()
 
 
 def _reload(session: Session, assembly: bootstrap.Assembly) -> Reload:

@@ -4,6 +4,7 @@ import ipaddress
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Literal
+from urllib.parse import urlsplit
 
 import click
 
@@ -45,13 +46,30 @@ def _micros(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     return micros
 
 
-def _loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def _is_local(host: str) -> bool:
     try:
-        local = ipaddress.ip_address(value).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        local = value == "localhost"
-    if not local:
+        return host == "localhost"
+
+
+def _loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if not _is_local(value):
         raise click.BadParameter(f"must be an address of this machine alone, not {value!r}")
+    return value
+
+
+def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        complete = parts.scheme in ("http", "https") and _is_local(parts.hostname or "")
+        complete = complete and parts.path in ("", "/") and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete:
+        raise click.BadParameter(f"must be such as http://127.0.0.1:8470, not {value!r}")
     return value
 
 
@@ -138,6 +156,12 @@ def _loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     callback=_micros,
     help="US dollars on the account; calls beyond are refused with 402.",
 )
+@click.option(
+    "--callback-to",
+    metavar="URL",
+    callback=_local_url,
+    help="Deliver webhooks there in place of the public host, such as http://127.0.0.1:8470.",
+)
 def command(
     *,
     host: str,
@@ -152,6 +176,7 @@ def command(
     seed: int,
     key: str | None,
     balance_micros: int | None,
+    callback_to: str | None,
 ) -> None:
     """Stand in for the gateway on this machine, until Ctrl-C.
 
@@ -198,7 +223,13 @@ def command(
         balance_micros=balance_micros,
     )
     server = SandboxServer(
-        gateway, faults=faults, seed=seed, host=host, port=port, error_style=error_style
+        gateway,
+        faults=faults,
+        seed=seed,
+        host=host,
+        port=port,
+        error_style=error_style,
+        callback_to=callback_to,
     )
     now = SystemClock().now()
     for voice_id in voices:

@@ -11,6 +11,7 @@ down_revision = "0001"
 
 _STATUSES = "'NEW', 'DEPLOYING', 'OK', 'UNDEPLOYED', 'FAILED', 'UNKNOWN', 'LOST'"
 _KINDS = "'keepalive', 'clone', 'design', 'control'"
+_ALERTS = "'lost', 'undeployed', 'risk', 'blocked', 'enrollment'"
 _STATES = "'intent', 'running', 'success', 'failed', 'refused', 'unknown'"
 
 
@@ -23,6 +24,7 @@ _IN_ORDER = (
     "removal",
     "breaker",
     "alert",
+    "message",
     "keeper",
 )
 """A table stands behind those that it refers to."""
@@ -67,6 +69,10 @@ def _take_over() -> None:
             "INSERT INTO ledger SELECT date(sent_at), kind, sum(coalesce(cost_micros, 0)), 0"
             " FROM task WHERE cost_micros > 0 GROUP BY 1, 2"
         )
+    op.execute(
+        "INSERT INTO tally SELECT kind, state, count(*) FROM task"
+        " WHERE state NOT IN ('intent', 'running') GROUP BY kind, state"
+    )
     for table in reversed(_IN_ORDER):
         op.execute(f"DROP TABLE IF EXISTS old_{table}")
 
@@ -133,6 +139,7 @@ def _create() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("spoken", sa.String),
         sa.Column("task_id", sa.String),
+        sa.Column("token_digest", sa.String),
         sa.Column("sent_at", sa.DateTime, nullable=False),
         sa.Column("created_at", sa.DateTime),
         sa.Column("finished_at", sa.DateTime),
@@ -158,6 +165,13 @@ def _create() -> None:
     op.create_index(
         "task_by_next_poll", "task", ["next_poll_at"], sqlite_where=sa.text("state = 'running'")
     )
+    op.create_index(
+        "task_by_token",
+        "task",
+        ["token_digest"],
+        unique=True,
+        sqlite_where=sa.text("token_digest IS NOT NULL"),
+    )
     op.create_table(
         "ledger",
         sa.Column("day", sa.Date, primary_key=True),
@@ -166,6 +180,15 @@ def _create() -> None:
         sa.Column("possible_cost_micros", sa.Integer, nullable=False),
         sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="ledger_signs"),
         sa.CheckConstraint(f"kind IN ({_KINDS})", name="ledger_kind"),
+    )
+    op.create_table(
+        "tally",
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("state", sa.String(16), primary_key=True),
+        sa.Column("ended", sa.Integer, nullable=False),
+        sa.CheckConstraint("ended >= 0", name="tally_sign"),
+        sa.CheckConstraint(f"kind IN ({_KINDS})", name="tally_kind"),
+        sa.CheckConstraint(f"state IN ({_STATES})", name="tally_state"),
     )
     op.create_table(
         "balance",
@@ -221,8 +244,10 @@ def _create() -> None:
         sa.Column("told", sa.Integer, nullable=False),
         sa.Column("tell_at", sa.DateTime),
         sa.Column("ended_at", sa.DateTime),
-        sa.CheckConstraint("kind IN ('lost', 'undeployed', 'risk', 'blocked')", name="alert_kind"),
-        sa.CheckConstraint("level IN ('warning', 'error')", name="alert_level"),
+        sa.Column("send_at", sa.DateTime),
+        sa.Column("sent_at", sa.DateTime),
+        sa.CheckConstraint(f"kind IN ({_ALERTS})", name="alert_kind"),
+        sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="alert_level"),
         sa.CheckConstraint("told >= 0", name="alert_told_sign"),
         sa.CheckConstraint("(kind = 'blocked') = (voice_pk IS NULL)", name="alert_subject"),
         sa.CheckConstraint("ended_at IS NOT NULL OR tell_at IS NOT NULL", name="alert_is_told"),
@@ -244,6 +269,30 @@ def _create() -> None:
     )
     op.create_index(
         "alert_by_tell_at", "alert", ["tell_at"], sqlite_where=sa.text("tell_at IS NOT NULL")
+    )
+    op.create_index(
+        "alert_by_send_at", "alert", ["send_at"], sqlite_where=sa.text("send_at IS NOT NULL")
+    )
+    op.create_table(
+        "message",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("topic", sa.String(16), nullable=False),
+        sa.Column("place", sa.Integer, nullable=False),
+        sa.Column("level", sa.String, nullable=False),
+        sa.Column("title", sa.String, nullable=False),
+        sa.Column("body", sa.String, nullable=False),
+        sa.Column("made_at", sa.DateTime, nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("send_at", sa.DateTime),
+        sa.Column("sent_at", sa.DateTime),
+        sa.CheckConstraint(f"topic IN ({_ALERTS}, 'digest')", name="message_topic"),
+        sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="message_level"),
+        sa.CheckConstraint("place >= 0 AND tries >= 0", name="message_signs"),
+        sa.CheckConstraint("send_at IS NULL OR sent_at IS NULL", name="message_is_sent_once"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "message_to_send", "message", ["place"], sqlite_where=sa.text("send_at IS NOT NULL")
     )
     op.create_table(
         "keeper",

@@ -1,0 +1,112 @@
+"""A receiver of messages: a real HTTP server on loopback that keeps what it was sent.
+
+apprise posts to it by ``json://127.0.0.1:PORT/PATH``; a ping is a GET.
+"""
+
+import json
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message: as the service saw it."""
+
+    path: str
+    title: str
+    body: str
+    type: str
+
+
+class Receiver:
+    """The service at the other end.
+
+    Attributes:
+        messages: all that were taken, in order.
+        pings: the paths that were asked for.
+        headers: of everything that came.
+        refused: how many were answered with `status`.
+        status: what it answers; below 300 a message counts as taken.
+        flows: cleared, answers are held back until it is set; the message has come all the same.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[Received] = []
+        self.pings: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.refused = 0
+        self.status = 200
+        self.flows = threading.Event()
+        self.flows.set()
+        self.came = 0
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers["Content-Length"])
+                receiver._take(self, json.loads(self.rfile.read(length)))
+
+            def do_GET(self) -> None:
+                receiver._take(self, None)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
+                """Keep quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.flows.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def port(self) -> int:
+        port: int = self._server.server_address[1]
+        return port
+
+    def url(self, path: str = "hook-0123456789") -> str:
+        """Return an address for messages."""
+        return f"json://127.0.0.1:{self.port}/{path}"
+
+    def web_url(self, path: str = "ping-0123456789") -> str:
+        """Return an address for pings."""
+        return f"http://127.0.0.1:{self.port}/{path}"
+
+    def about(self, words: str) -> list[Received]:
+        """Return the messages whose title holds these words."""
+        return [message for message in self.messages if words in message.title]
+
+    def _take(self, request: BaseHTTPRequestHandler, body: dict[str, str] | None) -> None:
+        self.headers.append(dict(request.headers))
+        status = self.status
+        if status >= 300:
+            self.refused += 1
+        elif body is None:
+            self.pings.append(request.path)
+        else:
+            self.messages.append(
+                Received(request.path, body["title"], body["message"], body["type"])
+            )
+        self.came += 1
+        self.flows.wait()
+        try:
+            request.send_response(status)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+        except OSError:
+            return  # who asked has gone

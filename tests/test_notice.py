@@ -1,0 +1,145 @@
+"""The words of messages: what is wrong in the title, why and what to do in the body."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.examples import DAY, HOUR, NOW
+from voicekeeper import notice
+from voicekeeper.models import AlertKind, Topic
+from voicekeeper.notice import Item, Notice
+
+
+def item(subject: str = "anna", **fields: Any) -> Item:  # noqa: ANN401 - any of its fields
+    usual: dict[str, Any] = {"level": "error", "cause": "it is gone", "since": NOW}
+    return Item(subject, **(usual | fields))
+
+
+def about(kind: AlertKind, *items: Item) -> Notice:
+    return notice.of_alerts(kind, items, host="box")
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        (AlertKind.LOST, "anna is lost"),
+        (AlertKind.UNDEPLOYED, "anna is UNDEPLOYED"),
+        (AlertKind.RISK, "anna is at risk"),
+        (AlertKind.BLOCKED, "all calls of anna are paused"),
+    ],
+)
+def test_a_title_tells_the_host_and_what_is_wrong_with_whom(kind: AlertKind, title: str) -> None:
+    told = about(kind, item())
+    assert told.title == f"voicekeeper on box: {title}"
+    assert told.topic == Topic(kind)
+    assert told.body.splitlines()[0] == f"{title} since 2026-05-01T12:00:00Z"
+    assert "Why: it is gone" in told.body
+    assert "What to do: 'voicekeeper" in told.body
+
+
+@pytest.mark.parametrize("kind", AlertKind)
+def test_every_kind_is_a_topic_and_has_a_mend(kind: AlertKind) -> None:
+    told = about(kind, item())
+    assert told.topic is not None
+    assert told.topic.value == kind.value
+    assert "What to do: " in told.body
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "two"),
+    [
+        (AlertKind.LOST, "anna speaks again", "anna and berta speak again"),
+        (AlertKind.UNDEPLOYED, "anna speaks again", "anna and berta speak again"),
+        (AlertKind.RISK, "anna was used again", "anna and berta were used again"),
+        (AlertKind.BLOCKED, "anna takes calls again", "anna and berta take calls again"),
+    ],
+)
+def test_an_all_clear_tells_what_it_was_and_how_long(kind: AlertKind, one: str, two: str) -> None:
+    ended = item(ended_at=NOW + HOUR)
+    told = about(kind, ended)
+    assert told.title == f"voicekeeper on box: all clear, {one}"
+    assert told.level == "info"
+    assert told.body.splitlines() == [
+        f"{one}; it lasted from 2026-05-01T12:00:00Z to 2026-05-01T13:00:00Z",
+        "It was: it is gone",
+    ]
+    assert two in about(kind, ended, item("berta", ended_at=NOW + DAY)).title
+
+
+def test_many_voices_are_a_number_and_three_names() -> None:
+    told = about(AlertKind.LOST, *(item(f"v{n}") for n in range(1000)))
+    assert told.title == "voicekeeper on box: 1000 voices are lost: v0, v1, v2 and 997 more"
+    assert told.body.count("it is gone") == 1
+    assert len(told.body) < 600
+
+
+def test_each_cause_is_told_once_the_commonest_first_and_few_of_them() -> None:
+    causes = ["a", "b", "b", "c", "c", "c", "d", "e", ""]
+    lines = about(AlertKind.LOST, *(item(f"v{c}", cause=c) for c in causes)).body.splitlines()
+    assert [line for line in lines if line.startswith("Why")] == [
+        "Why: c (3 of 9)",
+        "Why: b (2 of 9)",
+        "Why: a (1 of 9)",
+    ]
+    assert "and 2 causes more" in lines
+
+
+def test_a_long_cause_of_many_lines_is_one_short_line() -> None:
+    (why,) = [
+        line
+        for line in about(AlertKind.LOST, item(cause="x\n" * 900)).body.splitlines()
+        if line.startswith("Why")
+    ]
+    assert len(why) < 310
+    assert why.endswith("…")
+
+
+def test_a_message_is_as_loud_as_the_loudest_that_holds() -> None:
+    mild, bad = item(level="warning"), item("berta")
+    assert about(AlertKind.RISK, mild).level == "warning"
+    assert about(AlertKind.RISK, mild, bad).level == "error"
+    assert about(AlertKind.RISK, mild, item("berta", ended_at=NOW)).level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("new", "tail"),
+    [((True, True), ""), ((False, True), ", 1 of them new"), ((False,) * 2, ", as before")],
+)
+def test_a_title_tells_what_is_new(new: tuple[bool, bool], tail: str) -> None:
+    first, second = new
+    told = about(AlertKind.LOST, item(is_new=first), item("berta", is_new=second))
+    assert told.title.endswith(f"2 voices are lost: anna and berta{tail}")
+
+
+def test_the_first_deadline_is_told_of_voices_at_risk() -> None:
+    first, second = NOW + timedelta(hours=40), NOW + timedelta(hours=47)
+    one = about(AlertKind.RISK, item(deadline_at=first)).body
+    assert "Its window is over at 2026-05-03T04:00:00Z" in one
+    two = about(AlertKind.RISK, item(deadline_at=first), item("berta", deadline_at=second)).body
+    assert "The first window (anna) is over at 2026-05-03T04:00:00Z" in two
+
+
+def test_what_ended_while_others_go_on_is_named() -> None:
+    told = about(AlertKind.LOST, item(is_new=False), item("berta", ended_at=NOW))
+    assert told.title.endswith("anna is lost, as before")
+    assert "Over since the last message: berta" in told.body
+
+
+def test_enrollments_that_failed_come_before_those_that_succeeded() -> None:
+    made = item(level="info", cause="")
+    failed = item("berta", level="warning", cause="the prefix is taken")
+    told = about(AlertKind.ENROLLMENT, made, failed)
+    what = told.title.removeprefix("voicekeeper on box: ")
+    assert what == "the enrollment of berta did not succeed; anna was made"
+    assert told.level == "warning"
+    assert "Why: the prefix is taken" in told.body
+    assert about(AlertKind.ENROLLMENT, made).level == "info"
+    both = about(AlertKind.ENROLLMENT, failed, item("carla", level="warning"))
+    assert "the enrollments of berta and carla did not succeed" in both.title
+
+
+def test_a_trial_says_that_nothing_is_wrong() -> None:
+    told = notice.trial(host="box")
+    assert (told.topic, told.level) == (None, "info")
+    assert told.body.startswith("Nothing is wrong")

@@ -1,0 +1,151 @@
+"""The way to one address, on a real receiver: by apprise, in a thread that nothing waits for."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from tests.receiver import Receiver
+from voicekeeper import alerts
+from voicekeeper.alerts import Sender, senders
+from voicekeeper.alerts import sender as module
+from voicekeeper.config import Settings
+from voicekeeper.errors import ConfigError, NotSent
+from voicekeeper.models import Topic
+from voicekeeper.notice import Notice
+
+NOTICE = Notice(Topic.LOST, "error", "anna is lost", "Why: it is gone\n<b> & more")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def send(sender: Sender, notice: Notice = NOTICE) -> None:
+    asyncio.run(sender.send(notice))
+
+
+def only(*addresses: str) -> list[Sender]:
+    return senders([SecretStr(address) for address in addresses])
+
+
+def test_a_message_arrives_as_it_is(receiver: Receiver) -> None:
+    (sender,) = only(receiver.url())
+    send(sender)
+    (told,) = receiver.messages
+    assert (told.title, told.body, told.type) == (NOTICE.title, NOTICE.body, "failure")
+    assert told.path == "/hook-0123456789"
+
+
+@pytest.mark.parametrize(("level", "kind"), [("info", "info"), ("warning", "warning")])
+def test_how_loud_it_is_arrives_too(receiver: Receiver, level: str, kind: str) -> None:
+    send(only(receiver.url())[0], Notice(None, level, "t", "b"))  # type: ignore[arg-type]
+    assert receiver.messages[0].type == kind
+
+
+def test_what_the_service_says_is_told_without_a_secret(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.status = 503
+    (sender,) = only(receiver.url())
+    with caplog.at_level(logging.DEBUG), pytest.raises(NotSent) as caught:
+        send(sender)
+    assert "503" in str(caught.value)
+    assert "hook-0123456789" not in str(caught.value) + repr(sender) + str(vars(sender).keys())
+    assert "hook-0123456789" not in "".join(
+        r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING
+    )
+    assert not logging.getLogger("apprise").propagate
+
+
+def test_an_address_that_nobody_listens_at_is_an_error() -> None:
+    (sender,) = only("json://127.0.0.1:1/hook-0123456789")
+    with pytest.raises(NotSent, match="onnection"):
+        send(sender)
+
+
+def test_a_try_that_hangs_is_given_up_and_not_begun_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_S", 0.05)
+    flows = threading.Event()
+
+    def hang(*_: str) -> str | None:
+        flows.wait()
+        return None
+
+    sender = Sender("alerts.urls[0] (json)", secrets=[], notify=hang)
+    with pytest.raises(NotSent, match="did not answer within"):
+        send(sender)
+    with pytest.raises(NotSent, match="the try before hangs still"):
+        send(sender)
+    flows.set()
+
+
+def test_one_message_follows_the_other_at_once() -> None:
+    sender = Sender("x", secrets=[], notify=lambda *_: None)
+
+    async def many() -> None:
+        for _ in range(500):
+            await sender.send(NOTICE)
+
+    asyncio.run(many())
+
+
+def test_a_service_whose_code_fails_is_an_error_without_its_words() -> None:
+    def fail(*_: str) -> str | None:
+        raise ValueError("token-0123456789")
+
+    with pytest.raises(NotSent, match=r"ValueError") as caught:
+        send(Sender("x", secrets=[], notify=fail))
+    assert "token" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("", "the service did not take it"), ("a\n b.", "a b")]
+)
+def test_a_reason_is_one_line(reason: str, words: str) -> None:
+    with pytest.raises(NotSent) as caught:
+        send(Sender("x", secrets=[], notify=lambda *_: reason))
+    assert str(caught.value) == words
+
+
+def test_addresses_that_mean_nothing_are_told_all_at_once_by_their_place() -> None:
+    with pytest.raises(ConfigError) as caught:
+        only("json://localhost", "foo://secret-token", "discord://secret-token")
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "alerts.urls[1] (foo)",
+        "alerts.urls[2] (discord)",
+    ]
+    assert "secret-token" not in str(caught.value)
+    assert only() == []
+
+
+@pytest.mark.parametrize(
+    ("address", "hidden", "shown"),
+    [
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+         ["T1JJ3T3L2", "TIiajkdnlazkcOXrIdevi7FQ"], []),
+        ("mailto://me:pass%20word1@example.com", ["pass%20word1", "pass word1"], ["example.com"]),
+        ("https://hc-ping.com/00-11-22?x=abcdefgh", ["00-11-22", "abcdefgh"], ["hc-ping.com"]),
+        ("mailto://voicekeeper:pw@example.com", [], ["voicekeeper"]),
+        ("json://127.0.0.1:8080/abc", [], ["127.0.0.1", "8080", "abc"]),
+    ],
+)  # fmt: skip
+def test_the_parts_of_an_address_that_may_be_secrets(
+    address: str, hidden: list[str], shown: list[str]
+) -> None:
+    parts = {part.get_secret_value() for part in alerts.parts(SecretStr(address))}
+    assert {address, *hidden} <= parts
+    assert parts.isdisjoint(shown)
+
+
+def test_no_address_stands_in_a_repr_or_a_dump_of_the_settings() -> None:
+    settings = Settings(
+        alerts={"urls": ["json://h/token-0123456789"], "heartbeat_url": "https://h/ping-0123456789"}
+    )
+    shown = repr(settings) + str(settings.model_dump())
+    assert "0123456789" not in shown

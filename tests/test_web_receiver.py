@@ -1,0 +1,192 @@
+"""The receiver of webhooks over real HTTP: what it answers, counts and survives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import Life, wanted
+from tests.test_webhook import called_life, everything, token_of
+from tests.web_support import LIMIT_S, free_port, served, settings
+from voicekeeper.errors import DatabaseHeld
+from voicekeeper.models import Status
+from voicekeeper.web import protocol, receiver
+from voicekeeper.web.receiver import Receiver
+
+FORGED = "f" * 43
+
+
+@asynccontextmanager
+async def listening(life: Life) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of a life's ports; both are one."""
+    port = free_port()
+    async with (
+        served(life, settings(web=port, webhook=port)),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client,
+    ):
+        yield client
+
+
+async def counts(client: httpx.AsyncClient) -> dict[str, float]:
+    """Return what was counted of webhooks and connections, once it was looked up."""
+    await asyncio.sleep(receiver._LOOK_EVERY_S * 2)  # noqa: SLF001
+    text = (await client.get("/metrics")).text
+    return {
+        line.split('"')[1]: float(line.split()[-1])
+        for line in text.splitlines()
+        if line.startswith(("voicekeeper_webhooks_total{", "voicekeeper_connections_refused"))
+        and '"' in line
+    }
+
+
+def test_a_true_webhook_is_answered_at_once_and_its_voice_is_ok_soon(tmp_path: Path) -> None:
+    life, keeper = called_life(tmp_path)
+
+    async def enroll() -> None:
+        async with listening(life) as client:
+            await keeper.take_over()
+            await life.one_pass()
+            life.clock.advance(life.policy.give_up / 10)
+            answer = await client.post(f"/webhook/{token_of(0)}", content=b"anything at all")
+            assert (answer.status_code, answer.text) == (200, "ok\n")
+            async with asyncio.timeout(LIMIT_S):
+                while life.voice("anna").status is not Status.OK:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert await counts(client) == {"heeded": 1, "unknown": 0}
+
+    asyncio.run(enroll())
+
+
+def test_what_is_not_the_gateways_is_counted_and_changes_nothing(tmp_path: Path) -> None:
+    life, _ = called_life(tmp_path)
+    before = everything(life)
+
+    async def strangers() -> None:
+        async with listening(life) as client:
+
+            async def post(token: str, body: bytes = b"{}") -> int:
+                return (await client.post(f"/webhook/{token}", content=body)).status_code
+
+            assert await post(FORGED) == 200  # as a true one: nothing is given away
+            assert await post("short") == 404
+            assert await post("a" * 42 + "%2F") == 404
+            assert await post(FORGED, b"a" * (64 * 1024)) == 200
+            assert await post(FORGED, b"a" * (64 * 1024 + 1)) == 413
+            for method in ("GET", "PUT", "DELETE", "HEAD"):
+                answer = await client.request(method, f"/webhook/{FORGED}")
+                assert answer.status_code == 405
+            assert (await client.post("/webhook/")).status_code == 404
+            assert (await client.post(f"/webhook/{FORGED}/more")).status_code == 404
+            counted = await counts(client)
+            assert counted.pop("unknown") in (1, 2)  # the same twice may be one
+            assert counted == {"heeded": 0, "malformed": 1, "too_large": 1}
+
+    asyncio.run(strangers())
+    assert everything(life) == before
+    assert [name for _, name, _ in life.log.lines] == ["listener.opened"]
+
+
+def test_a_body_that_is_slow_or_breaks_off_ends_with_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = protocol.LONGEST_S
+    monkeypatch.setattr(protocol, "LONGEST_S", 0.2)
+    life = Life(tmp_path)
+
+    async def strangers() -> None:
+        async with listening(life) as client:
+            for leaves in (False, True):
+                reader, writer = await asyncio.open_connection(
+                    client.base_url.host, client.base_url.port
+                )
+                head = f"POST /webhook/{FORGED} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+                writer.write(head.encode() + b"abc")
+                await writer.drain()
+                if leaves:
+                    writer.close()
+                    await writer.wait_closed()
+                    continue
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+                writer.close()
+            monkeypatch.setattr(protocol, "LONGEST_S", usual)
+            async with asyncio.timeout(LIMIT_S):
+                while (await counts(client)).get("broken") != 2:
+                    pass
+            assert await counts(client) == {"broken": 2, "slow": 1}
+
+    asyncio.run(strangers())
+    assert [name for _, name, _ in life.log.lines] == ["listener.opened"]
+
+
+class Lookups:
+    """Who is told of what came, and may be busy."""
+
+    def __init__(self) -> None:
+        self.asked: list[set[str]] = []
+        self.busy = 0
+
+    async def heed(self, digests: Collection[str]) -> int:
+        if self.busy:
+            self.busy -= 1
+            raise DatabaseHeld("the database is busy")
+        self.asked.append(set(digests))
+        return 1
+
+
+def test_a_call_that_comes_while_the_database_is_busy_is_looked_up_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receiver, "_BUSY_S", 0.01)
+    lookups = Lookups()
+    lookups.busy = 3
+
+    async def come() -> Receiver:
+        made = Receiver(lookups.heed)
+        async with made.heeding(), asyncio.timeout(LIMIT_S):
+            made._waiting.add("digest")  # noqa: SLF001
+            made._came.set()  # noqa: SLF001
+            while not made.heard:  # noqa: ASYNC110 - a counter has no event
+                await asyncio.sleep(0.001)
+        return made
+
+    made = asyncio.run(come())
+    assert lookups.asked == [{"digest"}]
+    assert made.heard == {"heeded": 1, "unknown": 0}
+
+
+def test_when_too_many_wait_the_gateway_is_told_to_try_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "WAITING_MOST", 0)
+    life = Life(tmp_path)
+
+    async def come() -> None:
+        async with listening(life) as client:
+            assert (await client.post(f"/webhook/{FORGED}")).status_code == 503
+            assert await counts(client) == {"crowded": 1}
+
+    asyncio.run(come())
+
+
+def test_one_port_or_two_serve_the_page_and_the_webhook(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+
+    async def ask(web: int, hook: int) -> list[int]:
+        async with (
+            served(life, settings(web=web, webhook=hook)),
+            httpx.AsyncClient(timeout=LIMIT_S) as client,
+        ):
+            return [
+                (await client.request(method, f"http://127.0.0.1:{port}{path}")).status_code
+                for port in (web, hook)
+                for method, path in (("GET", "/metrics"), ("POST", f"/webhook/{FORGED}"))
+            ]
+
+    one, other = free_port(), free_port()
+    assert asyncio.run(ask(one, one)) == [200, 200, 200, 200]
+    assert asyncio.run(ask(one, other)) == [200, 404, 404, 200]

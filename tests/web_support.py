@@ -1,0 +1,62 @@
+"""The daemon's ports for a test: a life whose registry is served on a loopback port."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from tests.support import Life
+from voicekeeper.config import Address, Settings
+from voicekeeper.config.settings import Web, Webhook
+from voicekeeper.web import serving
+
+LIMIT_S = 30.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def settings(*, web: int | None = None, webhook: int | None = None) -> Settings:
+    """Return settings that listen on these ports of the loopback address."""
+    tables: dict[str, Any] = {}
+    if web is not None:
+        tables["web"] = Web(listen=Address("127.0.0.1", web))
+    if webhook is not None:
+        url = "https://voices.example.com/webhook"
+        tables["webhook"] = Webhook(public_url=url, listen=Address("127.0.0.1", webhook))
+    return Settings(**tables)
+
+
+@asynccontextmanager
+async def served(life: Life, chosen: Settings) -> AsyncIterator[None]:
+    """Serve a life's registry, until the block ends."""
+    async with serving(
+        lambda: chosen, keeper=life.keeper, database=life.database, clock=life.clock, log=life.log
+    ):
+        async with asyncio.timeout(LIMIT_S):
+            ports = {chosen.web.listen, chosen.webhook.public_url and chosen.webhook.listen}
+            opened = len(ports - {None})
+            while len(life.log.of("listener.opened")) < opened:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.001)
+        yield
+
+
+def get(life: Life, *paths: str) -> list[httpx.Response]:
+    """Ask for paths of a life's page, in turn."""
+
+    async def ask() -> list[httpx.Response]:
+        port = free_port()
+        async with (
+            served(life, settings(web=port)),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client,
+        ):
+            return [await client.get(path) for path in paths]
+
+    return asyncio.run(ask())

@@ -1,0 +1,11 @@
+"""What leaves this host for people: messages by apprise, and the ping of a dead man's switch.
+
+The addresses hold secrets (tokens, passwords, unguessable paths). None of them stands in a log
+line, an error or a ``repr``; people read ``alerts.urls[0] (slack)``.
+"""
+
+from voicekeeper.alerts.ping import ping
+from voicekeeper.alerts.secrets import parts
+from voicekeeper.alerts.sender import Sender, senders
+
+__all__ = ["Sender", "parts", "ping", "senders"]

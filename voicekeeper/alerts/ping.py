@@ -1,0 +1,30 @@
+"""The ping of a dead man's switch: a GET that tells somebody else that we live."""
+
+import httpx
+from pydantic import SecretStr
+
+from voicekeeper.errors import NotSent
+
+_PATIENCE_S = 10.0
+
+
+async def ping(address: SecretStr, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    """Ask for an address; what it answers does not matter, but that it does.
+
+    The API key is not known here: nothing is sent but the address.
+
+    Args:
+        address: http or https; it may hold a secret.
+        transport: replaces the network.
+
+    Raises:
+        NotSent: no answer came, or one that refuses.
+    """
+    try:
+        async with httpx.AsyncClient(timeout=_PATIENCE_S, transport=transport) as client:
+            answer = await client.get(address.get_secret_value())
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        # Its own words may hold the address.
+        raise NotSent(f"no answer ({type(error).__name__})") from None
+    if answer.status_code >= httpx.codes.BAD_REQUEST:
+        raise NotSent(f"the answer was {answer.status_code}")

@@ -1,0 +1,27 @@
+"""The texts in an address that no line may hold: all of it, and each part that may be a token."""
+
+import re
+from urllib.parse import unquote
+
+from pydantic import SecretStr
+
+_SHORTEST = 8
+"""A shorter part is no token, and to cut it out would cut words."""
+
+_BETWEEN = re.compile(r"[/@:?&=;,#]+")
+_OWN_NAME = "voicekeeper"
+_HOST = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)", re.IGNORECASE)
+
+
+def parts(address: SecretStr) -> list[SecretStr]:
+    """Return an address, and what in it may be a secret, as written and as meant.
+
+    The name of a host is none; but many services put a token where a host would stand.
+    """
+    whole = address.get_secret_value()
+    _, _, rest = whole.partition("://")
+    found = {whole, rest}
+    for part in _BETWEEN.split(rest):
+        if len(part) >= _SHORTEST and part != _OWN_NAME and not _HOST.fullmatch(part):
+            found |= {part, unquote(part)}
+    return [SecretStr(text) for text in sorted(found, key=len, reverse=True) if text]

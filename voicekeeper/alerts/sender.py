@@ -1,0 +1,173 @@
+"""Sending a message to one address, by apprise, in a thread that nothing waits for.
+
+apprise knows some hundred services, and calls each of them blocking. A service that hangs holds a
+thread of its own and nothing else: the daemon neither waits for it nor, at its end, joins it.
+apprise is an optional part of this program, and is imported where an address is set.
+"""
+
+import asyncio
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import ModuleType
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from voicekeeper.alerts.secrets import parts
+from voicekeeper.errors import ConfigError, NotSent
+from voicekeeper.events import Level
+from voicekeeper.notice import Notice
+
+LONGEST_S: Final = 60.0
+"""For one try; apprise itself waits four seconds for a connection and four for an answer."""
+
+_TYPES: Final[dict[Level, str]] = {"info": "info", "warning": "warning", "error": "failure"}
+_LONGEST_REASON = 200
+_SCHEME_END = "://"
+
+
+class Sender:
+    """The way to one address.
+
+    Args:
+        label: what people read in place of the address.
+        secrets: what of the address no sentence may hold.
+        notify: sends a title, a body and a type, blocking; returns the service's reason for not
+            taking it, None where it did.
+
+    Attributes:
+        label: as above.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        *,
+        secrets: Sequence[SecretStr],
+        notify: Callable[[str, str, str], str | None],
+    ) -> None:
+        self.label = label
+        self._secrets = [secret.get_secret_value() for secret in secrets]
+        self._notify = notify
+        self._over = threading.Event()
+        self._over.set()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.label!r})"
+
+    async def send(self, notice: Notice) -> None:
+        """Send one message.
+
+        Raises:
+            NotSent: it did not arrive, or nobody knows whether it did.
+        """
+        if not self._over.is_set():
+            raise NotSent("the try before hangs still")
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[str | None] = loop.create_future()
+        self._over.clear()
+        threading.Thread(
+            target=self._settle,
+            args=(loop, ended, notice),
+            name=self.label,
+            daemon=True,  # one that hangs must not keep the process from its end
+        ).start()
+        try:
+            reason = await asyncio.wait_for(ended, LONGEST_S)
+        except TimeoutError:
+            raise NotSent(f"the service did not answer within {LONGEST_S:g} s") from None
+        except Exception as error:  # noqa: BLE001 - whatever a service's code does
+            raise NotSent(f"the service's code failed ({type(error).__name__})") from None
+        if reason is not None:
+            raise NotSent(self._without_secrets(reason))
+
+    def _settle(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ended: "asyncio.Future[str | None]",
+        notice: Notice,
+    ) -> None:
+        """Send in this thread, and say in the loop's how it went, if anybody waits still."""
+
+        def say(reason: str | None, error: BaseException | None) -> None:
+            if ended.done():
+                return
+            if error is not None:
+                ended.set_exception(error)
+            else:
+                ended.set_result(reason)
+
+        reason, error = None, None
+        try:
+            reason = self._notify(notice.title, notice.body, _TYPES[notice.level])
+        except Exception as failure:  # noqa: BLE001 - it is told in the loop
+            error = failure
+        self._over.set()
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(say, reason, error)
+
+    def _without_secrets(self, reason: str) -> str:
+        for secret in self._secrets:
+            reason = reason.replace(secret, "…")
+        words = " ".join(reason.split()).rstrip(".")[:_LONGEST_REASON]
+        return words or "the service did not take it"
+
+
+def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
+    """Return the ways to these addresses.
+
+    Raises:
+        ConfigError: apprise is missing, or does not know what an address means.
+    """
+    if not addresses:
+        return []
+    try:
+        import apprise  # noqa: PLC0415 - optional, and it takes a quarter of a second
+    except ImportError:
+        install = "pip install 'voicekeeper[alerts]'"
+        raise ConfigError(
+            [f"alerts.urls: apprise, which sends the messages, is missing; install it: {install}"]
+        ) from None
+    # It tells its own story with what it knows of addresses; we tell ours without.
+    logging.getLogger("apprise").propagate = False
+    asset = apprise.AppriseAsset(
+        app_id="voicekeeper",
+        app_desc="voicekeeper",
+        async_mode=False,  # in our thread, not in one of its own that would be joined at the end
+        service_timeout=0,
+        storage_mode="memory",
+    )
+    made, problems = [], []
+    for place, address in enumerate(addresses):
+        service = apprise.Apprise(asset=asset)
+        with warnings.catch_warnings():  # its modules' own, when it loads them
+            warnings.simplefilter("ignore")
+            known = service.add(address.get_secret_value())
+        scheme = address.get_secret_value().partition(_SCHEME_END)[0]
+        label = f"alerts.urls[{place}] ({scheme})"
+        if not known:
+            problems.append(
+                f"{label}: apprise does not know what this address means; "
+                "see https://appriseit.com/services/ for its form"
+            )
+            continue
+        notify = _notifier(apprise, service)
+        made.append(Sender(label, secrets=parts(address), notify=notify))
+    if problems:
+        raise ConfigError(problems)
+    return made
+
+
+def _notifier(apprise: ModuleType, service: Any) -> Callable[[str, str, str], str | None]:  # noqa: ANN401 - optional
+    def notify(title: str, body: str, kind: str) -> str | None:
+        result = service.notify(
+            title=title, body=body, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
+        )
+        if result:
+            return None
+        return "; ".join(entry.message for entry in result.logs())
+
+    return notify

@@ -1,0 +1,190 @@
+"""Brings messages to people, beside the passes: no keepalive waits for one that is slow or fails.
+
+Rows are the truth: what is to be told is gathered into the outbox, taken from there under a lease
+for each address on its own, and noted as arrived. A crash at any moment repeats a message and
+loses none; an ordinary stop waits for those that are under way.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from voicekeeper import alerting
+from voicekeeper.alerts import Sender
+from voicekeeper.clock import Clock
+from voicekeeper.errors import NotSent, VoicekeeperError
+from voicekeeper.events import Event
+from voicekeeper.keeper import Logger, Offload, tell
+from voicekeeper.schedule import Policy
+from voicekeeper.store import Outbox, Parcel
+
+T = TypeVar("T")
+
+_NOTE_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Waits between tries to note what became of a message when the database is busy or full."""
+
+_LOOK_S = (0.2, 60.0)
+"""The shortest and the longest time between two looks for what is to be told."""
+
+
+class Courier:
+    """Sends what the registry has to tell.
+
+    Args:
+        outbox: what is to be sent.
+        senders: the way to each address, in the order of the settings.
+        clock: the only source of time.
+        policy: the settings.
+        log: where events are told.
+        offload: runs the store's blocking functions.
+    """
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        senders: Sequence[Sender],
+        clock: Clock,
+        policy: Policy,
+        log: Logger,
+        offload: Offload[Any],
+    ) -> None:
+        self._outbox = outbox
+        self._senders = senders
+        self._clock = clock
+        self._policy = policy
+        self._log = log
+        self._offload = offload
+        self._rounds: dict[int, asyncio.Task[None]] = {}
+        self._is_open = False
+        self._stopping = False
+        self._failing: str | None = None
+
+    def adopt(self, senders: Sequence[Sender], *, policy: Policy, tick: timedelta) -> None:
+        """Go by other settings from now on; what is under way goes on.
+
+        Args:
+            senders: the way to each address, in the order of the settings.
+            policy: the settings.
+            tick: between two passes.
+        """
+        self._senders, self._policy = senders, policy
+        self._outbox.adopt(places=len(senders), tick=tick)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message is under way."""
+        return bool(self._rounds)
+
+    async def run(self) -> None:
+        """Look for what is to be told, again and again, until cancelled."""
+        shortest, longest = _LOOK_S
+        while True:
+            await self.look()
+            settling: timedelta = alerting.settling(self._policy)
+            await asyncio.sleep(max(shortest, min(settling.total_seconds(), longest)))
+
+    async def once(self, within: float) -> None:
+        """Send what is to be told; after a run nothing more comes that would be gathered.
+
+        Args:
+            within: seconds to wait.
+        """
+        await self.look(settled=True)
+        if self._rounds:
+            await asyncio.wait(self._rounds.values(), timeout=within)
+        await self.stop(0)
+
+    async def look(self, *, settled: bool = False) -> None:
+        """Gather what is to be told, and begin to send it; no failure of it reaches further.
+
+        Args:
+            settled: whether nothing is to be expected that would be told with it.
+        """
+        if not self._senders:
+            return
+        try:
+            if not self._is_open:
+                await self._offload(partial(self._outbox.open, now=self._clock.now()))
+                self._is_open = True
+            now, policy = self._clock.now(), self._policy
+            gather = partial(self._outbox.gather, now=now, policy=policy, settled=settled)
+            await self._offload(gather)
+        except Exception as error:  # noqa: BLE001 - whatever it is, voices are kept
+            self._tell_failure(error)
+        else:
+            self._failing = None
+        for place, sender in enumerate(self._senders):
+            if place not in self._rounds and not self._stopping:
+                task = asyncio.create_task(self._round(place, sender), name=sender.label)
+                self._rounds[place] = task
+                task.add_done_callback(partial(self._ended, place))
+
+    async def stop(self, within: float) -> None:
+        """Begin nothing more, and wait for what is under way.
+
+        Args:
+            within: seconds to wait. What is cut short is sent again after the next start.
+        """
+        self._stopping = True
+        if not self._rounds:
+            return
+        _, left = await asyncio.wait(self._rounds.values(), timeout=within)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _ended(self, place: int, task: asyncio.Task[None]) -> None:
+        del self._rounds[place]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._tell_failure(error)
+
+    async def _round(self, place: int, sender: Sender) -> None:
+        """Send all that is due to one address."""
+        while not self._stopping and sender in self._senders:
+            take = partial(self._outbox.take, place, now=self._clock.now(), policy=self._policy)
+            parcel: Parcel | None = await self._offload(take)
+            if parcel is None:
+                return
+            await self._send(parcel, sender)
+
+    async def _send(self, parcel: Parcel, sender: Sender) -> None:
+        told = {"place": sender.label, "topic": parcel.notice.topic, "title": parcel.notice.title}
+        try:
+            await sender.send(parcel.notice)
+        except NotSent as failure:
+            again = await self._note(
+                lambda: self._outbox.failed(parcel, now=self._clock.now(), policy=self._policy)
+            )
+            if again is None:
+                tell(self._log, Event.MESSAGE_DROPPED, **told, error=str(failure))
+            elif parcel.tries == 1:
+                tell(self._log, Event.MESSAGE_FAILED, **told, error=str(failure), retry_at=again)
+        else:
+            await self._note(lambda: self._outbox.arrived(parcel, now=self._clock.now()))
+            tell(self._log, Event.MESSAGE_SENT, **told)
+
+    async def _note(self, note: Callable[[], T]) -> T:
+        """Note what became of a message, however long the database is busy or the disk full.
+
+        Else it would be sent twice, though nothing crashed.
+        """
+        failed = 0
+        while True:
+            try:
+                noted: Awaitable[T] = self._offload(note)
+                return await noted
+            except VoicekeeperError as error:
+                self._tell_failure(error)
+                await asyncio.sleep(_NOTE_AGAIN_S[min(failed, len(_NOTE_AGAIN_S) - 1)])
+                failed += 1
+
+    def _tell_failure(self, error: BaseException) -> None:
+        """Tell of a failure of our own, once for all that fail alike."""
+        words = str(error) or type(error).__name__
+        if words != self._failing:
+            unforeseen = None if isinstance(error, VoicekeeperError) else error
+            tell(self._log, Event.PASS_FAILED, error=words, exc_info=unforeseen)
+        self._failing = words

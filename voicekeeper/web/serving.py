@@ -1,0 +1,70 @@
+"""Which ports the settings ask for, and what is served on each; one port may serve it all."""
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from voicekeeper.clock import Clock
+from voicekeeper.config import Address, Settings
+from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.store import Database
+from voicekeeper.web.listener import Listener
+from voicekeeper.web.metrics import Heard
+from voicekeeper.web.receiver import Receiver
+from voicekeeper.web.site import Site
+
+
+@asynccontextmanager
+async def serving(
+    in_force: Callable[[], Settings],
+    *,
+    keeper: Keeper,
+    database: Database,
+    clock: Clock,
+    log: Logger,
+) -> AsyncIterator[None]:
+    """Serve what the settings ask for, for as long as the block lasts.
+
+    Args:
+        in_force: returns the settings; the tables ``web`` and ``webhook`` of the first count.
+        keeper: whose settings hold, and who is told of webhooks.
+        database: what is shown.
+        clock: the host's.
+        log: where events are told.
+    """
+    settings = in_force()
+    routes: defaultdict[Address, list[Route]] = defaultdict(list)
+    listeners: list[Listener] = []
+
+    receiver = Receiver(keeper.heed) if settings.webhook.public_url is not None else None
+
+    def heard() -> Heard:
+        refused = sum((listener.refused for listener in listeners), Counter[str]())
+        return Heard(webhooks=receiver.heard if receiver else {}, refused=refused)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="web") as thread:
+        if settings.web.listen is not None:
+            site = Site(
+                database,
+                clock=clock,
+                policy=lambda: keeper.policy,
+                tick=lambda: in_force().daemon.tick,
+                heard=heard,
+                thread=thread,
+            )
+            routes[settings.web.listen] += site.routes
+        async with AsyncExitStack() as ports:
+            if receiver is not None:
+                routes[settings.webhook.listen] += receiver.routes
+                await ports.enter_async_context(receiver.heeding())
+            for address, served in routes.items():
+                app = Starlette(routes=served)
+                app.router.redirect_slashes = False
+                listener = Listener(address, app, log=log)
+                listeners.append(listener)
+                await ports.enter_async_context(listener.open())
+            yield

@@ -1,0 +1,53 @@
+"""The webhook: how the gateway is told to call back, and what is believed of a call.
+
+No signature is documented, so each enrollment has an address of its own that nobody can guess.
+Nothing but that address is believed: a call to it says that its task is worth asking for, and
+what became of the task is told by ``statusTask`` alone. (Page sections *Parameters* and
+*Webhook callback mode*; the redeliveries stand in the vendor's other pages.)
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+PATH: Final = "/webhook"
+"""Under which the daemon itself listens; the public path may be another one."""
+
+BODY_MOST: Final = 64 * 1024
+"""Bytes of a body; the page's have some hundred, and nothing in it is used."""
+
+LAST_REDELIVERY: Final = timedelta(minutes=13)
+"""Until the gateway's last try: it calls again after 30 s, 2 min and 10 min, then no more."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What is needed to ask for a call.
+
+    Attributes:
+        public_url: how the gateway reaches this host, without a slash at its end.
+        new_token: makes a token of 256 bits, in 43 characters of a URL.
+    """
+
+    public_url: str
+    new_token: Callable[[], str]
+
+
+def address(public_url: str, token: str) -> str:
+    """Return the ``callback_url`` of one task."""
+    return f"{public_url}/{token}"
+
+
+def is_token(text: str) -> bool:
+    """Tell whether a text could be a token."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def digest(token: str) -> str:
+    """Return what the registry keeps of a token: who reads a copy of it cannot call."""
+    return hashlib.sha256(token.encode()).hexdigest()
