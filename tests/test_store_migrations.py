@@ -26,6 +26,7 @@ TABLES = (
     "removal",
     "breaker",
     "alert",
+    "audio",
     "keeper",
 )
 

@@ -11,13 +11,17 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from voicekeeper.archive import Archive, directory_of
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
 from voicekeeper.keeper import Keeper, Logger
 from voicekeeper.models import Origin
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Worklist
+from voicekeeper.store.recordings import Recordings
 from voicekeeper.upstream import GatewayClient
+from voicekeeper.upstream.audio import AudioFetcher
+from voicekeeper.upstream.connections import host_of
 
 _RECREATED = {
     "never": frozenset[Origin](),
@@ -48,6 +52,7 @@ def policy(settings: Settings) -> Policy:
         max_in_flight=settings.upstream.max_in_flight,
         enrollments_per_day=None if most is None else int(most * 1_000_000),
         recreate=_RECREATED[settings.recovery.recreate],
+        archive_sources=settings.recovery.archive_sources,
     )
 
 
@@ -74,6 +79,21 @@ def gateway(
         max_in_flight=settings.upstream.max_in_flight,
         clock=clock,
         transport=transport,
+    )
+
+
+def archive(
+    settings: Settings, keeper: Keeper, *, database: Database, clock: Clock, log: Logger
+) -> Archive:
+    """Return what keeps the audio of the voices of a keeper; it shares its thread of the store."""
+    return Archive(
+        directory_of(database.path),
+        recordings=Recordings(database),
+        fetcher=AudioFetcher(host_of(settings.upstream.base_url)),
+        clock=clock,
+        policy=policy(settings),
+        log=log,
+        offload=keeper.offload,
     )
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from voicekeeper import __version__
+from voicekeeper.archive import Archive
 from voicekeeper.clock import Clock
 from voicekeeper.duration import words
 from voicekeeper.errors import DatabaseDamaged, DatabaseFull, VoicekeeperError
@@ -48,6 +49,7 @@ class Daemon:
         notifier: the line to the service manager.
         log: where events are told.
         copies: those of the registry, one a day; None to make none.
+        archive: of the voices' audio; None to keep none.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Daemon:
         notifier: Notifier,
         log: Logger,
         copies: DailyCopies | None = None,
+        archive: Archive | None = None,
     ) -> None:
         self._keeper = keeper
+        self._archive = archive
         self._copies = copies
         self._clock = clock
         self._notifier = notifier
@@ -108,6 +112,7 @@ class Daemon:
             asyncio.create_task(self._watch_clock()),
             asyncio.create_task(self._watch_balance()),
             asyncio.create_task(self._watch_copies()),
+            asyncio.create_task(self._watch_audio()),
         ]
         await self._stop.wait()
         self._notifier.stopping()
@@ -199,6 +204,26 @@ class Daemon:
                 if made is not None:
                     tell(self._log, Event.BACKUP_COMPLETED, file=str(made))
             await asyncio.sleep(_COPY_EVERY_S)
+
+    async def _watch_audio(self) -> None:
+        """Keep the audio of new voices; no voice depends on it.
+
+        A database that cannot be used is told of by the passes.
+        """
+        failed, begun = None, False
+        while self._archive is not None:
+            try:
+                if not begun:
+                    await self._archive.begin()
+                begun = True
+                await self._archive.look()
+            except VoicekeeperError:
+                pass
+            except Exception as error:  # noqa: BLE001 - no voice depends on it
+                if repr(error) != failed:
+                    tell(self._log, Event.PASS_FAILED, error=repr(error), exc_info=error)
+                failed = repr(error)
+            await asyncio.sleep(self._tick.total_seconds())
 
     def _offset(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()

@@ -99,7 +99,8 @@ class Keeper:
         self._policy = policy
         self._name = name
         self._log = log
-        self._offload = offload
+        self.offload = self._offload = offload
+        """Where the store's blocking functions run, for what else needs them."""
         self._sweeping = asyncio.Lock()
         self._stopping = False
         # A lane each, so that hanging polls cannot keep voices from being used.

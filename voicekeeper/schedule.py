@@ -46,6 +46,7 @@ class Policy:
         enrollments_per_day: the most that enrollments may cost on a UTC day, in millionths of a
             US dollar; None for no limit.
         recreate: which voices are made again when they are lost.
+        archive_sources: whether the recordings that clones are made from are kept.
     """
 
     window: timedelta
@@ -65,6 +66,7 @@ class Policy:
     max_in_flight: int
     enrollments_per_day: int | None = None
     recreate: frozenset[Origin] = frozenset()
+    archive_sources: bool = False
 
 
 def spread(name: str, turn: int = 0) -> float:

@@ -58,8 +58,13 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
     async with bootstrap.keeper(
         session.settings, api_key=api_key, database=database, clock=session.clock, log=logger
     ) as keeper:
+        archive = bootstrap.archive(
+            session.settings, keeper, database=database, clock=session.clock, log=logger
+        )
         if once:
             await run_once(keeper)
+            await archive.begin()
+            await archive.look()
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             return
@@ -70,5 +75,6 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             notifier=Notifier(os.environ),
             log=logger,
             copies=DailyCopies(database.path),
+            archive=archive,
         )
         await daemon.run()
