@@ -291,8 +291,8 @@ def test_a_failure_is_tried_again_for_a_day_and_told_once(life: Life, source: So
     life.live(HOUR)
     source.failure = FetchFailed("its host is not reached (ConnectError)")
     kept = archive(life, source)
-    for _ in range(30 * 60):
-        life.clock.advance(MINUTE)
+    for _ in range(30 * 12):
+        life.clock.advance(5 * MINUTE)
         look(kept)
     assert 20 < len(source.asked) < 40
     assert files(life) == {}
