@@ -18,8 +18,16 @@ from voicekeeper.errors import BackupFailed
 from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store import Database, backup
+from voicekeeper.store import restore as restoring
 from voicekeeper.store.backup import KEPT, DailyCopies
 from voicekeeper.store.restore import restore
+
+
+@pytest.fixture(autouse=True)
+def no_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test pulls the plug."""
+    for module in (backup, restoring):
+        monkeypatch.setattr(module, "sync", lambda _: None)
 
 
 @pytest.fixture
@@ -113,7 +121,7 @@ def test_a_copy_made_in_the_middle_of_writing_is_one_state_of_the_registry(
     done = threading.Event()
 
     def write() -> None:
-        for number in range(30):
+        for number in range(12):
             cli.ready(imported(f"{number}-a"), imported(f"{number}-b"))
         done.set()
 

@@ -186,7 +186,7 @@ def test_an_older_copy_put_back_does_not_pay_for_a_comeback_again(tmp_path: Path
     else:
         life.database.path.write_bytes(copy.read_bytes())
     life.keeper = life.new_keeper()
-    life.live(7 * DAY)
+    life.live(3 * DAY)
     kept = life.voice("cloned")
     assert (kept.status, made(life, "cloned")) == (Status.LOST, 2)
     assert "not made again by itself: this registry is an older copy" in (kept.last_error or "")

@@ -288,6 +288,8 @@ ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
         ("database.url", '""', ONLY),
         ("recovery.recreate", '"designs"', "must be never, clones or all, not 'designs'"),
         ("recovery.recreate", "true", "must be a text in quotes, not a yes or no"),
+        ("recovery.archive_sources", '"yes"', "must be true or false"),
+        ("recovery.archive_sources", "1", "must be true or false"),
         ("budget.enrollments_usd_per_day", "-0.01", f"{DOLLARS}, not '-0.01'"),
         ("budget.enrollments_usd_per_day", "0.0000001", f"{DOLLARS}, not '1e-07'"),
         ("budget.enrollments_usd_per_day", "1000001", f"{DOLLARS}, not '1000001'"),

@@ -30,6 +30,7 @@ TABLES = (
     "breaker",
     "alert",
     "message",
+    "audio",
     "keeper",
 )
 

@@ -14,6 +14,7 @@ import httpx
 from pydantic import SecretStr
 
 from voicekeeper import alerts
+from voicekeeper.archive import Archive, directory_of
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
 from voicekeeper.courier import Courier
@@ -22,7 +23,10 @@ from voicekeeper.keeper import Keeper, Logger, Offload
 from voicekeeper.models import Origin
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Outbox, Registry, Worklist
+from voicekeeper.store.recordings import Recordings
 from voicekeeper.upstream import GatewayClient
+from voicekeeper.upstream.audio import AudioFetcher
+from voicekeeper.upstream.connections import host_of
 from voicekeeper.webhook import Callbacks
 
 _RECREATED = {
@@ -55,6 +59,7 @@ def policy(settings: Settings) -> Policy:
         enrollments_per_day=None if most is None else int(most * 1_000_000),
         recreate=_RECREATED[settings.recovery.recreate],
         notifies=bool(settings.alerts.urls),
+        archive_sources=settings.recovery.archive_sources,
     )
 
 
@@ -91,6 +96,21 @@ def callbacks(settings: Settings) -> Callbacks | None:
     """Return how the gateway is to call back, if it is."""
     url = settings.webhook.public_url
     return None if url is None else Callbacks(url, partial(token_urlsafe, 32))
+
+
+def archive(
+    settings: Settings, keeper: Keeper, *, database: Database, clock: Clock, log: Logger
+) -> Archive:
+    """Return what keeps the audio of the voices of a keeper; it shares its thread of the store."""
+    return Archive(
+        directory_of(database.path),
+        recordings=Recordings(database),
+        fetcher=AudioFetcher(host_of(settings.upstream.base_url)),
+        clock=clock,
+        policy=policy(settings),
+        log=log,
+        offload=keeper.offload,
+    )
 
 
 def keeper_name() -> str:

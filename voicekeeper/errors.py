@@ -10,6 +10,7 @@ The tree::
     ├── DatabaseHeld           75   another daemon holds the database
     ├── DatabaseFull            1   the disk under the database is full, for now
     ├── BackupFailed            1   a copy of the registry could not be made
+    ├── FetchFailed             1   audio could not be fetched
     ├── KeyRefused             77   the gateway does not take the API key
     ├── ConfigError            78   one or more settings are wrong; all are listed
     ├── DatabaseUnusable       78   the database cannot be used as it is; nothing was touched
@@ -80,6 +81,18 @@ class DatabaseFull(VoicekeeperError):  # noqa: N818
 
 class BackupFailed(VoicekeeperError):  # noqa: N818
     """A copy of the registry could not be made; nothing is left of it."""
+
+
+class FetchFailed(VoicekeeperError):  # noqa: N818
+    """Audio could not be fetched.
+
+    Attributes:
+        permanent: whether it is no use to try again.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        self.permanent = permanent
+        super().__init__(message)
 
 
 class KeyRefused(VoicekeeperError):  # noqa: N818

@@ -102,8 +102,9 @@ class Keeper:
         self._policy = policy
         self._name = name
         self._log = log
-        self._offload = offload
         self._callbacks = callbacks
+        self.offload = self._offload = offload
+        """Where the store's blocking functions run, for what else needs them."""
         self._sweeping = asyncio.Lock()
         self._stopping = False
         self._polls, self._calls = _Lane(), _Lane()

@@ -104,6 +104,15 @@ class Topic(StrEnum):
     """How the fleet is, once a week."""
 
 
+class AudioKind(StrEnum):
+    """What a piece of audio that is kept of a voice is."""
+
+    PREVIEW = "preview"
+    """What the gateway made of it at its enrollment."""
+    SOURCE = "source"
+    """The recording that it was cloned from."""
+
+
 def _words(enum: type[StrEnum], name: str) -> sa.Enum:
     """Return a text column type that a CHECK holds to the enum's values."""
     return sa.Enum(
@@ -460,6 +469,41 @@ class Message(SQLModel, table=True):
     tries: int = 0
     send_at: datetime | None = None
     sent_at: datetime | None = None
+
+
+class Audio(SQLModel, table=True):
+    """A piece of audio that is kept of a voice, or is to be.
+
+    Attributes:
+        voice_id: the gateway's, at that time.
+        url: where it is fetched from.
+        ends_at: when it is tried no more; the gateway's own URLs end a day after the task.
+        next_at: when it is to be fetched next; None when it is kept, or given up.
+        failures: failed attempts in a row.
+        file: its name in the archive; None until it is kept.
+        error: why it is not kept yet, or not at all.
+    """
+
+    __tablename__ = "audio"
+    __table_args__ = (
+        sa.CheckConstraint("failures >= 0", name="audio_failures_sign"),
+        sa.Index("audio_by_voice", "voice_pk"),
+        sa.Index("audio_by_next_at", "next_at", sqlite_where=sa.text("next_at IS NOT NULL")),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    voice_pk: int = Field(
+        sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False)
+    )
+    kind: AudioKind = Field(sa_type=_words(AudioKind, "audio_kind"))
+    voice_id: str | None = None
+    url: str
+    ends_at: datetime
+    next_at: datetime | None = None
+    failures: int = 0
+    file: str | None = None
+    error: str | None = None
 
 
 class KeeperBeat(SQLModel, table=True):

@@ -49,6 +49,7 @@ class Policy:
             US dollar; None for no limit.
         recreate: which voices are made again when they are lost.
         notifies: whether people get messages; then the ends of enrollments are noted for them.
+        archive_sources: whether the recordings that clones are made from are kept.
     """
 
     window: timedelta
@@ -69,6 +70,7 @@ class Policy:
     enrollments_per_day: int | None = None
     recreate: frozenset[Origin] = frozenset()
     notifies: bool = False
+    archive_sources: bool = False
 
 
 def spread(name: str, turn: int = 0) -> float:

@@ -6,13 +6,14 @@ Keys are a contract. Instants are RFC 3339 in UTC with ``Z``, or null.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from voicekeeper import forecast
 from voicekeeper.duration import rfc3339
 from voicekeeper.health import Health
 from voicekeeper.lifecycle import comeback
-from voicekeeper.models import HistoryEntry, Origin, Voice
+from voicekeeper.models import Audio, HistoryEntry, Origin, Voice
 from voicekeeper.pricing import Spent, Totals, dollars
 from voicekeeper.schedule import Policy, known_deadline
 
@@ -36,6 +37,19 @@ def voice(voice: Voice, policy: Policy) -> dict[str, Any]:
         "created_at": _instant(voice.created_at),
         "same_voice": not comeback.is_another_voice(voice),
     }
+
+
+def audio(kept: Sequence[Audio], folder: Path) -> list[dict[str, Any]]:
+    """Return the audio that is kept of a voice, or is to be, the oldest first."""
+    return [
+        {
+            "kind": each.kind,
+            "voice_id": each.voice_id,
+            "file": str(folder / each.file) if each.file else None,
+            "error": each.error,
+        }
+        for each in kept
+    ]
 
 
 def history(name: str, entries: Sequence[HistoryEntry]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from voicekeeper.config.settings import Settings
 
 
+_FIXED = ("database.url", "webhook.public_url", "recovery.archive_sources")
+
+
 def changed(old: Settings, new: Settings) -> tuple[str, ...]:
     """Return the dotted paths of the settings that differ, in the order of the example file."""
     before, after = old.model_dump(), new.model_dump()
@@ -19,11 +22,11 @@ def changed(old: Settings, new: Settings) -> tuple[str, ...]:
 def unchangeable(paths: Sequence[str]) -> tuple[str, ...]:
     """Return a problem for each of these settings that only a restart can change.
 
-    The database is held by the process, an address to listen on is bound by it, and enrollments
-    under way are told of where they were told to.
+    The database is held by the process, an address to listen on is bound by it, enrollments under
+    way are told of where they were told to, and the archive knows what it is to keep.
     """
     return tuple(
         f"{path}: cannot change while the daemon runs; restart it, or put the old value back"
         for path in paths
-        if path in ("database.url", "webhook.public_url") or path.endswith(".listen")
+        if path in _FIXED or path.endswith(".listen")
     )

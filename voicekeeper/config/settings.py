@@ -58,6 +58,7 @@ Recreate = Annotated[
     Literal["never", "clones", "all"],
     PlainValidator(values.one_of(("never", "clones", "all"))),
 ]
+YesOrNo = Annotated[bool, PlainValidator(values.yes_or_no)]
 
 
 class _Table(BaseModel):
@@ -129,9 +130,11 @@ class Recovery(_Table):
 
     Attributes:
         recreate: which of them are made again, once per loss and within the budget.
+        archive_sources: whether the recordings that clones are made from are kept too.
     """
 
     recreate: Recreate = "never"
+    archive_sources: YesOrNo = False
 
 
 class Polling(_Table):

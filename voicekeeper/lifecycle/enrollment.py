@@ -255,7 +255,8 @@ def _ended(
     fields |= {"status": Status.OK, "next_at": unless_paused(voice, next_at)}
     tellings = (Telling(Event.ENROLLMENT_SUCCEEDED, told_id), *status_told(voice, fields))
     columns = succeeded(task, report.created_at, now)
-    return Change(fields, columns, tellings, success=True)
+    preview_url = next(iter(report.result_urls), None)
+    return Change(fields, columns, tellings, success=True, preview_url=preview_url)
 
 
 def _failed(

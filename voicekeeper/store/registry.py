@@ -19,6 +19,7 @@ from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before
 from voicekeeper.lifecycle import Telling, comeback
 from voicekeeper.models import (
+    Audio,
     Balance,
     HistoryEntry,
     KeeperBeat,
@@ -28,7 +29,7 @@ from voicekeeper.models import (
 )
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, holds, ledger, unreadable
+from voicekeeper.store import alerts, breakers, holds, ledger, recordings, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
@@ -143,6 +144,23 @@ class Registry:
         """Return what a voice's tasks should have cost."""
         with self._database.reading() as session:
             return ledger.of_voice(session, voice)
+
+    def audio(self, voice: Voice) -> Sequence[Audio]:
+        """Return the audio that is kept of a voice, or is to be; the oldest first."""
+        with self._database.reading() as session:
+            kept = recordings.of_voice(session, voice)
+            session.expunge_all()
+            return kept
+
+    def audio_files(self, name: str) -> Sequence[str]:
+        """Return the names of the files that are kept of a voice; none of one that is not there.
+
+        Its row may be one that cannot be read whole.
+        """
+        query = select(col(Audio.file)).join(Voice, col(Voice.id) == col(Audio.voice_pk))
+        with self._database.reading() as session:
+            found = session.scalars(query.where(col(Voice.name) == name))
+            return [file for file in found if file is not None]
 
     def totals(self, *, now: datetime) -> Totals:
         """Return what all tasks, those of removed voices too, should have cost."""

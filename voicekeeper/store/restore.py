@@ -243,7 +243,9 @@ def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:
         replaced = _named_after(path, f".replaced-{_stamp(now)}")
         try:
             os.link(path, replaced)
-        except PermissionError:  # a file system without links
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
             path.rename(replaced)
         for sibling in _SIBLINGS:
             with suppress(FileNotFoundError):

@@ -30,6 +30,7 @@ from voicekeeper.store import (
     doubts,
     holds,
     ledger,
+    recordings,
     replanning,
     results,
     rows,
@@ -270,6 +271,8 @@ class Worklist:
             if superseded and "last_used_at" not in change.voice:
                 change = replace(change, voice={}, tellings=())  # the newer call has the say
             lines = results.apply(session, voice, task, change, now=now, policy=policy)
+            if task.kind.is_enrollment and change.success:
+                recordings.want(session, voice, change.preview_url, now=now, policy=policy)
             if change.voice.get("status") is Status.LOST:
                 witness = self._database.witness
                 lines += comebacks.take(session, voice, witness, now=now, policy=policy)

@@ -4,6 +4,7 @@ import shlex
 
 import click
 
+from voicekeeper.archive import directory_of
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
 
@@ -12,12 +13,16 @@ from voicekeeper.cli.session import Session, name_argument, pass_session
 @name_argument
 @pass_session
 def command(session: Session, *, name: str) -> None:
-    """Forget the voice NAME and its history.
+    """Forget the voice NAME, its history and the audio that is kept of it.
 
     The gateway still has it until its window is over, as there is no call
     to delete a voice there; until then 'voicekeeper add' takes it back.
     """
-    voice = session.registry().remove(name, now=session.now)
+    registry = session.registry()
+    files = registry.audio_files(name)
+    voice = registry.remove(name, now=session.now)
+    for file in files:
+        (directory_of(session.settings.database_path) / file).unlink(missing_ok=True)
     click.echo(f"{name} is removed.", err=True)
     if voice.voice_id is not None and not voice.status.is_dead:
         command = ["voicekeeper", "add", voice.voice_id, "--name", name]

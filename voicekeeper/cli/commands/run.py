@@ -74,8 +74,13 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
     ) as assembly:
         keeper = assembly.keeper
         companions = (assembly.courier, assembly.heartbeat)
+        archive = bootstrap.archive(
+            session.settings, keeper, database=database, clock=session.clock, log=logger
+        )
         if once:
             await run_once(keeper, companions)
+            await archive.begin()
+            await archive.look()
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             return
@@ -89,6 +94,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             reload=None if is_terminal() else _reload(session, assembly),
             socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
             copies=DailyCopies(database.path),
+            archive=archive,
         )
         async with serving(
             lambda: assembly.settings,

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from voicekeeper.archive import directory_of
 from voicekeeper.bar import has_blocks
 from voicekeeper.cli import document, text
 from voicekeeper.cli.session import Session, is_terminal, json_option, name_argument, pass_session
@@ -20,9 +21,12 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     registry = session.registry()
     voice = registry.get(name)
     spent = registry.spent(voice)
+    folder = directory_of(session.settings.database_path.absolute())
     if as_json:
         shown = {"schema": document.SCHEMA, **document.voice(voice, session.policy)}
-        click.echo(document.text(shown | {"recipe": voice.recipe} | document.spent(spent)))
+        shown |= {"recipe": voice.recipe, **document.spent(spent)}
+        audio = document.audio(registry.audio(voice), folder)
+        click.echo(document.text({**shown, "audio": audio}))
         return
     console = Console()
     rows: dict[str, str | Text] = {
@@ -41,6 +45,9 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         "cost so far": f"{spent} (estimate)",
         "registered": rfc3339(voice.created_at),
     }
+    for each in registry.audio(voice):
+        kept = f"{folder / each.file}" if each.file else f"not kept: {each.error or 'not yet'}"
+        rows[f"{each.kind} of {each.voice_id or '-'}"] = kept
     rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}
     if not is_terminal():
         for label, value in rows.items():

@@ -295,6 +295,31 @@ def _create() -> None:
         "message_to_send", "message", ["place"], sqlite_where=sa.text("send_at IS NOT NULL")
     )
     op.create_table(
+        "audio",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column(
+            "voice_pk",
+            sa.Integer,
+            sa.ForeignKey("voice.id", ondelete="CASCADE"),
+            nullable=False,
+        ),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("voice_id", sa.String),
+        sa.Column("url", sa.String, nullable=False),
+        sa.Column("ends_at", sa.DateTime, nullable=False),
+        sa.Column("next_at", sa.DateTime),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("file", sa.String),
+        sa.Column("error", sa.String),
+        sa.CheckConstraint("kind IN ('preview', 'source')", name="audio_kind"),
+        sa.CheckConstraint("failures >= 0", name="audio_failures_sign"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("audio_by_voice", "audio", ["voice_pk"])
+    op.create_index(
+        "audio_by_next_at", "audio", ["next_at"], sqlite_where=sa.text("next_at IS NOT NULL")
+    )
+    op.create_table(
         "keeper",
         sa.Column("keeper", sa.String, primary_key=True),
         sa.Column("version", sa.String, nullable=False),
