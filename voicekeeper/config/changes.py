@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from voicekeeper.config.settings import Settings
 
-
 _FIXED = ("database.url", "webhook.public_url", "recovery.archive_sources")
 
 
