@@ -65,7 +65,7 @@ def is_running(pid: int) -> bool:
     """Tell whether a process lives; one that nobody has waited for yet does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or just going
         return False
 
 
