@@ -173,6 +173,7 @@ def _anchor_at_the_answer(patch: pytest.MonkeyPatch) -> None:
 def _trust_any_due_time(patch: pytest.MonkeyPatch) -> None:
     """Wait for a due time, however far ahead a wrong clock has set it."""
     patch.setattr(schedule, "latest_due", lambda now, _: now + 3650 * DAY)
+    patch.setattr(schedule, "is_set_back", lambda *_, **__: False)
 
 
 def _plain_earliest_deadline(patch: pytest.MonkeyPatch) -> None:

@@ -70,3 +70,13 @@ def test_what_a_wrong_clock_put_off_stays_due_while_calls_pause() -> None:
     report = Rehearsal(Settings(), outage + ahead, voices=10, days=18, seed=1).run()
 
     assert report.broken == []
+
+
+def test_a_clock_days_ahead_that_is_set_right_in_its_sleep_costs_no_voice() -> None:
+    """After the sleep its due times lay near enough ahead to be believed."""
+    jumps = Jump(4.5 * DAY, 5.8 * DAY), Jump(8 * DAY, -6.2 * DAY)
+    asleep = lasting(troubles.SUSPENDED, 6 * DAY, 4.9 * DAY)
+    report = Rehearsal(Settings(), asleep + Plan(acts=jumps), voices=10, days=20, seed=1).run()
+
+    assert report.saveable_lost == 0
+    assert report.broken == []

@@ -483,3 +483,15 @@ def test_a_voice_that_is_not_known_is_tried_as_others_up_to_its_deadline_and_the
 ) -> None:
     policy = replace(POLICY, retry_cap=cap, interval=3 * DAY)
     assert schedule.next_hope(NOW - age, now=NOW, policy=policy) == NOW + wait
+
+
+@pytest.mark.parametrize(
+    ("ahead", "is_set_back"),
+    [(None, False), (-DAY, False), (HOUR, False), (HOUR + SECOND, True), (30 * DAY, True)],
+)
+def test_a_pass_that_lies_ahead_tells_that_the_clock_was_set_back(
+    ahead: timedelta | None,
+    is_set_back: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    last_pass_at = None if ahead is None else NOW + ahead
+    assert schedule.is_set_back(last_pass_at, now=NOW, policy=POLICY) is is_set_back

@@ -853,3 +853,20 @@ def test_a_built_in_probe_bears_witness_only_where_no_voice_of_ours_can(
     assert all((life.voice(name).controlled_at is not None) is cleared for name in fleet)
     (breaker,) = life.rows(Breaker)
     assert breaker.opened_at is None  # the route works, whosever it is
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_clock_that_was_set_back_makes_every_voice_due(
+    life: Life,
+    stopped: bool,  # noqa: FBT001 - whether it was set while no keeper ran
+) -> None:
+    """What its due time was reckoned from, nobody knows any more."""
+    life.register(imported("anna", last_used_at=NOW), imported("berta", paused=True))
+    before = life.voice("anna").next_at
+    life.worklist.take_over(keeper="1@here", version="1", now=NOW, policy=life.policy)
+    assert claim(life, NOW + 2 * DAY).calls == []  # a pass by the wrong clock
+    assert life.voice("anna").next_at == before
+    if stopped:
+        life.worklist.take_over(keeper="1@here", version="1", now=NOW, policy=life.policy)
+    assert names(claim(life, NOW)) == ["anna"]
+    assert claim(life, NOW).calls == []

@@ -202,6 +202,14 @@ def retry_at(
     return now + min(wait, policy.interval)
 
 
+def is_set_back(last_pass_at: datetime | None, *, now: datetime, policy: Policy) -> bool:
+    """Tell whether the clock was set back since the last pass: no due time can be trusted then.
+
+    By more than an hour, of a window of seven days: less puts nothing off that matters.
+    """
+    return last_pass_at is not None and last_pass_at - now > policy.window / 168
+
+
 def hope_ends(anchor: datetime, policy: Policy) -> datetime:
     """Return until when a voice that the gateway does not know may live all the same.
 

@@ -9,7 +9,17 @@ from sqlalchemy import func, select
 
 from voicekeeper import alerting, schedule
 from voicekeeper import breaker as rules
-from voicekeeper.models import Alert, AlertKind, Breaker, HistoryEntry, Kind, Removal, Task, Voice
+from voicekeeper.models import (
+    Alert,
+    AlertKind,
+    Breaker,
+    HistoryEntry,
+    KeeperBeat,
+    Kind,
+    Removal,
+    Task,
+    Voice,
+)
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
@@ -22,6 +32,7 @@ class Agenda:
     """Whether there may be work of each sort; one cheap query.
 
     Attributes:
+        set_back: the clock was set back since the last pass.
         misdated: a due time is further ahead than any that a right clock sets.
         unlogged: commands have written what the log has not told.
         opened: a breaker is open.
@@ -32,6 +43,7 @@ class Agenda:
         alerting: an alert is owed, or may have to be opened or ended.
     """
 
+    set_back: bool
     misdated: bool
     unlogged: bool
     opened: bool
@@ -42,8 +54,9 @@ class Agenda:
     alerting: bool
 
 
-_HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
-    rows.table_of(model).c for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task)
+_HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK, _KEEPER = (
+    rows.table_of(model).c
+    for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task, KeeperBeat)
 )
 _LOOK = Statement(
     select(
@@ -68,6 +81,7 @@ _LOOK = Statement(
         select(_VOICE.id)
         .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
         .exists(),
+        select(func.max(_KEEPER.last_pass_at)).scalar_subquery(),
     )
 )
 
@@ -81,6 +95,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         (seen,) = _LOOK.rows(session, risky=alerting.risky_before(now, policy))
     except unreadable.UNREADABLE:
         return Agenda(
+            set_back=False,
             misdated=True,
             unlogged=True,
             opened=True,
@@ -90,16 +105,18 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
             tell_at=now,
             alerting=True,
         )
-    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, at_risk, risky = seen
+    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, at_risk, risky, beat = seen
+    set_back = schedule.is_set_back(beat, now=now, policy=policy)
     late_due = last_due is not None and last_due > schedule.latest_due(now, policy)
     late_poll = last_poll is not None and last_poll > now + schedule.longest_poll(policy)
     return Agenda(
-        misdated=late_due or late_poll,
+        set_back=set_back,
+        misdated=late_due or late_poll or set_back,
         unlogged=unlogged,
         opened=opened,
         suspected=suspected,
-        due_at=now if late_due else due,
-        poll_at=now if late_poll else poll,
+        due_at=now if due is not None and (late_due or set_back) else due,
+        poll_at=now if poll is not None and (late_poll or set_back) else poll,
         tell_at=tell,
         # What a person did to a voice may end an alert, and so may a clock that was set right.
         alerting=unlogged or at_risk or risky or _is_owed(tell, now),

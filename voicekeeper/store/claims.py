@@ -133,13 +133,20 @@ def _calls(paused: int, busy: int) -> Statement:
     )
 
 
-def redate(session: Session, *, now: datetime, policy: Policy) -> None:
+def redate(session: Session, *, now: datetime, policy: Policy, all_of_them: bool) -> None:
     """Make due what shows a time that only a wrong clock can have set.
 
     At once and for good: while calls pause, that time would come near enough to be believed.
+
+    Args:
+        session: a writing one.
+        now: of this pass.
+        policy: the settings.
+        all_of_them: whether the clock was set back, so that any time ahead may be such a one.
     """
-    _REDATE_VOICES.run(session, now=now, latest=schedule.latest_due(now, policy))
-    _REDATE_TASKS.run(session, now=now, latest=now + schedule.longest_poll(policy))
+    latest_due, latest_poll = schedule.latest_due(now, policy), now + schedule.longest_poll(policy)
+    _REDATE_VOICES.run(session, now=now, latest=now if all_of_them else latest_due)
+    _REDATE_TASKS.run(session, now=now, latest=now if all_of_them else latest_poll)
 
 
 def polls(

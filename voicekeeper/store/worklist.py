@@ -123,6 +123,8 @@ class Worklist:
                 )
                 .values(next_at=now)
             )
+            if agenda.look(session, now=now, policy=policy).set_back:
+                claims.redate(session, now=now, policy=policy, all_of_them=True)
             session.execute(sa.delete(KeeperBeat))
             session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
             lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
@@ -171,7 +173,7 @@ class Worklist:
         with self._database.writing() as session:
             due = agenda.look(session, now=now, policy=policy)
             if due.misdated:
-                claims.redate(session, now=now, policy=policy)
+                claims.redate(session, now=now, policy=policy, all_of_them=due.set_back)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
