@@ -96,8 +96,12 @@ def test_reload_neither_repeats_nor_loses_a_call_that_is_paid_for(kept: Service)
     running = "SELECT count(*) FROM task WHERE state IN ('intent', 'running')"
     until(lambda: kept.query(running) == [[0]], "every call has come to its end")
     assert kept.books()["clone"] == clones + 1
-    submitted = kept.told("keepalive.submitted") + kept.told("control.submitted")
-    assert kept.books()["speech"] - speeches == len(submitted)
+
+    def is_told_of_each() -> bool:
+        told = kept.told("keepalive.submitted") + kept.told("control.submitted")
+        return bool(kept.books()["speech"] - speeches == len(told))
+
+    until(is_told_of_each, "the log tells of as many calls as the gateway took")
     assert kept.told("keepalive.failed") == []
 
 
