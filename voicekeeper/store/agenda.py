@@ -107,7 +107,9 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         )
     unlogged, opened, suspected, due, last_due, poll, last_poll, tell, at_risk, risky, beat = seen
     set_back = schedule.is_set_back(beat, now=now, policy=policy)
-    late_due = last_due is not None and last_due > schedule.latest_due(now, policy)
+    late_due = last_due is not None and schedule.is_from_a_wrong_clock(
+        last_due, now=now, policy=policy
+    )
     late_poll = last_poll is not None and last_poll > now + schedule.longest_poll(policy)
     return Agenda(
         set_back=set_back,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from voicekeeper.store.session import Session
+from voicekeeper.store.unreadable import UNREADABLE
 
 Values = tuple[Any, ...]
 
@@ -80,7 +81,7 @@ class Statement:
         for row in ready.fetched(session, values):
             try:
                 good.append(ready.read(row))
-            except (LookupError, ValueError, TypeError) as error:
+            except UNREADABLE as error:
                 bad.append((row, str(error)))
         return good, bad
 
