@@ -137,6 +137,16 @@ def test_those_that_can_be_saved_come_first_by_deadline_and_those_past_it_last(l
     assert names(claim(life)) == ["dying", "old", "young", "deader", "dead", "on-time"]
 
 
+def test_among_many_that_are_due_the_order_is_the_same_as_among_few(life: Life) -> None:
+    ages = [80 + (number * 37) % 300 for number in range(300)]  # hours; 168 are a window
+    life.register(*(imported(f"v{age}", last_used_at=NOW - age * HOUR) for age in ages))
+    savable = [f"v{age}" for age in range(167, 79, -1)]
+    past = [f"v{age}" for age in range(379, 167, -1)]
+    few = names(claim(life, calls=100))
+    rest = names(claim(life, calls=150))  # of 200, which are few
+    assert few + rest == (savable + past)[:250]
+
+
 def test_a_claim_takes_the_most_urgent_and_says_whether_there_is_more(life: Life) -> None:
     life.register(*(imported(f"v{n}", last_used_at=NOW - (100 + n) * HOUR) for n in range(5)))
     first = claim(life, calls=2)

@@ -294,7 +294,9 @@ class Keeper:
     def _ended(self, lane: "_Lane", voice_pk: int | None, task: asyncio.Task[None]) -> None:
         lane.running.discard(task)
         if voice_pk is not None:
-            self._busy -= Counter([voice_pk])
+            self._busy[voice_pk] -= 1
+            if not self._busy[voice_pk]:
+                del self._busy[voice_pk]
         if lane.more and not self._stopping and lane.free * 2 >= lane.size:
             lane.more = False
             refill = asyncio.create_task(self._refill())

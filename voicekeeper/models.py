@@ -161,7 +161,8 @@ class Voice(SQLModel, table=True):
         sa.CheckConstraint("failures >= 0", name="voice_failures_sign"),
         sa.CheckConstraint("status <> 'OK' OR voice_id IS NOT NULL", name="voice_ok_has_id"),
         sa.Index("voice_by_next_at", "next_at"),
-        sa.Index("voice_by_anchor", "anchored_at"),
+        # Of those that are kept: the ones that are gone only grow more, and older.
+        sa.Index("voice_by_anchor", "anchored_at", sqlite_where=sa.text("next_at IS NOT NULL")),
         sa.Index(
             "voice_suspected",
             "model",

@@ -6,6 +6,7 @@ It is an integer everywhere inside; only what is printed, and JSON, writes dolla
 
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from voicekeeper.models import Kind
 from voicekeeper.request import Clone, Design, Request, Speech
@@ -53,6 +54,7 @@ class Totals:
     ever: Spent = Spent()
 
 
+@lru_cache(maxsize=16)  # of the same prompt at each keepalive
 def billed_characters(text: str) -> int:
     """Count a Han character as two and any other as one.
 

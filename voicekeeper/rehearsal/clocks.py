@@ -20,11 +20,15 @@ class HostClock:
         self._loop = loop
         self._beginning = beginning
         self.wrong_by = timedelta(0)
+        self._true, self._true_at = beginning, 0.0
 
     @property
     def true(self) -> datetime:
         """The time everywhere else."""
-        return self._beginning + timedelta(seconds=self._loop.time())
+        elapsed = self._loop.time()
+        if elapsed != self._true_at:  # asked many times in each moment
+            self._true, self._true_at = self._beginning + timedelta(seconds=elapsed), elapsed
+        return self._true
 
     def now(self) -> datetime:
         """Return the wall time of the host."""
@@ -37,3 +41,4 @@ class HostClock:
     def suspend(self, length: timedelta) -> None:
         """Let the world go on without the host."""
         self._beginning += length
+        self._true += length

@@ -221,12 +221,13 @@ class Network(httpx.AsyncBaseTransport):
         match fault:
             case "truncated":
                 whole = json.dumps(self._ask(call).body()).encode()
-                return self._response(200, stream=_Half(whole[: len(whole) // 2]))
+                return self._response(200, _Half(whole[: len(whole) // 2]))
             case "garbage":
                 self._ask(call)
-                return self._response(200, b"\x00\xff\x00garbage")
+                return self._response(200, httpx.ByteStream(b"\x00\xff\x00garbage"))
             case "html":
-                return self._response(200, b"<!doctype html><title>Maintenance</title>")
+                page = httpx.ByteStream(b"<!doctype html><title>Maintenance</title>")
+                return self._response(200, page)
         return None
 
     def _refusal(self, fault: str) -> httpx.Response | None:
@@ -279,13 +280,12 @@ class Network(httpx.AsyncBaseTransport):
         return self._json(answer.code, answer)
 
     def _json(self, status: int, answer: Answer) -> httpx.Response:
-        return self._response(status, json.dumps(answer.body()).encode())
+        return self._response(status, httpx.ByteStream(json.dumps(answer.body()).encode()))
 
-    def _response(
-        self, status: int, body: bytes | None = None, *, stream: httpx.AsyncByteStream | None = None
-    ) -> httpx.Response:
-        headers = {"Date": format_datetime(self._clock.true, usegmt=True)}
-        return httpx.Response(status, headers=headers, content=body, stream=stream)
+    def _response(self, status: int, stream: httpx.AsyncByteStream) -> httpx.Response:
+        # As a transport gives it: a head, and a stream that nobody has read yet.
+        date = format_datetime(self._clock.true, usegmt=True).encode()
+        return httpx.Response(status, headers=[(b"Date", date)], stream=stream)
 
 
 class _Half(httpx.AsyncByteStream):

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlmodel import col, select
+from sqlalchemy import select
+from sqlmodel import col
 
 from voicekeeper import bootstrap
 from voicekeeper.config import Recovery, Settings
@@ -39,6 +40,8 @@ from voicekeeper.rehearsal.weather import Weather
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway
 from voicekeeper.store import Claims, Database, NewVoice, Registry
+from voicekeeper.store.jobs import IS_OPEN
+from voicekeeper.store.statement import Statement
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """The true time at which every rehearsal begins; any would do."""
@@ -286,13 +289,10 @@ class Rehearsal:
         Whether a voice is ready only the host's own rows can tell; how urgent it is, they are
         not asked.
         """
-        now = self._clock.now()
-        speaking = sa.exists().where(col(Task.voice_pk) == Voice.id, col(Task.state).in_(_OPEN))
-        due = select(col(Voice.voice_id)).where(
-            col(Voice.next_at) <= now, col(Voice.voice_id).is_not(None), ~speaking
-        )
         with self._database.reading() as session:
-            return [voice_id for voice_id in session.scalars(due) if voice_id is not None]
+            speaking = {key for (key,) in _SPEAKING.rows(session)}
+            due = _DUE.rows(session, now=self._clock.now())
+        return [voice_id for key, voice_id in due if key not in speaking]
 
     def _killed(self) -> None:
         self._note("killed")
@@ -356,6 +356,13 @@ class Rehearsal:
             trace=self._trace.hexdigest(),
         )
 
+
+_SPEAKING = Statement(select(col(Task.voice_pk)).where(IS_OPEN))
+_DUE = Statement(
+    select(col(Voice.id), col(Voice.voice_id)).where(
+        col(Voice.next_at) <= sa.bindparam("now"), col(Voice.voice_id).is_not(None)
+    )
+)
 
 NAMES: Final[dict[type[Act], str]] = {
     Kill: "killed",

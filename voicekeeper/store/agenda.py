@@ -70,7 +70,7 @@ _LOOK = Statement(
         select(func.max(_VOICE.next_at)).scalar_subquery(),
         select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
         select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-        select(func.min(_ALERT.tell_at)).scalar_subquery(),
+        select(func.min(_ALERT.tell_at)).where(_ALERT.tell_at.is_not(None)).scalar_subquery(),
         select(_ALERT.id)
         .where(
             _ALERT.voice_pk.is_not(None),  # by an index

@@ -18,10 +18,11 @@ from sqlmodel import col
 from voicekeeper import alerting
 from voicekeeper.events import MEANINGS, Event, Level
 from voicekeeper.lifecycle import Telling
-from voicekeeper.models import Alert, AlertKind, Breaker, Status, Task, TaskState, Voice
+from voicekeeper.models import Alert, AlertKind, Breaker, Status, Task, Voice
 from voicekeeper.schedule import Policy, deadline
 from voicekeeper.store import breakers, rows
 from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
+from voicekeeper.store.jobs import SUCCEEDED
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
@@ -34,7 +35,7 @@ _RISKY: sa.BindParameter[datetime] = sa.bindparam("risky")
 
 _USED_LATELY = exists().where(
     col(Task.voice_pk) == Voice.id,
-    col(Task.state) == TaskState.SUCCESS,
+    SUCCEEDED,
     col(Task.sent_at).between(_RISKY, _NOW),
 )
 _IN_ITS_TURN = col(Voice.next_at).between(_NOW, sa.bindparam("soon")) & (col(Voice.failures) == 0)

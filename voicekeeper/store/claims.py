@@ -6,8 +6,9 @@ voice, and told of.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from enum import Enum, auto
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import exists, select
@@ -28,7 +29,7 @@ from voicekeeper.store.jobs import (
     write_intent,
 )
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement, listed, room_for, spread
+from voicekeeper.store.statement import Statement, Values, listed, room_for, spread
 
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _MOST: sa.BindParameter[int] = sa.bindparam("most")
@@ -56,11 +57,27 @@ _ASKED_FIRST = exists().where(
     col(Task.next_poll_at) <= _NOW,
 )
 
-IN_ORDER: tuple[Any, ...] = (
-    col(Voice.anchored_at) <= sa.bindparam("over"),
-    col(Voice.anchored_at),
-)
+_OVER: sa.BindParameter[datetime] = sa.bindparam("over")
+
+IN_ORDER: tuple[Any, ...] = (col(Voice.anchored_at) <= _OVER, col(Voice.anchored_at))
 """First the voices that can still be saved, by earliest deadline; then the others."""
+
+_MANY: Final = 256
+_ARE_MANY = Statement(
+    select(exists(select(col(Voice.id)).where(DUE).limit(1).offset(_MANY - 1).scalar_subquery()))
+)
+"""Whether so many voices are due that to put them all in order takes longer than the claim."""
+
+
+class Reach(Enum):
+    """Which of the due voices a claim looks at."""
+
+    ALL = auto()
+    """All, which are put in order; for a few."""
+    SAVABLE = auto()
+    """Those that can still be saved, read in the order of their deadlines."""
+    PAST_SAVING = auto()
+    """The others, likewise."""
 
 
 _PUT_OFF_VOICE, _PUT_OFF_TASK = (
@@ -109,12 +126,13 @@ def _polls(paused: int) -> Statement:
 
 
 @cache
-def _calls(paused: int, busy: int) -> Statement:
+def _calls(paused: int, busy: int, reach: Reach = Reach.ALL) -> Statement:
     """Return the statement that claims voices.
 
     Args:
         paused: how many parameters name models whose calls are paused.
         busy: how many name voices that a call is under way for.
+        reach: among which.
     """
     table = rows.table_of(Voice)
     due = select(col(Voice.id)).where(
@@ -124,7 +142,14 @@ def _calls(paused: int, busy: int) -> Statement:
         due = due.where(col(Voice.model).not_in(listed("paused", paused)))
     if busy:
         due = due.where(col(Voice.id).not_in(listed("busy", busy)))
-    chosen = due.order_by(*IN_ORDER).limit(_MOST).with_for_update(skip_locked=True).cte("due")
+    match reach:
+        case Reach.ALL:
+            due = due.order_by(*IN_ORDER)
+        case Reach.SAVABLE:
+            due = due.where(col(Voice.anchored_at) > _OVER).order_by(col(Voice.anchored_at))
+        case Reach.PAST_SAVING:
+            due = due.where(col(Voice.anchored_at) <= _OVER).order_by(col(Voice.anchored_at))
+    chosen = due.limit(_MOST).with_for_update(skip_locked=True).cte("due")
     return Statement(
         sa.update(table)
         .where(table.c.id.in_(select(chosen.c.id)))
@@ -196,15 +221,24 @@ def calls(
         The jobs, and the lines of the rows that cannot be read.
     """
     over = now - policy.window
-    claimed, bad = _calls(room_for(open_models), room_for(busy)).sifted(
-        session,
-        now=now,
-        over=over,
-        until=now + schedule.lease(policy),
-        most=most,
-        **spread("paused", open_models),
-        **spread("busy", busy),
-    )
+    are_many = _ARE_MANY.scalar(session, now=now)
+    claimed: list[Values] = []
+    bad: list[tuple[Values, str]] = []
+    for reach in (Reach.SAVABLE, Reach.PAST_SAVING) if are_many else (Reach.ALL,):
+        room = most - len(claimed) - len(bad)
+        if room <= 0:
+            break
+        readable, unreadable_ones = _calls(room_for(open_models), room_for(busy), reach).sifted(
+            session,
+            now=now,
+            over=over,
+            until=now + schedule.lease(policy),
+            most=room,
+            **spread("paused", open_models),
+            **spread("busy", busy),
+        )
+        claimed += readable
+        bad += unreadable_ones
     for voice_pk, *_ in (row for row, _ in bad):
         later = now + min(policy.retry_cap, policy.interval)
         _PUT_OFF_VOICE.run(session, key=voice_pk, later=later)

@@ -15,12 +15,13 @@ import re
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import TracebackType
 from typing import Self
 
 import sqlalchemy as sa
@@ -98,57 +99,35 @@ class Database:
             raw.deserialize(_empty_registry())
         return database
 
-    @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> AbstractContextManager[Session]:
         """Give a session whose transaction commits as a whole or not at all.
 
         Raises:
             VoicekeeperError: the database is busy, full, read-only, or broken.
         """
-        with self._explained(), self._transaction("IMMEDIATE") as session:
-            yield session
+        return _Transaction(self, "IMMEDIATE", self._explanation)
 
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> AbstractContextManager[Session]:
         """Give a session that sees one state of the database and changes nothing.
 
         Raises:
             DatabaseUnusable: a row holds a value that cannot be read.
             VoicekeeperError: as for `writing`.
         """
-        try:
-            with self._explained(), self._transaction("DEFERRED") as session:
-                yield session
-        except UNREADABLE as error:
-            raise DatabaseUnusable(
-                f"a row of {self.path} holds a value that cannot be read ({error}); {_RESTORE}"
-            ) from error
+        return _Transaction(self, "DEFERRED", self._explanation_of_read)
 
-    @contextmanager
-    def _transaction(self, mode: str) -> Iterator[Session]:
-        session = self._idle_session()
-        try:
-            _begin(session.driver, mode)
-            yield session
-            if session.in_transaction():  # it was used for more than statements
-                session.flush()
-            _commit(session.driver)
-        except BaseException:
-            session.driver.rollback()
-            raise
-        finally:
-            if session.in_transaction():
-                session.close()
-            self._idle.append(session)
-
-    def _idle_session(self) -> Session:
-        """Return a session that nobody uses, new if there is none.
+    def lent_session(self) -> Session:
+        """Return a session that nobody uses, new if there is none; give it back when done.
 
         To open one anew for each transaction takes longer than most of them.
         """
         with suppress(IndexError):
             return self._idle.pop()
         return Session(self._engine.connect())
+
+    def take_back(self, session: Session) -> None:
+        """Keep a session that was lent for the next who needs one."""
+        self._idle.append(session)
 
     def exists(self) -> bool:
         """Tell whether the file is there.
@@ -319,12 +298,12 @@ class Database:
 
     def _set_journal_mode(self) -> None:
         mode = "WAL" if WAL_IS_SAFE else "DELETE"
-        session = self._idle_session()  # no second connection may be open
+        session = self.lent_session()  # no second connection may be open
         try:
             with self._explained():
                 session.driver.execute(f"PRAGMA journal_mode = {mode}").fetchone()
         finally:
-            self._idle.append(session)
+            self.take_back(session)
 
     def _migrate(self) -> None:
         from alembic import command  # noqa: PLC0415 - costs more than the rest of a start
@@ -341,12 +320,28 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (IntegrityError, sqlite3.IntegrityError):
-            raise  # a rule of the schema broken by our own code: no sentence can mend that
-        except DBAPIError as error:
-            raise self._explain(str(error.orig)) from error
-        except sqlite3.Error as error:  # of a statement past SQLAlchemy
-            raise self._explain(str(error)) from error
+        except Exception as error:
+            explanation = self._explanation(error)
+            if explanation is None:
+                raise
+            raise explanation from error
+
+    def _explanation(self, error: BaseException) -> VoicekeeperError | None:
+        """Return what an error of the driver means to a person; None for any other."""
+        if isinstance(error, IntegrityError | sqlite3.IntegrityError):
+            return None  # a rule of the schema broken by our own code: no sentence can mend that
+        if isinstance(error, DBAPIError):
+            return self._explain(str(error.orig))
+        if isinstance(error, sqlite3.Error):  # of a statement past SQLAlchemy
+            return self._explain(str(error))
+        return None
+
+    def _explanation_of_read(self, error: BaseException) -> VoicekeeperError | None:
+        if isinstance(error, UNREADABLE):
+            return DatabaseUnusable(
+                f"a row of {self.path} holds a value that cannot be read ({error}); {_RESTORE}"
+            )
+        return self._explanation(error)
 
     def _explain(self, words: str) -> VoicekeeperError:
         """Turn the driver's words into one sentence that says what to do."""
@@ -387,11 +382,72 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _begin(driver: sqlite3.Connection, mode: str) -> None:
-    """Begin a transaction where the driver begins none.
+class _Transaction(AbstractContextManager[Session]):
+    """One transaction, from its beginning to its commit, or to its rollback and an explanation.
 
-    Past SQLAlchemy, like the commit: its own are a third of what a short transaction costs.
+    Begun and committed past SQLAlchemy, whose own steps are a third of what a short transaction
+    costs; and a class, because a chain of generators costs as much again.
     """
+
+    def __init__(
+        self,
+        database: Database,
+        mode: str,
+        explanation: Callable[[BaseException], VoicekeeperError | None],
+    ) -> None:
+        self._database = database
+        self._mode = mode
+        self._explanation = explanation
+        self._session: Session | None = None
+
+    def __enter__(self) -> Session:
+        try:
+            session = self._session = self._database.lent_session()
+            _begin(session.driver, self._mode)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        return session
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._fail(error)
+            return
+        session = self._session
+        assert session is not None  # noqa: S101 - it was entered
+        try:
+            if session.in_transaction():  # it was used for more than statements
+                session.flush()
+            _commit(session.driver)
+        except BaseException as failure:
+            self._fail(failure)
+            raise
+        self._give_back(session)
+
+    def _fail(self, error: BaseException) -> None:
+        """Roll back; raise what the error means to a person, if it is one for them."""
+        if self._session is not None:
+            try:
+                self._session.driver.rollback()
+            finally:
+                self._give_back(self._session)
+        explanation = self._explanation(error)
+        if explanation is not None:
+            raise explanation from error
+
+    def _give_back(self, session: Session) -> None:
+        if session.in_transaction():
+            session.close()
+        self._database.take_back(session)
+
+
+def _begin(driver: sqlite3.Connection, mode: str) -> None:
+    """Begin a transaction where the driver begins none."""
     driver.execute(f"BEGIN {mode}")
 
 

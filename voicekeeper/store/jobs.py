@@ -29,6 +29,7 @@ OPEN = (TaskState.INTENT, TaskState.RUNNING)
 # whether a partial index serves it; that takes many times as long as to run it.
 IS_OPEN: sa.ColumnElement[bool] = sa.literal_column("task.state IN ('intent', 'running')")
 IS_RUNNING: sa.ColumnElement[bool] = sa.literal_column("task.state = 'running'")
+SUCCEEDED: sa.ColumnElement[bool] = sa.literal_column("task.state = 'success'")
 """Conditions on a task."""
 
 

@@ -3,23 +3,22 @@
 What a pass and an answer need are some twenty short statements for a keepalive, each of which
 SQLite runs in a few microseconds. Through a session or a connection of SQLAlchemy each costs 30
 to 150, for what does not change from one run to the next. So a `Statement` is written in
-SQLAlchemy's language, compiled once, and handed to the driver; it converts values by the column
-types, as SQLAlchemy does.
+SQLAlchemy's language, compiled once, and handed to the driver; it converts values to and from what
+the column types make of them, by `store.conversion`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from voicekeeper.store.conversion import Processor, from_driver, to_driver
 from voicekeeper.store.session import Session
 from voicekeeper.store.unreadable import UNREADABLE
 
 Values = tuple[Any, ...]
 
-Clause = sa.Select[Any] | sa.CompoundSelect[Any] | sa.UpdateBase
-
-_Processor = Callable[[Any], Any]
+Clause = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[Any] | sa.UpdateBase
 
 
 class Statement:
@@ -98,7 +97,7 @@ class _Parameter(NamedTuple):
     key: str
     name: str | None
     constant: object
-    processor: _Processor | None
+    processor: Processor | None
 
 
 class _Ready:
@@ -108,28 +107,29 @@ class _Ready:
         self,
         text: str,
         parameters: Sequence[_Parameter],
-        converted: Sequence[tuple[int, _Processor]],
+        converted: Sequence[tuple[int, Processor]],
         *,
         positional: bool,
     ) -> None:
         self.text = text
-        self._parameters = parameters
+        self._keys = None if positional else [parameter.key for parameter in parameters]
+        self._constants = [parameter.constant for parameter in parameters]
+        self._given = [
+            (index, parameter.name, parameter.processor)
+            for index, parameter in enumerate(parameters)
+            if parameter.name is not None
+        ]
         self._converted = converted
-        self._positional = positional
 
     def bound(self, values: dict[str, object]) -> Sequence[Any] | dict[str, Any]:
         """Return the parameters as the driver takes them."""
-        bound = [
-            constant
-            if name is None
-            else values[name]
-            if processor is None
-            else processor(values[name])
-            for _, name, constant, processor in self._parameters
-        ]
-        if self._positional:
+        bound = self._constants.copy()
+        for index, name, processor in self._given:
+            value = values[name]
+            bound[index] = value if processor is None else processor(value)
+        if self._keys is None:
             return bound
-        return {parameter.key: one for parameter, one in zip(self._parameters, bound, strict=True)}
+        return dict(zip(self._keys, bound, strict=True))
 
     def fetched(self, session: Session, values: dict[str, object]) -> Iterable[Values]:
         """Run the statement; return the rows as the driver gives them."""
@@ -142,8 +142,9 @@ class _Ready:
             return row
         read = list(row)
         for index, processor in self._converted:
-            if read[index] is not None:
-                read[index] = processor(read[index])
+            value = read[index]
+            if value is not None:
+                read[index] = processor(value)
         return tuple(read)
 
 
@@ -152,7 +153,7 @@ def _make_ready(clause: Clause, dialect: sa.Dialect) -> _Ready:
     names = compiled.positiontup if compiled.positiontup is not None else list(compiled.binds)
     converted = []
     for index, column in enumerate(clause.exported_columns):
-        processor = column.type.dialect_impl(dialect).result_processor(dialect, None)
+        processor = from_driver(column.type, dialect)
         if processor is not None:
             converted.append((index, processor))
     return _Ready(
@@ -165,7 +166,7 @@ def _make_ready(clause: Clause, dialect: sa.Dialect) -> _Ready:
 
 def _parameter(key: str, bind: sa.BindParameter[Any], dialect: sa.Dialect) -> _Parameter:
     assert not bind.expanding, key  # noqa: S101 - as `Statement` says
-    processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    processor = to_driver(bind.type, dialect)
     if bind.required:
         return _Parameter(key, bind.key, None, processor)
     value = bind.effective_value

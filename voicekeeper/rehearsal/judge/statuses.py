@@ -61,8 +61,7 @@ class Statuses:
             at_fault: whether the account was to blame for it.
         """
         known = self._seen.known.get(voice_id)
-        is_alone = len(self._witnesses()) < _OTHERS
-        if known is not None and (not at_fault or is_alone):
+        if known is not None and (not at_fault or len(self._witnesses()) < _OTHERS):
             known.blamed += 1
 
     def _witnesses(self) -> list[str]:

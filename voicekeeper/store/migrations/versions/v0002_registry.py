@@ -123,7 +123,12 @@ def _create() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("voice_by_next_at", "voice", ["next_at"])
-    op.create_index("voice_by_anchor", "voice", ["anchored_at"])
+    op.create_index(
+        "voice_by_anchor",
+        "voice",
+        ["anchored_at"],
+        sqlite_where=sa.text("next_at IS NOT NULL"),
+    )
     op.create_index(
         "voice_suspected",
         "voice",
