@@ -24,9 +24,10 @@ def checked(court: Court) -> list[str]:
     return [sentence for sentence in court.judge.broken if overdue not in sentence]
 
 
-def die(court: Court) -> None:
+def die(court: Court, away: timedelta = 5 * SECOND) -> None:
     court.judge.killed()
-    court.wait(5 * SECOND)
+    if away:
+        court.wait(away)
     court.judge.started()
 
 
@@ -283,11 +284,13 @@ def test_what_is_told_daily_breaks_nothing(
         assert checked(court) == []
 
 
-@pytest.mark.parametrize("excuse", ["death", "clock", *HINDRANCES])
+@pytest.mark.parametrize("excuse", ["death", "death-of-no-time", "clock", *HINDRANCES])
 def test_a_word_whose_noting_was_hindered_is_told_twice(court: Court, excuse: str) -> None:
     court.tell(Event.VOICE_LOST, "error", **LOST)
     if excuse == "death":
         die(court)
+    elif excuse == "death-of-no-time":
+        die(court, timedelta(0))
     elif excuse == "clock":
         court.judge.clock_touched()
     else:

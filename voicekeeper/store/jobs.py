@@ -154,7 +154,7 @@ def _write(
     """Add a task that may have been charged from now on."""
     price = pricing.price(kind, policy.prompt)
     ledger.move(session, kind, now, Spent(), Spent(possible=price))
-    return rows.insert(
+    return rows.inserted(
         session,
         Task,
         voice_pk=voice_pk,

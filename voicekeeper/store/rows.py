@@ -64,9 +64,8 @@ def assign(session: Session, row: SQLModel, fields: Mapping[str, object]) -> Non
     if not fields:
         return
     model = type(row)
-    values = {f"new_{column}": value for column, value in fields.items()}
     its_key = getattr(row, _key(model).name)
-    _update(model, tuple(fields)).run(session, its_key=its_key, **values)
+    _update(model, tuple(fields)).run(session, its_key=its_key, **_new(fields))
     if object_session(row) is None:
         row.__dict__.update(fields)
         return
@@ -74,10 +73,14 @@ def assign(session: Session, row: SQLModel, fields: Mapping[str, object]) -> Non
         set_committed_value(row, column, value)
 
 
-def insert(session: Session, model: type[SQLModel], /, **values: object) -> int:
+def insert(session: Session, model: type[SQLModel], /, **values: object) -> None:
+    """Add a row as `added` does, of which nothing is needed again."""
+    _insert(model, tuple(values)).run(session, **_new(values))
+
+
+def inserted(session: Session, model: type[SQLModel], /, **values: object) -> int:
     """Add a row as `added` does; return its key, which costs less than the whole row."""
-    fields = {f"new_{column}": value for column, value in values.items()}
-    ((key,),) = _insert(model, tuple(values), whole=False).rows(session, **fields)
+    ((key,),) = _insert(model, tuple(values), _key(model)).rows(session, **_new(values))
     return int(key)
 
 
@@ -89,8 +92,7 @@ def added(session: Session, model: type[Row], /, **values: object) -> Row:
         model: of the row.
         values: of every column that must not be NULL, but a key that the database gives.
     """
-    fields = {f"new_{column}": value for column, value in values.items()}
-    (row,) = _insert(model, tuple(values), whole=True).rows(session, **fields)
+    (row,) = _insert(model, tuple(values), *columns(model)).rows(session, **_new(values))
     return made(model, row)
 
 
@@ -113,7 +115,12 @@ def _update(model: type[SQLModel], columns: tuple[str, ...]) -> Statement:
 
 
 @cache
-def _insert(model: type[SQLModel], given: tuple[str, ...], *, whole: bool) -> Statement:
+def _insert(model: type[SQLModel], given: tuple[str, ...], *returned: sa.Column[Any]) -> Statement:
     values: dict[str, Any] = {column: sa.bindparam(f"new_{column}") for column in given}
-    returned = columns(model) if whole else [_key(model)]
-    return Statement(sa.insert(table_of(model)).values(values).returning(*returned))
+    clause = sa.insert(table_of(model)).values(values)
+    return Statement(clause.returning(*returned) if returned else clause)
+
+
+def _new(values: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters that set columns."""
+    return {f"new_{column}": value for column, value in values.items()}

@@ -158,8 +158,13 @@ class Evidence:
         return has_room(self._hindrances(in_calm=in_calm), since, self.now, length)
 
     def was_hindered(self, start: datetime, end: datetime) -> bool:
-        """Tell whether the host could not work at any moment of a stretch of time."""
-        return not has_room(self._hindrances(), start, end, end - start)
+        """Tell whether the host could not work at any moment of a stretch of time.
+
+        A process that is started again in the moment of its death was away for no time at all, and
+        has forgotten what it was about to write down all the same.
+        """
+        died = self.died_within(start, end - start)
+        return died or not has_room(self._hindrances(), start, end, end - start)
 
     def _hindrances(self, *, in_calm: bool = False) -> list[Span]:
         kinds = troubles.SPELLS if in_calm else _HINDERED
