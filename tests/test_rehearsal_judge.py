@@ -252,6 +252,20 @@ def test_of_voices_whose_windows_are_over_none_can_tell_whose_the_account_is(cou
     assert not any("called LOST" in sentence for sentence in court.settled())
 
 
+def test_by_a_clock_days_ahead_all_windows_may_be_over_and_no_voice_a_witness(court: Court) -> None:
+    court.gateway.import_voice("id-ben-", FLASH, BEGINNING)
+    court.judge.registered("ben", "id-ben-")
+    court.clock.wrong_by = 3 * DAY
+    court.spell(troubles.WRONG_ACCOUNT, 3 * DAY, 3 * DAY)
+    court.wait(5 * DAY)
+    for _ in range(2):
+        court.speak(refused=400)
+        court.wait(MINUTE)
+    court.turned(Status.OK, Status.LOST)
+
+    assert not any("called LOST" in sentence for sentence in court.settled())
+
+
 # LOST and UNDEPLOYED only with evidence; legal steps only.
 
 

@@ -108,6 +108,11 @@ class Evidence:
         """The true time."""
         return self._clock.true
 
+    @property
+    def host_now(self) -> datetime:
+        """What the host takes for the time."""
+        return self._clock.now()
+
     def process_died(self) -> None:
         """Note a death."""
         self.killed.append(self.now)

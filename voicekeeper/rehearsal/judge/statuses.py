@@ -65,8 +65,11 @@ class Statuses:
             known.blamed += 1
 
     def _witnesses(self) -> list[str]:
-        """Return the living voices whose windows, by what was told to the host, are not over."""
-        over = self._seen.now - self._seen.policy.window
+        """Return the living voices whose windows are not over by what the host was told.
+
+        And by its clock: one that is days ahead sees windows end that have days left.
+        """
+        over = self._seen.host_now - self._seen.policy.window
         known = self._seen.known
         return [v for v in self._seen.living() if (known[v].used_at or known[v].since) > over]
 

@@ -1,0 +1,113 @@
+"""Registries of any size, and a keeper on one."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import SecretStr
+
+from voicekeeper import bootstrap, log
+from voicekeeper.clock import SystemClock
+from voicekeeper.config import Settings
+from voicekeeper.daemon import run_once
+from voicekeeper.store import Database
+
+KEY = "benchmark"
+_MODEL = "cosyvoice-3-flash"
+_BATCH = 10_000
+
+
+def settings(url: str, **upstream: object) -> Settings:
+    """Return settings that ask for a task as soon as they may."""
+    return Settings.model_validate(
+        {
+            "upstream": {
+                "base_url": url,
+                "requests_per_second": 10_000,
+                "max_in_flight": 64,
+                **upstream,
+            },
+            "polling": {"speech_first": "0.02s", "speech_interval": "0.05s"},
+            "daemon": {"tick": "0.1s"},
+        }
+    )
+
+
+@contextlib.contextmanager
+def registry(voices: int, *, due_in: timedelta = timedelta(days=-1)) -> Iterator[Path]:
+    """Give the file of a registry.
+
+    Args:
+        voices: how many there are.
+        due_in: when the first of them is due; they are spread over the day that follows.
+    """
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "voicekeeper.db"
+        database = Database(path)
+        database.prepare(upgrade=True)
+        fill(database, voices, due_in=due_in)
+        database.close()
+        yield path
+
+
+def fill(database: Database, voices: int, *, due_in: timedelta) -> None:
+    """Register voices past the checks of the command, which take long for a million."""
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
+    for start in range(0, voices, _BATCH):
+        numbers = range(start, min(start + _BATCH, voices))
+        rows = []
+        for number in numbers:
+            due = now + due_in + day * (number / voices)
+            used = due - timedelta(days=3)
+            rows.append(
+                (f"v{number:07}", _MODEL, f"id-{number:07}", *map(_text, (now, used, used, due)))
+            )
+        with database.writing() as session:
+            session.driver.executemany(
+                "INSERT INTO voice (name, model, voice_id, created_at, last_used_at, anchored_at,"
+                " next_at, origin, status, paused, failures)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'imported', 'OK', 0, 0)",
+                rows,
+            )
+
+
+def keep_all(path: Path, chosen: Settings) -> float:
+    """Keep every voice that is due, as ``run --once`` does; return the seconds it took."""
+    database = Database(path)
+    with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123 - no path of ours
+        log.configure(
+            level="info",
+            format="json",
+            clock=SystemClock(),
+            stream=sink,
+            environ={},
+            secrets=[SecretStr(KEY)],
+        )
+        began = time.monotonic()
+        asyncio.run(_keep_all(database, chosen))
+        took = time.monotonic() - began
+    logging.shutdown()
+    database.close()
+    return took
+
+
+async def _keep_all(database: Database, chosen: Settings) -> None:
+    async with bootstrap.assembly(
+        chosen,
+        api_key=SecretStr(KEY),
+        database=database,
+        clock=SystemClock(),
+        log=log.get_logger(),
+    ) as assembly:
+        await run_once(assembly.keeper)
+
+
+def _text(instant: datetime) -> str:
+    return instant.isoformat(" ", "microseconds")[:26]
