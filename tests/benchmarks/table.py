@@ -46,11 +46,11 @@ class Row:
             bar = f"≤ {_short(self.at_most)}"
         verdict = {None: "", True: "pass", False: "FAIL"}[self.passed]
         least, middle, most = min(self.figures), median(self.figures), max(self.figures)
-        spread = f"{_short(least)} – {_short(most)}" if len(self.figures) > 1 else ""
+        spread = f"{_short(least)} to {_short(most)}" if len(self.figures) > 1 else ""
         return (self.what, f"{_short(middle)} {self.unit}".strip(), spread, bar, verdict, self.note)
 
 
-HEAD = ("figure", "median", "min – max", "bar", "", "note")
+HEAD = ("figure", "median", "min to max", "bar", "", "note")
 
 
 def markdown(rows: Iterable[Row]) -> str:
