@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support import Life
 from voicekeeper.config import Address, Settings
@@ -21,6 +22,21 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
         return port
+
+
+def lead_here(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let these names lead to this machine, and no other name anywhere."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        name = host.decode() if isinstance(host, bytes) else host
+        if name in names:
+            return real("127.0.0.1", *args, **options)
+        if name.replace(".", "").isdigit():
+            return real(name, *args, **options)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 def settings(*, web: int | None = None, webhook: int | None = None) -> Settings:
