@@ -206,7 +206,7 @@ def test_after_a_restore_every_voice_is_used_at_once_and_nothing_is_paid_for_aga
     life.live(HOUR)
     before = life.books()
     life.database.close()
-    done = restore(life.database, tmp_path / "copy.db", now=life.clock.now())
+    done = restore(life.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy)
     assert (done.voices, done.missing, done.doubted) == (2, ["later"], 0)
     assert done.replaced is not None
     assert names(done.replaced) == ["anna", "cloned", "later"]
@@ -228,7 +228,12 @@ def test_what_waits_in_the_copy_is_made_where_the_notes_followed_it(
     backup.write(life.database.path, tmp_path / "copy.db")
     life.live(HOUR)
     life.database.close()
-    assert restore(life.database, tmp_path / "copy.db", now=life.clock.now()).doubted == 0
+    assert (
+        restore(
+            life.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy
+        ).doubted
+        == 0
+    )
     life.registry.resume("waiting", now=life.clock.now(), policy=life.policy)
     life.live(HOUR)
     assert life.voice("waiting").status is Status.OK
@@ -256,7 +261,12 @@ def test_on_another_machine_what_waits_in_the_copy_is_left_to_a_person(
             path.unlink()
     life.live(timedelta(seconds=30))  # it is made on the old machine
     made = life.books().clone
-    assert restore(there.database, tmp_path / "copy.db", now=life.clock.now()).doubted == 1
+    assert (
+        restore(
+            there.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy
+        ).doubted
+        == 1
+    )
     there.live(HOUR)
     assert there.voice("waiting").status is Status.UNKNOWN
     assert "put back from a copy" in (there.voice("waiting").last_error or "")
