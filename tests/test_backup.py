@@ -6,14 +6,15 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.command import CommandLine, sentence
-from tests.daemon_support import KEY, Host, fast_gateway, until
-from tests.support import DAY, HOUR, NOW, Life, imported, wanted
+from tests.daemon_support import KEY, LIMIT_S, Host, fast_gateway, until
+from tests.support import DAY, HOUR, MINUTE, NOW, Life, imported, wanted
 from voicekeeper.errors import BackupFailed
 from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
@@ -161,6 +162,36 @@ def test_a_copy_a_day_is_made_and_fourteen_are_kept(life: Life) -> None:
     kept = [f"{(NOW + day * DAY).date()}.db" for day in range(3, KEPT + 3)]
     assert files(copies.directory) == {"mine.db", *kept}
     assert names(copies.all()[-1]) == ["anna"]
+
+
+def test_a_pass_waits_for_a_daily_copy_that_takes_long_and_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicekeeper.store.database._BUSY_TIMEOUT_S", 0.02)
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    reads, over = threading.Event(), threading.Event()
+    real = backup.fill
+
+    def slow(copy: Path, registry: Path) -> None:
+        with closing(sqlite3.connect(registry, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM voice").fetchone()
+            reads.set()
+            over.wait(0.3)
+        real(copy, registry)
+
+    monkeypatch.setattr(backup, "fill", slow)
+    copies = DailyCopies(life.database.path, turn=life.database.turn)
+    copying = threading.Thread(target=copies.make, args=(NOW,), daemon=True)
+    copying.start()
+    assert reads.wait(LIMIT_S)
+    life.live(MINUTE)
+    over.set()
+    copying.join(LIMIT_S)
+    assert life.log.of("pass.failed") == []
+    assert life.log.of("keepalive.succeeded") != []
+    assert [path.name for path in copies.all()] == ["2026-05-01.db"]
 
 
 def test_a_daily_copy_leaves_the_registry_its_room(

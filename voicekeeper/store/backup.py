@@ -11,8 +11,8 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -28,12 +28,17 @@ _SPARE = 16 * 1024 * 1024
 """Bytes that a daily copy leaves to the registry, beside as many as that has."""
 
 
-def write(registry: Path, file: Path) -> int:
+Turn = Callable[[], AbstractContextManager[None]]
+"""Keeps the transactions of this process off for as long as a block lasts."""
+
+
+def write(registry: Path, file: Path, *, turn: Turn = nullcontext) -> int:
     """Copy a registry, which may be in use, to a new file of mode 0600.
 
     Args:
         registry: the database's file.
         file: the one to be made.
+        turn: where this process uses the registry too: to have it alone while it is read.
 
     Returns:
         How many bytes the copy has.
@@ -49,7 +54,8 @@ def write(registry: Path, file: Path) -> int:
         raise BackupFailed(f"{file} exists already; name another file")
     try:
         with _unfinished(file) as copy:
-            fill(copy, registry)
+            with turn():
+                fill(copy, registry)
             made = Database(copy)
             try:
                 made.schema()
@@ -111,10 +117,12 @@ class DailyCopies:
 
     Args:
         registry: the database's file.
+        turn: as for `write`.
     """
 
-    def __init__(self, registry: Path) -> None:
+    def __init__(self, registry: Path, *, turn: Turn = nullcontext) -> None:
         self._registry = registry
+        self._turn = turn
         self.directory = registry.with_name(f"{registry.name}.backups")
 
     def make(self, now: datetime) -> Path | None:
@@ -132,7 +140,7 @@ class DailyCopies:
             self._leave_room()
         except OSError as error:
             raise BackupFailed(_sentence(file, error)) from None
-        write(self._registry, file)
+        write(self._registry, file, turn=self._turn)
         self._let_go()
         return file
 

@@ -93,7 +93,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             companions=companions,
             reload=None if is_terminal() else _reload(session, assembly),
             socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
-            copies=DailyCopies(database.path),
+            copies=DailyCopies(database.path, turn=database.turn),
             archive=archive,
         )
         async with serving(
