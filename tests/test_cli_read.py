@@ -648,6 +648,16 @@ def test_a_wrong_use_of_status_is_unknown_to_monitoring(cli: CommandLine, args: 
     assert sentence(ended).startswith("voicekeeper status: ")
 
 
+@pytest.mark.parametrize(
+    "args", [["--bogus", "status"], ["--bogus", "status", "--json"], ["--bogus"]]
+)
+def test_a_wrong_use_before_the_word_status_is_unknown_to_monitoring_too(
+    cli: CommandLine, args: list[str]
+) -> None:
+    ended = cli(*args)
+    assert ended.code == (3 if "status" in args else 2)
+
+
 def test_status_says_since_when_the_daemon_is_dead(cli: CommandLine) -> None:
     cli.passed(5 * HOUR)
     ended = cli("status")
