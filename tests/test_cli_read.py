@@ -442,6 +442,16 @@ def test_check_fails_where_the_gateway_refuses_the_key(cli: CommandLine) -> None
     assert "made-up-key" not in ended.out
 
 
+def test_check_says_where_to_look_when_the_gateway_is_not_reached(cli: CommandLine) -> None:
+    environ = {
+        "VOICEKEEPER_UPSTREAM__BASE_URL": f"http://127.0.0.1:{free_port()}/api/v1",
+        "VOICEKEEPER_API_KEY": "made-up-key",
+    }
+    ended = cli("check", environ=environ)
+    assert ended.code == 1
+    assert "connection refused; see that upstream.base_url is right" in checked(ended, "gateway")
+
+
 def test_check_fails_without_a_key_and_still_looks_at_the_rest(cli: CommandLine) -> None:
     ended = cli("check")
     assert ended.code == 78

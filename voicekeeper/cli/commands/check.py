@@ -12,7 +12,7 @@ from functools import partial
 import click
 from pydantic import SecretStr
 
-from voicekeeper import alerts, bootstrap, forecast, health, reachability, trial, webhook
+from voicekeeper import alerts, bootstrap, forecast, health, reachability, webhook
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, must_exist, pass_session
 from voicekeeper.config import DEFAULT_PATH, find_api_key
@@ -21,9 +21,13 @@ from voicekeeper.errors import CallFailed, ConfigError, NotFound, VoicekeeperErr
 from voicekeeper.health import Finding, Severity, unkept
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.database import WAL_IS_SAFE
+from voicekeeper.upstream import trial
 
 _SENTENCE_AT = 19  # the column
 _SHOWN_VARIABLES = 2
+_NO_ANSWER = (
+    "see that upstream.base_url is right, and that DNS, firewall and proxy let this host through"
+)
 
 
 @click.command
@@ -114,15 +118,23 @@ class _Gateway:
         try:
             api_key = find_api_key(session.settings, os.environ).secret
         except ConfigError:
-            return Finding(Severity.WARNING, "not asked, for want of a key")
-        balance = asyncio.run(self._ask(api_key))
+            return Finding(Severity.WARNING, "not asked, for want of a key; mend that first")
+        try:
+            balance = asyncio.run(self._ask(api_key))
+        except CallFailed as failure:
+            if failure.code is not None:
+                raise  # an answer, with the mend that the page names for it
+            raise CallFailed(f"{failure}; {_NO_ANSWER}") from None
         taken = Finding(Severity.OK, f"{session.settings.upstream.base_url} takes the key")
         return taken if balance is None else _with_balance(session, taken, balance)
 
     def clock_judged(self) -> Finding:
         """Judge the host's clock by the gateway's."""
         if self._ahead is None:
-            return Finding(Severity.WARNING, "not compared, as the gateway told no time")
+            return Finding(
+                Severity.WARNING,
+                "not compared, as the gateway told no time; 'timedatectl' tells whether it is set",
+            )
         return health.of_clock(self._ahead)
 
     async def _ask(self, api_key: SecretStr) -> int | None:

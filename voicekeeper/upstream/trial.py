@@ -13,14 +13,13 @@ import httpx
 
 from voicekeeper import webhook
 from voicekeeper.reachability import Reply, Trouble
+from voicekeeper.upstream import failure
 
 _WITHIN_S = 10.0
 """For the whole of a call; the gateway waits thirty seconds."""
 
 _READ_MOST = 4 * 1024
 """Bytes of an answer; the receiver's have some twenty."""
-
-_DEEPEST = 10
 
 
 async def call(url: str, *, trust_env: bool = True) -> Reply:
@@ -52,19 +51,15 @@ async def call(url: str, *, trust_env: bool = True) -> Reply:
 
 def _failed(error: BaseException) -> Reply:
     """Return why nothing answered: httpx says it only by what it was raised from."""
-    cause: BaseException | None = error
-    for _ in range(_DEEPEST):
+    for cause in failure.causes(error):
         match cause:
-            case None:
-                break
             case socket.gaierror() | UnicodeError():
                 return Reply(trouble=Trouble.NAME)
             case ssl.SSLCertVerificationError():
                 return Reply(trouble=Trouble.TLS, reason=cause.verify_message.rstrip("."))
             case ssl.SSLError():
-                reason = (cause.reason or "no TLS").lower().replace("_", " ")
-                return Reply(trouble=Trouble.TLS, reason=reason)
-            case OSError() if cause.errno:
+                reason = getattr(cause, "reason", None) or "no handshake"
+                return Reply(trouble=Trouble.TLS, reason=reason.lower().replace("_", " "))
+            case OSError() if cause.errno is not None:
                 return Reply(trouble=Trouble.CONNECTION, reason=os.strerror(cause.errno).lower())
-        cause = cause.__cause__ or cause.__context__
     return Reply(trouble=Trouble.CONNECTION)
