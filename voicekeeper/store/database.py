@@ -447,8 +447,10 @@ class _Transaction(AbstractContextManager[Session]):
         except BaseException as failure:
             self._fail(failure)
             raise
-        self._give_back(session)
-        self._end_turn()
+        try:
+            self._give_back(session)
+        finally:
+            self._end_turn()
 
     def _fail(self, error: BaseException) -> None:
         """Roll back; raise what the error means to a person, if it is one for them."""
