@@ -12,7 +12,7 @@ from functools import partial
 import click
 from pydantic import SecretStr
 
-from voicekeeper import alerts, bootstrap, forecast, health, reachability, webhook
+from voicekeeper import alerts, bootstrap, detached, forecast, health, reachability, webhook
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, must_exist, pass_session
 from voicekeeper.config import DEFAULT_PATH, find_api_key
@@ -120,7 +120,7 @@ class _Gateway:
         except ConfigError:
             return Finding(Severity.WARNING, "not asked, for want of a key; mend that first")
         try:
-            balance = asyncio.run(self._ask(api_key))
+            balance = detached.run(self._ask(api_key))
         except CallFailed as failure:
             if failure.code is not None:
                 raise  # an answer, with the mend that the page names for it
@@ -232,7 +232,7 @@ def _webhook(session: Session) -> Finding:
     async def both() -> tuple[reachability.Reply, reachability.Reply]:
         return await asyncio.gather(trial.call(here, trust_env=False), trial.call(url))
 
-    near, far = asyncio.run(both())
+    near, far = detached.run(both())
     return reachability.judged(near, far, public_url=url, listen=str(listen), runs=_runs(session))
 
 

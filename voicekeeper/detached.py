@@ -1,0 +1,52 @@
+"""Threads that nothing waits for at the end: a program that is told to stop must not hang on one.
+
+asyncio looks names up, and has other blocking calls made, in threads that it joins when the program
+ends. While the name server does not answer, a look-up lasts for half a minute and more, long after
+its call was given up. Nobody can end it; so it is left behind, and ends with the process.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DetachedThreads(ThreadPoolExecutor):
+    """An executor with a thread for each call; how many there are is up to who calls.
+
+    asyncio takes no default executor of another class.
+    """
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
+        """Call a function in a thread of its own."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = function(*args, **options)
+            except BaseException as error:  # noqa: BLE001 - it is the caller's
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=work, name="detached", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
+        """Leave the threads to themselves."""
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run as `asyncio.run` does, and wait at the end for no thread of the loop's own."""
+
+    async def detached() -> T:
+        asyncio.get_running_loop().set_default_executor(DetachedThreads())
+        return await main
+
+    return asyncio.run(detached())
