@@ -114,6 +114,18 @@ def test_a_damaged_registry_leaves_no_copy_that_looks_whole(
     assert files(tmp_path) == before
 
 
+def test_a_registry_that_stays_locked_is_copied_later(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_PATIENCE_S", 0.05)
+    cli.ready(imported("anna"))
+    with closing(sqlite3.connect(cli.path, isolation_level=None)) as another:
+        another.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(BackupFailed, match="is busy with another command; try again"):
+            backup.write(cli.path, tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
 def test_a_copy_made_in_the_middle_of_writing_is_one_state_of_the_registry(
     cli: CommandLine, tmp_path: Path
 ) -> None:

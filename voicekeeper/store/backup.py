@@ -24,6 +24,8 @@ KEPT: Final = 14
 """So many daily copies are kept."""
 
 _DAILY = re.compile(r"\d{4}-\d\d-\d\d\.db")
+_PATIENCE_S = 30.0
+"""For a registry that another program has locked."""
 _SPARE = 16 * 1024 * 1024
 """Bytes that a daily copy leaves to the registry, beside as many as that has."""
 
@@ -89,14 +91,20 @@ def fill(copy: Path, source: Path) -> None:
     """
     address = f"{source.absolute().as_uri()}?mode=ro"
     with (
-        closing(sqlite3.connect(address, uri=True, timeout=30)) as old,
+        closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as old,
         closing(sqlite3.connect(copy, isolation_level=None)) as new,
     ):
         new.execute("PRAGMA synchronous = OFF")
         new.execute("PRAGMA journal_mode = OFF")
-        old.backup(new)
+        old.backup(new, progress=_give_up)
         new.execute("PRAGMA journal_mode = DELETE")  # one file, wherever it is carried to
     sync(copy)
+
+
+def _give_up(status: int, _remaining: int, _pages: int) -> None:
+    """End a copy whose registry stays locked; the driver would try for ever."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise sqlite3.OperationalError("database is locked")
 
 
 def sync(path: Path) -> None:
