@@ -25,11 +25,11 @@ def test_what_is_called_in_a_thread_returns_or_raises_to_who_waits() -> None:
     assert detached.run(main()) == (6, "detached")
 
 
-def test_many_that_hang_keep_no_other_from_its_turn_nor_the_loop_from_its_end() -> None:
+def test_some_that_hang_keep_no_other_from_its_turn_nor_the_loop_from_its_end() -> None:
     over = threading.Event()
 
     async def main() -> int:
-        for _ in range(50):
+        for _ in range(detached.MOST - 1):
             asyncio.get_running_loop().run_in_executor(None, over.wait)
         return await asyncio.to_thread(lambda: 6)
 
@@ -37,6 +37,24 @@ def test_many_that_hang_keep_no_other_from_its_turn_nor_the_loop_from_its_end() 
         assert detached.run(main()) == 6
     finally:
         over.set()
+
+
+def test_what_finds_no_room_is_called_when_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detached, "MOST", 2)
+    over, called = threading.Event(), list[int]()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        hanging = [loop.run_in_executor(None, over.wait) for _ in range(2)]
+        late = [loop.run_in_executor(None, called.append, number) for number in range(3)]
+        late[1].cancel()
+        await asyncio.sleep(0.05)
+        assert called == []
+        over.set()
+        await asyncio.gather(*hanging, late[0], late[2])
+
+    detached.run(main())
+    assert called == [0, 2]
 
 
 SLOW_NAMES = """

@@ -7,22 +7,30 @@ its call was given up. Nobody can end it; so it is left behind, and ends with th
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class DetachedThreads(ThreadPoolExecutor):
-    """An executor with a thread for each call; how many there are is up to who calls.
+MOST: Final = 16
+"""Threads at a time, of the 64 that the units allow; a call beyond them waits for one to end."""
 
-    asyncio takes no default executor of another class.
-    """
+
+class DetachedThreads(ThreadPoolExecutor):
+    """An executor whose threads end with the process; asyncio takes no default of another class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._mutex = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._running = 0
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
-        """Call a function in a thread of its own."""
+        """Call a function in a thread, as soon as there is room for one."""
         future: Future[T] = Future()
 
         def work() -> None:
@@ -35,11 +43,26 @@ class DetachedThreads(ThreadPoolExecutor):
             else:
                 future.set_result(result)
 
-        threading.Thread(target=work, name="detached", daemon=True).start()
+        with self._mutex:
+            self._waiting.append(work)
+            begins = self._running < MOST
+            self._running += begins
+        if begins:
+            threading.Thread(target=self._work_on, name="detached", daemon=True).start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
         """Leave the threads to themselves."""
+
+    def _work_on(self) -> None:
+        """Make the calls that wait, until there are none."""
+        while True:
+            with self._mutex:
+                if not self._waiting:
+                    self._running -= 1
+                    return
+                work = self._waiting.popleft()
+            work()
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
