@@ -21,6 +21,8 @@ _WITHIN_S = 10.0
 _READ_MOST = 4 * 1024
 """Bytes of an answer; the receiver's have some twenty."""
 
+_HEADERS = {"Accept-Encoding": "identity"}
+
 
 async def call(url: str, *, trust_env: bool = True) -> Reply:
     """Call a webhook's address with what is no token.
@@ -33,7 +35,7 @@ async def call(url: str, *, trust_env: bool = True) -> Reply:
     try:
         async with (
             asyncio.timeout(_WITHIN_S),
-            httpx.AsyncClient(trust_env=trust_env, timeout=_WITHIN_S) as client,
+            httpx.AsyncClient(trust_env=trust_env, timeout=_WITHIN_S, headers=_HEADERS) as client,
             client.stream("POST", webhook.address(url, webhook.TRIAL), content=b"{}") as answer,
         ):
             body = b""
