@@ -208,9 +208,13 @@ class Host:
         """
         return Daemon(["run", *options], self.environ(**variables), pipe)
 
+    def run_command(self, *arguments: str, **variables: str | None) -> Daemon:
+        """Start another command."""
+        return Daemon(list(arguments), self.environ(**variables))
+
     def command(self, *arguments: str) -> int:
         """Run another command to its end and return its exit code."""
-        with Daemon(list(arguments), self.environ()) as command:
+        with self.run_command(*arguments) as command:
             return command.end()
 
     def register(self, *voices: NewVoice) -> None:

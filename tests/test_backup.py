@@ -6,14 +6,15 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.command import CommandLine, sentence
-from tests.daemon_support import KEY, Host, fast_gateway, until
-from tests.support import DAY, HOUR, NOW, Life, imported, wanted
+from tests.daemon_support import KEY, LIMIT_S, Host, fast_gateway, until
+from tests.support import DAY, HOUR, MINUTE, NOW, Life, imported, wanted
 from voicekeeper.errors import BackupFailed
 from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
@@ -113,6 +114,18 @@ def test_a_damaged_registry_leaves_no_copy_that_looks_whole(
     assert files(tmp_path) == before
 
 
+def test_a_registry_that_stays_locked_is_copied_later(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_PATIENCE_S", 0.05)
+    cli.ready(imported("anna"))
+    with closing(sqlite3.connect(cli.path, isolation_level=None)) as another:
+        another.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(BackupFailed, match="is busy with another command; try again"):
+            backup.write(cli.path, tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
 def test_a_copy_made_in_the_middle_of_writing_is_one_state_of_the_registry(
     cli: CommandLine, tmp_path: Path
 ) -> None:
@@ -163,6 +176,36 @@ def test_a_copy_a_day_is_made_and_fourteen_are_kept(life: Life) -> None:
     assert names(copies.all()[-1]) == ["anna"]
 
 
+def test_a_pass_waits_for_a_daily_copy_that_takes_long_and_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicekeeper.store.database._BUSY_TIMEOUT_S", 0.02)
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    reads, over = threading.Event(), threading.Event()
+    real = backup.fill
+
+    def slow(copy: Path, registry: Path) -> None:
+        with closing(sqlite3.connect(registry, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM voice").fetchone()
+            reads.set()
+            over.wait(0.3)
+        real(copy, registry)
+
+    monkeypatch.setattr(backup, "fill", slow)
+    copies = DailyCopies(life.database.path, turn=life.database.turn)
+    copying = threading.Thread(target=copies.make, args=(NOW,), daemon=True)
+    copying.start()
+    assert reads.wait(LIMIT_S)
+    life.live(MINUTE)
+    over.set()
+    copying.join(LIMIT_S)
+    assert life.log.of("pass.failed") == []
+    assert life.log.of("keepalive.succeeded") != []
+    assert [path.name for path in copies.all()] == ["2026-05-01.db"]
+
+
 def test_a_daily_copy_leaves_the_registry_its_room(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +249,7 @@ def test_after_a_restore_every_voice_is_used_at_once_and_nothing_is_paid_for_aga
     life.live(HOUR)
     before = life.books()
     life.database.close()
-    done = restore(life.database, tmp_path / "copy.db", now=life.clock.now())
+    done = restore(life.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy)
     assert (done.voices, done.missing, done.doubted) == (2, ["later"], 0)
     assert done.replaced is not None
     assert names(done.replaced) == ["anna", "cloned", "later"]
@@ -228,7 +271,12 @@ def test_what_waits_in_the_copy_is_made_where_the_notes_followed_it(
     backup.write(life.database.path, tmp_path / "copy.db")
     life.live(HOUR)
     life.database.close()
-    assert restore(life.database, tmp_path / "copy.db", now=life.clock.now()).doubted == 0
+    assert (
+        restore(
+            life.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy
+        ).doubted
+        == 0
+    )
     life.registry.resume("waiting", now=life.clock.now(), policy=life.policy)
     life.live(HOUR)
     assert life.voice("waiting").status is Status.OK
@@ -256,7 +304,12 @@ def test_on_another_machine_what_waits_in_the_copy_is_left_to_a_person(
             path.unlink()
     life.live(timedelta(seconds=30))  # it is made on the old machine
     made = life.books().clone
-    assert restore(there.database, tmp_path / "copy.db", now=life.clock.now()).doubted == 1
+    assert (
+        restore(
+            there.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy
+        ).doubted
+        == 1
+    )
     there.live(HOUR)
     assert there.voice("waiting").status is Status.UNKNOWN
     assert "put back from a copy" in (there.voice("waiting").last_error or "")

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from tests.command import CommandLine, Ended, sentence
+from tests.receiver import Receiver
 from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, FakeClock, imported, wanted
+from tests.web_support import free_port, lead_here
 from voicekeeper.config import DEFAULT_PATH
 from voicekeeper.models import Breaker, HistoryEntry, Origin, Status
 from voicekeeper.request import FLASH
@@ -390,7 +393,11 @@ def test_wrong_settings_have_the_status_unknown(cli: CommandLine) -> None:
     assert "daemon.tick" in ended.out
 
 
-SUBJECTS = ["settings", "key", "gateway", "clock", "database", "backup", "daemon"]
+SUBJECTS = [
+    *("settings", "key", "gateway", "clock", "database", "backup", "daemon"),
+    *("alerts", "heartbeat", "webhook"),
+]
+UNSET = dict.fromkeys(SUBJECTS[-3:], "ok")
 
 
 def verdicts(out: str) -> dict[str, str]:
@@ -435,6 +442,16 @@ def test_check_fails_where_the_gateway_refuses_the_key(cli: CommandLine) -> None
     assert "made-up-key" not in ended.out
 
 
+def test_check_says_where_to_look_when_the_gateway_is_not_reached(cli: CommandLine) -> None:
+    environ = {
+        "VOICEKEEPER_UPSTREAM__BASE_URL": f"http://127.0.0.1:{free_port()}/api/v1",
+        "VOICEKEEPER_API_KEY": "made-up-key",
+    }
+    ended = cli("check", environ=environ)
+    assert ended.code == 1
+    assert "connection refused; see that upstream.base_url is right" in checked(ended, "gateway")
+
+
 def test_check_fails_without_a_key_and_still_looks_at_the_rest(cli: CommandLine) -> None:
     ended = cli("check")
     assert ended.code == 78
@@ -446,6 +463,7 @@ def test_check_fails_without_a_key_and_still_looks_at_the_rest(cli: CommandLine)
         "database": "ok",
         "backup": "warning",
         "daemon": "warning",
+        **UNSET,
     }
     assert "$VOICEKEEPER_API_KEY" in ended.out
     assert ended.out.count("there is no API key") == 1
@@ -512,6 +530,7 @@ def test_check_warns_where_nothing_is_registered_yet(tmp_path: Path) -> None:
         "database": "warning",
         "backup": "warning",
         "daemon": "warning",
+        **UNSET,
     }
     assert not cli.path.exists()
 
@@ -563,11 +582,90 @@ def test_check_warns_of_a_disk_with_little_room_and_of_copies_that_are_old(
     assert checked(ended, "backup").startswith("the last daily copy is of 2026-04-29; ")
 
 
+PING = "https://hc-ping.com/0123456789-secret"
+SLACK = "slack://TokenA0123/TokenB0123/Token0123456789abcdefghi"
+
+
+def test_check_reads_the_addresses_of_alerts_sends_nothing_and_shows_no_secret(
+    cli: CommandLine,
+) -> None:
+    with Receiver() as receiver:
+        environ = {
+            "VOICEKEEPER_ALERTS__URLS": f"{receiver.url()} mailto://me:secret@example.com",
+            "VOICEKEEPER_ALERTS__HEARTBEAT_URL": receiver.web_url(),
+        }
+        ended = cli("check", environ=environ)
+        assert receiver.came == 0
+    assert verdicts(ended.out)["alerts"] == verdicts(ended.out)["heartbeat"] == "ok"
+    assert checked(ended, "alerts").startswith("2 addresses are understood; ")
+    assert [word for word in ("hook-", "ping-", "secret") if word in ended.out + ended.err] == []
+
+
+@pytest.mark.parametrize("key", ["made-up-key", None])
+def test_check_fails_where_an_address_of_alerts_means_nothing(
+    cli: CommandLine, key: str | None
+) -> None:
+    environ = {
+        "VOICEKEEPER_ALERTS__URLS": "json://h/hook-0123456789 nosuch://secret-0123456789",
+        "VOICEKEEPER_ALERTS__HEARTBEAT_URL": "https://xn--a/secret-0123456789",
+        "VOICEKEEPER_UPSTREAM__BASE_URL": "http://127.0.0.1:9/api/v1",
+    }
+    ended = cli("check", environ=environ | ({"VOICEKEEPER_API_KEY": key} if key else {}))
+    assert verdicts(ended.out)["alerts"] == verdicts(ended.out)["heartbeat"] == "failed"
+    assert "alerts.urls[1] (nosuch): apprise does not know" in ended.out
+    assert "alerts.heartbeat_url: " in ended.out
+    assert "0123456789" not in ended.out + ended.err
+    assert ended.code == (1 if key else 78)  # of what failed first
+
+
+def test_check_says_what_to_install_where_apprise_is_missing(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    ended = cli("check", environ={"VOICEKEEPER_ALERTS__URLS": SLACK})
+    assert verdicts(ended.out)["alerts"] == "failed"
+    assert "pip install 'voicekeeper[alerts]'" in ended.out
+    assert "Token" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("passed", "verdict", "told"),
+    [
+        (False, "warning", "no daemon runs; start it"),
+        (True, "failed", "though a daemon made a pass"),
+    ],
+)
+def test_check_tells_that_nobody_receives_webhooks(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, *, passed: bool, verdict: str, told: str
+) -> None:
+    lead_here(monkeypatch, "voices.example.com")
+    if passed:
+        cli.passed()
+    environ = {
+        "VOICEKEEPER_WEBHOOK__PUBLIC_URL": f"https://voices.example.com:{free_port()}/webhook",
+        "VOICEKEEPER_WEBHOOK__LISTEN": f"127.0.0.1:{free_port()}",
+    }
+    ended = cli("check", environ=environ)
+    assert verdicts(ended.out)["webhook"] == verdict
+    assert told in checked(ended, "webhook")
+    assert "is not reached from this host (connection refused)" in checked(ended, "webhook")
+
+
 @pytest.mark.parametrize("args", [["--jsn"], ["extra"], ["--json", "x"]])
 def test_a_wrong_use_of_status_is_unknown_to_monitoring(cli: CommandLine, args: list[str]) -> None:
     ended = cli("status", *args)
     assert ended.code == 3
     assert sentence(ended).startswith("voicekeeper status: ")
+
+
+@pytest.mark.parametrize(
+    "args", [["--bogus", "status"], ["--bogus", "status", "--json"], ["--bogus"]]
+)
+def test_a_wrong_use_before_the_word_status_is_unknown_to_monitoring_too(
+    cli: CommandLine, args: list[str]
+) -> None:
+    ended = cli(*args)
+    assert ended.code == (3 if "status" in args else 2)
 
 
 def test_status_says_since_when_the_daemon_is_dead(cli: CommandLine) -> None:

@@ -182,7 +182,7 @@ def test_an_older_copy_put_back_does_not_pay_for_a_comeback_again(tmp_path: Path
     assert made(life, "cloned") == 2
     life.database.close()
     if by == "restore":
-        restore(life.database, copy, now=life.clock.now())
+        restore(life.database, copy, now=life.clock.now(), policy=life.policy)
     else:
         life.database.path.write_bytes(copy.read_bytes())
     life.keeper = life.new_keeper()

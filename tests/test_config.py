@@ -51,7 +51,7 @@ def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_de
     shown["upstream"].add("api_key_file")
     shown["budget"].add("enrollments_usd_per_day")
     shown["alerts"].add("heartbeat_url")
-    shown["web"] = {"listen"}
+    shown["web"].add("listen")
     shown["webhook"].add("public_url")
     assert shown == {name: set(names) for name, names in keys().items()}
     assert '\n# api_key_file = "/etc/voicekeeper/apixo-api-key"\n' in text
@@ -231,6 +231,7 @@ MEMORY = "must be sqlite:///PATH; a registry in memory would be lost with a rest
 DOLLARS = "must be US dollars from 0 to 1,000,000, to six places, such as 0.50"
 ADDRESSES = 'must be a list of addresses such as "mailto://user:password@example.com"'
 PINGED = "must be an http or https URL; leave it out if there is none"
+HOSTS = 'must be a list of names without a port such as "voices.example.com"'
 LISTEN = "must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
 PUBLIC = "must be a public https URL such as https://voices.example.com/webhook"
 ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
@@ -318,6 +319,12 @@ ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
         ("alerts.heartbeat_url", '"https://h/me:pw x"', PINGED),
         ("alerts.heartbeat_url", '"https://[me:pw"', PINGED),
         ("alerts.heartbeat_url", '""', PINGED),
+        ("web.hosts", '["voices.example.com", "voices.example.com:80"]', f"{HOSTS}; number 2"),
+        ("web.hosts", '["https://voices.example.com"]', f"{HOSTS}; number 1 is none"),
+        ("web.hosts", '["*.example.com"]', f"{HOSTS}; number 1 is none"),
+        ("web.hosts", '["a..b"]', f"{HOSTS}; number 1 is none"),
+        ("web.hosts", '[""]', f"{HOSTS}; number 1 is none"),
+        ("web.hosts", "[5]", "must be a text in quotes, not a number"),
         ("web.listen", "9464", "must be a text in quotes, not a number"),
         ("web.listen", '""', LISTEN),
         ("web.listen", '"9464"', LISTEN),
@@ -362,6 +369,7 @@ def test_a_value_that_cannot_work_is_refused_in_plain_words(
         ("keepalive.format", "opus", "opus"),
         ("database.url", "sqlite:///voices.db", "sqlite:///voices.db"),
         ("web.listen", "192.0.2.1:65535", Address("192.0.2.1", 65_535)),
+        ("web.hosts", "Voices.example.com. prometheus", ("voices.example.com", "prometheus")),
         ("webhook.listen", "[0:0::1]:1", Address("::1", 1)),
         ("webhook.public_url", "https://v.example.com/a/", "https://v.example.com/a"),
         ("webhook.public_url", "https://8.8.8.8:8443", "https://8.8.8.8:8443"),

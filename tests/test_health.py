@@ -95,7 +95,7 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
         (
             {"blocked": [Breaker(model=FLASH, run=5, opened_at=NOW - HOUR, cause="402 empty")]},
             Severity.CRITICAL,
-            [f"calls for {FLASH} are paused since 2026-05-01T11:00:00Z", "402 empty"],
+            [f"calls for {FLASH} are paused since 2026-05-01T11:00:00Z: 402 empty; ", "check"],
         ),
     ],
 )

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support import Life
 from voicekeeper.config import Address, Settings
@@ -23,11 +24,28 @@ def free_port() -> int:
         return port
 
 
-def settings(*, web: int | None = None, webhook: int | None = None) -> Settings:
+def lead_here(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let these names lead to this machine, and no other name anywhere."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        name = host.decode() if isinstance(host, bytes) else host
+        if name in names:
+            return real("127.0.0.1", *args, **options)
+        if name.replace(".", "").isdigit():
+            return real(name, *args, **options)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def settings(
+    *, web: int | None = None, webhook: int | None = None, hosts: tuple[str, ...] = ()
+) -> Settings:
     """Return settings that listen on these ports of the loopback address."""
     tables: dict[str, Any] = {}
     if web is not None:
-        tables["web"] = Web(listen=Address("127.0.0.1", web))
+        tables["web"] = Web(listen=Address("127.0.0.1", web), hosts=hosts)
     if webhook is not None:
         url = "https://voices.example.com/webhook"
         tables["webhook"] = Webhook(public_url=url, listen=Address("127.0.0.1", webhook))
@@ -35,10 +53,16 @@ def settings(*, web: int | None = None, webhook: int | None = None) -> Settings:
 
 
 @asynccontextmanager
-async def served(life: Life, chosen: Settings) -> AsyncIterator[None]:
-    """Serve a life's registry, until the block ends."""
+async def served(
+    life: Life, chosen: Settings, *, in_force: Callable[[], Settings] | None = None
+) -> AsyncIterator[None]:
+    """Serve a life's registry, until the block ends; a reload is what ``in_force`` returns next."""
     async with serving(
-        lambda: chosen, keeper=life.keeper, database=life.database, clock=life.clock, log=life.log
+        in_force or (lambda: chosen),
+        keeper=life.keeper,
+        database=life.database,
+        clock=life.clock,
+        log=life.log,
     ):
         async with asyncio.timeout(LIMIT_S):
             ports = {chosen.web.listen, chosen.webhook.public_url and chosen.webhook.listen}

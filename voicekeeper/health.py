@@ -30,6 +30,7 @@ _MEND_LOST = (
     "designed here, 'remove NAME' forgets it"
 )
 
+MEND_BLOCKED: Final = "'voicekeeper check' tells what the gateway says to the key and the balance"
 _MEND_HELD = f"to go on now, raise {budget.SETTING} and restart the daemon"
 
 NAMED: Final = {
@@ -135,7 +136,7 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         Finding(
             Severity.CRITICAL,
             f"calls for {breaker.model} are paused since {rfc3339(breaker.opened_at)}: "
-            f"{breaker.cause}",
+            f"{breaker.cause}; {MEND_BLOCKED}",
         )
         for breaker in health.blocked
         if breaker.opened_at is not None

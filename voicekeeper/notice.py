@@ -14,7 +14,7 @@ from typing import Final
 
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import Level
-from voicekeeper.health import NAMED, SHOWN_NAMES
+from voicekeeper.health import MEND_BLOCKED, NAMED, SHOWN_NAMES
 from voicekeeper.models import AlertKind, Status, Topic
 
 _SHOWN_CAUSES = 3
@@ -26,7 +26,7 @@ _MENDS: Final = {
     AlertKind.LOST: NAMED[Status.LOST][1],
     AlertKind.UNDEPLOYED: NAMED[Status.UNDEPLOYED][1],
     AlertKind.RISK: _SHOW,
-    AlertKind.BLOCKED: "'voicekeeper check' tells what the gateway says to the key and the balance",
+    AlertKind.BLOCKED: MEND_BLOCKED,
     AlertKind.ENROLLMENT: NAMED[Status.UNKNOWN][1],
 }
 _STATES: Final = {

@@ -19,9 +19,16 @@ PATH: Final = "/webhook"
 BODY_MOST: Final = 64 * 1024
 """Bytes of a body; the page's have some hundred, and nothing in it is used."""
 
+UNKNOWN_PATH: Final = "no such webhook"
+"""What the receiver alone says, with 404, to a call whose path ends in no token."""
+
+TRIAL: Final = "check"
+"""What a call's path ends in that only asks whether the receiver is there: it is no token."""
+
 LAST_REDELIVERY: Final = timedelta(minutes=13)
 """Until the gateway's last try: it calls again after 30 s, 2 min and 10 min, then no more."""
 
+_NOT_FOUND = 404
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -51,3 +58,8 @@ def is_token(text: str) -> bool:
 def digest(token: str) -> str:
     """Return what the registry keeps of a token: who reads a copy of it cannot call."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_the_receivers(status: int, body: bytes) -> bool:
+    """Tell whether an answer to a `TRIAL` is the receiver's own."""
+    return status == _NOT_FOUND and body.strip() == UNKNOWN_PATH.encode()

@@ -8,6 +8,14 @@ from voicekeeper.errors import NotSent
 _PATIENCE_S = 10.0
 
 
+def may_ping(address: SecretStr) -> bool:
+    """Tell whether an address can be asked for at all; nothing is asked."""
+    try:
+        return bool(httpx.URL(address.get_secret_value()).host)
+    except (httpx.InvalidURL, ValueError):
+        return False
+
+
 async def ping(address: SecretStr, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
     """Ask for an address; what it answers does not matter, but that it does.
 

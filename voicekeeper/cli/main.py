@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -56,10 +56,27 @@ _COMMANDS = {
 """Every command and its line in the help, under its heading."""
 
 _INTERRUPTED = 130
+_UNKNOWN = 3  # of monitoring plugins
 
 
 class _Commands(click.Group):
     """A group whose commands are imported when they are asked for."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's
+    ) -> click.Context:
+        """Read the options before the command; monitoring reads a wrong use of `status` as 3."""
+        is_status = "status" in args
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            if is_status:
+                error.exit_code = _UNKNOWN  # type: ignore[misc]  # of this error alone
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same
         return [name for commands in _COMMANDS.values() for name in commands]

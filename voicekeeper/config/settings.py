@@ -37,6 +37,7 @@ FilePath = Annotated[Path | None, PlainValidator(values.file_path)]
 DatabaseUrl = Annotated[str, PlainValidator(values.database_url)]
 Amount = Annotated[Decimal | None, PlainValidator(values.dollars)]
 Address = Annotated[values.Address, PlainValidator(values.address), NoDecode]
+HostNames = Annotated[tuple[str, ...], NoDecode, PlainValidator(values.host_names)]
 PublicUrl = Annotated[str | None, PlainValidator(values.public_url)]
 Prompt = Annotated[str, PlainValidator(values.prompt)]
 AudioFormat = Annotated[
@@ -182,9 +183,12 @@ class Web(_Table):
     Attributes:
         listen: where ``/``, ``/healthz``, ``/readyz`` and ``/metrics`` are served; None for
             nowhere.
+        hosts: the names by which they may be asked for, beside IP addresses, names without a dot
+            and this host's own; else a stranger's name could be made to lead there.
     """
 
     listen: Address | None = None
+    hosts: HostNames = ()
 
 
 class Webhook(_Table):

@@ -31,6 +31,7 @@ _RICHEST = 1_000_000
 _KINDS = {bool: "a yes or no", int: "a number", float: "a number", list: "a list", dict: "a table"}
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)
+_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
 _IPV6 = 6
 _LAST_PORT = 65_535
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
@@ -210,6 +211,19 @@ def address(value: object) -> Address:
     if bracketed != (ip.version == _IPV6) or not _PORT.fullmatch(port) or int(port) > _LAST_PORT:
         raise ValueError(rule)
     return Address(str(ip), int(port))
+
+
+def host_names(value: object) -> tuple[str, ...]:
+    """Read names of hosts: a list, or in one text with white space between them."""
+    given = value if isinstance(value, (list, tuple)) else text(value).split()
+    names = [text(each).strip().lower().rstrip(".") for each in given]
+    for number, name in enumerate(names, 1):
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(
+                'must be a list of names without a port such as "voices.example.com";'
+                f" number {number} is none"
+            )
+    return tuple(names)
 
 
 def public_url(value: object) -> str:

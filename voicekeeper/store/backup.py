@@ -11,8 +11,8 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -24,16 +24,23 @@ KEPT: Final = 14
 """So many daily copies are kept."""
 
 _DAILY = re.compile(r"\d{4}-\d\d-\d\d\.db")
+_PATIENCE_S = 30.0
+"""For a registry that another program has locked."""
 _SPARE = 16 * 1024 * 1024
 """Bytes that a daily copy leaves to the registry, beside as many as that has."""
 
 
-def write(registry: Path, file: Path) -> int:
+Turn = Callable[[], AbstractContextManager[None]]
+"""Keeps the transactions of this process off for as long as a block lasts."""
+
+
+def write(registry: Path, file: Path, *, turn: Turn = nullcontext) -> int:
     """Copy a registry, which may be in use, to a new file of mode 0600.
 
     Args:
         registry: the database's file.
         file: the one to be made.
+        turn: where this process uses the registry too: to have it alone while it is read.
 
     Returns:
         How many bytes the copy has.
@@ -49,7 +56,8 @@ def write(registry: Path, file: Path) -> int:
         raise BackupFailed(f"{file} exists already; name another file")
     try:
         with _unfinished(file) as copy:
-            fill(copy, registry)
+            with turn():
+                fill(copy, registry)
             made = Database(copy)
             try:
                 made.schema()
@@ -83,14 +91,20 @@ def fill(copy: Path, source: Path) -> None:
     """
     address = f"{source.absolute().as_uri()}?mode=ro"
     with (
-        closing(sqlite3.connect(address, uri=True, timeout=30)) as old,
+        closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as old,
         closing(sqlite3.connect(copy, isolation_level=None)) as new,
     ):
         new.execute("PRAGMA synchronous = OFF")
         new.execute("PRAGMA journal_mode = OFF")
-        old.backup(new)
+        old.backup(new, progress=_give_up)
         new.execute("PRAGMA journal_mode = DELETE")  # one file, wherever it is carried to
     sync(copy)
+
+
+def _give_up(status: int, _remaining: int, _pages: int) -> None:
+    """End a copy whose registry stays locked; the driver would try for ever."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise sqlite3.OperationalError("database is locked")
 
 
 def sync(path: Path) -> None:
@@ -111,10 +125,12 @@ class DailyCopies:
 
     Args:
         registry: the database's file.
+        turn: as for `write`.
     """
 
-    def __init__(self, registry: Path) -> None:
+    def __init__(self, registry: Path, *, turn: Turn = nullcontext) -> None:
         self._registry = registry
+        self._turn = turn
         self.directory = registry.with_name(f"{registry.name}.backups")
 
     def make(self, now: datetime) -> Path | None:
@@ -132,7 +148,7 @@ class DailyCopies:
             self._leave_room()
         except OSError as error:
             raise BackupFailed(_sentence(file, error)) from None
-        write(self._registry, file)
+        write(self._registry, file, turn=self._turn)
         self._let_go()
         return file
 

@@ -37,6 +37,7 @@ from voicekeeper.errors import (
 )
 from voicekeeper.store.ownership import hand_over
 from voicekeeper.store.session import Session
+from voicekeeper.store.turns import Turns
 from voicekeeper.store.unreadable import UNREADABLE
 from voicekeeper.store.witness import Recollection, Witness
 
@@ -87,6 +88,7 @@ class Database:
         )
         sa.event.listen(self._engine, "connect", _set_pragmas)
         self._idle: list[Session] = []
+        self._turns = Turns()
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -105,7 +107,7 @@ class Database:
         Raises:
             VoicekeeperError: the database is busy, full, read-only, or broken.
         """
-        return _Transaction(self, "IMMEDIATE", self._explanation)
+        return _Transaction(self, "IMMEDIATE", self._explanation, self._turns)
 
     def reading(self) -> AbstractContextManager[Session]:
         """Give a session that sees one state of the database and changes nothing.
@@ -114,7 +116,21 @@ class Database:
             DatabaseUnusable: a row holds a value that cannot be read.
             VoicekeeperError: as for `writing`.
         """
-        return _Transaction(self, "DEFERRED", self._explanation_of_read)
+        # With a WAL, who reads is in nobody's way.
+        turns = None if WAL_IS_SAFE else self._turns
+        return _Transaction(self, "DEFERRED", self._explanation_of_read, turns)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the database to this thread alone, as far as this process goes.
+
+        Others wait, for as long as it takes, where SQLite would have them fail after a while.
+        """
+        self._turns.take()
+        try:
+            yield
+        finally:
+            self._turns.give()
 
     def lent_session(self) -> Session:
         """Return a session that nobody uses, new if there is none; give it back when done.
@@ -394,13 +410,17 @@ class _Transaction(AbstractContextManager[Session]):
         database: Database,
         mode: str,
         explanation: Callable[[BaseException], VoicekeeperError | None],
+        turns: Turns | None,
     ) -> None:
         self._database = database
         self._mode = mode
         self._explanation = explanation
+        self._turns = turns
         self._session: Session | None = None
 
     def __enter__(self) -> Session:
+        if self._turns is not None:
+            self._turns.take()
         try:
             session = self._session = self._database.lent_session()
             _begin(session.driver, self._mode)
@@ -427,15 +447,21 @@ class _Transaction(AbstractContextManager[Session]):
         except BaseException as failure:
             self._fail(failure)
             raise
-        self._give_back(session)
+        try:
+            self._give_back(session)
+        finally:
+            self._end_turn()
 
     def _fail(self, error: BaseException) -> None:
         """Roll back; raise what the error means to a person, if it is one for them."""
-        if self._session is not None:
-            try:
-                self._session.driver.rollback()
-            finally:
-                self._give_back(self._session)
+        try:
+            if self._session is not None:
+                try:
+                    self._session.driver.rollback()
+                finally:
+                    self._give_back(self._session)
+        finally:
+            self._end_turn()
         explanation = self._explanation(error)
         if explanation is not None:
             raise explanation from error
@@ -444,6 +470,10 @@ class _Transaction(AbstractContextManager[Session]):
         if session.in_transaction():
             session.close()
         self._database.take_back(session)
+
+    def _end_turn(self) -> None:
+        if self._turns is not None:
+            self._turns.give()
 
 
 def _begin(driver: sqlite3.Connection, mode: str) -> None:

@@ -2,8 +2,8 @@
 
 The copy is checked, migrated and made ready beside the database before anything is touched, and
 then takes its name in one step; what it replaces is kept. Of what was done since the copy was
-made the registry knows nothing any more, so every voice falls due at once, and what might be paid
-for twice is left to a person.
+made the registry knows nothing any more, so every voice falls due at once, what might be paid for
+twice is left to a person, and nobody is told again what they were told long ago.
 """
 
 import os
@@ -26,6 +26,8 @@ from voicekeeper.errors import (
     VoicekeeperError,
 )
 from voicekeeper.models import Kind, Status, Task, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.store import quiet
 from voicekeeper.store.backup import fill, sync
 from voicekeeper.store.database import Database
 from voicekeeper.store.ownership import hand_over
@@ -55,13 +57,14 @@ class Restored:
     doubted: int
 
 
-def restore(database: Database, file: Path, *, now: datetime) -> Restored:
+def restore(database: Database, file: Path, *, now: datetime, policy: Policy) -> Restored:
     """Put a copy in the place of a registry; every voice is due at once.
 
     Args:
         database: whose place it takes; nobody may hold it.
         file: the copy.
         now: of this command.
+        policy: the settings.
 
     Raises:
         BackupFailed: the copy cannot be read, or there is no room for it. Nothing was touched.
@@ -82,6 +85,8 @@ def restore(database: Database, file: Path, *, now: datetime) -> Restored:
             _prepare(ready, file)
             before = _voices(database)
             names, doubted = _make_ready(ready, database.witness.begun(), before, now=now)
+            with ready.writing() as session:
+                quiet.fall(session, now=now, policy=policy)
         finally:
             ready.close()
         with _full(database.path):

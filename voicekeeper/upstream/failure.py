@@ -176,7 +176,7 @@ def whole_timeout(timeout: float) -> float:
 
 def _reason(error: BaseException) -> str:
     """Return in words what the operating system or TLS said at the root of an error."""
-    for cause in _causes(error):
+    for cause in causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
                 return f"its certificate is not trusted: {cause.verify_message}"
@@ -190,7 +190,7 @@ def _reason(error: BaseException) -> str:
     return "it was closed"
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and everything it was raised from, each once, nearest first."""
     waiting, seen = [error], set()
     while waiting:

@@ -3,6 +3,7 @@
 - `site`: the pages of a person and of a machine: health, metrics.
 - `page`: what a person sees, a pure function of what the registry knows; `style` is its looks.
 - `metrics`: what Prometheus is told, a pure function of what the registry knows.
+- `guard`: by which names that is served.
 - `receiver`: what the gateway calls when an enrollment has ended.
 - `listener`: the port itself, which stays up whatever is sent to it; `protocol` is one
   connection to it.

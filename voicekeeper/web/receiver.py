@@ -28,7 +28,7 @@ _BUSY_S = 1.0
 
 _ANSWERS = {
     "taken": (200, "ok"),
-    "malformed": (404, "no such webhook"),
+    "malformed": (404, webhook.UNKNOWN_PATH),
     "too_large": (413, "too large"),
     "crowded": (503, "try again"),
 }

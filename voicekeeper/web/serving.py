@@ -1,5 +1,6 @@
 """Which ports the settings ask for, and what is served on each; one port may serve it all."""
 
+import socket
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ async def serving(
     """Serve what the settings ask for, for as long as the block lasts.
 
     Args:
-        in_force: returns the settings; the tables ``web`` and ``webhook`` of the first count.
+        in_force: returns the settings; where it listens, and for what, the first tell for good.
         keeper: whose settings hold, and who is told of webhooks.
         database: what is shown.
         clock: the host's.
@@ -46,6 +47,8 @@ async def serving(
         refused = sum((listener.refused for listener in listeners), Counter[str]())
         return Heard(webhooks=receiver.heard if receiver else {}, refused=refused)
 
+    own = socket.gethostname().lower()
+
     with ThreadPoolExecutor(1, thread_name_prefix="web") as thread:
         if settings.web.listen is not None:
             site = Site(
@@ -54,6 +57,7 @@ async def serving(
                 policy=lambda: keeper.policy,
                 tick=lambda: in_force().daemon.tick,
                 heard=heard,
+                names=lambda: {own, *in_force().web.hosts},
                 thread=thread,
             )
             routes[settings.web.listen] += site.routes

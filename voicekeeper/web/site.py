@@ -5,12 +5,13 @@ no call that keeps a voice waits for it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
 
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -22,6 +23,7 @@ from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Registry
 from voicekeeper.store.survey import Survey
 from voicekeeper.web import metrics, page, style
+from voicekeeper.web.guard import Guard
 from voicekeeper.web.metrics import Heard
 
 T = TypeVar("T")
@@ -45,6 +47,7 @@ class Site:
         policy: returns the settings that hold now.
         tick: returns the time between two passes, as it is now.
         heard: returns what came over the web so far.
+        names: returns the names by which it is served, beside addresses and local ones.
         thread: where the database is read.
     """
 
@@ -56,6 +59,7 @@ class Site:
         policy: Callable[[], Policy],
         tick: Callable[[], timedelta],
         heard: Callable[[], Heard],
+        names: Callable[[], Collection[str]],
         thread: ThreadPoolExecutor,
     ) -> None:
         self._survey = Survey(database)
@@ -64,17 +68,19 @@ class Site:
         self._policy = policy
         self._tick = tick
         self._heard = heard
+        self._guard = [Middleware(Guard, names)]
         self._thread = thread
 
     @property
     def routes(self) -> Sequence[Route]:
         """The paths and who answers them."""
-        return [
-            Route("/", self._page),
-            Route("/healthz", self._healthz),
-            Route("/readyz", self._readyz),
-            Route("/metrics", self._metrics),
-        ]
+        answers = {
+            "/": self._page,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+        }
+        return [Route(path, answer, middleware=self._guard) for path, answer in answers.items()]
 
     async def _page(self, _: Request) -> Response:
         now, policy = self._clock.now(), self._policy()

@@ -12,7 +12,7 @@ from functools import partial
 import click
 from pydantic import SecretStr
 
-from voicekeeper import bootstrap, forecast, health
+from voicekeeper import alerts, bootstrap, detached, forecast, health, reachability, webhook
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, must_exist, pass_session
 from voicekeeper.config import DEFAULT_PATH, find_api_key
@@ -21,9 +21,13 @@ from voicekeeper.errors import CallFailed, ConfigError, NotFound, VoicekeeperErr
 from voicekeeper.health import Finding, Severity, unkept
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.database import WAL_IS_SAFE
+from voicekeeper.upstream import trial
 
 _SENTENCE_AT = 19  # the column
 _SHOWN_VARIABLES = 2
+_NO_ANSWER = (
+    "see that upstream.base_url is right, and that DNS, firewall and proxy let this host through"
+)
 
 
 @click.command
@@ -32,11 +36,12 @@ def command(session: Session) -> int:
     """Tell whether the set-up is right: settings, key, gateway, database, daemon.
 
     It asks the gateway for a task and for the account's balance, which costs
-    nothing; a balance for less than 30 days is a warning. Each line is ok,
-    warning or failed. Exits with 0 if none failed, else as the first that
-    did: 77 the gateway refuses the key, 78 the settings or the database are
-    wrong or there is no key, 1 the gateway is not reached or the clock is off
-    by over an hour.
+    nothing; a balance for less than 30 days is a warning. Addresses of alerts
+    are read and sent nothing; the webhook is called, with what is no token.
+    Each line is ok, warning or failed. Exits with 0 if none failed, else as
+    the first that did: 77 the gateway refuses the key, 78 the settings or the
+    database are wrong or there is no key, 1 the gateway is not reached, the
+    clock is off by over an hour or the webhook leads elsewhere.
     """
     exit_code = 0
     _ = session.settings  # if they are wrong, the rest would check what nobody wants
@@ -49,6 +54,9 @@ def command(session: Session) -> int:
         ("database", partial(_database, session)),
         ("backup", partial(_backup, session)),
         ("daemon", partial(_daemon, session)),
+        ("alerts", partial(_alerts, session)),
+        ("heartbeat", partial(_heartbeat, session)),
+        ("webhook", partial(_webhook, session)),
     ]
     for subject, check in checks:
         try:
@@ -110,15 +118,23 @@ class _Gateway:
         try:
             api_key = find_api_key(session.settings, os.environ).secret
         except ConfigError:
-            return Finding(Severity.WARNING, "not asked, for want of a key")
-        balance = asyncio.run(self._ask(api_key))
+            return Finding(Severity.WARNING, "not asked, for want of a key; mend that first")
+        try:
+            balance = detached.run(self._ask(api_key))
+        except CallFailed as failure:
+            if failure.code is not None:
+                raise  # an answer, with the mend that the page names for it
+            raise CallFailed(f"{failure}; {_NO_ANSWER}") from None
         taken = Finding(Severity.OK, f"{session.settings.upstream.base_url} takes the key")
         return taken if balance is None else _with_balance(session, taken, balance)
 
     def clock_judged(self) -> Finding:
         """Judge the host's clock by the gateway's."""
         if self._ahead is None:
-            return Finding(Severity.WARNING, "not compared, as the gateway told no time")
+            return Finding(
+                Severity.WARNING,
+                "not compared, as the gateway told no time; 'timedatectl' tells whether it is set",
+            )
         return health.of_clock(self._ahead)
 
     async def _ask(self, api_key: SecretStr) -> int | None:
@@ -183,3 +199,48 @@ def _daemon(session: Session) -> Finding:
     if missing:
         return Finding(Severity.WARNING, unkept(last))
     return Finding(Severity.OK, f"last pass at {rfc3339(last)}" if last else "")
+
+
+def _alerts(session: Session) -> Finding:
+    """See that messages could be sent; none is."""
+    ways = alerts.senders(session.settings.alerts.urls)
+    if not ways:
+        return Finding(Severity.OK, "alerts.urls names no address, so the log alone tells")
+    addresses = "1 address is" if len(ways) == 1 else f"{len(ways)} addresses are"
+    return Finding(
+        Severity.OK, f"{addresses} understood; 'voicekeeper alerts test' sends a trial message"
+    )
+
+
+def _heartbeat(session: Session) -> Finding:
+    """See that the heartbeat could be sent; it is not, as it would say that voices are kept."""
+    address = session.settings.alerts.heartbeat_url
+    if address is None:
+        return Finding(Severity.OK, "alerts.heartbeat_url is not set, so nobody waits for a ping")
+    if not alerts.may_ping(address):
+        raise ConfigError(["alerts.heartbeat_url: the name of its host cannot be written so"])
+    return Finding(Severity.OK, "alerts.heartbeat_url is understood; it is left to the daemon")
+
+
+def _webhook(session: Session) -> Finding:
+    """Call the receiver of webhooks where it listens, and where the gateway calls."""
+    url, listen = session.settings.webhook.public_url, session.settings.webhook.listen
+    if url is None:
+        return Finding(Severity.OK, "webhook.public_url is not set, so the gateway is asked")
+    here = f"http://{listen}{webhook.PATH}"
+
+    async def both() -> tuple[reachability.Reply, reachability.Reply]:
+        return await asyncio.gather(trial.call(here, trust_env=False), trial.call(url))
+
+    near, far = detached.run(both())
+    return reachability.judged(near, far, public_url=url, listen=str(listen), runs=_runs(session))
+
+
+def _runs(session: Session) -> bool:
+    """Tell whether a daemon runs that listens, which ``run --once`` does not."""
+    try:
+        known = session.registry().health(now=session.now, policy=session.policy)
+    except VoicekeeperError:
+        return False  # the database has a line of its own
+    tick = session.settings.daemon.tick
+    return not known.once and not health.is_unkept(known.last_pass_at, now=session.now, tick=tick)

@@ -22,7 +22,7 @@ def command(session: Session, *, file: Path) -> None:
     daemon runs.
     """
     database = session.database_as_caller()
-    done = restore(database, file, now=session.now)
+    done = restore(database, file, now=session.now, policy=session.policy)
     voices = "1 voice" if done.voices == 1 else f"{done.voices} voices"
     prose.say(
         f"{database.path} is restored from {file}: {voices}, each to be used as soon as the daemon "

@@ -1,6 +1,5 @@
 """``voicekeeper run``: the daemon."""
 
-import asyncio
 import contextlib
 import faulthandler
 import os
@@ -11,7 +10,7 @@ from pathlib import Path
 import click
 from pydantic import SecretStr
 
-from voicekeeper import bootstrap, log
+from voicekeeper import bootstrap, detached, log
 from voicekeeper.cli.session import Session, is_terminal, pass_session
 from voicekeeper.config import Settings, read_api_key
 from voicekeeper.daemon import Daemon, run_once
@@ -48,7 +47,7 @@ def command(session: Session, *, once: bool) -> None:
     database = session.database()
     with database.held(session.now):
         database.prepare(upgrade=True)
-        asyncio.run(_run(session, database, api_key, once=once))
+        detached.run(_run(session, database, api_key, once=once))
 
 
 def _configure_log(session: Session, settings: Settings, secrets: Sequence[SecretStr]) -> None:
@@ -93,7 +92,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             companions=companions,
             reload=None if is_terminal() else _reload(session, assembly),
             socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
-            copies=DailyCopies(database.path),
+            copies=DailyCopies(database.path, turn=database.turn),
             archive=archive,
         )
         async with serving(

@@ -1,0 +1,67 @@
+"""A trial call to the webhook: does what the settings name lead to the receiver, and if not, why.
+
+It is what the gateway would send, but for its token, which is none: the receiver says so in words
+of its own, looks nothing up and changes nothing.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+
+import httpx
+
+from voicekeeper import webhook
+from voicekeeper.reachability import Reply, Trouble
+from voicekeeper.upstream import failure
+
+_WITHIN_S = 10.0
+"""For the whole of a call; the gateway waits thirty seconds."""
+
+_READ_MOST = 4 * 1024
+"""Bytes of an answer; the receiver's have some twenty."""
+
+_HEADERS = {"Accept-Encoding": "identity"}
+
+
+async def call(url: str, *, trust_env: bool = True) -> Reply:
+    """Call a webhook's address with what is no token.
+
+    Args:
+        url: http or https, without a slash at its end.
+        trust_env: whether the environment's proxy is the way there, and its certificates are
+            trusted; not for this host's own addresses.
+    """
+    try:
+        async with (
+            asyncio.timeout(_WITHIN_S),
+            httpx.AsyncClient(trust_env=trust_env, timeout=_WITHIN_S, headers=_HEADERS) as client,
+            client.stream("POST", webhook.address(url, webhook.TRIAL), content=b"{}") as answer,
+        ):
+            body = b""
+            async for piece in answer.aiter_bytes():
+                body += piece
+                if len(body) > _READ_MOST:
+                    break
+            ours = webhook.is_the_receivers(answer.status_code, body)
+            return Reply(status=answer.status_code, is_ours=ours)
+    except (TimeoutError, httpx.TimeoutException):
+        return Reply(trouble=Trouble.TIME)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
+        return _failed(error)
+
+
+def _failed(error: BaseException) -> Reply:
+    """Return why nothing answered: httpx says it only by what it was raised from."""
+    for cause in failure.causes(error):
+        match cause:
+            case socket.gaierror() | UnicodeError():
+                return Reply(trouble=Trouble.NAME)
+            case ssl.SSLCertVerificationError():
+                return Reply(trouble=Trouble.TLS, reason=cause.verify_message.rstrip("."))
+            case ssl.SSLError():
+                reason = getattr(cause, "reason", None) or "no handshake"
+                return Reply(trouble=Trouble.TLS, reason=reason.lower().replace("_", " "))
+            case OSError() if cause.errno is not None:
+                return Reply(trouble=Trouble.CONNECTION, reason=os.strerror(cause.errno).lower())
+    return Reply(trouble=Trouble.CONNECTION)
