@@ -17,6 +17,8 @@ from tests.systemd.service import DATABASE, STATE, Service, run_installer
 
 FIRST_RELEASE = (installed.ROOT / "tests" / "first_release.sql").read_text()
 MINE = "# mine\n"
+MANUAL = "/usr/local/share/man/man1/voicekeeper.1"
+TITLE = ".TH VOICEKEEPER 1 "
 _PUT_BACK = (
     "the new version does not start, so the old one runs again: "
     "'journalctl -u voicekeeper' tells why"
@@ -118,6 +120,7 @@ def _live(machine: Machine, told: Story) -> None:
     stale = "/srv/voicekeeper/build/lib/voicekeeper/stale.py"  # as an earlier build leaves it
     machine.write(stale, "")
     step("upgrade", install)
+    look("manual", f"head -1 {MANUAL}; stat -Lc %a {MANUAL}; readlink -f {MANUAL}")
     look("stale", "find /opt/voicekeeper -name stale.py")
     look("settings", "cat /etc/voicekeeper/config.toml")
     step("add", lambda: machine.run("voicekeeper", "add", "id-1", "--name", "early", check=False))
@@ -141,13 +144,17 @@ def _live(machine: Machine, told: Story) -> None:
     step("bad version", lambda: install("--from", "/srv/False/voicekeeper-99-py3-none-any.whl"))
     until(lambda: service.shown("ActiveState") == "active", "the old version runs again")
     look("version after the bad one", "voicekeeper --version; voicekeeper list")
+    look("manual after the bad one", f"head -1 {MANUAL}")
     look("unit after the bad one", "head -1 /etc/systemd/system/voicekeeper.service")
     step("good version", lambda: install("--from", "/srv/True/voicekeeper-99-py3-none-any.whl"))
     look("version after the good one", "voicekeeper --version; systemctl is-active voicekeeper")
     look("releases", "ls /opt/voicekeeper/releases | wc -l")
 
     step("uninstall", lambda: install("--uninstall"))
-    look("after uninstall", f"{everything}; ls -d /opt/voicekeeper /usr/local/bin/voicekeeper 2>&-")
+    look(
+        "after uninstall",
+        f"{everything}; ls -d /opt/voicekeeper /usr/local/bin/voicekeeper {MANUAL} 2>&-",
+    )
     look("state after uninstall", f"cd {STATE} && ls")
     look("unit after uninstall", "systemctl is-active voicekeeper; pgrep -u voicekeeper")
     step("again", lambda: install("--uninstall"))
@@ -189,6 +196,13 @@ def test_an_upgrade_leaves_the_settings_alone(story: Story) -> None:
 
 def test_an_upgrade_brings_nothing_that_an_earlier_build_left_behind(story: Story) -> None:
     assert story.found["stale"] == ""
+
+
+def test_the_manual_page_is_that_of_the_version_that_runs(story: Story) -> None:
+    title, mode, place = story.found["manual"].splitlines()
+    assert (title.startswith(TITLE), mode) == (True, "644")
+    assert place.startswith("/opt/voicekeeper/releases/")
+    assert story.found["manual after the bad one"] == title
 
 
 def test_a_new_version_goes_on_with_the_registry_of_the_first_release(story: Story) -> None:
