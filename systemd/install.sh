@@ -92,7 +92,7 @@ install_files() {
   try "cannot make $config" install -d -m755 "$config"
   if ! [ -e "$config/config.toml" ]; then
     try "cannot write the settings" \
-      install -m644 "$here/../config.example.toml" "$config/config.toml"
+      install -m640 -g voicekeeper "$here/../config.example.toml" "$config/config.toml"
   fi
   if [ -n "$key" ]; then
     try "cannot write the key" install -m600 "$key" "$config/apixo-api-key"

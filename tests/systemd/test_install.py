@@ -111,6 +111,7 @@ def _live(machine: Machine, told: Story) -> None:
     look("after no package", everything)
 
     step("first", lambda: install("--from", "/srv/True/voicekeeper-99-py3-none-any.whl"))
+    look("modes", "cd /etc/voicekeeper && stat -c '%n %a %U:%G' . *")
     look("state at first", "systemctl is-enabled voicekeeper; systemctl is-active voicekeeper")
 
     service = Service(machine)
@@ -182,6 +183,13 @@ def test_without_a_key_it_installs_and_says_what_to_do_next(story: Story) -> Non
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "next, the key: install -m600 /dev/stdin /etc/voicekeeper/apixo-api-key" in ended.stdout
     assert story.found["state at first"].split() == ["disabled", "inactive"]
+
+
+def test_nobody_else_reads_the_settings_which_may_hold_secrets(story: Story) -> None:
+    assert story.found["modes"].splitlines() == [
+        ". 755 root:root",
+        "config.toml 640 root:voicekeeper",
+    ]
 
 
 def test_voices_can_be_registered_before_the_service_first_starts(story: Story) -> None:

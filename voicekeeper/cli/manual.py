@@ -176,12 +176,9 @@ def _command(command: click.Command, ctx: click.Context) -> Iterator[str]:
 def _options(command: click.Command, ctx: click.Context, *, helps: bool = False) -> Iterator[str]:
     """Yield the options; that each command has ``--help`` is told once."""
     for parameter in command.get_params(ctx):
-        record = parameter.get_help_record(ctx)
-        is_option = isinstance(parameter, click.Option) and record is not None
-        if not is_option or (not helps and "--help" in parameter.opts):
+        if isinstance(parameter, click.Argument) or (not helps and "--help" in parameter.opts):
             continue
-        assert record is not None
-        names, words = record
+        names, words = parameter.get_help_record(ctx) or ("", "")
         yield ".TP"
         yield re.sub(
             r"(-{1,2}[a-z][a-z-]*)|([^\s,]+(?: RANGE)?)",
