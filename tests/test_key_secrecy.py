@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -27,10 +28,35 @@ from voicekeeper.config import find_api_key, load
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.sandbox.records import Answer
 
-PARTS = ("7Hq2Zu9Xv", "LanternKd4", "Harbor77wq")
-KEY = 'sk-{}/"{}\\%{}'.format(*PARTS)
-"""Every way to write it, in JSON, HTML, SQL or a URL, leaves its three parts as they are."""
 
+@dataclass(frozen=True)
+class Secret:
+    """A key to look for.
+
+    Every way to write it, in JSON, HTML, SQL or a URL, leaves its three parts as they are.
+    """
+
+    parts: tuple[str, str, str]
+
+    @property
+    def text(self) -> str:
+        return 'sk-{}/"{}\\%{}'.format(*self.parts)
+
+    def needles(self) -> Iterator[bytes]:
+        """Yield what gives it away: each part of it, and what base64 makes of the whole."""
+        yield from (part.encode() for part in self.parts)
+        for before in range(3):  # it may begin at any of three places in a group
+            coded = base64.b64encode(b"-" * before + self.text.encode())
+            yield coded[4 : -(len(coded) % 4) - 4]
+
+    def leaks(self, places: Mapping[str, bytes]) -> list[str]:
+        """Return the places that give it away."""
+        given_away = list(self.needles())
+        return [place for place, told in places.items() if any(each in told for each in given_away)]
+
+
+SECRET = Secret(("7Hq2Zu9Xv", "LanternKd4", "Harbor77wq"))
+KEY = SECRET.text
 
 BUG = """
 import os, pathlib
@@ -51,20 +77,6 @@ async def failing(self):
 keeper.Keeper.sweep = failing
 """
 """Python runs a module of the name ``sitecustomize`` before the program."""
-
-
-def needles(secret: bytes) -> Iterator[bytes]:
-    """Yield what gives a secret away: each part of it, and what base64 makes of the whole."""
-    yield from (part.encode() for part in PARTS)
-    for before in range(3):  # it may begin at any of three places in a group
-        coded = base64.b64encode(b"-" * before + secret)
-        yield coded[4 : -(len(coded) % 4) - 4]
-
-
-def leaks(places: Mapping[str, bytes]) -> list[str]:
-    """Return the places that give the key away."""
-    given_away = list(needles(KEY.encode()))
-    return [place for place, told in places.items() if any(each in told for each in given_away)]
 
 
 class Parrot(Gateway):
@@ -95,7 +107,9 @@ class Parrot(Gateway):
             if "failMsg" in data:
                 data["failMsg"] = f"refused for {key}"
             if "resultJson" in data:
-                data["resultJson"] = data["resultJson"].replace(".invalid/", f".invalid/{PARTS[0]}")
+                data["resultJson"] = data["resultJson"].replace(
+                    ".invalid/", f".invalid/{SECRET.parts[0]}"
+                )
         return Answer(answer.code, f"{answer.message} for {key}", data)
 
 
@@ -270,7 +284,7 @@ def test_the_key_is_found_nowhere_after_a_full_run(tmp_path: Path) -> None:
 
     assert found.secret.get_secret_value() == KEY
     assert_all_was_looked_at(run.told, daemon)
-    assert leaks(run.told) == []
+    assert SECRET.leaks(run.told) == []
 
 
 def assert_all_was_looked_at(told: Mapping[str, bytes], daemon: Daemon) -> None:
@@ -327,13 +341,14 @@ def test_a_key_that_leaks_would_be_found(tmp_path: Path, spelled: str) -> None:
         database.execute("INSERT INTO line VALUES (?)", ("-" * 4000 + spelled + "-" * 9000,))
         database.commit()
 
-    assert "rows of some.db" in leaks(files(tmp_path))
-    assert leaks({"log": b"nothing to see here"}) == []
+    assert "rows of some.db" in SECRET.leaks(files(tmp_path))
+    assert SECRET.leaks({"log": b"nothing to see here"}) == []
 
 
 def test_a_key_that_was_given_in_the_environment_would_be_found(tmp_path: Path) -> None:
-    with Daemon(["sandbox", "--port", "0"], {**os.environ, "VOICEKEEPER_API_KEY": KEY}) as other:
-        until(lambda: other.lines, "the process runs")
-        environ = f"/proc/{other.pid}/environ"
-        assert leaks(processes()) == [environ]
-        assert leaks(files(tmp_path)) == []
+    other = Secret(("Vw8kPq3Rtm", "MeadowJs6b", "Copper25xz"))  # the full run may go on beside it
+    given = {**os.environ, "VOICEKEEPER_API_KEY": other.text}
+    with Daemon(["sandbox", "--port", "0"], given) as process:
+        until(lambda: process.lines, "the process runs")
+        assert other.leaks(processes()) == [f"/proc/{process.pid}/environ"]
+        assert other.leaks(files(tmp_path)) == []
