@@ -8,6 +8,7 @@ config=/etc/voicekeeper
 state=/var/lib/voicekeeper
 units=/etc/systemd/system
 program=/usr/local/bin/voicekeeper
+manual=/usr/local/share/man/man1/voicekeeper.1
 python=/usr/bin/python3
 
 usage() {
@@ -23,10 +24,11 @@ often as you like: what is there is left alone, or brought up to date.
   --uninstall   stop the service and remove the program and its units
 
 It makes the user voicekeeper and a virtual environment of $python in
-$home, puts the units in $units, and writes
-$config/config.toml if there is none. The first time it also
-enables and starts the service, if there is a key. An upgrade restarts what
-runs; if the new version does not start, the old one is put back.
+$home, puts the units in $units and the manual page where
+'man voicekeeper' finds it, and writes $config/config.toml if
+there is none. The first time it also enables and starts the service, if there
+is a key. An upgrade restarts what runs; if the new version does not start, the
+old one is put back.
 
 Your settings, the key, the registry and the user are never removed.
 END
@@ -60,7 +62,9 @@ uninstall() {
   rm -f "$units/voicekeeper.service" "$units/voicekeeper@.service" \
     "$units/voicekeeper-once.service" "$units/voicekeeper-once.timer" \
     /etc/sysusers.d/voicekeeper.conf
-  case $(readlink "$program" 2>/dev/null || true) in "$home"/*) rm -f "$program" ;; esac
+  for link in "$program" "$manual"; do
+    case $(readlink "$link" 2>/dev/null || true) in "$home"/*) rm -f "$link" ;; esac
+  done
   rm -rf "$home"
   try "cannot have systemd forget the units" systemctl daemon-reload
   echo "voicekeeper is removed. What is yours stays: $config, $state*, the user."
@@ -88,7 +92,7 @@ install_files() {
   try "cannot make $config" install -d -m755 "$config"
   if ! [ -e "$config/config.toml" ]; then
     try "cannot write the settings" \
-      install -m644 "$here/../config.example.toml" "$config/config.toml"
+      install -m640 -g voicekeeper "$here/../config.example.toml" "$config/config.toml"
   fi
   if [ -n "$key" ]; then
     try "cannot write the key" install -m600 "$key" "$config/apixo-api-key"
@@ -179,6 +183,9 @@ esac
 try "pip cannot install $from" "$new/bin/pip" install --quiet --disable-pip-version-check "$from"
 rm -rf "$new/source"
 try "what pip installed is no voicekeeper" "$new/bin/voicekeeper" --version
+try "cannot make the manual page" mkdir -p "$new/share/man/man1" "${manual%/*}"
+"$new/bin/voicekeeper" manual >"$new/share/man/man1/voicekeeper.1" 2>/dev/null ||
+  rm "$new/share/man/man1/voicekeeper.1"  # a version that has none
 
 install_files
 if [ -d "$home/venv" ] && ! [ -L "$home/venv" ]; then  # made by hand; it finds itself by its path
@@ -188,6 +195,7 @@ fi
 switch "$new"
 trap - EXIT
 try "cannot make $program" ln -sfn "$home/venv/bin/voicekeeper" "$program"
+try "cannot make $manual" ln -sfn "$home/venv/share/man/man1/voicekeeper.1" "$manual"
 echo "installed: $("$program" --version)"
 restart
 

@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import click
 import pytest
 
 from tests.command import CommandLine
+from tests.support import imported
 from voicekeeper import __version__
 from voicekeeper.cli.main import program
 
@@ -148,3 +151,30 @@ def test_a_completion_script_is_printed_for(cli: CommandLine, shell: str) -> Non
     ended = cli("completion", shell)
     assert (ended.code, ended.err) == (0, "")
     assert f"_VOICEKEEPER_COMPLETE={shell}_complete" in ended.out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["sho"], ["show"]),
+        (["rehearse", "--out"], ["--outage"]),
+        (["show", "an"], ["anna", "annika"]),
+        (["completion", ""], ["bash", "zsh", "fish"]),
+    ],
+    ids=["a command", "an option", "a name", "a choice"],
+)
+def test_the_script_for_bash_completes(
+    cli: CommandLine, words: list[str], offered: list[str]
+) -> None:
+    cli.ready(imported("anna"), imported("annika"), imported("berta"))
+    program_file = Path(sys.executable).with_name("voicekeeper")
+    script = (
+        f"{cli('completion', 'bash').out}\n"
+        f"COMP_WORDS=(voicekeeper {shlex.join(words)}); COMP_CWORD={len(words)}\n"
+        f'_voicekeeper_completion {program_file}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], env=cli.environ, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (offered, "")

@@ -4,14 +4,14 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.command import CommandLine, sentence
-from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, imported, wanted
+from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, FakeClock, imported, wanted
 from voicekeeper.models import Origin, Status
 from voicekeeper.request import FLASH
 from voicekeeper.store import Registry
@@ -192,6 +192,36 @@ def test_waiting_ends_with_an_enrollment_that_the_budget_holds(cli: CommandLine)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.endswith("voicekeeper: anna is NEW: held until tomorrow\n")
     assert cli.voice("anna").status is Status.NEW
+
+
+class WatchedClock(FakeClock):
+    """A clock that counts how often it was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = 0
+
+    def now(self) -> datetime:
+        self.read += 1
+        return super().now()
+
+
+def test_who_waits_is_told_once_that_the_daemon_has_ended(cli: CommandLine) -> None:
+    clock = cli.clock = WatchedClock()
+    cli.passed()
+
+    def end() -> None:
+        clock.advance(timedelta(minutes=3))
+        before, limit = clock.read, time.monotonic() + 30
+        while clock.read < before + 3 and time.monotonic() < limit:
+            time.sleep(0.02)
+        cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
+
+    daemon = once_registered(cli, end)
+    ended = cli(*CLONE_ANNA, "--wait")
+    daemon.join()
+    assert (ended.code, ended.out) == (0, "id-new\n")
+    assert ended.err.count("no daemon has made a pass for 3 min") == 1
 
 
 def test_waiting_for_a_voice_that_is_removed_meanwhile_ends(cli: CommandLine) -> None:

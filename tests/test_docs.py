@@ -1,17 +1,29 @@
-"""README and code tell the same: commands, events, dependencies."""
+"""The docs and the code tell the same: commands, events, settings, exit codes, dependencies."""
 
 import re
 import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeGuard
 
 import click
 import pytest
 
+from voicekeeper import errors
+from voicekeeper.cli import manual
 from voicekeeper.cli.main import program
+from voicekeeper.config import Settings, unchangeable
+from voicekeeper.config.settings import keys
+from voicekeeper.duration import compact
+from voicekeeper.errors import EXIT_CODES
 from voicekeeper.events import MEANINGS, Event
+from voicekeeper.health import Severity
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+_SETTINGS = "| setting | default | changes by | meaning |"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -19,9 +31,9 @@ def _blocks() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def _table(header: str) -> list[list[str]]:
-    """Return the rows of the README table that begins with this header line."""
-    lines = README[README.index(header) :].splitlines()[2:]
+def _table(header: str, text: str = README) -> list[list[str]]:
+    """Return the rows of the table that begins with this header line."""
+    lines = text[text.index(header) :].splitlines()[2:]
     rows = []
     for line in lines:
         if not line.startswith("|"):
@@ -91,11 +103,123 @@ def test_the_page_on_the_rehearsal_tells_every_option_of_it() -> None:
     assert [option for option in sorted(options) if option not in page] == []
 
 
-def test_the_links_in_the_readme_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
+def test_the_table_of_settings_tells_each_with_its_default_and_how_it_changes() -> None:
+    told = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in _table(_SETTINGS, REFERENCE)}
+    defaults = Settings()
 
-    assert {"docs/rehearsal.md", "docs/alerts.md"} <= set(links)
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert told == {
+        f"{table}.{key}": (
+            _written(getattr(getattr(defaults, table), key)),
+            "restart" if unchangeable([f"{table}.{key}"]) else "reload",
+        )
+        for table, names in keys().items()
+        for key in names
+    }
+    assert [row for row in _table(_SETTINGS, REFERENCE) if not row[3].endswith(".")] == []
+
+
+def _written(value: object) -> str:
+    """Return a default as the example file has it, without quotes; empty where there is none."""
+    match value:
+        case None:
+            return ""
+        case timedelta():
+            return compact(value)
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case ():
+            return "[]"
+        case _:
+            return str(value)
+
+
+def test_the_table_of_exit_codes_is_the_catalogue_and_that_all_there_are() -> None:
+    told = {int(code): text for code, text in _table("| code | meaning |", REFERENCE)}
+    raised = {e.exit_code for e in vars(errors).values() if _is_error(e)}
+
+    assert told == EXIT_CODES
+    assert set(EXIT_CODES) == raised | {0, errors.INTERRUPTED}
+
+
+def _is_error(value: object) -> TypeGuard[type[errors.VoicekeeperError]]:
+    return isinstance(value, type) and issubclass(value, errors.VoicekeeperError)
+
+
+def test_the_table_of_the_codes_of_status_is_what_it_exits_with() -> None:
+    told = {
+        int(code): text.partition(":")[0]
+        for code, text in _table("| code of `status` |", REFERENCE)
+    }
+
+    assert told == {severity.value: severity.name.lower() for severity in Severity}
+
+
+def test_the_commands_with_exit_codes_of_their_own_are_commands() -> None:
+    names = re.findall(
+        r"`([a-z]+)[^`]*`", " ".join(row[0] for row in _table("| command | ends", REFERENCE))
+    )
+
+    assert set(names) <= set(program.list_commands(click.Context(program)))
+
+
+@pytest.mark.parametrize(
+    ("header", "entries"),
+    [("| variable | meaning |", manual.ENVIRONMENT), ("| file | what it is |", manual.FILES)],
+    ids=["environment", "files"],
+)
+def test_the_reference_and_the_manual_page_tell_the_same(
+    header: str, entries: Mapping[str, str]
+) -> None:
+    told = {row[0].replace("`", ""): row[1].replace("`", "") for row in _table(header, REFERENCE)}
+
+    assert told == entries
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_the_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^):]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the names that a heading can be reached by."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+
+    assert pages - set(re.findall(r"\]\(([^)#:]+)", README)) == set()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_every_command_in_the_docs_is_one_with_these_options(page: Path) -> None:
+    """Whatever a block of the docs says to type can be typed."""
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    typed = re.findall(r"(?<![/\w.-])voicekeeper ((?:[^\n\\]|\\\n)*)", "".join(blocks))
+    typed += re.findall(r"`voicekeeper ([^`\n]+)`", page.read_text())
+    for line in typed:
+        words = re.split(r"[#|;>]", line.replace("\\\n", " "))[0].split()
+        while words and words[0].startswith("--"):
+            del words[:2]  # an option of the program and its value
+        if not words or not re.fullmatch(r"[a-z]+", words[0]) or words[0] == "daemon":
+            continue
+        command = program.get_command(click.Context(program), words[0])
+
+        assert command is not None, line
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words[1])
+            assert command is not None, line
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known | {"--help"}, line
 
 
 def test_the_changelog_knows_the_version() -> None:

@@ -1,10 +1,11 @@
 """The dead man's switch, on a real receiver: it pings while voices are kept in time."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -134,6 +135,19 @@ def test_a_ping_carries_nothing_but_its_address(receiver: Receiver) -> None:
     asyncio.run(alerts.ping(SecretStr(receiver.web_url())))
     assert receiver.pings == ["/ping-0123456789"]
     assert "Authorization" not in receiver.headers[0]
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body that never ends."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b"." * 65536
+
+
+def test_an_answer_without_an_end_is_an_answer() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Endless()))
+    asyncio.run(alerts.ping(SecretStr("http://example.com/"), transport=transport))
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/secret", "http://[::bad/secret"])

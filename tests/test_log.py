@@ -8,7 +8,7 @@ import pty
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -299,6 +299,25 @@ def test_a_secret_is_cut_out_wherever_it_hides(form: str, fields: dict[str, Any]
     get_logger().info("voice.registered", **fields)
     assert not leak(log.getvalue())
     assert "voice.registered" in log.getvalue()
+    assert form == "console" or log.line["event"] == "voice.registered"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize(
+    "secret", ['sk-7f/"Lantern4\\%Harbor9', "sk-'Lantern\\\\Harbor", 'Lantérn"Harbor']
+)
+@pytest.mark.parametrize("quote", [repr, json.dumps])
+def test_a_secret_is_cut_out_however_often_it_was_quoted(
+    form: str, secret: str, quote: Callable[[str], str]
+) -> None:
+    log = start(format=form, secret=secret)
+    text = f"Bearer {secret}"
+    for _ in range(4):
+        text = quote(f"{text}; Bearer {secret}")
+    get_logger().info("voice.registered", text=text, exc_info=ValueError(text))
+    assert "Lant" not in log.getvalue()
+    assert "Harbor" not in log.getvalue()
+    assert log.getvalue().count("Bearer") == 5 + 5
     assert form == "console" or log.line["event"] == "voice.registered"
 
 

@@ -364,3 +364,16 @@ def test_ctrl_c_waits_for_the_workers_to_start_whichever_thread_it_strikes() -> 
         start()
     another.join()
     assert steps == ["the workers are started"]
+
+
+def test_the_rehearsal_in_the_readme_goes_as_it_tells(cli: CommandLine) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    _, _, block = readme.partition("$ VOICEKEEPER_KEEPALIVE__INTERVAL=5d voicekeeper ")
+    words, *shown = block.partition("\n```")[0].splitlines()
+    ended = cli(*words.split(), environ={"VOICEKEEPER_KEEPALIVE__INTERVAL": "5d"})
+    told = [" ".join(line.split()) for line in ended.out.splitlines()]
+    assert told[0] == " ".join(shown[:3])
+    labels = ("margin", "calls", "money", "backlog")
+    figures = [" ".join(line.split()) for line in shown if line.startswith(labels)]
+    assert len(figures) == len(labels)
+    assert set(figures) <= set(told)

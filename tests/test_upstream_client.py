@@ -1,12 +1,15 @@
 """The HTTP client against servers on loopback that misbehave in every way a network can."""
 
 import asyncio
+import gzip
 import json
 import logging
 import re
 import socket
 import struct
 import traceback
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -427,6 +430,42 @@ def test_a_body_just_under_the_cap_is_read() -> None:
             return await client.submit(SPEECH, MODEL)
 
     assert asyncio.run(main()) == Accepted("task_1")
+
+
+def _packed(body: bytes, coding: str = "gzip") -> bytes:
+    packed = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(packed)}"
+    return f"{head}\r\n\r\n".encode() + packed
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_body_that_was_packed_unasked_is_read(coding: str) -> None:
+    answer = _packed(json.dumps(ACCEPTED).encode(), coding)
+
+    async def main() -> Accepted:
+        async with _serving(_says(answer)) as server, _client(server.base_url) as client:
+            return await client.submit(SPEECH, MODEL)
+
+    assert asyncio.run(main()) == Accepted("task_1")
+
+
+def test_a_small_body_that_unpacks_to_a_large_one_takes_no_memory() -> None:
+    answer = _packed(bytes(60_000_000))
+    assert len(answer) < 64 * 1024
+
+    async def main() -> CallFailed:
+        async with _serving(_says(answer)) as server, _client(server.base_url) as client:
+            return await _failure(client.submit(SPEECH, MODEL))
+
+    tracemalloc.start()
+    try:
+        failed = asyncio.run(main())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert failed.ambiguous
+    assert "sent more than any of its answers holds" in str(failed)
+    assert peak < 10_000_000
 
 
 # Calls that never leave

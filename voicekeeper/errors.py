@@ -24,8 +24,22 @@ turns types into words. What a caller must decide rides on the exception.
 """
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
+
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final[Mapping[int, str]] = {
+    0: "It is done, or all is well.",
+    1: "It failed: what was asked for could not be done, or is not so.",
+    2: "Wrong use: an option, an argument or a value that breaks a rule.",
+    75: "Try again: another daemon holds the registry.",
+    77: "The gateway refuses the API key.",
+    78: "The settings, the key's place or the registry cannot be used; a person must act.",
+    INTERRUPTED: "It was interrupted by Ctrl-C.",
+}
+"""What a command ends with, and what that means; ``status`` has codes of its own. The numbers are
+those of ``sysexits.h`` where one fits, and the shell's for a process that SIGINT ended."""
 
 _QUOTED_MOST: Final = 100
 _repr = reprlib.Repr()

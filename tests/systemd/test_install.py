@@ -16,7 +16,11 @@ from tests.systemd.machine import Done, Machine, until
 from tests.systemd.service import DATABASE, STATE, Service, run_installer
 
 FIRST_RELEASE = (installed.ROOT / "tests" / "first_release.sql").read_text()
+BACKUPS = (installed.ROOT / "docs" / "backup.md").read_text()
+MOVE = BACKUPS.partition("## Move to another host")[2].partition("```sh\n")[2].partition("```")[0]
 MINE = "# mine\n"
+MANUAL = "/usr/local/share/man/man1/voicekeeper.1"
+TITLE = ".TH VOICEKEEPER 1 "
 _PUT_BACK = (
     "the new version does not start, so the old one runs again: "
     "'journalctl -u voicekeeper' tells why"
@@ -109,6 +113,7 @@ def _live(machine: Machine, told: Story) -> None:
     look("after no package", everything)
 
     step("first", lambda: install("--from", "/srv/True/voicekeeper-99-py3-none-any.whl"))
+    look("modes", "cd /etc/voicekeeper && stat -c '%n %a %U:%G' . *")
     look("state at first", "systemctl is-enabled voicekeeper; systemctl is-active voicekeeper")
 
     service = Service(machine)
@@ -118,6 +123,7 @@ def _live(machine: Machine, told: Story) -> None:
     stale = "/srv/voicekeeper/build/lib/voicekeeper/stale.py"  # as an earlier build leaves it
     machine.write(stale, "")
     step("upgrade", install)
+    look("manual", f"head -1 {MANUAL}; stat -Lc %a {MANUAL}; readlink -f {MANUAL}")
     look("stale", "find /opt/voicekeeper -name stale.py")
     look("settings", "cat /etc/voicekeeper/config.toml")
     step("add", lambda: machine.run("voicekeeper", "add", "id-1", "--name", "early", check=False))
@@ -137,20 +143,40 @@ def _live(machine: Machine, told: Story) -> None:
     service.await_told("keepalive.succeeded", name="narrator")
     look("voices", "voicekeeper list; voicekeeper history narrator")
 
-    machine.sh("sed -i '1i# as it was' /etc/systemd/system/voicekeeper.service")
+    machine.sh(
+        "mkdir /root/move && voicekeeper backup /root/move/move.db &&"
+        f"cp {DATABASE}.enrollments /etc/voicekeeper/config.toml /etc/voicekeeper/apixo-api-key"
+        " /root/move/; sed -i '1i# as it was' /etc/systemd/system/voicekeeper.service"
+    )
     step("bad version", lambda: install("--from", "/srv/False/voicekeeper-99-py3-none-any.whl"))
     until(lambda: service.shown("ActiveState") == "active", "the old version runs again")
     look("version after the bad one", "voicekeeper --version; voicekeeper list")
-    look("unit after the bad one", "head -1 /etc/systemd/system/voicekeeper.service")
+    look("files after the bad one", f"head -qn1 /etc/systemd/system/voicekeeper.service {MANUAL}")
     step("good version", lambda: install("--from", "/srv/True/voicekeeper-99-py3-none-any.whl"))
     look("version after the good one", "voicekeeper --version; systemctl is-active voicekeeper")
     look("releases", "ls /opt/voicekeeper/releases | wc -l")
 
     step("uninstall", lambda: install("--uninstall"))
-    look("after uninstall", f"{everything}; ls -d /opt/voicekeeper /usr/local/bin/voicekeeper 2>&-")
+    look(
+        "after uninstall",
+        f"{everything}; ls -d /opt/voicekeeper /usr/local/bin/voicekeeper {MANUAL} 2>&-",
+    )
     look("state after uninstall", f"cd {STATE} && ls")
     look("unit after uninstall", "systemctl is-active voicekeeper; pgrep -u voicekeeper")
     step("again", lambda: install("--uninstall"))
+    _move(service, told)
+
+
+def _move(service: Service, told: Story) -> None:
+    """Have the same machine be another host, to which the registry is carried."""
+    machine = service.machine
+    machine.sh(f"userdel voicekeeper; rm -rf /etc/voicekeeper {STATE}")
+    run_installer(machine)
+    told.found["state on the new host"] = service.shown("ActiveState")
+    told.ended["move"] = machine.run("sh", "-ec", f"cd /root/move\n{MOVE}", check=False)
+    until(lambda: service.shown("ActiveState") == "active", "it runs on the new host")
+    told.found["voices on the new host"] = machine.sh("voicekeeper list")
+    told.found["owners on the new host"] = machine.sh(f"find {STATE} ! -user voicekeeper")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +203,13 @@ def test_without_a_key_it_installs_and_says_what_to_do_next(story: Story) -> Non
     assert story.found["state at first"].split() == ["disabled", "inactive"]
 
 
+def test_nobody_else_reads_the_settings_which_may_hold_secrets(story: Story) -> None:
+    assert story.found["modes"].splitlines() == [
+        ". 755 root:root",
+        "config.toml 640 root:voicekeeper",
+    ]
+
+
 def test_voices_can_be_registered_before_the_service_first_starts(story: Story) -> None:
     assert story.ended["add"].returncode == 0, story.ended["add"].stderr
     assert story.found["owners"] == ""
@@ -189,6 +222,13 @@ def test_an_upgrade_leaves_the_settings_alone(story: Story) -> None:
 
 def test_an_upgrade_brings_nothing_that_an_earlier_build_left_behind(story: Story) -> None:
     assert story.found["stale"] == ""
+
+
+def test_the_manual_page_is_that_of_the_version_that_runs(story: Story) -> None:
+    title, mode, place = story.found["manual"].splitlines()
+    assert (title.startswith(TITLE), mode) == (True, "644")
+    assert place.startswith("/opt/voicekeeper/releases/")
+    assert story.found["files after the bad one"].splitlines()[1] == title
 
 
 def test_a_new_version_goes_on_with_the_registry_of_the_first_release(story: Story) -> None:
@@ -206,7 +246,7 @@ def test_a_version_that_does_not_start_makes_room_for_the_old_one(story: Story) 
     )
     assert "voicekeeper 0." in story.found["version after the bad one"]
     assert "narrator" in story.found["version after the bad one"]
-    assert story.found["unit after the bad one"] == "# as it was"
+    assert story.found["files after the bad one"].splitlines()[0] == "# as it was"
 
 
 def test_a_version_that_starts_takes_the_place_of_what_runs(story: Story) -> None:
@@ -229,6 +269,15 @@ def test_uninstalling_removes_the_program_and_nothing_else(story: Story) -> None
 
 def test_uninstalling_twice_is_no_failure(story: Story) -> None:
     assert (story.ended["again"].returncode, story.ended["again"].stderr) == (0, "")
+
+
+def test_a_move_to_another_host_goes_as_the_docs_tell(story: Story) -> None:
+    assert story.found["state on the new host"] == "inactive"
+    assert story.ended["move"].returncode == 0, story.ended["move"].stderr
+    assert "systemctl enable" in MOVE
+    rows = [line.split("\t")[:2] for line in story.found["voices on the new host"].splitlines()]
+    assert ["narrator", "id-narrator"] in rows
+    assert story.found["owners on the new host"] == ""
 
 
 def test_its_help_tells_every_option() -> None:

@@ -1,5 +1,7 @@
 """The ping of a dead man's switch: a GET that tells somebody else that we live."""
 
+import asyncio
+
 import httpx
 from pydantic import SecretStr
 
@@ -29,8 +31,12 @@ async def ping(address: SecretStr, *, transport: httpx.AsyncBaseTransport | None
         NotSent: no answer came, or one that refuses.
     """
     try:
-        async with httpx.AsyncClient(timeout=_PATIENCE_S, transport=transport) as client:
-            answer = await client.get(address.get_secret_value())
+        async with (
+            asyncio.timeout(_PATIENCE_S),
+            httpx.AsyncClient(timeout=_PATIENCE_S, transport=transport) as client,
+            client.stream("GET", address.get_secret_value()) as answer,
+        ):
+            pass  # its body, however long, is nobody's business
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         # Its own words may hold the address.
         raise NotSent(f"no answer ({type(error).__name__})") from None

@@ -76,6 +76,7 @@ def follow(session: Session, registry: Registry, name: str) -> int:
 
 def _follow(session: Session, registry: Registry, name: str) -> int:
     began = session.clock.monotonic()
+    is_unkept = registry.is_unkept(now=session.clock.now(), tick=session.settings.daemon.tick)
     console = Console(stderr=True)
     seen: Status | None = None
     with Spinner("", console=console, spinner="line") as spinner:
@@ -89,6 +90,8 @@ def _follow(session: Session, registry: Registry, name: str) -> int:
             if voice.status is not seen and not sys.stderr.isatty():
                 click.echo(f"{name} is {voice.status}.", err=True)
             seen = voice.status
+            if not is_unkept:  # else it was told already
+                is_unkept = session.warn_if_unkept(registry)
             time.sleep(_LOOK_EVERY_S)
     took = session.clock.monotonic() - began
     if voice.status is Status.OK:

@@ -3,17 +3,17 @@
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
 from voicekeeper import __version__
 from voicekeeper.cli import prose
-from voicekeeper.errors import VoicekeeperError
+from voicekeeper.errors import INTERRUPTED, VoicekeeperError
 
-_COMMANDS = {
+HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
     "Keep": {
         "run": "Run the daemon: keep every voice in the registry alive.",
         "reload": "Have the daemon take its settings anew.",
@@ -51,11 +51,11 @@ _COMMANDS = {
         "rehearse": "Live through years of keeping in minutes, and all that goes wrong.",
         "sandbox": "Run a stand-in of the gateway on this machine.",
         "completion": "Print a script that completes commands and names.",
+        "manual": "Print the manual page.",
     },
 }
 """Every command and its line in the help, under its heading."""
 
-_INTERRUPTED = 130
 _UNKNOWN = 3  # of monitoring plugins
 
 
@@ -79,7 +79,7 @@ class _Commands(click.Group):
             raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same
-        return [name for commands in _COMMANDS.values() for name in commands]
+        return [name for commands in HEADINGS.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
@@ -94,7 +94,7 @@ class _Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002 - click's signature
         formatter: click.HelpFormatter,
     ) -> None:
-        for heading, commands in _COMMANDS.items():
+        for heading, commands in HEADINGS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()), col_max=12)
 
@@ -143,7 +143,7 @@ def _exit_code(args: Sequence[str] | None) -> int:
     except BrokenPipeError:
         return 1  # whoever read our output has enough
     except (click.Abort, KeyboardInterrupt):
-        return _INTERRUPTED
+        return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as no_command:
         click.echo(no_command.format_message(), err=True)
         return no_command.exit_code

@@ -136,10 +136,14 @@ class Session:
         used_at = voice.last_used_at
         return used_at is not None and schedule.deadline(used_at, self.policy) <= self.now
 
-    def warn_if_unkept(self, registry: Registry) -> None:
-        """Say on stderr that no daemon has made a pass lately, and how to start one."""
+    def warn_if_unkept(self, registry: Registry) -> bool:
+        """Say on stderr that no daemon has made a pass lately, and how to start one.
+
+        Returns:
+            Whether that is so.
+        """
         if not registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick):
-            return
+            return False
         last = registry.last_pass_at()
         if last is None:
             unkept = "no daemon has ever made a pass, so nothing is kept yet"
@@ -151,6 +155,7 @@ class Session:
             "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'",
             err=True,
         )
+        return True
 
 
 def must_exist(database: Database) -> None:

@@ -7,6 +7,7 @@ keeper's to decide, who is told by `CallFailed` all it needs for that.
 """
 
 import asyncio
+import zlib
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,9 @@ from voicekeeper.upstream.port import OnTurn
 _BODY_MOST = 1024 * 1024
 """Bytes of a body; the page's answers have some hundred."""
 
+_GZIP_OR_ZLIB = 32
+"""Added to ``wbits``, it has zlib tell them apart itself."""
+
 _MADE_UP_TASK = "voicekeeper-check"
 
 _LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
@@ -36,7 +40,7 @@ _LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
 _HEADERS = httpx.Headers(
     {
         "Accept": "application/json",
-        # A body that is not compressed cannot grow beyond its cap when it is unpacked.
+        # A body that is not packed costs no unpacking; that one is packed all the same is borne.
         "Accept-Encoding": "identity",
         "Content-Type": "application/json",
         "User-Agent": f"voicekeeper/{__version__}",
@@ -377,8 +381,26 @@ class GatewayClient:
 
 async def _read(response: httpx.Response) -> bytes:
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > _BODY_MOST:
             raise failure.BodyTooLarge
-    return bytes(body)
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    return bytes(body) if coding in ("", "identity") else _unpacked(bytes(body), coding)
+
+
+def _unpacked(body: bytes, coding: str) -> bytes:
+    """Return a body that was packed although nobody asked for that.
+
+    httpx would unpack it piece by piece without a bound: 64 KiB may become 64 MiB.
+    """
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise httpx.DecodingError("an unknown coding")
+    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_OR_ZLIB)
+    try:
+        unpacked = unpacking.decompress(body, _BODY_MOST)
+    except zlib.error:
+        raise httpx.DecodingError("it is damaged") from None
+    if unpacking.unconsumed_tail:
+        raise failure.BodyTooLarge
+    return unpacked

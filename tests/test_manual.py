@@ -1,0 +1,127 @@
+"""The manual page: all that the commands' own help tells, and it reads well at 80 columns."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.command import CommandLine
+from voicekeeper.cli import manual
+from voicekeeper.cli.main import HEADINGS, program
+from voicekeeper.errors import EXIT_CODES
+
+needs_man = pytest.mark.skipif(shutil.which("man") is None, reason="no man (Debian: man-db)")
+
+PAGE = manual.page(program, HEADINGS)
+
+
+def commands(
+    command: click.Command = program, parent: click.Context | None = None
+) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that can be typed, with its path."""
+    ctx = click.Context(command, parent=parent, info_name=command.name or "voicekeeper")
+    if isinstance(command, click.Group):
+        for name in command.list_commands(ctx):
+            below = command.get_command(ctx, name)
+            assert below is not None
+            yield from commands(below, ctx)
+    else:
+        yield ctx.command_path.removeprefix("program "), command
+
+
+ALL = {path.rpartition("program ")[2]: command for path, command in commands()}
+
+
+def plain(roff: str) -> str:
+    """Return the words of a page, on one line."""
+    text = re.sub(r"^\.[A-Za-z].*$", "", roff, flags=re.MULTILINE)
+    text = re.sub(r"\\f[BIR]", "", text).replace("\\-", "-").replace("\\(aq", "'")
+    text = text.replace("\\(ha", "^").replace("\\(ti", "~").replace("\\(ga", "`")
+    return " ".join(text.replace("\\&", "").replace("\\e", "\\").split())
+
+
+def part(path: str) -> str:
+    """Return what the page tells of one command."""
+    _, _, after = PAGE.partition(f"\n\\fBvoicekeeper {path}\\fR")
+    assert after, path
+    return plain(re.split(r"\n\.S[HS]|\n\.TP 2\n\\fBvoicekeeper ", after)[0])
+
+
+def unquoted(text: str) -> str:
+    """Return a help without the quotes around commands, which the page sets in bold."""
+    return " ".join(text.replace("\b", "").replace("'", "").split())
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_the_page_tells_all_that_the_help_of_a_command_tells(path: str) -> None:
+    told, command = part(path).replace("'", ""), ALL[path]
+    assert unquoted(command.help or "") in told
+    ctx = click.Context(command)
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            names, words = parameter.get_help_record(ctx) or ("", "")
+            assert f"{names} {unquoted(words)}" in told
+        else:
+            assert parameter.make_metavar(ctx) in told.split()
+
+
+def test_every_command_stands_under_its_heading() -> None:
+    _, _, text = PAGE.partition(".SH COMMANDS\n")
+    for heading, names in HEADINGS.items():
+        under = text.partition(f'.SS "{heading}"\n')[2].partition("\n.SS")[0]
+        assert [name for name in names if f"\\fBvoicekeeper {name}" not in under] == []
+
+
+def test_the_sections_stand_in_the_usual_order() -> None:
+    sections = re.findall(r"^\.SH (.*)$", PAGE, re.MULTILINE)
+    assert sections == [
+        *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "STATUS OF A VOICE"),
+        *("EXIT STATUS", "ENVIRONMENT", "FILES", "SIGNALS", "EXAMPLES", "SEE ALSO"),
+    ]
+
+
+def test_every_exit_code_stands_in_it() -> None:
+    section = plain(PAGE.partition(".SH EXIT STATUS")[2].partition(".SH")[0])
+    assert [c for c, text in EXIT_CODES.items() if f"{c} {text}" not in section] == []
+
+
+def test_no_line_is_taken_for_a_request_and_no_sign_is_changed() -> None:
+    group = click.Group("p", help="Do.\n\n'a' and\n.b\n\n\b\n.c 'd' \\ ^~`-e")
+    page = manual.page(group, {})
+    assert "\n\\&'a' and .b\n" in page
+    assert "\n\\&.c \\(aqd\\(aq \\e \\(ha\\(ti\\(ga\\-e\n" in page
+    requests = set(re.findall(r"^[.'](\w+)", PAGE, re.MULTILINE))
+    assert requests <= {
+        *("TH", "SH", "SS", "TP", "PP", "IP", "RS", "RE", "BR"),
+        *("nf", "fi", "nh", "ad"),
+    }
+
+
+def test_the_command_prints_it(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path / "voicekeeper.db")("manual")
+    assert (ended.code, ended.out, ended.err) == (0, PAGE, "")
+    assert PAGE.isascii()  # so that it needs no locale
+
+
+@needs_man
+def test_man_shows_it_in_80_columns_and_has_nothing_to_say_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "voicekeeper.1"
+    file.write_text(PAGE)
+    shown = subprocess.run(
+        ["man", "--warnings", "--local-file", file],
+        env={"PATH": "/usr/bin:/bin", "MANWIDTH": "80", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    lines = shown.stdout.splitlines()
+    assert shown.stderr == ""
+    assert [line for line in lines if len(line) > 80] == []
+    assert lines[0].split() == ["VOICEKEEPER(1)", "User", "Commands", "VOICEKEEPER(1)"]
+    assert "       voicekeeper - keep custom voices alive on the APIXO gateway" in lines
+    assert any("--host-down 30h@day20 --clock-jump -5d@day10" in line for line in lines)

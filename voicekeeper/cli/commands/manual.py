@@ -1,0 +1,20 @@
+"""``voicekeeper manual``: the manual page."""
+
+import click
+
+from voicekeeper.cli import manual
+from voicekeeper.cli.main import HEADINGS, program
+
+
+@click.command
+def command() -> None:
+    """Print the manual page, made from the commands themselves.
+
+    \b
+    To read it at once, or have 'man voicekeeper' find it:
+      voicekeeper manual | man -l -
+      voicekeeper manual > ~/.local/share/man/man1/voicekeeper.1
+
+    The installer of the systemd units does that for everybody.
+    """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
+    click.echo(manual.page(program, HEADINGS), nl=False)
