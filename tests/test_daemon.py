@@ -363,7 +363,7 @@ def test_an_outlook_that_cannot_be_read_costs_no_pass_and_no_call(
     life = Life(tmp_path)
     life.register(wanted("anna"))
 
-    def busy() -> None:
+    def busy(_: int | None) -> None:
         raise DatabaseHeld("the database is busy")
 
     monkeypatch.setattr(life.worklist, "outlook", busy)

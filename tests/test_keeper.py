@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import sqlalchemy as sa
 from sqlmodel import col
 
 from tests.support import (
@@ -757,3 +758,33 @@ def test_a_call_that_is_cancelled_before_it_began_leaves_no_warning_behind(
 
     assert warned == []
     assert life.upstream.calls == []
+
+
+def test_a_large_fleet_is_counted_anew_after_minutes_or_when_a_command_changed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    monkeypatch.setattr(module, "_MANY", 1)
+
+    def kept() -> int:
+        return asyncio.run(life.keeper.outlook()).kept
+
+    life.register(imported("anna", last_used_at=NOW))
+    asyncio.run(life.keeper.sweep())  # which tells that she is registered
+    assert kept() == 1
+    life.register(imported("bert", last_used_at=NOW))
+    assert kept() == 1
+    asyncio.run(life.keeper.sweep())
+    assert kept() == 2
+    with life.database.writing() as session:
+        session.execute(sa.update(Voice).values(paused=True))
+    assert kept() == 2
+    life.clock.advance(5 * MINUTE)
+    assert kept() == 0
+
+
+def test_a_small_fleet_is_counted_each_time(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    for number in range(3):
+        assert asyncio.run(life.keeper.outlook()).kept == number
+        life.register(imported(f"v{number}", last_used_at=NOW))

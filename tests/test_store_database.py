@@ -312,6 +312,21 @@ def test_a_daemon_refuses_a_file_that_is_damaged_anywhere_and_leaves_it_as_it_wa
     assert files(tmp_path) == before
 
 
+def test_a_check_that_would_take_too_long_is_left_off_and_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHECKED_STEPS", 0)
+    monkeypatch.setattr(module, "_STEPS_AT_A_TIME", 1)
+    asked: list[str] = []
+    made = database(tmp_path / "a.db")
+    with made.reading() as session:
+        session.driver.set_trace_callback(asked.append)
+    made.prepare(upgrade=True)
+    Registry(made).register([imported("anna")], now=NOW, policy=policy())
+    assert [voice.name for voice in Registry(made).all()] == ["anna"]
+    assert "PRAGMA quick_check" in asked
+
+
 def test_a_row_with_a_value_that_no_row_may_have_is_no_damage(tmp_path: Path) -> None:
     made = database(tmp_path / "a.db")
     Registry(made).register([imported("anna")], now=NOW, policy=policy())

@@ -233,7 +233,9 @@ class Daemon:
         else:
             self._failing = None
             self._notifier.watchdog()
-            self._notifier.status(await self._outlook())
+            outlook = await self._outlook()
+            if not self._stop.is_set():  # the last word is that it stops
+                self._notifier.status(outlook)
 
     def _tell(self, words: str, **fields: object) -> None:
         """Tell of a failed pass, once for all that fail alike; a full disk may be so for days."""

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
 from voicekeeper.clock import Clock
@@ -41,6 +41,11 @@ Work = Callable[[Job], Coroutine[Any, Any, None]]
 
 _RECORD_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between tries to write down an answer when the database is busy or full."""
+
+
+_MANY = 10_000
+_COUNT_EVERY_S = 300.0
+"""To count so many voices takes longer than a pass; a line for people may be minutes old."""
 
 
 class Logger(Protocol):
@@ -114,6 +119,7 @@ class Keeper:
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
         self._looked_at: datetime | None = None
+        self._counted: _Counted | None = None
 
     @property
     def policy(self) -> Policy:
@@ -185,6 +191,8 @@ class Keeper:
                     busy=tuple(self._busy),
                 )
             )
+            if claims.lines:  # a command may have changed how many there are
+                self._counted = None
             say(self._log, claims.lines)
             say(self._log, self._untold(claims.unreadable))
             self._polls.more, self._calls.more = claims.more_polls, claims.more_calls
@@ -217,7 +225,14 @@ class Keeper:
         Raises:
             VoicekeeperError: the database cannot be used.
         """
-        outlook: Outlook = await self._offload(self._worklist.outlook)
+        now, counted = self._clock.monotonic(), self._counted
+        is_known = (
+            counted is not None and counted.kept >= _MANY and now - counted.at < _COUNT_EVERY_S
+        )
+        known = counted.kept if counted is not None and is_known else None
+        outlook: Outlook = await self._offload(partial(self._worklist.outlook, known))
+        if known is None:
+            self._counted = _Counted(outlook.kept, now)
         return outlook
 
     async def look_at_balance(self) -> None:
@@ -450,6 +465,13 @@ class Keeper:
                 failed += 1
             else:
                 return lines
+
+
+class _Counted(NamedTuple):
+    """How many voices are kept, and by the monotonic time when that was counted."""
+
+    kept: int
+    at: float
 
 
 class _Lane:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import cache
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -54,9 +55,16 @@ _RESTORE = (
 )
 
 _CHECKED_WHOLE = 256 * 1024 * 1024
-"""Bytes of the largest file that is checked whole; that takes some 3 s (10,000 voices for a
-month: 77 MB, 0.8 s; for a year: 885 MB, 10 s). The daemon has two minutes to start, and commands
-wait for the check. Of a larger file the tables are checked that every pass needs."""
+"""Bytes of the largest file that is checked whole. Of a larger one, such as that of 10,000 voices
+after some months, the tables are checked that every pass needs: commands wait for the check, and
+so does the daemon's first call."""
+
+_CHECKED_STEPS = 20_000_000
+"""Steps of SQLite's machine that a check may take, some 0.5 s. The pages of a table are looked at
+first, in a few of them, and then its rows, as far as the steps go: a million voices would take
+five times as many."""
+
+_STEPS_AT_A_TIME = 100_000
 
 _NEEDED = ("voice", "breaker", "keeper", "alembic_version")
 
@@ -289,19 +297,26 @@ class Database:
     def check(self) -> None:
         """See that the file is whole. A row with a value that no row may have is no damage.
 
+        It looks as far as `_CHECKED_STEPS` go.
+
         Raises:
             DatabaseDamaged: it is torn or overwritten somewhere.
         """
         whole = self.path.stat().st_size <= _CHECKED_WHOLE
         checks = ("",) if whole else tuple(f"('{table}')" for table in _NEEDED)
+        left = count(_CHECKED_STEPS // _STEPS_AT_A_TIME, -1)
+        found: list[str] = []
         with self.reading() as session:
-            found = [
-                words
-                for check in checks
-                for words in session.connection()
-                .exec_driver_sql(f"PRAGMA quick_check{check}")
-                .scalars()
-            ]
+            session.driver.set_progress_handler(lambda: next(left) <= 0, _STEPS_AT_A_TIME)
+            try:
+                for check in checks:
+                    told = session.driver.execute(f"PRAGMA quick_check{check}")
+                    found.extend(words for (words,) in told)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+            finally:
+                session.driver.set_progress_handler(None, 0)
         damage = [words for words in found if words != "ok" and not _BAD_VALUE.search(words)]
         if damage:
             words = " ".join(damage[0].split())
