@@ -42,8 +42,8 @@ from voicekeeper.models import (
     Voice,
 )
 from voicekeeper.request import CONTROL_VOICE, FLASH
-from voicekeeper.store import Claims, Job, Worklist
-from voicekeeper.store.worklist import Decide
+from voicekeeper.store import Answer, Claims, Job, Worklist
+from voicekeeper.store.jobs import Decide
 from voicekeeper.verdict import Blame, Fault
 
 LEASE = schedule.lease(policy())
@@ -76,7 +76,7 @@ def begun(life: Life, now: datetime = NOW) -> Job:
 
 def record(life: Life, job: Job, decide: Decide, now: datetime = NOW) -> list[str]:
     """Record an answer; return the events that are to be logged."""
-    lines = life.worklist.record(job, decide, now=now, policy=life.policy)
+    (lines,) = life.worklist.record([Answer(job, decide, now, life.policy)])
     return [line.event for line in lines]
 
 
@@ -526,7 +526,7 @@ def test_a_suspects_history_and_log_tell_of_the_control_call_that_worked(life: L
     test = only(claim(life))
     record(life, test, accepted(life))
     (poll,) = claim(life, NOW + 20 * SECOND).polls
-    lines = life.worklist.record(poll, reported(life, SUCCESS), now=NOW, policy=life.policy)
+    (lines,) = life.worklist.record([Answer(poll, reported(life, SUCCESS), NOW, life.policy)])
     assert [(line.event, line.fields.get("name")) for line in lines] == [
         ("control.succeeded", None),
         ("control.succeeded", "anna"),

@@ -9,7 +9,7 @@ once; otherwise it waits for the scheduler's tick.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,9 +21,10 @@ from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withd
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Task, Voice
+from voicekeeper.recorder import Recorder
 from voicekeeper.request import Request, Speech
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Job, LogLine, Outlook, Worklist
+from voicekeeper.store import Answer, Job, LogLine, Outlook, Worklist
 from voicekeeper.upstream import Upstream
 from voicekeeper.verdict import Blame, Fault
 from voicekeeper.webhook import Callbacks
@@ -38,10 +39,6 @@ Rule = Callable[..., Change]
 
 Work = Callable[[Job], Coroutine[Any, Any, None]]
 """One call and what follows; begun in a task of its own, or never if that is cancelled before."""
-
-_RECORD_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Waits between tries to write down an answer when the database is busy or full."""
-
 
 _MANY = 10_000
 _COUNT_EVERY_S = 300.0
@@ -110,6 +107,7 @@ class Keeper:
         self._callbacks = callbacks
         self.offload = self._offload = offload
         """Where the store's blocking functions run, for what else needs them."""
+        self._recorder = Recorder(self._write)
         self._sweeping = asyncio.Lock()
         self._stopping = False
         self._polls, self._calls = _Lane(), _Lane()
@@ -157,6 +155,7 @@ class Keeper:
             # What was recorded by the old settings is written before the due times are reckoned
             # anew, and what is recorded from here on goes by the new ones.
             old, self._policy = self._policy, policy
+            await self._recorder.settle()
             replan = partial(self._worklist.replan, old=old, new=policy, now=self._clock.now())
             try:
                 await self._offload(replan)
@@ -423,8 +422,17 @@ class Keeper:
         def decide(voice: Voice | None, task: Task) -> Change:
             return rule(voice, task, answer, now=now, policy=policy)
 
-        record = partial(self._worklist.record, job, decide, now=now, policy=policy)
-        await self._tell(await self._persist(job, record))
+        def failed(error: VoicekeeperError) -> None:
+            tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
+
+        answered = Answer(job, decide, now, policy)
+        await self._tell(await self._recorder.record(answered, failed=failed))
+
+    async def _write(self, answers: Sequence[Answer]) -> Sequence[Sequence[LogLine]]:
+        told: Sequence[Sequence[LogLine]] = await self._offload(
+            partial(self._worklist.record, answers)
+        )
+        return told
 
     async def _look_at_alerts(self) -> None:
         """Tell what is owed; not at each pass, and no failure of it fails the pass."""
@@ -446,25 +454,6 @@ class Keeper:
         if told:
             with suppress(VoicekeeperError):  # nothing is lost: they are handed out again
                 await self._offload(partial(self._worklist.confirm, told, now=self._clock.now()))
-
-    async def _persist(
-        self, job: Job, record: Callable[[], Iterable[LogLine]]
-    ) -> Iterable[LogLine]:
-        """Write an answer down, however long the database is busy or the disk full.
-
-        It may have been paid for, and it is known here only.
-        """
-        failed = 0
-        while True:
-            try:
-                lines: Iterable[LogLine] = await self._offload(record)
-            except VoicekeeperError as error:
-                if failed == 0:
-                    tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
-                await asyncio.sleep(_RECORD_AGAIN_S[min(failed, len(_RECORD_AGAIN_S) - 1)])
-                failed += 1
-            else:
-                return lines
 
 
 class _Counted(NamedTuple):

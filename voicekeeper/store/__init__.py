@@ -7,12 +7,13 @@ the history that the first two tell.
 
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import Claims, Job
+from voicekeeper.store.jobs import Answer, Claims, Job
 from voicekeeper.store.outbox import Outbox, Parcel
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.worklist import Outlook, Worklist
 
 __all__ = [
+    "Answer",
     "Claims",
     "Database",
     "Job",

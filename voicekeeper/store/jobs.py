@@ -1,12 +1,14 @@
 """What a keeper is handed: the calls to make, as plain values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from voicekeeper import pricing
+from voicekeeper.lifecycle import Change
 from voicekeeper.models import Kind, Origin, Task, TaskState, Voice
 from voicekeeper.pricing import Spent
 from voicekeeper.schedule import Policy
@@ -78,6 +80,26 @@ class Claims:
     alerts: bool
     lines: Sequence[LogLine]
     unreadable: Sequence[LogLine] = ()
+
+
+Decide = Callable[[Voice | None, Task], Change]
+"""A rule of `lifecycle` that lacks but the rows; the voice is None for a control call."""
+
+
+class Answer(NamedTuple):
+    """What came of a call, to be written down.
+
+    Attributes:
+        job: the call.
+        decide: what the answer changes.
+        now: when it came.
+        policy: the settings it is judged by.
+    """
+
+    job: Job
+    decide: Decide
+    now: datetime
+    policy: Policy
 
 
 def kind_for(voice: Voice) -> Kind:

@@ -20,6 +20,15 @@ class Session(sqlmodel.Session):
         self.dialect = connection.dialect
         self._connection = connection
 
+    def forget(self) -> None:
+        """Write what was changed of objects, and let go of all that were loaded.
+
+        A `Statement` changes rows behind the back of who still holds their objects.
+        """
+        if self.in_transaction():
+            self.flush()
+            self.expunge_all()
+
     def hang_up(self) -> None:
         """Give the connection back."""
         self.close()

@@ -6,7 +6,7 @@ for speech, and for an enrollment, which no doubt may fall on, by `intend` at th
 So after a crash at any moment the rows say what may have been sent.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -16,7 +16,6 @@ from sqlmodel import col
 
 from voicekeeper import lifecycle, schedule
 from voicekeeper.errors import Withdrawn
-from voicekeeper.lifecycle import Change
 from voicekeeper.models import Balance, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import (
@@ -38,7 +37,7 @@ from voicekeeper.store import (
 )
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Claims, Job, write_intent
+from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intent
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 from voicekeeper.store.witness import Begun
@@ -66,9 +65,6 @@ _ASK_NOW = Statement(
 )
 
 _NEXT_AT = Statement(select(func.min(col(Voice.next_at))))
-
-Decide = Callable[[Voice | None, Task], Change]
-"""A rule of `lifecycle` that lacks but the rows; the voice is None for a control call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,31 +252,41 @@ class Worklist:
             begun = Begun(voice.name, asked_at=voice.anchored_at, begun_at=task.sent_at)
         self._database.witness.note(begun)
 
-    def record(
-        self, job: Job, decide: Decide, *, now: datetime, policy: Policy
-    ) -> Sequence[LogLine]:
-        """Apply what an answer changes, to the rows as they are now; return what to log.
+    def record(self, answers: Sequence[Answer]) -> list[Sequence[LogLine]]:
+        """Apply what answers change, all or none, to the rows as they are now.
 
-        A task that is gone (its voice was removed) or was settled already changes nothing.
+        An answer to a task that is gone (its voice was removed) or was settled already changes
+        nothing.
+
+        Returns:
+            What to log of each.
         """
         with self._database.writing() as session:
-            found = _TASK_AND_VOICE.first(session, key=job.task_pk)
-            if found is None:
-                return []
-            task, voice = rows.pair(Task, Voice, found)
-            *_, superseded = found
-            change = decide(voice, task)
-            if voice is None:
-                return controls.apply(session, task, change, now=now, policy=policy)
-            if superseded and "last_used_at" not in change.voice:
-                change = replace(change, voice={}, tellings=())  # the newer call has the say
-            lines = results.apply(session, voice, task, change, now=now, policy=policy)
-            if task.kind.is_enrollment and change.success:
-                recordings.want(session, voice, change.preview_url, now=now, policy=policy)
-            if change.voice.get("status") is Status.LOST:
-                witness = self._database.witness
-                lines += comebacks.take(session, voice, witness, now=now, policy=policy)
-            return lines
+            told = []
+            for answer in answers:
+                told.append(self._record(session, answer))
+                session.forget()
+            return told
+
+    def _record(self, session: Session, answer: Answer) -> Sequence[LogLine]:
+        job, decide, now, policy = answer
+        found = _TASK_AND_VOICE.first(session, key=job.task_pk)
+        if found is None:
+            return []
+        task, voice = rows.pair(Task, Voice, found)
+        *_, superseded = found
+        change = decide(voice, task)
+        if voice is None:
+            return controls.apply(session, task, change, now=now, policy=policy)
+        if superseded and "last_used_at" not in change.voice:
+            change = replace(change, voice={}, tellings=())  # the newer call has the say
+        lines = results.apply(session, voice, task, change, now=now, policy=policy)
+        if task.kind.is_enrollment and change.success:
+            recordings.want(session, voice, change.preview_url, now=now, policy=policy)
+        if change.voice.get("status") is Status.LOST:
+            witness = self._database.witness
+            lines += comebacks.take(session, voice, witness, now=now, policy=policy)
+        return lines
 
     def call_back(self, digests: Collection[str], *, now: datetime) -> int:
         """Make the tasks due for polling whose webhooks came; return how many there are.
