@@ -257,6 +257,13 @@ def test_a_message_that_fails_is_tried_again_and_given_up_in_the_end(
     assert again == (None if wait is None else NOW + wait)
 
 
+@pytest.mark.parametrize("tries", [21, 22, 23, 5_000])
+def test_the_wait_for_a_message_is_doubled_twenty_times_at_most(tries: int) -> None:
+    patient = replace(POLICY, retry_base=SECOND, retry_cap=90 * DAY)
+    again = alerting.send_again_at(tries, made_at=NOW, outdated=False, now=NOW, policy=patient)
+    assert again == NOW + 2**20 * SECOND
+
+
 @pytest.mark.parametrize(
     ("event", "status", "ends"),
     [

@@ -126,20 +126,50 @@ def test_what_ended_while_others_go_on_is_named() -> None:
     assert "Over since the last message: berta" in told.body
 
 
+MADE, NOT_MADE = (
+    item(level="info", cause=""),
+    item("berta", level="warning", cause="the prefix is taken"),
+)
+
+
+def enrolled(*items: Item) -> Notice:
+    return about(AlertKind.ENROLLMENT, *items)
+
+
 def test_enrollments_that_failed_come_before_those_that_succeeded() -> None:
-    made = item(level="info", cause="")
-    failed = item("berta", level="warning", cause="the prefix is taken")
-    told = about(AlertKind.ENROLLMENT, made, failed)
-    what = told.title.removeprefix("voicekeeper on box: ")
-    assert what == "the enrollment of berta did not succeed; anna was made"
-    assert told.level == "warning"
-    assert "Why: the prefix is taken" in told.body
-    assert about(AlertKind.ENROLLMENT, made).level == "info"
-    both = about(AlertKind.ENROLLMENT, failed, item("carla", level="warning"))
-    assert "the enrollments of berta and carla did not succeed" in both.title
+    told = enrolled(MADE, NOT_MADE)
+    assert told == Notice(
+        Topic.ENROLLMENT,
+        "warning",
+        "voicekeeper on box: the enrollment of berta did not succeed; anna was made",
+        "Not made, or nobody knows: berta\n"
+        "Why: the prefix is taken\n"
+        "What to do: 'voicekeeper show NAME' tells why, 'retry NAME' repeats its enrollment; "
+        "it is paid for again\n"
+        "Made, and kept from now on: anna",
+    )
+
+
+def test_enrollments_that_all_succeeded_ask_for_nothing() -> None:
+    assert enrolled(MADE, item("carla", level="info", cause="")) == Notice(
+        Topic.ENROLLMENT,
+        "info",
+        "voicekeeper on box: anna and carla were made",
+        "Made, and kept from now on: anna and carla",
+    )
+
+
+def test_enrollments_that_all_failed_are_told_with_why() -> None:
+    told = enrolled(NOT_MADE, item("carla", level="warning"))
+    assert told.title == "voicekeeper on box: the enrollments of berta and carla did not succeed"
+    assert "Made, and kept" not in told.body
 
 
 def test_a_trial_says_that_nothing_is_wrong() -> None:
     told = notice.trial(host="box")
-    assert (told.topic, told.level) == (None, "info")
-    assert told.body.startswith("Nothing is wrong")
+    assert told == Notice(
+        None,
+        "info",
+        "voicekeeper on box: a trial message",
+        "Nothing is wrong: 'voicekeeper alerts test' sent this to show that messages arrive.",
+    )
