@@ -266,10 +266,11 @@ def test_a_disk_has_room_for_the_registry_once_more_and_64_mib(free: int, size: 
     assert health.of_disk(free - 1, size) is not None
 
 
-def test_a_disk_with_little_room_is_told_in_whole_megabytes() -> None:
-    assert health.of_disk(8_999_999, MIB) == Finding(
+@pytest.mark.parametrize(("free", "told"), [(9_000_000, 9), (8_999_999, 8), (0, 0)])
+def test_a_disk_with_little_room_is_told_in_whole_megabytes(free: int, told: int) -> None:
+    assert health.of_disk(free, MIB) == Finding(
         Severity.WARNING,
-        "8 MB are free on its disk; make room, or the daemon has to wait for it",
+        f"{told} MB are free on its disk; make room, or the daemon has to wait for it",
     )
 
 
