@@ -499,6 +499,24 @@ def test_a_task_is_first_asked_for_when_the_page_says(kind: Kind, first: timedel
 
 
 @pytest.mark.parametrize(
+    ("give_up", "first"),
+    [
+        (HOUR, 13 * MINUTE + 20 * SECOND),  # after the last redelivery
+        (26 * MINUTE + 40 * SECOND, 13 * MINUTE + 20 * SECOND),
+        (20 * MINUTE, 10 * MINUTE),  # in time for a second question
+        (MINUTE, 30 * SECOND),
+        (30 * SECOND, 20 * SECOND),  # and never sooner than one that nobody calls about
+    ],
+)
+def test_a_task_that_the_gateway_calls_about_is_asked_for_after_its_last_try(
+    give_up: timedelta, first: timedelta
+) -> None:
+    policy = replace(POLICY, give_up=give_up, speech_first=5 * SECOND)
+    assert schedule.first_poll(Kind.CLONE, policy, called=True) == first
+    assert schedule.first_poll(Kind.CLONE, policy) == 20 * SECOND
+
+
+@pytest.mark.parametrize(
     ("kind", "age", "wait"),
     [
         (Kind.KEEPALIVE, 20 * SECOND, 10 * SECOND),
