@@ -214,6 +214,7 @@ FAR = NOW + 30 * DAY
         ({"news": 1, "newest": NOW, "oldest": NOW - 9 * MINUTE}, False),
         ({"news": 1, "newest": FAR, "oldest": FAR}, True),  # a wrong clock
         ({"news": 1, "last_at": NOW - 59 * MINUTE}, False),  # gathered
+        ({"news": 1, "last_at": NOW}, False),
         ({"news": 1, "last_at": NOW - HOUR}, True),
         ({"news": 1, "last_at": FAR}, True),
         ({"ends": 1}, True),
@@ -227,6 +228,11 @@ FAR = NOW + 30 * DAY
 )
 def test_a_message_waits_until_its_kind_is_settled(fields: dict[str, Any], *, due: bool) -> None:
     assert alerting.is_message_due(waiting(**fields), now=NOW, policy=POLICY) is due
+
+
+def test_a_kind_is_settled_after_a_minute_of_seven_days() -> None:
+    assert alerting.settling(POLICY) == MINUTE
+    assert alerting.settling(replace(POLICY, window=10_080 * SECOND)) == SECOND
 
 
 def test_after_a_run_nothing_more_is_waited_for() -> None:
@@ -255,6 +261,13 @@ def test_a_message_that_fails_is_tried_again_and_given_up_in_the_end(
         tries, made_at=NOW - age, outdated=outdated, now=NOW, policy=POLICY
     )
     assert again == (None if wait is None else NOW + wait)
+
+
+@pytest.mark.parametrize("tries", [21, 22, 23, 5_000])
+def test_the_wait_for_a_message_is_doubled_twenty_times_at_most(tries: int) -> None:
+    patient = replace(POLICY, retry_base=SECOND, retry_cap=90 * DAY)
+    again = alerting.send_again_at(tries, made_at=NOW, outdated=False, now=NOW, policy=patient)
+    assert again == NOW + 2**20 * SECOND
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,21 @@ def test_a_copy_a_day_is_made_and_fourteen_are_kept(life: Life) -> None:
     assert names(copies.all()[-1]) == ["anna"]
 
 
+def test_copies_that_a_wrong_clock_dated_ahead_are_let_go_before_those_of_today(
+    life: Life,
+) -> None:
+    copies = DailyCopies(life.database.path)
+    ahead = [NOW + (100 + day) * DAY for day in range(KEPT)]
+    for now in ahead:
+        copies.make(now)
+    for day in range(3):
+        made = copies.make(NOW + day * DAY)
+        assert made is not None
+        assert made.exists()
+    days = [now.date() for now in (*(NOW + day * DAY for day in range(3)), *ahead[3:])]
+    assert files(copies.directory) == {f"{day}.db" for day in days}
+
+
 def test_a_pass_waits_for_a_daily_copy_that_takes_long_and_does_not_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.command import CommandLine
-from tests.examples import POLICY, voice
-from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, Life, imported, wanted
+from tests.support import DAY, HOUR, MINUTE, Life, imported, wanted
 from voicekeeper.errors import CallFailed
 from voicekeeper.lifecycle import comeback
 from voicekeeper.models import Origin, Status
@@ -209,52 +208,34 @@ def test_a_crash_in_the_middle_of_a_comeback_pays_once(tmp_path: Path) -> None:
     assert (life.voice("cloned").status, made(life, "cloned")) == (Status.OK, 2)
 
 
-# the rule
+def test_restarts_say_of_a_voice_that_is_left_to_a_person_once_why(tmp_path: Path) -> None:
+    life = lived(tmp_path)
+    copy = tmp_path / "copy.db"
+    backup.write(life.database.path, copy)
+    lose(life, "cloned")
+    life.live(DAY)
+    life.database.close()
+    restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+    life.live(HOUR)
+    said = life.voice("cloned").last_error
+    for _ in range(3):
+        life.live(MINUTE)
+    assert life.voice("cloned").last_error == said
+    assert (said or "").count("not made again by itself") == 1
 
 
-LOST = voice(status=Status.LOST, recipe=CLONE)
-SETTING = dataclasses.replace(POLICY, recreate=CLONES)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"status": Status.UNDEPLOYED},
-        {"status": Status.UNKNOWN},
-        {"status": Status.FAILED},
-        {"paused": True},
-        {"recipe": None},
-        {"origin": Origin.IMPORTED},
-        {"origin": Origin.DESIGN, "recipe": DESIGN},
-        {"last_used_at": None},
-    ],
-)
-def test_nothing_but_a_lost_voice_with_all_it_needs_comes_back(other: dict[str, Any]) -> None:
-    assert comeback.is_wanted(LOST, SETTING)
-    assert not comeback.is_wanted(LOST, POLICY)
-    assert not comeback.is_wanted(
-        voice(**{"status": Status.LOST, "recipe": CLONE} | other), SETTING
-    )
-
-
-@pytest.mark.parametrize(
-    ("columns", "noted", "doubted"),
-    [
-        ({}, [NOW - DAY], False),
-        ({}, [], False),
-        ({}, None, True),
-        ({}, [NOW - DAY, NOW - HOUR], True),
-        ({}, [NOW - DAY, NOW - 40 * DAY], False),  # of an earlier voice of this name
-        ({"restored_at": NOW - HOUR}, [NOW - DAY], True),
-        ({"restored_at": NOW - 10 * DAY}, [NOW - DAY], False),
-    ],
-)
-def test_a_comeback_that_may_have_been_made_already_is_left_to_a_person(
-    columns: dict[str, Any], noted: list[Any] | None, *, doubted: bool
+def test_a_voice_that_was_lost_on_a_registry_without_notes_is_left_to_a_person_for_good(
+    tmp_path: Path,
 ) -> None:
-    lost = voice(**{"status": Status.LOST, "recipe": CLONE, "last_error": "gone"} | columns)
-    change = comeback.again(lost, noted=noted, known=[NOW - DAY], now=NOW)
-    assert ("status" not in change.voice) == doubted
-    assert bool(change.tellings) != doubted
-    if doubted:
-        assert (change.voice["last_error"] or "").startswith("gone; not made again by itself: ")
+    life = lived(tmp_path, recreate=frozenset())
+    lose(life, "cloned")
+    life.live(DAY)
+    assert life.voice("cloned").status is Status.LOST
+    life.policy = dataclasses.replace(life.policy, recreate=ALL)
+    life.database.witness.path.unlink()
+    for _ in range(3):
+        life.live(4 * DAY)
+    assert (life.voice("cloned").status, made(life, "cloned")) == (Status.LOST, 1)
+    life.registry.retry("cloned", now=life.clock.now())
+    life.live(HOUR)
+    assert (life.voice("cloned").status, made(life, "cloned")) == (Status.OK, 2)

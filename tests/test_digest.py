@@ -45,7 +45,13 @@ def of(fleet: Health, **fields: Any) -> Notice:  # noqa: ANN401
         (MONDAY, MONDAY, False),
         (MONDAY, MONDAY + WEEK - SECOND, False),
         (MONDAY, MONDAY + WEEK, True),
+        (MONDAY, MONDAY + 2 * DAY, False),
+        (MONDAY - DAY, MONDAY + 2 * DAY, True),  # the host was down on Monday
+        (MONDAY - WEEK, MONDAY + 6 * DAY, True),
+        (MONDAY + SECOND / 4, MONDAY + SECOND / 2, False),
         (MONDAY + 30 * DAY, MONDAY, True),  # a wrong clock made it
+        (MONDAY + DAY + SECOND, MONDAY, True),
+        (MONDAY + DAY, MONDAY, False),
         (MONDAY + HOUR, MONDAY, False),
     ],
 )
@@ -82,6 +88,45 @@ def test_a_digest_tells_losses_money_and_what_waits_for_a_person() -> None:
     assert "possibly $0.03 more" in told.body
     assert "The balance was $0.001 at" in told.body
     assert "What waits for you:\n- calls for m are paused" in told.body
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (HOUR, "anna 1 h (until 2026-05-01T13:00:00Z)"),
+        (SECOND, "anna 1 s (until 2026-05-01T12:00:01Z)"),
+        (0 * SECOND, "anna none, its window is over"),
+        (-SECOND, "anna none, its window is over"),
+    ],
+)
+def test_a_digest_tells_the_time_left_to_the_last_second(left: timedelta, told: str) -> None:
+    lines = of(health(), deadlines=[("anna", NOW + left)]).body.splitlines()
+    assert f"Least time left: {told}" in lines
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [(["a"], "a"), (["a", "b", "c"], "a, b, c"), (list("abcd"), "a, b, c and 1 more")],
+)
+def test_a_digest_names_three_of_the_lost(lost: list[str], told: str) -> None:
+    assert f"Lost in seven days: {told}" in of(health(), lost=lost).body.splitlines()
+
+
+def test_a_digest_names_the_voices_with_the_least_time_left_in_one_line() -> None:
+    told = of(health(), deadlines=[("anna", NOW + HOUR), ("berta", NOW + DAY)]).body
+    assert (
+        "Least time left: anna 1 h (until 2026-05-01T13:00:00Z), "
+        "berta 1 d (until 2026-05-02T12:00:00Z)"
+    ) in told.splitlines()
+
+
+def test_a_digest_tells_for_how_long_the_balance_lasts() -> None:
+    fleet = health(balance=Balance(micros=1_000, told_at=NOW - HOUR))
+    days = fleet.runway_days(POLICY)
+    assert days is not None
+    lines = of(fleet).body.splitlines()
+    held = f"The balance was $0.001 at 2026-05-01T11:00:00Z, enough for {days} days"
+    assert [line for line in lines if line.startswith(held)]
 
 
 def test_a_digest_is_as_loud_as_what_waits() -> None:

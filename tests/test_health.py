@@ -1,13 +1,13 @@
 """Whether all is well: what warns, what is critical, and what each finding says to do."""
 
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND
 from voicekeeper import health
-from voicekeeper.health import Health, Severity
+from voicekeeper.health import Finding, Health, Severity
 from voicekeeper.models import Balance, Breaker, Status
 from voicekeeper.request import FLASH
 
@@ -220,3 +220,96 @@ def test_what_is_late_follows_from_the_window() -> None:
 )
 def test_the_headline_is_the_fleet_in_one_line(fields: dict[str, Any], line: str) -> None:
     assert health.headline(fleet(**fields), now=NOW, tick=TICK) == line
+
+
+# what `check` looks at
+
+
+@pytest.mark.parametrize(
+    ("ahead", "severity", "told"),
+    [
+        (0 * SECOND, Severity.OK, "as the gateway's, to the minute"),
+        (MINUTE, Severity.OK, "as the gateway's, to the minute"),
+        (-MINUTE, Severity.OK, "as the gateway's, to the minute"),
+        (MINUTE + SECOND, Severity.WARNING, "1 min 1 s ahead of the gateway's; "),
+        (-MINUTE - SECOND, Severity.WARNING, "1 min 1 s behind the gateway's; "),
+        (HOUR, Severity.WARNING, "1 h ahead of the gateway's; "),
+        (-HOUR, Severity.WARNING, "1 h behind the gateway's; "),
+        (HOUR + SECOND, Severity.CRITICAL, "1 h ahead of the gateway's; "),
+        (-HOUR - SECOND, Severity.CRITICAL, "1 h behind the gateway's; "),
+        (-40 * DAY, Severity.CRITICAL, "40 d behind the gateway's; "),
+    ],
+)
+def test_a_clock_may_be_off_by_a_minute_and_is_wrong_by_more_than_an_hour_either_way(
+    ahead: timedelta, severity: Severity, told: str
+) -> None:
+    found = health.of_clock(ahead)
+    assert found.severity is severity
+    assert found.sentence.startswith(told)
+
+
+def test_a_clock_that_is_off_is_told_with_the_harm_and_the_mend() -> None:
+    assert health.of_clock(2 * HOUR).sentence == (
+        "2 h ahead of the gateway's; keepalives may come too late by as much; "
+        "'timedatectl set-ntp true' sets it right, and keeps it so"
+    )
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("free", "size"), [(64 * MIB, 0), (65 * MIB, MIB), (1064 * MIB, 1000 * MIB)]
+)
+def test_a_disk_has_room_for_the_registry_once_more_and_64_mib(free: int, size: int) -> None:
+    assert health.of_disk(free, size) is None
+    assert health.of_disk(free - 1, size) is not None
+
+
+@pytest.mark.parametrize(("free", "told"), [(9_000_000, 9), (8_999_999, 8), (0, 0)])
+def test_a_disk_with_little_room_is_told_in_whole_megabytes(free: int, told: int) -> None:
+    assert health.of_disk(free, MIB) == Finding(
+        Severity.WARNING,
+        f"{told} MB are free on its disk; make room, or the daemon has to wait for it",
+    )
+
+
+TODAY = NOW.date()
+MORNING, EVENING = (NOW.replace(hour=hour, minute=59) for hour in (0, 23))
+
+
+@pytest.mark.parametrize("now", [MORNING, EVENING])
+@pytest.mark.parametrize("days", [-1, 0, 1])
+def test_a_daily_copy_of_today_or_a_day_beside_it_is_well(now: datetime, days: int) -> None:
+    last = TODAY + days * DAY
+    assert health.of_copies(last, now=now) == Finding(
+        Severity.OK, f"the last daily copy is of {last}"
+    )
+
+
+@pytest.mark.parametrize("now", [MORNING, EVENING])
+@pytest.mark.parametrize(
+    ("last", "sentence"),
+    [
+        (None, "there is no daily copy; a daemon makes one, 'voicekeeper backup FILE' at once"),
+        (
+            date(2026, 4, 29),
+            (
+                "the last daily copy is of 2026-04-29; 'backup.failed' in the daemon's log tells "
+                "why, 'voicekeeper backup FILE' makes one"
+            ),
+        ),
+        (
+            date(2026, 5, 3),
+            (
+                "the last daily copy is of 2026-05-03, which lies ahead: the clock is wrong, or "
+                "was; once it is right, remove that file, so that later copies are seen"
+            ),
+        ),
+    ],
+    ids=["none", "old", "ahead"],
+)
+def test_daily_copies_that_stopped_are_told_and_so_are_those_that_would_hide_it(
+    now: datetime, last: date | None, sentence: str
+) -> None:
+    assert health.of_copies(last, now=now) == Finding(Severity.WARNING, sentence)

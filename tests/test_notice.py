@@ -67,6 +67,29 @@ def test_an_all_clear_tells_what_it_was_and_how_long(kind: AlertKind, one: str, 
     assert two in about(kind, ended, item("berta", ended_at=NOW + DAY)).title
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and c"),
+        (["a", "b", "c", "d"], "a, b, c and 1 more"),
+    ],
+)
+def test_three_are_named_and_the_others_counted(names: list[str], told: str) -> None:
+    title = about(AlertKind.BLOCKED, *map(item, names)).title
+    assert title == f"voicekeeper on box: all calls of {told} are paused"
+
+
+def test_a_message_that_holds_ends_with_the_mend_and_how_often_it_is_told() -> None:
+    assert about(AlertKind.BLOCKED, item("m")).body.splitlines() == [
+        "all calls of m are paused since 2026-05-01T12:00:00Z",
+        "Why: it is gone",
+        "What to do: 'voicekeeper check' tells what the gateway says to the key and the balance",
+        "This is told once a day until it has ended.",
+    ]
+
+
 def test_many_voices_are_a_number_and_three_names() -> None:
     told = about(AlertKind.LOST, *(item(f"v{n}") for n in range(1000)))
     assert told.title == "voicekeeper on box: 1000 voices are lost: v0, v1, v2 and 997 more"
@@ -74,15 +97,35 @@ def test_many_voices_are_a_number_and_three_names() -> None:
     assert len(told.body) < 600
 
 
-def test_each_cause_is_told_once_the_commonest_first_and_few_of_them() -> None:
-    causes = ["a", "b", "b", "c", "c", "c", "d", "e", ""]
-    lines = about(AlertKind.LOST, *(item(f"v{c}", cause=c) for c in causes)).body.splitlines()
-    assert [line for line in lines if line.startswith("Why")] == [
-        "Why: c (3 of 9)",
-        "Why: b (2 of 9)",
-        "Why: a (1 of 9)",
-    ]
-    assert "and 2 causes more" in lines
+@pytest.mark.parametrize(
+    ("causes", "lines"),
+    [
+        (["a", "a"], ["Why: a"]),
+        (["a", ""], ["Why: a (1 of 2)"]),  # of the other nobody knows
+        (["", ""], []),
+        (["a", "b", "b"], ["Why: b (2 of 3)", "Why: a (1 of 3)"]),
+        (["a", "b", "c"], ["Why: a (1 of 3)", "Why: b (1 of 3)", "Why: c (1 of 3)"]),
+        (
+            ["a", "b", "b", "c", "d"],
+            ["Why: b (2 of 5)", "Why: a (1 of 5)", "Why: c (1 of 5)", "and 1 cause more"],
+        ),
+        (
+            ["a", "b", "b", "c", "c", "c", "d", "e", ""],
+            ["Why: c (3 of 9)", "Why: b (2 of 9)", "Why: a (1 of 9)", "and 2 causes more"],
+        ),
+    ],
+)
+def test_each_cause_is_told_once_the_commonest_first_and_few_of_them(
+    causes: list[str], lines: list[str]
+) -> None:
+    items = [item(f"v{number}", cause=cause) for number, cause in enumerate(causes)]
+    _, *told = about(AlertKind.LOST, *items).body.splitlines()
+    assert told[:-2] == lines
+
+
+@pytest.mark.parametrize(("length", "told"), [(300, "x" * 300), (301, "x" * 300 + "…")])
+def test_a_cause_is_cut_after_300_characters(length: int, told: str) -> None:
+    assert f"Why: {told}" in about(AlertKind.LOST, item(cause="x" * length)).body.splitlines()
 
 
 def test_a_long_cause_of_many_lines_is_one_short_line() -> None:
@@ -126,20 +169,50 @@ def test_what_ended_while_others_go_on_is_named() -> None:
     assert "Over since the last message: berta" in told.body
 
 
+MADE, NOT_MADE = (
+    item(level="info", cause=""),
+    item("berta", level="warning", cause="the prefix is taken"),
+)
+
+
+def enrolled(*items: Item) -> Notice:
+    return about(AlertKind.ENROLLMENT, *items)
+
+
 def test_enrollments_that_failed_come_before_those_that_succeeded() -> None:
-    made = item(level="info", cause="")
-    failed = item("berta", level="warning", cause="the prefix is taken")
-    told = about(AlertKind.ENROLLMENT, made, failed)
-    what = told.title.removeprefix("voicekeeper on box: ")
-    assert what == "the enrollment of berta did not succeed; anna was made"
-    assert told.level == "warning"
-    assert "Why: the prefix is taken" in told.body
-    assert about(AlertKind.ENROLLMENT, made).level == "info"
-    both = about(AlertKind.ENROLLMENT, failed, item("carla", level="warning"))
-    assert "the enrollments of berta and carla did not succeed" in both.title
+    told = enrolled(MADE, NOT_MADE)
+    assert told == Notice(
+        Topic.ENROLLMENT,
+        "warning",
+        "voicekeeper on box: the enrollment of berta did not succeed; anna was made",
+        "Not made, or nobody knows: berta\n"
+        "Why: the prefix is taken\n"
+        "What to do: 'voicekeeper show NAME' tells why, 'retry NAME' repeats its enrollment; "
+        "it is paid for again\n"
+        "Made, and kept from now on: anna",
+    )
+
+
+def test_enrollments_that_all_succeeded_ask_for_nothing() -> None:
+    assert enrolled(MADE, item("carla", level="info", cause="")) == Notice(
+        Topic.ENROLLMENT,
+        "info",
+        "voicekeeper on box: anna and carla were made",
+        "Made, and kept from now on: anna and carla",
+    )
+
+
+def test_enrollments_that_all_failed_are_told_with_why() -> None:
+    told = enrolled(NOT_MADE, item("carla", level="warning"))
+    assert told.title == "voicekeeper on box: the enrollments of berta and carla did not succeed"
+    assert "Made, and kept" not in told.body
 
 
 def test_a_trial_says_that_nothing_is_wrong() -> None:
     told = notice.trial(host="box")
-    assert (told.topic, told.level) == (None, "info")
-    assert told.body.startswith("Nothing is wrong")
+    assert told == Notice(
+        None,
+        "info",
+        "voicekeeper on box: a trial message",
+        "Nothing is wrong: 'voicekeeper alerts test' sent this to show that messages arrive.",
+    )

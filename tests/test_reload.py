@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from tests.command import CommandLine
 from tests.daemon_support import KEY, LIMIT_S, Daemon, Host, fast_gateway, until
-from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, policy, wanted
-from voicekeeper import bootstrap, schedule
+from tests.support import DAY, HOUR, MINUTE, Life, imported, policy, wanted
+from voicekeeper import bootstrap
 from voicekeeper.config import Settings, changed, unchangeable
 from voicekeeper.errors import CallFailed, ConfigError, VoicekeeperError
 from voicekeeper.models import Status, TaskState
@@ -43,49 +43,6 @@ def test_the_database_and_addresses_to_listen_on_cannot_change() -> None:
         f"{path}: cannot change while the daemon runs; restart it, or put the old value back"
         for path in fixed
     )
-
-
-# due times
-
-SHORTER = policy(interval=DAY, jitter=timedelta(0))
-USUAL = policy()
-
-
-@pytest.mark.parametrize("name", ["anna", "berta", "clara"])
-def test_a_voice_that_waits_is_due_when_the_new_settings_want_it(name: str) -> None:
-    for used_ago in (HOUR, 20 * HOUR):
-        anchor = NOW - used_ago
-        moved = schedule.replanned(
-            schedule.due(anchor, name, USUAL),
-            name,
-            settled=True,
-            old=USUAL,
-            new=SHORTER,
-            now=NOW,
-        )
-        assert moved == schedule.due(anchor, name, SHORTER)
-        back = schedule.replanned(moved, name, settled=True, old=SHORTER, new=USUAL, now=NOW)
-        assert back == schedule.due(anchor, name, USUAL)
-
-
-def test_a_voice_whose_new_due_time_is_past_is_due_now() -> None:
-    due = schedule.due(NOW - 2 * DAY, "anna", USUAL)
-    plan = {"old": USUAL, "new": SHORTER, "now": NOW}
-    assert schedule.replanned(due, "anna", settled=True, **plan) == NOW  # type: ignore[arg-type]
-
-
-def test_what_is_due_already_stays_due() -> None:
-    longer = policy(interval=5 * DAY)
-    at = schedule.replanned(NOW, "anna", settled=True, old=USUAL, new=longer, now=NOW)
-    assert at == NOW
-
-
-def test_a_retry_stays_where_it_is_unless_it_would_look_like_a_wrong_clocks_work() -> None:
-    soon = policy(interval=MINUTE, jitter=timedelta(0))
-    for next_at, then in ((NOW + 30 * SECOND, NOW + 30 * SECOND), (NOW + HOUR, NOW + MINUTE)):
-        at = schedule.replanned(next_at, "anna", settled=False, old=USUAL, new=soon, now=NOW)
-        assert at == then
-        assert not schedule.is_from_a_wrong_clock(at, now=NOW, policy=soon)
 
 
 # the keeper
@@ -221,8 +178,8 @@ def test_settings_that_the_registry_cannot_take_on_leave_the_old_ones(
         await life.run(HOUR)
         monkeypatch.setattr(life.worklist, "replan", busy)
         with pytest.raises(VoicekeeperError, match="busy"):
-            await life.keeper.adopt(SHORTER)
-        life.policy = USUAL
+            await life.keeper.adopt(policy(interval=DAY, jitter=timedelta(0)))
+        life.policy = policy()
         await life.run(2 * DAY)
         assert life.books().speech == 1
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, policies, spans
+from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, policies, spans, voice
 from voicekeeper import schedule
 from voicekeeper.models import Kind
 from voicekeeper.schedule import Policy
@@ -62,6 +62,116 @@ def test_a_voice_is_due_within_the_jitter_before_the_interval_ends(
     due = schedule.due(NOW, name, policy)
     assert NOW + policy.interval - policy.jitter <= due <= NOW + policy.interval
     assert due < schedule.deadline(NOW, policy)
+
+
+@pytest.mark.parametrize(
+    ("last_used_at", "enrolled_at", "at"),
+    [
+        (NOW - DAY, NOW - 30 * DAY, NOW + 6 * DAY),
+        (NOW - DAY, None, NOW + 6 * DAY),
+        (NOW - 9 * DAY, None, NOW - 2 * DAY),  # over
+        (None, NOW - DAY, NOW + 6 * DAY),  # it has not spoken yet
+        (None, None, None),
+    ],
+)
+def test_a_deadline_is_known_from_the_last_use_else_from_the_enrollment_and_never_assumed(
+    last_used_at: datetime | None, enrolled_at: datetime | None, at: datetime | None
+) -> None:
+    row = voice(last_used_at=last_used_at, enrolled_at=enrolled_at, anchored_at=NOW - 3 * DAY)
+    assert schedule.known_deadline(row, POLICY) == at
+
+
+# other settings
+
+
+SHORTER = replace(PLAIN, interval=DAY)
+LONGER = replace(PLAIN, interval=5 * DAY)
+
+
+def replanned(
+    next_at: datetime,
+    *,
+    settled: bool = True,
+    old: Policy = POLICY,
+    new: Policy = POLICY,
+    name: str = "anna",
+) -> datetime:
+    return schedule.replanned(next_at, name, settled=settled, old=old, new=new, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("new", "wait", "then"),
+    [
+        # an hour ago it was used, and two hours
+        (PLAIN, 3 * DAY - HOUR, 3 * DAY - HOUR),
+        (SHORTER, 3 * DAY - HOUR, DAY - HOUR),
+        (SHORTER, 2 * DAY + SECOND, SECOND),
+        (SHORTER, 2 * DAY, 0 * SECOND),
+        (SHORTER, HOUR, 0 * SECOND),  # past: now, and no sooner
+        (LONGER, 3 * DAY - HOUR, 5 * DAY - HOUR),
+        (LONGER, SECOND, 2 * DAY + SECOND),
+        (LONGER, 3 * DAY, 5 * DAY),
+        (LONGER, 0 * SECOND, 0 * SECOND),  # due already
+        (LONGER, -HOUR, -HOUR),
+        (SHORTER, -HOUR, -HOUR),
+    ],
+)
+def test_a_voice_that_waits_for_its_turn_is_moved_by_as_much_as_its_interval_changed(
+    new: Policy, wait: timedelta, then: timedelta
+) -> None:
+    assert replanned(NOW + wait, old=PLAIN, new=new) == NOW + then
+
+
+@pytest.mark.parametrize(
+    ("new", "wait", "then"),
+    [
+        (LONGER, HOUR, HOUR),
+        (LONGER, 3 * DAY, 3 * DAY),
+        (SHORTER, 30 * SECOND, 30 * SECOND),
+        (SHORTER, DAY, DAY),
+        (SHORTER, DAY + SECOND, DAY),  # else it would look like a wrong clock's work
+        (SHORTER, 3 * DAY, DAY),
+        (SHORTER, 0 * SECOND, 0 * SECOND),
+        (SHORTER, -HOUR, -HOUR),
+    ],
+)
+def test_a_retry_or_a_lease_stays_within_what_the_new_settings_can_have_set(
+    new: Policy, wait: timedelta, then: timedelta
+) -> None:
+    assert replanned(NOW + wait, settled=False, old=PLAIN, new=new) == NOW + then
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("new", [SHORTER, PLAIN, LONGER], ids=["shorter", "as long", "longer"])
+def test_a_wrong_clocks_work_by_the_old_settings_is_due_now_by_the_new_ones(
+    new: Policy, *, settled: bool
+) -> None:
+    for ahead in (3 * DAY + SECOND, 4 * DAY, 400 * DAY):
+        assert replanned(NOW + ahead, settled=settled, old=PLAIN, new=new) == NOW
+
+
+@given(NAMES, policies(), policies(), spans(0 * SECOND, 40 * DAY))
+def test_a_voice_that_waits_is_due_when_the_new_settings_alone_would_have_had_it(
+    name: str, old: Policy, new: Policy, age: timedelta
+) -> None:
+    was, alone = (schedule.due(NOW - age, name, policy) for policy in (old, new))
+    moved = replanned(was, old=old, new=new, name=name)
+    if was <= NOW:
+        assert moved == was
+    else:
+        assert abs(moved - max(NOW, alone)) <= timedelta(microseconds=2)  # the jitter is rounded
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@given(name=NAMES, old=policies(), new=policies(), wait=AGES)
+def test_no_replanned_time_is_taken_for_the_work_of_a_wrong_clock(
+    name: str, old: Policy, new: Policy, wait: timedelta, *, settled: bool
+) -> None:
+    moved = replanned(NOW + wait, settled=settled, old=old, new=new, name=name)
+    assert min(NOW, NOW + wait) <= moved
+    assert not schedule.is_from_a_wrong_clock(moved, now=NOW, policy=new)
+    if not settled:
+        assert moved <= NOW + wait
 
 
 @given(NAMES, policies())
@@ -386,6 +496,24 @@ def test_patience_ends_after_the_sending_and_before_the_interval(
 def test_a_task_is_first_asked_for_when_the_page_says(kind: Kind, first: timedelta) -> None:
     policy = replace(POLICY, speech_first=5 * SECOND)
     assert schedule.first_poll(kind, policy) == first
+
+
+@pytest.mark.parametrize(
+    ("give_up", "first"),
+    [
+        (HOUR, 13 * MINUTE + 20 * SECOND),  # after the last redelivery
+        (26 * MINUTE + 40 * SECOND, 13 * MINUTE + 20 * SECOND),
+        (20 * MINUTE, 10 * MINUTE),  # in time for a second question
+        (MINUTE, 30 * SECOND),
+        (30 * SECOND, 20 * SECOND),  # and never sooner than one that nobody calls about
+    ],
+)
+def test_a_task_that_the_gateway_calls_about_is_asked_for_after_its_last_try(
+    give_up: timedelta, first: timedelta
+) -> None:
+    policy = replace(POLICY, give_up=give_up, speech_first=5 * SECOND)
+    assert schedule.first_poll(Kind.CLONE, policy, called=True) == first
+    assert schedule.first_poll(Kind.CLONE, policy) == 20 * SECOND
 
 
 @pytest.mark.parametrize(

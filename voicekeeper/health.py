@@ -199,7 +199,7 @@ def of_disk(free: int, size: int) -> Finding | None:
 
 
 def of_copies(last: date | None, *, now: datetime) -> Finding:
-    """Judge the daily copies by the day of the last."""
+    """Judge the daily copies by the day of the last; one that lies ahead proves nothing."""
     if last is None:
         return Finding(
             Severity.WARNING,
@@ -210,6 +210,12 @@ def of_copies(last: date | None, *, now: datetime) -> Finding:
             Severity.WARNING,
             f"the last daily copy is of {last}; 'backup.failed' in the daemon's log tells why, "
             "'voicekeeper backup FILE' makes one",
+        )
+    if last - now.date() > _COPY_MAY_AGE:
+        return Finding(
+            Severity.WARNING,
+            f"the last daily copy is of {last}, which lies ahead: the clock is wrong, or was; once "
+            "it is right, remove that file, so that later copies are seen",
         )
     return Finding(Severity.OK, f"the last daily copy is of {last}")
 

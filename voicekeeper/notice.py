@@ -157,10 +157,11 @@ def _causes(items: Sequence[Item], *, was: bool = False) -> Iterator[str]:
     """Yield why, each cause once, the commonest first."""
     counted = Counter(_common(item) for item in items if item.cause)
     for cause, count in counted.most_common(_SHOWN_CAUSES):
-        times = f" ({count} of {len(items)})" if len(counted) > 1 else ""
+        times = f" ({count} of {len(items)})" if count < len(items) else ""
         yield f"{'It was' if was else 'Why'}: {cause}{times}"
-    if len(counted) > _SHOWN_CAUSES:
-        yield f"and {len(counted) - _SHOWN_CAUSES} causes more"
+    more = len(counted) - _SHOWN_CAUSES
+    if more > 0:
+        yield f"and {more} {'cause' if more == 1 else 'causes'} more"
 
 
 def _common(item: Item) -> str:

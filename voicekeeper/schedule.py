@@ -112,7 +112,8 @@ def replanned(
     A time reckoned from a use is moved by as much as its own share of the interval changed, so
     that what two clocks told of that use still counts. Any other, such as a retry or a lease,
     only stays within what the new settings can have set: beyond that it would be taken for the
-    work of a wrong clock, and the voice be used at once.
+    work of a wrong clock, and the voice be used at once. One that was a wrong clock's work by the
+    old settings is due now: longer ones must not make it look right.
 
     Args:
         next_at: as the row has it.
@@ -124,6 +125,8 @@ def replanned(
     """
     if next_at <= now:
         return next_at
+    if is_from_a_wrong_clock(next_at, now=now, policy=old):
+        return now
     if settled:
         next_at = max(now, next_at + (due(now, name, new) - due(now, name, old)))
     return min(next_at, latest_due(now, new))

@@ -19,6 +19,8 @@ from voicekeeper.schedule import Policy
 ANOTHER_VOICE: Final = "not the same voice"
 """What is said of a design that was made again: the same words make another voice."""
 
+_LEFT = "; not made again by itself: "
+
 
 def afresh(voice: Voice, *, now: datetime) -> VoiceFields:
     """Return the columns of a voice that is to be made again, as though it were new."""
@@ -64,8 +66,11 @@ def again(
     """
     doubt = _doubt(voice, noted, known)
     if doubt is not None:
-        kept = f"{voice.last_error}; not made again by itself: {doubt}; 'voicekeeper retry' does"
-        return Change({"last_error": kept})
+        why = (voice.last_error or "it is lost").partition(_LEFT)[0]  # each start says it anew
+        left: VoiceFields = {"last_error": f"{why}{_LEFT}{doubt}; 'voicekeeper retry' does"}
+        if noted is None:  # from now on there are notes, which know nothing of what was before
+            left["restored_at"] = now
+        return Change(left)
     fields = afresh(voice, now=now)
     told: dict[str, object] = {"old_voice_id": voice.voice_id}
     if voice.origin is Origin.DESIGN:
@@ -84,9 +89,9 @@ def _doubt(
 ) -> str | None:
     if noted is None:
         return "no notes tell whether it was made again already"
-    if any(at > voice.created_at for at in set(noted).difference(known)):
+    if any(at >= voice.created_at for at in set(noted).difference(known)):
         return "this registry is an older copy, and it was made again already"
     restored_at, last_used_at = voice.restored_at, voice.last_used_at
     if restored_at is not None and (last_used_at is None or last_used_at <= restored_at):
-        return "this registry was put back from a copy, and it has not spoken since"
+        return "this registry may be an older copy, and it has not spoken since"
     return None

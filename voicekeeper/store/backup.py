@@ -149,7 +149,7 @@ class DailyCopies:
         except OSError as error:
             raise BackupFailed(_sentence(file, error)) from None
         write(self._registry, file, turn=self._turn)
-        self._let_go()
+        self._let_go(file.stem)
         return file
 
     def all(self) -> list[Path]:
@@ -172,8 +172,10 @@ class DailyCopies:
         if shutil.disk_usage(self.directory).free < 2 * size + _SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _let_go(self) -> None:
-        for old in self.all()[:-KEPT]:
+    def _let_go(self, today: str) -> None:
+        """Remove the oldest; before them those of days ahead, which a wrong clock has made."""
+        ahead_first = sorted(self.all(), key=lambda file: file.stem <= today)
+        for old in ahead_first[:-KEPT]:
             with suppress(OSError):
                 old.unlink()
 
