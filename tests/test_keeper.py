@@ -408,7 +408,7 @@ def test_answers_are_written_down_later_when_the_database_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_database, "_BUSY_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(module, "_RECORD_AGAIN_S", (0.001,))
+    monkeypatch.setattr("voicekeeper.recorder._AGAIN_S", (0.001,))
     life = Life(tmp_path)
     life.register(imported("anna"))
     life.upstream.hanging = lambda _: True
