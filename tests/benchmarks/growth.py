@@ -41,7 +41,7 @@ def rows() -> Iterator[Row]:
             )
             ready, memory = [], []
             for _ in range(ROUNDS):
-                with _daemon(path, gateway) as (process, seconds):
+                with daemon(path, gateway) as (process, seconds):
                     ready.append(seconds)
                     time.sleep(_SETTLE_S)
                     memory.append(_resident_mib(process.pid))
@@ -100,11 +100,12 @@ def _keepalive_ms(path: Path, gateway: Upstream) -> float:
     return (time.process_time() - began) / _KEPT * 1000
 
 
-class _daemon:  # noqa: N801 - reads as a function
+class daemon:  # noqa: N801 - reads as a function
     """A daemon that has reported READY, and how long that took."""
 
-    def __init__(self, path: Path, gateway: Upstream) -> None:
+    def __init__(self, path: Path, gateway: Upstream, *, tick: str = "1s") -> None:
         self._path = path
+        self._tick = tick
         self._gateway = gateway
 
     def __enter__(self) -> tuple[subprocess.Popen[bytes], float]:
@@ -120,7 +121,7 @@ class _daemon:  # noqa: N801 - reads as a function
             "VOICEKEEPER_CONFIG": os.devnull,
             "VOICEKEEPER_DATABASE__URL": f"sqlite:///{self._path}",
             "VOICEKEEPER_UPSTREAM__BASE_URL": self._gateway.url,
-            "VOICEKEEPER_DAEMON__TICK": "1s",
+            "VOICEKEEPER_DAEMON__TICK": self._tick,
         }
         began = time.monotonic()
         self._process = subprocess.Popen(
