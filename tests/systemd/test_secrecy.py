@@ -68,5 +68,7 @@ def test_what_is_searched_for_the_key_holds_what_it_should(
 
 
 def test_the_key_stands_nowhere_but_in_its_file(ran: Service) -> None:
-    found = ran.machine.sh(f"grep -raFl {KEY} {TRACES} {STATE} /etc/voicekeeper; true")
-    assert found == "/etc/voicekeeper/apixo-api-key\n"
+    found = ran.machine.sh(f"grep -raFl {KEY} {TRACES} {STATE} /etc/voicekeeper; true").split()
+    assert "/etc/voicekeeper/apixo-api-key" in found
+    # Another instance, of another test on this machine, may have been given the same.
+    assert [path for path in found if not path.endswith("apixo-api-key")] == []
