@@ -18,7 +18,7 @@ from tests.support import DAY, HOUR, MINUTE, NOW, Life, imported, wanted
 from voicekeeper.errors import BackupFailed
 from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
-from voicekeeper.store import Database, backup
+from voicekeeper.store import SqliteDatabase, backup
 from voicekeeper.store import restore as restoring
 from voicekeeper.store.backup import KEPT, DailyCopies
 from voicekeeper.store.restore import restore
@@ -454,12 +454,12 @@ def test_a_copy_of_an_older_schema_is_migrated_before_it_takes_its_place(
     connection.close()
     migrated = []
 
-    def migrate(database: Database) -> None:
+    def migrate(database: SqliteDatabase) -> None:
         migrated.append(database.path.parent)
         with database.writing() as session:
             session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
 
-    monkeypatch.setattr(Database, "_migrate", migrate)
+    monkeypatch.setattr(SqliteDatabase, "_migrate", migrate)
     assert cli("restore", str(copy)).code == 0
     assert migrated == [cli.path.parent]
     assert cli.names() == ["anna"]

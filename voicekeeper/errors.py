@@ -8,6 +8,7 @@ The tree::
     ├── NotAllowed              1   the voice's status, or another voice, stands in the way
     │   └── Taken               1   names or voice ids that the registry has already
     ├── DatabaseHeld           75   another daemon holds the database
+    ├── DatabaseAway           75   the server of the database does not answer, for now
     ├── DatabaseFull            1   the disk under the database is full, for now
     ├── BackupFailed            1   a copy of the registry could not be made
     ├── FetchFailed             1   audio could not be fetched
@@ -85,6 +86,12 @@ class Taken(NotAllowed):
 
 class DatabaseHeld(VoicekeeperError):  # noqa: N818
     """Another daemon works on the same database; try again when it has stopped."""
+
+    exit_code = 75
+
+
+class DatabaseAway(VoicekeeperError):  # noqa: N818
+    """The server of the database is not reached, or ended the connection; try again."""
 
     exit_code = 75
 

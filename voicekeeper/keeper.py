@@ -84,6 +84,7 @@ class Keeper:
         log: where events are told.
         offload: runs the store's blocking functions.
         callbacks: how the gateway is to call when an enrollment has ended; None to ask only.
+        pace: told at each pass which share of the account's requests a second is this keeper's.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class Keeper:
         log: Logger,
         offload: Offload[Any],
         callbacks: Callbacks | None = None,
+        pace: Callable[[float], None] = lambda _: None,
     ) -> None:
+        self._pace = pace
         self._worklist = worklist
         self._upstream = upstream
         self._clock = clock
@@ -190,6 +193,7 @@ class Keeper:
                     busy=tuple(self._busy),
                 )
             )
+            self._pace(claims.share)
             if claims.lines:  # a command may have changed how many there are
                 self._counted = None
             say(self._log, claims.lines)
@@ -282,6 +286,13 @@ class Keeper:
         with suppress(TimeoutError):
             async with asyncio.timeout(within), self._sweeping:
                 pass  # a pass that is claiming begins its calls first
+        left = await self._stopped(until)
+        with suppress(VoicekeeperError):  # else the others wait until it counts as dead
+            await self._offload(partial(self._worklist.leave, keeper=self._name))
+        return left
+
+    async def _stopped(self, until: float) -> int:
+        """Wait for the calls under way; return how many were cut short."""
         running = [*self._calls.running, *self._polls.running]
         if not running:
             return 0
