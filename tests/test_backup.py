@@ -194,7 +194,7 @@ def test_copies_that_a_wrong_clock_dated_ahead_are_let_go_before_those_of_today(
 def test_a_pass_waits_for_a_daily_copy_that_takes_long_and_does_not_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voicekeeper.store.database._BUSY_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("voicekeeper.store.sqlite._BUSY_TIMEOUT_S", 0.02)
     life = Life(tmp_path)
     life.register(imported("anna"))
     reads, over = threading.Event(), threading.Event()
