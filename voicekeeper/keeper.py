@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
 from voicekeeper.clock import Clock
-from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
+from voicekeeper.errors import CallFailed, DatabaseAway, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Task, Voice
@@ -331,6 +331,8 @@ class Keeper:
     async def _refill(self) -> None:
         try:
             await self.sweep()
+        except DatabaseAway:
+            return  # the next pass tells of it
         except VoicekeeperError as error:
             tell(self._log, Event.PASS_FAILED, error=str(error))
 
@@ -338,8 +340,8 @@ class Keeper:
         """Keep an error in one voice's work from stopping another's."""
         try:
             await work(job)
-        except Withdrawn:
-            return  # nothing was sent
+        except (Withdrawn, DatabaseAway):
+            return  # nothing was sent; of a database that is away the passes tell
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
             tell(
                 self._log,
@@ -434,7 +436,8 @@ class Keeper:
             return rule(voice, task, answer, now=now, policy=policy)
 
         def failed(error: VoicekeeperError) -> None:
-            tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
+            if not isinstance(error, DatabaseAway):  # which the passes tell of
+                tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
 
         answered = Answer(job, decide, now, policy)
         await self._tell(await self._recorder.record(answered, failed=failed))

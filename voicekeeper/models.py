@@ -311,7 +311,7 @@ class Balance(SQLModel, table=True):
     __tablename__ = "balance"
     __table_args__ = (sa.CheckConstraint("id = 1", name="balance_is_one"),)
 
-    id: int = Field(default=1, primary_key=True)
+    id: int = Field(default=1, primary_key=True, sa_type=_whole())
     micros: int = Field(sa_type=_whole())
     told_at: datetime
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy.pool import NullPool
 
 from voicekeeper.errors import (
@@ -65,6 +66,7 @@ _KNOWN: Final[dict[str, tuple[type[VoicekeeperError], str]]] = {
         DatabaseUnusable,
         "{place} takes no writes ({words}); point database.url at the primary",
     ),
+    "25P03": (DatabaseAway, "{place} ended a connection that stood still in a transaction"),
     "XX001": (DatabaseDamaged, f"{{place}} is damaged ({{words}}); {_MEND}"),
     "XX002": (DatabaseDamaged, f"{{place}} is damaged ({{words}}); {_MEND}"),
 }
@@ -104,7 +106,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str) -> None:
         read = sa.make_url(url)
-        self._password = str(read.password) if read.password else None
+        self._password = SecretStr(str(read.password or ""))
         given = {key: value for key, value in _PATIENCE.items() if key not in read.query}
         engine = sa.create_engine(
             read,
@@ -216,8 +218,9 @@ class PostgresDatabase(Database):
     def _words(self, error: psycopg.Error) -> str:
         """Return the driver's words in one line, and without the password."""
         words = " ".join(str(error).split())
-        if self._password:
-            words = words.replace(self._password, "***")
+        password = self._password.get_secret_value()
+        if password:
+            words = words.replace(password, "***")
         return words if len(words) <= _MOST else f"{words[:_MOST]}..."
 
 
