@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 import click
 import pytest
+from pydantic import SecretStr
 
 from voicekeeper import errors
 from voicekeeper.cli import manual
@@ -77,7 +78,7 @@ def test_the_table_of_commands_names_every_command() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     packages = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
-    wanted = {re.split(r"[<>=]", each)[0] for each in packages}
+    wanted = {re.split(r"[<>=[]", each)[0] for each in packages}
     told = {name.strip() for row in _table("| package | for |") for name in row[0].split(",")}
 
     assert told == wanted
@@ -131,6 +132,8 @@ def _written(value: object) -> str:
             return f"{value:g}"
         case ():
             return "[]"
+        case SecretStr():
+            return value.get_secret_value()
         case _:
             return str(value)
 

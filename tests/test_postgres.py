@@ -16,11 +16,18 @@ from sqlmodel import SQLModel, select
 from tests.command import CommandLine
 from tests.daemon_support import Daemon, until
 from tests.postgres import Cluster
-from tests.support import HOUR, NOW, SECOND, imported, policy, wanted
+from tests.support import HOUR, MINUTE, NOW, SECOND, imported, policy, wanted
 from voicekeeper import bootstrap, lifecycle, schedule
 from voicekeeper.answers import Accepted
+from voicekeeper.clock import SystemClock
 from voicekeeper.config import load
-from voicekeeper.errors import ConfigError, DatabaseAway, DatabaseUnusable, NotFound
+from voicekeeper.errors import (
+    ConfigError,
+    DatabaseAway,
+    DatabaseUnusable,
+    NotFound,
+    VoicekeeperError,
+)
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import KeeperBeat, Status, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
@@ -476,3 +483,12 @@ def test_a_registry_that_is_not_there_yet_is_told_of(cluster: Cluster, tmp_path:
     ended = cli("resolve", "anna")
     assert ended.code == NotFound.exit_code
     assert "there is no registry in the PostgreSQL database" in " ".join(ended.err.split())
+
+
+def test_a_keeper_whose_clock_is_not_the_servers_does_not_begin(database: PostgresDatabase) -> None:
+    now = SystemClock().now()
+    with database.held(now + 4 * SECOND):
+        pass
+    for wrong, way in ((HOUR + MINUTE, "1 h ahead of that"), (-HOUR, "1 h behind that")):
+        with pytest.raises(VoicekeeperError, match=way), database.held(now + wrong):
+            pass

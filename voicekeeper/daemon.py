@@ -231,6 +231,9 @@ class Daemon:
             self._stop.set()
         except DatabaseAway as error:
             self._tell(str(error), alike=type(error).__name__)
+            # A restart would forget the answers that wait to be written down, and mend nothing.
+            self._notifier.watchdog()
+            self._notifier.status(str(error))
         except VoicekeeperError as error:
             self._tell(str(error))
         except Exception as error:  # noqa: BLE001 - the next pass may do better

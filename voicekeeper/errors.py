@@ -34,7 +34,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     0: "It is done, or all is well.",
     1: "It failed: what was asked for could not be done, or is not so.",
     2: "Wrong use: an option, an argument or a value that breaks a rule.",
-    75: "Try again: another daemon holds the registry.",
+    75: "Try again: another daemon holds the registry, or its server is away.",
     77: "The gateway refuses the API key.",
     78: "The settings, the key's place or the registry cannot be used; a person must act.",
     INTERRUPTED: "It was interrupted by Ctrl-C.",

@@ -9,7 +9,7 @@ A keeper that is frozen in the middle of a transaction holds its locks no longer
 """
 
 from contextlib import AbstractContextManager, nullcontext, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.pool import NullPool
 
+from voicekeeper.duration import words
 from voicekeeper.errors import (
     DatabaseAway,
     DatabaseDamaged,
@@ -33,6 +34,9 @@ from voicekeeper.store.witness import NoWitness
 _FROZEN_S: Final = 5
 _LOCKED_S: Final = 10
 """So long a statement waits for a row; longer than any frozen keeper holds one."""
+
+_CLOCKS_MAY_DIFFER: Final = timedelta(seconds=5)
+"""Half of what a lease leaves over for such things."""
 
 _LOCKS: Final = 0x564B
 """The first number of our advisory locks; the second tells which it is."""
@@ -161,8 +165,23 @@ class PostgresDatabase(Database):
             version = session.connection().exec_driver_sql("SHOW server_version").scalar()
         return f"PostgreSQL {str(version).split()[0]}"
 
-    def held(self, now: datetime) -> AbstractContextManager[None]:  # noqa: ARG002 - any number may
-        """Hold nothing: several daemons may work on it."""
+    def held(self, now: datetime) -> AbstractContextManager[None]:
+        """Hold nothing, as several daemons may work on it; but see that they agree on the time.
+
+        Each judges by its own clock which leases are over, and who is silent.
+
+        Raises:
+            VoicekeeperError: this host's clock is not the server's.
+        """
+        with self.reading() as session:
+            (server,) = session.driver.execute("SELECT clock_timestamp()").fetchone()
+        if abs(now - server) > _CLOCKS_MAY_DIFFER:
+            way = "ahead of" if now > server else "behind"
+            raise VoicekeeperError(
+                f"this host's clock is {words(abs(now - server))} {way} that of {self.place}, and "
+                "keepers that share a registry go by one time; 'timedatectl set-ntp true' sets it "
+                "right, and keeps it so"
+            )
         return nullcontext()
 
     def is_lost(self, session: Session) -> bool:
@@ -203,25 +222,25 @@ class PostgresDatabase(Database):
     def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
         if not isinstance(error, psycopg.Error) or isinstance(error, psycopg.IntegrityError):
             return None
-        words, state = self._words(error), error.sqlstate or ""
+        said, state = self._words(error), error.sqlstate or ""
         kind, sentence = _KNOWN.get(state, (VoicekeeperError, "{place}: {words}"))
         if state.startswith(_CLASSES_LOCKED_OUT) or (
-            not state and any(word in words for word in _LOCKED_OUT)
+            not state and any(word in said for word in _LOCKED_OUT)
         ):
             kind, sentence = DatabaseUnusable, _NOT_LET_IN
         elif kind is VoicekeeperError and isinstance(
             error, psycopg.OperationalError | psycopg.InterfaceError
         ):
             kind, sentence = DatabaseAway, _NO_ANSWER
-        return kind(sentence.format(place=self.place, words=words))
+        return kind(sentence.format(place=self.place, words=said))
 
     def _words(self, error: psycopg.Error) -> str:
         """Return the driver's words in one line, and without the password."""
-        words = " ".join(str(error).split())
+        said = " ".join(str(error).split())
         password = self._password.get_secret_value()
         if password:
-            words = words.replace(password, "***")
-        return words if len(words) <= _MOST else f"{words[:_MOST]}..."
+            said = said.replace(password, "***")
+        return said if len(said) <= _MOST else f"{said[:_MOST]}..."
 
 
 def _settle(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
