@@ -121,6 +121,8 @@ def test_the_table_of_settings_tells_each_with_its_default_and_how_it_changes() 
 
 def _written(value: object) -> str:
     """Return a default as the example file has it, without quotes; empty where there is none."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
     match value:
         case None:
             return ""
@@ -132,8 +134,6 @@ def _written(value: object) -> str:
             return f"{value:g}"
         case ():
             return "[]"
-        case SecretStr():
-            return value.get_secret_value()
         case _:
             return str(value)
 

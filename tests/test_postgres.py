@@ -2,8 +2,10 @@
 
 import random
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +20,7 @@ from tests.daemon_support import Daemon, until
 from tests.postgres import Cluster
 from tests.support import HOUR, MINUTE, NOW, SECOND, imported, policy, wanted
 from voicekeeper import bootstrap, lifecycle, schedule
-from voicekeeper.answers import Accepted
+from voicekeeper.answers import Accepted, Report
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import load
 from voicekeeper.errors import (
@@ -29,11 +31,12 @@ from voicekeeper.errors import (
     VoicekeeperError,
 )
 from voicekeeper.lifecycle import Change
-from voicekeeper.models import KeeperBeat, Status, Task, TaskState, Voice
+from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.store import Claims, NewVoice, Registry, Worklist
 from voicekeeper.store.database import SCHEMA
 from voicekeeper.store.postgres import PostgresDatabase
+from voicekeeper.store.worklist import Decide
 from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.postgres
@@ -72,6 +75,15 @@ def register(database: PostgresDatabase, *voices: NewVoice) -> None:
 def rows(database: PostgresDatabase, table: type[Row]) -> list[Row]:
     with database.reading() as session:
         return list(session.scalars(select(table)))
+
+
+def by(rule: Callable[..., Change], answer: object, now: datetime = NOW) -> Decide:
+    """Return a rule that lacks but the rows."""
+
+    def decide(voice: Voice | None, task: Task) -> Change:
+        return rule(voice, task, answer, now=now, policy=POLICY)
+
+    return decide
 
 
 class Keeper:
@@ -159,11 +171,7 @@ def test_words_of_the_gateway_may_hold_what_postgresql_cannot_store(
     keeper = Keeper(database, "1@here")
     (job,) = keeper.claim().calls
     fault = Fault(Blame.UPSTREAM, "500", "no\0words")
-
-    def refused(voice: Voice | None, task: Task) -> Change:
-        return lifecycle.refused(voice, task, fault, now=NOW, policy=POLICY)
-
-    keeper.worklist.record(job, refused, now=NOW, policy=POLICY)
+    keeper.worklist.record(job, by(lifecycle.refused, fault), now=NOW, policy=POLICY)
     (task,) = rows(database, Task)
     assert task.message == "no\ufffdwords"
 
@@ -191,6 +199,44 @@ def test_keepers_at_once_get_different_voices(database: PostgresDatabase) -> Non
     for thread in threads:
         thread.join(60)
     assert sorted(taken) == sorted(f"v{n}" for n in range(60))
+
+
+def test_keepers_in_each_others_way_wait_and_fail_none(database: PostgresDatabase) -> None:
+    """While calls fail, open breakers and are probed, each pass and answer wants the same rows."""
+    register(database, *(imported(f"v{n}") for n in range(40)))
+    keepers = [Keeper(database, f"{n}@here") for n in range(4)]
+    for _ in range(2):
+        for keeper in keepers:
+            keeper.claim(calls=0)
+    start, failed, answered = threading.Barrier(4), [], Counter[str]()
+    trouble = Fault(Blame.UPSTREAM, "500", "server error")
+
+    def work(keeper: Keeper, chance: random.Random) -> None:
+        for number in range(60):
+            now = NOW + number * 60 * SECOND
+            for job in keeper.claim(now, calls=4).calls:
+                well = by(lifecycle.reported, Report("success"), now)
+                answer = well if chance.random() < 0.3 else by(lifecycle.refused, trouble, now)
+                keeper.worklist.record(job, answer, now=now, policy=POLICY)
+                answered[job.kind] += 1
+
+    def guarded(keeper: Keeper, seed: int) -> None:
+        start.wait(30)
+        try:
+            work(keeper, random.Random(seed))
+        except VoicekeeperError as error:
+            failed.append(str(error))
+
+    threads = [
+        threading.Thread(target=guarded, args=(keeper, seed)) for seed, keeper in enumerate(keepers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    assert failed == []
+    assert answered[Kind.KEEPALIVE] > 5
+    assert answered[Kind.CONTROL] > 5
 
 
 def test_who_comes_new_calls_nothing_until_the_others_have_made_room(
@@ -286,12 +332,8 @@ def test_an_enrollment_of_a_dead_keeper_is_left_to_a_person(database: PostgresDa
     told = [line.event for claims in late for line in claims.lines]
     assert told == ["enrollment.failed", "voice.status_changed"]
     answered = NOW + SILENCE + HOUR
-
-    def late_answer(voice: Voice | None, task: Task) -> Change:
-        return lifecycle.submitted(
-            voice, task, Accepted("task_1"), cost_micros=1, now=answered, policy=POLICY
-        )
-
+    submitted = partial(lifecycle.submitted, cost_micros=1)
+    late_answer = by(submitted, Accepted("task_1"), answered)
     assert dying.worklist.record(job, late_answer, now=answered, policy=POLICY) == []
 
 
@@ -492,3 +534,16 @@ def test_a_keeper_whose_clock_is_not_the_servers_does_not_begin(database: Postgr
     for wrong, way in ((HOUR + MINUTE, "1 h ahead of that"), (-HOUR, "1 h behind that")):
         with pytest.raises(VoicekeeperError, match=way), database.held(now + wrong):
             pass
+
+
+def test_a_clock_that_was_set_back_makes_every_voice_due_but_not_for_the_others(
+    database: PostgresDatabase,
+) -> None:
+    register(database, imported("anna", last_used_at=NOW))
+    first, second = Keeper(database, "1@here"), Keeper(database, "2@here")
+    for keeper in (first, second, first, second):
+        keeper.claim()
+    ahead = NOW + 48 * HOUR
+    assert first.claim(ahead).calls == []
+    assert second.claim(NOW + SECOND).calls == []
+    assert [job.name for job in first.claim(NOW + SECOND).calls] == ["anna"]

@@ -21,6 +21,7 @@ _OF_MODEL = Statement(
 _BEGIN = Statement(
     InsertIfMissing(_TABLE).values(model=sa.bindparam("of"), run=0, probes=0, distrusted=sa.false())
 )
+_LOCK = Statement(select(_TABLE.c.model).order_by(_TABLE.c.model).with_for_update())
 _OPENED = Statement(select(_TABLE).where(_TABLE.c.opened_at.is_not(None)))
 _FORGET = Statement(sa.delete(_TABLE).where(_TABLE.c.model == sa.bindparam("model")))
 _MOST_URGENT = Statement(
@@ -45,6 +46,16 @@ def of_model(session: Session, model: str) -> Breaker:
         _BEGIN.run(session, of=model)
         readable = _OF_MODEL.rows(session, model=model)
     return made(Breaker, readable[0])
+
+
+def held_models(session: Session) -> list[str]:
+    """Return the models whose calls are paused, and keep others from judging by any breaker.
+
+    That comes before a task is locked by which one is judged.
+    """
+    if session.locks_rows:
+        _LOCK.rows(session)
+    return open_models(session)
 
 
 def open_models(session: Session) -> list[str]:

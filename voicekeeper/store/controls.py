@@ -108,8 +108,8 @@ def apply(
     session: Session, task: Task, change: Change, *, now: datetime, policy: Policy
 ) -> list[LogLine]:
     """Apply what an answer to a control call changes; return what to log."""
-    ledger.settle(session, task, change.task)
     breaker = breakers.of_model(session, task.model)
+    ledger.settle(session, task, change.task)
     who = {"model": task.model, "voice_id": task.spoken}
     lines = [model_line(t.event, **who, **t.detail) for t in change.tellings]
     if change.success:

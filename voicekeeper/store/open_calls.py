@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from voicekeeper import lifecycle, schedule
-from voicekeeper.models import Task, Voice
+from voicekeeper.models import Breaker, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import controls, results, rows
 from voicekeeper.store.chronicle import LogLine
@@ -24,12 +24,18 @@ _BOTH = Statement(
     .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
     .where(col(Task.id) == _KEY, IS_OPEN)
 )
-# The voice first, as whoever claims or removes it does.
+# The voice first, as whoever claims or removes it does; and the breaker, as who probes does.
 _LOCK_VOICE = Statement(
     select(col(Voice.id))
     .join(Task, col(Task.voice_pk) == col(Voice.id))
     .where(col(Task.id) == _KEY)
     .with_for_update(of=Voice)
+)
+_LOCK_BREAKER = Statement(
+    select(col(Breaker.model))
+    .join(Task, col(Task.model) == col(Breaker.model))
+    .where(col(Task.id) == _KEY)
+    .with_for_update(of=Breaker)
 )
 _LOCK_TASK = Statement(select(col(Task.id)).where(col(Task.id) == _KEY).with_for_update())
 
@@ -47,7 +53,8 @@ def locked(session: Session, task_pk: int | None) -> tuple[Task, Voice | None, b
     None where it is gone or settled already.
     """
     if session.locks_rows:
-        _LOCK_VOICE.rows(session, key=task_pk)
+        if not _LOCK_VOICE.rows(session, key=task_pk):
+            _LOCK_BREAKER.rows(session, key=task_pk)
         _LOCK_TASK.rows(session, key=task_pk)
     found = _BOTH.first(session, key=task_pk)
     if found is None:

@@ -57,7 +57,6 @@ def apply(
     was_lost = voice.status is Status.LOST
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     assign(session, voice, change.voice)
-    ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     lines = [
         alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=policy.notifies)
@@ -77,6 +76,8 @@ def apply(
         lines += blockages.set_and_tell(session, breaker, fields, change.fault, now=now)
     if change.success:
         lines += blockages.end_run(session, voice.model, now=now)
+    # Last, as in a claim, of what many keepers write: whoever waits for it holds nothing they want.
+    ledger.settle(session, task, change.task)
     return lines
 
 

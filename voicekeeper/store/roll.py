@@ -28,7 +28,7 @@ _ENOUGH: Final = 0.5
 
 _TABLE = rows.table_of(KeeperBeat)
 _IT = _TABLE.c.keeper == sa.bindparam("of")
-BEAT = Statement(
+_BEAT = Statement(
     sa.update(_TABLE)
     .where(_IT)
     .values(last_pass_at=sa.bindparam("now"), alive_until=sa.bindparam("until"))
@@ -69,12 +69,14 @@ class Standing:
         longest: the longest keepalive interval that any living keeper goes by.
         steady: whether this keeper has passed without a break for so long that whoever is silent
             is so by his own fault, and not because the database was away from all.
+        one_of: its name, where it is one of several; None where it is the only one.
     """
 
     share: float
     may_call: bool
     longest: timedelta
     steady: bool
+    one_of: str | None
 
     def adapted(self, policy: Policy) -> Policy:
         """Return the settings by which a claim reckons its leases, and judges due times."""
@@ -83,54 +85,74 @@ class Standing:
 
 
 class Roll:
-    """One keeper's part in the roll."""
+    """One keeper's part in the roll.
 
-    def __init__(self) -> None:
+    Args:
+        shared: whether there may be others.
+    """
+
+    def __init__(self, *, shared: bool) -> None:
+        self._shared = shared
         self._last: datetime | None = None
         self._since: datetime | None = None
+
+    def stand(self, session: Session, keeper: str, *, now: datetime, policy: Policy) -> Standing:
+        """Return what a keeper may do; the only one may do all.
+
+        Args:
+            session: a writing one.
+            keeper: whose pass it is.
+            now: of this pass.
+            policy: the settings.
+        """
+        if not self._shared:
+            return Standing(1.0, may_call=True, longest=policy.interval, steady=False, one_of=None)
+        others = _OTHERS.rows(session, of=keeper, now=now)
+        fair = 1 / (len(others) + 1)
+        left = 1 - sum(share for share, _ in others)
+        may_call = left >= fair * _ENOUGH
+        longest = max([policy.interval.total_seconds(), *(interval for _, interval in others)])
+        return Standing(
+            share=min(fair, left) if may_call else fair / 100,  # for what waits already
+            may_call=may_call,
+            longest=timedelta(seconds=longest),
+            steady=self._is_steady(now, policy),
+            one_of=keeper,
+        )
 
     def sign(
         self,
         session: Session,
         keeper: str,
+        standing: Standing,
         *,
         version: str,
         now: datetime,
         policy: Policy,
-    ) -> Standing:
-        """Note a pass; return what the keeper may do.
-
-        A keeper that others took for dead, and forgot, begins anew.
+    ) -> None:
+        """Note a pass; one that others took for dead, and forgot, begins anew.
 
         Args:
             session: a writing one.
             keeper: whose pass it is.
+            standing: as the pass began.
             version: of this program.
             now: of this pass.
             policy: the settings.
         """
-        others = _OTHERS.rows(session, of=keeper, now=now)
-        fair = 1 / (len(others) + 1)
-        left = 1 - sum(share for share, _ in others)
-        may_call = left >= fair * _ENOUGH
-        share = min(fair, left) if may_call else 0.0
-        interval_s = policy.interval.total_seconds()
+        until = now + schedule.silence(policy)
+        if not self._shared:
+            _BEAT.run(session, of=keeper, now=now, until=until)
+            return
         signed = {
             "now": now,
-            "until": now + schedule.silence(policy),
-            "its_share": share,
-            "its_interval_s": interval_s,
+            "until": until,
+            "its_share": standing.share if standing.may_call else 0.0,
+            "its_interval_s": policy.interval.total_seconds(),
         }
         if not _SIGN.run(session, of=keeper, **signed):
             enter(session, keeper, version=version, once=False, now=now)
             _SIGN.run(session, of=keeper, **signed)
-        longest = max(interval_s, *(other for _, other in others), 0)
-        return Standing(
-            share=share or fair / 100,  # for what waits already
-            may_call=may_call,
-            longest=timedelta(seconds=longest),
-            steady=self._is_steady(now, policy),
-        )
 
     def _is_steady(self, now: datetime, policy: Policy) -> bool:
         silence = schedule.silence(policy)

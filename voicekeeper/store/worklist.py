@@ -71,7 +71,7 @@ class Worklist:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._roll = Roll()
+        self._roll = Roll(shared=database.is_shared)
 
     def take_over(
         self, *, keeper: str, version: str, now: datetime, policy: Policy, once: bool = False
@@ -169,25 +169,22 @@ class Worklist:
             busy: voices that a call is under way for. Its lease may be over all the same, where
                 the process was frozen meanwhile.
         """
-        shared, share = self._database.is_shared, 1.0
+        settings = policy
         with self._database.writing() as session:
+            standing = self._roll.stand(session, keeper, now=now, policy=policy)
+            policy = standing.adapted(policy)
+            if not standing.may_call:
+                calls = polls = 0
             left_behind: Sequence[LogLine] = []
-            if shared:
-                standing = self._roll.sign(
-                    session, keeper, version=__version__, now=now, policy=policy
-                )
-                share, policy = standing.share, standing.adapted(policy)
-                if not standing.may_call:
-                    calls = polls = 0
-                if standing.steady:
-                    left_behind = open_calls.settle_left_behind(session, now=now, policy=policy)
-            due = agenda.look(session, now=now, policy=policy, of=keeper if shared else None)
+            if standing.steady:
+                left_behind = open_calls.settle_left_behind(session, now=now, policy=policy)
+            due = agenda.look(session, now=now, policy=policy, of=standing.one_of)
             if due.misdated:
                 claims.redate(session, now=now, policy=policy, all_of_them=due.set_back)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
-            paused = breakers.open_models(session) if due.opened else []
+            paused = breakers.held_models(session) if due.opened or due.suspected else []
             asked: Sequence[Job] = []
             probes: Sequence[Job] = []
             voices: Sequence[Job] = []
@@ -202,8 +199,9 @@ class Worklist:
                 voices, bad_voices = claims.calls(
                     session, paused, now=now, policy=policy, most=room, busy=busy
                 )
-            if not shared:
-                roll.BEAT.run(session, of=keeper, now=now, until=now + schedule.silence(policy))
+            self._roll.sign(
+                session, keeper, standing, version=__version__, now=now, policy=settings
+            )
             return Claims(
                 calls=[*probes, *voices],
                 polls=asked,
@@ -212,7 +210,7 @@ class Worklist:
                 alerts=due.alerting,
                 lines=[*left_behind, *lines],
                 unreadable=[*bad_tasks, *bad_voices],
-                share=share,
+                share=standing.share,
             )
 
     def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
