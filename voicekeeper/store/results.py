@@ -20,14 +20,17 @@ from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 
 _VOICE = table_of(Voice)
-_SEEK = Statement(
-    sa.update(_VOICE)
+_SOUGHT = (
+    select(_VOICE.c.id)
     .where(
         _VOICE.c.model == sa.bindparam("model"),
         _VOICE.c.status == Status.LOST,
         _VOICE.c.next_at > sa.bindparam("now"),
     )
-    .values(next_at=sa.bindparam("now"))
+    .with_for_update(skip_locked=True)  # one that another keeper is at is sought already
+)
+_SEEK = Statement(
+    sa.update(_VOICE).where(_VOICE.c.id.in_(_SOUGHT)).values(next_at=sa.bindparam("now"))
 )
 """All that are LOST, and are tried still, are due."""
 
