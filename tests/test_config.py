@@ -432,6 +432,11 @@ def test_text_that_no_wire_can_carry_is_refused() -> None:
             "keepalive.interval: must be shorter than the window (7d), not 9d",
         ),
         (
+            '[database]\nurl = "postgresql+psycopg://me@h/d"\n[recovery]\narchive_sources = true',
+            "recovery.archive_sources: must be false where PostgreSQL has the registry: audio is "
+            "kept beside its file",
+        ),
+        (
             '[keepalive]\nwindow = "3d"',
             "keepalive.interval: must be shorter than the window (3d), not 3d",
         ),
