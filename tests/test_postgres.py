@@ -33,10 +33,10 @@ from voicekeeper.errors import (
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
-from voicekeeper.store import Claims, NewVoice, Registry, Worklist
+from voicekeeper.store import Answer, Claims, NewVoice, Registry, Worklist
 from voicekeeper.store.database import SCHEMA
+from voicekeeper.store.jobs import Decide
 from voicekeeper.store.postgres import PostgresDatabase
-from voicekeeper.store.worklist import Decide
 from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.postgres
@@ -171,7 +171,7 @@ def test_words_of_the_gateway_may_hold_what_postgresql_cannot_store(
     keeper = Keeper(database, "1@here")
     (job,) = keeper.claim().calls
     fault = Fault(Blame.UPSTREAM, "500", "no\0words")
-    keeper.worklist.record(job, by(lifecycle.refused, fault), now=NOW, policy=POLICY)
+    keeper.worklist.record([Answer(job, by(lifecycle.refused, fault), NOW, POLICY)])
     (task,) = rows(database, Task)
     assert task.message == "no\ufffdwords"
 
@@ -217,7 +217,7 @@ def test_keepers_in_each_others_way_wait_and_fail_none(database: PostgresDatabas
             for job in keeper.claim(now, calls=4).calls:
                 well = by(lifecycle.reported, Report("success"), now)
                 answer = well if chance.random() < 0.3 else by(lifecycle.refused, trouble, now)
-                keeper.worklist.record(job, answer, now=now, policy=POLICY)
+                keeper.worklist.record([Answer(job, answer, now, POLICY)])
                 answered[job.kind] += 1
 
     def guarded(keeper: Keeper, seed: int) -> None:
@@ -334,7 +334,7 @@ def test_an_enrollment_of_a_dead_keeper_is_left_to_a_person(database: PostgresDa
     answered = NOW + SILENCE + HOUR
     submitted = partial(lifecycle.submitted, cost_micros=1)
     late_answer = by(submitted, Accepted("task_1"), answered)
-    assert dying.worklist.record(job, late_answer, now=answered, policy=POLICY) == []
+    assert dying.worklist.record([Answer(job, late_answer, answered, POLICY)]) == [[]]
 
 
 def test_a_keepalive_of_a_dead_keeper_is_made_by_another_after_its_lease(

@@ -48,14 +48,14 @@ def of_model(session: Session, model: str) -> Breaker:
     return made(Breaker, readable[0])
 
 
-def held_models(session: Session) -> list[str]:
-    """Return the models whose calls are paused, and keep others from judging by any breaker.
+def hold(session: Session) -> None:
+    """Keep others from judging by any breaker until the transaction ends.
 
-    That comes before a task is locked by which one is judged.
+    Many keepers lock rows in one order: breakers, voices, tasks, and the books last. So that comes
+    before anything else is locked by who may have to judge.
     """
     if session.locks_rows:
         _LOCK.rows(session)
-    return open_models(session)
 
 
 def open_models(session: Session) -> list[str]:

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from voicekeeper import lifecycle, schedule
-from voicekeeper.models import Breaker, Task, Voice
+from voicekeeper.models import Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import controls, results, rows
+from voicekeeper.store import breakers, controls, results, rows
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.jobs import IS_INTENT, IS_OPEN
 from voicekeeper.store.session import Session
@@ -24,18 +24,12 @@ _BOTH = Statement(
     .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
     .where(col(Task.id) == _KEY, IS_OPEN)
 )
-# The voice first, as whoever claims or removes it does; and the breaker, as who probes does.
+# The voice first, as whoever claims or removes it does.
 _LOCK_VOICE = Statement(
     select(col(Voice.id))
     .join(Task, col(Task.voice_pk) == col(Voice.id))
     .where(col(Task.id) == _KEY)
     .with_for_update(of=Voice)
-)
-_LOCK_BREAKER = Statement(
-    select(col(Breaker.model))
-    .join(Task, col(Task.model) == col(Breaker.model))
-    .where(col(Task.id) == _KEY)
-    .with_for_update(of=Breaker)
 )
 _LOCK_TASK = Statement(select(col(Task.id)).where(col(Task.id) == _KEY).with_for_update())
 
@@ -53,8 +47,7 @@ def locked(session: Session, task_pk: int | None) -> tuple[Task, Voice | None, b
     None where it is gone or settled already.
     """
     if session.locks_rows:
-        if not _LOCK_VOICE.rows(session, key=task_pk):
-            _LOCK_BREAKER.rows(session, key=task_pk)
+        _LOCK_VOICE.rows(session, key=task_pk)
         _LOCK_TASK.rows(session, key=task_pk)
     found = _BOTH.first(session, key=task_pk)
     if found is None:
@@ -75,6 +68,7 @@ def settle_left_behind(session: Session, *, now: datetime, policy: Policy) -> li
         What to log.
     """
     lines: list[LogLine] = []
+    breakers.hold(session)
     for (key,) in _LEFT_BEHIND.rows(session, before=now - schedule.lease(policy)):
         found = locked(session, key)
         if found is None:

@@ -184,7 +184,9 @@ class Worklist:
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
-            paused = breakers.held_models(session) if due.opened or due.suspected else []
+            if due.opened or due.suspected:
+                breakers.hold(session)
+            paused = breakers.open_models(session) if due.opened else []
             asked: Sequence[Job] = []
             probes: Sequence[Job] = []
             voices: Sequence[Job] = []
@@ -275,6 +277,7 @@ class Worklist:
             What to log of each.
         """
         with self._database.writing() as session:
+            breakers.hold(session)
             told = []
             for answer in answers:
                 told.append(self._record(session, answer))
