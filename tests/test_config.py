@@ -433,7 +433,10 @@ def test_text_that_no_wire_can_carry_is_refused() -> None:
         ),
         (
             '[database]\nurl = "postgresql+psycopg://me@h/d"\n[recovery]\narchive_sources = true',
-            "recovery.archive_sources: must be false where PostgreSQL has the registry",
+            (
+                "recovery.archive_sources: must be false where PostgreSQL has the registry:"
+                " audio is kept beside its file"
+            ),
         ),
         (
             '[keepalive]\nwindow = "3d"',
