@@ -174,10 +174,14 @@ if [ -z "$from" ]; then  # a copy: setuptools also packs what an earlier build l
 fi
 case $from in
 *']') ;;
-*)  # what sends messages is an extra: who has it keeps it
-  if [ -n "$old" ] && "$old/bin/python" -c 'import apprise' 2>/dev/null; then
-    from="$from[alerts]"
-  fi
+*)  # what sends messages is an extra, and so is what speaks to PostgreSQL: who has it keeps it
+  extras=
+  for extra in alerts:apprise postgres:psycopg; do
+    if [ -n "$old" ] && "$old/bin/python" -c "import ${extra#*:}" 2>/dev/null; then
+      extras=$extras${extras:+,}${extra%:*}
+    fi
+  done
+  from=$from${extras:+[$extras]}
   ;;
 esac
 try "pip cannot install $from" "$new/bin/pip" install --quiet --disable-pip-version-check "$from"

@@ -250,7 +250,8 @@ def _claims_for_ever(patch: pytest.MonkeyPatch) -> None:
             session.execute(sa.text("DELETE FROM keeper"))
             session.execute(
                 sa.text(
-                    "INSERT INTO keeper (keeper, version, once, started_at) VALUES (:k, :v, 0, :n)"
+                    "INSERT INTO keeper (keeper, version, once, started_at, share, interval_s)"
+                    " VALUES (:k, :v, 0, :n, 0, 0)"
                 ),
                 {"k": keeper, "v": version, "n": now.isoformat(" ")},
             )

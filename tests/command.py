@@ -17,9 +17,10 @@ from sqlmodel import select
 
 from tests import support
 from tests.support import NOW, FakeClock
+from voicekeeper import schedule
 from voicekeeper.cli.main import main
 from voicekeeper.models import Breaker, HistoryEntry, KeeperBeat, Voice
-from voicekeeper.store import Database, NewVoice, Registry
+from voicekeeper.store import NewVoice, Registry, SqliteDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class CommandLine:
         return [sys.executable, "-W", "error", "-m", "voicekeeper", *args]
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[Database]:
+    def database(self) -> Iterator[SqliteDatabase]:
         """Give the database; it is made when it is missing."""
         database = support.database(self.path)
         try:
@@ -129,7 +130,15 @@ class CommandLine:
     def passed(self, ago: timedelta = timedelta(0)) -> None:
         """Let a daemon have made a pass."""
         at = self.clock.now() - ago
-        self.add_row(KeeperBeat(keeper="1@here", version="0", started_at=at, last_pass_at=at))
+        self.add_row(
+            KeeperBeat(
+                keeper="1@here",
+                version="0",
+                started_at=at,
+                last_pass_at=at,
+                alive_until=at + schedule.silence(support.policy()),
+            )
+        )
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Return every row of voices and of history."""

@@ -2,11 +2,17 @@
 
 import time
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests import support
 from tests.court import Court
+from tests.postgres import Cluster, missing
+from voicekeeper.store import Database
+from voicekeeper.store.postgres import PostgresDatabase
 
 # A busy machine is no finding, so nothing here is measured against the wall clock.
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -37,3 +43,31 @@ def court() -> Iterator[Court]:
     court = Court()
     yield court
     court.loop.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of the tests' own."""
+    why = missing()
+    if why is not None:
+        pytest.skip(why)
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def each_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every `Life` of a test live on SQLite, and in a run of its own on PostgreSQL."""
+    if request.param == "sqlite":
+        return
+    if request.node.get_closest_marker("sqlite_only") is not None:
+        pytest.skip("it tells of what is of SQLite, or of its one keeper")
+    cluster: Cluster = request.getfixturevalue("cluster")
+    numbers = count(1)
+
+    def made(_path: Path) -> Database:
+        database = PostgresDatabase(cluster.empty(next(numbers)))
+        request.addfinalizer(database.close)
+        return database
+
+    monkeypatch.setattr(support, "database", made)

@@ -27,7 +27,7 @@ from voicekeeper.models import Origin, Task, Voice
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Database, NewVoice, Registry, Worklist
+from voicekeeper.store import NewVoice, Registry, SqliteDatabase, Worklist
 from voicekeeper.upstream import OnTurn, wire
 from voicekeeper.webhook import Callbacks
 
@@ -198,12 +198,12 @@ async def offload(function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any res
     return function()
 
 
-def database(path: Path) -> Database:
+def database(path: Path) -> SqliteDatabase:
     """Return a ready database that does not wait for the disk; no test pulls the plug."""
     is_new = not path.exists()
     if is_new:
         path.write_bytes(_empty())
-    made = Database(path)
+    made = SqliteDatabase(path)
     if is_new:
         made.witness.note()
     sa.event.listen(made._engine, "connect", _unsynchronized)  # noqa: SLF001
@@ -215,7 +215,7 @@ def database(path: Path) -> Database:
 def _empty() -> bytes:
     """Return a registry's file without a voice; to migrate anew for each test takes long."""
     with tempfile.TemporaryDirectory() as directory:
-        made = Database(Path(directory) / "empty.db")
+        made = SqliteDatabase(Path(directory) / "empty.db")
         made.prepare(upgrade=True)
         made.close()
         return made.path.read_bytes()

@@ -18,7 +18,7 @@ from tests.support import DAY, HOUR, MINUTE, NOW, Life, imported, wanted
 from voicekeeper.errors import BackupFailed
 from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
-from voicekeeper.store import Database, backup
+from voicekeeper.store import SqliteDatabase, backup
 from voicekeeper.store import restore as restoring
 from voicekeeper.store.backup import KEPT, DailyCopies
 from voicekeeper.store.restore import restore
@@ -194,7 +194,7 @@ def test_copies_that_a_wrong_clock_dated_ahead_are_let_go_before_those_of_today(
 def test_a_pass_waits_for_a_daily_copy_that_takes_long_and_does_not_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voicekeeper.store.database._BUSY_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("voicekeeper.store.sqlite._BUSY_TIMEOUT_S", 0.02)
     life = Life(tmp_path)
     life.register(imported("anna"))
     reads, over = threading.Event(), threading.Event()
@@ -454,12 +454,12 @@ def test_a_copy_of_an_older_schema_is_migrated_before_it_takes_its_place(
     connection.close()
     migrated = []
 
-    def migrate(database: Database) -> None:
+    def migrate(database: SqliteDatabase) -> None:
         migrated.append(database.path.parent)
         with database.writing() as session:
             session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
 
-    monkeypatch.setattr(Database, "_migrate", migrate)
+    monkeypatch.setattr(SqliteDatabase, "_migrate", migrate)
     assert cli("restore", str(copy)).code == 0
     assert migrated == [cli.path.parent]
     assert cli.names() == ["anna"]

@@ -248,7 +248,7 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_registry_busy_with_another_command_is_a_reason_to_try_again(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voicekeeper.store.database._BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("voicekeeper.store.sqlite._BUSY_TIMEOUT_S", 0.1)
     other = sqlite3.connect(cli.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     ended = cli(*add())

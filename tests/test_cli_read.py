@@ -20,7 +20,7 @@ from voicekeeper.models import Breaker, HistoryEntry, Origin, Status
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.store.backup import DailyCopies
-from voicekeeper.store.database import WAL_IS_SAFE
+from voicekeeper.store.sqlite import WAL_IS_SAFE
 
 ANNA = {
     "name": "anna",
@@ -287,6 +287,7 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
         "at_risk": 0,
         "blocked": False,
         "keeper": "1@here",
+        "keepers": ["1@here"],
         "last_pass_at": "2026-05-01T12:00:00Z",
         "held": 0,
         "spent_usd": {"today": 0.0, "last_30_days": 0.0, "ever": 0.0},

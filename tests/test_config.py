@@ -234,7 +234,8 @@ PINGED = "must be an http or https URL; leave it out if there is none"
 HOSTS = 'must be a list of names without a port such as "voices.example.com"'
 LISTEN = "must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
 PUBLIC = "must be a public https URL such as https://voices.example.com/webhook"
-ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
+SERVER = "must be postgresql+psycopg://USER@HOST/DATABASE"
+ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,13 @@ ONLY = "must be sqlite:///PATH; this release keeps its registry in SQLite only"
         ("database.url", '"sqlite:///var/lib/"', "must name a file, not a directory"),
         ("database.url", '"sqlite://a.db"', FOURTH),
         ("database.url", '"sqlite+aiosqlite:///a.db"', FOURTH),
-        ("database.url", '"postgresql://me:pw@h/d"', ONLY),
+        ("database.url", '"mysql://me:pw@h/d"', ONLY),
+        ("database.url", '"postgresql://me:pw@h/d"', SERVER),
+        ("database.url", '"postgresql+psycopg2://me:pw@h/d"', SERVER),
+        ("database.url", '"postgresql+psycopg://me:pw@h"', SERVER),
+        ("database.url", '"postgresql+psycopg://me:pw@h/"', SERVER),
+        ("database.url", '"postgresql+psycopg://me:p w@h/d"', SERVER),
+        ("database.url", '"postgresql+psycopg://me:pw@h/d#x"', SERVER),
         ("database.url", '"/var/lib/voicekeeper.db"', ONLY),
         ("database.url", '""', ONLY),
         ("recovery.recreate", '"designs"', "must be never, clones or all, not 'designs'"),
@@ -367,7 +374,7 @@ def test_a_value_that_cannot_work_is_refused_in_plain_words(
         ("keepalive.prompt", "你好。\n再见。", "你好。\n再见。"),
         ("keepalive.prompt", "a" * 20_000, "a" * 20_000),
         ("keepalive.format", "opus", "opus"),
-        ("database.url", "sqlite:///voices.db", "sqlite:///voices.db"),
+        ("database.url", "sqlite:///voices.db", SecretStr("sqlite:///voices.db")),
         ("web.listen", "192.0.2.1:65535", Address("192.0.2.1", 65_535)),
         ("web.hosts", "Voices.example.com. prometheus", ("voices.example.com", "prometheus")),
         ("webhook.listen", "[0:0::1]:1", Address("::1", 1)),
@@ -423,6 +430,13 @@ def test_text_that_no_wire_can_carry_is_refused() -> None:
         (
             '[keepalive]\ninterval = "9d"',
             "keepalive.interval: must be shorter than the window (7d), not 9d",
+        ),
+        (
+            '[database]\nurl = "postgresql+psycopg://me@h/d"\n[recovery]\narchive_sources = true',
+            (
+                "recovery.archive_sources: must be false where PostgreSQL has the registry:"
+                " audio is kept beside its file"
+            ),
         ),
         (
             '[keepalive]\nwindow = "3d"',

@@ -32,7 +32,7 @@ from voicekeeper.models import Balance, Breaker, Kind, Status, Task, TaskState, 
 from voicekeeper.pricing import Spent
 from voicekeeper.request import CONTROL_VOICE
 from voicekeeper.sandbox import Gateway
-from voicekeeper.store import database as store_database
+from voicekeeper.store import sqlite as store_sqlite
 from voicekeeper.upstream import Upstream
 
 TURNS = 10_000
@@ -407,7 +407,7 @@ def test_a_restart_asks_for_the_task_that_was_accepted(tmp_path: Path) -> None:
 def test_answers_are_written_down_later_when_the_database_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_database, "_BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(store_sqlite, "_BUSY_TIMEOUT_S", 0.01)
     monkeypatch.setattr("voicekeeper.recorder._AGAIN_S", (0.001,))
     life = Life(tmp_path)
     life.register(imported("anna"))

@@ -32,6 +32,8 @@ from voicekeeper.models import Alert, Message, Status, Voice
 from voicekeeper.request import FLASH
 from voicekeeper.store import Outbox
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 HOST = "here"
 
 
@@ -176,6 +178,7 @@ def test_a_loss_is_told_daily_until_a_person_deals_with_it(life: Told) -> None:
     assert len(life.sent()) == 3
 
 
+@pytest.mark.sqlite_only
 def test_one_cause_of_a_thousand_troubles_is_one_message(life: Told) -> None:
     names = [f"v{n:04}" for n in range(1000)]
     life.register(*(imported(name, last_used_at=NOW - 4 * DAY - 12 * HOUR) for name in names))
@@ -355,6 +358,7 @@ def test_an_address_that_fails_delays_and_repeats_nothing_at_the_other(life: Tol
     assert len(good.sent) == 2
 
 
+@pytest.mark.sqlite_only
 def test_an_address_that_was_down_for_days_is_told_what_happened_and_no_repeats(life: Told) -> None:
     life.register(imported("well"))
     gone(life, "anna")

@@ -21,9 +21,10 @@ from voicekeeper.errors import (
     DatabaseHeld,
     DatabaseUnusable,
 )
-from voicekeeper.store import Database, Registry
-from voicekeeper.store import database as module
-from voicekeeper.store.database import SCHEMA, WAL_IS_SAFE
+from voicekeeper.store import Registry, SqliteDatabase
+from voicekeeper.store import sqlite as module
+from voicekeeper.store.database import SCHEMA
+from voicekeeper.store.sqlite import WAL_IS_SAFE
 
 NOBODY = 65534
 LIMIT_S = 30
@@ -61,7 +62,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def test_opening_a_database_touches_nothing(tmp_path: Path) -> None:
-    made = Database(tmp_path / "a.db")
+    made = SqliteDatabase(tmp_path / "a.db")
     assert not made.exists()
     made.close()
     assert list(tmp_path.iterdir()) == []
@@ -70,7 +71,7 @@ def test_opening_a_database_touches_nothing(tmp_path: Path) -> None:
 def test_prepare_makes_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        Database(tmp_path / "a.db").prepare(upgrade=False)
+        SqliteDatabase(tmp_path / "a.db").prepare(upgrade=False)
     finally:
         os.umask(before)
     assert (tmp_path / "a.db").stat().st_mode & 0o777 == 0o600
@@ -120,7 +121,7 @@ def test_a_journal_mode_that_another_command_holds_off_is_told_in_a_sentence(
 
 
 def test_every_connection_checks_references_and_writes_through(tmp_path: Path) -> None:
-    made = Database(tmp_path / "a.db")
+    made = SqliteDatabase(tmp_path / "a.db")
     made.prepare(upgrade=True)
     for using in (made.reading, made.writing):
         with using() as session:
@@ -191,7 +192,7 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
 
 
 def newer(path: Path) -> None:
-    Database(path).prepare(upgrade=True)
+    SqliteDatabase(path).prepare(upgrade=True)
     execute(path, "UPDATE alembic_version SET version_num = '9999'")
 
 
@@ -244,7 +245,7 @@ def test_what_is_no_registry_of_ours_is_refused_and_left_as_it_was(
     path = tmp_path / "a.db"
     make(path)
     before = files(tmp_path)
-    made = Database(path)
+    made = SqliteDatabase(path)
     with pytest.raises(DatabaseUnusable) as refused:
         made.prepare(upgrade=upgrade)
     made.close()
@@ -303,7 +304,7 @@ def test_a_daemon_refuses_a_file_that_is_damaged_anywhere_and_leaves_it_as_it_wa
     path = tmp_path / "a.db"
     spoil(path)
     before = files(tmp_path)
-    made = Database(path)
+    made = SqliteDatabase(path)
     with pytest.raises(DatabaseDamaged, match=r"is damaged .*puts a good copy in its") as refused:
         made.prepare(upgrade=True)
     made.close()
@@ -341,12 +342,12 @@ def test_a_row_with_a_value_that_no_row_may_have_is_no_damage(tmp_path: Path) ->
 def test_a_file_that_could_not_be_made_whole_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Database) -> None:
+    def fail(_: SqliteDatabase) -> None:
         raise DatabaseFull("the disk is full")
 
-    monkeypatch.setattr(Database, "_migrate", fail)
+    monkeypatch.setattr(SqliteDatabase, "_migrate", fail)
     with pytest.raises(DatabaseFull):
-        Database(tmp_path / "a.db").prepare(upgrade=True)
+        SqliteDatabase(tmp_path / "a.db").prepare(upgrade=True)
     assert files(tmp_path) == {}
 
 
@@ -354,17 +355,17 @@ def test_an_older_schema_is_left_to_the_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database(tmp_path / "a.db")
-    monkeypatch.setattr(module, "SCHEMA", "9999")
+    monkeypatch.setattr("voicekeeper.store.database.SCHEMA", "9999")
     before = files(tmp_path)
     with pytest.raises(DatabaseUnusable, match=rf"schema {SCHEMA} of an older .* start the daemon"):
-        Database(tmp_path / "a.db").prepare(upgrade=False)
+        SqliteDatabase(tmp_path / "a.db").prepare(upgrade=False)
     assert files(tmp_path) == before
 
 
 def test_a_missing_directory_is_named_and_not_made(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "a.db"
     with pytest.raises(DatabaseUnusable, match="does not exist; create it, or set") as refused:
-        Database(path).prepare(upgrade=True)
+        SqliteDatabase(path).prepare(upgrade=True)
     assert refused.value.exit_code == 78
     assert not path.parent.exists()
 
@@ -375,13 +376,13 @@ def test_without_permission_the_sentence_says_whose_turn_it_is(
 ) -> None:
     with tempfile.TemporaryDirectory() as where:
         path = Path(where) / "a.db"
-        Database(path).prepare(upgrade=True)
+        SqliteDatabase(path).prepare(upgrade=True)
         before = path.read_bytes()
         path.chmod(file_mode)
         Path(where).chmod(directory_mode)
         try:
             with as_another_user(), pytest.raises(DatabaseUnusable) as refused:
-                Database(path).prepare(upgrade=False)
+                SqliteDatabase(path).prepare(upgrade=False)
         finally:
             Path(where).chmod(0o700)
             path.chmod(0o600)
@@ -393,10 +394,10 @@ def test_without_permission_the_sentence_says_whose_turn_it_is(
 def test_a_file_that_may_only_be_read_can_be_read_and_not_written() -> None:
     with tempfile.TemporaryDirectory() as where:
         path = Path(where) / "a.db"
-        Database(path).prepare(upgrade=True)
+        SqliteDatabase(path).prepare(upgrade=True)
         path.chmod(0o444)
         Path(where).chmod(0o755)
-        made = Database(path)
+        made = SqliteDatabase(path)
         with as_another_user():
             made.prepare(upgrade=False)
             assert list(Registry(made).all()) == []
@@ -428,7 +429,7 @@ def test_a_full_disk_says_so_and_nothing_changed(tmp_path: Path) -> None:
 
 
 def _prepare(path: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
-    made = Database(path)
+    made = SqliteDatabase(path)
     barrier.wait(LIMIT_S)
     made.prepare(upgrade=True)
     Registry(made).register([imported(f"by-{os.getpid()}")], now=NOW, policy=policy())
@@ -442,7 +443,7 @@ def test_eight_processes_at_once_make_one_good_schema(tmp_path: Path) -> None:
     for process in processes:
         process.join(LIMIT_S)
     assert [process.exitcode for process in processes] == [0] * 8
-    made = Database(tmp_path / "a.db")
+    made = SqliteDatabase(tmp_path / "a.db")
     assert made.schema() == SCHEMA
     assert len(list(Registry(made).all())) == 8
     with made.reading() as session:
@@ -450,7 +451,7 @@ def test_eight_processes_at_once_make_one_good_schema(tmp_path: Path) -> None:
 
 
 def _hold(path: Path, held: "multiprocessing.synchronize.Event") -> None:
-    with Database(path).held(NOW):
+    with SqliteDatabase(path).held(NOW):
         held.set()
         fork.Event().wait(LIMIT_S)
 
@@ -484,6 +485,6 @@ def test_the_lock_does_not_hinder_commands(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(DatabaseUnusable, match="does not exist"),
-        Database(tmp_path / "missing" / "a.db").held(NOW),
+        SqliteDatabase(tmp_path / "missing" / "a.db").held(NOW),
     ):
         pass

@@ -14,6 +14,8 @@ from voicekeeper.models import Kind, Origin, Status, Task, TaskState
 from voicekeeper.pricing import Spent
 from voicekeeper.store import Job
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 MIDNIGHT = datetime(2026, 5, 2, tzinfo=UTC)
 LOST = CallFailed("no answer", ambiguous=True)
 

@@ -13,6 +13,8 @@ from voicekeeper.models import Kind, LedgerEntry, Origin, Status, Task, TaskStat
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.store import NewVoice
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 LOST = CallFailed("no answer", ambiguous=True)
 BUSY = CallFailed("busy", code=429)
 

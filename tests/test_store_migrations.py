@@ -16,7 +16,7 @@ from sqlmodel import SQLModel, select
 
 from tests.support import NOW, database, policy
 from voicekeeper import models
-from voicekeeper.store import Database, NewVoice, Registry
+from voicekeeper.store import NewVoice, Registry, SqliteDatabase
 from voicekeeper.store.database import SCHEMA
 
 TABLES = (
@@ -122,7 +122,7 @@ def test_an_older_registry_is_migrated_with_the_voices_it_holds(
             " '2026-05-01 12:00:00', '2026-05-01 12:00:00', 0)"
         )
     engine.dispose()
-    made = Database(path)
+    made = SqliteDatabase(path)
     made.prepare(upgrade=True)
     assert made.schema() == SCHEMA
     assert [(voice.name, voice.created_at) for voice in Registry(made).all()] == [("anna", NOW)]
@@ -134,7 +134,7 @@ def test_the_registry_of_the_first_release_is_taken_over_whole(tmp_path: Path) -
     path = tmp_path / "first.db"
     with closing(sqlite3.connect(path)) as first:
         first.executescript(Path(__file__).with_name("first_release.sql").read_text())
-    made = Database(path)
+    made = SqliteDatabase(path)
     made.prepare(upgrade=True)
     registry = Registry(made)
     assert [(v.name, v.status.value) for v in registry.all()] == [

@@ -34,6 +34,8 @@ from voicekeeper.pricing import Spent
 from voicekeeper.request import FLASH
 from voicekeeper.store import NewVoice
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def life(tmp_path: Path) -> Life:

@@ -46,6 +46,8 @@ from voicekeeper.store import Answer, Claims, Job, Worklist
 from voicekeeper.store.jobs import Decide
 from voicekeeper.verdict import Blame, Fault
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 LEASE = schedule.lease(policy())
 
 
@@ -298,6 +300,7 @@ def test_an_enrollment_that_is_not_wanted_any_more_is_withdrawn(life: Life, how:
     assert life.rows(Task) == []
 
 
+@pytest.mark.sqlite_only
 def test_an_enrollment_claimed_and_never_begun_is_due_after_a_crash(life: Life) -> None:
     life.register(wanted("anna"))
     claim(life)
@@ -313,6 +316,7 @@ def test_only_a_new_voice_is_enrolled(life: Life, status: Status) -> None:
     assert claim(life).calls == []
 
 
+@pytest.mark.sqlite_only
 def test_two_keepers_at_once_get_different_voices(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(*(imported(f"v{n}") for n in range(60)))
@@ -651,6 +655,7 @@ def test_a_voice_id_that_another_voice_has_is_not_taken_and_stops_nothing(
     assert changed.detail == {"from": "NEW", "to": "FAILED"}
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     "answer",
     [
@@ -729,6 +734,7 @@ def test_a_great_import_is_logged_over_some_passes_and_each_voice_once(life: Lif
 # after a crash
 
 
+@pytest.mark.sqlite_only
 def test_a_keepalive_that_may_have_been_sent_is_due_again(life: Life) -> None:
     life.register(imported("anna"))
     job = only(claim(life))
@@ -741,6 +747,7 @@ def test_a_keepalive_that_may_have_been_sent_is_due_again(life: Life) -> None:
     assert record(life, job, reported(life, SUCCESS)) == []
 
 
+@pytest.mark.sqlite_only
 def test_an_enrollment_that_may_have_been_sent_waits_for_the_users_word(life: Life) -> None:
     life.register(wanted("anna"))
     begun(life)
@@ -753,6 +760,7 @@ def test_an_enrollment_that_may_have_been_sent_waits_for_the_users_word(life: Li
     assert only(claim(life, NOW + DAY)).recipe == CLONE
 
 
+@pytest.mark.sqlite_only
 def test_what_a_start_settles_is_told_by_the_next_pass(life: Life) -> None:
     life.register(wanted("anna"))
     begun(life)
@@ -764,6 +772,7 @@ def test_what_a_start_settles_is_told_by_the_next_pass(life: Life) -> None:
     ]
 
 
+@pytest.mark.sqlite_only
 def test_a_task_that_was_accepted_is_asked_for_again(life: Life) -> None:
     running(life, "anna")
     later = NOW + MINUTE
@@ -789,6 +798,7 @@ def test_a_young_task_keeps_the_pages_pace_over_a_restart(life: Life) -> None:
     assert task.next_poll_at == NOW + life.policy.speech_first
 
 
+@pytest.mark.sqlite_only
 def test_a_control_call_that_may_have_been_sent_is_settled(life: Life) -> None:
     life.register(imported("anna"))
     put(life, Breaker(model=FLASH, opened_at=NOW - HOUR, probe_at=NOW))
@@ -797,6 +807,7 @@ def test_a_control_call_that_may_have_been_sent_is_settled(life: Life) -> None:
     assert [task.state for task in life.rows(Task)] == [TaskState.UNKNOWN]
 
 
+@pytest.mark.sqlite_only
 def test_a_start_forgets_the_keepers_before_it(life: Life) -> None:
     put(life, KeeperBeat(keeper="1@old", version="0", started_at=NOW, last_pass_at=NOW))
     take_over(life, NOW + HOUR)
@@ -805,6 +816,7 @@ def test_a_start_forgets_the_keepers_before_it(life: Life) -> None:
     ]
 
 
+@pytest.mark.sqlite_only
 def test_no_statement_of_a_pass_or_of_an_answer_reads_a_whole_table(life: Life) -> None:
     """So that a voice costs the same in a fleet of a million."""
     life.register(imported("anna"))
@@ -865,6 +877,7 @@ def test_a_built_in_probe_bears_witness_only_where_no_voice_of_ours_can(
     assert breaker.opened_at is None  # the route works, whosever it is
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_clock_that_was_set_back_makes_every_voice_due(
     life: Life,

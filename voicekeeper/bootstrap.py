@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -22,7 +23,7 @@ from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.keeper import Keeper, Logger, Offload
 from voicekeeper.models import Origin
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Database, Outbox, Registry, Worklist
+from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
 from voicekeeper.store.recordings import Recordings
 from voicekeeper.upstream import GatewayClient
 from voicekeeper.upstream.audio import AudioFetcher
@@ -60,7 +61,18 @@ def policy(settings: Settings) -> Policy:
         recreate=_RECREATED[settings.recovery.recreate],
         notifies=bool(settings.alerts.urls),
         archive_sources=settings.recovery.archive_sources,
+        tick=settings.daemon.tick,
     )
+
+
+def database(settings: Settings) -> Database:
+    """Return the registry's database, not yet opened."""
+    path = settings.database_path
+    if path is not None:
+        return SqliteDatabase(path.absolute())
+    from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
+
+    return PostgresDatabase(settings.database.url.get_secret_value())
 
 
 def gateway(
@@ -100,10 +112,15 @@ def callbacks(settings: Settings) -> Callbacks | None:
 
 def archive(
     settings: Settings, keeper: Keeper, *, database: Database, clock: Clock, log: Logger
-) -> Archive:
-    """Return what keeps the audio of the voices of a keeper; it shares its thread of the store."""
+) -> Archive | None:
+    """Return what keeps the audio of the voices of a keeper; it shares its thread of the store.
+
+    Audio is kept beside the registry's file; there is nothing to keep it where there is none.
+    """
+    if database.file is None:
+        return None
     return Archive(
-        directory_of(database.path),
+        directory_of(database.file),
         recordings=Recordings(database),
         fetcher=AudioFetcher(host_of(settings.upstream.base_url)),
         clock=clock,
@@ -211,6 +228,7 @@ async def assembly(
                 log=log,
                 offload=offload,
                 callbacks=callbacks(settings) if listens else None,
+                pace=upstream.pace,
             )
             courier = Courier(
                 outbox=outbox,
@@ -236,7 +254,9 @@ def secrets(settings: Settings) -> list[SecretStr]:
     hidden = [*settings.alerts.urls]
     if settings.alerts.heartbeat_url is not None:
         hidden.append(settings.alerts.heartbeat_url)
-    return [part for address in hidden for part in alerts.parts(address)]
+    parts = [part for address in hidden for part in alerts.parts(address)]
+    password = urlsplit(settings.database.url.get_secret_value()).password
+    return [*parts, SecretStr(unquote(password))] if password else parts
 
 
 @contextmanager

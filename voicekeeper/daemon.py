@@ -20,7 +20,7 @@ from voicekeeper import __version__, reload_socket
 from voicekeeper.archive import Archive
 from voicekeeper.clock import Clock
 from voicekeeper.duration import words
-from voicekeeper.errors import DatabaseDamaged, DatabaseFull, VoicekeeperError
+from voicekeeper.errors import DatabaseAway, DatabaseDamaged, DatabaseFull, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger, tell
 from voicekeeper.reload import Reload
@@ -208,12 +208,15 @@ class Daemon:
         return tick if watched is None else min(tick, timedelta(seconds=watched / 3))
 
     async def _begun(self) -> bool:
-        """Take over and make the first pass; return False while the disk is full."""
+        """Take over and make the first pass; return False while the disk is full.
+
+        The same while the database's server is away.
+        """
         try:
             await self._keeper.take_over()
             await self._keeper.sweep()
-        except DatabaseFull as error:
-            self._tell(str(error))
+        except (DatabaseAway, DatabaseFull) as error:
+            self._tell(str(error), alike=type(error).__name__)
             self._notifier.status(str(error))
             return False
         self._failing = None
@@ -226,6 +229,11 @@ class Daemon:
             self._tell(str(error))
             self._damage = error
             self._stop.set()
+        except DatabaseAway as error:
+            self._tell(str(error), alike=type(error).__name__)
+            # A restart would forget the answers that wait to be written down, and mend nothing.
+            self._notifier.watchdog()
+            self._notifier.status(str(error))
         except VoicekeeperError as error:
             self._tell(str(error))
         except Exception as error:  # noqa: BLE001 - the next pass may do better
@@ -237,11 +245,17 @@ class Daemon:
             if not self._stop.is_set():  # the last word is that it stops
                 self._notifier.status(outlook)
 
-    def _tell(self, words: str, **fields: object) -> None:
-        """Tell of a failed pass, once for all that fail alike; a full disk may be so for days."""
-        if words != self._failing:
+    def _tell(self, words: str, *, alike: str | None = None, **fields: object) -> None:
+        """Tell of a failed pass, once for all that fail alike; a full disk may be so for days.
+
+        Args:
+            words: why it failed.
+            alike: what all that fail alike have in common, where their words differ.
+            fields: further ones.
+        """
+        if (alike or words) != self._failing:
             tell(self._log, Event.PASS_FAILED, error=words, **fields)
-        self._failing = words
+        self._failing = alike or words
 
     async def _outlook(self) -> str:
         try:

@@ -8,6 +8,7 @@ The tree::
     ├── NotAllowed              1   the voice's status, or another voice, stands in the way
     │   └── Taken               1   names or voice ids that the registry has already
     ├── DatabaseHeld           75   another daemon holds the database
+    ├── DatabaseAway           75   the server of the database does not answer, for now
     ├── DatabaseFull            1   the disk under the database is full, for now
     ├── BackupFailed            1   a copy of the registry could not be made
     ├── FetchFailed             1   audio could not be fetched
@@ -33,7 +34,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     0: "It is done, or all is well.",
     1: "It failed: what was asked for could not be done, or is not so.",
     2: "Wrong use: an option, an argument or a value that breaks a rule.",
-    75: "Try again: another daemon holds the registry.",
+    75: "Try again: another daemon holds the registry, or its server is away.",
     77: "The gateway refuses the API key.",
     78: "The settings, the key's place or the registry cannot be used; a person must act.",
     INTERRUPTED: "It was interrupted by Ctrl-C.",
@@ -85,6 +86,12 @@ class Taken(NotAllowed):
 
 class DatabaseHeld(VoicekeeperError):  # noqa: N818
     """Another daemon works on the same database; try again when it has stopped."""
+
+    exit_code = 75
+
+
+class DatabaseAway(VoicekeeperError):  # noqa: N818
+    """The server of the database is not reached, or ended the connection; try again."""
 
     exit_code = 75
 

@@ -71,6 +71,7 @@ class Health:
         held: how many wait to be made until the next day's budget.
         held_for_good: how many are never made, as each costs more than a whole day's budget.
         balance: what the account held when a daemon last asked.
+        keepers: those that live, ``PID@HOST`` each, in the order in which they began.
     """
 
     by_status: Mapping[Status, int]
@@ -86,6 +87,7 @@ class Health:
     held: int = 0
     held_for_good: int = 0
     balance: Balance | None = None
+    keepers: Sequence[str] = ()
 
     @property
     def kept(self) -> int:

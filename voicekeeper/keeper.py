@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
 from voicekeeper.clock import Clock
-from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
+from voicekeeper.errors import CallFailed, DatabaseAway, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Task, Voice
@@ -84,6 +84,7 @@ class Keeper:
         log: where events are told.
         offload: runs the store's blocking functions.
         callbacks: how the gateway is to call when an enrollment has ended; None to ask only.
+        pace: told at each pass which share of the account's requests a second is this keeper's.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class Keeper:
         log: Logger,
         offload: Offload[Any],
         callbacks: Callbacks | None = None,
+        pace: Callable[[float], None] = lambda _: None,
     ) -> None:
+        self._pace = pace
         self._worklist = worklist
         self._upstream = upstream
         self._clock = clock
@@ -190,6 +193,7 @@ class Keeper:
                     busy=tuple(self._busy),
                 )
             )
+            self._pace(claims.share)
             if claims.lines:  # a command may have changed how many there are
                 self._counted = None
             say(self._log, claims.lines)
@@ -282,6 +286,13 @@ class Keeper:
         with suppress(TimeoutError):
             async with asyncio.timeout(within), self._sweeping:
                 pass  # a pass that is claiming begins its calls first
+        left = await self._stopped(until)
+        with suppress(VoicekeeperError):  # else the others wait until it counts as dead
+            await self._offload(partial(self._worklist.leave, keeper=self._name))
+        return left
+
+    async def _stopped(self, until: float) -> int:
+        """Wait for the calls under way; return how many were cut short."""
         running = [*self._calls.running, *self._polls.running]
         if not running:
             return 0
@@ -320,6 +331,8 @@ class Keeper:
     async def _refill(self) -> None:
         try:
             await self.sweep()
+        except DatabaseAway:
+            return  # the next pass tells of it
         except VoicekeeperError as error:
             tell(self._log, Event.PASS_FAILED, error=str(error))
 
@@ -327,8 +340,8 @@ class Keeper:
         """Keep an error in one voice's work from stopping another's."""
         try:
             await work(job)
-        except Withdrawn:
-            return  # nothing was sent
+        except (Withdrawn, DatabaseAway):
+            return  # nothing was sent; of a database that is away the passes tell
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
             tell(
                 self._log,
@@ -423,7 +436,8 @@ class Keeper:
             return rule(voice, task, answer, now=now, policy=policy)
 
         def failed(error: VoicekeeperError) -> None:
-            tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
+            if not isinstance(error, DatabaseAway):  # which the passes tell of
+                tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
 
         answered = Answer(job, decide, now, policy)
         await self._tell(await self._recorder.record(answered, failed=failed))

@@ -125,6 +125,17 @@ def _words(enum: type[StrEnum], name: str) -> sa.Enum:
     )
 
 
+def _whole() -> sa.Integer:
+    """Return the type of a whole number that grows for years; SQLite's are of any size."""
+    return sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+
+
+def _where(condition: str, in_postgresql: str | None = None) -> dict[str, Any]:
+    """Return what makes an index partial, in either database."""
+    twin = sa.text(in_postgresql or condition)
+    return {"sqlite_where": sa.text(condition), "postgresql_where": twin}
+
+
 def _json() -> sa.JSON:
     """Return a JSON column type that stores None as NULL."""
     return sa.JSON(none_as_null=True)
@@ -163,16 +174,16 @@ class Voice(SQLModel, table=True):
         sa.CheckConstraint("status <> 'OK' OR voice_id IS NOT NULL", name="voice_ok_has_id"),
         sa.Index("voice_by_next_at", "next_at"),
         # Of those that are kept: the ones that are gone only grow more, and older.
-        sa.Index("voice_by_anchor", "anchored_at", sqlite_where=sa.text("next_at IS NOT NULL")),
+        sa.Index("voice_by_anchor", "anchored_at", **_where("next_at IS NOT NULL")),
         sa.Index(
             "voice_suspected",
             "model",
-            sqlite_where=sa.text("suspected_at IS NOT NULL AND controlled_at IS NULL"),
+            **_where("suspected_at IS NOT NULL AND controlled_at IS NULL"),
         ),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
     name: str
     model: str
     voice_id: str | None = None
@@ -223,20 +234,20 @@ class Task(SQLModel, table=True):
             name="task_running_is_polled",
         ),
         sa.Index("task_by_voice", "voice_pk", "id"),
-        sa.Index("task_open", "state", sqlite_where=sa.text("state IN ('intent', 'running')")),
-        sa.Index("task_by_next_poll", "next_poll_at", sqlite_where=sa.text("state = 'running'")),
+        sa.Index("task_open", "state", **_where("state IN ('intent', 'running')")),
+        sa.Index("task_by_next_poll", "next_poll_at", **_where("state = 'running'")),
         sa.Index(
             "task_by_token",
             "token_digest",
             unique=True,
-            sqlite_where=sa.text("token_digest IS NOT NULL"),
+            **_where("token_digest IS NOT NULL"),
         ),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
     voice_pk: int | None = Field(
-        default=None, sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"))
+        default=None, sa_column=sa.Column(_whole(), sa.ForeignKey("voice.id", ondelete="CASCADE"))
     )
     model: str
     kind: Kind = Field(sa_type=_words(Kind, "task_kind"))
@@ -251,8 +262,8 @@ class Task(SQLModel, table=True):
     polls: int = 0
     code: str | None = None
     message: str | None = None
-    cost_micros: int | None = None
-    possible_cost_micros: int | None = None
+    cost_micros: int | None = Field(default=None, sa_type=_whole())
+    possible_cost_micros: int | None = Field(default=None, sa_type=_whole())
 
 
 class LedgerEntry(SQLModel, table=True):
@@ -274,8 +285,8 @@ class LedgerEntry(SQLModel, table=True):
 
     day: date = Field(primary_key=True)
     kind: Kind = Field(sa_type=_words(Kind, "ledger_kind"), primary_key=True)
-    cost_micros: int = 0
-    possible_cost_micros: int = 0
+    cost_micros: int = Field(default=0, sa_type=_whole())
+    possible_cost_micros: int = Field(default=0, sa_type=_whole())
 
 
 class Tally(SQLModel, table=True):
@@ -286,7 +297,7 @@ class Tally(SQLModel, table=True):
 
     kind: Kind = Field(sa_type=_words(Kind, "tally_kind"), primary_key=True)
     state: TaskState = Field(sa_type=_words(TaskState, "tally_state"), primary_key=True)
-    ended: int = 0
+    ended: int = Field(default=0, sa_type=_whole())
 
 
 class Balance(SQLModel, table=True):
@@ -300,8 +311,8 @@ class Balance(SQLModel, table=True):
     __tablename__ = "balance"
     __table_args__ = (sa.CheckConstraint("id = 1", name="balance_is_one"),)
 
-    id: int = Field(default=1, primary_key=True)
-    micros: int
+    id: int = Field(default=1, primary_key=True, sa_type=_whole())
+    micros: int = Field(sa_type=_whole())
     told_at: datetime
 
 
@@ -318,12 +329,12 @@ class HistoryEntry(SQLModel, table=True):
     __tablename__ = "history"
     __table_args__ = (
         sa.Index("history_by_voice", "voice_pk", "id"),
-        sa.Index("history_unlogged", "id", sqlite_where=sa.text("logged = 0")),
+        sa.Index("history_unlogged", "id", **_where("logged = 0", "NOT logged")),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
     voice_pk: int = Field(
-        sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False)
+        sa_column=sa.Column(_whole(), sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False)
     )
     at: datetime
     event: str
@@ -341,7 +352,7 @@ class Removal(SQLModel, table=True):
 
     __tablename__ = "removal"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
     name: str
     voice_id: str | None = None
     status: str = Field(sa_type=sa.String(16))
@@ -368,7 +379,7 @@ class Breaker(SQLModel, table=True):
 
     model: str = Field(primary_key=True)
     run: int = 0
-    last_voice_pk: int | None = None
+    last_voice_pk: int | None = Field(default=None, sa_type=_whole())
     opened_at: datetime | None = None
     cause: str | None = None
     probes: int = 0
@@ -407,23 +418,23 @@ class Alert(SQLModel, table=True):
             "voice_pk",
             "kind",
             unique=True,
-            sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NOT NULL"),
+            **_where("ended_at IS NULL AND voice_pk IS NOT NULL"),
         ),
         sa.Index(
             "alert_open_of_model",
             "model",
             unique=True,
-            sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NULL"),
+            **_where("ended_at IS NULL AND voice_pk IS NULL"),
         ),
-        sa.Index("alert_by_tell_at", "tell_at", sqlite_where=sa.text("tell_at IS NOT NULL")),
-        sa.Index("alert_by_send_at", "send_at", sqlite_where=sa.text("send_at IS NOT NULL")),
+        sa.Index("alert_by_tell_at", "tell_at", **_where("tell_at IS NOT NULL")),
+        sa.Index("alert_by_send_at", "send_at", **_where("send_at IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
     kind: AlertKind = Field(sa_type=_words(AlertKind, "alert_kind"))
     voice_pk: int | None = Field(
-        default=None, sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"))
+        default=None, sa_column=sa.Column(_whole(), sa.ForeignKey("voice.id", ondelete="CASCADE"))
     )
     model: str
     level: str
@@ -457,11 +468,11 @@ class Message(SQLModel, table=True):
         sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="message_level"),
         sa.CheckConstraint("place >= 0 AND tries >= 0", name="message_signs"),
         sa.CheckConstraint("send_at IS NULL OR sent_at IS NULL", name="message_is_sent_once"),
-        sa.Index("message_to_send", "place", sqlite_where=sa.text("send_at IS NOT NULL")),
+        sa.Index("message_to_send", "place", **_where("send_at IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
     topic: Topic = Field(sa_type=_words(Topic, "message_topic"))
     place: int
     level: str
@@ -490,13 +501,13 @@ class Audio(SQLModel, table=True):
     __table_args__ = (
         sa.CheckConstraint("failures >= 0", name="audio_failures_sign"),
         sa.Index("audio_by_voice", "voice_pk"),
-        sa.Index("audio_by_next_at", "next_at", sqlite_where=sa.text("next_at IS NOT NULL")),
+        sa.Index("audio_by_next_at", "next_at", **_where("next_at IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
     voice_pk: int = Field(
-        sa_column=sa.Column(sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False)
+        sa_column=sa.Column(_whole(), sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False)
     )
     kind: AudioKind = Field(sa_type=_words(AudioKind, "audio_kind"))
     voice_id: str | None = None
@@ -516,6 +527,10 @@ class KeeperBeat(SQLModel, table=True):
         version: of voicekeeper.
         once: whether it is ``run --once``, which a timer starts again.
         last_pass_at: when its last pass ended.
+        alive_until: when others take it for dead, unless it passes again; None once it has ended.
+        share: of the account's requests a second that it allows itself; those of all that live
+            make one at most.
+        interval_s: the keepalive interval it goes by, in seconds.
     """
 
     __tablename__ = "keeper"
@@ -525,3 +540,6 @@ class KeeperBeat(SQLModel, table=True):
     once: bool = False
     started_at: datetime
     last_pass_at: datetime | None = None
+    alive_until: datetime | None = None
+    share: float = 0
+    interval_s: float = 0

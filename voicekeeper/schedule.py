@@ -9,6 +9,7 @@ retry              base·2ⁿ ± a quarter, at most min(cap, an eighth of what r
                    to the deadline), at least min(30 s, base)
 hope               one more window, for a voice that the gateway does not know
 lease              how long a claim keeps others off: longer than any call
+silence            after how long without a pass a keeper counts as dead
 patience           how long an accepted keepalive may stay open before another one
 poll               the page's pace, slower as the task grows older
 =================  ===============================================================
@@ -50,6 +51,7 @@ class Policy:
         recreate: which voices are made again when they are lost.
         notifies: whether people get messages; then the ends of enrollments are noted for them.
         archive_sources: whether the recordings that clones are made from are kept.
+        tick: between two passes.
     """
 
     window: timedelta
@@ -71,6 +73,7 @@ class Policy:
     recreate: frozenset[Origin] = frozenset()
     notifies: bool = False
     archive_sources: bool = False
+    tick: timedelta = timedelta(seconds=10)
 
 
 def spread(name: str, turn: int = 0) -> float:
@@ -235,6 +238,11 @@ def lease(policy: Policy) -> timedelta:
     """Return for how long a claim holds: the longest call, and its turn at the limiter."""
     turn = timedelta(seconds=policy.max_in_flight / policy.requests_per_second)
     return min(policy.timeout * 2 + turn + _LEASE_SLACK, policy.interval)
+
+
+def silence(policy: Policy) -> timedelta:
+    """Return after how long without a pass a keeper counts as dead: its leases are over then."""
+    return max(lease(policy), 3 * policy.tick)
 
 
 def patience_ends(*, sent_at: datetime, anchor: datetime, policy: Policy) -> datetime:

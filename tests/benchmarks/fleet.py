@@ -16,7 +16,7 @@ from voicekeeper import bootstrap, log
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Settings
 from voicekeeper.daemon import run_once
-from voicekeeper.store import Database
+from voicekeeper.store import Database, SqliteDatabase
 
 KEY = "benchmark"
 _MODEL = "cosyvoice-3-flash"
@@ -49,7 +49,7 @@ def registry(voices: int, *, due_in: timedelta = timedelta(days=-1)) -> Iterator
     """
     with TemporaryDirectory() as directory:
         path = Path(directory) / "voicekeeper.db"
-        database = Database(path)
+        database = SqliteDatabase(path)
         database.prepare(upgrade=True)
         fill(database, voices, due_in=due_in)
         database.close()
@@ -80,7 +80,7 @@ def fill(database: Database, voices: int, *, due_in: timedelta) -> None:
 
 def keep_all(path: Path, chosen: Settings) -> float:
     """Keep every voice that is due, as ``run --once`` does; return the seconds it took."""
-    database = Database(path)
+    database = SqliteDatabase(path)
     with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123 - no path of ours
         log.configure(
             level="info",

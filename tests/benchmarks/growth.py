@@ -16,7 +16,7 @@ from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row, rounds
 from tests.benchmarks.upstream import Upstream, upstream
 from voicekeeper import bootstrap
-from voicekeeper.store import Database, Worklist
+from voicekeeper.store import SqliteDatabase, Worklist
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _IDLE_PASSES = 50
@@ -67,7 +67,7 @@ def rows() -> Iterator[Row]:
 
 def _idle_pass_ms(path: Path) -> float:
     """Return the CPU that one pass takes with nothing due, in the store and for the line."""
-    database = Database(path)
+    database = SqliteDatabase(path)
     worklist = Worklist(database)
     policy = bootstrap.policy(fleet.settings("http://127.0.0.1:9/api/v1"))
     worklist.take_over(keeper="1@here", version="0", now=datetime.now(UTC), policy=policy)
@@ -87,7 +87,7 @@ def _idle_pass_ms(path: Path) -> float:
 
 def _keepalive_ms(path: Path, gateway: Upstream) -> float:
     """Make some voices due, and return the CPU that each one's keepalive takes."""
-    database = Database(path)
+    database = SqliteDatabase(path)
     with database.writing() as session:
         session.driver.execute(
             "UPDATE voice SET next_at = '2020-01-01 00:00:00.000000' WHERE id IN"

@@ -1,8 +1,8 @@
 """A gateway that answers at once, in a process of its own, and keeps a list of its calls.
 
 It does as little as HTTP/1.1 needs, so that what is measured is the caller. Every task succeeds
-after ``--seconds``. ``GET /calls`` returns when each task was posted and with which voice, by the
-monotonic clock that all processes of a machine share.
+after ``--seconds``. ``GET /calls`` returns when each task was posted and with which voice, and
+when one was asked for, by the monotonic clock that all processes of a machine share.
 """
 
 import argparse
@@ -45,7 +45,12 @@ class Upstream:
 
     def polls(self) -> int:
         """Return how often a task was asked for."""
-        return int(httpx.get(f"{self.url}/calls", timeout=60).json()["polls"])
+        return len(httpx.get(f"{self.url}/calls", timeout=60).json()["polls"])
+
+    def times(self) -> list[float]:
+        """Return when each call of either sort came, in order."""
+        told = httpx.get(f"{self.url}/calls", timeout=60).json()
+        return sorted([*(at for at, _ in told["posts"]), *told["polls"]])
 
 
 @contextmanager
@@ -70,7 +75,7 @@ class _Books:
 
     def __init__(self, least: float, most: float) -> None:
         self.posts: list[Call] = []
-        self.polls = 0
+        self.polls: list[float] = []
         self._lengths = itertools.cycle(least + (most - least) * n / 25 for n in range(26))
         self._ready_at: dict[bytes, float] = {}
 
@@ -84,9 +89,10 @@ class _Books:
         return b'{"code":200,"message":"success","data":{"taskId":"%s"}}' % task_id
 
     def status(self, task_id: bytes) -> bytes:
-        self.polls += 1
+        now = time.monotonic()
+        self.polls.append(now)
         ready_at = self._ready_at.get(task_id, 0.0)
-        state = b"success" if time.monotonic() >= ready_at else b"processing"
+        state = b"success" if now >= ready_at else b"processing"
         return b'{"code":200,"message":"success","data":{"taskId":"%s","state":"%s"}}' % (
             task_id,
             state,

@@ -17,10 +17,10 @@ from voicekeeper.cli import prose
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Places, Settings, load, places
 from voicekeeper.duration import words
-from voicekeeper.errors import NotFound, VoicekeeperError
+from voicekeeper.errors import InvalidInput, NotFound, VoicekeeperError
 from voicekeeper.health import SHOWN_NAMES
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Database, NewVoice, Registry
+from voicekeeper.store import Database, NewVoice, Registry, SqliteDatabase
 
 
 class Session:
@@ -70,16 +70,25 @@ class Session:
     def database(self) -> Database:
         """Return the database, as the user that owns it."""
         database = self._open()
-        become_owner(database.path)
+        become_owner(database.file)
         return database
 
-    def database_as_caller(self) -> Database:
+    def file_as_caller(self) -> SqliteDatabase:
         """Return the database as the user who runs the command.
 
         To carry a copy in or out, root may read and write where the database's owner may not.
         SQLite gives the files it makes beside the database to the owner of the database itself.
+
+        Raises:
+            InvalidInput: it is no file.
         """
-        return self._open()
+        database = self._open()
+        if not isinstance(database, SqliteDatabase):
+            raise InvalidInput(
+                f"the registry is in {database.place.removeprefix('the ')}; its own tools copy it: "
+                "'pg_dump -Fc DATABASE > FILE', and 'pg_restore' puts it back"
+            )
+        return database
 
     def close(self) -> None:
         """Close what was opened."""
@@ -98,7 +107,7 @@ class Session:
             # gives its journals to the owner of the file: the owner of its directory.
             database.prepare(upgrade=False)
             database.close()
-        become_owner(database.path)
+        become_owner(database.file)
         database.prepare(upgrade=False)
         return Registry(database)
 
@@ -115,7 +124,7 @@ class Session:
         return Registry(database)
 
     def _open(self) -> Database:
-        self._opened.append(Database(self.settings.database_path.absolute()))
+        self._opened.append(bootstrap.database(self.settings))
         return self._opened[-1]
 
     def warn_if_over(self, voices: Sequence[NewVoice]) -> None:
@@ -167,18 +176,25 @@ def must_exist(database: Database) -> None:
     """
     if not database.exists():
         raise NotFound(
-            f"there is no registry at {database.path} yet; "
+            f"there is no registry {_within(database)} yet; "
             "'voicekeeper add', 'clone', 'design' and 'import' make one"
         )
 
 
-def become_owner(path: Path) -> None:
+def _within(database: Database) -> str:
+    return f"in {database.place}" if database.file is None else f"at {database.place}"
+
+
+def become_owner(path: Path | None) -> None:
     """Run as root, take on the user that owns the database, so that its files stay theirs.
+
+    Args:
+        path: its file; None where it has none, and so nobody owns it here.
 
     Raises:
         VoicekeeperError: that user cannot be taken on.
     """
-    if os.geteuid() != 0:
+    if path is None or os.geteuid() != 0:
         return
     try:
         owner = (path if path.exists() else path.parent).stat()

@@ -46,6 +46,12 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
             f"must be shorter than the keepalive interval ({compact(interval)}),"
             f" not {compact(tick)}",
         )
+    if settings.recovery.archive_sources and settings.database_path is None:
+        yield Contradiction(
+            "recovery.archive_sources",
+            ("database.url",),
+            "must be false where PostgreSQL has the registry: audio is kept beside its file",
+        )
     if retry.cap < retry.base:
         yield Contradiction(
             "retry.cap",

@@ -34,7 +34,7 @@ Model = Annotated[str, PlainValidator(values.model)]
 Rate = Annotated[float, PlainValidator(values.rate)]
 InFlight = Annotated[int, PlainValidator(values.in_flight)]
 FilePath = Annotated[Path | None, PlainValidator(values.file_path)]
-DatabaseUrl = Annotated[str, PlainValidator(values.database_url)]
+DatabaseUrl = Annotated[SecretStr, PlainValidator(values.database_url)]
 Amount = Annotated[Decimal | None, PlainValidator(values.dollars)]
 Address = Annotated[values.Address, PlainValidator(values.address), NoDecode]
 HostNames = Annotated[tuple[str, ...], NoDecode, PlainValidator(values.host_names)]
@@ -86,9 +86,9 @@ class Upstream(_Table):
 
 
 class Database(_Table):
-    """Where the registry lives."""
+    """Where the registry lives. The address may hold a password, so a ``repr`` shows none."""
 
-    url: DatabaseUrl = "sqlite:////var/lib/voicekeeper/voicekeeper.db"
+    url: DatabaseUrl = SecretStr("sqlite:////var/lib/voicekeeper/voicekeeper.db")
 
 
 def _fitting_jitter(known: dict[str, Any]) -> timedelta:
@@ -235,9 +235,15 @@ class Settings(BaseSettings):
     log: Log = Log()
 
     @property
-    def database_path(self) -> Path:
-        """The file of the registry; a relative one counts from the working directory."""
-        return Path(self.database.url.removeprefix(values.SQLITE))
+    def database_path(self) -> Path | None:
+        """The file of the registry; a relative one counts from the working directory.
+
+        None where a server has it.
+        """
+        url = self.database.url.get_secret_value()
+        if not url.startswith(values.SQLITE):
+            return None
+        return Path(url.removeprefix(values.SQLITE))
 
     @classmethod
     def settings_customise_sources(

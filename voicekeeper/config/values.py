@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.request import Speech
 
 SQLITE = "sqlite:///"
+POSTGRES = "postgresql+psycopg://"
 
 _FASTEST = 10_000
 _WIDEST = 1024
@@ -271,12 +273,14 @@ def file_path(value: object) -> Path:
     return Path(written)
 
 
-def database_url(value: object) -> str:
-    """Read where the registry lives."""
-    url = text(value)
+def database_url(value: object) -> SecretStr:
+    """Read where the registry lives; the address may hold a password."""
+    url = value.get_secret_value() if isinstance(value, SecretStr) else text(value)
     scheme = url.partition(":")[0].lower()
+    if scheme.partition("+")[0] in ("postgresql", "postgres"):
+        return SecretStr(_server_url(url))
     if scheme.partition("+")[0] != "sqlite":
-        raise ValueError(f"must be {SQLITE}PATH; this release keeps its registry in SQLite only")
+        raise ValueError(f"must be {SQLITE}PATH or {POSTGRES}USER@HOST/DATABASE")
     path = url.removeprefix(SQLITE)
     if path == url and url != "sqlite://":
         raise ValueError(f"must be {SQLITE}PATH, with a fourth slash where PATH is absolute")
@@ -286,6 +290,25 @@ def database_url(value: object) -> str:
         raise ValueError(f"must be {SQLITE}PATH without options after a question mark")
     if path.endswith("/"):
         raise ValueError("must name a file, not a directory")
+    return SecretStr(url)
+
+
+def _server_url(url: str) -> str:
+    """Read the address of a database on a server."""
+    form = f"{POSTGRES}USER@HOST/DATABASE"
+    if not url.startswith(POSTGRES):
+        raise ValueError(f"must be {form}: psycopg is the only driver for PostgreSQL here")
+    try:
+        parts = urlsplit(url)
+        complete = len(parts.path) > 1 and "/" not in parts.path[1:] and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete or not _URL.fullmatch(url.lower()) or "#" in url:
+        raise ValueError(f"must be {form}, special characters of it percent-encoded")
+    if find_spec("psycopg") is None:
+        raise ValueError(
+            "needs psycopg, which is missing; install it: pip install 'voicekeeper[postgres]'"
+        )
     return url
 
 

@@ -1,8 +1,9 @@
-"""The registry in SQLite: one file, two sides.
+"""The registry in its database, and the sides of it.
 
 `Registry` is for people (register, read, change), `Worklist` for keepers (claim, record), `Outbox`
-for the courier (what people are sent), and `Database` is the file under all. `chronicle` writes
-the history that the first two tell.
+for the courier (what people are sent), and `Database` is what lies under all: a file of SQLite
+(`SqliteDatabase`), or a server's, in `postgres`, which needs its driver. `chronicle` writes the
+history that the first two tell.
 """
 
 from voicekeeper.store.chronicle import LogLine
@@ -10,6 +11,7 @@ from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import Answer, Claims, Job
 from voicekeeper.store.outbox import Outbox, Parcel
 from voicekeeper.store.registry import NewVoice, Registry
+from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.worklist import Outlook, Worklist
 
 __all__ = [
@@ -23,5 +25,6 @@ __all__ = [
     "Outlook",
     "Parcel",
     "Registry",
+    "SqliteDatabase",
     "Worklist",
 ]

@@ -58,41 +58,56 @@ _HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK, _KEEPER = (
     rows.table_of(model).c
     for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task, KeeperBeat)
 )
-_LOOK = Statement(
-    select(
-        select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
-        | select(_REMOVAL.id).exists(),
-        select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
-        select(_VOICE.id)
-        .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
-        .exists(),
-        select(func.min(_VOICE.next_at)).scalar_subquery(),
-        select(func.max(_VOICE.next_at)).scalar_subquery(),
-        select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-        select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-        select(func.min(_ALERT.tell_at)).where(_ALERT.tell_at.is_not(None)).scalar_subquery(),
-        select(_ALERT.id)
-        .where(
-            _ALERT.voice_pk.is_not(None),  # by an index
-            _ALERT.ended_at.is_(None),
-            _ALERT.kind == AlertKind.RISK,
+_LAST_PASS = select(func.max(_KEEPER.last_pass_at))
+_LOOK, _LOOK_AS_ONE_OF_MANY = (
+    Statement(
+        select(
+            select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
+            | select(_REMOVAL.id).exists(),
+            select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
+            select(_VOICE.id)
+            .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
+            .exists(),
+            select(func.min(_VOICE.next_at)).scalar_subquery(),
+            select(func.max(_VOICE.next_at)).scalar_subquery(),
+            select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+            select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+            select(func.min(_ALERT.tell_at)).where(_ALERT.tell_at.is_not(None)).scalar_subquery(),
+            select(_ALERT.id)
+            .where(
+                _ALERT.voice_pk.is_not(None),  # by an index
+                _ALERT.ended_at.is_(None),
+                _ALERT.kind == AlertKind.RISK,
+            )
+            .exists(),
+            select(_VOICE.id)
+            .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
+            .exists(),
+            last_pass.scalar_subquery(),
         )
-        .exists(),
-        select(_VOICE.id)
-        .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
-        .exists(),
-        select(func.max(_KEEPER.last_pass_at)).scalar_subquery(),
     )
+    for last_pass in (_LAST_PASS, _LAST_PASS.where(_KEEPER.keeper == sa.bindparam("of")))
 )
 
 
-def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
+def look(session: Session, *, now: datetime, policy: Policy, of: str | None = None) -> Agenda:
     """See what there is to do. What a wrong clock has set too far ahead is due now.
 
     Where a due time cannot be read, all is looked at.
+
+    Args:
+        session: any.
+        now: of this look.
+        policy: the settings.
+        of: the keeper whose own last pass tells whether its clock was set back; None where there
+            is one keeper.
     """
+    risky = alerting.risky_before(now, policy)
     try:
-        (seen,) = _LOOK.rows(session, risky=alerting.risky_before(now, policy))
+        if of is None:
+            (seen,) = _LOOK.rows(session, risky=risky)
+        else:
+            (seen,) = _LOOK_AS_ONE_OF_MANY.rows(session, risky=risky, of=of)
     except unreadable.UNREADABLE:
         return Agenda(
             set_back=False,

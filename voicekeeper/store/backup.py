@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from voicekeeper.errors import BackupFailed, DatabaseDamaged, VoicekeeperError
-from voicekeeper.store.database import Database
+from voicekeeper.store.sqlite import SqliteDatabase
 
 KEPT: Final = 14
 """So many daily copies are kept."""
@@ -58,7 +58,7 @@ def write(registry: Path, file: Path, *, turn: Turn = nullcontext) -> int:
         with _unfinished(file) as copy:
             with turn():
                 fill(copy, registry)
-            made = Database(copy)
+            made = SqliteDatabase(copy)
             try:
                 made.schema()
                 made.check()

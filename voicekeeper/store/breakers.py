@@ -10,12 +10,18 @@ from sqlmodel import col
 from voicekeeper.models import Breaker, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import unreadable
-from voicekeeper.store.rows import added, made, table_of
+from voicekeeper.store.rows import made, table_of
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
+from voicekeeper.store.statement import InsertIfMissing, Statement
 
 _TABLE = table_of(Breaker)
-_OF_MODEL = Statement(select(_TABLE).where(_TABLE.c.model == sa.bindparam("model")))
+_OF_MODEL = Statement(
+    select(_TABLE).where(_TABLE.c.model == sa.bindparam("model")).with_for_update()
+)
+_BEGIN = Statement(
+    InsertIfMissing(_TABLE).values(model=sa.bindparam("of"), run=0, probes=0, distrusted=sa.false())
+)
+_LOCK = Statement(select(_TABLE.c.model).order_by(_TABLE.c.model).with_for_update())
 _OPENED = Statement(select(_TABLE).where(_TABLE.c.opened_at.is_not(None)))
 _FORGET = Statement(sa.delete(_TABLE).where(_TABLE.c.model == sa.bindparam("model")))
 _MOST_URGENT = Statement(
@@ -29,12 +35,27 @@ _MOST_URGENT = Statement(
 
 
 def of_model(session: Session, model: str) -> Breaker:
-    """Return the breaker of a model, made if it has none that can be read."""
-    readable, _ = _OF_MODEL.sifted(session, model=model)
-    if readable:
-        return made(Breaker, readable[0])
-    _FORGET.run(session, model=model)
-    return added(session, Breaker, model=model, run=0, probes=0, distrusted=False)
+    """Return the breaker of a model, made if it has none that can be read.
+
+    It is locked until the transaction ends: who reads it is about to judge by it.
+    """
+    readable, bad = _OF_MODEL.sifted(session, model=model)
+    if not readable:
+        if bad:
+            _FORGET.run(session, model=model)
+        _BEGIN.run(session, of=model)
+        readable = _OF_MODEL.rows(session, model=model)
+    return made(Breaker, readable[0])
+
+
+def hold(session: Session) -> None:
+    """Keep others from judging by any breaker until the transaction ends.
+
+    Many keepers lock rows in one order: breakers, voices, tasks, and the books last. So that comes
+    before anything else is locked by who may have to judge.
+    """
+    if session.locks_rows:
+        _LOCK.rows(session)
 
 
 def open_models(session: Session) -> list[str]:

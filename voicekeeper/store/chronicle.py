@@ -107,7 +107,8 @@ def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
 
 def _take_removals(session: Session, most: int) -> list[LogLine]:
     """Return the lines of the voices that were forgotten, and forget them altogether."""
-    removals = session.scalars(select(Removal).order_by(col(Removal.id)).limit(most)).all()
+    query = select(Removal).order_by(col(Removal.id)).limit(most)
+    removals = session.scalars(query.with_for_update(skip_locked=True)).all()
     for removal in removals:
         session.delete(removal)
     event = Event.VOICE_REMOVED
@@ -131,6 +132,7 @@ def _take_history(session: Session, most: int) -> list[LogLine]:
         .where(col(HistoryEntry.logged) == sa.false())
         .order_by(col(HistoryEntry.id))
         .limit(most)
+        .with_for_update(of=HistoryEntry, skip_locked=True)
     )
     unlogged = session.execute(query).all()
     if not unlogged:
@@ -138,7 +140,7 @@ def _take_history(session: Session, most: int) -> list[LogLine]:
     entries, _ = unreadable.by_key(session, HistoryEntry, [key for key, _, _ in unlogged])
     session.execute(
         update(HistoryEntry)
-        .where(col(HistoryEntry.logged) == sa.false(), col(HistoryEntry.id) <= unlogged[-1][0])
+        .where(col(HistoryEntry.id).in_([key for key, _, _ in unlogged]))
         .values(logged=True)
         .execution_options(synchronize_session=False)
     )

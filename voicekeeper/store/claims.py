@@ -122,6 +122,7 @@ def _polls(paused: int) -> Statement:
         .where(ASKABLE, (col(Task.kind) == Kind.CONTROL) | flowing)
         .order_by(col(Voice.anchored_at).asc().nulls_first())
         .limit(_MOST)
+        .with_for_update(of=Task, skip_locked=True)
     )
 
 

@@ -30,8 +30,10 @@ def take_all(
     session: Session, begun: Sequence[Begun] | None, *, now: datetime, policy: Policy
 ) -> None:
     """Make every voice again that was lost earlier and is to come back; a pass tells the log."""
-    lost = select(col(Voice.id)).where(
-        col(Voice.status) == Status.LOST, col(Voice.origin).in_(policy.recreate)
+    lost = (
+        select(col(Voice.id))
+        .where(col(Voice.status) == Status.LOST, col(Voice.origin).in_(policy.recreate))
+        .with_for_update()
     )
     keys = session.scalars(lost).all() if policy.recreate else []
     voices, _ = unreadable.by_key(session, Voice, keys)

@@ -48,8 +48,8 @@ _ABANDON = Statement(
     .where(_TASK.c.model == _MODEL, _TASK.c.kind == Kind.CONTROL, IS_OPEN)
     .values(state=TaskState.UNKNOWN, finished_at=sa.bindparam("now"), next_poll_at=sa.null())
 )
-_CLEAR = Statement(
-    sa.update(_VOICE)
+_CLEARED = (
+    select(_VOICE.c.id)
     .where(
         _VOICE.c.model == _MODEL,
         # A suspicion in the future was dated by a wrong clock.
@@ -58,6 +58,11 @@ _CLEAR = Statement(
         _VOICE.c.controlled_at.is_(None),
         _VOICE.c.voice_id != sa.bindparam("spoken"),
     )
+    .with_for_update(skip_locked=True)  # who has one waits for the breaker, which is ours
+)
+_CLEAR = Statement(
+    sa.update(_VOICE)
+    .where(_VOICE.c.id.in_(_CLEARED))
     .values(controlled_at=sa.bindparam("now"))
     .returning(*_VOICE.c)
 )
@@ -108,8 +113,8 @@ def apply(
     session: Session, task: Task, change: Change, *, now: datetime, policy: Policy
 ) -> list[LogLine]:
     """Apply what an answer to a control call changes; return what to log."""
-    ledger.settle(session, task, change.task)
     breaker = breakers.of_model(session, task.model)
+    ledger.settle(session, task, change.task)
     who = {"model": task.model, "voice_id": task.spoken}
     lines = [model_line(t.event, **who, **t.detail) for t in change.tellings]
     if change.success:

@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel.sql.sqltypes import UTCDateTime
+from sqlmodel.sql.sqltypes import AutoString, UTCDateTime
 
 Processor = Callable[[Any], Any]
+
+_FLOAT_IN_POSTGRESQL = 701
+"""The number of the only type of ours whose processor there asks for it."""
 
 _INSTANT_LENGTH = len("2030-01-01 00:00:00.000000")
 
@@ -25,6 +28,8 @@ def to_driver(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Processor 
         dialect: of the database.
     """
     full: Processor | None = kind.dialect_impl(dialect).bind_processor(dialect)
+    if dialect.name == "postgresql" and isinstance(kind, AutoString):
+        return _without_nul
     if full is None or dialect.name != "sqlite":
         return full
     if isinstance(kind, UTCDateTime):
@@ -44,7 +49,9 @@ def from_driver(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Processo
         kind: of a column.
         dialect: of the database.
     """
-    full: Processor | None = kind.dialect_impl(dialect).result_processor(dialect, None)
+    full: Processor | None = kind.dialect_impl(dialect).result_processor(
+        dialect, _FLOAT_IN_POSTGRESQL
+    )
     if full is None or dialect.name != "sqlite":
         return full
     if isinstance(kind, UTCDateTime):
@@ -52,6 +59,11 @@ def from_driver(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Processo
     if isinstance(kind, sa.Enum) and kind.enum_class is not None:
         return _looked_up({str(word.value): word for word in kind.enum_class}, full)
     return full
+
+
+def _without_nul(value: Any) -> Any:  # noqa: ANN401 - as the driver takes it
+    """Replace what PostgreSQL has no place for: words of the gateway may hold anything."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def _instant_to_text(full: Processor) -> Processor:

@@ -1,121 +1,124 @@
-"""One SQLite file: how it is made, opened, locked, migrated, and what its errors mean.
+"""The database under the registry, whichever it is: its transactions, schema, and errors.
 
-Every write is one ``BEGIN IMMEDIATE`` transaction: a deferred one that reads and then writes
-fails with "database is locked" under load, whatever the busy timeout. WAL is used only where
-SQLite is free of the WAL-reset bug (3.51.3 and later); a rollback journal elsewhere.
-
-A new file appears whole or not at all, so one that is empty or has no tables was never left by
-this program: it is what remained of a registry, and is refused like any other damage.
+What every database has stands here; `sqlite` is one file with one keeper, `postgres` a server
+that several keepers share. A transaction commits as a whole or not at all, and an error of the
+driver leaves it as a sentence for the person who has to deal with it.
 """
 
-import errno
-import fcntl
-import os
-import re
-import socket
-import sqlite3
-import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
-from functools import cache
-from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from voicekeeper.duration import rfc3339
-from voicekeeper.errors import (
-    DatabaseDamaged,
-    DatabaseFull,
-    DatabaseHeld,
-    DatabaseUnusable,
-    VoicekeeperError,
-)
-from voicekeeper.store.ownership import hand_over
+from voicekeeper.errors import DatabaseUnusable, VoicekeeperError
 from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns
 from voicekeeper.store.unreadable import UNREADABLE
-from voicekeeper.store.witness import Recollection, Witness
+from voicekeeper.store.witness import Witness
 
 SCHEMA = "0002"
 """The newest migration; the code fits this schema and no other."""
 
-WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
-
-_BUSY_TIMEOUT_S = 5
-
-_RESTORE = (
-    "nothing was changed; 'voicekeeper restore FILE' puts a good copy in its place, "
-    "and the daily ones are beside it"
-)
-
-_CHECKED_WHOLE = 256 * 1024 * 1024
-"""Bytes of the largest file that is checked whole. Of a larger one, such as that of 10,000 voices
-after some months, the tables are checked that every pass needs: commands wait for the check, and
-so does the daemon's first call."""
-
-_CHECKED_STEPS = 20_000_000
-"""Steps of SQLite's machine that a check may take, some 0.5 s. The pages of a table are looked at
-first, in a few of them, and then its rows, as far as the steps go: a million voices would take
-five times as many."""
-
-_STEPS_AT_A_TIME = 100_000
-
-_NEEDED = ("voice", "breaker", "keeper", "alembic_version")
-
-_BAD_VALUE = re.compile(r"(NULL|TEXT|NUMERIC|non-\w+) value in |CHECK constraint failed in ")
-"""What ``quick_check`` says of a row that is whole and holds what it should not."""
+_OURS = ("alembic_version", "voice")
+"""Tables without which there is no registry of any version."""
 
 
-class Database:
-    """A registry's file.
+class Database(ABC):
+    """A registry's database; opening it touches nothing.
 
-    Opening touches nothing; the file is made by `prepare` and by nothing else.
+    Args:
+        engine: whose transactions nobody but this class begins or ends.
+        place: what sentences call it; holds no secret.
+        witness: the notes beside it.
 
     Attributes:
-        path: of the file.
-        witness: the notes beside it, made with it.
+        is_shared: whether several keepers may work on it at once.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.witness = Witness(path)
-        self._engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(path)),
-            connect_args={
-                "timeout": _BUSY_TIMEOUT_S,
-                "check_same_thread": False,
-                "isolation_level": None,
-            },
-            hide_parameters=True,
-        )
-        sa.event.listen(self._engine, "connect", _set_pragmas)
-        self._idle: list[Session] = []
-        self._turns = Turns()
+    is_shared: ClassVar[bool]
+    _writes: ClassVar[str]
+    _reads: ClassVar[str]
+    _mend: ClassVar[str]
+    """What helps where the data are wrong; the end of a sentence."""
 
-    @classmethod
-    def in_memory(cls) -> Self:
-        """Return an empty registry that lives in this thread, and no longer than it is open."""
-        database = cls(Path(":memory:"))
-        database.witness = Recollection()
-        with database.reading() as session:
-            raw = _driver(session.connection())
-            raw.rollback()
-            raw.deserialize(_empty_registry())
-        return database
+    def __init__(self, engine: sa.Engine, place: str, witness: Witness) -> None:
+        self.place = place
+        self.witness = witness
+        self._engine = engine
+        self._idle: list[Session] = []
+
+    @property
+    @abstractmethod
+    def file(self) -> Path | None:
+        """The file of the registry, beside which others may stand; None where a server has it."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Tell whether there is a registry.
+
+        Raises:
+            VoicekeeperError: nobody can tell.
+        """
+
+    @abstractmethod
+    def check_place(self) -> None:
+        """See that a registry could be made where it is to be.
+
+        Raises:
+            VoicekeeperError: it could not.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """See that the registry is whole. A row with a value that no row may have is no damage.
+
+        Raises:
+            DatabaseDamaged: it is torn or overwritten somewhere.
+            VoicekeeperError: it cannot be read.
+        """
+
+    @abstractmethod
+    def state(self) -> str:
+        """Return in a few words what the database is, for a person who checks the set-up."""
+
+    @abstractmethod
+    def held(self, now: datetime) -> AbstractContextManager[None]:
+        """Hold the database as a daemon for as long as the block lasts.
+
+        Raises:
+            DatabaseHeld: another daemon holds it, where only one may; the sentence names it.
+            DatabaseUnusable: it cannot be held.
+        """
+
+    @abstractmethod
+    def _make(self) -> None:
+        """Make an empty registry, whoever else does the same at this moment."""
+
+    @abstractmethod
+    def _tables(self, session: Session) -> set[str]:
+        """Return the names of all tables.
+
+        Raises:
+            DatabaseDamaged: there must have been some.
+        """
+
+    @abstractmethod
+    def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
+        """Return what an error of the driver means to a person; None for any other."""
 
     def writing(self) -> AbstractContextManager[Session]:
         """Give a session whose transaction commits as a whole or not at all.
 
         Raises:
-            VoicekeeperError: the database is busy, full, read-only, or broken.
+            VoicekeeperError: the database is busy, full, read-only, away, or broken.
         """
-        return _Transaction(self, "IMMEDIATE", self._explanation, self._turns)
+        return _Transaction(self, self._writes, self._explanation, self._turns_to_write())
 
     def reading(self) -> AbstractContextManager[Session]:
         """Give a session that sees one state of the database and changes nothing.
@@ -124,21 +127,34 @@ class Database:
             DatabaseUnusable: a row holds a value that cannot be read.
             VoicekeeperError: as for `writing`.
         """
-        # With a WAL, who reads is in nobody's way.
-        turns = None if WAL_IS_SAFE else self._turns
-        return _Transaction(self, "DEFERRED", self._explanation_of_read, turns)
+        turns = self._turns_to_read()
+        return _Transaction(self, self._reads, self._explanation_of_read, turns)
+
+    def _turns_to_write(self) -> Turns | None:
+        """Return in which queue the threads of this process stand to write; None for none."""
+        return None
+
+    def _turns_to_read(self) -> Turns | None:
+        """Return the same of those that read."""
+        return None
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Have the database to this thread alone, as far as this process goes.
+    def writing_alone(self) -> Iterator[Session]:
+        """Give a session as `writing` does, of which there is one at a time.
 
-        Others wait, for as long as it takes, where SQLite would have them fail after a while.
+        For what reads many rows and then decides. Where there is one writer anyway, it costs
+        nothing.
+
+        Raises:
+            VoicekeeperError: as for `writing`.
         """
-        self._turns.take()
-        try:
-            yield
-        finally:
-            self._turns.give()
+        with self.writing() as session:
+            self._lock_out(session)
+            yield session
+
+    @abstractmethod
+    def _lock_out(self, session: Session) -> None:
+        """Wait until no other such transaction is under way, and keep others waiting."""
 
     def lent_session(self) -> Session:
         """Return a session that nobody uses, new if there is none; give it back when done.
@@ -153,188 +169,64 @@ class Database:
         """Keep a session that was lent for the next who needs one."""
         self._idle.append(session)
 
-    def exists(self) -> bool:
-        """Tell whether the file is there.
-
-        Raises:
-            DatabaseUnusable: it may be, but we are not allowed to look.
-        """
-        try:
-            self.path.stat()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise DatabaseUnusable(_unreachable(self.path, error)) from None
-        return True
-
-    def check_place(self) -> None:
-        """See that the file could be made where it is to be.
-
-        Raises:
-            DatabaseUnusable: its directory is missing, or closed to us.
-        """
-        if not self.path.parent.is_dir():
-            raise DatabaseUnusable(_unreachable(self.path, FileNotFoundError(errno.ENOENT, "")))
-        if not os.access(self.path.parent, os.W_OK | os.X_OK):
-            raise DatabaseUnusable(_unreachable(self.path, PermissionError(errno.EACCES, "")))
+    def is_lost(self, session: Session) -> bool:  # noqa: ARG002 - a file's never is
+        """Tell whether a session's connection has ended, so that nothing can be rolled back."""
+        return False
 
     def prepare(self, *, upgrade: bool) -> None:
-        """Make the file if it is missing, and see that its schema is the one the code knows.
+        """Make the registry if there is none, and see that its schema is the one the code knows.
 
         Args:
             upgrade: whether to migrate an older schema (the daemon does, commands do not).
 
         Raises:
-            DatabaseUnusable: the file cannot be made or opened, is not ours, or has a newer
-                schema. Nothing was touched.
+            DatabaseUnusable: it cannot be made or opened, is not ours, or has a newer schema.
+                Nothing was touched.
         """
         if not self.exists():
             self._make()
-        if self.path.is_dir():
-            raise DatabaseUnusable(f"{self.path} is a directory, not a database file")
         schema = self.schema()
         if upgrade:
-            self.check()
-            self._set_journal_mode()
+            self._make_ready()
         if schema == SCHEMA:
             return
         if not upgrade:
             raise DatabaseUnusable(
-                f"{self.path} has the schema {schema} of an older voicekeeper; "
+                f"{self.place} has the schema {schema} of an older voicekeeper; "
                 "start the daemon of this version once, it migrates the database"
             )
         self._migrate()
+
+    def _make_ready(self) -> None:
+        """Do what a daemon needs before its first pass."""
+        self.check()
 
     def schema(self) -> str:
         """Return the schema's version.
 
         Raises:
-            DatabaseUnusable: the file is not a database, not ours, or newer than the code.
+            DatabaseUnusable: the database is none, not ours, or newer than the code.
         """
         with self.reading() as session:
-            tables = {
-                row[0]
-                for row in session.connection().exec_driver_sql(
-                    "SELECT name FROM sqlite_master WHERE type = 'table'"
-                )
-            }
-            if not tables:
-                raise DatabaseDamaged(_emptied(self.path))
-            if "alembic_version" not in tables or "voice" not in tables:
+            tables = self._tables(session)
+            if any(table not in tables for table in _OURS):
                 raise DatabaseUnusable(
-                    f"{self.path} is a database of another program; point database.url elsewhere"
+                    f"{self.place} is a database of another program; point database.url elsewhere"
                 )
             query = "SELECT version_num FROM alembic_version"
             version = session.connection().exec_driver_sql(query).scalar()
         if version is None or version > SCHEMA:
             raise DatabaseUnusable(
-                f"{self.path} was written by a newer voicekeeper (schema {version}, this one "
+                f"{self.place} was written by a newer voicekeeper (schema {version}, this one "
                 f"knows {SCHEMA}); install that version again. Nothing was touched."
             )
         return str(version)
-
-    @contextmanager
-    def held(self, now: datetime) -> Iterator[None]:
-        """Hold the database as its only daemon; the kernel lets go when the process ends.
-
-        The lock is on a file beside the database: closing any descriptor of the database file
-        itself would drop SQLite's own locks.
-
-        Raises:
-            DatabaseHeld: another daemon holds it; the sentence names it.
-            DatabaseUnusable: the lock file cannot be made.
-        """
-        lock_path = self.path.with_name(self.path.name + ".lock")
-        try:
-            descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise DatabaseUnusable(_unreachable(lock_path, error)) from None
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                raise DatabaseHeld(
-                    f"another voicekeeper daemon holds {self.path}: {holder or 'it just started'}"
-                ) from None
-            holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
-            with suppress(OSError):  # a full disk: the lock holds without its holder's name
-                hand_over(descriptor, self.path if self.path.exists() else self.path.parent)
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, holder.encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
 
     def close(self) -> None:
         """Close all connections."""
         while self._idle:
             self._idle.pop().hang_up()
         self._engine.dispose()
-
-    def _make(self) -> None:
-        """Make the file, whole or not at all, whoever else does the same at this moment."""
-        try:
-            descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
-        except OSError as error:
-            raise DatabaseUnusable(_unreachable(self.path, error)) from None
-        made = Database(Path(name))
-        try:
-            hand_over(descriptor, self.path.parent)
-            made._set_journal_mode()
-            made._migrate()
-            made.close()  # before it gets its name: SQLite's own files are named after it
-            self.witness.note()
-            with suppress(FileExistsError):  # another command was faster
-                os.link(name, self.path, follow_symlinks=False)
-        except OSError as error:
-            raise DatabaseUnusable(_unreachable(self.path, error)) from None
-        finally:
-            made.close()
-            os.close(descriptor)
-            made.path.unlink()
-
-    def check(self) -> None:
-        """See that the file is whole. A row with a value that no row may have is no damage.
-
-        It looks as far as `_CHECKED_STEPS` go.
-
-        Raises:
-            DatabaseDamaged: it is torn or overwritten somewhere.
-        """
-        whole = self.path.stat().st_size <= _CHECKED_WHOLE
-        checks = ("",) if whole else tuple(f"('{table}')" for table in _NEEDED)
-        left = count(_CHECKED_STEPS // _STEPS_AT_A_TIME, -1)
-        found: list[str] = []
-        with self.reading() as session:
-            session.driver.set_progress_handler(lambda: next(left) <= 0, _STEPS_AT_A_TIME)
-            try:
-                for check in checks:
-                    told = session.driver.execute(f"PRAGMA quick_check{check}")
-                    found.extend(words for (words,) in told)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                    raise
-            finally:
-                session.driver.set_progress_handler(None, 0)
-        damage = [words for words in found if words != "ok" and not _BAD_VALUE.search(words)]
-        if damage:
-            words = " ".join(damage[0].split())
-            raise DatabaseDamaged(f"{self.path} is damaged ({words}); {_RESTORE}")
-
-    def journal_mode(self) -> str:
-        """Return how SQLite keeps a change whole: ``wal``, or ``delete`` for a rollback journal."""
-        with self.reading() as session:
-            return str(session.connection().exec_driver_sql("PRAGMA journal_mode").scalar())
-
-    def _set_journal_mode(self) -> None:
-        mode = "WAL" if WAL_IS_SAFE else "DELETE"
-        session = self.lent_session()  # no second connection may be open
-        try:
-            with self._explained():
-                session.driver.execute(f"PRAGMA journal_mode = {mode}").fetchone()
-        finally:
-            self.take_back(session)
 
     def _migrate(self) -> None:
         from alembic import command  # noqa: PLC0415 - costs more than the rest of a start
@@ -343,9 +235,14 @@ class Database:
         config = Config()
         config.set_main_option("script_location", "voicekeeper.store:migrations")
         with self._explained(), self._engine.begin() as connection:
-            _begin(_driver(connection), "IMMEDIATE")
+            _begin(connection.connection.driver_connection, self._writes)
+            self._lock_migrations(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    @abstractmethod
+    def _lock_migrations(self, connection: sa.Connection) -> None:
+        """Wait until nobody else migrates."""
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -358,59 +255,19 @@ class Database:
             raise explanation from error
 
     def _explanation(self, error: BaseException) -> VoicekeeperError | None:
-        """Return what an error of the driver means to a person; None for any other."""
-        if isinstance(error, IntegrityError | sqlite3.IntegrityError):
+        """Return what an error means to a person, if it is one for them."""
+        if isinstance(error, IntegrityError):
             return None  # a rule of the schema broken by our own code: no sentence can mend that
-        if isinstance(error, DBAPIError):
-            return self._explain(str(error.orig))
-        if isinstance(error, sqlite3.Error):  # of a statement past SQLAlchemy
-            return self._explain(str(error))
-        return None
+        if isinstance(error, DBAPIError) and error.orig is not None:
+            return self._explained_by_driver(error.orig)
+        return self._explained_by_driver(error)
 
     def _explanation_of_read(self, error: BaseException) -> VoicekeeperError | None:
         if isinstance(error, UNREADABLE):
             return DatabaseUnusable(
-                f"a row of {self.path} holds a value that cannot be read ({error}); {_RESTORE}"
+                f"a row of {self.place} holds a value that cannot be read ({error}); {self._mend}"
             )
         return self._explanation(error)
-
-    def _explain(self, words: str) -> VoicekeeperError:
-        """Turn the driver's words into one sentence that says what to do."""
-        if "locked" in words:
-            return DatabaseHeld(f"{self.path} is busy with another command; try again")
-        if "full" in words:
-            return DatabaseFull(
-                f"the disk of {self.path} is full; nothing was changed; make room, and it goes on"
-            )
-        if "readonly" in words:
-            return DatabaseUnusable(
-                f"{self.path} or its directory cannot be written by this user; "
-                "run the command as the user that owns it, or as root"
-            )
-        if "unable to open" in words:
-            return DatabaseUnusable(
-                f"{self.path} cannot be opened; see that its directory exists and is yours"
-            )
-        if "not a database" in words or "malformed" in words:
-            return DatabaseDamaged(
-                f"{self.path} is damaged or not a database ({words}); {_RESTORE}"
-            )
-        return VoicekeeperError(f"{self.path}: {words}")
-
-
-@cache
-def _empty_registry() -> bytes:
-    """Return the file of a registry without a voice; to migrate anew takes long."""
-    with TemporaryDirectory() as directory:
-        database = Database(Path(directory) / "empty.db")
-        database.prepare(upgrade=True)
-        database.close()
-        return database.path.read_bytes()
-
-
-def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
 
 
 class _Transaction(AbstractContextManager[Session]):
@@ -437,11 +294,23 @@ class _Transaction(AbstractContextManager[Session]):
         if self._turns is not None:
             self._turns.take()
         try:
-            session = self._session = self._database.lent_session()
-            _begin(session.driver, self._mode)
+            return self._begun()
         except BaseException as error:
             self._fail(error)
             raise
+
+    def _begun(self) -> Session:
+        session = self._session = self._database.lent_session()
+        try:
+            _begin(session.driver, self._mode)
+        except Exception:
+            if not self._database.is_lost(session):
+                raise
+            # It was lost while nobody used it; nothing was begun, so a new one may do.
+            self._database.take_back(session)
+            self._session = None
+            session = self._session = self._database.lent_session()
+            _begin(session.driver, self._mode)
         return session
 
     def __exit__(
@@ -472,7 +341,7 @@ class _Transaction(AbstractContextManager[Session]):
         try:
             if self._session is not None:
                 try:
-                    self._session.driver.rollback()
+                    self._roll_back(self._session)
                 finally:
                     self._give_back(self._session)
         finally:
@@ -481,8 +350,15 @@ class _Transaction(AbstractContextManager[Session]):
         if explanation is not None:
             raise explanation from error
 
+    def _roll_back(self, session: Session) -> None:
+        try:
+            session.driver.rollback()
+        except Exception:
+            if not self._database.is_lost(session):
+                raise
+
     def _give_back(self, session: Session) -> None:
-        if session.in_transaction():
+        if session.in_transaction() and not self._database.is_lost(session):
             session.close()
         self._database.take_back(session)
 
@@ -491,34 +367,10 @@ class _Transaction(AbstractContextManager[Session]):
             self._turns.give()
 
 
-def _begin(driver: sqlite3.Connection, mode: str) -> None:
+def _begin(driver: Any, mode: str) -> None:  # noqa: ANN401 - any driver's connection
     """Begin a transaction where the driver begins none."""
     driver.execute(f"BEGIN {mode}")
 
 
-def _commit(driver: sqlite3.Connection) -> None:
+def _commit(driver: Any) -> None:  # noqa: ANN401 - the same
     driver.commit()
-
-
-def _driver(connection: sa.Connection) -> sqlite3.Connection:
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - an open connection has one
-    return raw
-
-
-def _emptied(path: Path) -> str:
-    return f"{path} is empty: the registry is gone; {_RESTORE}; or remove it, to begin with none"
-
-
-def _unreachable(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return (
-            f"the directory of {path} does not exist; create it, or set database.url "
-            "(VOICEKEEPER_DATABASE__URL) to a place of yours"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"no permission for {path}; run the command as the user that owns it, or as root, "
-            "or set database.url (VOICEKEEPER_DATABASE__URL) to a place of yours"
-        )
-    return f"{path}: {(error.strerror or str(error)).lower()}"

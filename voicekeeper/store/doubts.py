@@ -30,8 +30,10 @@ def settle(
         now: of the keeper's start.
         policy: the settings.
     """
-    waiting = select(col(Voice.id)).where(
-        col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
+    waiting = (
+        select(col(Voice.id))
+        .where(col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None))
+        .with_for_update()
     )
     voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
     last_pass_at = _last_pass_at(session)

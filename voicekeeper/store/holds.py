@@ -66,10 +66,15 @@ def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]
     }
     if not holds:
         return []
-    due = select(col(Voice.id)).where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
+    due = (
+        select(col(Voice.id))
+        .where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
+        .limit(_MOST)
+        .with_for_update(skip_locked=True)
+    )
     at = {"now": now}
     lines: list[LogLine] = []
-    voices, _ = unreadable.by_key(session, Voice, session.scalars(due.limit(_MOST), at).all())
+    voices, _ = unreadable.by_key(session, Voice, session.scalars(due, at).all())
     for voice in voices.values():
         lines += put(session, voice, holds[voice.origin], now=now, policy=policy)
     return lines

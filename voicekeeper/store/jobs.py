@@ -30,6 +30,7 @@ OPEN = (TaskState.INTENT, TaskState.RUNNING)
 # Written out, not bound: SQLite prepares a statement anew, each time, whose parameter decides
 # whether a partial index serves it; that takes many times as long as to run it.
 IS_OPEN: sa.ColumnElement[bool] = sa.literal_column("task.state IN ('intent', 'running')")
+IS_INTENT: sa.ColumnElement[bool] = sa.literal_column("task.state = 'intent'")
 IS_RUNNING: sa.ColumnElement[bool] = sa.literal_column("task.state = 'running'")
 SUCCEEDED: sa.ColumnElement[bool] = sa.literal_column("task.state = 'success'")
 """Conditions on a task."""
@@ -71,6 +72,7 @@ class Claims:
         alerts: whether an alert may have to be told.
         lines: for the log.
         unreadable: for the log too, but the same again as long as nobody mends the rows.
+        share: of the account's requests a second that this keeper has until its next pass.
     """
 
     calls: Sequence[Job]
@@ -80,6 +82,7 @@ class Claims:
     alerts: bool
     lines: Sequence[LogLine]
     unreadable: Sequence[LogLine] = ()
+    share: float = 1.0
 
 
 Decide = Callable[[Voice | None, Task], Change]

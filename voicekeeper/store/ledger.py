@@ -5,6 +5,7 @@ them: `move` it with an intent, `settle` a task with its answer.
 """
 
 from datetime import date, datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
@@ -17,24 +18,31 @@ from voicekeeper.pricing import Spent, Totals
 from voicekeeper.store import tallies
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
+from voicekeeper.store.statement import InsertIfMissing, Statement
 
 _TABLE = table_of(LedgerEntry)
 
-# Never below zero: no error in the books may break a CHECK, and keep a voice from being used.
+
+def _moved(column: sa.Column[int], by: str) -> sa.ColumnElement[int]:
+    """Return a sum moved by a parameter, and never below zero.
+
+    No error in the books may break a CHECK, and keep a voice from being used.
+    """
+    moved = column + sa.bindparam(by, type_=column.type)
+    return sa.case((moved > 0, moved), else_=0)
+
+
 _MOVE = Statement(
     _TABLE.update()
     .where(_TABLE.c.day == sa.bindparam("its_day"), _TABLE.c.kind == sa.bindparam("its_kind"))
     .values(
-        cost_micros=func.max(0, _TABLE.c.cost_micros + sa.bindparam("by")),
-        possible_cost_micros=func.max(
-            0, _TABLE.c.possible_cost_micros + sa.bindparam("possibly_by")
-        ),
+        cost_micros=_moved(_TABLE.c.cost_micros, "by"),
+        possible_cost_micros=_moved(_TABLE.c.possible_cost_micros, "possibly_by"),
     )
 )
 
 _BEGIN = Statement(
-    _TABLE.insert().values(
+    InsertIfMissing(_TABLE).values(
         day=sa.bindparam("day"),
         kind=sa.bindparam("kind"),
         cost_micros=sa.bindparam("cost"),
@@ -69,9 +77,11 @@ def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: 
         return
     day = budget.day(sent_at)
     by, possibly_by = after.certain - before.certain, after.possible - before.possible
-    if not _MOVE.run(session, its_day=day, its_kind=kind, by=by, possibly_by=possibly_by):
+    move = partial(_MOVE.run, session, its_day=day, its_kind=kind, by=by, possibly_by=possibly_by)
+    if not move():
         cost, possible = max(0, by), max(0, possibly_by)
-        _BEGIN.run(session, day=day, kind=kind, cost=cost, possible=possible)
+        if not _BEGIN.run(session, day=day, kind=kind, cost=cost, possible=possible):
+            move()  # another keeper began it just now
 
 
 def enrollments_on(session: Session, day: date) -> Spent:
@@ -105,7 +115,7 @@ def by_kind(session: Session) -> dict[Kind, Spent]:
         )
     )
     sums = session.execute(select(kind, func.sum(cost), func.sum(possible)).group_by(kind))
-    return {kind: Spent(cost, possible) for kind, cost, possible in sums}
+    return {kind: Spent(int(cost), int(possible)) for kind, cost, possible in sums}
 
 
 def of_voice(session: Session, voice: Voice) -> Spent:
@@ -115,7 +125,7 @@ def of_voice(session: Session, voice: Voice) -> Spent:
             col(Task.voice_pk) == voice.id
         )
     ).one()
-    return Spent(cost or 0, possible or 0)
+    return Spent(int(cost or 0), int(possible or 0))
 
 
 def _cost(task: Task) -> Spent:
@@ -127,4 +137,4 @@ def _sum(session: Session, *where: sa.ColumnElement[bool]) -> Spent:
     cost, possible = session.execute(
         select(*(func.sum(col(c)) for c in columns)).where(*where)
     ).one()
-    return Spent(cost or 0, possible or 0)
+    return Spent(int(cost or 0), int(possible or 0))

@@ -75,9 +75,10 @@ class Outbox:
         self._tick = tick
 
     def open(self, *, now: datetime) -> None:
-        """Begin as the only sender: what a predecessor left is due at once.
+        """Begin: what a predecessor left is due at once, where there is one sender.
 
-        What ended a week ago, when perhaps no address was set, is given up.
+        Where several may send, it is due when the lease of who had it is over. What ended a week
+        ago, when perhaps no address was set, is given up.
         """
         with self._database.writing() as session:
             stale = (col(Alert.ended_at) < now - digest.WEEK) & col(Alert.sent_at).is_(None)
@@ -86,7 +87,8 @@ class Outbox:
             session.execute(
                 sa.update(Alert).where(stale, col(Alert.send_at).is_not(None)).values(send_at=None)
             )
-            session.execute(sa.update(Message).where(_WAITS).values(send_at=now))
+            if not self._database.is_shared:
+                session.execute(sa.update(Message).where(_WAITS).values(send_at=now))
 
     def adopt(self, *, places: int, tick: timedelta) -> None:
         """Go by other settings from now on."""
@@ -104,7 +106,7 @@ class Outbox:
             settled: whether no more alerts are to be expected for now.
         """
         made = 0
-        with self._database.writing() as session:
+        with self._database.writing_alone() as session:
             gone = _WAITS & (col(Message.place) >= self._places)
             session.execute(sa.update(Message).where(gone).values(send_at=None))
             for kind, waiting in _waiting(session, now=now).items():
@@ -129,7 +131,7 @@ class Outbox:
             col(_OTHER.send_at).is_not(None),
         )
         due = (col(Message.send_at) <= now) | (col(Message.send_at) > absurd)
-        with self._database.writing() as session:
+        with self._database.writing_alone() as session:
             message = session.scalars(
                 select(Message)
                 .where(_WAITS, due, col(Message.place) == place, ~behind)
@@ -196,7 +198,9 @@ class Outbox:
 
     def _make_digest(self, *, now: datetime, policy: Policy) -> int:
         health = self._registry.health(now=now, policy=policy)
-        with self._database.writing() as session:
+        with self._database.writing_alone() as session:
+            if not digest.is_due(_last_at(session, Topic.DIGEST), now=now):
+                return 0  # another keeper made it just now
             session.execute(sa.delete(Message).where(col(Message.made_at) < now - KEPT, ~_WAITS))
             week = _week(session, now=now, policy=policy)
             notice = digest.of_week(

@@ -86,7 +86,7 @@ class Registry:
         Raises:
             Taken: names or voice ids are in the registry, or twice among these.
         """
-        with self._database.writing() as session:
+        with self._database.writing_alone() as session:
             conflicts = _conflicts(session, voices)
             if conflicts:
                 raise Taken(conflicts)
@@ -220,6 +220,11 @@ class Registry:
                 held=_count(session, held & col(Voice.next_at).is_not(None)),
                 held_for_good=_count(session, held & col(Voice.next_at).is_(None)),
                 next_at=session.scalar(select(func.min(col(Voice.next_at)))),
+                keepers=session.scalars(
+                    select(col(KeeperBeat.keeper))
+                    .where(col(KeeperBeat.alive_until) > now)
+                    .order_by(col(KeeperBeat.started_at), col(KeeperBeat.keeper))
+                ).all(),
             )
             session.expunge_all()
             return health
@@ -343,15 +348,16 @@ class Registry:
     @contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Session, Voice]]:
         with self._database.writing() as session:
-            yield session, _named(session, name)
+            yield session, _named(session, name, lock=True)
 
 
 _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
 
 
-def _named(session: Session, name: str) -> Voice:
+def _named(session: Session, name: str, *, lock: bool = False) -> Voice:
+    query = select(Voice).where(col(Voice.name) == name)
     try:
-        voice = session.scalars(select(Voice).where(col(Voice.name) == name)).one_or_none()
+        voice = session.scalars(query.with_for_update() if lock else query).one_or_none()
     except unreadable.UNREADABLE as error:
         raise DatabaseUnusable(unreadable.sentence(name, str(error))) from error
     if voice is None:

@@ -23,8 +23,19 @@ _SETTLED = (
 _VOICE = rows.table_of(Voice)
 
 
-def due_times(session: Session, *, old: Policy, new: Policy, now: datetime) -> None:
-    """Move what waits to where the new settings want it."""
+def due_times(
+    session: Session, *, old: Policy, new: Policy, now: datetime, shared: bool = False
+) -> None:
+    """Move what waits to where the new settings want it.
+
+    Args:
+        session: a writing one.
+        old: the settings that held.
+        new: those that hold from now on.
+        now: of the change.
+        shared: whether other keepers do the same: then nothing is moved but what is too far
+            ahead, as a share of the change that each of them added would be added many times.
+    """
     if (old.interval, old.jitter) == (new.interval, new.jitter):
         return
     waiting = select(_VOICE.c.id, _VOICE.c.name, _VOICE.c.next_at, _SETTLED).where(
@@ -35,7 +46,7 @@ def due_times(session: Session, *, old: Policy, new: Policy, now: datetime) -> N
         for key, name, next_at, settled in session.execute(waiting)
         if (
             at := schedule.replanned(
-                next_at, name, settled=bool(settled), old=old, new=new, now=now
+                next_at, name, settled=bool(settled) and not shared, old=old, new=new, now=now
             )
         )
         != next_at

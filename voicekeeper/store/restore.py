@@ -29,8 +29,8 @@ from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import quiet
 from voicekeeper.store.backup import fill, sync
-from voicekeeper.store.database import Database
 from voicekeeper.store.ownership import hand_over
+from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.witness import Begun
 
 Voices = Mapping[str, datetime | None]
@@ -57,7 +57,7 @@ class Restored:
     doubted: int
 
 
-def restore(database: Database, file: Path, *, now: datetime, policy: Policy) -> Restored:
+def restore(database: SqliteDatabase, file: Path, *, now: datetime, policy: Policy) -> Restored:
     """Put a copy in the place of a registry; every voice is due at once.
 
     Args:
@@ -80,7 +80,7 @@ def restore(database: Database, file: Path, *, now: datetime, policy: Policy) ->
         raise BackupFailed(f"{file} is the registry itself; name a copy of it")
     with database.held(now), _beside(database.path) as copy:
         _take(file, copy)
-        ready = Database(copy)
+        ready = SqliteDatabase(copy)
         try:
             _prepare(ready, file)
             before = _voices(database)
@@ -146,7 +146,7 @@ def _take(file: Path, copy: Path) -> None:
         ) from None
 
 
-def _prepare(copy: Database, file: Path) -> None:
+def _prepare(copy: SqliteDatabase, file: Path) -> None:
     """See that the copy is whole and ours, and migrate it; tell of it by the name of the file."""
     try:
         copy.prepare(upgrade=True)
@@ -170,7 +170,7 @@ def _full(path: Path) -> Iterator[None]:
 
 
 def _make_ready(
-    copy: Database, begun: Sequence[Begun] | None, before: Voices, *, now: datetime
+    copy: SqliteDatabase, begun: Sequence[Begun] | None, before: Voices, *, now: datetime
 ) -> tuple[set[str], int]:
     """Make every voice due in a copy; return their names, and how many enrollments are in doubt.
 
@@ -221,7 +221,7 @@ def _is_followed(
     return noted.issuperset(known) and (bool(known) or related)
 
 
-def _voices(database: Database) -> Voices:
+def _voices(database: SqliteDatabase) -> Voices:
     """Return the voices of the registry that is replaced, as far as it can be read.
 
     To read it also ends what a crash left open, so that it is one whole file.

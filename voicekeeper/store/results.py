@@ -20,14 +20,17 @@ from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 
 _VOICE = table_of(Voice)
-_SEEK = Statement(
-    sa.update(_VOICE)
+_SOUGHT = (
+    select(_VOICE.c.id)
     .where(
         _VOICE.c.model == sa.bindparam("model"),
         _VOICE.c.status == Status.LOST,
         _VOICE.c.next_at > sa.bindparam("now"),
     )
-    .values(next_at=sa.bindparam("now"))
+    .with_for_update(skip_locked=True)  # one that another keeper is at is sought already
+)
+_SEEK = Statement(
+    sa.update(_VOICE).where(_VOICE.c.id.in_(_SOUGHT)).values(next_at=sa.bindparam("now"))
 )
 """All that are LOST, and are tried still, are due."""
 
@@ -57,7 +60,6 @@ def apply(
     was_lost = voice.status is Status.LOST
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     assign(session, voice, change.voice)
-    ledger.settle(session, task, change.task)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     lines = [
         alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=policy.notifies)
@@ -77,6 +79,8 @@ def apply(
         lines += blockages.set_and_tell(session, breaker, fields, change.fault, now=now)
     if change.success:
         lines += blockages.end_run(session, voice.model, now=now)
+    # Last, as in a claim, of what many keepers write: whoever waits for it holds nothing they want.
+    ledger.settle(session, task, change.task)
     return lines
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from voicekeeper.store.conversion import Processor, from_driver, to_driver
 from voicekeeper.store.session import Session
@@ -19,6 +20,17 @@ from voicekeeper.store.unreadable import UNREADABLE
 Values = tuple[Any, ...]
 
 Clause = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[Any] | sa.UpdateBase
+
+
+class InsertIfMissing(sa.Insert):
+    """An INSERT that changes nothing where the row's key is there already."""
+
+    inherit_cache = False
+
+
+@compiles(InsertIfMissing)
+def _insert_if_missing(clause: InsertIfMissing, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - the library's
+    return f"{compiler.visit_insert(clause, **options)} ON CONFLICT DO NOTHING"
 
 
 class Statement:

@@ -244,15 +244,15 @@ def _days(session: Session, voice_pk: int, since: datetime, after: int) -> dict[
 def _margins(session: Session, *, now: datetime, policy: Policy) -> Margins:
     over = now - policy.window
     lengths = [policy.window * share for share in SHARES]
-    left = func.julianday(col(Voice.anchored_at)) - func.julianday(sa.literal(over, sa.DateTime))
+    left = sa.extract("epoch", col(Voice.anchored_at)) - over.timestamp()
     query = select(
         func.count(),
-        func.sum(func.max(0, left)),
+        func.sum(sa.case((left > 0, left), else_=0)),
         *(func.count().filter(col(Voice.anchored_at) <= over + length) for length in lengths),
     ).where(_IS_KEPT, col(Voice.voice_id).is_not(None))
-    voices, days, *at_most = session.execute(query).one()
+    voices, seconds, *at_most = session.execute(query).one()
     return Margins(
-        dict(zip(lengths, at_most, strict=True)), voices, timedelta(days=max(0.0, days or 0))
+        dict(zip(lengths, at_most, strict=True)), voices, timedelta(seconds=float(seconds or 0))
     )
 
 

@@ -1,12 +1,14 @@
 """The tallies: how many tasks of each kind ended how, ever, counted as they end."""
 
+from functools import partial
+
 import sqlalchemy as sa
 from sqlalchemy import select
 
 from voicekeeper.models import Kind, Tally, TaskState
 from voicekeeper.store.rows import table_of
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
+from voicekeeper.store.statement import InsertIfMissing, Statement
 
 _TABLE = table_of(Tally)
 _COUNT = Statement(
@@ -15,7 +17,7 @@ _COUNT = Statement(
     .values(ended=_TABLE.c.ended + sa.bindparam("more"))
 )
 _BEGIN = Statement(
-    _TABLE.insert().values(
+    InsertIfMissing(_TABLE).values(
         kind=sa.bindparam("kind"), state=sa.bindparam("state"), ended=sa.bindparam("ended")
     )
 )
@@ -24,8 +26,9 @@ _ALL = Statement(select(_TABLE))
 
 def count(session: Session, kind: Kind, state: TaskState, ended: int = 1) -> None:
     """Count tasks that have ended."""
-    if not _COUNT.run(session, its_kind=kind, its_state=state, more=ended):
-        _BEGIN.run(session, kind=kind, state=state, ended=ended)
+    more = partial(_COUNT.run, session, its_kind=kind, its_state=state, more=ended)
+    if not more() and not _BEGIN.run(session, kind=kind, state=state, ended=ended):
+        more()  # another keeper began it just now
 
 
 def all_of(session: Session) -> dict[tuple[Kind, TaskState], int]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select, update
 from sqlmodel import col
 
-from voicekeeper import lifecycle, schedule
+from voicekeeper import __version__, lifecycle, schedule
 from voicekeeper.errors import Withdrawn
 from voicekeeper.models import Balance, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
@@ -29,30 +29,21 @@ from voicekeeper.store import (
     doubts,
     holds,
     ledger,
+    open_calls,
     recordings,
     replanning,
     results,
+    roll,
     rows,
     unreadable,
 )
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intent
+from voicekeeper.store.roll import Roll
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 from voicekeeper.store.witness import Begun
-
-_BEAT = Statement(
-    sa.update(rows.table_of(KeeperBeat))
-    .where(rows.table_of(KeeperBeat).c.keeper == sa.bindparam("of"))
-    .values(last_pass_at=sa.bindparam("now"))
-)
-_TASK_AND_VOICE = Statement(
-    select(*rows.columns(Task, Voice), results.is_superseded())
-    .select_from(Task)
-    .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
-    .where(col(Task.id) == sa.bindparam("key"), IS_OPEN)
-)
 
 _TASK = rows.table_of(Task)
 _BY_TOKEN = Statement(
@@ -80,11 +71,15 @@ class Worklist:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._roll = Roll(shared=database.is_shared)
 
     def take_over(
         self, *, keeper: str, version: str, now: datetime, policy: Policy, once: bool = False
     ) -> Sequence[LogLine]:
-        """Begin as the only keeper: settle what a predecessor left in the middle of a call.
+        """Begin: as the only keeper, settle what a predecessor left in the middle of a call.
+
+        Where several share the database, what one of them left is settled by a pass, once it is
+        certain that its keeper is gone.
 
         Calls whose answer nobody saw are judged by `lifecycle.interrupted`; accepted tasks are
         asked for again at once, or at the page's pace where they are young. Enrollments that an
@@ -93,8 +88,9 @@ class Worklist:
         Returns:
             What to log: whose calls are paused still.
         """
-        with self._database.writing() as session:
-            tasks, lines = self._open_tasks(session)
+        shared = self._database.is_shared
+        with self._database.writing_alone() as session:
+            tasks, lines = ([], []) if shared else self._open_tasks(session)
             for task, voice in tasks:
                 if task.state is TaskState.RUNNING:
                     young = task.sent_at + schedule.first_poll(task.kind, policy)
@@ -110,7 +106,8 @@ class Worklist:
             begun = self._database.witness.begun()
             doubts.settle(session, begun, now=now, policy=policy)
             comebacks.take_all(session, begun, now=now, policy=policy)
-            never_begun = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
+            claimed = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
+            never_begun = sa.false() if shared else claimed  # they may be another's
             held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
             session.execute(  # enrollments that were claimed and never begun, or held back
                 update(Voice)
@@ -121,10 +118,14 @@ class Worklist:
                 )
                 .values(next_at=now)
             )
-            if agenda.look(session, now=now, policy=policy).set_back:
-                claims.redate(session, now=now, policy=policy, all_of_them=True)
-            session.execute(sa.delete(KeeperBeat))
-            session.add(KeeperBeat(keeper=keeper, version=version, once=once, started_at=now))
+            if shared:
+                session.execute(sa.delete(KeeperBeat).where(col(KeeperBeat.keeper) == keeper))
+                roll.forget_the_dead(session, now=now)
+            else:
+                if agenda.look(session, now=now, policy=policy).set_back:
+                    claims.redate(session, now=now, policy=policy, all_of_them=True)
+                session.execute(sa.delete(KeeperBeat))
+            roll.enter(session, keeper, version=version, once=once, now=now)
             lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
         self._database.witness.note()  # there is one from now on
         return lines
@@ -168,13 +169,23 @@ class Worklist:
             busy: voices that a call is under way for. Its lease may be over all the same, where
                 the process was frozen meanwhile.
         """
+        settings = policy
         with self._database.writing() as session:
-            due = agenda.look(session, now=now, policy=policy)
+            standing = self._roll.stand(session, keeper, now=now, policy=policy)
+            policy = standing.adapted(policy)
+            if not standing.may_call:
+                calls = polls = 0
+            left_behind: Sequence[LogLine] = []
+            if standing.steady:
+                left_behind = open_calls.settle_left_behind(session, now=now, policy=policy)
+            due = agenda.look(session, now=now, policy=policy, of=standing.one_of)
             if due.misdated:
                 claims.redate(session, now=now, policy=policy, all_of_them=due.set_back)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
+            if due.opened or due.suspected:
+                breakers.hold(session)
             paused = breakers.open_models(session) if due.opened else []
             asked: Sequence[Job] = []
             probes: Sequence[Job] = []
@@ -190,21 +201,25 @@ class Worklist:
                 voices, bad_voices = claims.calls(
                     session, paused, now=now, policy=policy, most=room, busy=busy
                 )
-            _BEAT.run(session, of=keeper, now=now)
+            self._roll.sign(
+                session, keeper, standing, version=__version__, now=now, policy=settings
+            )
             return Claims(
                 calls=[*probes, *voices],
                 polls=asked,
                 more_calls=len(voices) == room,
                 more_polls=len(asked) == polls,
                 alerts=due.alerting,
-                lines=lines,
+                lines=[*left_behind, *lines],
                 unreadable=[*bad_tasks, *bad_voices],
+                share=standing.share,
             )
 
     def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
         """Reckon by other settings when voices are due; what the budget holds is looked at anew."""
-        with self._database.writing() as session:
-            replanning.due_times(session, old=old, new=new, now=now)
+        shared = self._database.is_shared
+        with self._database.writing_alone() as session:
+            replanning.due_times(session, old=old, new=new, now=now, shared=shared)
             if old.enrollments_per_day != new.enrollments_per_day:
                 replanning.held(session, now=now)
 
@@ -225,8 +240,8 @@ class Worklist:
             Withdrawn: the voice was removed, paused, or is being enrolled already; or the day's
                 budget does not allow it, which its row then says.
         """
-        with self._database.writing() as session:
-            voice = session.get(Voice, job.voice_pk)
+        with self._database.writing_alone() as session:
+            voice = session.get(Voice, job.voice_pk, with_for_update=True)
             wanted = voice is not None and not voice.paused and voice.status is Status.NEW
             if voice is None or not wanted or claims.is_enrolling(session, voice):
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
@@ -261,7 +276,9 @@ class Worklist:
         Returns:
             What to log of each.
         """
-        with self._database.writing() as session:
+        # Groups of several keepers would want the rows of the books in orders of their own.
+        with self._database.writing_alone() as session:
+            breakers.hold(session)
             told = []
             for answer in answers:
                 told.append(self._record(session, answer))
@@ -270,18 +287,18 @@ class Worklist:
 
     def _record(self, session: Session, answer: Answer) -> Sequence[LogLine]:
         job, decide, now, policy = answer
-        found = _TASK_AND_VOICE.first(session, key=job.task_pk)
+        found = open_calls.locked(session, job.task_pk)
         if found is None:
             return []
-        task, voice = rows.pair(Task, Voice, found)
-        *_, superseded = found
+        task, voice, superseded = found
         change = decide(voice, task)
         if voice is None:
             return controls.apply(session, task, change, now=now, policy=policy)
         if superseded and "last_used_at" not in change.voice:
             change = replace(change, voice={}, tellings=())  # the newer call has the say
         lines = results.apply(session, voice, task, change, now=now, policy=policy)
-        if task.kind.is_enrollment and change.success:
+        keeps_audio = self._database.file is not None
+        if keeps_audio and task.kind.is_enrollment and change.success:
             recordings.want(session, voice, change.preview_url, now=now, policy=policy)
         if change.voice.get("status") is Status.LOST:
             witness = self._database.witness
@@ -310,13 +327,19 @@ class Worklist:
 
         Each line is handed out under a lease: `confirm` it once it is told.
         """
-        with self._database.writing() as session:
+        with self._database.writing_alone() as session:
             return alerts.take(session, now=now, policy=policy)
 
     def confirm(self, handouts: Iterable[Handout], *, now: datetime) -> None:
         """Note that these alerts were told; their next turn is a day away."""
         with self._database.writing() as session:
             alerts.confirm(session, handouts, now=now)
+
+    def leave(self, *, keeper: str) -> None:
+        """End as a keeper: what it had of the account falls to the others at once."""
+        if self._database.is_shared:
+            with self._database.writing() as session:
+                roll.leave(session, keeper)
 
     def note_balance(self, micros: int, *, now: datetime) -> None:
         """Write down what the account holds, in millionths of a US dollar."""

@@ -107,6 +107,8 @@ class GatewayClient:
         self._closed = False
         self._route = self._route_to(base_url, api_key, timeout, max_in_flight)
         self._retiring: set[asyncio.Task[None]] = set()
+        self._share = 1.0
+        self._limits = (requests_per_second, max_in_flight)
         self._limiter = Limiter(
             requests_per_second=requests_per_second, max_in_flight=max_in_flight, clock=clock
         )
@@ -133,10 +135,21 @@ class GatewayClient:
             self._route,
             self._route_to(base_url, api_key, timeout, max_in_flight),
         )
-        self._limiter.change(requests_per_second=requests_per_second, max_in_flight=max_in_flight)
+        self._limits = (requests_per_second, max_in_flight)
+        self._limit()
         retiring = asyncio.create_task(old.connections.retire())
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
+
+    def pace(self, share: float) -> None:
+        """Allow itself this share of the requests a second that the settings give."""
+        if share != self._share:
+            self._share = share
+            self._limit()
+
+    def _limit(self) -> None:
+        rate, most = self._limits
+        self._limiter.change(requests_per_second=rate * self._share, max_in_flight=most)
 
     def __repr__(self) -> str:
         return f"<GatewayClient of {self._route.host}>"

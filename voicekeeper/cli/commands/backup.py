@@ -19,7 +19,7 @@ def command(session: Session, *, file: Path) -> None:
     alone. It appears whole or not at all, and never takes the place of a
     file that exists. 'voicekeeper restore' puts it back.
     """
-    database = session.database_as_caller()
+    database = session.file_as_caller()
     must_exist(database)
     database.schema()  # an older one is copied too: best before an upgrade
     size = backup.write(database.path, file)

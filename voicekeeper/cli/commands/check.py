@@ -20,7 +20,6 @@ from voicekeeper.duration import compact, rfc3339
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, VoicekeeperError
 from voicekeeper.health import Finding, Severity, unkept
 from voicekeeper.store.backup import DailyCopies
-from voicekeeper.store.database import WAL_IS_SAFE
 from voicekeeper.upstream import trial
 
 _SENTENCE_AT = 19  # the column
@@ -169,23 +168,21 @@ def _database(session: Session) -> Finding:
         return Finding(Severity.WARNING, str(error))
     database.prepare(upgrade=False)
     database.check()
-    if database.journal_mode() == "wal":
-        journal = "WAL"
-    elif WAL_IS_SAFE:
-        journal = "rollback journal until the daemon starts"
-    else:
-        journal = "rollback journal, as this SQLite is older than 3.51.3"
-    room = health.of_disk(
-        shutil.disk_usage(database.path.parent).free, database.path.stat().st_size
-    )
-    sentence = f"{session.settings.database_path} is whole ({journal})"
+    file = database.file
+    if file is None:
+        return Finding(Severity.OK, f"{database.place} answers ({database.state()})")
+    room = health.of_disk(shutil.disk_usage(file.parent).free, file.stat().st_size)
+    sentence = f"{session.settings.database_path} is whole ({database.state()})"
     if room is None:
         return Finding(Severity.OK, sentence)
     return Finding(room.severity, f"{sentence}; {room.sentence}")
 
 
 def _backup(session: Session) -> Finding:
-    last = DailyCopies(session.database().path).last_day()
+    file = session.database().file
+    if file is None:
+        return Finding(Severity.OK, "left to the server's own tools, such as pg_dump")
+    last = DailyCopies(file).last_day()
     return health.of_copies(last, now=session.now)
 
 

@@ -21,8 +21,10 @@ def command(session: Session, *, name: str) -> None:
     registry = session.registry()
     files = registry.audio_files(name)
     voice = registry.remove(name, now=session.now)
-    for file in files:
-        (directory_of(session.settings.database_path) / file).unlink(missing_ok=True)
+    path = session.settings.database_path
+    if path is not None:
+        for file in files:
+            (directory_of(path) / file).unlink(missing_ok=True)
     click.echo(f"{name} is removed.", err=True)
     if voice.voice_id is not None and not voice.status.is_dead:
         command = ["voicekeeper", "add", voice.voice_id, "--name", name]

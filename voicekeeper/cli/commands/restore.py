@@ -21,7 +21,7 @@ def command(session: Session, *, file: Path) -> None:
     since the copy was made has to be registered again. Exits with 75 while a
     daemon runs.
     """
-    database = session.database_as_caller()
+    database = session.file_as_caller()
     done = restore(database, file, now=session.now, policy=session.policy)
     voices = "1 voice" if done.voices == 1 else f"{done.voices} voices"
     prose.say(

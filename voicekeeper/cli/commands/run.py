@@ -17,7 +17,7 @@ from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
-from voicekeeper.store import Database
+from voicekeeper.store import Database, SqliteDatabase
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.web import serving
 
@@ -78,8 +78,9 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
         )
         if once:
             await run_once(keeper, companions)
-            await archive.begin()
-            await archive.look()
+            if archive is not None:
+                await archive.begin()
+                await archive.look()
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             return
@@ -92,7 +93,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             companions=companions,
             reload=None if is_terminal() else _reload(session, assembly),
             socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
-            copies=DailyCopies(database.path, turn=database.turn),
+            copies=_copies(database),
             archive=archive,
         )
         async with serving(
@@ -103,6 +104,13 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             log=logger,
         ):
             await daemon.run()
+
+
+def _copies(database: Database) -> DailyCopies | None:
+    """Return what makes the daily copies; a server's are left to its own tools."""
+    if not isinstance(database, SqliteDatabase):
+        return None
+    return DailyCopies(database.path, turn=database.turn)
 
 
 def _reload(session: Session, assembly: bootstrap.Assembly) -> Reload:

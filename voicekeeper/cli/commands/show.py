@@ -1,5 +1,7 @@
 """``voicekeeper show``: all that is known of a voice."""
 
+from pathlib import Path
+
 import click
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +23,8 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     registry = session.registry()
     voice = registry.get(name)
     spent = registry.spent(voice)
-    folder = directory_of(session.settings.database_path.absolute())
+    path = session.settings.database_path or Path()  # where there is none, no audio is kept
+    folder = directory_of(path.absolute())
     if as_json:
         shown = {"schema": document.SCHEMA, **document.voice(voice, session.policy)}
         shown |= {"recipe": voice.recipe, **document.spent(spent)}

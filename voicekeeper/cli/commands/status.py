@@ -65,6 +65,7 @@ def command(session: Session, *, as_json: bool) -> int:
                     "at_risk": health.at_risk,
                     "blocked": bool(health.blocked),
                     "keeper": health.keeper,
+                    "keepers": list(health.keepers),
                     "last_pass_at": rfc3339(health.last_pass_at) if health.last_pass_at else None,
                     "held": health.held + health.held_for_good,
                     **document.money(totals, health, policy),
@@ -76,6 +77,9 @@ def command(session: Session, *, as_json: bool) -> int:
     for finding in found:
         line = f"  {finding.severity.name.lower()}: {finding.sentence}"
         click.echo(prose.fitted(line, sys.stdout, indent=4))
+    if len(health.keepers) > 1:
+        shared = f"  {len(health.keepers)} keepers: {', '.join(health.keepers)}"
+        click.echo(prose.fitted(shared, sys.stdout, indent=4))
     for line in money.spending(totals, health, policy):
         click.echo(prose.fitted(f"  {line}", sys.stdout, indent=4))
     return worst

@@ -3,6 +3,8 @@
 What stood in the first release's tables is taken over, column by column.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -30,11 +32,32 @@ _IN_ORDER = (
 """A table stands behind those that it refers to."""
 
 
+_INSTANT = sa.DateTime(timezone=True)
+_WHOLE = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+
+
 def upgrade() -> None:
     """Make every table anew, and fill it with what the old one held."""
+    if op.get_bind().dialect.name != "sqlite":
+        _drop()
+        _create()
+        return
     _set_aside()
     _create()
     _take_over()
+
+
+def _where(condition: str, in_postgresql: str | None = None) -> dict[str, Any]:
+    twin = sa.text(in_postgresql or condition)
+    return {"sqlite_where": sa.text(condition), "postgresql_where": twin}
+
+
+def _drop() -> None:
+    """Drop every table: the first release kept no registry anywhere but in SQLite."""
+    there = _columns()
+    for table in reversed(_IN_ORDER):
+        if table in there:
+            op.drop_table(table)
 
 
 def _set_aside() -> None:
@@ -93,7 +116,7 @@ def _columns() -> dict[str, dict[str, bool]]:
 def _create() -> None:
     op.create_table(
         "voice",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", _WHOLE, primary_key=True),
         sa.Column("name", sa.String, nullable=False),
         sa.Column("model", sa.String, nullable=False),
         sa.Column("voice_id", sa.String),
@@ -101,18 +124,18 @@ def _create() -> None:
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("paused", sa.Boolean, nullable=False),
         sa.Column("recipe", sa.JSON),
-        sa.Column("created_at", sa.DateTime, nullable=False),
-        sa.Column("last_used_at", sa.DateTime),
-        sa.Column("enrolled_at", sa.DateTime),
-        sa.Column("anchored_at", sa.DateTime, nullable=False),
-        sa.Column("next_at", sa.DateTime),
+        sa.Column("created_at", _INSTANT, nullable=False),
+        sa.Column("last_used_at", _INSTANT),
+        sa.Column("enrolled_at", _INSTANT),
+        sa.Column("anchored_at", _INSTANT, nullable=False),
+        sa.Column("next_at", _INSTANT),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("last_error", sa.String),
-        sa.Column("suspected_at", sa.DateTime),
-        sa.Column("controlled_at", sa.DateTime),
-        sa.Column("held_at", sa.DateTime),
-        sa.Column("restored_at", sa.DateTime),
-        sa.Column("remade_at", sa.DateTime),
+        sa.Column("suspected_at", _INSTANT),
+        sa.Column("controlled_at", _INSTANT),
+        sa.Column("held_at", _INSTANT),
+        sa.Column("restored_at", _INSTANT),
+        sa.Column("remade_at", _INSTANT),
         sa.UniqueConstraint("name", name="voice_name_is_unique"),
         sa.UniqueConstraint("model", "voice_id", name="voice_id_is_unique"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 64", name="voice_name_length"),
@@ -127,33 +150,33 @@ def _create() -> None:
         "voice_by_anchor",
         "voice",
         ["anchored_at"],
-        sqlite_where=sa.text("next_at IS NOT NULL"),
+        **_where("next_at IS NOT NULL"),
     )
     op.create_index(
         "voice_suspected",
         "voice",
         ["model"],
-        sqlite_where=sa.text("suspected_at IS NOT NULL AND controlled_at IS NULL"),
+        **_where("suspected_at IS NOT NULL AND controlled_at IS NULL"),
     )
     op.create_table(
         "task",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE")),
+        sa.Column("id", _WHOLE, primary_key=True),
+        sa.Column("voice_pk", _WHOLE, sa.ForeignKey("voice.id", ondelete="CASCADE")),
         sa.Column("model", sa.String, nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("spoken", sa.String),
         sa.Column("task_id", sa.String),
         sa.Column("token_digest", sa.String),
-        sa.Column("sent_at", sa.DateTime, nullable=False),
-        sa.Column("created_at", sa.DateTime),
-        sa.Column("finished_at", sa.DateTime),
-        sa.Column("next_poll_at", sa.DateTime),
+        sa.Column("sent_at", _INSTANT, nullable=False),
+        sa.Column("created_at", _INSTANT),
+        sa.Column("finished_at", _INSTANT),
+        sa.Column("next_poll_at", _INSTANT),
         sa.Column("polls", sa.Integer, nullable=False),
         sa.Column("code", sa.String),
         sa.Column("message", sa.String),
-        sa.Column("cost_micros", sa.Integer),
-        sa.Column("possible_cost_micros", sa.Integer),
+        sa.Column("cost_micros", _WHOLE),
+        sa.Column("possible_cost_micros", _WHOLE),
         sa.CheckConstraint("polls >= 0", name="task_polls_sign"),
         sa.CheckConstraint(
             "state <> 'running' OR (task_id IS NOT NULL AND next_poll_at IS NOT NULL)",
@@ -164,25 +187,21 @@ def _create() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("task_by_voice", "task", ["voice_pk", "id"])
-    op.create_index(
-        "task_open", "task", ["state"], sqlite_where=sa.text("state IN ('intent', 'running')")
-    )
-    op.create_index(
-        "task_by_next_poll", "task", ["next_poll_at"], sqlite_where=sa.text("state = 'running'")
-    )
+    op.create_index("task_open", "task", ["state"], **_where("state IN ('intent', 'running')"))
+    op.create_index("task_by_next_poll", "task", ["next_poll_at"], **_where("state = 'running'"))
     op.create_index(
         "task_by_token",
         "task",
         ["token_digest"],
         unique=True,
-        sqlite_where=sa.text("token_digest IS NOT NULL"),
+        **_where("token_digest IS NOT NULL"),
     )
     op.create_table(
         "ledger",
         sa.Column("day", sa.Date, primary_key=True),
         sa.Column("kind", sa.String(16), primary_key=True),
-        sa.Column("cost_micros", sa.Integer, nullable=False),
-        sa.Column("possible_cost_micros", sa.Integer, nullable=False),
+        sa.Column("cost_micros", _WHOLE, nullable=False),
+        sa.Column("possible_cost_micros", _WHOLE, nullable=False),
         sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="ledger_signs"),
         sa.CheckConstraint(f"kind IN ({_KINDS})", name="ledger_kind"),
     )
@@ -190,67 +209,67 @@ def _create() -> None:
         "tally",
         sa.Column("kind", sa.String(16), primary_key=True),
         sa.Column("state", sa.String(16), primary_key=True),
-        sa.Column("ended", sa.Integer, nullable=False),
+        sa.Column("ended", _WHOLE, nullable=False),
         sa.CheckConstraint("ended >= 0", name="tally_sign"),
         sa.CheckConstraint(f"kind IN ({_KINDS})", name="tally_kind"),
         sa.CheckConstraint(f"state IN ({_STATES})", name="tally_state"),
     )
     op.create_table(
         "balance",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("micros", sa.Integer, nullable=False),
-        sa.Column("told_at", sa.DateTime, nullable=False),
+        sa.Column("id", _WHOLE, primary_key=True),
+        sa.Column("micros", _WHOLE, nullable=False),
+        sa.Column("told_at", _INSTANT, nullable=False),
         sa.CheckConstraint("id = 1", name="balance_is_one"),
     )
     op.create_table(
         "history",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", _WHOLE, primary_key=True),
         sa.Column(
-            "voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False
+            "voice_pk", _WHOLE, sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False
         ),
-        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("at", _INSTANT, nullable=False),
         sa.Column("event", sa.String, nullable=False),
         sa.Column("level", sa.String, nullable=False),
         sa.Column("detail", sa.JSON),
         sa.Column("logged", sa.Boolean, nullable=False),
     )
     op.create_index("history_by_voice", "history", ["voice_pk", "id"])
-    op.create_index("history_unlogged", "history", ["id"], sqlite_where=sa.text("logged = 0"))
+    op.create_index("history_unlogged", "history", ["id"], **_where("logged = 0", "NOT logged"))
     op.create_table(
         "removal",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", _WHOLE, primary_key=True),
         sa.Column("name", sa.String, nullable=False),
         sa.Column("voice_id", sa.String),
         sa.Column("status", sa.String(16), nullable=False),
-        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("at", _INSTANT, nullable=False),
     )
     op.create_table(
         "breaker",
         sa.Column("model", sa.String, primary_key=True),
         sa.Column("run", sa.Integer, nullable=False),
-        sa.Column("last_voice_pk", sa.Integer),
-        sa.Column("opened_at", sa.DateTime),
+        sa.Column("last_voice_pk", _WHOLE),
+        sa.Column("opened_at", _INSTANT),
         sa.Column("cause", sa.String),
         sa.Column("probes", sa.Integer, nullable=False),
-        sa.Column("probe_at", sa.DateTime),
-        sa.Column("judged_at", sa.DateTime),
+        sa.Column("probe_at", _INSTANT),
+        sa.Column("judged_at", _INSTANT),
         sa.Column("distrusted", sa.Boolean, nullable=False),
         sa.CheckConstraint("run >= 0 AND probes >= 0", name="breaker_signs"),
     )
     op.create_table(
         "alert",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", _WHOLE, primary_key=True),
         sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("voice_pk", sa.Integer, sa.ForeignKey("voice.id", ondelete="CASCADE")),
+        sa.Column("voice_pk", _WHOLE, sa.ForeignKey("voice.id", ondelete="CASCADE")),
         sa.Column("model", sa.String, nullable=False),
         sa.Column("level", sa.String, nullable=False),
         sa.Column("cause", sa.String, nullable=False),
-        sa.Column("since", sa.DateTime, nullable=False),
+        sa.Column("since", _INSTANT, nullable=False),
         sa.Column("told", sa.Integer, nullable=False),
-        sa.Column("tell_at", sa.DateTime),
-        sa.Column("ended_at", sa.DateTime),
-        sa.Column("send_at", sa.DateTime),
-        sa.Column("sent_at", sa.DateTime),
+        sa.Column("tell_at", _INSTANT),
+        sa.Column("ended_at", _INSTANT),
+        sa.Column("send_at", _INSTANT),
+        sa.Column("sent_at", _INSTANT),
         sa.CheckConstraint(f"kind IN ({_ALERTS})", name="alert_kind"),
         sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="alert_level"),
         sa.CheckConstraint("told >= 0", name="alert_told_sign"),
@@ -263,56 +282,50 @@ def _create() -> None:
         "alert",
         ["voice_pk", "kind"],
         unique=True,
-        sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NOT NULL"),
+        **_where("ended_at IS NULL AND voice_pk IS NOT NULL"),
     )
     op.create_index(
         "alert_open_of_model",
         "alert",
         ["model"],
         unique=True,
-        sqlite_where=sa.text("ended_at IS NULL AND voice_pk IS NULL"),
+        **_where("ended_at IS NULL AND voice_pk IS NULL"),
     )
-    op.create_index(
-        "alert_by_tell_at", "alert", ["tell_at"], sqlite_where=sa.text("tell_at IS NOT NULL")
-    )
-    op.create_index(
-        "alert_by_send_at", "alert", ["send_at"], sqlite_where=sa.text("send_at IS NOT NULL")
-    )
+    op.create_index("alert_by_tell_at", "alert", ["tell_at"], **_where("tell_at IS NOT NULL"))
+    op.create_index("alert_by_send_at", "alert", ["send_at"], **_where("send_at IS NOT NULL"))
     op.create_table(
         "message",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", _WHOLE, primary_key=True),
         sa.Column("topic", sa.String(16), nullable=False),
         sa.Column("place", sa.Integer, nullable=False),
         sa.Column("level", sa.String, nullable=False),
         sa.Column("title", sa.String, nullable=False),
         sa.Column("body", sa.String, nullable=False),
-        sa.Column("made_at", sa.DateTime, nullable=False),
+        sa.Column("made_at", _INSTANT, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
-        sa.Column("send_at", sa.DateTime),
-        sa.Column("sent_at", sa.DateTime),
+        sa.Column("send_at", _INSTANT),
+        sa.Column("sent_at", _INSTANT),
         sa.CheckConstraint(f"topic IN ({_ALERTS}, 'digest')", name="message_topic"),
         sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="message_level"),
         sa.CheckConstraint("place >= 0 AND tries >= 0", name="message_signs"),
         sa.CheckConstraint("send_at IS NULL OR sent_at IS NULL", name="message_is_sent_once"),
         sqlite_autoincrement=True,
     )
-    op.create_index(
-        "message_to_send", "message", ["place"], sqlite_where=sa.text("send_at IS NOT NULL")
-    )
+    op.create_index("message_to_send", "message", ["place"], **_where("send_at IS NOT NULL"))
     op.create_table(
         "audio",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", _WHOLE, primary_key=True),
         sa.Column(
             "voice_pk",
-            sa.Integer,
+            _WHOLE,
             sa.ForeignKey("voice.id", ondelete="CASCADE"),
             nullable=False,
         ),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("voice_id", sa.String),
         sa.Column("url", sa.String, nullable=False),
-        sa.Column("ends_at", sa.DateTime, nullable=False),
-        sa.Column("next_at", sa.DateTime),
+        sa.Column("ends_at", _INSTANT, nullable=False),
+        sa.Column("next_at", _INSTANT),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("file", sa.String),
         sa.Column("error", sa.String),
@@ -321,14 +334,15 @@ def _create() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("audio_by_voice", "audio", ["voice_pk"])
-    op.create_index(
-        "audio_by_next_at", "audio", ["next_at"], sqlite_where=sa.text("next_at IS NOT NULL")
-    )
+    op.create_index("audio_by_next_at", "audio", ["next_at"], **_where("next_at IS NOT NULL"))
     op.create_table(
         "keeper",
         sa.Column("keeper", sa.String, primary_key=True),
         sa.Column("version", sa.String, nullable=False),
         sa.Column("once", sa.Boolean, nullable=False),
-        sa.Column("started_at", sa.DateTime, nullable=False),
-        sa.Column("last_pass_at", sa.DateTime),
+        sa.Column("started_at", _INSTANT, nullable=False),
+        sa.Column("last_pass_at", _INSTANT),
+        sa.Column("alive_until", _INSTANT),
+        sa.Column("share", sa.Float, nullable=False),
+        sa.Column("interval_s", sa.Float, nullable=False),
     )

@@ -1,0 +1,190 @@
+"""The roll of the keepers that share a database: who lives, and how much of the account each has.
+
+At each pass a keeper signs its row: until when it counts as living, and which share of the
+account's requests a second it allows itself. The shares of the living never add up to more than
+one. Who comes new takes no more than the others leave, and calls nothing until they have made
+room, at their next pass; what a dead one had falls to the others when its time is over.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import select
+
+from voicekeeper import schedule
+from voicekeeper.models import KeeperBeat
+from voicekeeper.schedule import Policy
+from voicekeeper.store import rows
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
+
+_KEPT: Final = timedelta(days=1)
+"""So long the row of a keeper that is gone tells when it was last seen."""
+
+_ENOUGH: Final = 0.5
+"""Of its fair share; with less a keeper's claims would outlive their leases in its own queue."""
+
+_TABLE = rows.table_of(KeeperBeat)
+_IT = _TABLE.c.keeper == sa.bindparam("of")
+_BEAT = Statement(
+    sa.update(_TABLE)
+    .where(_IT)
+    .values(last_pass_at=sa.bindparam("now"), alive_until=sa.bindparam("until"))
+)
+"""The sign of life of the only keeper."""
+
+_SIGN = Statement(
+    sa.update(_TABLE)
+    .where(_IT)
+    .values(
+        last_pass_at=sa.bindparam("now"),
+        alive_until=sa.bindparam("until"),
+        share=sa.bindparam("its_share"),
+        interval_s=sa.bindparam("its_interval_s"),
+    )
+)
+_OTHERS = Statement(
+    select(_TABLE.c.share, _TABLE.c.interval_s).where(
+        _TABLE.c.keeper != sa.bindparam("of"), _TABLE.c.alive_until > sa.bindparam("now")
+    )
+)
+_LEAVE = Statement(sa.update(_TABLE).where(_IT).values(alive_until=sa.null(), share=0))
+_FORGET = Statement(
+    sa.delete(_TABLE).where(
+        sa.func.coalesce(_TABLE.c.alive_until, _TABLE.c.last_pass_at, _TABLE.c.started_at)
+        < sa.bindparam("before")
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a keeper may do until its next pass.
+
+    Attributes:
+        share: of the account's requests a second.
+        may_call: whether that is enough to begin calls.
+        longest: the longest keepalive interval that any living keeper goes by.
+        steady: whether this keeper has passed without a break for so long that whoever is silent
+            is so by his own fault, and not because the database was away from all.
+        one_of: its name, where it is one of several; None where it is the only one.
+    """
+
+    share: float
+    may_call: bool
+    longest: timedelta
+    steady: bool
+    one_of: str | None
+
+    def adapted(self, policy: Policy) -> Policy:
+        """Return the settings by which a claim reckons its leases, and judges due times."""
+        rate = policy.requests_per_second * self.share
+        return replace(policy, requests_per_second=rate, interval=self.longest)
+
+
+class Roll:
+    """One keeper's part in the roll.
+
+    Args:
+        shared: whether there may be others.
+    """
+
+    def __init__(self, *, shared: bool) -> None:
+        self._shared = shared
+        self._last: datetime | None = None
+        self._since: datetime | None = None
+
+    def stand(self, session: Session, keeper: str, *, now: datetime, policy: Policy) -> Standing:
+        """Return what a keeper may do; the only one may do all.
+
+        Args:
+            session: a writing one.
+            keeper: whose pass it is.
+            now: of this pass.
+            policy: the settings.
+        """
+        if not self._shared:
+            return Standing(1.0, may_call=True, longest=policy.interval, steady=False, one_of=None)
+        others = _OTHERS.rows(session, of=keeper, now=now)
+        fair = 1 / (len(others) + 1)
+        left = 1 - sum(share for share, _ in others)
+        may_call = left >= fair * _ENOUGH
+        longest = max([policy.interval.total_seconds(), *(interval for _, interval in others)])
+        return Standing(
+            share=min(fair, left) if may_call else fair / 100,  # for what waits already
+            may_call=may_call,
+            longest=timedelta(seconds=longest),
+            steady=self._is_steady(now, policy),
+            one_of=keeper,
+        )
+
+    def sign(
+        self,
+        session: Session,
+        keeper: str,
+        standing: Standing,
+        *,
+        version: str,
+        now: datetime,
+        policy: Policy,
+    ) -> None:
+        """Note a pass; one that others took for dead, and forgot, begins anew.
+
+        Args:
+            session: a writing one.
+            keeper: whose pass it is.
+            standing: as the pass began.
+            version: of this program.
+            now: of this pass.
+            policy: the settings.
+        """
+        until = now + schedule.silence(policy)
+        if not self._shared:
+            _BEAT.run(session, of=keeper, now=now, until=until)
+            return
+        signed = {
+            "now": now,
+            "until": until,
+            "its_share": standing.share if standing.may_call else 0.0,
+            "its_interval_s": policy.interval.total_seconds(),
+        }
+        if not _SIGN.run(session, of=keeper, **signed):
+            enter(session, keeper, version=version, once=False, now=now)
+            _SIGN.run(session, of=keeper, **signed)
+
+    def _is_steady(self, now: datetime, policy: Policy) -> bool:
+        silence = schedule.silence(policy)
+        if (
+            self._since is None
+            or self._last is None
+            or not (self._last <= now <= self._last + silence)
+        ):
+            self._since = now
+        self._last = now
+        return now - self._since >= silence
+
+
+def enter(session: Session, keeper: str, *, version: str, once: bool, now: datetime) -> None:
+    """Add a keeper's row; it has no share yet."""
+    rows.insert(
+        session,
+        KeeperBeat,
+        keeper=keeper,
+        version=version,
+        once=once,
+        started_at=now,
+        share=0.0,
+        interval_s=0.0,
+    )
+
+
+def leave(session: Session, keeper: str) -> None:
+    """Give up a keeper's share; its row tells still when it was last seen."""
+    _LEAVE.run(session, of=keeper)
+
+
+def forget_the_dead(session: Session, *, now: datetime) -> None:
+    """Delete the rows of those that are gone for long."""
+    _FORGET.run(session, before=now - _KEPT)

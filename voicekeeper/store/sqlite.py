@@ -1,0 +1,349 @@
+"""One SQLite file: how it is made, opened, locked, and what its errors mean.
+
+Every write is one ``BEGIN IMMEDIATE`` transaction: a deferred one that reads and then writes
+fails with "database is locked" under load, whatever the busy timeout. WAL is used only where
+SQLite is free of the WAL-reset bug (3.51.3 and later); a rollback journal elsewhere.
+
+A new file appears whole or not at all, so one that is empty or has no tables was never left by
+this program: it is what remained of a registry, and is refused like any other damage.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import cache
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+import sqlalchemy as sa
+
+from voicekeeper.duration import rfc3339
+from voicekeeper.errors import (
+    DatabaseDamaged,
+    DatabaseFull,
+    DatabaseHeld,
+    DatabaseUnusable,
+    VoicekeeperError,
+)
+from voicekeeper.store.database import Database
+from voicekeeper.store.ownership import hand_over
+from voicekeeper.store.session import Session
+from voicekeeper.store.turns import Turns
+from voicekeeper.store.witness import Recollection, Witness
+
+WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
+
+_BUSY_TIMEOUT_S = 5
+
+_RESTORE = (
+    "nothing was changed; 'voicekeeper restore FILE' puts a good copy in its place, "
+    "and the daily ones are beside it"
+)
+
+_CHECKED_WHOLE = 256 * 1024 * 1024
+"""Bytes of the largest file that is checked whole. Of a larger one, such as that of 10,000 voices
+after some months, the tables are checked that every pass needs: commands wait for the check, and
+so does the daemon's first call."""
+
+_CHECKED_STEPS = 20_000_000
+"""Steps of SQLite's machine that a check may take, some 0.5 s. The pages of a table are looked at
+first, in a few of them, and then its rows, as far as the steps go: a million voices would take
+five times as many."""
+
+_STEPS_AT_A_TIME = 100_000
+
+_NEEDED = ("voice", "breaker", "keeper", "alembic_version")
+
+_BAD_VALUE = re.compile(r"(NULL|TEXT|NUMERIC|non-\w+) value in |CHECK constraint failed in ")
+"""What ``quick_check`` says of a row that is whole and holds what it should not."""
+
+
+class SqliteDatabase(Database):
+    """A registry's file.
+
+    Opening touches nothing; the file is made by `prepare` and by nothing else.
+
+    Attributes:
+        path: of the file.
+    """
+
+    is_shared = False
+    _writes = "IMMEDIATE"
+    _reads = "DEFERRED"
+    _mend = _RESTORE
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)),
+            connect_args={
+                "timeout": _BUSY_TIMEOUT_S,
+                "check_same_thread": False,
+                "isolation_level": None,
+            },
+            hide_parameters=True,
+        )
+        sa.event.listen(engine, "connect", _set_pragmas)
+        super().__init__(engine, str(path), Witness(path))
+        self._turns = Turns()
+
+    @property
+    def file(self) -> Path:
+        """The file."""
+        return self.path
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """Return an empty registry that lives in this thread, and no longer than it is open."""
+        database = cls(Path(":memory:"))
+        database.witness = Recollection()
+        with database.reading() as session:
+            session.driver.rollback()
+            session.driver.deserialize(_empty_registry())
+        return database
+
+    def _turns_to_write(self) -> Turns | None:
+        return self._turns
+
+    def _turns_to_read(self) -> Turns | None:
+        return None if WAL_IS_SAFE else self._turns  # with a WAL, who reads is in nobody's way
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the database to this thread alone, as far as this process goes.
+
+        Others wait, for as long as it takes, where SQLite would have them fail after a while.
+        """
+        self._turns.take()
+        try:
+            yield
+        finally:
+            self._turns.give()
+
+    def exists(self) -> bool:
+        """Tell whether the file is there.
+
+        Raises:
+            DatabaseUnusable: it may be, but we are not allowed to look.
+        """
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise DatabaseUnusable(_unreachable(self.path, error)) from None
+        return True
+
+    def check_place(self) -> None:
+        """See that the file could be made where it is to be.
+
+        Raises:
+            DatabaseUnusable: its directory is missing, or closed to us.
+        """
+        if not self.path.parent.is_dir():
+            raise DatabaseUnusable(_unreachable(self.path, FileNotFoundError(errno.ENOENT, "")))
+        if not os.access(self.path.parent, os.W_OK | os.X_OK):
+            raise DatabaseUnusable(_unreachable(self.path, PermissionError(errno.EACCES, "")))
+
+    def prepare(self, *, upgrade: bool) -> None:
+        """Make the file if it is missing, and see that its schema is the one the code knows.
+
+        Args:
+            upgrade: whether to migrate an older schema (the daemon does, commands do not).
+
+        Raises:
+            DatabaseUnusable: the file cannot be made or opened, is not ours, or has a newer
+                schema. Nothing was touched.
+        """
+        if self.exists() and self.path.is_dir():
+            raise DatabaseUnusable(f"{self.path} is a directory, not a database file")
+        super().prepare(upgrade=upgrade)
+
+    def _make_ready(self) -> None:
+        super()._make_ready()
+        self._set_journal_mode()
+
+    def _tables(self, session: Session) -> set[str]:
+        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        tables = {row[0] for row in session.connection().exec_driver_sql(query)}
+        if not tables:
+            raise DatabaseDamaged(_emptied(self.path))
+        return tables
+
+    @contextmanager
+    def held(self, now: datetime) -> Iterator[None]:
+        """Hold the database as its only daemon; the kernel lets go when the process ends.
+
+        The lock is on a file beside the database: closing any descriptor of the database file
+        itself would drop SQLite's own locks.
+
+        Raises:
+            DatabaseHeld: another daemon holds it; the sentence names it.
+            DatabaseUnusable: the lock file cannot be made.
+        """
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        try:
+            descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DatabaseUnusable(_unreachable(lock_path, error)) from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                raise DatabaseHeld(
+                    f"another voicekeeper daemon holds {self.path}: {holder or 'it just started'}"
+                ) from None
+            holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
+            with suppress(OSError):  # a full disk: the lock holds without its holder's name
+                hand_over(descriptor, self.path if self.path.exists() else self.path.parent)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, holder.encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _make(self) -> None:
+        """Make the file, whole or not at all, whoever else does the same at this moment."""
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
+        except OSError as error:
+            raise DatabaseUnusable(_unreachable(self.path, error)) from None
+        made = SqliteDatabase(Path(name))
+        try:
+            hand_over(descriptor, self.path.parent)
+            made._set_journal_mode()
+            made._migrate()
+            made.close()  # before it gets its name: SQLite's own files are named after it
+            self.witness.note()
+            with suppress(FileExistsError):  # another command was faster
+                os.link(name, self.path, follow_symlinks=False)
+        except OSError as error:
+            raise DatabaseUnusable(_unreachable(self.path, error)) from None
+        finally:
+            made.close()
+            os.close(descriptor)
+            made.path.unlink()
+
+    def check(self) -> None:
+        """See that the file is whole. A row with a value that no row may have is no damage.
+
+        It looks as far as `_CHECKED_STEPS` go.
+
+        Raises:
+            DatabaseDamaged: it is torn or overwritten somewhere.
+        """
+        whole = self.path.stat().st_size <= _CHECKED_WHOLE
+        checks = ("",) if whole else tuple(f"('{table}')" for table in _NEEDED)
+        left = count(_CHECKED_STEPS // _STEPS_AT_A_TIME, -1)
+        found: list[str] = []
+        with self.reading() as session:
+            session.driver.set_progress_handler(lambda: next(left) <= 0, _STEPS_AT_A_TIME)
+            try:
+                for check in checks:
+                    told = session.driver.execute(f"PRAGMA quick_check{check}")
+                    found.extend(words for (words,) in told)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+            finally:
+                session.driver.set_progress_handler(None, 0)
+        damage = [words for words in found if words != "ok" and not _BAD_VALUE.search(words)]
+        if damage:
+            words = " ".join(damage[0].split())
+            raise DatabaseDamaged(f"{self.path} is damaged ({words}); {_RESTORE}")
+
+    def state(self) -> str:
+        """Return how SQLite keeps a change whole: WAL, or a rollback journal, and why."""
+        with self.reading() as session:
+            mode = session.connection().exec_driver_sql("PRAGMA journal_mode").scalar()
+        if mode == "wal":
+            return "WAL"
+        if WAL_IS_SAFE:
+            return "rollback journal until the daemon starts"
+        return "rollback journal, as this SQLite is older than 3.51.3"
+
+    def _set_journal_mode(self) -> None:
+        mode = "WAL" if WAL_IS_SAFE else "DELETE"
+        session = self.lent_session()  # no second connection may be open
+        try:
+            with self._explained():
+                session.driver.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+        finally:
+            self.take_back(session)
+
+    def _lock_out(self, session: Session) -> None:
+        """Nobody else writes."""
+
+    def _lock_migrations(self, connection: sa.Connection) -> None:
+        """The same."""
+
+    def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
+        if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+            return self._explain(str(error))
+        return None
+
+    def _explain(self, words: str) -> VoicekeeperError:
+        """Turn the driver's words into one sentence that says what to do."""
+        if "locked" in words:
+            return DatabaseHeld(f"{self.path} is busy with another command; try again")
+        if "full" in words:
+            return DatabaseFull(
+                f"the disk of {self.path} is full; nothing was changed; make room, and it goes on"
+            )
+        if "readonly" in words:
+            return DatabaseUnusable(
+                f"{self.path} or its directory cannot be written by this user; "
+                "run the command as the user that owns it, or as root"
+            )
+        if "unable to open" in words:
+            return DatabaseUnusable(
+                f"{self.path} cannot be opened; see that its directory exists and is yours"
+            )
+        if "not a database" in words or "malformed" in words:
+            return DatabaseDamaged(
+                f"{self.path} is damaged or not a database ({words}); {_RESTORE}"
+            )
+        return VoicekeeperError(f"{self.path}: {words}")
+
+
+@cache
+def _empty_registry() -> bytes:
+    """Return the file of a registry without a voice; to migrate anew takes long."""
+    with TemporaryDirectory() as directory:
+        database = SqliteDatabase(Path(directory) / "empty.db")
+        database.prepare(upgrade=True)
+        database.close()
+        return database.path.read_bytes()
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _emptied(path: Path) -> str:
+    return f"{path} is empty: the registry is gone; {_RESTORE}; or remove it, to begin with none"
+
+
+def _unreachable(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return (
+            f"the directory of {path} does not exist; create it, or set database.url "
+            "(VOICEKEEPER_DATABASE__URL) to a place of yours"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"no permission for {path}; run the command as the user that owns it, or as root, "
+            "or set database.url (VOICEKEEPER_DATABASE__URL) to a place of yours"
+        )
+    return f"{path}: {(error.strerror or str(error)).lower()}"
