@@ -17,7 +17,7 @@ from tests.benchmarks.upstream import Upstream, upstream
 from tests.daemon_support import KEY, Daemon
 from tests.postgres import Cluster
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.postgres, pytest.mark.campaign, pytest.mark.timeout(900)]
 
 VOICES = 20_000
 RATE = 150

@@ -17,7 +17,7 @@ from voicekeeper.clock import SystemClock
 from voicekeeper.config import Settings
 from voicekeeper.daemon import run_once
 from voicekeeper.log import get_logger
-from voicekeeper.store import Database
+from voicekeeper.store import SqliteDatabase
 
 VOICES = 100_000
 SECONDS = 60.0
@@ -53,7 +53,7 @@ def rows() -> Iterator[Row]:
 
 async def _drain(path: Path, chosen: Settings) -> float:
     """Keep voices for so long; return the longest time in which the loop did nothing else."""
-    database = Database(path)
+    database = SqliteDatabase(path)
     longest = 0.0
 
     async def watch() -> None:

@@ -80,6 +80,8 @@ class Standing:
 
     def adapted(self, policy: Policy) -> Policy:
         """Return the settings by which a claim reckons its leases, and judges due times."""
+        if self.one_of is None:
+            return policy
         rate = policy.requests_per_second * self.share
         return replace(policy, requests_per_second=rate, interval=self.longest)
 
