@@ -328,6 +328,20 @@ def test_a_check_that_would_take_too_long_is_left_off_and_costs_nothing_else(
     assert "PRAGMA quick_check" in asked
 
 
+def test_a_check_that_nobody_waits_for_sees_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHECKED_STEPS", 0)
+    monkeypatch.setattr(module, "_STEPS_AT_A_TIME", 1)
+    path = tmp_path / "a.db"
+    with_a_flipped_byte(path)
+    spoilt = SqliteDatabase(path)
+    spoilt.check(briefly=True)  # which ended before it saw that
+    with pytest.raises(DatabaseDamaged):
+        spoilt.check()
+    spoilt.close()
+
+
 def test_a_row_with_a_value_that_no_row_may_have_is_no_damage(tmp_path: Path) -> None:
     made = database(tmp_path / "a.db")
     Registry(made).register([imported("anna")], now=NOW, policy=policy())

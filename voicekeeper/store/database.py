@@ -75,8 +75,11 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def check(self) -> None:
+    def check(self, *, briefly: bool = False) -> None:
         """See that the registry is whole. A row with a value that no row may have is no damage.
+
+        Args:
+            briefly: whether somebody waits for it, so that it may end before it has seen all.
 
         Raises:
             DatabaseDamaged: it is torn or overwritten somewhere.
@@ -199,7 +202,7 @@ class Database(ABC):
 
     def _make_ready(self) -> None:
         """Do what a daemon needs before its first pass."""
-        self.check()
+        self.check(briefly=True)
 
     def schema(self) -> str:
         """Return the schema's version.

@@ -150,7 +150,7 @@ class PostgresDatabase(Database):
             if not session.connection().exec_driver_sql(query).scalar():
                 raise DatabaseUnusable(_CLOSED.format(place=self.place))
 
-    def check(self) -> None:
+    def check(self, *, briefly: bool = False) -> None:  # noqa: ARG002 - it never takes long
         """See that the tables can be read; the server itself watches over its pages.
 
         Raises:

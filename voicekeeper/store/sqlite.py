@@ -234,10 +234,11 @@ class SqliteDatabase(Database):
             os.close(descriptor)
             made.path.unlink()
 
-    def check(self) -> None:
+    def check(self, *, briefly: bool = False) -> None:
         """See that the file is whole. A row with a value that no row may have is no damage.
 
-        It looks as far as `_CHECKED_STEPS` go.
+        Args:
+            briefly: whether it ends after `_CHECKED_STEPS`, as at a start.
 
         Raises:
             DatabaseDamaged: it is torn or overwritten somewhere.
@@ -247,7 +248,8 @@ class SqliteDatabase(Database):
         left = count(_CHECKED_STEPS // _STEPS_AT_A_TIME, -1)
         found: list[str] = []
         with self.reading() as session:
-            session.driver.set_progress_handler(lambda: next(left) <= 0, _STEPS_AT_A_TIME)
+            if briefly:
+                session.driver.set_progress_handler(lambda: next(left) <= 0, _STEPS_AT_A_TIME)
             try:
                 for check in checks:
                     told = session.driver.execute(f"PRAGMA quick_check{check}")
