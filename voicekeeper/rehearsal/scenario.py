@@ -1,5 +1,6 @@
 """What is rehearsed, but for its seed; and what came of it with one."""
 
+import gc
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -76,6 +77,8 @@ class Scenario:
             seed: of all dice.
             progress: told each day that has passed.
         """
+        gc.collect()
+        gc.freeze()  # what was imported stays: to look at it again and again takes a twentieth
         began = time.process_time()
         report, bug = None, None
         try:

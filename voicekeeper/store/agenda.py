@@ -1,8 +1,8 @@
 """What a pass would find: whether anything waits, and if not, when it could find work next."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
@@ -27,8 +27,7 @@ from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement, listed, room_for, spread
 
 
-@dataclass(frozen=True, slots=True)
-class Agenda:
+class Agenda(NamedTuple):
     """Whether there may be work of each sort; one cheap query.
 
     Attributes:

@@ -7,6 +7,7 @@ where SQLAlchemy takes three or more: a twelfth of what a keepalive costs in a r
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,10 @@ _FLOAT_IN_POSTGRESQL = 701
 """The number of the only type of ours whose processor there asks for it."""
 
 _INSTANT_LENGTH = len("2030-01-01 00:00:00.000000")
+
+_RECENT = 1024
+"""Instants whose text is remembered: a pass's ``now`` stands in all it writes, and what was just
+written is soon read again."""
 
 
 def to_driver(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Processor | None:
@@ -69,16 +74,26 @@ def _without_nul(value: Any) -> Any:  # noqa: ANN401 - as the driver takes it
 def _instant_to_text(full: Processor) -> Processor:
     def process(value: datetime | None) -> Any:  # noqa: ANN401 - as the driver takes it
         if value is not None and value.tzinfo is UTC:
-            return value.isoformat(" ", "microseconds")[:_INSTANT_LENGTH]
+            return _text_of(value)
         return full(value)
 
     return process
 
 
+@lru_cache(_RECENT)
+def _text_of(instant: datetime) -> str:
+    return instant.isoformat(" ", "microseconds")[:_INSTANT_LENGTH]
+
+
+@lru_cache(_RECENT)
+def _instant_of(text: str) -> datetime:
+    return datetime.fromisoformat(text + "+00:00")
+
+
 def _text_to_instant(full: Processor) -> Processor:
     def process(text: Any) -> datetime:  # noqa: ANN401 - a failing disk writes anything
         if type(text) is str and len(text) == _INSTANT_LENGTH:
-            return datetime.fromisoformat(text + "+00:00")
+            return _instant_of(text)
         instant: datetime = full(text)
         return instant
 

@@ -141,8 +141,7 @@ class Database(ABC):
         """Return the same of those that read."""
         return None
 
-    @contextmanager
-    def writing_alone(self) -> Iterator[Session]:
+    def writing_alone(self) -> AbstractContextManager[Session]:
         """Give a session as `writing` does, of which there is one at a time.
 
         For what reads many rows and then decides. Where there is one writer anyway, it costs
@@ -151,9 +150,8 @@ class Database(ABC):
         Raises:
             VoicekeeperError: as for `writing`.
         """
-        with self.writing() as session:
-            self._lock_out(session)
-            yield session
+        turns = self._turns_to_write()
+        return _Transaction(self, self._writes, self._explanation, turns, first=self._lock_out)
 
     @abstractmethod
     def _lock_out(self, session: Session) -> None:
@@ -286,8 +284,11 @@ class _Transaction(AbstractContextManager[Session]):
         mode: str,
         explanation: Callable[[BaseException], VoicekeeperError | None],
         turns: Turns | None,
+        *,
+        first: Callable[[Session], None] | None = None,
     ) -> None:
         self._database = database
+        self._first = first
         self._mode = mode
         self._explanation = explanation
         self._turns = turns
@@ -297,10 +298,13 @@ class _Transaction(AbstractContextManager[Session]):
         if self._turns is not None:
             self._turns.take()
         try:
-            return self._begun()
+            session = self._begun()
+            if self._first is not None:
+                self._first(session)
         except BaseException as error:
             self._fail(error)
             raise
+        return session
 
     def _begun(self) -> Session:
         session = self._session = self._database.lent_session()

@@ -125,20 +125,19 @@ class _Ready:
     ) -> None:
         self.text = text
         self._keys = None if positional else [parameter.key for parameter in parameters]
-        self._constants = [parameter.constant for parameter in parameters]
-        self._given = [
-            (index, parameter.name, parameter.processor)
-            for index, parameter in enumerate(parameters)
-            if parameter.name is not None
-        ]
+        self._parameters = [(p.name, p.processor, p.constant) for p in parameters]
         self._converted = converted
 
     def bound(self, values: dict[str, object]) -> Sequence[Any] | dict[str, Any]:
         """Return the parameters as the driver takes them."""
-        bound = self._constants.copy()
-        for index, name, processor in self._given:
-            value = values[name]
-            bound[index] = value if processor is None else processor(value)
+        bound = [
+            constant
+            if name is None
+            else values[name]
+            if processor is None
+            else processor(values[name])
+            for name, processor, constant in self._parameters
+        ]
         if self._keys is None:
             return bound
         return dict(zip(self._keys, bound, strict=True))

@@ -10,9 +10,9 @@ import ipaddress
 import math
 import ssl
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache, partial
+from types import TracebackType
 
 import httpx
 
@@ -93,27 +93,35 @@ class Connections:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    @contextmanager
-    def lend(self, *, fresh: bool) -> Iterator[httpx.AsyncClient]:
+    def lend(self, *, fresh: bool) -> AbstractContextManager[httpx.AsyncClient]:
         """Lend a client for one call.
 
         Args:
             fresh: True for one that opens a new connection. It costs a handshake, and rules
                 out the loss of a call on a connection that the server has just closed.
         """
-        index = min(range(len(self._pooled)), key=lambda i: self._lent[i])
+        return _Loan(self, _FRESH if fresh else self._least_used())
+
+    def _least_used(self) -> int:
+        if not self._lent[0]:
+            return 0
+        index = min(range(len(self._pooled)), key=self._lent.__getitem__)
         if self._lent[index] and len(self._pooled) < self._most_pools:
             index = len(self._pooled)
             self._pooled.append(self._another())
-        lent = _FRESH if fresh else index
-        self._lent[lent] += 1
+        return index
+
+    def take(self, index: int) -> httpx.AsyncClient:
+        """Count a client as lent until `give_back`."""
+        self._lent[index] += 1
         self._idle.clear()
-        try:
-            yield self._fresh if fresh else self._pooled[index]
-        finally:
-            self._lent[lent] -= 1
-            if not self._lent.total():
-                self._idle.set()
+        return self._fresh if index == _FRESH else self._pooled[index]
+
+    def give_back(self, index: int) -> None:
+        """End a loan."""
+        self._lent[index] -= 1
+        if not self._lent[index] and not self._lent.total():
+            self._idle.set()
 
     async def retire(self) -> None:
         """Close every connection as soon as no client is lent, or when this is cancelled."""
@@ -126,6 +134,25 @@ class Connections:
         """Close every connection."""
         for client in (*self._pooled, self._fresh):
             await client.aclose()
+
+
+class _Loan(AbstractContextManager[httpx.AsyncClient]):
+    """One call's client; a generator in its stead costs twice as much."""
+
+    def __init__(self, connections: Connections, index: int) -> None:
+        self._connections = connections
+        self._index = index
+
+    def __enter__(self) -> httpx.AsyncClient:
+        return self._connections.take(self._index)
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._connections.give_back(self._index)
 
 
 class _NoCookies(httpx.Cookies):
@@ -189,4 +216,5 @@ async def _forget_location(response: httpx.Response) -> None:
 
     A location that it cannot read would raise, and hide the status, which says enough.
     """
-    response.headers.pop("location", None)
+    if not response.is_success:
+        response.headers.pop("location", None)
