@@ -19,6 +19,7 @@ BENCHMARKS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
     "alternatives": alternatives.rows,
     "quiet": quiet.rows,
     "drain": drain.rows,
+    "drain-whole": drain.whole,
     "growth": growth.rows,
 }
 PLACE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -27,7 +28,7 @@ PLACE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 def main() -> int:
     """Return 1 if a bar was missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all without one")
+    parser.add_argument("name", nargs="*", help=f"{', '.join(BENCHMARKS)}; all without one")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     chosen = parser.parse_args()
     unknown = set(chosen.name) - set(BENCHMARKS)

@@ -1,15 +1,13 @@
-"""The connections to the gateway: several small pools in place of one large one.
+"""The connections to the gateway: each a client of its own, lent to one call at a time.
 
-httpx scans its pool for every call, so one pool of 64 connections is much slower than sixteen
-pools of four, each made when all before it are in use. They share one TLS context, which is slow
-to build.
+httpx scans its pool twice for every call, and looks whether each idle connection was closed: one
+pool of 64 connections is many times slower than 64 clients of one. They are made when all before
+them are in use, and share one TLS context, which is slow to build.
 """
 
 import asyncio
 import ipaddress
-import math
 import ssl
-from collections import Counter
 from contextlib import AbstractContextManager
 from functools import cache, partial
 from types import TracebackType
@@ -17,10 +15,6 @@ from types import TracebackType
 import httpx
 
 from voicekeeper.errors import ConfigError
-
-_POOL_SIZE = 4
-_FRESH = -1
-"""What the client without a pool is counted under."""
 
 _IDLE_SECONDS = 4.0
 """How long an idle connection is kept.
@@ -37,7 +31,7 @@ class Connections:
         base_url: only its scheme and host matter here; a broken one fails when it is called.
         timeout: of httpx, for connect, read, write and pool.
         auth: signs every request.
-        max_in_flight: how many clients may be lent at once.
+        max_in_flight: how many clients are lent at once, at most.
         transport: replaces the network.
 
     Raises:
@@ -81,15 +75,15 @@ class Connections:
 
         try:
             self._fresh = client(max_in_flight + 1, 0)  # the balance takes no call's place
-            self._pooled = [client(_POOL_SIZE, _POOL_SIZE)]
+            self._kept = [client(1, 1)]
         except (ValueError, ImportError, httpx.InvalidURL):
             raise ConfigError(
                 ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
                 source="the environment",
             ) from None
-        self._most_pools = math.ceil(max_in_flight / _POOL_SIZE)
-        self._another = partial(client, _POOL_SIZE, _POOL_SIZE)
-        self._lent: Counter[int] = Counter()
+        self._another = partial(client, 1, 1)
+        self._free = [*self._kept]
+        self._lent = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -100,27 +94,25 @@ class Connections:
             fresh: True for one that opens a new connection. It costs a handshake, and rules
                 out the loss of a call on a connection that the server has just closed.
         """
-        return _Loan(self, _FRESH if fresh else self._least_used())
+        return _Loan(self, fresh=fresh)
 
-    def _least_used(self) -> int:
-        if not self._lent[0]:
-            return 0
-        index = min(range(len(self._pooled)), key=self._lent.__getitem__)
-        if self._lent[index] and len(self._pooled) < self._most_pools:
-            index = len(self._pooled)
-            self._pooled.append(self._another())
-        return index
-
-    def take(self, index: int) -> httpx.AsyncClient:
-        """Count a client as lent until `give_back`."""
-        self._lent[index] += 1
+    def take(self, *, fresh: bool) -> httpx.AsyncClient:
+        """Return a client that is lent until `give_back`."""
+        self._lent += 1
         self._idle.clear()
-        return self._fresh if index == _FRESH else self._pooled[index]
+        if fresh:
+            return self._fresh
+        if not self._free:
+            self._kept.append(self._another())
+            return self._kept[-1]
+        return self._free.pop()  # the one used last, whose connection is open most likely
 
-    def give_back(self, index: int) -> None:
+    def give_back(self, client: httpx.AsyncClient) -> None:
         """End a loan."""
-        self._lent[index] -= 1
-        if not self._lent[index] and not self._lent.total():
+        if client is not self._fresh:
+            self._free.append(client)
+        self._lent -= 1
+        if not self._lent:
             self._idle.set()
 
     async def retire(self) -> None:
@@ -132,19 +124,20 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for client in (*self._pooled, self._fresh):
+        for client in (*self._kept, self._fresh):
             await client.aclose()
 
 
 class _Loan(AbstractContextManager[httpx.AsyncClient]):
     """One call's client; a generator in its stead costs twice as much."""
 
-    def __init__(self, connections: Connections, index: int) -> None:
+    def __init__(self, connections: Connections, *, fresh: bool) -> None:
         self._connections = connections
-        self._index = index
+        self._fresh = fresh
 
     def __enter__(self) -> httpx.AsyncClient:
-        return self._connections.take(self._index)
+        self._client = self._connections.take(fresh=self._fresh)
+        return self._client
 
     def __exit__(
         self,
@@ -152,7 +145,7 @@ class _Loan(AbstractContextManager[httpx.AsyncClient]):
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._connections.give_back(self._index)
+        self._connections.give_back(self._client)
 
 
 class _NoCookies(httpx.Cookies):
