@@ -27,8 +27,9 @@ from datetime import datetime, timedelta
 from typing import Final, TypedDict
 
 from voicekeeper.events import MEANINGS, Event, Level
-from voicekeeper.models import Alert, AlertKind, Breaker, Status, Voice
+from voicekeeper.models import Alert, Breaker, Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import AlertKind, Status
 
 AGAIN: Final = timedelta(days=1)
 """Between two tellings of what has not ended."""

@@ -21,10 +21,10 @@ from voicekeeper.config import Settings
 from voicekeeper.courier import Courier
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.keeper import Keeper, Logger, Offload
-from voicekeeper.models import Origin
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
 from voicekeeper.store.recordings import Recordings
+from voicekeeper.terms import Origin
 from voicekeeper.upstream import GatewayClient
 from voicekeeper.upstream.audio import AudioFetcher
 from voicekeeper.upstream.connections import host_of

@@ -11,8 +11,9 @@ from typing import Final
 
 from voicekeeper import budget, forecast
 from voicekeeper.duration import rfc3339, words
-from voicekeeper.models import Balance, Breaker, Status
+from voicekeeper.models import Balance, Breaker
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Status
 
 
 class Severity(IntEnum):

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from voicekeeper import webhook
-from voicekeeper.models import Kind, Origin, Voice
+from voicekeeper.models import Voice
+from voicekeeper.terms import Kind, Origin
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)

@@ -13,9 +13,10 @@ from voicekeeper import forecast
 from voicekeeper.duration import rfc3339
 from voicekeeper.health import Health
 from voicekeeper.lifecycle import comeback
-from voicekeeper.models import Audio, HistoryEntry, Origin, Voice
+from voicekeeper.models import Audio, HistoryEntry, Voice
 from voicekeeper.pricing import Spent, Totals, dollars
 from voicekeeper.schedule import Policy, known_deadline
+from voicekeeper.terms import Origin
 
 SCHEMA = 1
 

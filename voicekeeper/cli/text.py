@@ -10,8 +10,9 @@ from rich.text import Text
 from voicekeeper.bar import bar, has_blocks
 from voicekeeper.duration import rfc3339, words
 from voicekeeper.lifecycle import comeback
-from voicekeeper.models import Status, Voice
+from voicekeeper.models import Voice
 from voicekeeper.schedule import Policy, known_deadline
+from voicekeeper.terms import Status
 
 _COLORS = {
     Status.OK: "green",

@@ -13,8 +13,9 @@ from typing import Final
 
 from voicekeeper.events import Event
 from voicekeeper.lifecycle.change import Change, Telling, VoiceFields, status_told, unless_paused
-from voicekeeper.models import Origin, Status, Voice
+from voicekeeper.models import Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Origin, Status
 
 ANOTHER_VOICE: Final = "not the same voice"
 """What is said of a design that was made again: the same words make another voice."""

@@ -17,7 +17,7 @@ from voicekeeper import bootstrap
 from voicekeeper.config import Recovery, Settings
 from voicekeeper.errors import NotAllowed
 from voicekeeper.events import Level
-from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
+from voicekeeper.models import Task, Voice
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.host import Host, Killed
@@ -42,6 +42,7 @@ from voicekeeper.sandbox import Gateway
 from voicekeeper.store import Claims, NewVoice, Registry, SqliteDatabase
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.statement import Statement
+from voicekeeper.terms import Kind, Origin, Status, TaskState
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """The true time at which every rehearsal begins; any would do."""

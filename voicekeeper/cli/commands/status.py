@@ -10,7 +10,7 @@ from voicekeeper.cli.session import Session, json_option, pass_session
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.health import Severity, findings, headline
-from voicekeeper.models import Status
+from voicekeeper.terms import Status
 
 
 class _Plugin(click.Command):
