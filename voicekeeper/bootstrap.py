@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
-from pydantic import SecretStr
 
 from voicekeeper import alerts
 from voicekeeper.archive import Archive, directory_of
@@ -22,6 +21,7 @@ from voicekeeper.courier import Courier
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.keeper import Keeper, Logger, Offload
 from voicekeeper.schedule import Policy
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
 from voicekeeper.store.recordings import Recordings
 from voicekeeper.terms import Origin

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from voicekeeper.config.settings import Settings
 from voicekeeper.errors import ConfigError
+from voicekeeper.secret import SecretStr
 
 CREDENTIAL = "apixo-api-key"
 VARIABLE = "VOICEKEEPER_API_KEY"

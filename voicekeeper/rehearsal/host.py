@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
 from voicekeeper import bootstrap
 from voicekeeper.config import Settings
@@ -25,6 +24,7 @@ from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.network import KEY
 from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import Claims, Database, Worklist
 from voicekeeper.upstream import GatewayClient
 

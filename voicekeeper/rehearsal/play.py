@@ -84,10 +84,9 @@ class Rehearsal:
         weather: Weather | None = None,
     ) -> None:
         # No name is resolved and no handshake made; without https no certificates are read either.
-        upstream = settings.upstream.model_copy(update={"base_url": "http://rehearsed.invalid"})
+        upstream = settings.upstream._replace(base_url="http://rehearsed.invalid")
         # What is lost stays lost: a rehearsal counts it.
-        changed = {"upstream": upstream, "recovery": Recovery()}
-        settings = settings.model_copy(update=changed)
+        settings = settings._replace(upstream=upstream, recovery=Recovery())
         self._plan = plan
         self._voices = voices
         self._days = days
