@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from voicekeeper import bootstrap, config
+from voicekeeper import config
 from voicekeeper.config import Address, Settings, load, read_api_key
+from voicekeeper.config.policy import policy_of
 from voicekeeper.config.settings import keys
 from voicekeeper.errors import ConfigError
 from voicekeeper.secret import SecretStr
@@ -402,13 +403,13 @@ def test_a_value_at_the_edge_of_its_rule_is_taken(path: str, text: str, value: o
 )
 def test_a_budget_is_exact_to_the_micro(file: Path, text: str, micros: int) -> None:
     file.write_text(f"[budget]\nenrollments_usd_per_day = {text}\n")
-    assert bootstrap.policy(load(file, {})).enrollments_per_day == micros
+    assert policy_of(load(file, {})).enrollments_per_day == micros
     variable = {"VOICEKEEPER_BUDGET__ENROLLMENTS_USD_PER_DAY": text.strip('"')}
-    assert bootstrap.policy(load(None, variable)).enrollments_per_day == micros
+    assert policy_of(load(None, variable)).enrollments_per_day == micros
 
 
 def test_by_default_there_is_no_budget() -> None:
-    assert bootstrap.policy(Settings()).enrollments_per_day is None
+    assert policy_of(Settings()).enrollments_per_day is None
 
 
 def test_a_relative_database_counts_from_the_working_directory() -> None:
@@ -547,6 +548,20 @@ def test_an_unknown_name_is_a_problem_with_a_guess(file: Path, text: str, proble
         (
             "VOICEKEEPER_LOG",
             "VOICEKEEPER_LOG: is a whole table; set its keys one by one, as VOICEKEEPER_LOG__KEY",
+        ),
+        (
+            "VOICEKEEPER_WEB__LISTEN",
+            (
+                "web.listen: must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
+                " (set by $VOICEKEEPER_WEB__LISTEN)"
+            ),
+        ),
+        (
+            "VOICEKEEPER_LOG__LEVEL__X",
+            (
+                "log.level__x: is not a setting; did you mean log.level?"
+                " (set by $VOICEKEEPER_LOG__LEVEL__X)"
+            ),
         ),
         (
             "VOICEKEEPER_RETRY__CAP",

@@ -34,9 +34,9 @@ from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Answer, Claims, NewVoice, Registry, Worklist
-from voicekeeper.store.database import SCHEMA
 from voicekeeper.store.jobs import Decide
 from voicekeeper.store.postgres import PostgresDatabase
+from voicekeeper.terms import SCHEMA
 from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.postgres

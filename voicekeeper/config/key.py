@@ -6,8 +6,8 @@ half of a mistyped key is still half of a key.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from voicekeeper.config.settings import Settings
 from voicekeeper.errors import ConfigError
@@ -18,8 +18,7 @@ VARIABLE = "VOICEKEEPER_API_KEY"
 _LONGEST = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class FoundKey:
+class FoundKey(NamedTuple):
     """The API key, and where it stood, in words that do not hold it."""
 
     secret: SecretStr

@@ -4,8 +4,8 @@
 is not here, and addresses of messages are hidden, so a ``repr`` of the settings, or a dump of
 them, holds no secret.
 
-Plain tuples, because every command waits for them: models of pydantic-settings, whose own checks
-are not wanted (see `values`), took 14 times as long to import as an interpreter takes to start.
+Plain tuples, because every command waits for them: pydantic-settings, whose own checks are not
+wanted (see `values`), takes seven times as long to import as an interpreter takes to start.
 """
 
 from collections.abc import Callable

@@ -5,13 +5,11 @@ a year loses voices. Two settings that contradict each other are told even when 
 wrong, and values are never repeated where a secret may have been pasted by mistake.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from voicekeeper.config.contradictions import contradictions
 from voicekeeper.config.settings import NESTED, PREFIX, Settings, fitted, keys, rule
@@ -28,8 +26,7 @@ _PATH_MOST = 100
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """Where the settings of a process stand.
 
     Attributes:
@@ -230,4 +227,6 @@ def _hint(location: tuple[str, ...]) -> str:
 
 
 def _close(name: str, names: tuple[str, ...]) -> list[str]:
+    import difflib  # noqa: PLC0415 - right settings do without
+
     return difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.6)

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from voicekeeper import duration, registration
+from voicekeeper import duration
 from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.request import Speech
 from voicekeeper.secret import SecretStr
 
 SQLITE = "sqlite:///"
@@ -248,6 +247,8 @@ def public_url(value: object) -> str:
 
 def model(value: object) -> str:
     """Read a model ID, which becomes a part of a path."""
+    from voicekeeper import registration  # noqa: PLC0415 - most commands do without
+
     try:
         return registration.model(text(value))
     except InvalidInput:
@@ -256,6 +257,8 @@ def model(value: object) -> str:
 
 def prompt(value: object) -> str:
     """Read the text of a keepalive, by the page's rule for a speech prompt."""
+    from voicekeeper.request import Speech  # noqa: PLC0415 - most commands do without
+
     words = text(value)
     try:
         Speech(voice="any", prompt=words)

@@ -17,6 +17,7 @@ import httpx
 
 from voicekeeper import bootstrap
 from voicekeeper.config import Settings
+from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger
@@ -70,7 +71,7 @@ class Host:
         log: Logger,
         watchdog: bool = True,
     ) -> None:
-        self.policy = bootstrap.policy(settings)
+        self.policy = policy_of(settings)
         self.worklist = Worklist(database)
         self.clock = clock
         self.log = log

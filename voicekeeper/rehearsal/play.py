@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper import bootstrap
 from voicekeeper.config import Recovery, Settings
+from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import NotAllowed
 from voicekeeper.events import Level
 from voicekeeper.models import Task, Voice
@@ -93,7 +93,7 @@ class Rehearsal:
         self._seed = seed
         self._strangers = strangers
         self._rng = random.Random(f"rehearsal {seed}")
-        self._policy = bootstrap.policy(settings)
+        self._policy = policy_of(settings)
         self._loop = VirtualLoop()
         self._clock = HostClock(self._loop, BEGINNING)
         self._clock.wrong_by = plan.clock_wrong_by
