@@ -1,6 +1,7 @@
 """A glance at the registry's file: it tells what the registry tells, or nothing at all."""
 
 import dataclasses
+import itertools
 import os
 import shutil
 import sqlite3
@@ -203,6 +204,46 @@ def registry_of(made: Sequence[SQLModel]) -> Iterator[SqliteDatabase]:
 def test_a_glance_at_any_registry_tells_what_the_registry_tells(made: list[SQLModel]) -> None:
     with registry_of(made) as database:
         assert_same(database, now=NOW)
+
+
+def test_a_glance_counts_every_sort_of_voice_at_risk_as_the_registry_does() -> None:
+    sorts = itertools.product(
+        (Status.OK, Status.LOST),
+        (False, True),
+        ("id", None),
+        (0, 1),
+        (NOW - 6 * DAY, NOW - 5 * DAY, NOW - DAY),  # the second is at the edge
+        (None, NOW - HOUR, NOW + HOUR, NOW + 4 * DAY),
+        (None, (TaskState.SUCCESS, HOUR), (TaskState.SUCCESS, 9 * DAY), (TaskState.FAILED, HOUR)),
+    )
+    made: list[SQLModel] = []
+    for key, (status, paused, voice_id, failures, anchor, next_at, called) in enumerate(sorts, 1):
+        row = voice_row(key, status=Status.NEW if voice_id is None else status, paused=paused)
+        row.voice_id = voice_id and f"{voice_id}-{key}"
+        row.failures, row.anchored_at, row.next_at = failures, anchor, next_at
+        made.append(row)
+        if called is not None:
+            state, ago = called
+            task = Task(
+                voice_pk=key, model=FLASH, kind=Kind.KEEPALIVE, state=state, sent_at=NOW - ago
+            )
+            made.append(task)
+    with registry_of(made) as database:
+        assert_same(database, now=NOW)
+        assert 0 < Registry(database).health(now=NOW, policy=policy()).at_risk < len(made)
+
+
+def voice_row(key: int, *, status: Status, paused: bool) -> Voice:
+    return Voice(
+        id=key,
+        name=f"v{key:04}",
+        model=FLASH,
+        origin=Origin.IMPORTED,
+        status=status,
+        paused=paused,
+        created_at=NOW - 30 * DAY,
+        anchored_at=NOW,
+    )
 
 
 def test_a_glance_tells_the_same_all_through_a_life_with_troubles(tmp_path: Path) -> None:
