@@ -133,9 +133,7 @@ def dying_as_voices_are_lost(seed: int) -> Report:
 def long_outages(seed: int) -> Report:
     """Live through long outages with a backoff that grows to half a day."""
     settings = Settings()
-    settings = settings.model_copy(
-        update={"retry": settings.retry.model_copy(update={"cap": DAY / 2})}
-    )
+    settings = settings._replace(retry=settings.retry._replace(cap=DAY / 2))
     plan = lasting(OUTAGE, 4 * DAY, timedelta(days=3, hours=12 + 4 * (seed % 20)))
     return Rehearsal(settings, plan, voices=6, days=14, seed=seed).run()
 

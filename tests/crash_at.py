@@ -23,10 +23,10 @@ from typing import Any, Self
 
 import httpx
 import requests
-from pydantic import SecretStr
 
 from voicekeeper.alerts import senders
 from voicekeeper.cli.main import main
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import database
 
 VARIABLE = "VOICEKEEPER_CRASH_AT"

@@ -18,9 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import SQLModel, col, select
 
-from voicekeeper import bootstrap
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.config import Settings
+from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import CallFailed
 from voicekeeper.keeper import Keeper
 from voicekeeper.models import Origin, Task, Voice
@@ -44,7 +44,7 @@ DESIGN = {"prefix": "demo02", "prompt": "Warm.", "preview_text": "Hello."}
 
 def policy(**overrides: Any) -> Policy:  # noqa: ANN401 - any of a policy's fields
     """Return the default settings, some of them replaced."""
-    return dataclasses.replace(bootstrap.policy(Settings()), **overrides)
+    return dataclasses.replace(policy_of(Settings()), **overrides)
 
 
 class FakeClock:

@@ -46,16 +46,6 @@ COMMANDS = {
 """The commands whose names and options scripts depend on."""
 
 ALL = program.list_commands(click.Context(program))
-HEAVY = (
-    "sqlmodel",
-    "sqlalchemy",
-    "pydantic",
-    "httpx",
-    "apscheduler",
-    "structlog",
-    "rich",
-    "alembic",
-)
 
 
 @pytest.fixture
@@ -128,22 +118,6 @@ def test_the_version_is_that_of_the_package(cli: CommandLine) -> None:
 def test_python_dash_m_is_the_command(cli: CommandLine) -> None:
     ended = cli.process("--version")
     assert (ended.code, ended.out, ended.err) == (0, f"voicekeeper {__version__}\n", "")
-
-
-def test_the_help_waits_for_no_library_that_it_does_not_need() -> None:
-    code = (
-        "import sys\n"
-        "from voicekeeper.cli.main import main\n"
-        "try:\n"
-        "    main(['--help'])\n"
-        "finally:\n"
-        f"    print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout.startswith("Usage: voicekeeper")
-    assert done.stderr == "[]\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -6,11 +6,13 @@ import re
 import select
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import tempfile
 import termios
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from fcntl import ioctl
 from pathlib import Path
@@ -278,8 +280,35 @@ def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path, *, begun:
         cli.path.with_name("config.toml").rename(tmp_path / "config.toml")
         cli.environ["VOICEKEEPER_CONFIG"] = str(tmp_path / "config.toml")
         os.chown(home, NOBODY, NOBODY)
-        for args in (["add", "id-1", "--name", "anna"], ["list"]):
+        for args in (
+            ["add", "id-1", "--name", "anna"],
+            ["list"],
+            ["list", "--json"],
+            ["resolve", "anna", "--json"],
+        ):
             ended = cli.process(*args)
             assert ended.code == 0, ended.err
             assert {path.stat().st_uid for path in Path(home).iterdir()} == {NOBODY}
         assert "anna" in cli.names()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    "args",
+    [["resolve", "nobody"], ["resolve", "anna", "--json"], ["list"], ["status"]],
+    ids=" ".join,
+)
+def test_root_is_told_what_only_the_owner_finds_out(args: list[str]) -> None:
+    """The owner may not be able to read this program, and root asks as the owner."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+        cli = CommandLine(Path(home) / "voicekeeper.db").ready(imported("anna"))
+        with closing(sqlite3.connect(cli.path)) as connection, connection:
+            connection.execute("UPDATE voice SET remade_at = 'then', next_at = 'then'")
+        for path in (Path(home), *Path(home).iterdir()):
+            os.chown(path, NOBODY, NOBODY)
+        piped, shown = cli.process(*args), on_a_terminal(cli, *args)
+    assert "Traceback" not in piped.err + shown.out
+    words = "no voice is named" if "nobody" in args else "holds a value that cannot be read"
+    assert words in " ".join((piped.out + piped.err).split())
+    assert words in " ".join(shown.out.split())
+    assert piped.code == shown.code != 0

@@ -10,8 +10,8 @@ import pytest
 
 from tests.command import CommandLine
 from tests.support import DAY, HOUR, MINUTE, Life, imported, wanted
+from voicekeeper import likeness
 from voicekeeper.errors import CallFailed
-from voicekeeper.lifecycle import comeback
 from voicekeeper.models import Origin, Status
 from voicekeeper.store import backup
 from voicekeeper.store.restore import restore
@@ -55,7 +55,7 @@ def test_a_lost_clone_is_made_again_under_its_name_and_resolves_to_its_new_id(
     back = life.voice("cloned")
     assert back.status is Status.OK
     assert back.voice_id != old_id
-    assert not comeback.is_another_voice(back)
+    assert not likeness.is_another_voice(back)
     assert made(life, "cloned") == 2
     (told,) = life.log.of("voice.recreated")
     assert (told["name"], told["old_voice_id"]) == ("cloned", old_id)

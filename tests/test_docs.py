@@ -9,7 +9,6 @@ from typing import TypeGuard
 
 import click
 import pytest
-from pydantic import SecretStr
 
 from voicekeeper import errors
 from voicekeeper.cli import manual
@@ -20,6 +19,7 @@ from voicekeeper.duration import compact
 from voicekeeper.errors import EXIT_CODES
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.health import Severity
+from voicekeeper.secret import SecretStr
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

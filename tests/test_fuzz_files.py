@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from tests.command import CommandLine, Ended
 from tests.distortion import Members, charsets, distorted, mangled, opened, written
 from tests.support import DAY, NOW, imported, wanted
-from voicekeeper import bootstrap
 from voicekeeper.config import load
+from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import ConfigError
 from voicekeeper.models import Origin
 
@@ -177,7 +177,7 @@ def test_a_distorted_configuration_is_taken_or_refused_by_path(
     def hold(content: bytes) -> None:
         file.write_bytes(content)
         try:
-            bootstrap.policy(load(file, {}))
+            policy_of(load(file, {}))
         except ConfigError as error:
             assert error.problems  # noqa: PT017 - what it holds is part of the matter
         ended = cli("--config", str(file), "list")

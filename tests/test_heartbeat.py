@@ -7,13 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from tests.receiver import Receiver
 from tests.support import DAY, HOUR, MINUTE, NOW, TICK, Life, imported
 from voicekeeper import alerts
 from voicekeeper.errors import DatabaseHeld, NotSent
 from voicekeeper.heartbeat import Heartbeat
+from voicekeeper.secret import SecretStr
 
 
 @pytest.fixture

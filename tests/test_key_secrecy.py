@@ -280,7 +280,7 @@ def test_the_key_is_found_nowhere_after_a_full_run(tmp_path: Path) -> None:
         run.host.database.close()
     settings = load(None, run.environ)
     found = find_api_key(settings, run.environ)
-    run.told["settings"] = f"{settings!r}{settings.model_dump()}{found!r}{found.secret}".encode()
+    run.told["settings"] = f"{settings!r}{settings._asdict()}{found!r}{found.secret}".encode()
 
     assert found.secret.get_secret_value() == KEY
     assert_all_was_looked_at(run.told, daemon)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, new_voice, spans, voice
+from voicekeeper import likeness
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, comeback
 from voicekeeper.models import Origin, Status, Voice
@@ -158,7 +159,7 @@ def test_a_voice_is_another_one_from_when_it_lost_its_first(
     ids=["design, again", "design", "clone, again", "imported, again"],
 )
 def test_only_a_design_that_was_made_again_sounds_otherwise(row: Voice, *, another: bool) -> None:
-    assert comeback.is_another_voice(row) is another
+    assert likeness.is_another_voice(row) is another
 
 
 def test_a_comeback_is_told_with_the_old_id_and_the_way_of_the_status() -> None:

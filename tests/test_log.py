@@ -17,12 +17,12 @@ from typing import Any, TextIO
 import pytest
 import structlog
 from _pytest.logging import LogCaptureHandler
-from pydantic import SecretStr
 
 from voicekeeper import events
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.log import configure, get_logger
 from voicekeeper.models import Status
+from voicekeeper.secret import SecretStr
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 STAMP = "2026-05-01T12:00:00.123Z"

@@ -12,7 +12,6 @@ from typing import TypeVar
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from pydantic import SecretStr
 from sqlmodel import SQLModel, select
 
 from tests.command import CommandLine
@@ -33,10 +32,11 @@ from voicekeeper.errors import (
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import Answer, Claims, NewVoice, Registry, Worklist
-from voicekeeper.store.database import SCHEMA
 from voicekeeper.store.jobs import Decide
 from voicekeeper.store.postgres import PostgresDatabase
+from voicekeeper.terms import SCHEMA
 from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.postgres
@@ -460,7 +460,7 @@ def test_a_password_is_in_no_sentence_and_no_repr() -> None:
         database.exists()
     said = [str(away.value), repr(away.value), database.place, repr(settings), repr(vars(database))]
     assert [words for words in said if PASSWORD in words] == []
-    assert str(settings.model_dump()).count(PASSWORD) == 0
+    assert str(settings._asdict()).count(PASSWORD) == 0
     assert SecretStr(PASSWORD) in bootstrap.secrets(settings)
     database.close()
 

@@ -174,8 +174,8 @@ def test_a_machine_that_slept_for_days_uses_its_voice_as_soon_as_it_wakes() -> N
 
 def test_calls_that_wait_for_days_for_their_turn_cost_few_passes() -> None:
     """At a call in a day their leases end before their turn: what is due is under way already."""
-    upstream = Settings().upstream.model_copy(update={"requests_per_second": 1e-5})
-    settings = Settings().model_copy(update={"upstream": upstream})
+    upstream = Settings().upstream._replace(requests_per_second=1e-5)
+    settings = Settings(upstream=upstream)
     rehearsal = Rehearsal(settings, Plan(), voices=3, days=12, seed=1)
     passes: list[Claims] = []
     judged = rehearsal._host.on_claim  # noqa: SLF001

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from tests.rehearsal_support import HOUR, ChangingWeather
 from voicekeeper import bootstrap
@@ -26,6 +25,7 @@ from voicekeeper.rehearsal.play import BEGINNING
 from voicekeeper.rehearsal.troubles import Spell
 from voicekeeper.request import FLASH, Clone, Request, Speech
 from voicekeeper.sandbox import Answer, Gateway
+from voicekeeper.secret import SecretStr
 
 OURS = "id-anna"
 SPEECH = Speech(OURS, "Hello.", "mp3")
@@ -59,10 +59,10 @@ class Line:
 
     def __init__(self, seed: int = 0) -> None:
         settings = Settings()
-        upstream = settings.upstream.model_copy(
-            update={"base_url": "http://rehearsed.invalid", "requests_per_second": 1000}
+        upstream = settings.upstream._replace(
+            base_url="http://rehearsed.invalid", requests_per_second=1000
         )
-        settings = settings.model_copy(update={"upstream": upstream})
+        settings = settings._replace(upstream=upstream)
         self.loop = VirtualLoop()
         self.clock = HostClock(self.loop, BEGINNING)
         self.gateway = Gateway(random.Random(seed))

@@ -1,30 +1,36 @@
 """Taking the settings anew: all or none, and no call that is paid for is repeated or lost."""
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from tests.command import CommandLine
 from tests.daemon_support import KEY, LIMIT_S, Daemon, Host, fast_gateway, until
 from tests.support import DAY, HOUR, MINUTE, Life, imported, policy, wanted
 from voicekeeper import bootstrap
-from voicekeeper.config import Settings, changed, unchangeable
+from voicekeeper.config import Settings, changed, load, unchangeable
 from voicekeeper.errors import CallFailed, ConfigError, VoicekeeperError
 from voicekeeper.models import Status, TaskState
 from voicekeeper.reload import THE_KEY, Reload
 from voicekeeper.reload_socket import Answer, answering, ask
 from voicekeeper.sandbox import SandboxServer
+from voicekeeper.secret import SecretStr
 
 
-def settings(**tables: dict[str, object]) -> Settings:
-    return Settings(**tables)  # type: ignore[arg-type]
+def settings(**tables: Mapping[str, object]) -> Settings:
+    variables = {
+        f"VOICEKEEPER_{table}__{key}".upper(): str(value)
+        for table, keys in tables.items()
+        for key, value in keys.items()
+    }
+    return load(Path(os.devnull), variables)
 
 
 # what differs
@@ -263,7 +269,7 @@ def test_the_addresses_of_before_a_reload_stay_out_of_the_log(
 
     def write(address: str) -> None:
         installation.written = settings(
-            upstream={"base_url": server.base_url}, alerts={"urls": [address]}
+            upstream={"base_url": server.base_url}, alerts={"urls": address}
         )
 
     async def story() -> None:

@@ -6,16 +6,16 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from pydantic import SecretStr
 
 from tests.receiver import Receiver
 from voicekeeper import alerts
 from voicekeeper.alerts import Sender, senders
 from voicekeeper.alerts import sender as module
-from voicekeeper.config import Settings
+from voicekeeper.config import Alerts, Settings
 from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.models import Topic
 from voicekeeper.notice import Notice
+from voicekeeper.secret import SecretStr
 
 NOTICE = Notice(Topic.LOST, "error", "anna is lost", "Why: it is gone\n<b> & more")
 
@@ -145,7 +145,10 @@ def test_the_parts_of_an_address_that_may_be_secrets(
 
 def test_no_address_stands_in_a_repr_or_a_dump_of_the_settings() -> None:
     settings = Settings(
-        alerts={"urls": ["json://h/token-0123456789"], "heartbeat_url": "https://h/ping-0123456789"}
+        alerts=Alerts(
+            urls=(SecretStr("json://h/token-0123456789"),),
+            heartbeat_url=SecretStr("https://h/ping-0123456789"),
+        )
     )
-    shown = repr(settings) + str(settings.model_dump())
+    shown = repr(settings) + str(settings._asdict())
     assert "0123456789" not in shown

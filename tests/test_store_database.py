@@ -23,8 +23,8 @@ from voicekeeper.errors import (
 )
 from voicekeeper.store import Registry, SqliteDatabase
 from voicekeeper.store import sqlite as module
-from voicekeeper.store.database import SCHEMA
 from voicekeeper.store.sqlite import WAL_IS_SAFE
+from voicekeeper.terms import SCHEMA
 
 NOBODY = 65534
 LIMIT_S = 30

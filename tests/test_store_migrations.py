@@ -17,7 +17,7 @@ from sqlmodel import SQLModel, select
 from tests.support import NOW, database, policy
 from voicekeeper import models
 from voicekeeper.store import NewVoice, Registry, SqliteDatabase
-from voicekeeper.store.database import SCHEMA
+from voicekeeper.terms import SCHEMA
 
 TABLES = (
     "voice",

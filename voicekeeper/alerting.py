@@ -22,13 +22,18 @@ alert is handed out under a lease, and only when it was told is its next turn a 
 Pure functions: rows and ``now`` in, new values out.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from voicekeeper.events import MEANINGS, Event, Level
-from voicekeeper.models import Alert, AlertKind, Breaker, Status, Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import AlertKind, Status
+
+if TYPE_CHECKING:
+    from voicekeeper.models import Alert, Breaker, Voice
 
 AGAIN: Final = timedelta(days=1)
 """Between two tellings of what has not ended."""

@@ -18,9 +18,9 @@ from typing import Any, Final, Protocol
 from voicekeeper.clock import Clock
 from voicekeeper.errors import FetchFailed
 from voicekeeper.keeper import Logger, Offload, say
-from voicekeeper.models import AudioKind
 from voicekeeper.schedule import Policy
 from voicekeeper.store.recordings import Recordings, Wanted
+from voicekeeper.terms import AudioKind
 
 MOST: Final = {AudioKind.PREVIEW: 20_000_000, AudioKind.SOURCE: 50_000_000}
 """Bytes of one piece."""

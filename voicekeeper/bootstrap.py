@@ -12,57 +12,22 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
-from pydantic import SecretStr
 
 from voicekeeper import alerts
 from voicekeeper.archive import Archive, directory_of
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
+from voicekeeper.config.policy import policy_of
 from voicekeeper.courier import Courier
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.keeper import Keeper, Logger, Offload
-from voicekeeper.models import Origin
-from voicekeeper.schedule import Policy
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
 from voicekeeper.store.recordings import Recordings
 from voicekeeper.upstream import GatewayClient
 from voicekeeper.upstream.audio import AudioFetcher
 from voicekeeper.upstream.connections import host_of
 from voicekeeper.webhook import Callbacks
-
-_RECREATED = {
-    "never": frozenset[Origin](),
-    "clones": frozenset({Origin.CLONE}),
-    "all": frozenset({Origin.CLONE, Origin.DESIGN}),
-}
-
-
-def policy(settings: Settings) -> Policy:
-    """Return the settings that the rules need, as values."""
-    keepalive, polling, retry = settings.keepalive, settings.polling, settings.retry
-    most = settings.budget.enrollments_usd_per_day
-    return Policy(
-        window=keepalive.window,
-        interval=keepalive.interval,
-        jitter=keepalive.jitter,
-        prompt=keepalive.prompt,
-        format=keepalive.format,
-        speech_first=polling.speech_first,
-        speech_interval=polling.speech_interval,
-        enrollment_first=polling.enrollment_first,
-        enrollment_interval=polling.enrollment_interval,
-        give_up=polling.give_up,
-        retry_base=retry.base,
-        retry_cap=retry.cap,
-        timeout=settings.upstream.timeout,
-        requests_per_second=settings.upstream.requests_per_second,
-        max_in_flight=settings.upstream.max_in_flight,
-        enrollments_per_day=None if most is None else int(most * 1_000_000),
-        recreate=_RECREATED[settings.recovery.recreate],
-        notifies=bool(settings.alerts.urls),
-        archive_sources=settings.recovery.archive_sources,
-        tick=settings.daemon.tick,
-    )
 
 
 def database(settings: Settings) -> Database:
@@ -124,7 +89,7 @@ def archive(
         recordings=Recordings(database),
         fetcher=AudioFetcher(host_of(settings.upstream.base_url)),
         clock=clock,
-        policy=policy(settings),
+        policy=policy_of(settings),
         log=log,
         offload=keeper.offload,
     )
@@ -177,11 +142,11 @@ class Assembly:
         senders = alerts.senders(settings.alerts.urls)
         self.gateway.change(**_terms(settings, api_key))
         try:
-            await self.keeper.adopt(policy(settings))
+            await self.keeper.adopt(policy_of(settings))
         except BaseException:
             self.gateway.change(**_terms(self.settings, self.api_key))
             raise
-        self.courier.adopt(senders, policy=policy(settings), tick=settings.daemon.tick)
+        self.courier.adopt(senders, policy=policy_of(settings), tick=settings.daemon.tick)
         self.heartbeat.adopt(_ping(settings))
         self.settings, self.api_key = settings, api_key
 
@@ -215,7 +180,7 @@ async def assembly(
 
         async def is_in_time(settings: Settings) -> bool:
             tick, now = settings.daemon.tick, clock.now()
-            look = partial(registry.is_in_time, now=now, tick=tick, policy=policy(settings))
+            look = partial(registry.is_in_time, now=now, tick=tick, policy=policy_of(settings))
             return bool(await offload_telling(look))
 
         async with gateway(settings, api_key, clock) as upstream:
@@ -223,7 +188,7 @@ async def assembly(
                 worklist=Worklist(database),
                 upstream=upstream,
                 clock=clock,
-                policy=policy(settings),
+                policy=policy_of(settings),
                 name=keeper_name(),
                 log=log,
                 offload=offload,
@@ -234,7 +199,7 @@ async def assembly(
                 outbox=outbox,
                 senders=senders,
                 clock=clock,
-                policy=policy(settings),
+                policy=policy_of(settings),
                 log=log,
                 offload=offload_telling,
             )

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from voicekeeper import pricing
 from voicekeeper.duration import rfc3339
-from voicekeeper.models import Kind
 from voicekeeper.pricing import Spent, usd
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Kind
 
 SETTING = "budget.enrollments_usd_per_day"
 

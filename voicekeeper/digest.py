@@ -13,10 +13,10 @@ from voicekeeper.duration import rfc3339, words
 from voicekeeper.events import Level
 from voicekeeper.forecast import YEAR
 from voicekeeper.health import SHOWN_NAMES, Health, Severity, findings, headline
-from voicekeeper.models import Topic
 from voicekeeper.notice import Notice
 from voicekeeper.pricing import Spent, about_usd
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Topic
 
 WEEK = timedelta(days=7)
 

@@ -8,7 +8,7 @@ is ``warning``, a voice's ordinary life is ``info``, polling is ``debug``.
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
-from voicekeeper.models import Status
+from voicekeeper.terms import Status
 
 Level = Literal["debug", "info", "warning", "error"]
 

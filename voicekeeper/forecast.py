@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from voicekeeper import pricing
 from voicekeeper.duration import rfc3339
-from voicekeeper.models import Kind
 from voicekeeper.pricing import usd
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Kind
 
 DAY = timedelta(days=1)
 YEAR = timedelta(days=365)

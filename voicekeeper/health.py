@@ -11,8 +11,9 @@ from typing import Final
 
 from voicekeeper import budget, forecast
 from voicekeeper.duration import rfc3339, words
-from voicekeeper.models import Balance, Breaker, Status
+from voicekeeper.facts import BalanceFacts, BreakerFacts
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Status
 
 
 class Severity(IntEnum):
@@ -80,13 +81,13 @@ class Health:
     at_risk: int
     last_pass_at: datetime | None
     keeper: str | None
-    blocked: Sequence[Breaker]
+    blocked: Sequence[BreakerFacts]
     next_at: datetime | None
     once: bool = False
     names: Mapping[Status, Sequence[str]] = field(default_factory=dict)
     held: int = 0
     held_for_good: int = 0
-    balance: Balance | None = None
+    balance: BalanceFacts | None = None
     keepers: Sequence[str] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""The tables of the registry, and the words their columns may hold.
+"""The tables of the registry; the words their columns may hold stand in `terms`.
 
 Plain records: what a state change means stands in the rules, and how rows are read and written
 stands in ``store``. SQLModel does not validate a table's values on construction, so the
@@ -13,104 +13,29 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from voicekeeper.terms import AlertKind, AudioKind, Kind, Origin, Status, TaskState, Topic
 
-class Status(StrEnum):
-    """Where a voice stands; the three in the middle are the gateway's own words."""
-
-    NEW = "NEW"
-    """Registered; nothing is confirmed upstream yet."""
-    DEPLOYING = "DEPLOYING"
-    """The gateway has the enrollment and reviews or deploys the voice."""
-    OK = "OK"
-    """The voice speaks."""
-    UNDEPLOYED = "UNDEPLOYED"
-    """The gateway's review took the voice away."""
-    FAILED = "FAILED"
-    """The enrollment ended without a voice."""
-    UNKNOWN = "UNKNOWN"
-    """A paid enrollment whose answer was lost: a voice may exist upstream."""
-    LOST = "LOST"
-    """The gateway no longer knows the voice."""
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether there is nothing to speak with, whatever voice_id there was."""
-        return self in (Status.FAILED, Status.UNDEPLOYED, Status.LOST)
-
-
-class Origin(StrEnum):
-    """How a voice came into the registry."""
-
-    IMPORTED = "imported"
-    CLONE = "clone"
-    DESIGN = "design"
-
-
-class Kind(StrEnum):
-    """What a task is for."""
-
-    KEEPALIVE = "keepalive"
-    CLONE = "clone"
-    DESIGN = "design"
-    CONTROL = "control"
-    """A speech call that tests the account or the route, not the voice it speaks with."""
-
-    @property
-    def is_enrollment(self) -> bool:
-        """Whether the task makes a voice, and is therefore never repeated on a doubt."""
-        return self in (Kind.CLONE, Kind.DESIGN)
-
-
-class TaskState(StrEnum):
-    """How far a task has come; INTENT and RUNNING are open, the others final."""
-
-    INTENT = "intent"
-    """The row before the POST: the call may or may not have been made."""
-    RUNNING = "running"
-    """Accepted; its task id is known and is polled."""
-    SUCCESS = "success"
-    FAILED = "failed"
-    """The gateway ended the task without success."""
-    REFUSED = "refused"
-    """The POST was refused: nothing was done and nothing charged."""
-    UNKNOWN = "unknown"
-    """No answer says how it ended: it may have been done, and charged."""
-
-
-class AlertKind(StrEnum):
-    """What a person must be told of, again and again until it is mended."""
-
-    LOST = "lost"
-    """The gateway no longer knows the voice."""
-    UNDEPLOYED = "undeployed"
-    """The gateway's review took the voice away."""
-    RISK = "risk"
-    """Little of the voice's window is left, and no keepalive succeeds."""
-    BLOCKED = "blocked"
-    """All calls of a model are paused."""
-    ENROLLMENT = "enrollment"
-    """A clone or design task came to its end: sent once, and told by lines of its own."""
-
-
-class Topic(StrEnum):
-    """What a message to people is about."""
-
-    LOST = "lost"
-    UNDEPLOYED = "undeployed"
-    RISK = "risk"
-    BLOCKED = "blocked"
-    ENROLLMENT = "enrollment"
-    DIGEST = "digest"
-    """How the fleet is, once a week."""
-
-
-class AudioKind(StrEnum):
-    """What a piece of audio that is kept of a voice is."""
-
-    PREVIEW = "preview"
-    """What the gateway made of it at its enrollment."""
-    SOURCE = "source"
-    """The recording that it was cloned from."""
+__all__ = [
+    "Alert",
+    "AlertKind",
+    "Audio",
+    "AudioKind",
+    "Balance",
+    "Breaker",
+    "HistoryEntry",
+    "KeeperBeat",
+    "Kind",
+    "LedgerEntry",
+    "Message",
+    "Origin",
+    "Removal",
+    "Status",
+    "Tally",
+    "Task",
+    "TaskState",
+    "Topic",
+    "Voice",
+]
 
 
 def _words(enum: type[StrEnum], name: str) -> sa.Enum:

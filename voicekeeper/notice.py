@@ -15,7 +15,7 @@ from typing import Final
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import Level
 from voicekeeper.health import MEND_BLOCKED, NAMED, SHOWN_NAMES
-from voicekeeper.models import AlertKind, Status, Topic
+from voicekeeper.terms import AlertKind, Status, Topic
 
 _SHOWN_CAUSES = 3
 _LONGEST_CAUSE = 300

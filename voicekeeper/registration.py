@@ -11,7 +11,7 @@ from typing import Any
 from voicekeeper import request
 from voicekeeper.duration import parse_instant, rfc3339
 from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.models import Kind, Origin
+from voicekeeper.terms import Kind, Origin
 
 _NAME_MOST = 64
 _ID_MOST = 200

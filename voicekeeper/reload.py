@@ -6,11 +6,10 @@ and the gateway's client between two calls: none is cut short, repeated or lost 
 
 from collections.abc import Callable, Sequence
 
-from pydantic import SecretStr
-
 from voicekeeper.bootstrap import Assembly, secrets
 from voicekeeper.config import Settings, changed, unchangeable
 from voicekeeper.errors import ConfigError
+from voicekeeper.secret import SecretStr
 
 THE_KEY = "the API key"
 """What `Reload.__call__` calls a new key, which is no setting."""

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.models import Kind
+from voicekeeper.terms import Kind
 
 FLASH = "cosyvoice-3-flash"
 """The model that has built-in voices; the page says no other has."""

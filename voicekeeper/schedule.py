@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from voicekeeper import webhook
-from voicekeeper.models import Kind, Origin, Voice
+from voicekeeper.facts import VoiceFacts
+from voicekeeper.terms import Kind, Origin
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
@@ -96,7 +97,7 @@ def deadline(anchor: datetime, policy: Policy) -> datetime:
     return anchor + policy.window
 
 
-def known_deadline(voice: Voice, policy: Policy) -> datetime | None:
+def known_deadline(voice: VoiceFacts, policy: Policy) -> datetime | None:
     """Return when the gateway deletes a voice; None while its last use is not known."""
     anchor = voice.last_used_at or voice.enrolled_at
     return None if anchor is None else deadline(anchor, policy)

@@ -13,7 +13,7 @@ from enum import Enum
 
 from voicekeeper.answers import Report
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import Kind
+from voicekeeper.terms import Kind
 
 
 class Blame(Enum):

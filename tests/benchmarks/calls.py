@@ -6,7 +6,7 @@ from datetime import timedelta
 from tests.benchmarks import fleet
 from tests.benchmarks.table import Row, rounds
 from tests.benchmarks.upstream import upstream
-from voicekeeper.config import Settings
+from voicekeeper.config import Settings, Upstream
 
 _VOICES = 60
 _MOST = 2.5
@@ -19,6 +19,6 @@ def rows() -> Iterator[Row]:
 
 def _calls() -> float:
     with upstream("5-30") as gateway, fleet.registry(_VOICES, due_in=timedelta(days=-1)) as path:
-        chosen = Settings.model_validate({"upstream": {"base_url": gateway.url}})
+        chosen = Settings(upstream=Upstream(base_url=gateway.url))
         fleet.keep_all(path, chosen)
         return (len(gateway.calls()) + gateway.polls()) / _VOICES

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row
 from tests.benchmarks.upstream import Call, upstream
@@ -16,6 +14,7 @@ from voicekeeper.clock import SystemClock
 from voicekeeper.config import Settings
 from voicekeeper.daemon import run_once
 from voicekeeper.log import get_logger
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import SqliteDatabase
 
 VOICES = 100_000

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from pydantic import SecretStr
+from typing import Any
 
 from voicekeeper import bootstrap, log
 from voicekeeper.clock import SystemClock
-from voicekeeper.config import Settings
+from voicekeeper.config import Daemon, Polling, Settings, Upstream
 from voicekeeper.daemon import run_once
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, SqliteDatabase
 
 KEY = "benchmark"
@@ -23,19 +23,15 @@ _MODEL = "cosyvoice-3-flash"
 _BATCH = 10_000
 
 
-def settings(url: str, **upstream: object) -> Settings:
+def settings(url: str, **upstream: Any) -> Settings:  # noqa: ANN401 - any key
     """Return settings that ask for a task as soon as they may."""
-    return Settings.model_validate(
-        {
-            "upstream": {
-                "base_url": url,
-                "requests_per_second": 10_000,
-                "max_in_flight": 64,
-                **upstream,
-            },
-            "polling": {"speech_first": "0.02s", "speech_interval": "0.05s"},
-            "daemon": {"tick": "0.1s"},
-        }
+    most = Upstream(base_url=url, requests_per_second=10_000, max_in_flight=64)
+    return Settings(
+        upstream=most._replace(**upstream),
+        polling=Polling(
+            speech_first=timedelta(seconds=0.02), speech_interval=timedelta(seconds=0.05)
+        ),
+        daemon=Daemon(tick=timedelta(seconds=0.1)),
     )
 
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row, rounds
 from tests.benchmarks.upstream import Upstream, upstream
-from voicekeeper import bootstrap
+from voicekeeper.config.policy import policy_of
 from voicekeeper.store import SqliteDatabase, Worklist
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -72,7 +72,7 @@ def _idle_pass_ms(path: Path, size: int) -> float:
     """
     database = SqliteDatabase(path)
     worklist = Worklist(database)
-    policy = bootstrap.policy(fleet.settings("http://127.0.0.1:9/api/v1"))
+    policy = policy_of(fleet.settings("http://127.0.0.1:9/api/v1"))
     worklist.take_over(keeper="1@here", version="0", now=datetime.now(UTC), policy=policy)
 
     def one() -> None:

@@ -3,9 +3,9 @@
 import asyncio
 
 import httpx
-from pydantic import SecretStr
 
 from voicekeeper.errors import NotSent
+from voicekeeper.secret import SecretStr
 
 _PATIENCE_S = 10.0
 

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from pydantic import SecretStr
+from voicekeeper.secret import SecretStr
 
 _SHORTEST = 8
 """A shorter part is no token, and to cut it out would cut words."""

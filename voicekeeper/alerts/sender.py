@@ -14,12 +14,11 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, Final
 
-from pydantic import SecretStr
-
 from voicekeeper.alerts.secrets import parts
 from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.events import Level
 from voicekeeper.notice import Notice
+from voicekeeper.secret import SecretStr
 
 LONGEST_S: Final = 60.0
 """For one try; apprise itself waits four seconds for a connection and four for an answer."""

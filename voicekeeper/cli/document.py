@@ -3,24 +3,29 @@
 Keys are a contract. Instants are RFC 3339 in UTC with ``Z``, or null.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from voicekeeper import forecast
+from voicekeeper import forecast, likeness
 from voicekeeper.duration import rfc3339
+from voicekeeper.facts import VoiceFacts
 from voicekeeper.health import Health
-from voicekeeper.lifecycle import comeback
-from voicekeeper.models import Audio, HistoryEntry, Origin, Voice
 from voicekeeper.pricing import Spent, Totals, dollars
 from voicekeeper.schedule import Policy, known_deadline
+from voicekeeper.terms import Origin
+
+if TYPE_CHECKING:
+    from voicekeeper.models import Audio, HistoryEntry, Voice
 
 SCHEMA = 1
 
 
-def voice(voice: Voice, policy: Policy) -> dict[str, Any]:
+def voice(voice: VoiceFacts, policy: Policy) -> dict[str, Any]:
     """Return a voice as JSON."""
     return {
         "name": voice.name,
@@ -35,7 +40,7 @@ def voice(voice: Voice, policy: Policy) -> dict[str, Any]:
         "failures": voice.failures,
         "last_error": voice.last_error,
         "created_at": _instant(voice.created_at),
-        "same_voice": not comeback.is_another_voice(voice),
+        "same_voice": not likeness.is_another_voice(voice),
     }
 
 
@@ -95,7 +100,7 @@ def money(totals: Totals, health: Health, policy: Policy) -> dict[str, Any]:
     }
 
 
-def voices(voices: Iterable[Voice], policy: Policy) -> Iterator[str]:
+def voices(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[str]:
     """Yield the text of one JSON object that holds every voice, piece by piece."""
     yield f'{{\n  "schema": {SCHEMA},\n  "voices": ['
     separator = "\n    "

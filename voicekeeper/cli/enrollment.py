@@ -13,8 +13,9 @@ from voicekeeper import registration
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session
 from voicekeeper.duration import words
-from voicekeeper.models import Origin, Status, Voice
+from voicekeeper.models import Voice
 from voicekeeper.store import NewVoice, Registry
+from voicekeeper.terms import Origin, Status
 
 _LOOK_EVERY_S = 0.3
 _ENDS = (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN, Status.LOST)

@@ -126,7 +126,8 @@ def program(ctx: click.Context, config: Path | None) -> None:
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code."""
     if sys.stdout is None:  # closed by who started us; no file of ours may take its place
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        sys.stdout = os.fdopen(nowhere, "w", encoding="utf-8", closefd=False)  # to the end
     exit_code = _exit_code(args)
     try:
         sys.stdout.flush()

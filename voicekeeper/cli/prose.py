@@ -1,9 +1,7 @@
 """Sentences for a person: broken at 80 columns on a terminal, left whole everywhere else."""
 
 import re
-import shutil
 import sys
-import textwrap
 from typing import TextIO
 
 import click
@@ -41,10 +39,14 @@ def fitted(text: str, stream: TextIO, *, indent: int = 2) -> str:
 
 def width() -> int:
     """Return how many columns a line for a person may take."""
+    import shutil  # noqa: PLC0415 - a pipe does without, and commands wait for it
+
     return max(_NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
 
 
 def _broken(line: str, width: int, indent: int) -> str:
+    import textwrap  # noqa: PLC0415 - the same
+
     # What stands in quotes is often a command to copy: it stays on one line.
     whole = _QUOTED.sub(lambda match: match[0].replace(" ", _JOINT), line)
     broken = textwrap.fill(

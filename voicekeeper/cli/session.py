@@ -1,26 +1,37 @@
-"""What a command works with: the settings, the clock, and the registry, each made when needed."""
+"""What a command works with: the settings, the clock, and the registry, each made when needed.
+
+What only some commands need is imported when they ask for it: the libraries of the registry take
+fifteen times as long to import as an interpreter takes to start, and `resolve` stands in scripts.
+"""
+
+from __future__ import annotations
 
 import functools
 import os
 import pwd
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from voicekeeper import bootstrap, schedule
 from voicekeeper.cli import prose
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Places, Settings, load, places
-from voicekeeper.duration import words
 from voicekeeper.errors import InvalidInput, NotFound, VoicekeeperError
-from voicekeeper.health import SHOWN_NAMES
-from voicekeeper.schedule import Policy
-from voicekeeper.store import Database, NewVoice, Registry, SqliteDatabase
+from voicekeeper.glance.file import File, Unsure
+from voicekeeper.glance.voices import Voices
+
+if TYPE_CHECKING:
+    from voicekeeper.schedule import Policy
+    from voicekeeper.store import Database, NewVoice, Registry, SqliteDatabase
+
+Answer = TypeVar("Answer")
+Side = TypeVar("Side", bound=File)
 
 
 class Session:
@@ -60,7 +71,9 @@ class Session:
     @cached_property
     def policy(self) -> Policy:
         """The settings that the rules need."""
-        return bootstrap.policy(self.settings)
+        from voicekeeper.config.policy import policy_of  # noqa: PLC0415 - see the module
+
+        return policy_of(self.settings)
 
     @cached_property
     def now(self) -> datetime:
@@ -82,6 +95,8 @@ class Session:
         Raises:
             InvalidInput: it is no file.
         """
+        from voicekeeper.store import SqliteDatabase  # noqa: PLC0415 - see the module
+
         database = self._open()
         if not isinstance(database, SqliteDatabase):
             raise InvalidInput(
@@ -101,6 +116,8 @@ class Session:
         Raises:
             DatabaseUnusable: it cannot be made or used.
         """
+        from voicekeeper.store import Registry  # noqa: PLC0415 - see the module
+
         database = self._open()
         if not database.exists():
             # Made before root becomes its owner, who may not be able to read this program. SQLite
@@ -111,6 +128,27 @@ class Session:
         database.prepare(upgrade=False)
         return Registry(database)
 
+    def look(self, side: type[Side], question: Callable[[Side | Registry], Answer]) -> Answer:
+        """Return the answer to a question: at a glance where that is enough, else the registry's.
+
+        Args:
+            side: of the registry, at a glance.
+            question: asked of one of the two. What it, and all that comes after it, needs is
+                imported before: the owner of the database may not be able to read this program.
+
+        Raises:
+            NotFound: there is no registry, or it has no such voice.
+            DatabaseUnusable: it cannot be used.
+        """
+        path = self.settings.database_path
+        if path is not None:
+            try:
+                with as_owner(path.absolute()), side(path.absolute()) as glance:
+                    return question(glance)
+            except (Unsure, OSError):
+                pass
+        return question(self.registry())
+
     def registry(self) -> Registry:
         """Return the registry as it is.
 
@@ -118,17 +156,24 @@ class Session:
             NotFound: there is none.
             DatabaseUnusable: it cannot be used.
         """
+        from voicekeeper.store import Registry  # noqa: PLC0415 - see the module
+
         database = self.database()
         must_exist(database)
         database.prepare(upgrade=False)
         return Registry(database)
 
     def _open(self) -> Database:
+        from voicekeeper import bootstrap  # noqa: PLC0415 - see the module
+
         self._opened.append(bootstrap.database(self.settings))
         return self._opened[-1]
 
     def warn_if_over(self, voices: Sequence[NewVoice]) -> None:
         """Say on stderr of which of these voices the window is over already."""
+        from voicekeeper.duration import words  # noqa: PLC0415 - see the module
+        from voicekeeper.health import SHOWN_NAMES  # noqa: PLC0415
+
         over = [voice for voice in voices if self._is_over(voice) and not voice.paused]
         if not over:
             return
@@ -142,6 +187,8 @@ class Session:
         )
 
     def _is_over(self, voice: NewVoice) -> bool:
+        from voicekeeper import schedule  # noqa: PLC0415 - see the module
+
         used_at = voice.last_used_at
         return used_at is not None and schedule.deadline(used_at, self.policy) <= self.now
 
@@ -151,6 +198,8 @@ class Session:
         Returns:
             Whether that is so.
         """
+        from voicekeeper.duration import words  # noqa: PLC0415 - see the module
+
         if not registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick):
             return False
         last = registry.last_pass_at()
@@ -194,19 +243,11 @@ def become_owner(path: Path | None) -> None:
     Raises:
         VoicekeeperError: that user cannot be taken on.
     """
-    if path is None or os.geteuid() != 0:
+    owner = None if path is None else _owner(path)
+    if owner is None:
         return
-    try:
-        owner = (path if path.exists() else path.parent).stat()
-    except OSError:
-        return  # opening it tells what is wrong
-    if owner.st_uid == 0:
-        return
-    try:
-        name = pwd.getpwuid(owner.st_uid).pw_name
-        os.initgroups(name, owner.st_gid)
-    except KeyError:
-        os.setgroups([])
+    _import_the_rest()
+    _join_groups(owner)
     try:
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
@@ -214,6 +255,55 @@ def become_owner(path: Path | None) -> None:
         raise VoicekeeperError(
             f"cannot become the owner of {path} (uid {owner.st_uid}): {error.strerror}"
         ) from None
+
+
+@contextmanager
+def as_owner(path: Path) -> Iterator[None]:
+    """Take on the user that owns the database as `become_owner` does, for as long as a block lasts.
+
+    Raises:
+        OSError: that user cannot be taken on.
+    """
+    owner = _owner(path)
+    if owner is None:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    try:
+        _join_groups(owner)
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _owner(path: Path) -> os.stat_result | None:
+    """Return whose database it is, where root is to take that user on."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        owner = (path if path.exists() else path.parent).stat()
+    except OSError:
+        return None  # opening it tells what is wrong
+    return owner if owner.st_uid != 0 else None
+
+
+def _import_the_rest() -> None:
+    """Import what is only imported when it is needed, while this program may be read."""
+    import shutil  # noqa: F401, PLC0415
+    import textwrap  # noqa: F401, PLC0415
+
+    from voicekeeper import health  # noqa: F401, PLC0415
+
+
+def _join_groups(owner: os.stat_result) -> None:
+    try:
+        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+    except KeyError:
+        os.setgroups([])
 
 
 def is_terminal() -> bool:
@@ -237,7 +327,7 @@ def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
 def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer the names of the registry; completing a line must never fail."""
     try:
-        voices = Session(ctx.find_root().params.get("config")).registry().all()
+        voices = Session(ctx.find_root().params.get("config")).look(Voices, lambda side: side.all())
         return [voice.name for voice in voices if voice.name.startswith(incomplete)][:100]
     except VoicekeeperError:
         return []

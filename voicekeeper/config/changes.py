@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 
-from voicekeeper.config.settings import Settings
+from voicekeeper.config.settings import Settings, keys
 
 _FIXED = ("database.url", "webhook.public_url", "recovery.archive_sources")
 
 
 def changed(old: Settings, new: Settings) -> tuple[str, ...]:
     """Return the dotted paths of the settings that differ, in the order of the example file."""
-    before, after = old.model_dump(), new.model_dump()
     return tuple(
         f"{table}.{key}"
-        for table, keys in after.items()
-        for key, value in keys.items()
-        if before[table][key] != value
+        for table, names in keys().items()
+        for key in names
+        if getattr(getattr(old, table), key) != getattr(getattr(new, table), key)
     )
 
 

@@ -6,21 +6,19 @@ half of a mistyped key is still half of a key.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import SecretStr
+from typing import NamedTuple
 
 from voicekeeper.config.settings import Settings
 from voicekeeper.errors import ConfigError
+from voicekeeper.secret import SecretStr
 
 CREDENTIAL = "apixo-api-key"
 VARIABLE = "VOICEKEEPER_API_KEY"
 _LONGEST = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class FoundKey:
+class FoundKey(NamedTuple):
     """The API key, and where it stood, in words that do not hold it."""
 
     secret: SecretStr

@@ -3,22 +3,19 @@
 ``Settings()`` is the defaults and reads nothing; `voicekeeper.config.load` reads. The API key
 is not here, and addresses of messages are hidden, so a ``repr`` of the settings, or a dump of
 them, holds no secret.
+
+Plain tuples, because every command waits for them: pydantic-settings, whose own checks are not
+wanted (see `values`), takes seven times as long to import as an interpreter takes to start.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from voicekeeper.config import values
+from voicekeeper.secret import SecretStr
 
 PREFIX: Final = "VOICEKEEPER_"
 NESTED: Final = "__"
@@ -26,47 +23,44 @@ NESTED: Final = "__"
 _HOUR = timedelta(hours=1)
 _JITTER = timedelta(hours=12)
 
-Span = Annotated[timedelta, PlainValidator(values.span())]
-UpToAnHour = Annotated[timedelta, PlainValidator(values.span(most=_HOUR))]
-SpanOrZero = Annotated[timedelta, PlainValidator(values.span(zero=True))]
-Url = Annotated[str, PlainValidator(values.base_url)]
-Model = Annotated[str, PlainValidator(values.model)]
-Rate = Annotated[float, PlainValidator(values.rate)]
-InFlight = Annotated[int, PlainValidator(values.in_flight)]
-FilePath = Annotated[Path | None, PlainValidator(values.file_path)]
-DatabaseUrl = Annotated[SecretStr, PlainValidator(values.database_url)]
-Amount = Annotated[Decimal | None, PlainValidator(values.dollars)]
-Address = Annotated[values.Address, PlainValidator(values.address), NoDecode]
-HostNames = Annotated[tuple[str, ...], NoDecode, PlainValidator(values.host_names)]
-PublicUrl = Annotated[str | None, PlainValidator(values.public_url)]
-Prompt = Annotated[str, PlainValidator(values.prompt)]
+Span = Annotated[timedelta, values.span()]
+UpToAnHour = Annotated[timedelta, values.span(most=_HOUR)]
+SpanOrZero = Annotated[timedelta, values.span(zero=True)]
+Url = Annotated[str, values.base_url]
+Model = Annotated[str, values.model]
+Rate = Annotated[float, values.rate]
+InFlight = Annotated[int, values.in_flight]
+FilePath = Annotated[Path | None, values.file_path]
+DatabaseUrl = Annotated[SecretStr, values.database_url]
+Amount = Annotated[Decimal | None, values.dollars]
+Listen = Annotated[values.Address | None, values.address]
+Address = Annotated[values.Address, values.address]
+HostNames = Annotated[tuple[str, ...], values.host_names]
+PublicUrl = Annotated[str | None, values.public_url]
+Prompt = Annotated[str, values.prompt]
 AudioFormat = Annotated[
     Literal["mp3", "wav", "pcm", "opus"],
-    PlainValidator(values.one_of(("mp3", "wav", "pcm", "opus"))),
+    values.one_of(("mp3", "wav", "pcm", "opus")),
 ]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
-    PlainValidator(values.one_of(("debug", "info", "warning", "error"))),
+    values.one_of(("debug", "info", "warning", "error")),
 ]
-Addresses = Annotated[tuple[SecretStr, ...], NoDecode, PlainValidator(values.addresses)]
-WebAddress = Annotated[SecretStr | None, PlainValidator(values.web_address)]
+Addresses = Annotated[tuple[SecretStr, ...], values.addresses]
+WebAddress = Annotated[SecretStr | None, values.web_address]
 LogFormat = Annotated[
-    Literal["auto", "json", "console"], PlainValidator(values.one_of(("auto", "json", "console")))
+    Literal["auto", "json", "console"], values.one_of(("auto", "json", "console"))
 ]
 
 
 Recreate = Annotated[
     Literal["never", "clones", "all"],
-    PlainValidator(values.one_of(("never", "clones", "all"))),
+    values.one_of(("never", "clones", "all")),
 ]
-YesOrNo = Annotated[bool, PlainValidator(values.yes_or_no)]
+YesOrNo = Annotated[bool, values.yes_or_no]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Upstream(_Table):
+class Upstream(NamedTuple):
     """The gateway and how hard it may be used.
 
     Attributes:
@@ -85,19 +79,13 @@ class Upstream(_Table):
     max_in_flight: InFlight = 8
 
 
-class Database(_Table):
+class Database(NamedTuple):
     """Where the registry lives. The address may hold a password, so a ``repr`` shows none."""
 
     url: DatabaseUrl = SecretStr("sqlite:////var/lib/voicekeeper/voicekeeper.db")
 
 
-def _fitting_jitter(known: dict[str, Any]) -> timedelta:
-    """Return 12 hours, or a sixth of an interval too short for that."""
-    interval: timedelta = known["interval"]
-    return min(_JITTER, interval / 6)
-
-
-class Keepalive(_Table):
+class Keepalive(NamedTuple):
     """When and with what a voice is used.
 
     Attributes:
@@ -110,12 +98,12 @@ class Keepalive(_Table):
 
     window: Span = timedelta(days=7)
     interval: Span = timedelta(days=3)
-    jitter: SpanOrZero = Field(default_factory=_fitting_jitter)
+    jitter: SpanOrZero = _JITTER
     prompt: Prompt = "Hello."
     format: AudioFormat = "mp3"
 
 
-class Budget(_Table):
+class Budget(NamedTuple):
     """What may be spent.
 
     Attributes:
@@ -126,7 +114,7 @@ class Budget(_Table):
     enrollments_usd_per_day: Amount = None
 
 
-class Recovery(_Table):
+class Recovery(NamedTuple):
     """What is done for voices that are lost.
 
     Attributes:
@@ -138,7 +126,7 @@ class Recovery(_Table):
     archive_sources: YesOrNo = False
 
 
-class Polling(_Table):
+class Polling(NamedTuple):
     """When the gateway is asked how a task ended.
 
     Attributes:
@@ -152,20 +140,20 @@ class Polling(_Table):
     give_up: Span = timedelta(hours=1)
 
 
-class Retry(_Table):
+class Retry(NamedTuple):
     """The backoff after a failure: base, twice the base, and so on up to the cap."""
 
     base: Span = timedelta(seconds=30)
     cap: Span = timedelta(hours=1)
 
 
-class Daemon(_Table):
+class Daemon(NamedTuple):
     """The scheduler: one pass each tick."""
 
     tick: UpToAnHour = timedelta(seconds=10)
 
 
-class Alerts(_Table):
+class Alerts(NamedTuple):
     """Who is told what needs a person. Addresses hold secrets, so a ``repr`` shows none.
 
     Attributes:
@@ -177,7 +165,7 @@ class Alerts(_Table):
     heartbeat_url: WebAddress = None
 
 
-class Web(_Table):
+class Web(NamedTuple):
     """What is shown of the fleet, to people and to Prometheus.
 
     Attributes:
@@ -187,11 +175,11 @@ class Web(_Table):
             and this host's own; else a stranger's name could be made to lead there.
     """
 
-    listen: Address | None = None
+    listen: Listen = None
     hosts: HostNames = ()
 
 
-class Webhook(_Table):
+class Webhook(NamedTuple):
     """How the gateway tells that an enrollment has ended, sooner than by being asked.
 
     Attributes:
@@ -203,23 +191,15 @@ class Webhook(_Table):
     listen: Address = values.Address("127.0.0.1", 8470)
 
 
-class Log(_Table):
+class Log(NamedTuple):
     """What the log tells, and in which form."""
 
     level: Level = "info"
     format: LogFormat = "auto"
 
 
-class Settings(BaseSettings):
-    """Every setting of one process; immutable."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter=NESTED,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
+class Settings(NamedTuple):
+    """Every setting of one process."""
 
     upstream: Upstream = Upstream()
     database: Database = Database()
@@ -245,24 +225,23 @@ class Settings(BaseSettings):
             return None
         return Path(url.removeprefix(values.SQLITE))
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what is handed in: `load` names its sources, and tests have none."""
-        return (init_settings,)
-
 
 def keys() -> dict[str, tuple[str, ...]]:
     """Return the names of every table and of its keys, in the order of the example file."""
-    tables = {name: field.annotation for name, field in Settings.model_fields.items()}
-    return {
-        name: tuple(table.model_fields)
-        for name, table in tables.items()
-        if isinstance(table, type) and issubclass(table, BaseModel)
-    }
+    return {name: table._fields for name, table in Settings()._asdict().items()}
+
+
+def rule(table: str, key: str) -> Callable[[object], Any]:
+    """Return what reads a value that was written for a key.
+
+    It raises ValueError with the rest of a sentence whose subject is the key's path.
+    """
+    read: Callable[[object], Any] = (
+        Settings.__annotations__[table].__annotations__[key].__metadata__[0]
+    )
+    return read
+
+
+def fitted(keepalive: Keepalive) -> Keepalive:
+    """Return what a jitter that is not set makes of the table: an interval may be too short."""
+    return keepalive._replace(jitter=min(_JITTER, keepalive.interval / 6))

@@ -5,19 +5,14 @@ a year loses voices. Two settings that contradict each other are told even when 
 wrong, and values are never repeated where a secret may have been pasted by mistake.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
+from typing import Any, NamedTuple
 
 from voicekeeper.config.contradictions import contradictions
-from voicekeeper.config.settings import NESTED, PREFIX, Settings, keys
+from voicekeeper.config.settings import NESTED, PREFIX, Settings, fitted, keys, rule
 from voicekeeper.errors import ConfigError, quoted
 
 DEFAULT_PATH = Path("/etc/voicekeeper/config.toml")
@@ -31,8 +26,7 @@ _PATH_MOST = 100
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """Where the settings of a process stand.
 
     Attributes:
@@ -134,29 +128,19 @@ def _syntax_problem(message: str, text: str) -> str:
 def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """Lay the environment's settings over the file's.
 
-    Only ``VOICEKEEPER_<TABLE>__<KEY>`` reaches the library's reader: a variable named after a
-    whole table would be read as JSON.
-
     Returns:
         The variable that each dotted path was set by.
     """
     origins: dict[str, str] = {}
-    ours: dict[str, str] = {}
     tables = keys()
     for name in _variables(environ):
         table, _, key = name.upper().removeprefix(PREFIX).lower().partition(NESTED)
         origins[f"{table}.{key}"] = name
-        if table in tables:
-            ours[name.lower()] = environ[name]
-        else:
-            origins[table] = name
-            values.setdefault(table, {})
-    reader = EnvSettingsSource(Settings)
-    reader.env_vars = ours
-    for table, pairs in reader().items():
         below = values.setdefault(table, {})
-        if isinstance(below, dict):
-            values[table] = below | pairs
+        if table not in tables:
+            origins[table] = name
+        elif isinstance(below, dict):
+            below[key] = environ[name]
     return origins
 
 
@@ -192,7 +176,7 @@ def _take_api_keys(values: dict[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _take_unknown_tables(values: dict[str, Any], origins: Mapping[str, str]) -> list[str]:
-    """Take out every unknown name at the top and tell of it; the library never sees them."""
+    """Take out every unknown name at the top and tell of it."""
     unknown = [name for name in values if name not in keys()]
     for name in unknown:
         del values[name]
@@ -200,30 +184,29 @@ def _take_unknown_tables(values: dict[str, Any], origins: Mapping[str, str]) -> 
 
 
 def _validate(
-    values: dict[str, Any], origins: Mapping[str, str]
+    values: Mapping[str, Any], origins: Mapping[str, str]
 ) -> tuple[Settings, dict[str, str]]:
     """Return the settings, defaults where a value is wrong, and the problems by path."""
-    try:
-        return Settings(**values), {}
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
+    tables: dict[str, Any] = {}
     wrong: dict[str, str] = {}
-    for detail in details:
-        location = tuple(str(part) for part in detail["loc"])
-        path = ".".join(location)
-        match detail["type"]:
-            case "value_error":
-                sentence = str(detail["ctx"]["error"])
-            case "extra_forbidden":
-                sentence = f"is not a setting{_hint(location)}"
-            case "default_factory_not_called":
-                continue  # the jitter that follows from an interval that is wrong
-            case _:
-                sentence = f"must be a table of settings, written [{path}]"
-        wrong[path] = _told(path, sentence, origins)
-        table, *key = location
-        values[table] = {k: v for k, v in values[table].items() if k not in key} if key else {}
-    return Settings(**values), wrong
+    for name, default in Settings()._asdict().items():
+        given = values.get(name, {})
+        if not isinstance(given, dict):
+            wrong[name] = _told(name, f"must be a table of settings, written [{name}]", origins)
+            continue
+        read = {}
+        for key in sorted(given, key=[*default._fields, *given].index):  # the known ones first
+            path = f"{name}.{key}"
+            if key not in default._fields:
+                wrong[path] = _told(path, f"is not a setting{_hint((name, key))}", origins)
+                continue
+            try:
+                read[key] = rule(name, key)(given[key])
+            except ValueError as error:
+                wrong[path] = _told(path, str(error), origins)
+        table = default._replace(**read)
+        tables[name] = fitted(table) if name == "keepalive" and "jitter" not in read else table
+    return Settings(**tables), wrong
 
 
 def _told(path: str, sentence: str, origins: Mapping[str, str]) -> str:
@@ -244,4 +227,6 @@ def _hint(location: tuple[str, ...]) -> str:
 
 
 def _close(name: str, names: tuple[str, ...]) -> list[str]:
+    import difflib  # noqa: PLC0415 - right settings do without
+
     return difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.6)

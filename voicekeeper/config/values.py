@@ -1,12 +1,12 @@
 """What one value of a setting may be: each rule turns what was written into what is used.
 
 Every rule raises ValueError with the rest of a sentence whose subject is the setting's path,
-as in ``must be a whole number from 1 to 1024, not 0``. Pydantic's own checks are not used:
-their words are for programmers. Addresses are never repeated in a sentence, since a password
+as in ``must be a whole number from 1 to 1024, not 0``. No library's checks are used: their words
+are for programmers. Addresses are never repeated in a sentence, since a password
 or a key may have been pasted into them.
 """
 
-# ruff: noqa: TRY004 - pydantic takes a ValueError as a problem, but a TypeError as a bug
+# ruff: noqa: TRY004 - a ValueError is a problem of the settings, a TypeError would be a bug
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
-from voicekeeper import duration, registration
+from voicekeeper import duration
 from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.request import Speech
+from voicekeeper.secret import SecretStr
 
 SQLITE = "sqlite:///"
 POSTGRES = "postgresql+psycopg://"
@@ -249,6 +247,8 @@ def public_url(value: object) -> str:
 
 def model(value: object) -> str:
     """Read a model ID, which becomes a part of a path."""
+    from voicekeeper import registration  # noqa: PLC0415 - most commands do without
+
     try:
         return registration.model(text(value))
     except InvalidInput:
@@ -257,6 +257,8 @@ def model(value: object) -> str:
 
 def prompt(value: object) -> str:
     """Read the text of a keepalive, by the page's rule for a speech prompt."""
+    from voicekeeper.request import Speech  # noqa: PLC0415 - most commands do without
+
     words = text(value)
     try:
         Speech(voice="any", prompt=words)

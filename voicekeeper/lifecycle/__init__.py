@@ -31,8 +31,9 @@ from voicekeeper.answers import Accepted, Report
 from voicekeeper.lifecycle import control, enrollment, keepalive
 from voicekeeper.lifecycle.change import Change, TaskFields, Telling, VoiceFields
 from voicekeeper.lifecycle.enrollment import held, released
-from voicekeeper.models import Kind, Task, Voice
+from voicekeeper.models import Task, Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Kind
 from voicekeeper.verdict import Fault
 
 __all__ = [

@@ -7,8 +7,9 @@ from typing import Any, TypedDict
 from voicekeeper import schedule
 from voicekeeper.answers import Accepted
 from voicekeeper.events import Event
-from voicekeeper.models import Status, Task, TaskState, Voice
+from voicekeeper.models import Task, Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Status, TaskState
 from voicekeeper.verdict import Blame, Fault
 
 INTERRUPTED = Fault(

@@ -9,15 +9,13 @@ spoken there.
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final
 
+from voicekeeper import likeness
 from voicekeeper.events import Event
 from voicekeeper.lifecycle.change import Change, Telling, VoiceFields, status_told, unless_paused
-from voicekeeper.models import Origin, Status, Voice
+from voicekeeper.models import Voice
 from voicekeeper.schedule import Policy
-
-ANOTHER_VOICE: Final = "not the same voice"
-"""What is said of a design that was made again: the same words make another voice."""
+from voicekeeper.terms import Origin, Status
 
 _LEFT = "; not made again by itself: "
 
@@ -74,14 +72,9 @@ def again(
     fields = afresh(voice, now=now)
     told: dict[str, object] = {"old_voice_id": voice.voice_id}
     if voice.origin is Origin.DESIGN:
-        told["note"] = ANOTHER_VOICE
+        told["note"] = likeness.ANOTHER_VOICE
     tellings = (Telling(Event.VOICE_RECREATED, told), *status_told(voice, fields))
     return Change(fields, tellings=tellings)
-
-
-def is_another_voice(voice: Voice) -> bool:
-    """Tell whether a voice is a design that was made again, and so sounds otherwise."""
-    return voice.remade_at is not None and voice.origin is Origin.DESIGN
 
 
 def _doubt(

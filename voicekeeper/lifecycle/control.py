@@ -22,8 +22,9 @@ from voicekeeper.lifecycle.change import (
     running,
     succeeded,
 )
-from voicekeeper.models import Task, TaskState
+from voicekeeper.models import Task
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import TaskState
 from voicekeeper.verdict import Blame, Fault, Outcome
 
 

@@ -32,8 +32,9 @@ from voicekeeper.lifecycle.change import (
     succeeded,
     unless_paused,
 )
-from voicekeeper.models import Status, Task, TaskState, Voice
+from voicekeeper.models import Task, Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import Status, TaskState
 from voicekeeper.verdict import Blame, Fault, Outcome
 
 

@@ -17,7 +17,6 @@ from datetime import UTC
 from typing import Final, TextIO, cast
 
 import structlog
-from pydantic import SecretStr
 from structlog.processors import ExceptionRenderer
 from structlog.stdlib import LoggerFactory, ProcessorFormatter
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
@@ -25,6 +24,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 from voicekeeper.clock import Clock
 from voicekeeper.log import forms
 from voicekeeper.log.redaction import Plain, Redactor
+from voicekeeper.secret import SecretStr
 
 OWN: Final = "voicekeeper"
 """The standard logger's name of our own events; all others are a library's."""

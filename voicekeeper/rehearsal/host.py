@@ -14,10 +14,10 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
 from voicekeeper import bootstrap
 from voicekeeper.config import Settings
+from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger
@@ -25,6 +25,7 @@ from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.network import KEY
 from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import Claims, Database, Worklist
 from voicekeeper.upstream import GatewayClient
 
@@ -70,7 +71,7 @@ class Host:
         log: Logger,
         watchdog: bool = True,
     ) -> None:
-        self.policy = bootstrap.policy(settings)
+        self.policy = policy_of(settings)
         self.worklist = Worklist(database)
         self.clock = clock
         self.log = log

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper import bootstrap
 from voicekeeper.config import Recovery, Settings
+from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import NotAllowed
 from voicekeeper.events import Level
-from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
+from voicekeeper.models import Task, Voice
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.host import Host, Killed
@@ -42,6 +42,7 @@ from voicekeeper.sandbox import Gateway
 from voicekeeper.store import Claims, NewVoice, Registry, SqliteDatabase
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.statement import Statement
+from voicekeeper.terms import Kind, Origin, Status, TaskState
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """The true time at which every rehearsal begins; any would do."""
@@ -83,17 +84,16 @@ class Rehearsal:
         weather: Weather | None = None,
     ) -> None:
         # No name is resolved and no handshake made; without https no certificates are read either.
-        upstream = settings.upstream.model_copy(update={"base_url": "http://rehearsed.invalid"})
+        upstream = settings.upstream._replace(base_url="http://rehearsed.invalid")
         # What is lost stays lost: a rehearsal counts it.
-        changed = {"upstream": upstream, "recovery": Recovery()}
-        settings = settings.model_copy(update=changed)
+        settings = settings._replace(upstream=upstream, recovery=Recovery())
         self._plan = plan
         self._voices = voices
         self._days = days
         self._seed = seed
         self._strangers = strangers
         self._rng = random.Random(f"rehearsal {seed}")
-        self._policy = bootstrap.policy(settings)
+        self._policy = policy_of(settings)
         self._loop = VirtualLoop()
         self._clock = HostClock(self._loop, BEGINNING)
         self._clock.wrong_by = plan.clock_wrong_by

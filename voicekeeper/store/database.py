@@ -21,9 +21,7 @@ from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns
 from voicekeeper.store.unreadable import UNREADABLE
 from voicekeeper.store.witness import Witness
-
-SCHEMA = "0002"
-"""The newest migration; the code fits this schema and no other."""
+from voicekeeper.terms import SCHEMA
 
 _OURS = ("alembic_version", "voice")
 """Tables without which there is no registry of any version."""

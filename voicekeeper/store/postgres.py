@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
-from pydantic import SecretStr
 from sqlalchemy.pool import NullPool
 
 from voicekeeper.duration import words
@@ -27,6 +26,7 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
+from voicekeeper.secret import SecretStr
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 from voicekeeper.store.witness import NoWitness

@@ -14,9 +14,10 @@ from voicekeeper import budget, forecast
 from voicekeeper.alerting import dire_before, risky_before
 from voicekeeper.duration import rfc3339, words
 from voicekeeper.health import Severity, findings, headline
-from voicekeeper.models import Status, Voice
+from voicekeeper.models import Voice
 from voicekeeper.schedule import Policy, known_deadline
 from voicekeeper.store.survey import MONTH_DAYS, Board
+from voicekeeper.terms import Status
 from voicekeeper.web.style import STYLE
 
 _ZERO = timedelta(0)

@@ -4,8 +4,8 @@ import click
 
 from voicekeeper import registration
 from voicekeeper.cli.session import Session, pass_session
-from voicekeeper.models import Origin
 from voicekeeper.store import NewVoice
+from voicekeeper.terms import Origin
 
 
 @click.command

@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import partial
 
 import click
-from pydantic import SecretStr
 
 from voicekeeper import alerts, bootstrap, detached, forecast, health, reachability, webhook
 from voicekeeper.cli import prose
@@ -19,6 +18,7 @@ from voicekeeper.config import DEFAULT_PATH, find_api_key
 from voicekeeper.duration import compact, rfc3339
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, VoicekeeperError
 from voicekeeper.health import Finding, Severity, unkept
+from voicekeeper.secret import SecretStr
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.upstream import trial
 

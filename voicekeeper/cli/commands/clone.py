@@ -5,8 +5,8 @@ import click
 from voicekeeper.cli.enrollment import follow, register, wait_option
 from voicekeeper.cli.session import Session, pass_session
 from voicekeeper.errors import InvalidInput
-from voicekeeper.models import Origin
 from voicekeeper.request import Clone
+from voicekeeper.terms import Origin
 
 
 @click.command

@@ -4,8 +4,8 @@ import click
 
 from voicekeeper.cli.enrollment import follow, register, wait_option
 from voicekeeper.cli.session import Session, pass_session
-from voicekeeper.models import Origin
 from voicekeeper.request import Design
+from voicekeeper.terms import Origin
 
 
 @click.command

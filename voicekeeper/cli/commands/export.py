@@ -4,7 +4,7 @@ import click
 
 from voicekeeper.cli import document
 from voicekeeper.cli.session import Session, pass_session
-from voicekeeper.models import Status
+from voicekeeper.terms import Status
 
 
 @click.command

@@ -1,11 +1,11 @@
 """``voicekeeper list``: the voices and the time each has left."""
 
 import click
-from rich.console import Console
 
 from voicekeeper.cli import document, prose, text
 from voicekeeper.cli.session import Session, is_terminal, json_option, pass_session
 from voicekeeper.errors import NotFound
+from voicekeeper.glance.voices import Voices
 
 
 @click.command
@@ -19,23 +19,28 @@ def command(session: Session, *, as_json: bool) -> None:
     next keepalive, last error, and "not the same voice" after a design that
     was made again.
     """
+    policy = session.policy
+    if is_terminal():  # before the look, see there
+        from rich.console import Console  # noqa: PLC0415 - a pipe does without
+
+        from voicekeeper.cli.table import table  # noqa: PLC0415 - the same
     try:
-        voices = session.registry().all()
+        voices = session.look(Voices, lambda side: side.all())
     except NotFound as nothing:
         prose.say(f"{nothing}.")
         voices = None
     if as_json:
-        for piece in document.voices(voices or (), session.policy):
+        for piece in document.voices(voices or (), policy):
             click.echo(piece, nl=False)
     elif voices is None:
         return
     elif is_terminal():
         console = Console()
-        table = text.table(voices, now=session.now, policy=session.policy, console=console)
-        if table.row_count:
-            console.print(table)
+        shown = table(voices, now=session.now, policy=policy, console=console)
+        if shown.row_count:
+            console.print(shown)
         else:
             click.echo("No voices; 'voicekeeper add' registers one.", err=True)
     else:
-        for row in text.rows(voices, session.policy):
+        for row in text.rows(voices, policy):
             click.echo(row)

@@ -2,9 +2,9 @@
 
 import click
 
-from voicekeeper.cli import document
 from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
 from voicekeeper.errors import NotAllowed
+from voicekeeper.glance.voices import Voices
 
 
 @click.command
@@ -16,7 +16,9 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
 
     Exits with 1 when there is none that could speak.
     """
-    voice = session.registry().get(name)
+    if as_json:
+        from voicekeeper.cli import document  # noqa: PLC0415 - the bare id does without
+    voice = session.look(Voices, lambda side: side.get(name))
     if voice.voice_id is None or voice.status.is_dead:
         raise NotAllowed(f"{name} is {voice.status}: there is no voice_id to use")
     if as_json:

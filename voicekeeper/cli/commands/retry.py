@@ -4,7 +4,7 @@ import click
 
 from voicekeeper.cli import enrollment, prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
-from voicekeeper.models import Origin
+from voicekeeper.terms import Origin
 
 
 @click.command

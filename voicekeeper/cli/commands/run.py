@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from pydantic import SecretStr
 
 from voicekeeper import bootstrap, detached, log
 from voicekeeper.cli.session import Session, is_terminal, pass_session
@@ -17,6 +16,7 @@ from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
+from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, SqliteDatabase
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.web import serving

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from voicekeeper.archive import directory_of
 from voicekeeper.bar import has_blocks
-from voicekeeper.cli import document, text
+from voicekeeper.cli import document, table
 from voicekeeper.cli.session import Session, is_terminal, json_option, name_argument, pass_session
 from voicekeeper.duration import rfc3339
 
@@ -37,12 +37,12 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         "voice_id": voice.voice_id or "-",
         "model": voice.model,
         "origin": voice.origin,
-        "status": text.status(voice),
-        "time left": text.left(
+        "status": table.status(voice),
+        "time left": table.left(
             voice, now=session.now, policy=session.policy, plain=not has_blocks(console)
         ),
         "last used": rfc3339(voice.last_used_at) if voice.last_used_at else "-",
-        "next keepalive": text.next_keepalive(voice, now=session.now),
+        "next keepalive": table.next_keepalive(voice, now=session.now),
         "failures": str(voice.failures),
         "last error": voice.last_error or "-",
         "cost so far": f"{spent} (estimate)",

@@ -9,8 +9,9 @@ from voicekeeper.cli import document, money, prose
 from voicekeeper.cli.session import Session, json_option, pass_session
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import VoicekeeperError
+from voicekeeper.glance.fleet import Fleet
 from voicekeeper.health import Severity, findings, headline
-from voicekeeper.models import Status
+from voicekeeper.terms import Status
 
 
 class _Plugin(click.Command):
@@ -38,9 +39,13 @@ def command(session: Session, *, as_json: bool) -> int:
     """
     try:
         policy, tick = session.policy, session.settings.daemon.tick
-        registry = session.registry()
-        health = registry.health(now=session.now, policy=policy)
-        totals = registry.totals(now=session.now)
+        health, totals = session.look(
+            Fleet,
+            lambda side: (
+                side.health(now=session.now, policy=policy),
+                side.totals(now=session.now),
+            ),
+        )
     except VoicekeeperError as error:
         if as_json:
             unknown = {"schema": document.SCHEMA, "status": "unknown", "findings": [str(error)]}

@@ -25,7 +25,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicekeeper.events import Event, Level
-from voicekeeper.models import AlertKind
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.judge.alerts import Alerts
@@ -42,6 +41,7 @@ from voicekeeper.rehearsal.weather import Weather
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Claims
+from voicekeeper.terms import AlertKind
 
 __all__ = ["Judge", "Tally"]
 

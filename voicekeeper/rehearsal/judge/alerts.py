@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from voicekeeper import alerting
 from voicekeeper.events import Event, Level
-from voicekeeper.models import AlertKind, Status
 from voicekeeper.rehearsal.judge.evidence import SLACK, Evidence
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import AlertKind, Status
 
 _KINDS: Final = {event: kind for kind, event in alerting.EVENTS.items()}
 _GONE: Final = (AlertKind.LOST, AlertKind.UNDEPLOYED)

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from voicekeeper import alerting
-from voicekeeper.models import AlertKind
 from voicekeeper.rehearsal.judge.alerts import Alerts, told_within
 from voicekeeper.rehearsal.judge.evidence import SLACK, Evidence, Task, is_well
 from voicekeeper.rehearsal.network import Call
+from voicekeeper.terms import AlertKind
 
 _ACCOUNT_CODES: Final = (401, 402, 403)
 _TOO_LITTLE: Final = 402

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from voicekeeper import breaker
 from voicekeeper.events import Event
-from voicekeeper.models import AlertKind, Kind
 from voicekeeper.rehearsal.judge.alerts import Alerts
 from voicekeeper.rehearsal.judge.evidence import Evidence
 from voicekeeper.rehearsal.network import Call
 from voicekeeper.store import Claims, Job
+from voicekeeper.terms import AlertKind, Kind
 
 _FLOOR: Final = timedelta(seconds=30)
 """No backoff is shorter, unless its base is."""

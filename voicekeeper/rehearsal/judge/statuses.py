@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any, Final
 
-from voicekeeper.models import Status
 from voicekeeper.rehearsal.judge.evidence import Evidence
+from voicekeeper.terms import Status
 
 LEGAL: Final = frozenset(
     {

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from voicekeeper import schedule
-from voicekeeper.models import Kind
 from voicekeeper.rehearsal.judge.evidence import SLACK, Evidence
 from voicekeeper.store import Claims
+from voicekeeper.terms import Kind
 
 
 class _Place(NamedTuple):

@@ -1,0 +1,79 @@
+"""What is read on a terminal: tables with a bar of each window."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voicekeeper import likeness
+from voicekeeper.bar import bar, has_blocks
+from voicekeeper.duration import words
+from voicekeeper.facts import VoiceFacts
+from voicekeeper.schedule import Policy, known_deadline
+from voicekeeper.terms import Status
+
+_COLORS = {
+    Status.OK: "green",
+    Status.NEW: "cyan",
+    Status.DEPLOYING: "cyan",
+    Status.UNKNOWN: "yellow",
+}
+_ZERO = timedelta(0)
+
+
+def table(
+    voices: Iterable[VoiceFacts], *, now: datetime, policy: Policy, console: Console
+) -> Table:
+    """Return the voices as a table for a terminal."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    shown.add_column("NAME", min_width=6)
+    shown.add_column("STATUS", no_wrap=True)
+    shown.add_column("TIME LEFT", no_wrap=True)
+    shown.add_column("NEXT", no_wrap=True)
+    shown.add_column("LAST ERROR")
+    for voice in voices:
+        shown.add_row(
+            _cut(voice.name),
+            status(voice),
+            left(voice, now=now, policy=policy, plain=not has_blocks(console)),
+            next_keepalive(voice, now=now),
+            _cut(voice.last_error or ""),
+        )
+    return shown
+
+
+def status(voice: VoiceFacts) -> Text:
+    """Return the status in its color, whether the voice is paused, and whether it is another."""
+    shown = Text(voice.status, style=_COLORS.get(voice.status, "red"))
+    if voice.paused:
+        shown.append(" paused", style="dim")
+    if likeness.is_another_voice(voice):
+        shown.append(f", {likeness.ANOTHER_VOICE}", style="yellow")
+    return shown
+
+
+def left(voice: VoiceFacts, *, now: datetime, policy: Policy, plain: bool = False) -> Text:
+    """Return the time left: a bar of the window, and words."""
+    deadline = known_deadline(voice, policy)
+    if voice.status.is_dead:
+        return Text("-", style="dim")
+    if deadline is None:
+        return Text("not known yet" if voice.voice_id else "-", style="dim")
+    margin = deadline - now
+    shown = bar(margin / policy.window, plain=plain)
+    return shown.append(f" {words(margin)}" if margin > _ZERO else " window over")
+
+
+def next_keepalive(voice: VoiceFacts, *, now: datetime) -> str:
+    """Return in words when a keeper looks at the voice next."""
+    if voice.next_at is None:
+        return "-"
+    wait = voice.next_at - now
+    return "now" if wait <= _ZERO else f"in {words(wait)}"
+
+
+def _cut(words: str) -> Text:
+    """Return words that give way, to the other columns, rather than fill a second line."""
+    return Text(words, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,42 @@
+"""What is read of a row, whichever way it was read: as a row of its table, or at a glance.
+
+The rules that commands share with the daemon ask for no more, so that they work on both.
+"""
+
+from datetime import datetime
+from typing import Protocol
+
+from voicekeeper.terms import Origin, Status
+
+
+class VoiceFacts(Protocol):
+    """What commands show of a voice; of each column, `models.Voice` tells the meaning."""
+
+    name: str
+    model: str
+    voice_id: str | None
+    origin: Origin
+    status: Status
+    paused: bool
+    created_at: datetime
+    last_used_at: datetime | None
+    enrolled_at: datetime | None
+    next_at: datetime | None
+    failures: int
+    last_error: str | None
+    remade_at: datetime | None
+
+
+class BreakerFacts(Protocol):
+    """What is told of a model whose calls are paused; see `models.Breaker`."""
+
+    model: str
+    opened_at: datetime | None
+    cause: str | None
+
+
+class BalanceFacts(Protocol):
+    """What the account held when a keeper last asked; see `models.Balance`."""
+
+    micros: int
+    told_at: datetime

@@ -1,0 +1,78 @@
+"""The fleet as a whole: how it is, and what was spent on it."""
+
+# ruff: noqa: S608 - queries are made of constants, and what is given is bound
+
+from datetime import datetime, timedelta
+
+from voicekeeper import alerting, budget
+from voicekeeper.glance.columns import BALANCE, BREAKER, KEEPER, instant, record, text, whole
+from voicekeeper.glance.file import File
+from voicekeeper.health import NAMED, SHOWN_NAMES, Health, late_before
+from voicekeeper.pricing import Spent, Totals
+from voicekeeper.schedule import Policy
+from voicekeeper.terms import Status
+
+_LIVING = "status IN ('NEW', 'DEPLOYING', 'OK')"
+_KEPT = f"paused IS 0 AND {_LIVING}"
+_AT_RISK = f"""anchored_at < :risky AND next_at IS NOT NULL AND voice_id IS NOT NULL AND {_LIVING}
+    AND NOT (next_at BETWEEN :now AND :soon AND failures = 0 AND EXISTS (
+        SELECT 1 FROM task WHERE task.voice_pk = voice.id AND task.state = 'success'
+            AND task.sent_at BETWEEN :risky AND :now))"""
+"""As `store.alerts.AT_RISK` has it."""
+
+
+class Fleet(File):
+    """The voices of a registry, counted."""
+
+    def health(self, *, now: datetime, policy: Policy) -> Health:
+        """Return what there is to say about the fleet as a whole."""
+        late = late_before(now, policy)
+        risky, soon = alerting.risky_before(now, policy), now + policy.interval
+        by_status = self.ask("SELECT status, count(*) FROM voice GROUP BY status")
+        beats = self.rows("keeper", KEEPER, "ORDER BY last_pass_at DESC NULLS LAST")
+        beat = beats[0] if beats else dict.fromkeys(KEEPER)
+        balance = self.rows("balance", BALANCE, "WHERE id = 1")
+        opened = self.rows("breaker", BREAKER, "WHERE opened_at IS NOT NULL")
+        living = sorted(
+            (each for each in beats if each["alive_until"] and each["alive_until"] > now),
+            key=lambda each: (each["started_at"], each["keeper"]),
+        )
+        ((next_at,),) = self.ask("SELECT min(next_at) FROM voice")
+        return Health(
+            by_status={Status(status): count for status, count in by_status},
+            paused=self._count(f"paused IS 1 AND {_LIVING}"),
+            overdue=self._count(f"{_KEPT} AND next_at < :late", late=late),
+            at_risk=self._count(_AT_RISK, now=now, risky=risky, soon=soon),
+            last_pass_at=beat["last_pass_at"],
+            keeper=beat["keeper"],
+            once=bool(beat["once"]),
+            names={status: self._some(status, SHOWN_NAMES) for status in NAMED},
+            blocked=[record(row) for row in opened],
+            balance=record(balance[0]) if balance else None,
+            held=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NOT NULL"),
+            held_for_good=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NULL"),
+            next_at=None if next_at is None else instant(next_at),
+            keepers=[each["keeper"] for each in living],
+        )
+
+    def totals(self, *, now: datetime) -> Totals:
+        """Return what all tasks, those of removed voices too, should have cost."""
+        today = budget.day(now)
+        return Totals(
+            today=self._spent("day = :today", today=today),
+            last_30_days=self._spent("day > :before", before=today - timedelta(days=30)),
+            ever=self._spent("TRUE"),
+        )
+
+    def _count(self, condition: str, **given: object) -> int:
+        ((count,),) = self.ask(f"SELECT count(*) FROM voice WHERE {condition}", **given)
+        return whole(count)
+
+    def _some(self, status: Status, most: int) -> list[str]:
+        query = "SELECT name FROM voice WHERE status = :status ORDER BY name LIMIT :most"
+        return [text(name) for (name,) in self.ask(query, status=status, most=most)]
+
+    def _spent(self, condition: str, **given: object) -> Spent:
+        sums = "coalesce(sum(cost_micros), 0), coalesce(sum(possible_cost_micros), 0)"
+        ((cost, possible),) = self.ask(f"SELECT {sums} FROM ledger WHERE {condition}", **given)
+        return Spent(whole(cost), whole(possible))

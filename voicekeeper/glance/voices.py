@@ -1,0 +1,34 @@
+"""The voices one by one."""
+
+# ruff: noqa: S608 - queries are made of constants, and what is given is bound
+
+from typing import Final
+
+from voicekeeper.facts import VoiceFacts
+from voicekeeper.glance.columns import VOICE, record
+from voicekeeper.glance.file import File, Unsure
+
+MOST: Final = 1_000
+"""A longer list is the registry's, which hands out one voice after the other."""
+
+
+class Voices(File):
+    """The voices of a registry."""
+
+    def get(self, name: str) -> VoiceFacts:
+        """Return a voice."""
+        (voice,) = self._voices("WHERE name = :name", name=name)
+        return voice
+
+    def all(self) -> list[VoiceFacts]:
+        """Return every voice by name."""
+        voices = self._voices("ORDER BY name LIMIT :most", most=MOST + 1)
+        if len(voices) > MOST:
+            raise Unsure
+        return voices
+
+    def _voices(self, rest: str, **given: object) -> list[VoiceFacts]:
+        recipes = f"SELECT recipe FROM (SELECT * FROM voice {rest}) WHERE recipe IS NOT NULL"
+        if self.ask(f"SELECT 1 FROM ({recipes}) WHERE NOT json_valid(recipe)", **given):
+            raise Unsure
+        return [record(row) for row in self.rows("voice", VOICE, rest, **given)]
