@@ -47,6 +47,7 @@ class Event(StrEnum):
     AUDIO_FAILED = "audio.failed"
     BACKUP_COMPLETED = "backup.completed"
     BACKUP_FAILED = "backup.failed"
+    HISTORY_PRUNED = "history.pruned"
     CLOCK_JUMPED = "clock.jumped"
     LISTENER_OPENED = "listener.opened"
     LISTENER_FAILED = "listener.failed"
@@ -133,6 +134,10 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.BACKUP_FAILED: Meaning(
         "warning",
         "The day's copy of the registry could not be made; it is tried again hourly.",
+    ),
+    Event.HISTORY_PRUNED: Meaning(
+        "info",
+        "What is older than `daemon.keep_history` was deleted: so many events, calls and alerts.",
     ),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
     Event.LISTENER_OPENED: Meaning("info", "The daemon listens on one of its ports."),

@@ -24,6 +24,7 @@ from voicekeeper.secret import SecretStr
 
 SQLITE = "sqlite:///"
 POSTGRES = "postgresql+psycopg://"
+FOREVER = "forever"
 
 _FASTEST = 10_000
 _WIDEST = 1024
@@ -59,6 +60,16 @@ def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[obje
         return length
 
     return read
+
+
+def span_or_forever(value: object) -> timedelta | None:
+    """Read a duration, or ``forever``, which is None."""
+    if value == FOREVER:
+        return None
+    try:
+        return span()(value)
+    except ValueError as error:
+        raise ValueError(f'{error}; or "{FOREVER}"') from None
 
 
 def text(value: object) -> str:
