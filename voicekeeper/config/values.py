@@ -66,10 +66,10 @@ def span_or_forever(value: object) -> timedelta | None:
     """Read a duration, or ``forever``, which is None."""
     if value == FOREVER:
         return None
-    try:
-        return span()(value)
-    except ValueError as error:
-        raise ValueError(f'{error}; or "{FOREVER}"') from None
+    length = span(zero=True)(value)
+    if not length:  # which may have been meant either way
+        raise ValueError(f'must be longer than 0s, or "{FOREVER}"')
+    return length
 
 
 def text(value: object) -> str:

@@ -130,7 +130,7 @@ class _Walk:
 
 def _old(table: sa.Table, at: str, *conditions: sa.ColumnElement[bool]) -> sa.Select[int]:
     """Return the keys of the rows of a stretch that are old; nobody waits for another's."""
-    stretch = table.c.id.between(_AFTER + 1, _UP_TO)
+    stretch = (table.c.id > _AFTER) & (table.c.id <= _UP_TO)
     return (
         select(table.c.id)
         .where(stretch, table.c[at] < _BEFORE, *conditions)
@@ -241,6 +241,7 @@ class Pruner:
             now: of this step.
             policy: the settings.
         """
+        self._is_under_way = False  # nor after a failure: a full disk is left alone for a while
         deleted, after, more = [], [], False
         with self._database.writing_alone() as session:
             before = _before(session, now=now, policy=policy)
