@@ -69,6 +69,7 @@ STORMS: Final = (("503",), ("402@submit",), ("drop",), ("hang",))
 
 _STORM_EVERY_S, _STORM_S = 150.0, 6.0
 _CHURN_EVERY_S = 20.0
+_READ_EVERY_S = 10.0
 _LOOK_EVERY_S = 2.0
 _GROWS: Final = 1.05
 _DESCRIPTORS: Final = 4
@@ -101,6 +102,7 @@ class Soak:
         books: the sandbox's.
         events: how often the log told of each.
         cpu_s: the processor's time that the daemon took.
+        starved_s: for how long a thread of it wanted a processor, and got none.
         seconds: from READY to the end.
     """
 
@@ -108,6 +110,7 @@ class Soak:
     books: dict[str, Any]
     events: Counter[str]
     cpu_s: float
+    starved_s: float
     seconds: float
 
     def fifth(self, number: int) -> list[Sample]:
@@ -116,28 +119,29 @@ class Soak:
         return [s for s in self.samples if number * length <= s.at < (number + 1) * length]
 
 
-def soak(voices: int, minutes: float) -> Soak:
-    """Keep so many voices for so long."""
+def soak(voices: int, minutes: float, kept_log: Path | None = None) -> Soak:
+    """Keep so many voices for so long; the daemon's log goes to a file, if one is named."""
     ids = [f"id-{number:05}" for number in range(voices)]
     with TemporaryDirectory() as directory, ExitStack() as running:
         home = Path(directory)
+        log_path = kept_log or home / "log"
         gateway = running.enter_context(_sandbox(ids))
         environ = _environ(home, gateway)
         _import(environ, ids)
-        log = running.enter_context((home / "log").open("w+"))
+        log = running.enter_context(log_path.open("w+"))
         daemon = running.enter_context(_process("run", environ=environ, stdout=log))
-        _await_ready(home / "log", daemon)
+        _await_ready(log_path, daemon)
         began = time.monotonic()
         samples = list(_watch(daemon.pid, home, gateway, environ, minutes * 60))
         seconds = time.monotonic() - began
         books = httpx.get(f"{gateway}/books", timeout=60).json()
-        cpu_s = _cpu_s(daemon.pid)
+        cpu_s, starved_s = _processor(daemon.pid)
         daemon.send_signal(signal.SIGTERM)
         code = daemon.wait(30)
         assert code == 0, code
         log.seek(0)
         events = Counter(json.loads(line)["event"] for line in log)
-    return Soak(samples, books, events, cpu_s, seconds)
+    return Soak(samples, books, events, cpu_s, starved_s, seconds)
 
 
 def rows(done: Soak, voices: int) -> Iterator[Row]:
@@ -170,6 +174,8 @@ def rows(done: Soak, voices: int) -> Iterator[Row]:
     yield Row("database, largest over the first minute's", [end], at_most=_DATABASE)
     yield Row("passes that failed", [done.events["pass.failed"]], at_most=0)
     yield Row("CPU of the daemon", [done.cpu_s / done.seconds * 100], "%", note="of one core")
+    starved = done.starved_s / (done.cpu_s + done.starved_s) * 100
+    yield Row("of the CPU that it wanted, not got in time", [starved], "%", note="a busy machine")
     told = ", ".join(f"{event} {count:,}" for event, count in sorted(done.events.items()))
     yield Row("events", [sum(done.events.values())], note=told)
 
@@ -180,12 +186,14 @@ def _watch(
     """Look at the daemon until the time is over, and make things happen meanwhile."""
     web = f"http://{environ['VOICEKEEPER_WEB__LISTEN']}"
     began = time.monotonic()
-    storms = churns = 0
+    storms = churns = reads = 0
     stormy = False
     while (at := time.monotonic() - began) < seconds:
         yield Sample(at, _memory(pid), len(os.listdir(f"/proc/{pid}/fd")), _size(home))  # noqa: PTH208 - quicker
-        for path in ("metrics", ""):
-            httpx.get(f"{web}/{path}", timeout=60).raise_for_status()
+        if at > reads * _READ_EVERY_S:
+            reads += 1
+            for path in ("metrics", ""):
+                httpx.get(f"{web}/{path}", timeout=60).raise_for_status()
         in_storm = at % _STORM_EVERY_S > _STORM_EVERY_S - _STORM_S and at < seconds - 60
         if in_storm is not stormy:
             stormy = in_storm
@@ -292,9 +300,14 @@ def _size(home: Path) -> float:
     return sum(file.stat().st_size for file in files if file.exists()) / 2**20
 
 
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _processor(pid: int) -> tuple[float, float]:
+    """Return for how many seconds a process's threads ran, and waited to run."""
+    times = [
+        (thread / "schedstat").read_text().split() for thread in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    return sum(int(ran) for ran, *_ in times) / 1e9, sum(
+        int(waited) for _, waited, _ in times
+    ) / 1e9
 
 
 def main() -> int:
@@ -302,8 +315,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.soak", description=__doc__)
     parser.add_argument("--voices", type=int, default=2_000)
     parser.add_argument("--minutes", type=float, default=20.0, help="above 2")
+    parser.add_argument("--log", type=Path, help="where the daemon's log is to stay")
     chosen = parser.parse_args()
-    table = list(rows(soak(chosen.voices, chosen.minutes), chosen.voices))
+    done = soak(chosen.voices, chosen.minutes, chosen.log)
+    table = list(rows(done, chosen.voices))
     for row in table:
         sys.stdout.write("\t".join(row.cells()).rstrip() + "\n")
     return int(any(row.passed is False for row in table))
