@@ -294,6 +294,16 @@ def test_what_was_left_behind_is_found_on_a_later_day(life: Life) -> None:
     assert prune(life).calls == 1
 
 
+def test_a_walk_stops_before_a_young_row_whatever_follows(life: Life) -> None:
+    add(life, event(OLD), event(NOW), event(NOW + 9_000 * DAY), event(OLD))
+    assert is_outdated(life, NOW)
+    assert prune(life).events == 1
+    later = NOW + 40 * DAY
+    edit(life, "anna", last_used_at=later)
+    assert is_outdated(life, later)
+    assert prune(life, later).events == 2
+
+
 def test_a_process_killed_between_two_steps_leaves_the_rest_to_the_next(life: Life) -> None:
     calls = [call(OLD, cost_micros=60) for _ in range(pruner.MOST * 3)]
     add(life, *calls, call(NOW))
@@ -359,7 +369,7 @@ def test_a_pass_looks_for_what_is_old_only_now_and_then(life: Life) -> None:
     assert is_outdated(life, NOW + every)
 
 
-def test_a_run_once_prunes_to_the_end(life: Life) -> None:
+def test_a_run_once_prunes_to_the_end_however_much_there_is(life: Life) -> None:
     add(life, event(NOW), *(event(OLD) for _ in range(pruner.MOST * 12)))
     edit(life, "anna", last_used_at=NOW + DAY)
     now = NOW + 2 * DAY

@@ -36,7 +36,7 @@ _SETTINGS: Final = {
     "KEEPALIVE__WINDOW": "60s",
     "KEEPALIVE__INTERVAL": f"{INTERVAL:g}s",
     "KEEPALIVE__JITTER": "4s",
-    "POLLING__SPEECH_FIRST": "2s",
+    "POLLING__SPEECH_FIRST": "1s",
     "POLLING__SPEECH_INTERVAL": "1s",
     "POLLING__ENROLLMENT_FIRST": "2s",
     "POLLING__ENROLLMENT_INTERVAL": "1s",
@@ -50,17 +50,17 @@ _SETTINGS: Final = {
     "UPSTREAM__MAX_IN_FLIGHT": "64",
 }
 FAULTS: Final = (
-    "500=0.01",
-    "503=0.01",
-    "429:retry-after=1=0.01",
-    "body-500=0.005",
-    "drop=0.01",
-    "lost=0.01@submit",
-    "garbage=0.005",
-    "truncated=0.005",
-    "html=0.005",
-    "hang=0.001",
-    "task-UpstreamError=0.01",
+    "500=0.003",
+    "503=0.003",
+    "429:retry-after=1=0.003",
+    "body-500=0.002",
+    "drop=0.003",
+    "lost=0.003@submit",
+    "garbage=0.002",
+    "truncated=0.002",
+    "html=0.002",
+    "hang=0.0005",
+    "task-UpstreamError=0.005",
 )
 """What strikes single calls, all the time."""
 
@@ -219,7 +219,7 @@ def _sandbox(ids: list[str]) -> Iterator[str]:
     """Run the sandbox; give the address of its own calls."""
     known = [word for voice_id in ids for word in ("--voice", voice_id)]
     faults = [word for fault in FAULTS for word in ("--fault", fault)]
-    times = ("--window", "60s", "--speech-time", "0.3s-1.5s", "--enrollment-time", "1s-3s")
+    times = ("--window", "60s", "--speech-time", "0.3s-1.2s", "--enrollment-time", "1s-3s")
     options = ("sandbox", "--port", "0", *times, *known, *faults)
     with _process(*options, environ=dict(os.environ), stdout=subprocess.PIPE) as sandbox:
         assert sandbox.stdout is not None
