@@ -317,6 +317,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="above 2")
     parser.add_argument("--log", type=Path, help="where the daemon's log is to stay")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and with it what it has started
     done = soak(chosen.voices, chosen.minutes, chosen.log)
     table = list(rows(done, chosen.voices))
     for row in table:
