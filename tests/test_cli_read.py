@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from tests.command import CommandLine, Ended, sentence
 from tests.receiver import Receiver
@@ -192,6 +193,7 @@ def test_history_tells_a_life_in_order(cli: CommandLine) -> None:
     assert cli("history", "anna", "--json").json == {
         "schema": 1,
         "name": "anna",
+        "pruned": False,
         "history": [
             {
                 "at": "2026-05-01T12:00:00Z",
@@ -210,6 +212,18 @@ def test_history_tells_a_life_in_order(cli: CommandLine) -> None:
             },
         ],
     }
+
+
+def test_history_says_where_something_came_before_that_is_kept_no_more(cli: CommandLine) -> None:
+    shown = cli("history", "anna")
+    assert (shown.err, len(shown.out.splitlines())) == ("", 1)
+    with cli.database() as database, database.writing() as session:
+        session.execute(delete(HistoryEntry))
+    ended = cli("history", "anna")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err == "What came before is kept no more; see daemon.keep_history.\n"
+    told = cli("history", "anna", "--json").json
+    assert (told["pruned"], told["history"]) == (True, [])
 
 
 def test_an_event_is_one_line_in_a_pipe_and_begins_with_what_failed(cli: CommandLine) -> None:

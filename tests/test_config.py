@@ -216,7 +216,9 @@ def test_a_duration_has_a_unit(file: Path, path: str, text: str, problem: str) -
     assert problems_of(file, f"[{table}]\n{key} = {text}\n") == [f"{path}: {problem}"]
 
 
-@pytest.mark.parametrize("path", [p for p in DURATIONS if p != "keepalive.jitter"])
+@pytest.mark.parametrize(
+    "path", [p for p in DURATIONS if p not in ("keepalive.jitter", "daemon.keep_history")]
+)
 def test_no_duration_but_the_jitter_may_be_zero(file: Path, path: str) -> None:
     table, key = path.split(".")
     assert problems_of(file, f'[{table}]\n{key} = "0s"\n') == [f"{path}: must be longer than 0s"]
@@ -316,6 +318,7 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
         ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
         ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
+        ("daemon.keep_history", '"0s"', 'must be longer than 0s, or "forever"'),
         ("alerts.urls", '["json://h", "me:pw"]', f"{ADDRESSES}; number 2 is none"),
         ("alerts.urls", '["json://"]', f"{ADDRESSES}; number 1 is none"),
         ("alerts.urls", '["json://a b"]', f"{ADDRESSES}; number 1 is none"),
@@ -375,6 +378,8 @@ def test_a_value_that_cannot_work_is_refused_in_plain_words(
         ("keepalive.prompt", "你好。\n再见。", "你好。\n再见。"),
         ("keepalive.prompt", "a" * 20_000, "a" * 20_000),
         ("keepalive.format", "opus", "opus"),
+        ("daemon.keep_history", "7d", timedelta(days=7)),
+        ("daemon.keep_history", "forever", None),
         ("database.url", "sqlite:///voices.db", SecretStr("sqlite:///voices.db")),
         ("web.listen", "192.0.2.1:65535", Address("192.0.2.1", 65_535)),
         ("web.hosts", "Voices.example.com. prometheus", ("voices.example.com", "prometheus")),
@@ -449,6 +454,10 @@ def test_text_that_no_wire_can_carry_is_refused() -> None:
                 "keepalive.jitter: must be at most half of the interval (2h), not 3h;"
                 " left out, it fits itself"
             ),
+        ),
+        (
+            '[daemon]\nkeep_history = "6d"',
+            "daemon.keep_history: must be at least the window (7d), not 6d",
         ),
         (
             '[keepalive]\ninterval = "10s"',

@@ -7,14 +7,17 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
-from tests.daemon_support import KEY, LIMIT_S, Host, fast_gateway, until
+from tests.daemon_support import KEY, LIMIT_S, POLICY, Host, fast_gateway, until
 from tests.support import imported, wanted
+from voicekeeper.clock import SystemClock
 from voicekeeper.daemon import STOP_WITHIN_S
-from voicekeeper.models import Status
+from voicekeeper.models import HistoryEntry, Status
 from voicekeeper.sandbox import SandboxServer
 
 
@@ -74,6 +77,27 @@ def test_once_does_all_that_is_due_and_ends(host: Host, server: SandboxServer) -
 
 
 # how it ends
+
+
+@pytest.mark.parametrize("options", [("--once",), ()])
+def test_it_deletes_what_is_older_than_a_year(
+    host: Host, server: SandboxServer, options: tuple[str, ...]
+) -> None:
+    register(host, server, "anna")
+    host.registry.touch("anna", SystemClock().now(), now=SystemClock().now(), policy=POLICY)
+    day = timedelta(days=1)
+    old, young = (SystemClock().now() - days * day for days in (366, 364))
+    with host.database.writing() as session:
+        session.execute(delete(HistoryEntry))
+        session.add_all(
+            HistoryEntry(voice_pk=1, at=at, event="keepalive.succeeded", level="info")
+            for at in (old, old, young)
+        )
+    with host.run(*options) as daemon:
+        told = daemon.await_event("history.pruned")
+        assert daemon.end(None if options else signal.SIGTERM) == 0
+    assert (told["level"], told["events"], told["calls"], told["alerts"]) == ("info", 2, 0, 0)
+    assert host.registry.history("anna")[0].at == young
 
 
 def test_a_signal_ends_it_long_before_a_call_that_hangs_does(

@@ -20,6 +20,39 @@ PLAIN = replace(POLICY, jitter=0 * SECOND)
 """Without jitter, so that a table can name the instant."""
 
 
+KEPT = replace(POLICY, keep_history=365 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("last_use", "since"),
+    [
+        (NOW, NOW - 365 * DAY),
+        (NOW - DAY, NOW - 366 * DAY),
+        (NOW + DAY, NOW - 365 * DAY),
+        (NOW - 700 * DAY, NOW - 1065 * DAY),  # a clock that is ahead makes nothing old
+        (None, None),
+    ],
+)
+def test_a_history_is_kept_from_the_last_use_or_from_now_the_earlier_of_both(
+    last_use: datetime | None, since: datetime | None
+) -> None:
+    assert schedule.kept_since(NOW, last_use, KEPT) == since
+
+
+def test_a_history_that_is_kept_for_ever_has_no_end() -> None:
+    assert schedule.kept_since(NOW, NOW, replace(KEPT, keep_history=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("keeps", "every"),
+    [(365 * DAY, HOUR), (10 * DAY, 864 * SECOND), (MINUTE, 10 * SECOND), (None, HOUR)],
+)
+def test_what_is_old_is_looked_for_hourly_and_more_often_where_less_is_kept(
+    keeps: timedelta | None, every: timedelta
+) -> None:
+    assert schedule.prunes_every(replace(POLICY, tick=10 * SECOND, keep_history=keeps)) == every
+
+
 @given(NAMES, st.integers(0, 1000))
 def test_a_share_of_the_jitter_is_stable_and_below_one(name: str, turn: int) -> None:
     assert 0 <= schedule.spread(name, turn) < 1

@@ -26,6 +26,7 @@ TABLES = (
     "tally",
     "balance",
     "history",
+    "past",
     "removal",
     "breaker",
     "alert",

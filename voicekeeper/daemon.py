@@ -351,6 +351,8 @@ async def run_once(keeper: Keeper, companions: Sequence[Companion] = ()) -> None
                 break
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), wait.total_seconds())
+    if not stopped.is_set():
+        await _first(keeper.prune, stopped.wait)
     await keeper.stop(STOP_WITHIN_S)
     await asyncio.gather(*(companion.once(STOP_WITHIN_S) for companion in companions))
 

@@ -5,6 +5,7 @@ all three. Names are ``noun.past_participle``. Levels: what wakes a person is ``
 is ``warning``, a voice's ordinary life is ``info``, polling is ``debug``.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
@@ -47,6 +48,7 @@ class Event(StrEnum):
     AUDIO_FAILED = "audio.failed"
     BACKUP_COMPLETED = "backup.completed"
     BACKUP_FAILED = "backup.failed"
+    HISTORY_PRUNED = "history.pruned"
     CLOCK_JUMPED = "clock.jumped"
     LISTENER_OPENED = "listener.opened"
     LISTENER_FAILED = "listener.failed"
@@ -134,6 +136,10 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "warning",
         "The day's copy of the registry could not be made; it is tried again hourly.",
     ),
+    Event.HISTORY_PRUNED: Meaning(
+        "info",
+        "What happened longer ago than is kept was deleted: so many events, calls and alerts.",
+    ),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
     Event.LISTENER_OPENED: Meaning("info", "The daemon listens on one of its ports."),
     Event.LISTENER_FAILED: Meaning(
@@ -161,6 +167,16 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),
     Event.PASS_FAILED: Meaning("error", "A pass ended in an error of the program itself."),
 }
+
+
+def is_pruned(history: Sequence[str]) -> bool:
+    """Tell whether the beginning of a voice's history was deleted: each begins alike.
+
+    Args:
+        history: its events, oldest first.
+    """
+    return not history or history[0] != Event.VOICE_REGISTERED
+
 
 _SILENT = frozenset({Status.FAILED, Status.UNKNOWN, Status.UNDEPLOYED, Status.LOST})
 

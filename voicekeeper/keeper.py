@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
@@ -24,7 +25,7 @@ from voicekeeper.models import Task, Voice
 from voicekeeper.recorder import Recorder
 from voicekeeper.request import Request, Speech
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Answer, Job, LogLine, Outlook, Worklist
+from voicekeeper.store import Answer, Job, LogLine, Outlook, Pruned, Worklist
 from voicekeeper.upstream import Upstream
 from voicekeeper.verdict import Blame, Fault
 from voicekeeper.webhook import Callbacks
@@ -39,6 +40,9 @@ Rule = Callable[..., Change]
 
 Work = Callable[[Job], Coroutine[Any, Any, None]]
 """One call and what follows; begun in a task of its own, or never if that is cancelled before."""
+
+_PRUNED_A_PASS = 5
+"""So many steps; together they take more rows than the calls that one pass begins leave."""
 
 _MANY = 10_000
 _COUNT_EVERY_S = 300.0
@@ -205,6 +209,8 @@ class Keeper:
                 self._start(self._calls, job, self._call)
             if claims.alerts:
                 await self._look_at_alerts()
+            if claims.outdated:
+                await self._prune(_PRUNED_A_PASS)
             return bool(claims.polls or claims.calls)
 
     async def heed(self, digests: Collection[str]) -> int:
@@ -460,6 +466,35 @@ class Keeper:
             await self._tell(await self._offload(take))
         except VoicekeeperError as error:
             tell(self._log, Event.PASS_FAILED, error=str(error))
+
+    async def prune(self) -> None:
+        """Delete all that is older than the history is kept."""
+        async with self._sweeping:
+            await self._prune(None)
+
+    async def _prune(self, most: int | None) -> None:
+        """Delete what is older than the history is kept; no failure of it fails the pass.
+
+        Each step is a short transaction of its own, and between two of them the store does what
+        else waits for it.
+
+        Args:
+            most: so many steps; None for all that it takes.
+        """
+        steps = range(most) if most is not None else count()
+        pruned = Pruned()
+        try:
+            for _ in steps:
+                if self._stopping:
+                    break
+                prune = partial(self._worklist.prune, now=self._clock.now(), policy=self._policy)
+                pruned += await self._offload(prune)
+                if not pruned.more:
+                    break
+        except VoicekeeperError as error:
+            tell(self._log, Event.PASS_FAILED, error=str(error))
+        if pruned.rows:
+            tell(self._log, Event.HISTORY_PRUNED, **pruned.rows)
 
     async def _tell(self, lines: Iterable[LogLine]) -> None:
         """Write events to the log; then confirm the alerts among them, or they are told again."""

@@ -268,6 +268,30 @@ class HistoryEntry(SQLModel, table=True):
     logged: bool = True
 
 
+class Past(SQLModel, table=True):
+    """What the calls of one voice cost whose rows were pruned.
+
+    Attributes:
+        cost_micros, possible_cost_micros: the sums of their `Task` columns.
+    """
+
+    __tablename__ = "past"
+    __table_args__ = (
+        sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="past_signs"),
+    )
+
+    voice_pk: int = Field(
+        sa_column=sa.Column(
+            _whole(),
+            sa.ForeignKey("voice.id", ondelete="CASCADE"),
+            primary_key=True,
+            autoincrement=False,
+        )
+    )
+    cost_micros: int = Field(default=0, sa_type=_whole())
+    possible_cost_micros: int = Field(default=0, sa_type=_whole())
+
+
 class Removal(SQLModel, table=True):
     """A voice that a person forgot, its history with it, until a keeper has told the log.
 

@@ -53,6 +53,7 @@ class Policy:
         notifies: whether people get messages; then the ends of enrollments are noted for them.
         archive_sources: whether the recordings that clones are made from are kept.
         tick: between two passes.
+        keep_history: how long it is kept what happened; None for ever.
     """
 
     window: timedelta
@@ -75,6 +76,7 @@ class Policy:
     notifies: bool = False
     archive_sources: bool = False
     tick: timedelta = timedelta(seconds=10)
+    keep_history: timedelta | None = timedelta(days=365)
 
 
 def spread(name: str, turn: int = 0) -> float:
@@ -134,6 +136,29 @@ def replanned(
     if settled:
         next_at = max(now, next_at + (due(now, name, new) - due(now, name, old)))
     return min(next_at, latest_due(now, new))
+
+
+def kept_since(now: datetime, last_use: datetime | None, policy: Policy) -> datetime | None:
+    """Return since when it is kept what happened; None where nothing may be deleted.
+
+    It is counted from the last use of any voice, where that is earlier than ``now``: the gateway's
+    time is in it, so a host's clock that is years ahead makes nothing old. Where no voice is used
+    any more nothing grows either.
+
+    Args:
+        now: by the host's clock.
+        last_use: the latest that is known; None where none is.
+        policy: the settings.
+    """
+    if policy.keep_history is None or last_use is None:
+        return None
+    return min(now, last_use) - policy.keep_history
+
+
+def prunes_every(policy: Policy) -> timedelta:
+    """Return how often to look for what is older: what is deleted, is so at most hours late."""
+    keeps = policy.keep_history or timedelta.max
+    return max(policy.tick, min(keeps / 1000, timedelta(hours=1)))
 
 
 def assumed_anchor(registered_at: datetime, policy: Policy) -> datetime:

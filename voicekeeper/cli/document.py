@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicekeeper import forecast, likeness
 from voicekeeper.duration import rfc3339
+from voicekeeper.events import is_pruned
 from voicekeeper.facts import VoiceFacts
 from voicekeeper.health import Health
 from voicekeeper.pricing import Spent, Totals, dollars
@@ -62,6 +63,7 @@ def history(name: str, entries: Sequence[HistoryEntry]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "name": name,
+        "pruned": is_pruned([entry.event for entry in entries]),
         "history": [
             {"at": _instant(entry.at), "level": entry.level, "event": entry.event}
             | (entry.detail or {})

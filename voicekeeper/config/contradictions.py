@@ -46,6 +46,13 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
             f"must be shorter than the keepalive interval ({compact(interval)}),"
             f" not {compact(tick)}",
         )
+    keeps = settings.daemon.keep_history
+    if keeps is not None and keeps < keepalive.window:
+        yield Contradiction(
+            "daemon.keep_history",
+            ("keepalive.window",),
+            f"must be at least the window ({compact(keepalive.window)}), not {compact(keeps)}",
+        )
     if settings.recovery.archive_sources and settings.database_path is None:
         yield Contradiction(
             "recovery.archive_sources",

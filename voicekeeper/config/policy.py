@@ -36,4 +36,5 @@ def policy_of(settings: Settings) -> Policy:
         notifies=bool(settings.alerts.urls),
         archive_sources=settings.recovery.archive_sources,
         tick=settings.daemon.tick,
+        keep_history=settings.daemon.keep_history,
     )

@@ -25,6 +25,7 @@ _JITTER = timedelta(hours=12)
 
 Span = Annotated[timedelta, values.span()]
 UpToAnHour = Annotated[timedelta, values.span(most=_HOUR)]
+SpanOrForever = Annotated[timedelta | None, values.span_or_forever]
 SpanOrZero = Annotated[timedelta, values.span(zero=True)]
 Url = Annotated[str, values.base_url]
 Model = Annotated[str, values.model]
@@ -148,9 +149,14 @@ class Retry(NamedTuple):
 
 
 class Daemon(NamedTuple):
-    """The scheduler: one pass each tick."""
+    """The scheduler: one pass each tick.
+
+    Attributes:
+        keep_history: how long it is kept what happened; None for ever.
+    """
 
     tick: UpToAnHour = timedelta(seconds=10)
+    keep_history: SpanOrForever = timedelta(days=365)
 
 
 class Alerts(NamedTuple):

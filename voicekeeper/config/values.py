@@ -24,6 +24,7 @@ from voicekeeper.secret import SecretStr
 
 SQLITE = "sqlite:///"
 POSTGRES = "postgresql+psycopg://"
+FOREVER = "forever"
 
 _FASTEST = 10_000
 _WIDEST = 1024
@@ -59,6 +60,16 @@ def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[obje
         return length
 
     return read
+
+
+def span_or_forever(value: object) -> timedelta | None:
+    """Read a duration, or ``forever``, which is None."""
+    if value == FOREVER:
+        return None
+    length = span(zero=True)(value)
+    if not length:  # which may have been meant either way
+        raise ValueError(f'must be longer than 0s, or "{FOREVER}"')
+    return length
 
 
 def text(value: object) -> str:

@@ -10,6 +10,7 @@ from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import Answer, Claims, Job
 from voicekeeper.store.outbox import Outbox, Parcel
+from voicekeeper.store.pruner import Pruned
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.worklist import Outlook, Worklist
@@ -24,6 +25,7 @@ __all__ = [
     "Outbox",
     "Outlook",
     "Parcel",
+    "Pruned",
     "Registry",
     "SqliteDatabase",
     "Worklist",

@@ -73,6 +73,7 @@ class Claims:
         lines: for the log.
         unreadable: for the log too, but the same again as long as nobody mends the rows.
         share: of the account's requests a second that this keeper has until its next pass.
+        outdated: whether anything is older than the history is kept.
     """
 
     calls: Sequence[Job]
@@ -83,6 +84,7 @@ class Claims:
     lines: Sequence[LogLine]
     unreadable: Sequence[LogLine] = ()
     share: float = 1.0
+    outdated: bool = False
 
 
 Decide = Callable[[Voice | None, Task], Change]

@@ -13,7 +13,7 @@ from sqlmodel import col
 
 from voicekeeper import budget
 from voicekeeper.lifecycle import TaskFields
-from voicekeeper.models import Kind, LedgerEntry, Task, TaskState, Voice
+from voicekeeper.models import Kind, LedgerEntry, Past, Task, TaskState, Voice
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.store import tallies
 from voicekeeper.store.rows import assign, table_of
@@ -119,13 +119,15 @@ def by_kind(session: Session) -> dict[Kind, Spent]:
 
 
 def of_voice(session: Session, voice: Voice) -> Spent:
-    """Return what the tasks of one voice cost."""
+    """Return what the tasks of one voice cost, those too whose rows were pruned."""
     cost, possible = session.execute(
         select(func.sum(col(Task.cost_micros)), func.sum(col(Task.possible_cost_micros))).where(
             col(Task.voice_pk) == voice.id
         )
     ).one()
-    return Spent(int(cost or 0), int(possible or 0))
+    assert voice.id is not None  # noqa: S101 - a stored voice has its key
+    past = session.get(Past, voice.id) or Past(voice_pk=voice.id)
+    return Spent(past.cost_micros + int(cost or 0), past.possible_cost_micros + int(possible or 0))
 
 
 def _cost(task: Task) -> Spent:

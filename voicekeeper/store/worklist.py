@@ -40,6 +40,7 @@ from voicekeeper.store import (
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intent
+from voicekeeper.store.pruner import Pruned, Pruner
 from voicekeeper.store.roll import Roll
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
@@ -72,6 +73,7 @@ class Worklist:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._roll = Roll(shared=database.is_shared)
+        self._pruner = Pruner(database)
 
     def take_over(
         self, *, keeper: str, version: str, now: datetime, policy: Policy, once: bool = False
@@ -213,6 +215,7 @@ class Worklist:
                 lines=[*left_behind, *lines],
                 unreadable=[*bad_tasks, *bad_voices],
                 share=standing.share,
+                outdated=self._pruner.finds_any(session, now=now, policy=settings),
             )
 
     def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
@@ -321,6 +324,10 @@ class Worklist:
             return 0
         with self._database.writing() as session:
             return sum(_ASK_NOW.run(session, key=key, now=now) for key in keys)
+
+    def prune(self, *, now: datetime, policy: Policy) -> Pruned:
+        """Delete a few rows that are older than the history is kept; see `store.pruner`."""
+        return self._pruner.prune(now=now, policy=policy)
 
     def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
         """Look at what a person must be told of; return what is to be told now.

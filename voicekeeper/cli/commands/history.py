@@ -14,6 +14,7 @@ from voicekeeper.cli.session import (
     pass_session,
 )
 from voicekeeper.duration import rfc3339
+from voicekeeper.events import is_pruned
 from voicekeeper.pricing import usd
 
 _FIRST = ("code", "error")
@@ -28,12 +29,14 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     """Show what happened in the life of the voice NAME, oldest first.
 
     Into a pipe each event is one line. The same events stand in the log
-    under name=NAME.
+    under name=NAME. What is older than daemon.keep_history is deleted.
     """
     entries = session.registry().history(name)
     if as_json:
         click.echo(document.text(document.history(name, entries)))
         return
+    if is_pruned([entry.event for entry in entries]):
+        click.echo("What came before is kept no more; see daemon.keep_history.", err=True)
     for entry in entries:
         detail = _in_dollars(entry.detail or {})
         first = {key: detail[key] for key in _FIRST if key in detail}
