@@ -39,9 +39,17 @@ def applied(breaker: Breaker, fields: BreakerFields) -> Breaker:
     return after
 
 
-def after_fault(breaker: Breaker, fault: Fault, voice_pk: int | None = 1) -> BreakerFields:
+def after_fault(
+    breaker: Breaker, fault: Fault, voice_pk: int | None = 1, *, flows: bool = False
+) -> BreakerFields:
     return breakers.after_fault(
-        breaker, fault, voice_pk=voice_pk, anchor=NOW - 3 * DAY, now=NOW, policy=POLICY
+        breaker,
+        fault,
+        voice_pk=voice_pk,
+        flows=flows,
+        anchor=NOW - 3 * DAY,
+        now=NOW,
+        policy=POLICY,
     )
 
 
@@ -70,6 +78,18 @@ def test_five_of_the_gateways_faults_in_a_row_of_different_voices_open_it() -> N
     breaker = applied(breaker, after_fault(breaker, UPSTREAM, 5))
     assert (breaker.opened_at, breaker.cause) == (NOW, UPSTREAM.message)
     assert (breaker.run, breaker.last_voice_pk) == (5, 5)
+
+
+def test_faults_between_calls_that_are_taken_do_not_open_it_until_none_is_taken() -> None:
+    breaker = closed()
+    for voice_pk in range(1, 100):
+        breaker = applied(breaker, after_fault(breaker, UPSTREAM, voice_pk, flows=True))
+    assert (breaker.run, breaker.opened_at) == (TRIP_AFTER - 1, None)
+    assert after_fault(breaker, UPSTREAM, 100)["opened_at"] == NOW
+
+
+def test_a_fault_of_the_account_opens_it_whatever_else_is_taken() -> None:
+    assert after_fault(closed(), ACCOUNT, flows=True)["opened_at"] == NOW
 
 
 def test_one_voice_that_fails_again_and_again_does_not_open_it() -> None:
@@ -182,7 +202,7 @@ def test_the_first_probe_hurries_too_when_a_deadline_is_near() -> None:
     anchor = NOW - POLICY.window + 4 * MINUTE
     slow = replace(POLICY, retry_base=10 * MINUTE)
     opening = breakers.after_fault(
-        closed(), ACCOUNT, voice_pk=1, anchor=anchor, now=NOW, policy=slow
+        closed(), ACCOUNT, voice_pk=1, flows=False, anchor=anchor, now=NOW, policy=slow
     )
     failed = breakers.after_control_fault(
         closed(), ACCOUNT, is_ours=False, anchor=anchor, now=NOW, policy=slow

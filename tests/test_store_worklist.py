@@ -506,6 +506,33 @@ def test_a_run_of_faults_of_different_voices_opens_the_breaker(life: Life) -> No
     assert record(life, jobs[5], refused(life, TROUBLE)) == ["keepalive.failed"]
 
 
+def test_faults_between_calls_that_are_accepted_are_no_run_though_none_has_ended(
+    life: Life,
+) -> None:
+    life.register(*(imported(f"v{n:02}") for n in range(30)))
+    jobs = claim(life, calls=30).calls
+    assert len(jobs) == 30
+    for place, job in enumerate(jobs[:20]):
+        answer = accepted(life, f"task_{place}") if place % 3 == 0 else refused(life, TROUBLE)
+        assert "upstream.blocked" not in record(life, job, answer)
+    told = [record(life, job, refused(life, TROUBLE)) for job in jobs[20:]]
+    assert [lines[1:] for lines in told].index(["upstream.blocked"]) <= 3  # now it takes none
+
+
+def test_tasks_that_the_gateway_accepts_and_fails_are_a_run(life: Life) -> None:
+    life.register(*(imported(f"v{n}") for n in range(6)))
+    jobs = claim(life, calls=6).calls
+    for place, job in enumerate(jobs):
+        record(life, job, accepted(life, f"task_{place}"))
+    later = NOW + 20 * SECOND
+    failure = Report("failed", fail_code="GENERATION_FAILED")
+    told = [
+        record(life, poll, reported(life, failure, later), later)
+        for poll in claim(life, later).polls
+    ]
+    assert ["upstream.blocked" in lines for lines in told] == [False] * 4 + [True, False]
+
+
 def test_a_success_ends_a_run_of_faults(life: Life) -> None:
     life.register(*(imported(f"v{n}") for n in range(9)))
     jobs = claim(life).calls

@@ -50,18 +50,22 @@ def after_fault(
     fault: Fault,
     *,
     voice_pk: int | None,
+    flows: bool,
     anchor: datetime | None,
     now: datetime,
     policy: Policy,
 ) -> BreakerFields:
     """Count a fault; open the breaker when it is one too many.
 
-    A voice that fails again and again counts once in turn: its trouble may be its own.
+    A voice that fails again and again counts once in turn: its trouble may be its own. Where the
+    gateway takes other calls between those it refuses, they are no run, though none of what it
+    took has ended yet: it takes a while until a task does, and many calls are made meanwhile.
 
     Args:
         breaker: its row.
         fault: of a call that was no control call.
         voice_pk: whose call it was.
+        flows: whether the call was refused while others were taken.
         anchor: what the most urgent waiting deadline counts from; bounds the first probe.
         now: of this pass.
         policy: the settings.
@@ -69,6 +73,8 @@ def after_fault(
     if breaker.opened_at is not None or fault.blame not in (Blame.ACCOUNT, Blame.UPSTREAM):
         return {}
     run = breaker.run + (1 if breaker.run == 0 or breaker.last_voice_pk != voice_pk else 0)
+    if flows:
+        run = min(run, TRIP_AFTER - 1)
     fields: BreakerFields = {"run": run, "last_voice_pk": voice_pk}
     if fault.blame is Blame.ACCOUNT or run >= TRIP_AFTER:
         fields |= _opened(breaker, fault, anchor=anchor, now=now, policy=policy)

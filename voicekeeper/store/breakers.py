@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper.models import Breaker, Voice
+from voicekeeper.breaker import TRIP_AFTER
+from voicekeeper.models import Breaker, Kind, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import unreadable
 from voicekeeper.store.rows import made, table_of
@@ -32,6 +33,20 @@ _MOST_URGENT = Statement(
         col(Voice.anchored_at) > sa.bindparam("over"),
     )
 )
+_NEWEST = 1_000
+"""Of the tasks of all models; further back it is not looked for those of one."""
+
+_LAST_ANSWERED = Statement(
+    select(col(Task.state))
+    .where(
+        col(Task.id) > select(func.max(col(Task.id))).scalar_subquery() - _NEWEST,
+        col(Task.model) == sa.bindparam("model"),
+        col(Task.kind) != Kind.CONTROL,
+        col(Task.state) != TaskState.INTENT,
+    )
+    .order_by(col(Task.id).desc())
+    .limit(TRIP_AFTER - 1)
+)
 
 
 def of_model(session: Session, model: str) -> Breaker:
@@ -46,6 +61,15 @@ def of_model(session: Session, model: str) -> Breaker:
         _BEGIN.run(session, of=model)
         readable = _OF_MODEL.rows(session, model=model)
     return made(Breaker, readable[0])
+
+
+def flows(session: Session, model: str) -> bool:
+    """Tell whether the gateway took any of a model's last calls, leaving out control calls."""
+    taken = (TaskState.RUNNING, TaskState.SUCCESS)
+    try:
+        return any(state in taken for (state,) in _LAST_ANSWERED.rows(session, model=model))
+    except unreadable.UNREADABLE:
+        return False
 
 
 def hold(session: Session) -> None:

@@ -11,7 +11,7 @@ from sqlmodel import col
 from voicekeeper import breaker as rules
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, VoiceFields
-from voicekeeper.models import Kind, Status, Task, Voice
+from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, blockages, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
@@ -72,9 +72,14 @@ def apply(
         _SEEK.run(session, model=voice.model, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
-        anchor = breakers.most_urgent(session, voice.model, now=now, policy=policy)
         fields = rules.after_fault(
-            breaker, change.fault, voice_pk=voice.id, anchor=anchor, now=now, policy=policy
+            breaker,
+            change.fault,
+            voice_pk=voice.id,
+            flows=task.state is TaskState.INTENT and breakers.flows(session, voice.model),
+            anchor=breakers.most_urgent(session, voice.model, now=now, policy=policy),
+            now=now,
+            policy=policy,
         )
         lines += blockages.set_and_tell(session, breaker, fields, change.fault, now=now)
     if change.success:
