@@ -109,12 +109,15 @@ class _Walk:
 
     def __init__(self, model: type[SQLModel], at: str) -> None:
         key, its_time = rows.table_of(model).c.id, rows.table_of(model).c[at]
-        self._look = Statement(
-            select(key, its_time < _BEFORE, its_time.between(_BEFORE, _NOW))
-            .where(key > _AFTER)
-            .order_by(key)
-            .limit(MOST)
-        )
+        is_young = its_time.between(_BEFORE, _NOW)
+        following = select(key, its_time < _BEFORE, is_young).where(key > _AFTER).order_by(key)
+        self._look = Statement(following.limit(MOST))
+        self._next_is_young = Statement(select(is_young).where(key > _AFTER).order_by(key).limit(1))
+
+    def may_go_on(self, session: Session, after: int, *, before: datetime, now: datetime) -> bool:
+        """Tell whether a row follows that is not young; the first young one ends a walk."""
+        is_young = self._next_is_young.first(session, after=after, before=before, now=now)
+        return is_young is not None and not is_young[0]
 
     def look(self, session: Session, after: int, *, before: datetime, now: datetime) -> _Stretch:
         """Return what follows a row."""
@@ -228,11 +231,10 @@ class Pruner:
         before = _before(session, now=now, policy=policy)
         if before is None:
             return False
-        stretches = [
-            walk.look(session, after, before=before, now=now)
+        return any(
+            walk.may_go_on(session, after, before=before, now=now)
             for walk, after in zip(_WAYS, self._after, strict=True)
-        ]
-        return any(stretch.old or stretch.goes_on for stretch in stretches)
+        )
 
     def prune(self, *, now: datetime, policy: Policy) -> Pruned:
         """Walk on by one stretch of each table, and delete what is old there.
