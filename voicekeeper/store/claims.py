@@ -62,7 +62,7 @@ _OVER: sa.BindParameter[datetime] = sa.bindparam("over")
 IN_ORDER: tuple[Any, ...] = (col(Voice.anchored_at) <= _OVER, col(Voice.anchored_at))
 """First the voices that can still be saved, by earliest deadline; then the others."""
 
-_MANY: Final = 256
+_MANY: Final = 1_024
 _ARE_MANY = Statement(
     select(exists(select(col(Voice.id)).where(DUE).limit(1).offset(_MANY - 1).scalar_subquery()))
 )
