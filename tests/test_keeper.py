@@ -764,7 +764,7 @@ def test_a_large_fleet_is_counted_anew_after_minutes_or_when_a_command_changed_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life = Life(tmp_path)
-    monkeypatch.setattr(module, "_LARGE_FLEET", 1)
+    monkeypatch.setattr(module, "_LARGE", 1)
 
     def kept() -> int:
         return asyncio.run(life.keeper.outlook()).kept

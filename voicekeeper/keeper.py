@@ -44,7 +44,7 @@ Work = Callable[[Job], Coroutine[Any, Any, None]]
 _PRUNED_A_PASS = 5
 """So many steps; together they take more rows than the calls that one pass begins leave."""
 
-_LARGE_FLEET = 10_000
+_LARGE = 10_000
 _COUNT_EVERY_S = 300.0
 """To count so many voices takes longer than a pass; a line for people may be minutes old."""
 
@@ -236,7 +236,7 @@ class Keeper:
         """
         now, counted = self._clock.monotonic(), self._counted
         is_known = (
-            counted is not None and counted.kept >= _LARGE_FLEET and now - counted.at < _COUNT_EVERY_S
+            counted is not None and counted.kept >= _LARGE and now - counted.at < _COUNT_EVERY_S
         )
         known = counted.kept if counted is not None and is_known else None
         outlook: Outlook = await self._offload(partial(self._worklist.outlook, known))
