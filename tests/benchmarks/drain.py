@@ -79,7 +79,8 @@ def _drain(seconds: float | None) -> _Drained:
         fleet.registry(VOICES, due_in=timedelta(days=-1)) as path,
     ):
         chosen = fleet.settings(gateway.url, requests_per_second=_RATE, max_in_flight=_IN_FLIGHT)
-        longest = asyncio.run(_keep(path, chosen, seconds))
+        with fleet.logged_to_nowhere():
+            longest = asyncio.run(_keep(path, chosen, seconds))
         posts, times = gateway.calls(), gateway.times()
     inside = [at for at in times if posts[0].at <= at <= posts[-1].at]
     return _Drained(posts, len(inside), longest)

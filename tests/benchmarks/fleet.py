@@ -77,6 +77,17 @@ def fill(database: Database, voices: int, *, due_in: timedelta) -> None:
 def keep_all(path: Path, chosen: Settings) -> float:
     """Keep every voice that is due, as ``run --once`` does; return the seconds it took."""
     database = SqliteDatabase(path)
+    with logged_to_nowhere():
+        began = time.monotonic()
+        asyncio.run(_keep_all(database, chosen))
+        took = time.monotonic() - began
+    database.close()
+    return took
+
+
+@contextlib.contextmanager
+def logged_to_nowhere() -> Iterator[None]:
+    """Write the log as a service does, and throw it away."""
     with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123 - no path of ours
         log.configure(
             level="info",
@@ -86,12 +97,8 @@ def keep_all(path: Path, chosen: Settings) -> float:
             environ={},
             secrets=[SecretStr(KEY)],
         )
-        began = time.monotonic()
-        asyncio.run(_keep_all(database, chosen))
-        took = time.monotonic() - began
+        yield
     logging.shutdown()
-    database.close()
-    return took
 
 
 async def _keep_all(database: Database, chosen: Settings) -> None:
