@@ -74,7 +74,6 @@ class Connections:
             )
 
         try:
-            self._fresh = client(max_in_flight + 1, 0)  # the balance takes no call's place
             self._kept = [client(1, 1)]
         except (ValueError, ImportError, httpx.InvalidURL):
             raise ConfigError(
@@ -82,6 +81,9 @@ class Connections:
                 source="the environment",
             ) from None
         self._another = partial(client, 1, 1)
+        self._fresh: httpx.AsyncClient | None = None
+        most = max_in_flight + 1  # the balance takes no call's place
+        self._make_fresh = partial(client, most, 0)
         self._free = [*self._kept]
         self._lent = 0
         self._idle = asyncio.Event()
@@ -101,6 +103,7 @@ class Connections:
         self._lent += 1
         self._idle.clear()
         if fresh:
+            self._fresh = self._fresh or self._make_fresh()
             return self._fresh
         if not self._free:
             self._kept.append(self._another())
@@ -124,7 +127,8 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for client in (*self._kept, self._fresh):
+        made = self._kept if self._fresh is None else [*self._kept, self._fresh]
+        for client in made:
             await client.aclose()
 
 
