@@ -19,7 +19,9 @@ _SCRIPT = """
 id=$(curl -s -X POST -H 'Content-Type: application/json' -d \
   '{"request_type":"async","input":{"mode":"speech","voice":"'$1'","prompt":"Hello."}}' \
   URL/generateTask/cosyvoice-3-flash | sed 's/.*"taskId":"\\([^"]*\\)".*/\\1/')
-until curl -s "URL/statusTask/cosyvoice-3-flash?taskId=$id" | grep -q success; do sleep 0.25; done
+until curl -s "URL/statusTask/cosyvoice-3-flash?taskId=$id" | grep -q '"state":"success"'; do
+  sleep 0.25
+done
 """
 
 
