@@ -11,6 +11,7 @@ from voicekeeper.breaker import TRIP_AFTER
 from voicekeeper.models import Breaker, Kind, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import unreadable
+from voicekeeper.store.jobs import IS_INTENT
 from voicekeeper.store.rows import made, table_of
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import InsertIfMissing, Statement
@@ -42,7 +43,7 @@ _LAST_ANSWERED = Statement(
         col(Task.id) > select(func.max(col(Task.id))).scalar_subquery() - _NEWEST,
         col(Task.model) == sa.bindparam("model"),
         col(Task.kind) != Kind.CONTROL,
-        col(Task.state) != TaskState.INTENT,
+        ~IS_INTENT,
     )
     .order_by(col(Task.id).desc())
     .limit(TRIP_AFTER - 1)

@@ -133,7 +133,7 @@ class Connections:
 
 
 class _Loan(AbstractContextManager[httpx.AsyncClient]):
-    """One call's client; a generator in its stead costs twice as much."""
+    """One call's client; a generator in its stead costs four times as much."""
 
     def __init__(self, connections: Connections, *, fresh: bool) -> None:
         self._connections = connections

@@ -102,7 +102,7 @@ class Limiter:
 
 
 class _Turn(AbstractAsyncContextManager[None]):
-    """One call's place in flight; a generator in its stead costs twice as much."""
+    """One call's place in flight; a generator in its stead costs four times as much."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
