@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import httpcore
 import requests
 
 from voicekeeper.alerts import senders
@@ -82,15 +82,18 @@ def install(fuse: Fuse) -> None:
             fuse.burn()
 
     database._begin, database._commit = fused_begin, fused_commit  # noqa: SLF001
-    call = httpx.AsyncHTTPTransport.handle_async_request
+    connection = httpcore.AsyncHTTPConnection  # under our own client, and under httpx
+    call = connection.handle_async_request
 
-    async def fused(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def fused(
+        line: httpcore.AsyncHTTPConnection, request: httpcore.Request
+    ) -> httpcore.Response:
         fuse.burn()
-        response = await call(transport, request)
+        response = await call(line, request)
         fuse.burn()
         return response
 
-    httpx.AsyncHTTPTransport.handle_async_request = fused  # type: ignore[assignment,method-assign]
+    connection.handle_async_request = fused  # type: ignore[assignment,method-assign]
     send = requests.adapters.HTTPAdapter.send
 
     def fused_send(adapter: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - apprise's

@@ -22,7 +22,6 @@ from types import ModuleType
 from typing import Any
 
 import httpcore
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -272,8 +271,7 @@ class Gate:
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
         self._line = Line()
-        transport = httpx.AsyncHTTPTransport()
-        transport._pool = httpcore.AsyncConnectionPool(network_backend=self._line)  # noqa: SLF001
+        pool = httpcore.AsyncConnectionPool(network_backend=self._line)
         self._client = GatewayClient(
             base_url="http://127.0.0.1/api/v1",
             api_key=KEY,
@@ -281,7 +279,7 @@ class Gate:
             requests_per_second=1e9,
             max_in_flight=4,
             clock=FakeClock(NOW),
-            transport=transport,
+            line=lambda: pool,
         )
 
     def call(self, said: Said, arrived: Arrived) -> Accepted | Report | CallFailed:

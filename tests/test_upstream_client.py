@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
+import httpcore
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -503,10 +503,19 @@ def test_a_failed_tls_handshake_is_not_ambiguous(answer: Answer) -> None:
 
 @pytest.mark.parametrize(
     "base_url",
-    ["", "gateway", "ftp://gateway.example", "http://", "http://[::1", "http://a..example/",
-     "http://x:99999/", "http://a\nb/", "//host/api", "http://" + "a" * 80 + ".example/"],
+    ["", "gateway", "ftp://gateway.example", "http://", "http://[::1", "http://a\nb/",
+     "//host/api"],
 )  # fmt: skip
-def test_a_base_url_that_is_none_is_not_ambiguous(
+def test_a_base_url_that_is_none_is_a_config_error(base_url: str) -> None:
+    with pytest.raises(ConfigError, match=r"upstream\.base_url: no usable http or https address"):
+        _client(base_url)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["http://a..example/", "http://x:99999/", "http://" + "a" * 80 + ".example/"],
+)
+def test_a_host_that_is_nowhere_is_not_ambiguous(
     base_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -519,7 +528,7 @@ def test_a_base_url_that_is_none_is_not_ambiguous(
 
     failed = asyncio.run(main())
     assert not failed.ambiguous
-    assert str(failed).startswith("could not reach the gateway")
+    assert str(failed).endswith(": its name cannot be resolved")
 
 
 def test_text_that_is_no_unicode_fails_before_anything_is_sent() -> None:
@@ -649,6 +658,58 @@ def test_a_proxy_of_the_environment_is_used_but_never_for_loopback(
     assert [received.line for received in proxy.received] == [
         "GET http://gateway.example/api/v1/statusTask/cosyvoice-3-flash?taskId=t HTTP/1.1"
     ]
+
+
+def _by_proxy(
+    base_url: str, answer: bytes, monkeypatch: pytest.MonkeyPatch, *, without: str = ""
+) -> tuple[list[Received], CallFailed | None]:
+    """Return what a proxy of the environment was asked for by one call, and how that failed."""
+
+    async def main() -> tuple[list[Received], CallFailed | None]:
+        async with _serving(_says(answer)) as proxy:
+            for name in ("all_proxy", "no_proxy"):
+                value = without if name == "no_proxy" else f"user:hidden@127.0.0.1:{proxy.port}"
+                monkeypatch.setenv(name, value)
+                monkeypatch.setenv(name.upper(), value)
+            async with _client(base_url) as client:
+                try:
+                    await client.submit(DESIGN, MODEL)
+                except CallFailed as failed:
+                    return proxy.received, failed
+                return proxy.received, None
+
+    for scheme in ("http_proxy", "https_proxy"):
+        monkeypatch.delenv(scheme, raising=False)
+        monkeypatch.delenv(scheme.upper(), raising=False)
+    return asyncio.run(main())
+
+
+def test_a_proxy_is_told_its_user_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    [received], failed = _by_proxy("http://gateway.example/v1", _http(ACCEPTED), monkeypatch)
+    assert failed is None
+    assert received.line.startswith("POST http://gateway.example/v1/generateTask/")
+    assert received.headers["proxy-authorization"] == "Basic dXNlcjpoaWRkZW4="
+
+
+def test_a_proxy_that_refuses_a_tunnel_has_sent_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    [received], failed = _by_proxy("https://gateway.example/v1", _http(b"", 403), monkeypatch)
+    assert received.line == "CONNECT gateway.example:443 HTTP/1.1"
+    assert "authorization" not in received.headers
+    assert failed is not None
+    assert not failed.ambiguous
+    assert "the proxy refused to connect" in str(failed)
+    assert "hidden" not in str(failed)
+
+
+@pytest.mark.parametrize("without", ["*", "gateway.invalid", ".invalid", "a.example, invalid"])
+def test_no_proxy_names_the_hosts_to_which_the_way_is_straight(
+    without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received, failed = _by_proxy(
+        "http://gateway.invalid/v1", _http(ACCEPTED), monkeypatch, without=without
+    )
+    assert received == []
+    assert "its name cannot be resolved" in str(failed)
 
 
 @pytest.mark.parametrize(
@@ -887,13 +948,16 @@ _HEADERS = st.dictionaries(
 def test_whatever_is_answered_raises_nothing_but_call_failed(
     status: int, headers: dict[str, bytes], body: bytes
 ) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
-        raw = [(name.encode(), value) for name, value in headers.items()]
-        return httpx.Response(status, headers=raw, stream=httpx.ByteStream(body))
+    class Says:
+        async def handle_async_request(self, _: httpcore.Request) -> httpcore.Response:
+            raw = [(name.encode(), value) for name, value in headers.items()]
+            return httpcore.Response(status, headers=raw, content=body)
+
+        async def aclose(self) -> None:
+            pass
 
     async def main() -> None:
-        transport = httpx.MockTransport(answer)
-        async with _client("http://127.0.0.1/", transport=transport, max_in_flight=1) as client:
+        async with _client("http://127.0.0.1/", line=Says, max_in_flight=1) as client:
             for call in (client.submit(SPEECH, MODEL), client.status("t", MODEL)):
                 try:
                     answered = await call

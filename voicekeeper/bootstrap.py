@@ -11,8 +11,6 @@ from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
-
 from voicekeeper import alerts
 from voicekeeper.archive import Archive, directory_of
 from voicekeeper.clock import Clock
@@ -25,8 +23,9 @@ from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
 from voicekeeper.store.recordings import Recordings
 from voicekeeper.upstream import GatewayClient
+from voicekeeper.upstream.address import host_of
 from voicekeeper.upstream.audio import AudioFetcher
-from voicekeeper.upstream.connections import host_of
+from voicekeeper.upstream.connections import Line
 from voicekeeper.webhook import Callbacks
 
 
@@ -45,7 +44,7 @@ def gateway(
     api_key: SecretStr,
     clock: Clock,
     *,
-    transport: httpx.AsyncBaseTransport | None = None,
+    line: Callable[[], Line] | None = None,
 ) -> GatewayClient:
     """Return the gateway's client; it must be closed.
 
@@ -53,9 +52,9 @@ def gateway(
         settings: where the gateway is, and how hard it may be used.
         api_key: for nothing else.
         clock: the host's.
-        transport: replaces the network, in a rehearsal.
+        line: makes a line in place of the network's, in a rehearsal.
     """
-    return GatewayClient(**_terms(settings, api_key), clock=clock, transport=transport)
+    return GatewayClient(**_terms(settings, api_key), clock=clock, line=line)
 
 
 def _terms(settings: Settings, api_key: SecretStr) -> dict[str, Any]:

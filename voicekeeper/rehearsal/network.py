@@ -1,6 +1,6 @@
 """The way between the client and the gateway, in the same process, with all that goes wrong on it.
 
-It stands where httpx has its sockets, so the client under test is the one that ships.
+It stands where the client has its connections, so the client under test is the one that ships.
 
 ======================  ===================================================  =============
 fault                   what the client meets                                work done?
@@ -26,13 +26,14 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import format_datetime
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, cast
+from urllib.parse import unquote
 
-import httpx
+import httpcore
 
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
@@ -63,6 +64,7 @@ FAULTS: Final = (
 """Every fault that strikes a single call."""
 
 _OUTAGE = ("refused", "http-500", "http-502", "http-503", "http-504", "hang", "html")
+_BREAKS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 _NO_ANSWER = ("reset-before", "reset-after", "hang")
 _REFUSED_AND_DONE = 0.2
 """The share of 5xx answers behind which the work was done."""
@@ -106,8 +108,8 @@ class Watcher(Protocol):
         """An answer has come back whole."""
 
 
-class Network(httpx.AsyncBaseTransport):
-    """A transport of httpx that leads to a `Gateway`.
+class Network:
+    """A line that leads to a `Gateway`; any number of calls may use it at once.
 
     Args:
         gateway: at the other end.
@@ -140,10 +142,10 @@ class Network(httpx.AsyncBaseTransport):
         self._on_the_way: dict[int, Call] = {}
         self.struck: Counter[str] = Counter()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Answer one request, or fail as a network fails."""
         self._step()
-        call = _read(request)
+        call = _read(request.url.target, await _content(request))
         fault = self._fault(call)
         if fault is not None:
             self.struck[fault] += 1
@@ -152,14 +154,17 @@ class Network(httpx.AsyncBaseTransport):
         self._on_the_way[id(call)] = call
         try:
             response = await self._answer(call, fault, request)
-        except httpx.TransportError:
+        except _BREAKS:
             self._note(f"{call.kind} {call.subject} {fault}")
             raise
         finally:
             self._on_the_way.pop(id(call), None)
-        self._note(f"{call.kind} {call.subject} {fault or response.status_code}")
+        self._note(f"{call.kind} {call.subject} {fault or response.status}")
         self._step()
         return response
+
+    async def aclose(self) -> None:
+        """Hang up, which nobody notices."""
 
     def cut(self) -> None:
         """Let the host vanish: of what is on its way, the half arrives all the same."""
@@ -193,10 +198,10 @@ class Network(httpx.AsyncBaseTransport):
         return None
 
     async def _answer(
-        self, call: Call, fault: str | None, request: httpx.Request
-    ) -> httpx.Response:
+        self, call: Call, fault: str | None, request: httpcore.Request
+    ) -> httpcore.Response:
         if fault == "refused":
-            raise httpx.ConnectError("refused") from ConnectionRefusedError(111, "refused")
+            raise httpcore.ConnectError("refused") from ConnectionRefusedError(111, "refused")
         await asyncio.sleep(0.05 + 0.4 * self._rng.random())
         if fault is None:
             return self._delivered(call, self._ask(call))
@@ -204,33 +209,32 @@ class Network(httpx.AsyncBaseTransport):
             await self._lose(call, fault, request)
         return self._spoilt(call, fault) or self._refusal(fault) or self._named(call, fault)
 
-    async def _lose(self, call: Call, fault: str, request: httpx.Request) -> NoReturn:
+    async def _lose(self, call: Call, fault: str, request: httpcore.Request) -> NoReturn:
         """End a call without an answer."""
         if fault == "reset-before":
-            raise httpx.ReadError("reset")
+            raise httpcore.ReadError("reset")
         if fault == "reset-after":
             self._ask(call)
-            raise httpx.RemoteProtocolError("reset")
+            raise httpcore.RemoteProtocolError("reset")
         if self._rng.random() < _HANGING_AND_DONE:
             self._ask(call)
         await asyncio.sleep(request.extensions["timeout"]["read"])
-        raise httpx.ReadTimeout("hang")
+        raise httpcore.ReadTimeout("hang")
 
-    def _spoilt(self, call: Call, fault: str) -> httpx.Response | None:
+    def _spoilt(self, call: Call, fault: str) -> httpcore.Response | None:
         """Return an answer that cannot be read."""
         match fault:
             case "truncated":
                 whole = json.dumps(self._ask(call).body()).encode()
-                return self._response(200, _Half(whole[: len(whole) // 2]))
+                return self._response(200, _half(whole[: len(whole) // 2]))
             case "garbage":
                 self._ask(call)
-                return self._response(200, httpx.ByteStream(b"\x00\xff\x00garbage"))
+                return self._response(200, b"\x00\xff\x00garbage")
             case "html":
-                page = httpx.ByteStream(b"<!doctype html><title>Maintenance</title>")
-                return self._response(200, page)
+                return self._response(200, b"<!doctype html><title>Maintenance</title>")
         return None
 
-    def _refusal(self, fault: str) -> httpx.Response | None:
+    def _refusal(self, fault: str) -> httpcore.Response | None:
         """Return an answer that tells when to come again."""
         if not fault.startswith("429-"):
             return None
@@ -238,12 +242,11 @@ class Network(httpx.AsyncBaseTransport):
         later = self._clock.true + timedelta(seconds=seconds)
         is_date = fault.endswith("-date")
         response = self._json(429, Answer(429, "Too many requests."))
-        response.headers["Retry-After"] = (
-            format_datetime(later, usegmt=True) if is_date else str(seconds)
-        )
+        asked = format_datetime(later, usegmt=True) if is_date else str(seconds)
+        response.headers.append((b"Retry-After", asked.encode()))
         return response
 
-    def _named(self, call: Call, fault: str) -> httpx.Response:
+    def _named(self, call: Call, fault: str) -> httpcore.Response:
         """Answer with a fault whose name holds a code, or that befalls the task."""
         kind, _, code = fault.partition("-")
         match kind:
@@ -275,37 +278,37 @@ class Network(httpx.AsyncBaseTransport):
         self._watcher.answered(call, answer)
         return answer
 
-    def _delivered(self, call: Call, answer: Answer) -> httpx.Response:
+    def _delivered(self, call: Call, answer: Answer) -> httpcore.Response:
         self._watcher.delivered(call, answer)
         return self._json(answer.code, answer)
 
-    def _json(self, status: int, answer: Answer) -> httpx.Response:
-        return self._response(status, httpx.ByteStream(json.dumps(answer.body()).encode()))
+    def _json(self, status: int, answer: Answer) -> httpcore.Response:
+        return self._response(status, json.dumps(answer.body()).encode())
 
-    def _response(self, status: int, stream: httpx.AsyncByteStream) -> httpx.Response:
-        # As a transport gives it: a head, and a stream that nobody has read yet.
+    def _response(self, status: int, content: bytes | AsyncIterator[bytes]) -> httpcore.Response:
         date = format_datetime(self._clock.true, usegmt=True).encode()
-        return httpx.Response(status, headers=[(b"Date", date)], stream=stream)
+        return httpcore.Response(status, headers=[(b"Date", date)], content=content)
 
 
-class _Half(httpx.AsyncByteStream):
-    """A body that breaks off."""
-
-    def __init__(self, half: bytes) -> None:
-        self._half = half
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._half
-        raise httpx.RemoteProtocolError("truncated")
+async def _half(half: bytes) -> AsyncIterator[bytes]:
+    """Yield a body that breaks off."""
+    yield half
+    raise httpcore.RemoteProtocolError("truncated")
 
 
-def _read(request: httpx.Request) -> Call:
-    *_, endpoint, model = request.url.path.split("/")
+async def _content(request: httpcore.Request) -> bytes:
+    stream = cast("AsyncIterable[bytes]", request.stream)
+    return b"".join([part async for part in stream])
+
+
+def _read(target: bytes, body: bytes) -> Call:
+    path, _, query = target.decode("ascii").partition("?")
+    *_, endpoint, model = path.split("/")
     if endpoint == "statusTask":
-        return Call("status", model, request.url.params["taskId"], None)
-    body = json.loads(request.content)
-    asked = body["input"]
-    return Call(asked["mode"], model, asked.get("voice") or asked["prefix"], body)
+        return Call("status", model, unquote(query.removeprefix("taskId=")), None)
+    told = json.loads(body)
+    asked = told["input"]
+    return Call(asked["mode"], model, asked.get("voice") or asked["prefix"], told)
 
 
 def _is_of_a_task(fault: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 
 from voicekeeper.errors import FetchFailed
-from voicekeeper.upstream.connections import is_loopback
+from voicekeeper.upstream.address import is_loopback
 
 WITHIN_S: Final = 60.0
 """For the whole of it."""

@@ -7,15 +7,16 @@ keeper's to decide, who is told by `CallFailed` all it needs for that.
 """
 
 import asyncio
+import json
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx
+import httpcore
 
 from voicekeeper import __version__
 from voicekeeper.answers import Accepted, Report
@@ -23,7 +24,8 @@ from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, KeyRefused
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.upstream import failure, http_date, retry_after, wire
-from voicekeeper.upstream.connections import Connections, host_of
+from voicekeeper.upstream.address import Address
+from voicekeeper.upstream.connections import Connections, Line
 from voicekeeper.upstream.limiter import Limiter
 from voicekeeper.upstream.port import OnTurn
 
@@ -35,41 +37,52 @@ _GZIP_OR_ZLIB = 32
 
 _MADE_UP_TASK = "voicekeeper-check"
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+_NO_HEADERS: dict[bytes, str] = {}
+
 _LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
 
-_HEADERS = httpx.Headers(
-    {
-        "Accept": "application/json",
-        # A body that is not packed costs no unpacking; that one is packed all the same is borne.
-        "Accept-Encoding": "identity",
-        "Content-Type": "application/json",
-        "User-Agent": f"voicekeeper/{__version__}",
-        "Connection": "keep-alive",
-    }
+_HEADERS = (
+    (b"Accept", b"application/json"),
+    # A body that is not packed costs no unpacking; that one is packed all the same is borne.
+    (b"Accept-Encoding", b"identity"),
+    (b"Content-Type", b"application/json"),
+    (b"User-Agent", f"voicekeeper/{__version__}".encode()),
+    (b"Connection", b"keep-alive"),
 )
-"""Of every request; put there directly, which costs half of what a client's merging does."""
-
-
-class _Bearer(httpx.Auth):
-    """Sign requests with the key, which no header default or repr then holds."""
-
-    def __init__(self, api_key: str) -> None:
-        self._value = f"Bearer {api_key}"
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = self._value
-        yield request
+"""Of every request."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
     """What one call goes by, from its first byte to the reading of its answer."""
 
-    base_url: str
-    host: str
+    address: Address
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
     secret: str = field(repr=False)
     timeout: float
+    steps: dict[str, float]
     connections: Connections
+
+    def request(self, method: str, target: str, body: bytes | None) -> httpcore.Request:
+        """Write a request down.
+
+        Args:
+            method: of HTTP.
+            target: of the endpoint, quoted.
+            body: JSON.
+        """
+        headers = self.headers
+        if body is not None:
+            headers = [*headers, (b"Content-Length", b"%d" % len(body))]
+        return httpcore.Request(
+            method,
+            self.address.url(target),
+            headers=headers,
+            content=body,
+            extensions={"timeout": self.steps},
+        )
 
 
 class GatewayClient:
@@ -84,11 +97,12 @@ class GatewayClient:
         requests_per_second: the client's own limit.
         max_in_flight: calls at once.
         clock: paces the calls, and dates an answer that does not date itself.
-        transport: replaces the network, for tests of pure logic.
+        line: makes a line in place of the network's, for a rehearsal and for tests of pure logic.
 
     Raises:
         KeyRefused: the key is empty, or no HTTP header can carry it.
-        ConfigError: the environment names a proxy or certificates that cannot be used.
+        ConfigError: ``base_url`` is none, or the environment names a proxy or certificates that
+            cannot be used.
     """
 
     def __init__(
@@ -100,12 +114,12 @@ class GatewayClient:
         requests_per_second: float,
         max_in_flight: int,
         clock: Clock,
-        transport: httpx.AsyncBaseTransport | None = None,
+        line: Callable[[], Line] | None = None,
     ) -> None:
         self._clock = clock
-        self._transport = transport
+        self._line = line
         self._closed = False
-        self._route = self._route_to(base_url, api_key, timeout, max_in_flight)
+        self._route = self._route_to(base_url, api_key, timeout)
         self._retiring: set[asyncio.Task[None]] = set()
         self._share = 1.0
         self._limits = (requests_per_second, max_in_flight)
@@ -128,13 +142,10 @@ class GatewayClient:
 
         Raises:
             KeyRefused: the key cannot be one; the old settings stay.
-            ConfigError: the environment names a proxy or certificates that cannot be used; the
-                old settings stay.
+            ConfigError: ``base_url`` is none, or the environment names a proxy or certificates
+                that cannot be used; the old settings stay.
         """
-        old, self._route = (
-            self._route,
-            self._route_to(base_url, api_key, timeout, max_in_flight),
-        )
+        old, self._route = self._route, self._route_to(base_url, api_key, timeout)
         self._limits = (requests_per_second, max_in_flight)
         self._limit()
         retiring = asyncio.create_task(old.connections.retire())
@@ -152,7 +163,7 @@ class GatewayClient:
         self._limiter.change(requests_per_second=rate * self._share, max_in_flight=most)
 
     def __repr__(self) -> str:
-        return f"<GatewayClient of {self._route.host}>"
+        return f"<GatewayClient of {self._route.address.host}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -203,7 +214,7 @@ class GatewayClient:
             "POST",
             "generateTask",
             model,
-            json={**delivery, "input": request.body()},
+            body={**delivery, "input": request.body()},
             fresh=not isinstance(request, Speech),
             on_turn=on_turn,
         )
@@ -282,20 +293,26 @@ class GatewayClient:
             raise failed
         return reply.envelope.data if reply.envelope is not None else {}
 
-    def _route_to(self, base_url: str, api_key: str, timeout: float, max_in_flight: int) -> _Route:
+    def _route_to(self, base_url: str, api_key: str, timeout: float) -> _Route:
         if not (api_key.isascii() and api_key.isprintable() and api_key.split() == [api_key]):
             raise KeyRefused(
                 "the API key is empty, or holds a space or a character that no HTTP header can "
                 "carry; check the file or variable it comes from"
             )
-        connections = Connections(
-            base_url=base_url,
-            timeout=httpx.Timeout(timeout, connect=failure.connect_timeout(timeout)),
-            auth=_Bearer(api_key),
-            max_in_flight=max_in_flight,
-            transport=self._transport,
+        address = Address.read(base_url)
+        steps = dict.fromkeys(("pool", "write", "read"), timeout)
+        return _Route(
+            address=address,
+            headers=[
+                (b"Host", address.authority),
+                *_HEADERS,
+                (b"Authorization", b"Bearer " + api_key.encode("ascii")),
+            ],
+            secret=api_key,
+            timeout=timeout,
+            steps={"connect": failure.connect_timeout(timeout), **steps},
+            connections=Connections(address, make=self._line),
         )
-        return _Route(base_url.rstrip("/"), host_of(base_url), api_key, timeout, connections)
 
     async def _ask(self, task_id: str, model: str) -> tuple[failure.Reply, str]:
         return await self._call("GET", "statusTask", model, task_id=task_id)
@@ -307,14 +324,14 @@ class GatewayClient:
         model: str,
         *,
         task_id: str | None = None,
-        json: dict[str, Any] | None = None,
+        body: dict[str, Any] | None = None,
         fresh: bool = False,
         on_turn: OnTurn | None = None,
     ) -> tuple[failure.Reply, str]:
         """Make one call in its turn; return what `_send` does."""
         async with self._limiter.turn():
             return await self._send(
-                method, endpoint, model, task_id=task_id, json=json, fresh=fresh, on_turn=on_turn
+                method, endpoint, model, task_id=task_id, body=body, fresh=fresh, on_turn=on_turn
             )
 
     async def _send(
@@ -324,7 +341,7 @@ class GatewayClient:
         model: str | None = None,
         *,
         task_id: str | None = None,
-        json: dict[str, Any] | None = None,
+        body: dict[str, Any] | None = None,
         fresh: bool = False,
         on_turn: OnTurn | None = None,
     ) -> tuple[failure.Reply, str]:
@@ -337,20 +354,21 @@ class GatewayClient:
         if self._closed:
             raise CallFailed("the client of the gateway is closed; nothing was sent")
         route = self._route
-        with route.connections.lend(fresh=fresh) as client:
-            try:
-                url = f"{route.base_url}/{endpoint}"
-                if model is not None:
-                    url += f"/{quote(model, safe='')}"
-                if task_id is not None:
-                    url += f"?taskId={quote(task_id, safe='')}"
-                request = httpx.Request(method, url, headers=_HEADERS, json=json)
-            except (httpx.InvalidURL, ValueError) as error:
-                outcome: failure.Reply | CallFailed = failure.of_request(error)
-            else:
-                if on_turn is not None:
-                    await on_turn()
-                outcome = await self._outcome(route, client, request, paid=json is not None)
+        try:
+            target = f"/{endpoint}"
+            if model is not None:
+                target += f"/{quote(model, safe='')}"
+            if task_id is not None:
+                target += f"?taskId={quote(task_id, safe='')}"
+            request = route.request(method, target, _written(body))
+        except UnicodeError:
+            request = None
+        if request is None:
+            raise failure.of_no_unicode()
+        async with route.connections.lend(fresh=fresh) as line:
+            if on_turn is not None:
+                await on_turn()
+            outcome = await self._outcome(route, line, request, paid=body is not None)
         # Raised only here: inside an except block it would carry the library's exception as its
         # context, whose text may quote a header.
         if isinstance(outcome, CallFailed):
@@ -358,62 +376,74 @@ class GatewayClient:
         return outcome, route.secret
 
     async def _outcome(
-        self, route: _Route, client: httpx.AsyncClient, request: httpx.Request, *, paid: bool
+        self, route: _Route, line: Line, request: httpcore.Request, *, paid: bool
     ) -> failure.Reply | CallFailed:
         try:
-            return await self._exchange(route, client, request)
+            return await self._exchange(route, line, request)
         except Exception as error:  # noqa: BLE001 - what an HTTP stack raises has no one root
-            return failure.of_error(error, host=route.host, timeout=route.timeout, paid=paid)
+            return failure.of_error(
+                error, host=route.address.host, timeout=route.timeout, paid=paid
+            )
 
     async def _exchange(
-        self, route: _Route, client: httpx.AsyncClient, request: httpx.Request
+        self, route: _Route, line: Line, request: httpcore.Request
     ) -> failure.Reply:
-        head: httpx.Response | None = None
-        body = b""
+        status, headers, body = 0, _NO_HEADERS, b""
         try:
             async with asyncio.timeout(failure.whole_timeout(route.timeout)):
-                head = await client.send(request, stream=True)
+                head = await line.handle_async_request(request)
+                status, headers = head.status, _read_headers(head)
                 try:
-                    body = await _read(head)
+                    body = await _read_body(head, headers)
                 finally:
                     await head.aclose()
         except Exception:
             # A refusal is one even if its words are cut short.
-            if head is None or head.is_success:
+            if not status or status in failure.SUCCESS:
                 raise
-        answered_at = http_date.parse(head.headers.get("Date"))
+        answered_at = http_date.parse(headers.get(b"date"))
         return failure.Reply(
-            status=head.status_code,
+            status=status,
             envelope=wire.read_envelope(body, secret=route.secret),
             retry_after=retry_after.seconds(
-                head.headers.get("Retry-After"), answered_at=answered_at, now=self._clock.now()
+                headers.get(b"retry-after"), answered_at=answered_at, now=self._clock.now()
             ),
             answered_at=answered_at,
         )
 
 
-async def _read(response: httpx.Response) -> bytes:
+def _written(body: dict[str, Any] | None) -> bytes | None:
+    return None if body is None else _ENCODER.encode(body).encode()
+
+
+def _read_headers(head: httpcore.Response) -> dict[bytes, str]:
+    """Return the header fields by their names in small letters; several of a name are joined."""
+    headers: dict[bytes, str] = {}
+    for raw, value in head.headers:
+        name, text = raw.lower(), value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
+
+
+async def _read_body(head: httpcore.Response, headers: dict[bytes, str]) -> bytes:
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in head.aiter_stream():
         body += chunk
         if len(body) > _BODY_MOST:
             raise failure.BodyTooLarge
-    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    coding = headers.get(b"content-encoding", "").strip().lower()
     return bytes(body) if coding in ("", "identity") else _unpacked(bytes(body), coding)
 
 
 def _unpacked(body: bytes, coding: str) -> bytes:
-    """Return a body that was packed although nobody asked for that.
-
-    httpx would unpack it piece by piece without a bound: 64 KiB may become 64 MiB.
-    """
+    """Return a body that was packed although nobody asked for that; never more than a bound."""
     if coding not in ("gzip", "x-gzip", "deflate"):
-        raise httpx.DecodingError("an unknown coding")
+        raise failure.BodyUnreadable
     unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_OR_ZLIB)
     try:
         unpacked = unpacking.decompress(body, _BODY_MOST)
     except zlib.error:
-        raise httpx.DecodingError("it is damaged") from None
+        raise failure.BodyUnreadable from None
     if unpacking.unconsumed_tail:
         raise failure.BodyTooLarge
     return unpacked

@@ -1,20 +1,25 @@
-"""The connections to the gateway: each a client of its own, lent to one call at a time.
+"""The connections to the gateway, each lent to one call at a time.
 
-httpx scans its pool twice for every call, and looks whether each idle connection was closed: one
-pool of 64 connections is many times slower than 64 clients of one. They are made when all before
-them are in use, and share one TLS context, which is slow to build.
+They are httpcore's, which httpx itself stands on, because a keepalive is two calls and little else:
+a call through a client of httpx costs twice as much as one on a connection that is already ours.
+What httpx adds is nothing that this gateway needs (redirects, cookies, a pool, URLs put together
+anew for every call), and some of it would have to be switched off.
 """
 
 import asyncio
-import ipaddress
 import ssl
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import cache, partial
 from types import TracebackType
+from typing import Protocol
+from urllib.request import getproxies, proxy_bypass
 
+import httpcore
 import httpx
 
 from voicekeeper.errors import ConfigError
+from voicekeeper.upstream.address import Address, is_loopback
 
 _IDLE_SECONDS = 4.0
 """How long an idle connection is kept.
@@ -24,102 +29,70 @@ very moment fails with no answer, and nobody knows whether it was done; so we cl
 """
 
 
+class Line(Protocol):
+    """A way to the gateway for one call at a time."""
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request; return the head of its answer, whose body is still to be read."""
+
+    async def aclose(self) -> None:
+        """Hang up."""
+
+
 class Connections:
-    """Clients for one base URL.
+    """Lines to one address; another is made when all before it are in use.
 
     Args:
-        base_url: only its scheme and host matter here; a broken one fails when it is called.
-        timeout: of httpx, for connect, read, write and pool.
-        auth: signs every request.
-        max_in_flight: how many clients are lent at once, at most.
-        transport: replaces the network.
+        address: of the gateway.
+        make: makes a line in place of the network's.
 
     Raises:
         ConfigError: the environment names a proxy or certificates that cannot be used.
     """
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        timeout: httpx.Timeout,
-        auth: httpx.Auth,
-        max_in_flight: int,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        try:
-            tls = _tls_context(base_url)
-        except OSError:
-            raise ConfigError(
-                ["SSL_CERT_FILE, SSL_CERT_DIR: no certificates can be read from there"],
-                source="the environment",
-            ) from None
-        # An environment's proxy has no way to this host's own loopback.
-        trust_env = not is_loopback(host_of(base_url))
-
-        def client(size: int, kept: int) -> httpx.AsyncClient:
-            return _Client(
-                verify=tls,
-                trust_env=trust_env,
-                timeout=timeout,
-                auth=auth,
-                transport=transport,
-                follow_redirects=False,
-                event_hooks={"response": [_forget_location]},
-                limits=httpx.Limits(
-                    max_connections=size,
-                    max_keepalive_connections=kept,
-                    keepalive_expiry=_IDLE_SECONDS,
-                ),
-            )
-
-        try:
-            self._kept = [client(1, 1)]
-        except (ValueError, ImportError, httpx.InvalidURL):
-            raise ConfigError(
-                ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
-                source="the environment",
-            ) from None
-        self._another = partial(client, 1, 1)
-        self._fresh: httpx.AsyncClient | None = None
-        most = max_in_flight + 1  # the balance takes no call's place
-        self._make_fresh = partial(client, most, 0)
-        self._free = [*self._kept]
+    def __init__(self, address: Address, *, make: Callable[[], Line] | None = None) -> None:
+        self._make = make or _maker(address)
+        self._made: list[Line] = []
+        self._free: list[Line] = []
         self._lent = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def lend(self, *, fresh: bool) -> AbstractContextManager[httpx.AsyncClient]:
-        """Lend a client for one call.
+    def lend(self, *, fresh: bool) -> AbstractAsyncContextManager[Line]:
+        """Lend a line for one call.
 
         Args:
-            fresh: True for one that opens a new connection. It costs a handshake, and rules
-                out the loss of a call on a connection that the server has just closed.
+            fresh: True for one that opens a new connection, and is closed after the call. It costs
+                a handshake, and rules out the loss of a call on a connection that the server has
+                just closed.
         """
         return _Loan(self, fresh=fresh)
 
-    def take(self, *, fresh: bool) -> httpx.AsyncClient:
-        """Return a client that is lent until `give_back`."""
+    def take(self, *, fresh: bool) -> Line:
+        """Return a line that is lent until `give_back`."""
         self._lent += 1
         self._idle.clear()
-        if fresh:
-            self._fresh = self._fresh or self._make_fresh()
-            return self._fresh
-        if not self._free:
-            self._kept.append(self._another())
-            return self._kept[-1]
-        return self._free.pop()  # the one used last, whose connection is open most likely
+        if self._free and not fresh:
+            return self._free.pop()  # the one used last, whose connection is open most likely
+        line = self._make()
+        self._made.append(line)
+        return line
 
-    def give_back(self, client: httpx.AsyncClient) -> None:
+    async def give_back(self, line: Line, *, fresh: bool) -> None:
         """End a loan."""
-        if client is not self._fresh:
-            self._free.append(client)
-        self._lent -= 1
-        if not self._lent:
-            self._idle.set()
+        try:
+            if fresh:
+                self._made.remove(line)
+                await _hang_up(line)
+            else:
+                self._free.append(line)
+        finally:
+            self._lent -= 1
+            if not self._lent:
+                self._idle.set()
 
     async def retire(self) -> None:
-        """Close every connection as soon as no client is lent, or when this is cancelled."""
+        """Close every connection as soon as no line is lent, or when this is cancelled."""
         try:
             await self._idle.wait()
         finally:
@@ -127,91 +100,109 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        made = self._kept if self._fresh is None else [*self._kept, self._fresh]
-        for client in made:
-            await client.aclose()
+        for line in self._made.copy():
+            await _hang_up(line)
 
 
-class _Loan(AbstractContextManager[httpx.AsyncClient]):
-    """One call's client; a generator in its stead costs four times as much."""
+class _Loan(AbstractAsyncContextManager[Line]):
+    """One call's line; a generator in its stead costs four times as much."""
 
     def __init__(self, connections: Connections, *, fresh: bool) -> None:
         self._connections = connections
         self._fresh = fresh
 
-    def __enter__(self) -> httpx.AsyncClient:
-        self._client = self._connections.take(fresh=self._fresh)
-        return self._client
+    async def __aenter__(self) -> Line:
+        self._line = self._connections.take(fresh=self._fresh)
+        return self._line
 
-    def __exit__(
+    async def __aexit__(
         self,
         _kind: type[BaseException] | None,
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._connections.give_back(self._client)
+        await self._connections.give_back(self._line, fresh=self._fresh)
 
 
-class _NoCookies(httpx.Cookies):
-    """A jar that takes no cookie.
+class _Direct:
+    """A line that leads straight to the gateway; connected when it is called, and again as often.
 
-    The gateway sets none, but a proxy may; and one whose text no header can carry back would
-    fail every later call.
+    One connection costs a third less than httpcore's pool of one.
+
+    Args:
+        connect: makes a connection, which opens at its first call.
     """
 
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave the cookies of an answer alone."""
+    def __init__(self, connect: Callable[[], httpcore.AsyncHTTPConnection]) -> None:
+        self._connect = connect
+        self._connection = connect()
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        if self._connection.is_closed() or self._connection.has_expired():
+            await self._connection.aclose()
+            self._connection = self._connect()
+        return await self._connection.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
 
 
-class _Client(httpx.AsyncClient):
-    """A client whose jar takes no cookie."""
-
-    @property  # type: ignore[misc]  # which nobody sets
-    def cookies(self) -> httpx.Cookies:
-        return _NO_COOKIES
+async def _hang_up(line: Line) -> None:
+    # The answer is here; what a connection says as it is closed must not stand in its place.
+    with suppress(Exception):
+        await line.aclose()
 
 
-_NO_COOKIES = _NoCookies()
+def _maker(address: Address) -> Callable[[], Line]:
+    """Return what makes the lines to an address. They share a TLS context, slow to build."""
+    secure = address.origin.scheme == b"https"
+    tls = _tls_context() if secure else _trusting_nobody()
+    proxy = _proxy(address.origin)
+    if proxy is None:
+        connect = partial(
+            httpcore.AsyncHTTPConnection, address.origin, tls, keepalive_expiry=_IDLE_SECONDS
+        )
+        return partial(_Direct, connect)
+    return partial(
+        httpcore.AsyncConnectionPool,
+        tls,
+        proxy=proxy,
+        max_connections=1,
+        keepalive_expiry=_IDLE_SECONDS,
+    )
 
 
-def host_of(base_url: str) -> str:
-    """Return the host of a URL, never the user or password in it."""
+def _proxy(origin: httpcore.Origin) -> httpcore.Proxy | None:
+    """Return the environment's proxy; None where the way is not by one."""
+    host, named = origin.host.decode("ascii"), getproxies()
+    value = named.get(origin.scheme.decode("ascii")) or named.get("all")
+    # An environment's proxy has no way to this host's own loopback.
+    if not value or is_loopback(host) or proxy_bypass(host):
+        return None
     try:
-        return httpx.URL(base_url).host or "base_url"
-    except (httpx.InvalidURL, ValueError):
-        return "base_url"
+        proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
+        url = Address.read(str(proxy.url)).url("/")
+    except (ValueError, httpx.InvalidURL, ConfigError):
+        raise ConfigError(
+            ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
+            source="the environment",
+        ) from None
+    return httpcore.Proxy(
+        url, auth=proxy.raw_auth, ssl_context=_tls_context() if url.scheme == b"https" else None
+    )
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this very machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
+def _tls_context() -> ssl.SSLContext:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _tls_context(base_url: str) -> ssl.SSLContext:
-    """Return the one context of all pools.
-
-    Without https nothing needs a certificate: an empty context costs little, and should it be
-    used all the same it trusts nobody.
-    """
-    if base_url.lower().startswith("http://"):
-        return _trusting_nobody()
-    return httpx.create_ssl_context()
+        return httpx.create_ssl_context()
+    except OSError:
+        raise ConfigError(
+            ["SSL_CERT_FILE, SSL_CERT_DIR: no certificates can be read from there"],
+            source="the environment",
+        ) from None
 
 
 @cache
 def _trusting_nobody() -> ssl.SSLContext:
+    """Return a context for where nothing needs a certificate; it costs little."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-async def _forget_location(response: httpx.Response) -> None:
-    """Drop where a redirect points to, before httpx prepares to go there.
-
-    A location that it cannot read would raise, and hide the status, which says enough.
-    """
-    if not response.is_success:
-        response.headers.pop("location", None)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import httpx
+import httpcore
 
 from voicekeeper.errors import CallFailed
 from voicekeeper.upstream.wire import OK, Envelope
@@ -35,40 +35,39 @@ class BodyTooLarge(Exception):  # noqa: N818 - it ends as a CallFailed, never le
     """The body goes on beyond any answer of the gateway."""
 
 
+class BodyUnreadable(Exception):  # noqa: N818 - as above
+    """The body is packed in a way that is unknown, or is damaged."""
+
+
 SUCCESS = range(200, 300)
 REDIRECTION = range(300, 400)
 REFUSAL = range(400, 500)
 FAULT = range(500, 600)
 
 _NOTHING_SENT = (
-    httpx.ConnectError,  # TLS failures are among these
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
+    httpcore.ConnectError,  # TLS failures are among these
+    httpcore.ConnectTimeout,
+    httpcore.PoolTimeout,
+    httpcore.ProxyError,
 )
 
-_BAD_ADDRESS = "could not reach the gateway: base_url is no usable http or https address"
 _UNREACHED = "could not reach the gateway at {host}: "
 
 _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
-    (httpx.ConnectTimeout, _UNREACHED + "no connection within {connect:g} s"),
-    (httpx.ConnectError, _UNREACHED + "{reason}"),
-    (httpx.ProxyError, _UNREACHED + "the proxy refused to connect"),
-    (httpx.UnsupportedProtocol, _BAD_ADDRESS),
-    (httpx.InvalidURL, _BAD_ADDRESS),
-    (httpx.PoolTimeout, "no free connection to the gateway at {host} within {step:g} s"),
-    (httpx.ReadTimeout, "no answer from the gateway at {host} within {step:g} s"),
-    (httpx.WriteTimeout, "the gateway at {host} took no data for {step:g} s"),
+    (httpcore.ConnectTimeout, _UNREACHED + "no connection within {connect:g} s"),
+    (httpcore.ConnectError, _UNREACHED + "{reason}"),
+    (httpcore.ProxyError, _UNREACHED + "the proxy refused to connect"),
+    (httpcore.PoolTimeout, "no free connection to the gateway at {host} within {step:g} s"),
+    (httpcore.ReadTimeout, "no answer from the gateway at {host} within {step:g} s"),
+    (httpcore.WriteTimeout, "the gateway at {host} took no data for {step:g} s"),
     (TimeoutError, "no complete answer from the gateway at {host} within {whole:g} s"),
     (BodyTooLarge, "the gateway at {host} sent more than any of its answers holds"),
     (
-        httpx.RemoteProtocolError,
+        httpcore.RemoteProtocolError,
         "the gateway at {host} closed the connection before its answer was whole, or broke HTTP",
     ),
-    (httpx.DecodingError, "the gateway at {host} sent an answer that cannot be unpacked"),
-    (httpx.NetworkError, "the connection to the gateway at {host} broke: {reason}"),
+    (BodyUnreadable, "the gateway at {host} sent an answer that cannot be unpacked"),
+    (httpcore.NetworkError, "the connection to the gateway at {host} broke: {reason}"),
     (OSError, "the connection to the gateway at {host} broke: {reason}"),
     (Exception, "the call to the gateway at {host} failed: {kind}"),
 )
@@ -157,10 +156,8 @@ def of_error(error: Exception, *, host: str, timeout: float, paid: bool) -> Call
     )
 
 
-def of_request(error: Exception) -> CallFailed:
+def of_no_unicode() -> CallFailed:
     """Return the failure of a call that could not even be written down; nothing was sent."""
-    if isinstance(error, httpx.InvalidURL):
-        return CallFailed(_BAD_ADDRESS)
     return CallFailed("could not call the gateway: the request holds text that is no Unicode")
 
 
