@@ -14,7 +14,7 @@ import pytest
 from tests.command import CommandLine
 from tests.support import imported
 from voicekeeper import __version__
-from voicekeeper.cli.main import program
+from voicekeeper.cli.program import program
 
 COMMANDS = {
     "run": ["--once"],

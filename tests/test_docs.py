@@ -12,7 +12,7 @@ import pytest
 
 from voicekeeper import errors
 from voicekeeper.cli import manual
-from voicekeeper.cli.main import program
+from voicekeeper.cli.program import program
 from voicekeeper.config import Settings, unchangeable
 from voicekeeper.config.settings import keys
 from voicekeeper.duration import compact

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from freezegun import freeze_time
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life
-from voicekeeper.cli.main import program
+from voicekeeper.cli.program import program
 from voicekeeper.models import Status
 from voicekeeper.request import FLASH
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.command import CommandLine
 from voicekeeper.cli import manual
-from voicekeeper.cli.main import HEADINGS, program
+from voicekeeper.cli.program import HEADINGS, program
 from voicekeeper.errors import EXIT_CODES
 
 needs_man = pytest.mark.skipif(shutil.which("man") is None, reason="no man (Debian: man-db)")

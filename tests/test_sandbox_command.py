@@ -10,7 +10,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from voicekeeper.cli.main import program
+from voicekeeper.cli.program import program
 from voicekeeper.errors import InvalidInput
 
 _COMMAND = "from voicekeeper.cli.commands.sandbox import command as sandbox; sandbox()"

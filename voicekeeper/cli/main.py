@@ -1,126 +1,11 @@
-"""The ``voicekeeper`` command: finds the command asked for, and turns errors into exit codes."""
+"""The ``voicekeeper`` command, from its first word to its exit code."""
 
-import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
-import click
-
-from voicekeeper import __version__
-from voicekeeper.cli import prose
-from voicekeeper.errors import INTERRUPTED, VoicekeeperError
-
-HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
-    "Keep": {
-        "run": "Run the daemon: keep every voice in the registry alive.",
-        "reload": "Have the daemon take its settings anew.",
-    },
-    "Register": {
-        "add": "Register a voice that exists.",
-        "clone": "Request a voice made from a recording.",
-        "design": "Request a voice made from a description.",
-        "import": "Register many voices from JSON Lines.",
-        "export": "Write the registry as JSON Lines.",
-    },
-    "Read": {
-        "list": "List the voices and the time each has left.",
-        "show": "Show all that is known of a voice.",
-        "history": "Show what happened in a voice's life.",
-        "resolve": "Print the voice_id of a voice.",
-        "status": "Tell whether all is well; for people and monitoring.",
-        "check": "Tell whether the set-up is right.",
-        "alerts": "See that messages to people arrive.",
-    },
-    "Change": {
-        "keep": "Use a voice now.",
-        "touch": "Record a use made elsewhere.",
-        "pause": "Stop keeping a voice.",
-        "resume": "Keep a paused voice again.",
-        "retry": "Repeat an enrollment; it is paid for again.",
-        "remove": "Forget a voice.",
-    },
-    "Look after": {
-        "backup": "Copy the registry to a file.",
-        "restore": "Put such a copy back.",
-    },
-    "Try": {
-        "demo": "Watch four voices live and die in a minute, without a key.",
-        "rehearse": "Live through years of keeping in minutes, and all that goes wrong.",
-        "sandbox": "Run a stand-in of the gateway on this machine.",
-        "completion": "Print a script that completes commands and names.",
-        "manual": "Print the manual page.",
-    },
-}
-"""Every command and its line in the help, under its heading."""
-
-_UNKNOWN = 3  # of monitoring plugins
-
-
-class _Commands(click.Group):
-    """A group whose commands are imported when they are asked for."""
-
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,  # noqa: ANN401 - click's
-    ) -> click.Context:
-        """Read the options before the command; monitoring reads a wrong use of `status` as 3."""
-        is_status = "status" in args
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except click.UsageError as error:
-            if is_status:
-                error.exit_code = _UNKNOWN  # type: ignore[misc]  # of this error alone
-            raise
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same
-        return [name for commands in HEADINGS.values() for name in commands]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        module = importlib.import_module(f"voicekeeper.cli.commands.{_module(cmd_name)}")
-        command: click.Command = module.command
-        command.name = cmd_name
-        return command
-
-    def format_commands(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click's signature
-        formatter: click.HelpFormatter,
-    ) -> None:
-        for heading, commands in HEADINGS.items():
-            with formatter.section(heading):
-                formatter.write_dl(list(commands.items()), col_max=12)
-
-
-def _module(command: str) -> str:
-    """Return the module of a command; some names are words of Python."""
-    return f"{command}_" if command in ("import", "list") else command
-
-
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="The settings file; else $VOICEKEEPER_CONFIG, else /etc/voicekeeper/config.toml, "
-    "else defaults.",
-)
-@click.version_option(__version__, message="voicekeeper %(version)s")
-@click.pass_context
-def program(ctx: click.Context, config: Path | None) -> None:
-    """Keep custom voices alive on the APIXO gateway.
-
-    The gateway deletes a custom voice that no speech call has used for seven
-    consecutive days. Register your voices, run the daemon, and none is lost.
-    """
-    ctx.obj = config  # read by `session`, which is imported only when a command needs it
+from voicekeeper.cli import shortcut
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -128,7 +13,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     if sys.stdout is None:  # closed by who started us; no file of ours may take its place
         nowhere = os.open(os.devnull, os.O_WRONLY)
         sys.stdout = os.fdopen(nowhere, "w", encoding="utf-8", closefd=False)  # to the end
-    exit_code = _exit_code(args)
+    exit_code = _exit_code(sys.argv[1:] if args is None else args)
     try:
         sys.stdout.flush()
     except OSError:
@@ -137,43 +22,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     sys.exit(exit_code)
 
 
-def _exit_code(args: Sequence[str] | None) -> int:
-    try:
-        result = program.main(args, prog_name="voicekeeper", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return 1  # whoever read our output has enough
-    except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as no_command:
-        click.echo(no_command.format_message(), err=True)
-        return no_command.exit_code
-    except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
-        words, exit_code = _explained(error)
-        prose.say(words)
-        return exit_code
-    return result if isinstance(result, int) else 0
+def _exit_code(args: Sequence[str]) -> int:
+    if shortcut.is_answered(args):
+        return 0
+    from voicekeeper.cli import program  # noqa: PLC0415 - what it takes, the shortcut saves
 
-
-def _explained(
-    error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError,
-) -> tuple[str, int]:
-    """Return the sentence for the person, and the exit code."""
-    match error:
-        case click.UsageError():
-            name = error.ctx.command_path if error.ctx else "voicekeeper"
-            return f"{name}: {_sentence(error)} See '{name} --help'.", error.exit_code
-        case click.ClickException():
-            return f"voicekeeper: {error.format_message()}", error.exit_code
-        case VoicekeeperError():
-            return f"voicekeeper: {error}", error.exit_code
-        case UnicodeEncodeError():
-            words = f"stdout cannot take what is no {error.encoding} text; use a UTF-8 locale"
-            return f"voicekeeper: {words}", 1
-        case _:
-            return f"voicekeeper: {(error.strerror or str(error)).lower()}", 1
-
-
-def _sentence(error: click.UsageError) -> str:
-    words = error.format_message().strip()
-    return words if words.endswith((".", "?", "!")) else f"{words}."
+    return program.run(args)

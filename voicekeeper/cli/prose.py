@@ -4,8 +4,6 @@ import re
 import sys
 from typing import TextIO
 
-import click
-
 WIDEST = 80
 _NARROWEST = 40
 _QUOTED = re.compile(r"(?<!\S)'[^']{1,60}'")
@@ -14,6 +12,8 @@ _JOINT = "\0"
 
 def say(sentence: str) -> None:
     """Tell a person something, on stderr."""
+    import click  # noqa: PLC0415 - who has nothing to say does without
+
     click.echo(fitted(sentence, sys.stderr), err=True)
 
 

@@ -6,25 +6,20 @@ fifteen times as long to import as an interpreter takes to start, and `resolve` 
 
 from __future__ import annotations
 
-import functools
 import os
-import pwd
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import click
+from typing import TYPE_CHECKING, TypeVar
 
 from voicekeeper.cli import prose
+from voicekeeper.cli.owner import as_owner, become_owner
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Places, Settings, load, places
-from voicekeeper.errors import InvalidInput, NotFound, VoicekeeperError
+from voicekeeper.errors import InvalidInput, NotFound
 from voicekeeper.glance.file import File, Unsure
-from voicekeeper.glance.voices import Voices
 
 if TYPE_CHECKING:
     from voicekeeper.schedule import Policy
@@ -140,14 +135,25 @@ class Session:
             NotFound: there is no registry, or it has no such voice.
             DatabaseUnusable: it cannot be used.
         """
+        try:
+            return self.glance(side, question)
+        except Unsure:
+            return question(self.registry())
+
+    def glance(self, side: type[Side], question: Callable[[Side], Answer]) -> Answer:
+        """Return the answer to a question, at a glance.
+
+        Raises:
+            Unsure: a glance is not enough.
+        """
         path = self.settings.database_path
-        if path is not None:
-            try:
-                with as_owner(path.absolute()), side(path.absolute()) as glance:
-                    return question(glance)
-            except (Unsure, OSError):
-                pass
-        return question(self.registry())
+        if path is None:
+            raise Unsure
+        try:
+            with as_owner(path.absolute()), side(path.absolute()) as glance:
+                return question(glance)
+        except OSError as error:
+            raise Unsure from error
 
     def registry(self) -> Registry:
         """Return the registry as it is.
@@ -198,7 +204,9 @@ class Session:
         Returns:
             Whether that is so.
         """
-        from voicekeeper.duration import words  # noqa: PLC0415 - see the module
+        import click  # noqa: PLC0415 - see the module
+
+        from voicekeeper.duration import words  # noqa: PLC0415
 
         if not registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick):
             return False
@@ -234,104 +242,6 @@ def _within(database: Database) -> str:
     return f"in {database.place}" if database.file is None else f"at {database.place}"
 
 
-def become_owner(path: Path | None) -> None:
-    """Run as root, take on the user that owns the database, so that its files stay theirs.
-
-    Args:
-        path: its file; None where it has none, and so nobody owns it here.
-
-    Raises:
-        VoicekeeperError: that user cannot be taken on.
-    """
-    owner = None if path is None else _owner(path)
-    if owner is None:
-        return
-    _import_the_rest()
-    _join_groups(owner)
-    try:
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
-    except OSError as error:
-        raise VoicekeeperError(
-            f"cannot become the owner of {path} (uid {owner.st_uid}): {error.strerror}"
-        ) from None
-
-
-@contextmanager
-def as_owner(path: Path) -> Iterator[None]:
-    """Take on the user that owns the database as `become_owner` does, for as long as a block lasts.
-
-    Raises:
-        OSError: that user cannot be taken on.
-    """
-    owner = _owner(path)
-    if owner is None:
-        yield
-        return
-    groups, group = os.getgroups(), os.getegid()
-    try:
-        _join_groups(owner)
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
-
-
-def _owner(path: Path) -> os.stat_result | None:
-    """Return whose database it is, where root is to take that user on."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        owner = (path if path.exists() else path.parent).stat()
-    except OSError:
-        return None  # opening it tells what is wrong
-    return owner if owner.st_uid != 0 else None
-
-
-def _import_the_rest() -> None:
-    """Import what is only imported when it is needed, while this program may be read."""
-    import shutil  # noqa: F401, PLC0415
-    import textwrap  # noqa: F401, PLC0415
-
-    from voicekeeper import health  # noqa: F401, PLC0415
-
-
-def _join_groups(owner: os.stat_result) -> None:
-    try:
-        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
-    except KeyError:
-        os.setgroups([])
-
-
 def is_terminal() -> bool:
     """Tell whether stdout shows to a person."""
     return sys.stdout.isatty()
-
-
-def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand a command its session as its first argument."""
-
-    @click.pass_context
-    @functools.wraps(handler)
-    def with_session(ctx: click.Context, /, *args: object, **options: object) -> object:
-        session = Session(ctx.obj)
-        ctx.call_on_close(session.close)
-        return ctx.invoke(handler, session, *args, **options)
-
-    return with_session
-
-
-def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer the names of the registry; completing a line must never fail."""
-    try:
-        voices = Session(ctx.find_root().params.get("config")).look(Voices, lambda side: side.all())
-        return [voice.name for voice in voices if voice.name.startswith(incomplete)][:100]
-    except VoicekeeperError:
-        return []
-
-
-name_argument = click.argument("name", shell_complete=_complete_names)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -9,7 +9,8 @@ import click
 from voicekeeper import alerts, notice
 from voicekeeper.alerts import Sender
 from voicekeeper.cli import prose
-from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.errors import ConfigError, NotSent
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from voicekeeper.cli import prose
-from voicekeeper.cli.session import Session, must_exist, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.store import backup
 
 

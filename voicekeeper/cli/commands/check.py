@@ -13,7 +13,8 @@ import click
 
 from voicekeeper import alerts, bootstrap, detached, forecast, health, reachability, webhook
 from voicekeeper.cli import prose
-from voicekeeper.cli.session import Session, must_exist, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, find_api_key
 from voicekeeper.duration import compact, rfc3339
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, VoicekeeperError

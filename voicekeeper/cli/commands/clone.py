@@ -3,7 +3,8 @@
 import click
 
 from voicekeeper.cli.enrollment import follow, register, wait_option
-from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.errors import InvalidInput
 from voicekeeper.request import Clone
 from voicekeeper.terms import Origin

@@ -3,7 +3,8 @@
 import click
 
 from voicekeeper.cli import document
-from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.terms import Status
 
 

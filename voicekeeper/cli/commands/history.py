@@ -6,13 +6,8 @@ import click
 
 from voicekeeper import fields
 from voicekeeper.cli import document, prose
-from voicekeeper.cli.session import (
-    Session,
-    is_terminal,
-    json_option,
-    name_argument,
-    pass_session,
-)
+from voicekeeper.cli.options import json_option, name_argument, pass_session
+from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import is_pruned
 from voicekeeper.pricing import usd

@@ -8,8 +8,9 @@ from typing import IO, Any
 import click
 
 from voicekeeper import registration
+from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.progress import progress
-from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError
 from voicekeeper.store import NewVoice
 

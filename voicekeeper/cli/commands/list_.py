@@ -3,7 +3,8 @@
 import click
 
 from voicekeeper.cli import document, prose, text
-from voicekeeper.cli.session import Session, is_terminal, json_option, pass_session
+from voicekeeper.cli.options import json_option, pass_session
+from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.errors import NotFound
 from voicekeeper.glance.voices import Voices
 

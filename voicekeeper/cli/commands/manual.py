@@ -3,7 +3,7 @@
 import click
 
 from voicekeeper.cli import manual
-from voicekeeper.cli.main import HEADINGS, program
+from voicekeeper.cli.program import HEADINGS, program
 
 
 @click.command

@@ -3,7 +3,8 @@
 import click
 
 from voicekeeper.cli import prose
-from voicekeeper.cli.session import Session, name_argument, pass_session
+from voicekeeper.cli.options import name_argument, pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.duration import words
 from voicekeeper.schedule import known_deadline
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from voicekeeper.cli.session import Session, is_terminal, json_option, pass_session
+from voicekeeper.cli.options import json_option, pass_session
+from voicekeeper.cli.session import Session, is_terminal
 
 if TYPE_CHECKING:
     from voicekeeper.rehearsal.scenario import Outcome, Scenario

@@ -6,7 +6,8 @@ import click
 
 from voicekeeper.archive import directory_of
 from voicekeeper.cli import prose
-from voicekeeper.cli.session import Session, name_argument, pass_session
+from voicekeeper.cli.options import name_argument, pass_session
+from voicekeeper.cli.session import Session
 
 
 @click.command

@@ -2,7 +2,8 @@
 
 import click
 
-from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
+from voicekeeper.cli.options import json_option, name_argument, pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.errors import NotAllowed
 from voicekeeper.glance.voices import Voices
 

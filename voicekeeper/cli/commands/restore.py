@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from voicekeeper.cli import prose
-from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.health import SHOWN_NAMES
 from voicekeeper.store.restore import Restored, restore
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from voicekeeper import bootstrap, detached, log
-from voicekeeper.cli.session import Session, is_terminal, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.config import Settings, read_api_key
 from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused

@@ -10,7 +10,8 @@ from rich.text import Text
 from voicekeeper.archive import directory_of
 from voicekeeper.bar import has_blocks
 from voicekeeper.cli import document, table
-from voicekeeper.cli.session import Session, is_terminal, json_option, name_argument, pass_session
+from voicekeeper.cli.options import json_option, name_argument, pass_session
+from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.duration import rfc3339
 
 

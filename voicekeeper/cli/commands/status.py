@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from voicekeeper.cli import document, money, prose
-from voicekeeper.cli.session import Session, json_option, pass_session
+from voicekeeper.cli.options import json_option, pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.glance.fleet import Fleet

@@ -3,7 +3,8 @@
 import click
 
 from voicekeeper import registration
-from voicekeeper.cli.session import Session, name_argument, pass_session
+from voicekeeper.cli.options import name_argument, pass_session
+from voicekeeper.cli.session import Session
 
 
 @click.command

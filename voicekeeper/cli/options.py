@@ -1,0 +1,37 @@
+"""What many commands take: their session, the name of a voice, ``--json``."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from voicekeeper.cli.session import Session
+from voicekeeper.errors import VoicekeeperError
+from voicekeeper.glance.voices import Voices
+
+
+def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand a command its session as its first argument."""
+
+    @click.pass_context
+    @functools.wraps(handler)
+    def with_session(ctx: click.Context, /, *args: object, **options: object) -> object:
+        session = Session(ctx.obj)
+        ctx.call_on_close(session.close)
+        return ctx.invoke(handler, session, *args, **options)
+
+    return with_session
+
+
+def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the names of the registry; completing a line must never fail."""
+    try:
+        voices = Session(ctx.find_root().params.get("config")).look(Voices, lambda side: side.all())
+        return [voice.name for voice in voices if voice.name.startswith(incomplete)][:100]
+    except VoicekeeperError:
+        return []
+
+
+name_argument = click.argument("name", shell_complete=_complete_names)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
