@@ -1,5 +1,6 @@
 """How Hypothesis tries its examples, in every test; a host elsewhere; and the judge's court."""
 
+import signal
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -26,6 +27,10 @@ settings.register_profile(
     database=None,
 )
 settings.load_profile("usual")
+
+# Begun in the background of a shell, this process ignores Ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
