@@ -1,9 +1,9 @@
 """A day of keeping in twenty minutes: the real daemon, the sandbox, and everything that goes wrong.
 
-``python -m tests.benchmarks.soak [--voices 2000] [--minutes 20]`` prints a table and ends with 1
-where a bar is missed. A window of 60 s stands for seven days, and as much history is kept. Some
-calls go wrong all the time; now and then the gateway fails altogether, or the account is empty,
-for a few seconds; voices are cloned and removed; and the page and the metrics are read.
+``python -m tests.benchmarks.soak [--voices 2000] [--minutes 20] [--faults 1]`` prints a table and
+ends with 1 where a bar is missed. A window of 60 s stands for seven days, and as much history is
+kept. Some calls go wrong all the time; now and then the gateway fails altogether, or the account
+is empty, for a few seconds; voices are cloned and removed; and the page and the metrics are read.
 
 What is flat is judged by two stretches of the same length, the second and the last fifth of the
 time: what grows for ever is larger in the last, and what a start needs was there in the second.
@@ -49,20 +49,20 @@ _SETTINGS: Final = {
     "UPSTREAM__REQUESTS_PER_SECOND": "400",
     "UPSTREAM__MAX_IN_FLIGHT": "64",
 }
-FAULTS: Final = (
-    "500=0.003",
-    "503=0.003",
-    "429:retry-after=1=0.003",
-    "body-500=0.002",
-    "drop=0.003",
-    "lost=0.003@submit",
-    "garbage=0.002",
-    "truncated=0.002",
-    "html=0.002",
-    "hang=0.0005",
-    "task-UpstreamError=0.005",
-)
-"""What strikes single calls, all the time."""
+_SHARES: Final = {
+    "500={}": 0.003,
+    "503={}": 0.003,
+    "429:retry-after=1={}": 0.003,
+    "body-500={}": 0.002,
+    "drop={}": 0.003,
+    "lost={}@submit": 0.003,
+    "garbage={}": 0.002,
+    "truncated={}": 0.002,
+    "html={}": 0.002,
+    "hang={}": 0.0005,
+    "task-UpstreamError={}": 0.005,
+}
+"""Which share of the calls each fault strikes, all the time."""
 
 STORMS: Final = (("503",), ("402@submit",), ("drop",), ("hang",))
 """What strikes every call for a while, in turn."""
@@ -119,20 +119,28 @@ class Soak:
         return [s for s in self.samples if number * length <= s.at < (number + 1) * length]
 
 
-def soak(voices: int, minutes: float, kept_log: Path | None = None) -> Soak:
-    """Keep so many voices for so long; the daemon's log goes to a file, if one is named."""
+def soak(voices: int, minutes: float, times: float, kept_log: Path | None = None) -> Soak:
+    """Keep so many voices for so long.
+
+    Args:
+        voices: how many.
+        minutes: how long.
+        times: how many times as often as usual single calls go wrong.
+        kept_log: where the daemon's log is to stay.
+    """
+    faults = [fault.format(share * times) for fault, share in _SHARES.items()]
     ids = [f"id-{number:05}" for number in range(voices)]
     with TemporaryDirectory() as directory, ExitStack() as running:
         home = Path(directory)
         log_path = kept_log or home / "log"
-        gateway = running.enter_context(_sandbox(ids))
+        gateway = running.enter_context(_sandbox(ids, faults))
         environ = _environ(home, gateway)
         _import(environ, ids)
         log = running.enter_context(log_path.open("w+"))
         daemon = running.enter_context(_process("run", environ=environ, stdout=log))
         _await_ready(log_path, daemon)
         began = time.monotonic()
-        samples = list(_watch(daemon.pid, home, gateway, environ, minutes * 60))
+        samples = list(_watch(daemon.pid, home, gateway, environ, minutes * 60, usual=faults))
         seconds = time.monotonic() - began
         books = httpx.get(f"{gateway}/books", timeout=60).json()
         cpu_s, starved_s = _processor(daemon.pid)
@@ -181,7 +189,13 @@ def rows(done: Soak, voices: int) -> Iterator[Row]:
 
 
 def _watch(
-    pid: int, home: Path, gateway: str, environ: dict[str, str], seconds: float
+    pid: int,
+    home: Path,
+    gateway: str,
+    environ: dict[str, str],
+    seconds: float,
+    *,
+    usual: list[str],
 ) -> Iterator[Sample]:
     """Look at the daemon until the time is over, and make things happen meanwhile."""
     web = f"http://{environ['VOICEKEEPER_WEB__LISTEN']}"
@@ -197,7 +211,7 @@ def _watch(
         in_storm = at % _STORM_EVERY_S > _STORM_EVERY_S - _STORM_S and at < seconds - 60
         if in_storm is not stormy:
             stormy = in_storm
-            faults = STORMS[storms % len(STORMS)] if stormy else FAULTS
+            faults = STORMS[storms % len(STORMS)] if stormy else usual
             storms += stormy
             httpx.put(f"{gateway}/faults", json=list(faults)).raise_for_status()
         if at > churns * _CHURN_EVERY_S:
@@ -215,10 +229,10 @@ def _churn(environ: dict[str, str], number: int) -> None:
 
 
 @contextmanager
-def _sandbox(ids: list[str]) -> Iterator[str]:
+def _sandbox(ids: list[str], usual: list[str]) -> Iterator[str]:
     """Run the sandbox; give the address of its own calls."""
     known = [word for voice_id in ids for word in ("--voice", voice_id)]
-    faults = [word for fault in FAULTS for word in ("--fault", fault)]
+    faults = [word for fault in usual for word in ("--fault", fault)]
     times = ("--window", "60s", "--speech-time", "0.3s-1.2s", "--enrollment-time", "1s-3s")
     options = ("sandbox", "--port", "0", *times, *known, *faults)
     with _process(*options, environ=dict(os.environ), stdout=subprocess.PIPE) as sandbox:
@@ -315,10 +329,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.soak", description=__doc__)
     parser.add_argument("--voices", type=int, default=2_000)
     parser.add_argument("--minutes", type=float, default=20.0, help="above 2")
+    parser.add_argument("--faults", type=float, default=1.0, help="times as many as usual")
     parser.add_argument("--log", type=Path, help="where the daemon's log is to stay")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and with it what it has started
-    done = soak(chosen.voices, chosen.minutes, chosen.log)
+    done = soak(chosen.voices, chosen.minutes, chosen.faults, chosen.log)
     table = list(rows(done, chosen.voices))
     for row in table:
         sys.stdout.write("\t".join(row.cells()).rstrip() + "\n")
