@@ -599,6 +599,21 @@ def test_every_enrollment_opens_a_connection_of_its_own() -> None:
     assert asyncio.run(main()).connections == 4
 
 
+def test_a_connection_that_was_idle_for_long_is_closed_and_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("voicekeeper.upstream.connections._IDLE_SECONDS", 0.0)
+
+    async def main() -> Server:
+        async with _serving(_says(PROCESSING)) as server, _client(server.base_url) as client:
+            for _ in range(3):
+                await client.status("t", MODEL)
+            await _until(lambda: server.open == 1)
+            return server
+
+    assert asyncio.run(main()).connections == 3
+
+
 def test_a_connection_that_the_server_closed_while_idle_is_not_used_again() -> None:
     async def main() -> int:
         say = _says(ACCEPTED, then_closes=True)
