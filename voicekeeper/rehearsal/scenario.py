@@ -1,6 +1,5 @@
 """What is rehearsed, but for its seed; and what came of it with one."""
 
-import gc
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from voicekeeper import heap
 from voicekeeper.config import Settings
 from voicekeeper.rehearsal.chaos import chaos
 from voicekeeper.rehearsal.play import Rehearsal
@@ -77,8 +77,7 @@ class Scenario:
             seed: of all dice.
             progress: told each day that has passed.
         """
-        gc.collect()
-        gc.freeze()  # what was imported stays: to look at it again and again takes a twentieth
+        heap.settle()
         began = time.process_time()
         report, bug = None, None
         try:

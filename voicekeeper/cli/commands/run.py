@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from voicekeeper import bootstrap, detached, log
+from voicekeeper import bootstrap, detached, heap, log
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.config import Settings, read_api_key
@@ -77,6 +77,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
         archive = bootstrap.archive(
             session.settings, keeper, database=database, clock=session.clock, log=logger
         )
+        heap.settle()
         if once:
             await run_once(keeper, companions)
             if archive is not None:
