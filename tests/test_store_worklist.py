@@ -843,9 +843,8 @@ def test_a_start_forgets_the_keepers_before_it(life: Life) -> None:
     ]
 
 
-@pytest.mark.sqlite_only
-def test_no_statement_of_a_pass_or_of_an_answer_reads_a_whole_table(life: Life) -> None:
-    """So that a voice costs the same in a fleet of a million."""
+def plans_of_a_keepalive(life: Life) -> set[str]:
+    """Return what SQLite does for each statement of the passes and answers of one keepalive."""
     life.register(imported("anna"))
     statements: list[str] = []
     with life.database.writing() as session:
@@ -858,12 +857,27 @@ def test_no_statement_of_a_pass_or_of_an_answer_reads_a_whole_table(life: Life) 
     with life.database.writing() as session:
         session.driver.set_trace_callback(None)
         words = ("SELECT", "UPDATE", "WITH")
-        plans = {
+        return {
             row[3]
             for statement in statements
             if statement.startswith(words)
             for row in session.driver.execute(f"EXPLAIN QUERY PLAN {statement}")
         }
+
+
+@pytest.mark.sqlite_only
+def test_no_statement_of_a_pass_or_of_an_answer_looks_through_the_history_of_a_voice(
+    life: Life,
+) -> None:
+    plans = plans_of_a_keepalive(life)
+    assert any("INDEX task_open (voice_pk=?)" in plan for plan in plans)
+    assert not any("INDEX task_by_voice (voice_pk=?)" in plan for plan in plans)
+
+
+@pytest.mark.sqlite_only
+def test_no_statement_of_a_pass_or_of_an_answer_reads_a_whole_table(life: Life) -> None:
+    """So that a voice costs the same in a fleet of a million."""
+    plans = plans_of_a_keepalive(life)
     assert any("INDEX voice_by_next_at" in plan for plan in plans)
     scans = {plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan}
     assert not scans & {"SCAN voice", "SCAN task", "SCAN history", "SCAN alert"}

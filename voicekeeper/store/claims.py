@@ -52,6 +52,7 @@ TO_ENROLL = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & 
 
 _ASKED_FIRST = exists().where(
     col(Task.voice_pk) == Voice.id,
+    IS_OPEN,  # by its index; or else the whole history of the voice is looked through
     IS_RUNNING,
     col(Task.kind) == Kind.KEEPALIVE,
     col(Task.next_poll_at) <= _NOW,

@@ -8,9 +8,10 @@ where SQLAlchemy takes three or more: a twelfth of what a keepalive costs in a r
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlmodel.sql.sqltypes import AutoString, UTCDateTime
 
 Processor = Callable[[Any], Any]
@@ -19,6 +20,11 @@ _FLOAT_IN_POSTGRESQL = 701
 """The number of the only type of ours whose processor there asks for it."""
 
 _INSTANT_LENGTH = len("2030-01-01 00:00:00.000000")
+
+_SQLITE = sqlite.dialect()
+_IN_SQLITE = UTCDateTime().dialect_impl(_SQLITE)
+_TO_TEXT = cast("Processor", _IN_SQLITE.bind_processor(_SQLITE))
+_TO_INSTANT = cast("Processor", _IN_SQLITE.result_processor(_SQLITE, None))
 
 _RECENT = 1024
 """Instants whose text is remembered: a pass's ``now`` stands in all it writes, and what was just
@@ -38,9 +44,9 @@ def to_driver(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Processor 
     if full is None or dialect.name != "sqlite":
         return full
     if isinstance(kind, UTCDateTime):
-        return _instant_to_text(full)
+        return _text_of
     if isinstance(kind, sa.Enum) and kind.enum_class is not None:
-        return _looked_up({word: full(word) for word in kind.enum_class}, full)
+        return _Words({word: full(word) for word in kind.enum_class}, full).__getitem__
     return full
 
 
@@ -60,9 +66,9 @@ def from_driver(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Processo
     if full is None or dialect.name != "sqlite":
         return full
     if isinstance(kind, UTCDateTime):
-        return _text_to_instant(full)
+        return _instant_of
     if isinstance(kind, sa.Enum) and kind.enum_class is not None:
-        return _looked_up({str(word.value): word for word in kind.enum_class}, full)
+        return _Words({str(word.value): word for word in kind.enum_class}, full).__getitem__
     return full
 
 
@@ -71,40 +77,27 @@ def _without_nul(value: Any) -> Any:  # noqa: ANN401 - as the driver takes it
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
-def _instant_to_text(full: Processor) -> Processor:
-    def process(value: datetime | None) -> Any:  # noqa: ANN401 - as the driver takes it
-        if value is not None and value.tzinfo is UTC:
-            return _text_of(value)
-        return full(value)
-
-    return process
-
-
 @lru_cache(_RECENT)
-def _text_of(instant: datetime) -> str:
-    return instant.isoformat(" ", "microseconds")[:_INSTANT_LENGTH]
+def _text_of(instant: datetime | None) -> Any:  # noqa: ANN401 - as the driver takes it
+    if instant is not None and instant.tzinfo is UTC:
+        return instant.isoformat(" ", "microseconds")[:_INSTANT_LENGTH]
+    return _TO_TEXT(instant)
 
 
-@lru_cache(_RECENT)
-def _instant_of(text: str) -> datetime:
-    return datetime.fromisoformat(text + "+00:00")
+@lru_cache(_RECENT, typed=True)
+def _instant_of(text: Any) -> datetime:  # noqa: ANN401 - a failing disk writes anything
+    if type(text) is str and len(text) == _INSTANT_LENGTH:
+        return datetime.fromisoformat(text + "+00:00")
+    instant: datetime = _TO_INSTANT(text)
+    return instant
 
 
-def _text_to_instant(full: Processor) -> Processor:
-    def process(text: Any) -> datetime:  # noqa: ANN401 - a failing disk writes anything
-        if type(text) is str and len(text) == _INSTANT_LENGTH:
-            return _instant_of(text)
-        instant: datetime = full(text)
-        return instant
+class _Words(dict[Any, Any]):
+    """The words of a column, one for the other; what is none of them, SQLAlchemy judges."""
 
-    return process
+    def __init__(self, words: dict[Any, Any], full: Processor) -> None:
+        super().__init__(words)
+        self._full = full
 
-
-def _looked_up(words: dict[Any, Any], full: Processor) -> Processor:
-    def process(value: Any) -> Any:  # noqa: ANN401 - a failing disk writes anything
-        try:
-            return words[value]
-        except (KeyError, TypeError):
-            return full(value)
-
-    return process
+    def __missing__(self, value: Any) -> Any:  # noqa: ANN401 - a failing disk writes anything
+        return self._full(value)
