@@ -9,11 +9,11 @@ keeper's to decide, who is told by `CallFailed` all it needs for that.
 import asyncio
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import quote
 
 import httpcore
@@ -73,16 +73,14 @@ class _Route:
             target: of the endpoint, quoted.
             body: JSON.
         """
-        headers = self.headers
-        if body is not None:
-            headers = [*headers, (b"Content-Length", b"%d" % len(body))]
-        return httpcore.Request(
-            method,
-            self.address.url(target),
-            headers=headers,
-            content=body,
-            extensions={"timeout": self.steps},
+        request = httpcore.Request(
+            method, self.address.url(target), content=body, extensions={"timeout": self.steps}
         )
+        # Not by its constructor, which looks at each of them anew.
+        request.headers = self.headers
+        if body is not None:
+            request.headers = [*self.headers, (b"Content-Length", b"%d" % len(body))]
+        return request
 
 
 class GatewayClient:
@@ -427,7 +425,7 @@ def _read_headers(head: httpcore.Response) -> dict[bytes, str]:
 
 async def _read_body(head: httpcore.Response, headers: dict[bytes, str]) -> bytes:
     body = bytearray()
-    async for chunk in head.aiter_stream():
+    async for chunk in cast("AsyncIterable[bytes]", head.stream):
         body += chunk
         if len(body) > _BODY_MOST:
             raise failure.BodyTooLarge
