@@ -485,6 +485,12 @@ def test_a_lease_outlasts_the_longest_call_and_its_turn_at_the_limiter() -> None
     assert schedule.lease(POLICY) == timedelta(seconds=2 * 30 + 8 / 5 + 10)
 
 
+def test_a_keeper_is_dead_after_three_ticks_of_silence_but_not_before_its_leases_are_over() -> None:
+    slow = replace(POLICY, tick=10 * MINUTE)
+    assert schedule.silence(slow) == 30 * MINUTE
+    assert schedule.silence(replace(POLICY, tick=SECOND)) == schedule.lease(POLICY)
+
+
 @given(policies())
 def test_a_lease_is_never_taken_for_the_work_of_a_wrong_clock(policy: Policy) -> None:
     leased = NOW + schedule.lease(policy)
