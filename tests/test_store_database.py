@@ -5,8 +5,10 @@ import os
 import socket
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -502,3 +504,36 @@ def test_a_lock_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         SqliteDatabase(tmp_path / "missing" / "a.db").held(NOW),
     ):
         pass
+
+
+def _hold_nearly_all_the_time(path: Path, begun: Event) -> None:
+    driver = sqlite3.connect(path, timeout=60, isolation_level=None)
+    while True:
+        driver.execute("BEGIN IMMEDIATE")
+        begun.set()
+        time.sleep(0.185)
+        driver.execute("COMMIT")
+        time.sleep(0.015)
+
+
+def test_a_command_has_its_turn_between_two_transactions_of_a_daemon_that_has_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite by itself looks ten times a second, and so misses most of these moments."""
+    monkeypatch.setattr(module, "_BUSY_TIMEOUT_S", 1.5)
+    made = database(tmp_path / "voicekeeper.db")
+    made.close()
+    begun = fork.Event()
+    daemon = fork.Process(target=_hold_nearly_all_the_time, args=(made.path, begun), daemon=True)
+    daemon.start()
+    try:
+        assert begun.wait(LIMIT_S)
+        for _ in range(15):
+            with made.writing():
+                pass
+            time.sleep(0.02)  # the moment is over
+        assert daemon.is_alive()
+    finally:
+        daemon.kill()
+        daemon.join(LIMIT_S)
+        made.close()

@@ -162,6 +162,9 @@ class Database(ABC):
         """
         with suppress(IndexError):
             return self._idle.pop()
+        return self._new_session()
+
+    def _new_session(self) -> Session:
         return Session(self._engine.connect())
 
     def take_back(self, session: Session) -> None:
@@ -171,6 +174,14 @@ class Database(ABC):
     def is_lost(self, session: Session) -> bool:  # noqa: ARG002 - a file's never is
         """Tell whether a session's connection has ended, so that nothing can be rolled back."""
         return False
+
+    def begin(self, session: Session, mode: str) -> None:
+        """Begin a transaction, and wait for others where that must be."""
+        _begin(session.driver, mode)
+
+    def commit(self, session: Session) -> None:
+        """Commit it, and wait for others where that must be."""
+        _commit(session.driver)
 
     def prepare(self, *, upgrade: bool) -> None:
         """Make the registry if there is none, and see that its schema is the one the code knows.
@@ -307,7 +318,7 @@ class _Transaction(AbstractContextManager[Session]):
     def _begun(self) -> Session:
         session = self._session = self._database.lent_session()
         try:
-            _begin(session.driver, self._mode)
+            self._database.begin(session, self._mode)
         except Exception:
             if not self._database.is_lost(session):
                 raise
@@ -315,7 +326,7 @@ class _Transaction(AbstractContextManager[Session]):
             self._database.take_back(session)
             self._session = None
             session = self._session = self._database.lent_session()
-            _begin(session.driver, self._mode)
+            self._database.begin(session, self._mode)
         return session
 
     def __exit__(
@@ -332,7 +343,7 @@ class _Transaction(AbstractContextManager[Session]):
         try:
             if session.in_transaction():  # it was used for more than statements
                 session.flush()
-            _commit(session.driver)
+            self._database.commit(session)
         except BaseException as failure:
             self._fail(failure)
             raise

@@ -15,10 +15,10 @@ import re
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +43,14 @@ from voicekeeper.store.witness import Recollection, Witness
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
 _BUSY_TIMEOUT_S = 5
+
+_LOOK_S = 0.02
+"""For so long SQLite itself waits for a lock, in pauses of a few milliseconds.
+
+Then it is asked anew. Left to itself for longer, it looks ten times a second only, and meets a
+daemon that catches up with a backlog, and writes nearly all the time, between two transactions so
+seldom that a command waits for seconds, or fails.
+"""
 
 _RESTORE = (
     "nothing was changed; 'voicekeeper restore FILE' puts a good copy in its place, "
@@ -110,6 +118,23 @@ class SqliteDatabase(Database):
             session.driver.rollback()
             session.driver.deserialize(_empty_registry())
         return database
+
+    def _new_session(self) -> Session:
+        session = super()._new_session()
+        session.driver.execute(f"PRAGMA busy_timeout = {_LOOK_S * 1000:.0f}")
+        return session
+
+    def begin(self, session: Session, mode: str) -> None:
+        """Begin a transaction, and take its lock; later it may have to wait for its commit only."""
+        if mode == self._reads:
+            super().begin(session, mode)
+            _patiently(partial(session.driver.execute, "SELECT 1 FROM sqlite_schema LIMIT 0"))
+        else:
+            _patiently(partial(super().begin, session, mode))
+
+    def commit(self, session: Session) -> None:
+        """Commit it, as soon as nobody reads."""
+        _patiently(partial(super().commit, session))
 
     def _turns_to_write(self) -> Turns | None:
         return self._turns
@@ -326,6 +351,22 @@ def _empty_registry() -> bytes:
         database.prepare(upgrade=True)
         database.close()
         return database.path.read_bytes()
+
+
+def _patiently(step: Callable[[], object]) -> None:
+    """Take a step that others may be in the way of, within the busy timeout."""
+    for left in range(round(_BUSY_TIMEOUT_S / _LOOK_S), -1, -1):
+        try:
+            step()
+        except sqlite3.OperationalError as error:
+            if left == 0 or error.sqlite_errorcode & _SORT != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            return
+
+
+_SORT = 0xFF
+"""Of an extended code of SQLite, what it is about."""
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
