@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +39,7 @@ from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, Clone, Request, Speech
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.upstream import GatewayClient, failure, wire
+from voicekeeper.upstream.connections import _Direct
 from voicekeeper.verdict import Blame
 
 KEY = "sk-0123456789abcdef"
@@ -271,7 +273,7 @@ class Gate:
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
         self._line = Line()
-        pool = httpcore.AsyncConnectionPool(network_backend=self._line)
+        origin = httpcore.Origin(b"http", b"127.0.0.1", 80)
         self._client = GatewayClient(
             base_url="http://127.0.0.1/api/v1",
             api_key=KEY,
@@ -279,7 +281,7 @@ class Gate:
             requests_per_second=1e9,
             max_in_flight=4,
             clock=FakeClock(NOW),
-            line=lambda: pool,
+            line=partial(_Direct, origin, network_backend=self._line),
         )
 
     def call(self, said: Said, arrived: Arrived) -> Accepted | Report | CallFailed:

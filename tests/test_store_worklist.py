@@ -870,7 +870,7 @@ def test_no_statement_of_a_pass_or_of_an_answer_looks_through_the_history_of_a_v
     life: Life,
 ) -> None:
     plans = plans_of_a_keepalive(life)
-    assert any("INDEX task_open (voice_pk=?)" in plan for plan in plans)
+    assert any("INDEX task_open_of_voice (voice_pk=?)" in plan for plan in plans)
     assert not any("INDEX task_by_voice (voice_pk=?)" in plan for plan in plans)
 
 

@@ -504,7 +504,7 @@ def test_a_failed_tls_handshake_is_not_ambiguous(answer: Answer) -> None:
 @pytest.mark.parametrize(
     "base_url",
     ["", "gateway", "ftp://gateway.example", "http://", "http://[::1", "http://a\nb/",
-     "//host/api"],
+     "//host/api", "https://xn--zzzzzz999/api"],
 )  # fmt: skip
 def test_a_base_url_that_is_none_is_a_config_error(base_url: str) -> None:
     with pytest.raises(ConfigError, match=r"upstream\.base_url: no usable http or https address"):
@@ -574,6 +574,56 @@ def test_cancelling_a_call_passes_through_and_frees_its_place() -> None:
 
 
 # Connections
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_a_call_that_is_cancelled_at_any_moment_leaves_no_connection_broken(
+    *, is_warm: bool
+) -> None:
+    async def main() -> int:
+        uncut = 0
+        async with _serving(_says(PROCESSING)) as server:
+            for moment in range(60):
+                async with _client(server.base_url) as client:
+                    if is_warm:
+                        await client.status("t", MODEL)
+                    call = asyncio.create_task(client.status("t", MODEL))
+                    for _ in range(moment):
+                        await asyncio.sleep(0)
+                    call.cancel()
+                    uncut += isinstance(
+                        (await asyncio.gather(call, return_exceptions=True))[0], Report
+                    )
+                    for _ in range(2):
+                        await client.status("t", MODEL)
+        return uncut
+
+    assert asyncio.run(main()) < 60
+
+
+@pytest.mark.parametrize(
+    "stray", [_http({"code": 408}, 408), _http({"code": 200, "data": {"taskId": "another's"}})]
+)
+def test_what_follows_an_answer_is_never_taken_for_the_next_calls(stray: bytes) -> None:
+    async def main() -> tuple[list[Accepted], int]:
+        async with (
+            _serving(_says(_http(ACCEPTED) + stray)) as server,
+            _client(server.base_url) as client,
+        ):
+            return [await client.submit(SPEECH, MODEL) for _ in range(3)], server.connections
+
+    assert asyncio.run(main()) == ([Accepted("task_1")] * 3, 3)
+
+
+def test_a_client_that_is_closed_while_a_call_takes_its_turn_sends_nothing() -> None:
+    async def main() -> tuple[CallFailed, int]:
+        async with _serving(_says(ACCEPTED)) as server:
+            client = _client(server.base_url)
+            failed = await _failure(client.submit(DESIGN, MODEL, on_turn=client.aclose))
+            return failed, len(server.received)
+
+    failed, received = asyncio.run(main())
+    assert (failed.ambiguous, received) == (False, 0)
 
 
 def test_calls_that_follow_each_other_share_a_connection() -> None:
@@ -716,7 +766,26 @@ def test_a_proxy_that_refuses_a_tunnel_has_sent_nothing_on(monkeypatch: pytest.M
     assert "hidden" not in str(failed)
 
 
-@pytest.mark.parametrize("without", ["*", "gateway.invalid", ".invalid", "a.example, invalid"])
+def test_a_tunnel_that_fails_is_dug_anew_at_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> tuple[list[str], list[bool]]:
+        async with _serving(_says(b"HTTP/1.1 200 OK\r\n\r\n", then_closes=True)) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{proxy.port}")
+            monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy.port}")
+            async with _client("https://gateway.example") as client:
+                failures = [await _failure(client.submit(SPEECH, MODEL)) for _ in range(3)]
+            lines = [received.line for received in proxy.received]
+            return lines, [failed.ambiguous for failed in failures]
+
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    lines, ambiguous = asyncio.run(main())
+    assert lines == ["CONNECT gateway.example:443 HTTP/1.1"] * 3
+    assert ambiguous == [False] * 3
+
+
+@pytest.mark.parametrize(
+    "without", ["gateway.invalid:80", "*", "gateway.invalid", ".invalid", "a.example, invalid"]
+)
 def test_no_proxy_names_the_hosts_to_which_the_way_is_straight(
     without: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -964,6 +1033,9 @@ def test_whatever_is_answered_raises_nothing_but_call_failed(
     status: int, headers: dict[str, bytes], body: bytes
 ) -> None:
     class Says:
+        def is_fit(self) -> bool:
+            return True
+
         async def handle_async_request(self, _: httpcore.Request) -> httpcore.Response:
             raw = [(name.encode(), value) for name, value in headers.items()]
             return httpcore.Response(status, headers=raw, content=body)

@@ -159,7 +159,8 @@ class Task(SQLModel, table=True):
             name="task_running_is_polled",
         ),
         sa.Index("task_by_voice", "voice_pk", "id"),
-        sa.Index("task_open", "voice_pk", **_where("state IN ('intent', 'running')")),
+        sa.Index("task_open", "state", **_where("state IN ('intent', 'running')")),
+        sa.Index("task_open_of_voice", "voice_pk", **_where("state IN ('intent', 'running')")),
         sa.Index("task_by_next_poll", "next_poll_at", **_where("state = 'running'")),
         sa.Index(
             "task_by_token",

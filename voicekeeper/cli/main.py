@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from voicekeeper.cli import shortcut
+from voicekeeper.errors import INTERRUPTED
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -23,8 +24,25 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _exit_code(args: Sequence[str]) -> int:
-    if shortcut.is_answered(args):
-        return 0
-    from voicekeeper.cli import program  # noqa: PLC0415 - what it takes, the shortcut saves
+    try:
+        line = shortcut.answer(args)
+        if line is not None:
+            return _printed(line)
+        from voicekeeper.cli import program  # noqa: PLC0415 - what it takes, the shortcut saves
 
-    return program.run(args)
+        return program.run(args)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _printed(line: str) -> int:
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return 1  # whoever read our output has enough
+    except OSError as error:
+        from voicekeeper.cli import program  # noqa: PLC0415 - the same
+
+        return program.fail(error)
+    return 0

@@ -135,10 +135,17 @@ def run(args: Sequence[str]) -> int:
         click.echo(no_command.format_message(), err=True)
         return no_command.exit_code
     except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
-        words, exit_code = _explained(error)
-        prose.say(words)
-        return exit_code
+        return fail(error)
     return result if isinstance(result, int) else 0
+
+
+def fail(
+    error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError,
+) -> int:
+    """Say what went wrong; return the exit code."""
+    words, exit_code = _explained(error)
+    prose.say(words)
+    return exit_code
 
 
 def _explained(

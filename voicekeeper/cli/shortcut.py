@@ -6,32 +6,28 @@ goes wrong, is left to the command itself, which begins anew and has the words f
 """
 
 import os
-import sys
 from collections.abc import Sequence
 
 _COMPLETION = "_VOICEKEEPER_COMPLETE"
 """Set by a shell that asks for the words that could follow."""
 
 
-def is_answered(args: Sequence[str]) -> bool:
-    """Print the voice_id if that is all there is to do; tell whether it is done.
+def answer(args: Sequence[str]) -> str | None:
+    """Return the line that is all there is to print; None where the command is to be run.
 
     Args:
         args: of the whole command line.
     """
     match args:
-        case ["resolve", name] if not name.startswith("-") and _COMPLETION not in os.environ:
-            voice_id = _resolved(name)
-        case _:
-            return False
-    if voice_id is None:
-        return False
-    try:
-        sys.stdout.write(f"{voice_id}\n")
-        sys.stdout.flush()
-    except (OSError, UnicodeEncodeError):
-        return False
-    return True
+        case ["resolve", name] if not name.startswith("-") and _may_begin_anew():
+            return _resolved(name)
+    return None
+
+
+def _may_begin_anew() -> bool:
+    """Tell whether the settings may be read once more: a pipe would be empty then."""
+    file = os.environ.get("VOICEKEEPER_CONFIG") or os.devnull
+    return _COMPLETION not in os.environ and (file == os.devnull or os.path.isfile(file))  # noqa: PTH113 - without pathlib
 
 
 def _resolved(name: str) -> str | None:
@@ -44,4 +40,7 @@ def _resolved(name: str) -> str | None:
         voice = Session(None).glance(Voices, lambda side: side.get(name))
     except (Unsure, VoicekeeperError):
         return None
-    return None if voice.status.is_dead else voice.voice_id
+    voice_id = voice.voice_id or ""
+    # Any other is for click, which knows what each terminal takes.
+    is_plain = voice_id.isascii() and voice_id.isprintable()
+    return voice_id if voice_id and is_plain and not voice.status.is_dead else None

@@ -1,6 +1,7 @@
 """The gateway's address: its base URL, taken apart once and not for every call."""
 
 import ipaddress
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpcore
@@ -36,15 +37,17 @@ class Address:
         Raises:
             ConfigError: it is none of http or https, or names no host.
         """
-        try:
+        address = None
+        with suppress(httpx.InvalidURL, ValueError):
             url = httpx.URL(base_url)
-        except (httpx.InvalidURL, ValueError):
-            url = httpx.URL()
-        port = _PORTS.get(url.raw_scheme)
-        if port is None or not url.raw_host:
+            port = _PORTS.get(url.raw_scheme)
+            if port is not None and url.raw_host:
+                origin = httpcore.Origin(url.raw_scheme, url.raw_host, url.port or port)
+                path = url.raw_path.rstrip(b"/")
+                address = cls(url.host, origin, url.port, url.netloc, path)
+        if address is None:
             raise ConfigError(["upstream.base_url: no usable http or https address"])
-        origin = httpcore.Origin(url.raw_scheme, url.raw_host, url.port or port)
-        return cls(url.host, origin, url.port, url.netloc, url.raw_path.rstrip(b"/"))
+        return address
 
     def url(self, target: str) -> httpcore.URL:
         """Return the URL of an endpoint.

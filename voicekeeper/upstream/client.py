@@ -89,9 +89,8 @@ class GatewayClient:
     Args:
         base_url: such as ``https://api.apixo.ai/api/v1``.
         api_key: goes into the ``Authorization`` header and nowhere else.
-        timeout: seconds for each of connecting (10 at most), sending, waiting for an answer and
-            a free connection; one call takes twice that at most, waiting for its turn not
-            counted.
+        timeout: seconds for each of connecting (10 at most), sending, and waiting for an answer;
+            one call takes twice that at most, waiting for its turn not counted.
         requests_per_second: the client's own limit.
         max_in_flight: calls at once.
         clock: paces the calls, and dates an answer that does not date itself.
@@ -118,7 +117,7 @@ class GatewayClient:
         self._line = line
         self._closed = False
         self._route = self._route_to(base_url, api_key, timeout)
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], Connections] = {}
         self._share = 1.0
         self._limits = (requests_per_second, max_in_flight)
         self._limiter = Limiter(
@@ -147,8 +146,8 @@ class GatewayClient:
         self._limits = (requests_per_second, max_in_flight)
         self._limit()
         retiring = asyncio.create_task(old.connections.retire())
-        self._retiring.add(retiring)
-        retiring.add_done_callback(self._retiring.discard)
+        self._retiring[retiring] = old.connections
+        retiring.add_done_callback(self._retiring.pop)
 
     def pace(self, share: float) -> None:
         """Allow itself this share of the requests a second that the settings give."""
@@ -177,10 +176,12 @@ class GatewayClient:
     async def aclose(self) -> None:
         """Close every connection; a call made afterwards fails and sends nothing."""
         self._closed = True
-        for retiring in self._retiring:
-            retiring.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
-        await self._route.connections.aclose()
+        retiring, left = [*self._retiring], [*self._retiring.values(), self._route.connections]
+        for task in retiring:
+            task.cancel()
+        await asyncio.gather(*retiring, return_exceptions=True)
+        for connections in left:
+            await connections.aclose()
 
     async def submit(
         self,
@@ -350,7 +351,7 @@ class GatewayClient:
             must not come out again.
         """
         if self._closed:
-            raise CallFailed("the client of the gateway is closed; nothing was sent")
+            raise _closed()
         route = self._route
         try:
             target = f"/{endpoint}"
@@ -359,14 +360,21 @@ class GatewayClient:
             if task_id is not None:
                 target += f"?taskId={quote(task_id, safe='')}"
             request = route.request(method, target, _written(body))
-        except UnicodeError:
+        except ValueError:
             request = None
         if request is None:
             raise failure.of_no_unicode()
-        async with route.connections.lend(fresh=fresh) as line:
+        line = route.connections.take(fresh=fresh)
+        outcome: failure.Reply | CallFailed | None = None
+        try:
             if on_turn is not None:
                 await on_turn()
+                if self._closed:
+                    raise _closed()
             outcome = await self._outcome(route, line, request, paid=body is not None)
+        finally:
+            again = not fresh and isinstance(outcome, failure.Reply)
+            route.connections.give_back(line, again=again)
         # Raised only here: inside an except block it would carry the library's exception as its
         # context, whose text may quote a header.
         if isinstance(outcome, CallFailed):
@@ -408,6 +416,10 @@ class GatewayClient:
             ),
             answered_at=answered_at,
         )
+
+
+def _closed() -> CallFailed:
+    return CallFailed("the client of the gateway is closed; nothing was sent")
 
 
 def _written(body: dict[str, Any] | None) -> bytes | None:

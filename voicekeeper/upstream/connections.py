@@ -9,9 +9,8 @@ anew for every call), and some of it would have to be switched off.
 import asyncio
 import ssl
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from functools import cache, partial
-from types import TracebackType
 from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
 
@@ -22,15 +21,18 @@ from voicekeeper.errors import ConfigError
 from voicekeeper.upstream.address import Address, is_loopback
 
 _IDLE_SECONDS = 4.0
-"""How long an idle connection is kept.
+"""After how long an idle connection is not used again.
 
 A server closes idle connections too, commonly after five seconds or more. A call sent at that
-very moment fails with no answer, and nobody knows whether it was done; so we close first.
+very moment fails with no answer, and nobody knows whether it was done.
 """
 
 
 class Line(Protocol):
     """A way to the gateway for one call at a time."""
+
+    def is_fit(self) -> bool:
+        """Tell whether another call may go by it, after one that was answered."""
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request; return the head of its answer, whose body is still to be read."""
@@ -42,6 +44,9 @@ class Line(Protocol):
 class Connections:
     """Lines to one address; another is made when all before it are in use.
 
+    A line is used again only after a call that was answered. Whatever else ended one, a timeout,
+    an error, a cancellation, leaves a line of which nobody knows how it stands.
+
     Args:
         address: of the gateway.
         make: makes a line in place of the network's.
@@ -52,44 +57,55 @@ class Connections:
 
     def __init__(self, address: Address, *, make: Callable[[], Line] | None = None) -> None:
         self._make = make or _maker(address)
-        self._made: list[Line] = []
         self._free: list[Line] = []
-        self._lent = 0
+        self._lent: list[Line] = []
         self._idle = asyncio.Event()
         self._idle.set()
-
-    def lend(self, *, fresh: bool) -> AbstractAsyncContextManager[Line]:
-        """Lend a line for one call.
-
-        Args:
-            fresh: True for one that opens a new connection, and is closed after the call. It costs
-                a handshake, and rules out the loss of a call on a connection that the server has
-                just closed.
-        """
-        return _Loan(self, fresh=fresh)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def take(self, *, fresh: bool) -> Line:
-        """Return a line that is lent until `give_back`."""
-        self._lent += 1
+        """Return a line that is lent until `give_back`.
+
+        Args:
+            fresh: True for one that opens a new connection. It costs a handshake, and rules out
+                the loss of a call on a connection that the server has just closed.
+        """
+        line = None if fresh else self._fit()
+        if line is None:
+            line = self._make()
+        self._lent.append(line)
         self._idle.clear()
-        if self._free and not fresh:
-            return self._free.pop()  # the one used last, whose connection is open most likely
-        line = self._make()
-        self._made.append(line)
         return line
 
-    async def give_back(self, line: Line, *, fresh: bool) -> None:
-        """End a loan."""
-        try:
-            if fresh:
-                self._made.remove(line)
-                await _hang_up(line)
-            else:
-                self._free.append(line)
-        finally:
-            self._lent -= 1
-            if not self._lent:
-                self._idle.set()
+    def _fit(self) -> Line | None:
+        while self._free:
+            line = self._free.pop()  # the one used last, whose connection is open most likely
+            if line.is_fit():
+                return line
+            self._hang_up(line)
+        return None
+
+    def give_back(self, line: Line, *, again: bool) -> None:
+        """End a loan.
+
+        Args:
+            line: that was lent.
+            again: whether another call may go by it.
+        """
+        self._lent.remove(line)
+        if again and not self._closed:
+            self._free.append(line)
+        else:
+            self._hang_up(line)
+        if not self._lent:
+            self._idle.set()
+
+    def _hang_up(self, line: Line) -> None:
+        """Close a line in a task of its own: who has an answer must not lose it over that."""
+        closing = asyncio.create_task(_closed(line))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def retire(self) -> None:
         """Close every connection as soon as no line is lent, or when this is cancelled."""
@@ -99,58 +115,38 @@ class Connections:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        for line in self._made.copy():
-            await _hang_up(line)
+        """Close every connection; a call that is under way ends at once."""
+        self._closed = True
+        lines, self._free = [*self._free, *self._lent], []
+        for line in lines:
+            self._hang_up(line)
+        if self._closing:
+            await asyncio.wait(self._closing)  # which go on if this is cancelled
 
 
-class _Loan(AbstractAsyncContextManager[Line]):
-    """One call's line; a generator in its stead costs four times as much."""
-
-    def __init__(self, connections: Connections, *, fresh: bool) -> None:
-        self._connections = connections
-        self._fresh = fresh
-
-    async def __aenter__(self) -> Line:
-        self._line = self._connections.take(fresh=self._fresh)
-        return self._line
-
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        await self._connections.give_back(self._line, fresh=self._fresh)
-
-
-class _Direct:
-    """A line that leads straight to the gateway; connected when it is called, and again as often.
-
-    One connection costs a third less than httpcore's pool of one.
-
-    Args:
-        connect: makes a connection, which opens at its first call.
-    """
-
-    def __init__(self, connect: Callable[[], httpcore.AsyncHTTPConnection]) -> None:
-        self._connect = connect
-        self._connection = connect()
-
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        if self._connection.is_closed() or self._connection.has_expired():
-            await self._connection.aclose()
-            self._connection = self._connect()
-        return await self._connection.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()
-
-
-async def _hang_up(line: Line) -> None:
-    # The answer is here; what a connection says as it is closed must not stand in its place.
+async def _closed(line: Line) -> None:
+    # What a connection says as it is closed is nobody's business any more.
     with suppress(Exception):
         await line.aclose()
+
+
+class _Direct(httpcore.AsyncHTTPConnection):
+    """A line that leads straight to the gateway. It costs a third less than a pool of one."""
+
+    def is_fit(self) -> bool:
+        return self.is_idle() and not self.has_expired() and not self._has_more()
+
+    def _has_more(self) -> bool:
+        """Tell whether more came than the answer: the next call would take it for its own."""
+        over: bytes = self._connection._h11_state.trailing_data[0]  # type: ignore[union-attr]  # noqa: SLF001
+        return bool(over)
+
+
+class _ByProxy(httpcore.AsyncConnectionPool):
+    """A line by way of a proxy, which looks by itself whether its connection may be used."""
+
+    def is_fit(self) -> bool:
+        return True
 
 
 def _maker(address: Address) -> Callable[[], Line]:
@@ -159,12 +155,9 @@ def _maker(address: Address) -> Callable[[], Line]:
     tls = _tls_context() if secure else _trusting_nobody()
     proxy = _proxy(address.origin)
     if proxy is None:
-        connect = partial(
-            httpcore.AsyncHTTPConnection, address.origin, tls, keepalive_expiry=_IDLE_SECONDS
-        )
-        return partial(_Direct, connect)
+        return partial(_Direct, address.origin, tls, keepalive_expiry=_IDLE_SECONDS)
     return partial(
-        httpcore.AsyncConnectionPool,
+        _ByProxy,
         tls,
         proxy=proxy,
         max_connections=1,
@@ -177,19 +170,20 @@ def _proxy(origin: httpcore.Origin) -> httpcore.Proxy | None:
     host, named = origin.host.decode("ascii"), getproxies()
     value = named.get(origin.scheme.decode("ascii")) or named.get("all")
     # An environment's proxy has no way to this host's own loopback.
-    if not value or is_loopback(host) or proxy_bypass(host):
+    if not value or is_loopback(host) or proxy_bypass(f"{host}:{origin.port}"):
         return None
-    try:
-        proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
-        url = Address.read(str(proxy.url)).url("/")
-    except (ValueError, httpx.InvalidURL, ConfigError):
+    proxy = None
+    with suppress(ValueError, httpx.InvalidURL, ConfigError):  # whose words may quote a password
+        named_proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
+        url = Address.read(str(named_proxy.url)).url("/")
+        tls = _tls_context() if url.scheme == b"https" else None
+        proxy = httpcore.Proxy(url, auth=named_proxy.raw_auth, ssl_context=tls)
+    if proxy is None:
         raise ConfigError(
             ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
             source="the environment",
-        ) from None
-    return httpcore.Proxy(
-        url, auth=proxy.raw_auth, ssl_context=_tls_context() if url.scheme == b"https" else None
-    )
+        )
+    return proxy
 
 
 def _tls_context() -> ssl.SSLContext:

@@ -48,6 +48,7 @@ _NOTHING_SENT = (
     httpcore.ConnectError,  # TLS failures are among these
     httpcore.ConnectTimeout,
     httpcore.PoolTimeout,
+    httpcore.ConnectionNotAvailable,
     httpcore.ProxyError,
 )
 

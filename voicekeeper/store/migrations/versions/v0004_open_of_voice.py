@@ -10,6 +10,7 @@ _OPEN = sa.text("state IN ('intent', 'running')")
 
 
 def upgrade() -> None:
-    """Make the index of what is open one of voices, not of two words."""
-    op.drop_index("task_open", table_name="task")
-    op.create_index("task_open", "task", ["voice_pk"], sqlite_where=_OPEN, postgresql_where=_OPEN)
+    """Add an index of what is open by voice, beside that by state."""
+    op.create_index(
+        "task_open_of_voice", "task", ["voice_pk"], sqlite_where=_OPEN, postgresql_where=_OPEN
+    )
