@@ -59,6 +59,24 @@ def test_what_the_notes_tell_of_and_the_registry_does_not_was_requested_already(
     )
 
 
+def test_a_copy_put_back_is_doubted_where_no_notes_followed_it() -> None:
+    def judged(*, witnessed: bool) -> Fault | None:
+        return doubt(
+            new_voice(restored_at=NOW - HOUR),
+            forgotten=None,
+            witnessed=witnessed,
+            last_pass_at=NOW,
+            now=NOW,
+            policy=POLICY,
+        )
+
+    assert judged(witnessed=True) is None
+    assert judged(witnessed=False) == restored(
+        "this registry was put back from a copy at 2026-05-01T11:00:00Z, and no notes tell whether "
+        "the voice was requested already"
+    )
+
+
 @pytest.mark.parametrize(
     ("rested", "is_doubted"), [(0 * SECOND, False), (LEASE, False), (LEASE + SECOND, True)]
 )

@@ -474,6 +474,17 @@ def test_an_enrollment_that_went_well_makes_a_voice(voice_status: str | None) ->
 
 
 @pytest.mark.parametrize(
+    ("urls", "preview"), [((), None), (("https://a.example/1", "https://a.example/2"), "1")]
+)
+def test_the_first_url_of_a_voice_that_was_made_is_its_preview(
+    urls: tuple[str, ...], preview: str | None
+) -> None:
+    report = Report("success", voice_id=ID, voice_status="OK", result_urls=urls)
+    change = reported(new_voice(**DEPLOYING), enrollment(), report)
+    assert change.preview_url == (preview and f"https://a.example/{preview}")
+
+
+@pytest.mark.parametrize(
     "report",
     [
         Report("success", voice_id=ID, voice_status="DEPLOYING"),
