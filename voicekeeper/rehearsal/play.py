@@ -39,7 +39,7 @@ from voicekeeper.rehearsal.troubles import (
 from voicekeeper.rehearsal.weather import Weather
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway
-from voicekeeper.store import Claims, NewVoice, Registry, SqliteDatabase
+from voicekeeper.store import Claims, MemoryDatabase, NewVoice, Registry
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.statement import Statement
 from voicekeeper.terms import Kind, Origin, Status, TaskState
@@ -105,7 +105,7 @@ class Rehearsal:
         self._trace = hashlib.sha256()
         self._happened: Counter[str] = Counter()
         self._margins: list[timedelta | None] = []
-        self._database = SqliteDatabase.in_memory()
+        self._database = MemoryDatabase()
         self._registry = Registry(self._database)
         self._host = Host(
             settings,

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import object_session
-from sqlalchemy.orm.attributes import manager_of_class, set_committed_value
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.base import DEFAULT_STATE_ATTR
 from sqlmodel import SQLModel
 
 from voicekeeper.store.session import Session
@@ -28,13 +28,13 @@ def table_of(model: type[SQLModel]) -> sa.Table:
 
 
 def made(model: type[Row], values: Sequence[object]) -> Row:
-    """Return the object of a stored row.
+    """Return the object of a stored row; to change it, `assign`.
 
     Args:
         model: of the row.
         values: of its columns, in the order of its table.
     """
-    row: Row = manager_of_class(model).new_instance()
+    row = object.__new__(model)  # not by the mapper, which prepares each for a session
     row.__dict__.update(zip(_columns(model), values, strict=True))
     return row
 
@@ -65,8 +65,8 @@ def assign(session: Session, row: SQLModel, fields: Mapping[str, object]) -> Non
         return
     model = type(row)
     its_key = getattr(row, _key(model).name)
-    _update(model, tuple(fields)).run(session, its_key=its_key, **_new(fields))
-    if object_session(row) is None:
+    _update(model, tuple(fields)).run(session, its_key=its_key, **fields)
+    if DEFAULT_STATE_ATTR not in row.__dict__:
         row.__dict__.update(fields)
         return
     for column, value in fields.items():
@@ -75,12 +75,12 @@ def assign(session: Session, row: SQLModel, fields: Mapping[str, object]) -> Non
 
 def insert(session: Session, model: type[SQLModel], /, **values: object) -> None:
     """Add a row as `added` does, of which nothing is needed again."""
-    _insert(model, tuple(values)).run(session, **_new(values))
+    _insert(model, tuple(values)).run(session, **values)
 
 
 def inserted(session: Session, model: type[SQLModel], /, **values: object) -> int:
     """Add a row as `added` does; return its key, which costs less than the whole row."""
-    ((key,),) = _insert(model, tuple(values), _key(model)).rows(session, **_new(values))
+    ((key,),) = _insert(model, tuple(values), _key(model)).rows(session, **values)
     return int(key)
 
 
@@ -92,7 +92,7 @@ def added(session: Session, model: type[Row], /, **values: object) -> Row:
         model: of the row.
         values: of every column that must not be NULL, but a key that the database gives.
     """
-    (row,) = _insert(model, tuple(values), *columns(model)).rows(session, **_new(values))
+    (row,) = _insert(model, tuple(values), *columns(model)).rows(session, **values)
     return made(model, row)
 
 
@@ -109,18 +109,11 @@ def _key(model: type[SQLModel]) -> sa.Column[Any]:
 
 @cache
 def _update(model: type[SQLModel], columns: tuple[str, ...]) -> Statement:
-    values: dict[str, Any] = {column: sa.bindparam(f"new_{column}") for column in columns}
     wanted = _key(model) == sa.bindparam("its_key")
-    return Statement(sa.update(table_of(model)).where(wanted).values(values))
+    return Statement(sa.update(table_of(model)).where(wanted), columns)
 
 
 @cache
 def _insert(model: type[SQLModel], given: tuple[str, ...], *returned: sa.Column[Any]) -> Statement:
-    values: dict[str, Any] = {column: sa.bindparam(f"new_{column}") for column in given}
-    clause = sa.insert(table_of(model)).values(values)
-    return Statement(clause.returning(*returned) if returned else clause)
-
-
-def _new(values: Mapping[str, object]) -> dict[str, object]:
-    """Return the parameters that set columns."""
-    return {f"new_{column}": value for column, value in values.items()}
+    clause = sa.insert(table_of(model))
+    return Statement(clause.returning(*returned) if returned else clause, given)

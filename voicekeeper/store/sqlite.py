@@ -18,11 +18,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Self
 
 import sqlalchemy as sa
 
@@ -38,7 +36,7 @@ from voicekeeper.store.database import Database
 from voicekeeper.store.ownership import hand_over
 from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns
-from voicekeeper.store.witness import Recollection, Witness
+from voicekeeper.store.witness import Witness
 
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
@@ -108,16 +106,6 @@ class SqliteDatabase(Database):
     def file(self) -> Path:
         """The file."""
         return self.path
-
-    @classmethod
-    def in_memory(cls) -> Self:
-        """Return an empty registry that lives in this thread, and no longer than it is open."""
-        database = cls(Path(":memory:"))
-        database.witness = Recollection()
-        with database.reading() as session:
-            session.driver.rollback()
-            session.driver.deserialize(_empty_registry())
-        return database
 
     def _new_session(self) -> Session:
         session = super()._new_session()
@@ -341,16 +329,6 @@ class SqliteDatabase(Database):
                 f"{self.path} is damaged or not a database ({words}); {_RESTORE}"
             )
         return VoicekeeperError(f"{self.path}: {words}")
-
-
-@cache
-def _empty_registry() -> bytes:
-    """Return the file of a registry without a voice; to migrate anew takes long."""
-    with TemporaryDirectory() as directory:
-        database = SqliteDatabase(Path(directory) / "empty.db")
-        database.prepare(upgrade=True)
-        database.close()
-        return database.path.read_bytes()
 
 
 def _patiently(step: Callable[[], object]) -> None:

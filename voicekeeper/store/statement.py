@@ -39,10 +39,12 @@ class Statement:
     Args:
         clause: a SELECT, INSERT, UPDATE or DELETE, without a list among its parameters: how
             long that is would change the statement.
+        columns: names of columns that it sets; each is a parameter of that name.
     """
 
-    def __init__(self, clause: Clause) -> None:
+    def __init__(self, clause: Clause, columns: Collection[str] | None = None) -> None:
         self._clause = clause
+        self._columns = columns
         self._ready: dict[str, _Ready] = {}
 
     def run(self, session: Session, /, **values: object) -> int:
@@ -97,10 +99,11 @@ class Statement:
         return good, bad
 
     def _on(self, session: Session) -> "_Ready":
-        name = session.dialect.name
-        if name not in self._ready:
-            self._ready[name] = _make_ready(self._clause, session.dialect)
-        return self._ready[name]
+        ready = self._ready.get(session.dialect.name)
+        if ready is None:
+            ready = _make_ready(self._clause, self._columns, session.dialect)
+            self._ready[session.dialect.name] = ready
+        return ready
 
 
 class _Parameter(NamedTuple):
@@ -159,8 +162,8 @@ class _Ready:
         return tuple(read)
 
 
-def _make_ready(clause: Clause, dialect: sa.Dialect) -> _Ready:
-    compiled = clause.compile(dialect=dialect)
+def _make_ready(clause: Clause, columns: Collection[str] | None, dialect: sa.Dialect) -> _Ready:
+    compiled = clause.compile(dialect=dialect, column_keys=columns)
     names = compiled.positiontup if compiled.positiontup is not None else list(compiled.binds)
     converted = []
     for index, column in enumerate(clause.exported_columns):

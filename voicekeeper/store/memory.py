@@ -1,0 +1,48 @@
+"""A registry in this process's memory: no file, nobody else, and gone when it is closed."""
+
+import sqlite3
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from voicekeeper.store.database import Database
+from voicekeeper.store.sqlite import SqliteDatabase
+from voicekeeper.store.turns import Turns
+from voicekeeper.store.witness import Recollection
+
+
+class MemoryDatabase(SqliteDatabase):
+    """An empty registry for one thread, which lives no longer than it is open.
+
+    What a file needs for the sake of others, its locks and its queue, is left out: nobody else
+    can have this one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Path(":memory:"))
+        self.witness = Recollection()
+        session = self.lent_session()
+        with closing(sqlite3.connect(":memory:")) as empty:
+            empty.deserialize(_empty_registry())
+            empty.backup(session.driver)
+        self.take_back(session)
+
+    begin = Database.begin
+    commit = Database.commit
+
+    def _turns_to_write(self) -> Turns | None:
+        return None
+
+    def _turns_to_read(self) -> Turns | None:
+        return None
+
+
+@cache
+def _empty_registry() -> bytes:
+    """Return the file of a registry without a voice; to migrate anew takes long."""
+    with TemporaryDirectory() as directory:
+        database = SqliteDatabase(Path(directory) / "empty.db")
+        database.prepare(upgrade=True)
+        database.close()
+        return database.path.read_bytes()
