@@ -256,7 +256,7 @@ def _claims_for_ever(patch: pytest.MonkeyPatch) -> None:
         return []
 
     patch.setattr(Worklist, "take_over", begin_as_they_left)
-    patch.setattr(schedule, "lease", lambda _: 3650 * DAY)
+    patch.setattr(schedule.Policy, "lease", property(lambda _: 3650 * DAY))
     patch.setattr(schedule, "latest_due", lambda now, _: now + 36500 * DAY)
 
 

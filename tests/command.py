@@ -17,7 +17,6 @@ from sqlmodel import select
 
 from tests import support
 from tests.support import NOW, FakeClock
-from voicekeeper import schedule
 from voicekeeper.cli.main import main
 from voicekeeper.models import Breaker, HistoryEntry, KeeperBeat, Voice
 from voicekeeper.store import NewVoice, Registry, SqliteDatabase
@@ -136,7 +135,7 @@ class CommandLine:
                 version="0",
                 started_at=at,
                 last_pass_at=at,
-                alive_until=at + schedule.silence(support.policy()),
+                alive_until=at + support.policy().silence,
             )
         )
 

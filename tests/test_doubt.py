@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, enrollment, new_voice
-from voicekeeper import schedule
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling
 from voicekeeper.lifecycle.enrollment import doubt, doubted
@@ -14,7 +13,7 @@ from voicekeeper.models import Status, TaskState
 from voicekeeper.schedule import Policy
 from voicekeeper.verdict import Blame, Fault
 
-LEASE = schedule.lease(POLICY)
+LEASE = POLICY.lease
 HOURLY = replace(POLICY, interval=HOUR)
 
 

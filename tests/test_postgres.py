@@ -18,7 +18,7 @@ from tests.command import CommandLine
 from tests.daemon_support import Daemon, until
 from tests.postgres import Cluster
 from tests.support import HOUR, MINUTE, NOW, SECOND, imported, policy, wanted
-from voicekeeper import bootstrap, lifecycle, schedule
+from voicekeeper import bootstrap, lifecycle
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import load
@@ -42,7 +42,7 @@ from voicekeeper.verdict import Blame, Fault
 pytestmark = pytest.mark.postgres
 
 POLICY = policy()
-SILENCE = schedule.silence(POLICY)
+SILENCE = POLICY.silence
 Row = TypeVar("Row", bound=SQLModel)
 PASSWORD = "pass-of-nobody"
 

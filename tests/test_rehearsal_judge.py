@@ -27,7 +27,7 @@ def test_a_voice_that_is_used_every_three_days_breaks_nothing(court: Court) -> N
     assert court.settled() == []
     assert court.judge.losses.saveable() == court.judge.losses.unsaveable() == []
     court.use()
-    court.judge.losses.check_overdue()
+    court.judge.losses.check_overdue(court.judge.seen.living())
     court.judge.losses.check_healed({"anna"}, set(), 0)
     assert court.settled() == []
 
@@ -353,11 +353,11 @@ def test_a_voice_that_was_acknowledged_and_is_not_there_is_named(court: Court) -
 
 def test_a_voice_that_is_overdue_when_all_is_well_is_named(court: Court) -> None:
     court.wait(3 * DAY + 5 * HOUR)
-    court.judge.losses.check_overdue()
+    court.judge.losses.check_overdue(court.judge.seen.living())
     assert court.settled() == []
 
     court.wait(2 * HOUR)
-    court.judge.losses.check_overdue()
+    court.judge.losses.check_overdue(court.judge.seen.living())
     assert f"{OURS} is overdue though all is well" in court.settled()[0]
 
 
@@ -370,7 +370,7 @@ def test_a_clock_that_is_wrong_from_the_beginning_may_put_a_voice_off(
     court.gateway.import_voice("id-ben-", FLASH, BEGINNING, last_used_at=BEGINNING - 3 * DAY)
     court.judge.registered("ben", "id-ben-")
     court.wait(DAY)
-    court.judge.losses.check_overdue()
+    court.judge.losses.check_overdue(court.judge.seen.living())
     assert len(court.settled()) == named
 
 

@@ -1,6 +1,5 @@
 """The judge can fail the order of the calls, and any call that is made while they are paused."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -145,7 +144,7 @@ def take(court: Court, *names: str, left: tuple[str, ...] = ()) -> list[str]:
     """Let a pass take voices, and leave others; return what the judge says."""
     calls = taken(*((Kind.KEEPALIVE, f"id-{name}-") for name in names))
     ready = [f"id-{name}-" for name in left]
-    court.judge.claimed(replace(calls, more_calls=bool(left)), ready)
+    court.judge.claimed(calls._replace(more_calls=bool(left)), ready)
     return court.judge.broken
 
 

@@ -45,12 +45,12 @@ def test_a_history_that_is_kept_for_ever_has_no_end() -> None:
 
 @pytest.mark.parametrize(
     ("keeps", "every"),
-    [(365 * DAY, HOUR), (10 * DAY, 864 * SECOND), (MINUTE, 10 * SECOND), (None, HOUR)],
+    [(365 * DAY, 6 * HOUR), (10 * DAY, 864 * SECOND), (MINUTE, 10 * SECOND), (None, 6 * HOUR)],
 )
-def test_what_is_old_is_looked_for_hourly_and_more_often_where_less_is_kept(
+def test_what_is_old_is_looked_for_every_six_hours_and_more_often_where_less_is_kept(
     keeps: timedelta | None, every: timedelta
 ) -> None:
-    assert schedule.prunes_every(replace(POLICY, tick=10 * SECOND, keep_history=keeps)) == every
+    assert replace(POLICY, tick=10 * SECOND, keep_history=keeps).prunes_every == every
 
 
 @given(NAMES, st.integers(0, 1000))
@@ -482,18 +482,18 @@ def test_no_retry_after_takes_a_voice_past_its_deadline_or_the_interval(
 
 
 def test_a_lease_outlasts_the_longest_call_and_its_turn_at_the_limiter() -> None:
-    assert schedule.lease(POLICY) == timedelta(seconds=2 * 30 + 8 / 5 + 10)
+    assert POLICY.lease == timedelta(seconds=2 * 30 + 8 / 5 + 10)
 
 
 def test_a_keeper_is_dead_after_three_ticks_of_silence_but_not_before_its_leases_are_over() -> None:
     slow = replace(POLICY, tick=10 * MINUTE)
-    assert schedule.silence(slow) == 30 * MINUTE
-    assert schedule.silence(replace(POLICY, tick=SECOND)) == schedule.lease(POLICY)
+    assert slow.silence == 30 * MINUTE
+    assert replace(POLICY, tick=SECOND).silence == POLICY.lease
 
 
 @given(policies())
 def test_a_lease_is_never_taken_for_the_work_of_a_wrong_clock(policy: Policy) -> None:
-    leased = NOW + schedule.lease(policy)
+    leased = NOW + policy.lease
     assert leased > NOW
     assert not schedule.is_from_a_wrong_clock(leased, now=NOW, policy=policy)
 
@@ -608,7 +608,7 @@ def test_a_due_time_beyond_the_interval_was_set_by_a_wrong_clock(
 def test_no_poll_is_further_ahead_than_giving_up_the_cap_or_a_lease(
     policy: Policy, longest: timedelta
 ) -> None:
-    assert schedule.longest_poll(policy) == longest
+    assert policy.longest_poll == longest
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from sqlmodel import SQLModel
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, policy, wanted
-from voicekeeper import schedule
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.models import (
     Alert,
@@ -109,7 +108,7 @@ def test_a_life_of_months_keeps_its_last_one(life: Life) -> None:
     life.live(100 * DAY)
     last = life.voice("anna").last_used_at
     assert last is not None
-    late = schedule.prunes_every(life.policy) + life.policy.interval
+    late = life.policy.prunes_every + life.policy.interval
     assert min(times(life, HistoryEntry)) >= last - MONTH - late
     assert min(times(life, Task)) >= last - MONTH - late
     assert 8 <= kept(life, Task) <= 14
@@ -359,7 +358,7 @@ def test_a_reload_that_keeps_less_is_heeded_at_the_next_pass(life: Life) -> None
 
 
 def test_a_pass_looks_for_what_is_old_only_now_and_then(life: Life) -> None:
-    every = schedule.prunes_every(life.policy)
+    every = life.policy.prunes_every
     assert not is_outdated(life, NOW)
     add(life, event(OLD))
     assert not is_outdated(life, NOW + every - TINY)

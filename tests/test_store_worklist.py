@@ -25,7 +25,7 @@ from tests.support import (
     policy,
     wanted,
 )
-from voicekeeper import lifecycle, schedule
+from voicekeeper import lifecycle
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import control
@@ -48,7 +48,7 @@ from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
-LEASE = schedule.lease(policy())
+LEASE = policy().lease
 
 
 @pytest.fixture

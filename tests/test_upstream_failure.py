@@ -53,7 +53,7 @@ def test_a_code_says_what_to_do_and_who_may_have_been_charged(
     ambiguous: bool,
     words: str,
 ) -> None:
-    reply = _reply(status, Envelope(code=body_code, message=None))
+    reply = _reply(status, Envelope(body_code, None, {}))
     paid = failure.of_reply(reply, paid=True)
     read = failure.of_reply(reply, paid=False)
     assert paid is not None
@@ -65,12 +65,12 @@ def test_a_code_says_what_to_do_and_who_may_have_been_charged(
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_success_is_told_by_the_status_and_the_body(status: int) -> None:
-    assert failure.of_reply(_reply(status, Envelope(code=200, message="ok")), paid=True) is None
+    assert failure.of_reply(_reply(status, Envelope(200, "ok", {})), paid=True) is None
     assert failure.of_reply(_reply(status), paid=True) is not None
 
 
 def test_the_gateways_own_words_stand_in_quotes_behind_ours() -> None:
-    failed = failure.of_reply(_reply(402, Envelope(402, 'pay "now"')), paid=True)
+    failed = failure.of_reply(_reply(402, Envelope(402, 'pay "now"', {})), paid=True)
     assert str(failed) == (
         "the gateway answered 402: insufficient balance or quota; add balance or switch the key "
         "(\"pay 'now'\")"

@@ -162,7 +162,7 @@ def test_a_task_id_is_opaque_but_not_empty(task_id: object, read: str | None) ->
 )  # fmt: skip
 def test_a_code_is_a_whole_number_or_missing(code: object, read: int | None) -> None:
     envelope = wire.read_envelope(json.dumps({"code": code}).encode(), secret=KEY)
-    assert envelope == wire.Envelope(code=read, message=None)
+    assert envelope == wire.Envelope(code=read, message=None, data={})
 
 
 @pytest.mark.parametrize(
@@ -181,19 +181,19 @@ def test_data_that_is_a_number_is_an_amount_and_never_more_than_was_told(
     data: str, micros: int
 ) -> None:
     envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
-    assert envelope == wire.Envelope(code=200, message=None, amount_micros=micros)
+    assert envelope == wire.Envelope(code=200, message=None, data={}, amount_micros=micros)
 
 
 @pytest.mark.parametrize("data", ["NaN", "Infinity", "-Infinity", "1e300", "1e12", "9" * 4_000])
 def test_a_number_that_no_balance_can_be_is_no_amount(data: str) -> None:
     envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
-    assert envelope == wire.Envelope(code=200, message=None)
+    assert envelope == wire.Envelope(code=200, message=None, data={})
 
 
 @pytest.mark.parametrize("data", ['"74.87"', "null", '"text"', "[1]", "true"])
 def test_data_that_is_no_object_has_no_members(data: str) -> None:
     envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
-    assert envelope == wire.Envelope(code=200, message=None)
+    assert envelope == wire.Envelope(code=200, message=None, data={})
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_a_task_that_is_to_be_told_of_is_asked_for_in_time_all_the_same(
     asked, called = (schedule.first_poll(kind, policy, called=called) for called in (False, True))
     assert asked <= called <= asked + timedelta(minutes=13)
     assert called < policy.give_up
-    assert called <= schedule.longest_poll(policy)
+    assert called <= policy.longest_poll
 
 
 def test_a_webhook_that_is_early_leaves_the_polling_at_the_pages_pace(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 A call that does not work raises `voicekeeper.errors.CallFailed` instead.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,7 @@ class Accepted:
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What ``statusTask`` says of a task (page section *Status response fields*).
 
     Every field but ``state`` may be missing, and an unknown value is passed on as it came.
@@ -43,5 +43,5 @@ class Report:
     fail_message: str | None = None
     created_at: datetime | None = None
     completed_at: datetime | None = None
-    result_urls: tuple[str, ...] = field(default=())
+    result_urls: tuple[str, ...] = ()
     answered_at: datetime | None = None

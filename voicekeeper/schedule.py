@@ -21,6 +21,7 @@ further ahead was reckoned by a clock that was wrong (see `is_from_a_wrong_clock
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from voicekeeper import webhook
 from voicekeeper.facts import VoiceFacts
@@ -31,7 +32,7 @@ _RETRY_FLOOR = timedelta(seconds=30)
 _LEASE_SLACK = timedelta(seconds=10)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """The settings that the rules need, as values.
 
@@ -77,6 +78,28 @@ class Policy:
     archive_sources: bool = False
     tick: timedelta = timedelta(seconds=10)
     keep_history: timedelta | None = timedelta(days=365)
+
+    @cached_property
+    def lease(self) -> timedelta:
+        """For how long a claim holds: the longest call, and its turn at the limiter."""
+        turn = timedelta(seconds=self.max_in_flight / self.requests_per_second)
+        return min(self.timeout * 2 + turn + _LEASE_SLACK, self.interval)
+
+    @cached_property
+    def silence(self) -> timedelta:
+        """After how long without a pass a keeper counts as dead: its leases are over then."""
+        return max(self.lease, 3 * self.tick)
+
+    @cached_property
+    def longest_poll(self) -> timedelta:
+        """How far ahead a poll can be; one that is further was set by a wrong clock."""
+        return max(self.give_up, self.retry_cap, self.lease)
+
+    @cached_property
+    def prunes_every(self) -> timedelta:
+        """How often to look for what is older than is kept: it goes at most hours late."""
+        keeps = self.keep_history or timedelta.max
+        return max(self.tick, min(keeps / 1000, timedelta(hours=6)))
 
 
 def spread(name: str, turn: int = 0) -> float:
@@ -153,12 +176,6 @@ def kept_since(now: datetime, last_use: datetime | None, policy: Policy) -> date
     if policy.keep_history is None or last_use is None:
         return None
     return min(now, last_use) - policy.keep_history
-
-
-def prunes_every(policy: Policy) -> timedelta:
-    """Return how often to look for what is older: what is deleted, is so at most hours late."""
-    keeps = policy.keep_history or timedelta.max
-    return max(policy.tick, min(keeps / 1000, timedelta(hours=1)))
 
 
 def assumed_anchor(registered_at: datetime, policy: Policy) -> datetime:
@@ -260,17 +277,6 @@ def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
     return now + min(wait, policy.interval)
 
 
-def lease(policy: Policy) -> timedelta:
-    """Return for how long a claim holds: the longest call, and its turn at the limiter."""
-    turn = timedelta(seconds=policy.max_in_flight / policy.requests_per_second)
-    return min(policy.timeout * 2 + turn + _LEASE_SLACK, policy.interval)
-
-
-def silence(policy: Policy) -> timedelta:
-    """Return after how long without a pass a keeper counts as dead: its leases are over then."""
-    return max(lease(policy), 3 * policy.tick)
-
-
 def patience_ends(*, sent_at: datetime, anchor: datetime, policy: Policy) -> datetime:
     """Return when a voice whose accepted keepalive has not ended is used once more.
 
@@ -317,11 +323,6 @@ def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -
 
 def _poll_interval(kind: Kind, policy: Policy) -> timedelta:
     return policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
-
-
-def longest_poll(policy: Policy) -> timedelta:
-    """Return how far ahead a poll can be; one that is further was set by a wrong clock."""
-    return max(policy.give_up, policy.retry_cap, lease(policy))
 
 
 def is_from_a_wrong_clock(next_at: datetime, *, now: datetime, policy: Policy) -> bool:

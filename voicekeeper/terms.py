@@ -52,10 +52,9 @@ class Kind(StrEnum):
     CONTROL = "control"
     """A speech call that tests the account or the route, not the voice it speaks with."""
 
-    @property
-    def is_enrollment(self) -> bool:
+    def __init__(self, word: str) -> None:
+        self.is_enrollment: Final = word in ("clone", "design")
         """Whether the task makes a voice, and is therefore never repeated on a doubt."""
-        return self in (Kind.CLONE, Kind.DESIGN)
 
 
 class TaskState(StrEnum):

@@ -6,7 +6,6 @@ and where nobody knows, a person decides. Its own audio counts as no use: the vo
 keepalive is reckoned from the enrollment.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from voicekeeper import schedule, verdict
@@ -103,7 +102,7 @@ def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Po
 def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
     """``statusTask`` answered."""
     if report.voice_id is None:
-        report = replace(report, voice_id=voice.voice_id)  # an earlier report showed it
+        report = report._replace(voice_id=voice.voice_id)  # an earlier report showed it
     judged = verdict.of_report(task.kind, report)
     if judged.outcome is Outcome.OPEN:
         old = age(task, now, policy)
@@ -166,7 +165,7 @@ def doubt(
         return Fault(Blame.NOBODY, _RESTORED, words)
     asked_at = voice.anchored_at
     rested = now - max(asked_at, last_pass_at or asked_at)
-    if rested > (max(policy.interval, _DAY) if witnessed else schedule.lease(policy)):
+    if rested > (max(policy.interval, _DAY) if witnessed else policy.lease):
         words = (
             f"the registry rested for {duration_words(rested)} and may be an older copy, "
             "so the voice may have been requested already"

@@ -25,7 +25,7 @@ class HostClock:
     @property
     def true(self) -> datetime:
         """The time everywhere else."""
-        elapsed = self._loop.time()
+        elapsed = self._loop.elapsed
         if elapsed != self._true_at:  # asked many times in each moment
             self._true, self._true_at = self._beginning + timedelta(seconds=elapsed), elapsed
         return self._true
@@ -36,7 +36,7 @@ class HostClock:
 
     def monotonic(self) -> float:
         """Return seconds that stand still while the machine is suspended."""
-        return self._loop.time()
+        return self._loop.elapsed
 
     def suspend(self, length: timedelta) -> None:
         """Let the world go on without the host."""

@@ -14,15 +14,19 @@ class Deadlock(Exception):  # noqa: N818 - what it is, not an error to be handle
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop with a time of its own, in seconds from 0."""
+    """An event loop with a time of its own, in seconds from 0.
+
+    Attributes:
+        elapsed: the seconds that have passed in here.
+    """
 
     def __init__(self) -> None:
-        self._elapsed = 0.0
+        self.elapsed = 0.0
         super().__init__(_Leap(self))
 
     def time(self) -> float:
         """Return the seconds that have passed in here."""
-        return self._elapsed
+        return self.elapsed
 
     def leap(self, seconds: float) -> None:
         """Let time pass, and be past: what waits for the very end of it no longer waits.
@@ -30,7 +34,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         After some months a moment is longer than the resolution that asyncio allows for, and a
         timer would be due for ever.
         """
-        self._elapsed = math.nextafter(self._elapsed + seconds, math.inf)
+        self.elapsed = math.nextafter(self.elapsed + seconds, math.inf)
 
 
 class _Leap(selectors.SelectSelector):

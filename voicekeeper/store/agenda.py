@@ -124,7 +124,7 @@ def look(session: Session, *, now: datetime, policy: Policy, of: str | None = No
     late_due = last_due is not None and schedule.is_from_a_wrong_clock(
         last_due, now=now, policy=policy
     )
-    late_poll = last_poll is not None and last_poll > now + schedule.longest_poll(policy)
+    late_poll = last_poll is not None and last_poll > now + policy.longest_poll
     return Agenda(
         set_back=set_back,
         misdated=late_due or late_poll or set_back,

@@ -6,7 +6,6 @@ within its lease is handed out again.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -390,7 +389,7 @@ def _handed_out(session: Session, alert: Alert, told: LogLine, *, now: datetime)
     assign(session, alert, alerting.handed_out(alert, now=now))
     assert alert.id is not None  # noqa: S101 - a stored alert has its key
     assert alert.tell_at is not None  # noqa: S101 - the lease
-    return replace(told, handout=Handout(alert.id, alert.tell_at))
+    return told._replace(handout=Handout(alert.id, alert.tell_at))
 
 
 def _paused(session: Session) -> dict[str, Breaker]:

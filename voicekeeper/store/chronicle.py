@@ -5,7 +5,6 @@ One is made from the other, so ``history NAME`` and the log tell the same story.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -33,8 +32,7 @@ class Handout(NamedTuple):
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(NamedTuple):
     """An event ready for the log.
 
     Attributes:

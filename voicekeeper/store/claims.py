@@ -171,7 +171,7 @@ def redate(session: Session, *, now: datetime, policy: Policy, all_of_them: bool
         policy: the settings.
         all_of_them: whether the clock was set back, so that any time ahead may be such a one.
     """
-    latest_due, latest_poll = schedule.latest_due(now, policy), now + schedule.longest_poll(policy)
+    latest_due, latest_poll = schedule.latest_due(now, policy), now + policy.longest_poll
     _REDATE_VOICES.run(session, now=now, latest=now if all_of_them else latest_due)
     _REDATE_TASKS.run(session, now=now, latest=now if all_of_them else latest_poll)
 
@@ -184,7 +184,7 @@ def polls(
     Returns:
         The jobs, and the lines of the rows that cannot be read.
     """
-    leased_until = now + schedule.lease(policy)
+    leased_until = now + policy.lease
     due, bad = _polls(room_for(open_models)).sifted(
         session,
         now=now,
@@ -234,7 +234,7 @@ def calls(
             session,
             now=now,
             over=over,
-            until=now + schedule.lease(policy),
+            until=now + policy.lease,
             most=room,
             **spread("paused", open_models),
             **spread("busy", busy),

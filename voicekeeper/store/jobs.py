@@ -1,7 +1,6 @@
 """What a keeper is handed: the calls to make, as plain values."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -36,8 +35,7 @@ SUCCEEDED: sa.ColumnElement[bool] = sa.literal_column("task.state = 'success'")
 """Conditions on a task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One call to make.
 
     Attributes:
@@ -61,8 +59,7 @@ class Job:
     task_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What one pass was given.
 
     Attributes:

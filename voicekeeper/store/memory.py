@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from voicekeeper.store.database import Database
+from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.turns import Turns
 from voicekeeper.store.witness import Recollection
@@ -16,7 +17,7 @@ class MemoryDatabase(SqliteDatabase):
     """An empty registry for one thread, which lives no longer than it is open.
 
     What a file needs for the sake of others, its locks and its queue, is left out: nobody else
-    can have this one.
+    can have this one. So it does not change either while it is read.
     """
 
     def __init__(self) -> None:
@@ -28,8 +29,14 @@ class MemoryDatabase(SqliteDatabase):
             empty.backup(session.driver)
         self.take_back(session)
 
-    begin = Database.begin
-    commit = Database.commit
+    def begin(self, session: Session, mode: str) -> None:
+        """Begin a transaction, if it is to write."""
+        if mode != self._reads:
+            Database.begin(self, session, mode)
+
+    def commit(self, session: Session) -> None:
+        """Commit it, if one was begun."""
+        Database.commit(self, session)
 
     def _turns_to_write(self) -> Turns | None:
         return None

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper import lifecycle, schedule
+from voicekeeper import lifecycle
 from voicekeeper.models import Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, controls, results, rows
@@ -69,7 +69,7 @@ def settle_left_behind(session: Session, *, now: datetime, policy: Policy) -> li
     """
     lines: list[LogLine] = []
     breakers.hold(session)
-    for (key,) in _LEFT_BEHIND.rows(session, before=now - schedule.lease(policy)):
+    for (key,) in _LEFT_BEHIND.rows(session, before=now - policy.lease):
         found = locked(session, key)
         if found is None:
             continue

@@ -220,7 +220,7 @@ class Pruner:
             policy: the settings.
         """
         last, changed = self._looked_at, self._keeps != policy.keep_history
-        rests = last is not None and abs(now - last) < schedule.prunes_every(policy)
+        rests = last is not None and abs(now - last) < policy.prunes_every
         if rests and not changed and not self._is_under_way:
             return False
         self._looked_at, self._keeps = now, policy.keep_history

@@ -6,14 +6,13 @@ one. Who comes new takes no more than the others leave, and calls nothing until 
 room, at their next pass; what a dead one had falls to the others when its time is over.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import select
 
-from voicekeeper import schedule
 from voicekeeper.models import KeeperBeat
 from voicekeeper.schedule import Policy
 from voicekeeper.store import rows
@@ -59,8 +58,7 @@ _FORGET = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What a keeper may do until its next pass.
 
     Attributes:
@@ -142,7 +140,7 @@ class Roll:
             now: of this pass.
             policy: the settings.
         """
-        until = now + schedule.silence(policy)
+        until = now + policy.silence
         if not self._shared:
             _BEAT.run(session, of=keeper, now=now, until=until)
             return
@@ -157,7 +155,7 @@ class Roll:
             _SIGN.run(session, of=keeper, **signed)
 
     def _is_steady(self, now: datetime, policy: Policy) -> bool:
-        silence = schedule.silence(policy)
+        silence = policy.silence
         if (
             self._since is None
             or self._last is None

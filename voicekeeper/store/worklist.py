@@ -364,7 +364,7 @@ class Worklist:
             )
         if soonest is None:
             return None
-        return min(max(soonest - now, timedelta(milliseconds=50)), schedule.longest_poll(policy))
+        return min(max(soonest - now, timedelta(milliseconds=50)), policy.longest_poll)
 
     def idle_until(self, *, now: datetime, policy: Policy) -> datetime | None:
         """Return when a pass could find work next; None when nothing is waiting."""

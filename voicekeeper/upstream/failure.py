@@ -8,8 +8,8 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import httpcore
 
@@ -75,8 +75,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
 """What to say of an exception, by the first kind that it is of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer whose head came whole.
 
     Attributes:

@@ -8,10 +8,9 @@ over; so an answer can surprise us without stopping us. (Page section *Response 
 import json
 import math
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from voicekeeper.answers import Report
 
@@ -30,8 +29,7 @@ _CODE_END = 10**9
 _MILLISECONDS = re.compile(r"\d{1,18}(\.\d{1,18})?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The object that every body of the gateway is.
 
     Attributes:
@@ -43,7 +41,7 @@ class Envelope:
 
     code: int | None
     message: str | None
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any]
     amount_micros: int | None = None
 
 

@@ -203,10 +203,11 @@ class Judge:
 
     def check(self) -> None:
         """See how things stand, now and then."""
-        self.losses.check_overdue()
+        living = self.seen.living()
+        self.losses.check_overdue(living)
         self.backlogs.check()
-        self._causes.check()
-        self._alerts.check()
+        self._causes.check(living)
+        self._alerts.check(living)
 
     def settle(self) -> None:
         """Count what can no longer be excused."""

@@ -4,7 +4,7 @@ An alert is known by what it is about: a voice's name, or a model whose calls pa
 the log is all that counts; a row that nobody was told of helps nobody.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -106,9 +106,12 @@ class Alerts:
             if alert.mended_at is not None and self._seen.now - alert.mended_at <= SLACK:
                 alert.mended_at = None
 
-    def check(self) -> None:
-        """See that what lasts was told again, and what has ended was told to have."""
-        living = self._seen.living()
+    def check(self, living: Mapping[str, datetime]) -> None:
+        """See that what lasts was told again, and what has ended was told to have.
+
+        Args:
+            living: the last use of each voice that lives.
+        """
         well = self._seen.names_of(living)
         waiting_since = min((self._seen.known[v].since for v in living), default=None)
         for (kind, subject), alert in self._told.items():

@@ -5,6 +5,7 @@ not. A loss follows from what the host was told: blamed, a control call that wor
 again, all of it of a voice that is truly gone. A pause follows from one refusal of the account.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -102,9 +103,13 @@ class Causes:
 
     # What must have been told by now.
 
-    def check(self) -> None:
-        """See that everything was told that is to be told."""
-        for voice_id, used_at in self._seen.living().items():
+    def check(self, living: Mapping[str, datetime]) -> None:
+        """See that everything was told that is to be told.
+
+        Args:
+            living: the last use of each voice that lives.
+        """
+        for voice_id, used_at in living.items():
             self.check_risk(voice_id, used_at)
         for voice_id in list(self._suspects):
             self._check_loss(voice_id)

@@ -1,6 +1,7 @@
 """No voice is lost that could have been saved, none waits too long, and nothing hangs."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from voicekeeper.rehearsal.judge.evidence import Evidence
 from voicekeeper.sandbox import VoiceBook
@@ -33,12 +34,15 @@ class Losses:
         """Return the voices that are lost, and that nobody could have saved."""
         return [v for v, book in self._all() if not self._could_be_saved(v, book)]
 
-    def check_overdue(self) -> None:
+    def check_overdue(self, living: Mapping[str, datetime]) -> None:
         """See that nothing is overdue, if nothing has been wrong for six hours.
 
         A clock that was set back by less than an interval puts a voice off by as much, and
         nobody can tell: one that was used before that is let off for another interval. A voice
         that is called LOST is looked for once a day.
+
+        Args:
+            living: the last use of each voice that lives.
         """
         seen, interval = self._seen, self._seen.policy.interval
         healing = seen.now - _HEALED_WITHIN
@@ -46,7 +50,7 @@ class Losses:
         calm = seen.weather.was_calm(healing, seen.now)
         if not calm or len(died) > _DEATHS_SURVIVED:
             return
-        for voice_id, used_at in seen.living().items():
+        for voice_id, used_at in living.items():
             if seen.known[voice_id].is_lost:
                 continue
             allowed = interval * 2 if seen.was_set_since(used_at) else interval

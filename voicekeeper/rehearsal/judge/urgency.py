@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from voicekeeper import schedule
 from voicekeeper.rehearsal.judge.evidence import SLACK, Evidence
 from voicekeeper.store import Claims
 from voicekeeper.terms import Kind
@@ -40,7 +39,7 @@ class Urgency:
     def __init__(self, evidence: Evidence) -> None:
         self._seen = evidence
         # The host counts from when it meant to use a voice, the gateway from when it was used.
-        self._blur = schedule.lease(evidence.policy) + SLACK
+        self._blur = evidence.policy.lease + SLACK
 
     def claimed(self, claims: Claims, ready: Iterable[str]) -> None:
         """A pass took voices.
