@@ -67,12 +67,8 @@ class AlertFields(TypedDict, total=False):
 
 
 def risky_before(now: datetime, policy: Policy) -> datetime:
-    """Return before when a last use puts a voice at risk: two sevenths of the window are left.
-
-    Less where the interval is long: a voice in its ordinary turn is never at risk.
-    """
-    window = policy.window
-    return now - window + min(window * 2 / 7, (window - policy.interval) / 2)
+    """Return before when a last use puts a voice at risk."""
+    return now - policy.risk_age
 
 
 def dire_before(now: datetime, policy: Policy) -> datetime:

@@ -96,6 +96,14 @@ class Policy:
         return max(self.give_up, self.retry_cap, self.lease)
 
     @cached_property
+    def risk_age(self) -> timedelta:
+        """How old a last use puts a voice at risk: two sevenths of the window are left.
+
+        Less where the interval is long: a voice in its ordinary turn is never at risk.
+        """
+        return self.window - min(self.window * 2 / 7, (self.window - self.interval) / 2)
+
+    @cached_property
     def prunes_every(self) -> timedelta:
         """How often to look for what is older than is kept: it goes at most hours late."""
         keeps = self.keep_history or timedelta.max
