@@ -348,7 +348,8 @@ def _of_voice(
         detail["deadline_at"] = deadline(voice.anchored_at, policy)
     telling = Telling(alerting.EVENTS[alert.kind], {"error": cause, **detail})
     is_first = alerting.is_first(alert, level)
-    assign(session, alert, {"cause": cause, "level": level})
+    if is_first or cause != alert.cause:
+        assign(session, alert, {"cause": cause, "level": level})
     if is_first:
         assign(session, alert, alerting.to_be_sent(now))
         return tell(session, voice, telling, now=now, level=level)

@@ -7,6 +7,7 @@ does; `enrollment.doubt` is the rule.
 from collections.abc import Collection
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
@@ -16,7 +17,18 @@ from voicekeeper.schedule import Policy
 from voicekeeper.store import results, unreadable
 from voicekeeper.store.jobs import write_intent
 from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
 from voicekeeper.store.witness import Begun
+
+_WAITING = Statement(
+    select(col(Voice.id))
+    .where(col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None))
+    .with_for_update()
+)
+_SENT_AT = Statement(
+    select(col(Task.sent_at)).where(col(Task.voice_pk) == sa.bindparam("voice_pk"))
+)
+_LAST_PASS = Statement(select(func.max(col(KeeperBeat.last_pass_at))))
 
 
 def settle(
@@ -30,17 +42,11 @@ def settle(
         now: of the keeper's start.
         policy: the settings.
     """
-    waiting = (
-        select(col(Voice.id))
-        .where(col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None))
-        .with_for_update()
-    )
-    voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
+    waiting = [key for (key,) in _WAITING.rows(session)]
+    voices, _ = unreadable.by_key(session, Voice, waiting)
     last_pass_at = _last_pass_at(session)
     for voice in voices.values():
-        known = set(
-            session.scalars(select(col(Task.sent_at)).where(col(Task.voice_pk) == voice.id))
-        )
+        known = {sent_at for (sent_at,) in _SENT_AT.rows(session, voice_pk=voice.id)}
         forgotten = max(
             (
                 one.begun_at
@@ -68,6 +74,7 @@ def settle(
 
 def _last_pass_at(session: Session) -> datetime | None:
     try:
-        return session.scalar(select(func.max(col(KeeperBeat.last_pass_at))))
+        last_pass_at: datetime | None = _LAST_PASS.scalar(session)
     except unreadable.UNREADABLE:
         return None
+    return last_pass_at

@@ -50,6 +50,8 @@ _OTHERS = Statement(
     )
 )
 _LEAVE = Statement(sa.update(_TABLE).where(_IT).values(alive_until=sa.null(), share=0))
+_REMOVE = Statement(sa.delete(_TABLE).where(_IT))
+_REMOVE_ALL = Statement(sa.delete(_TABLE))
 _FORGET = Statement(
     sa.delete(_TABLE).where(
         sa.func.coalesce(_TABLE.c.alive_until, _TABLE.c.last_pass_at, _TABLE.c.started_at)
@@ -185,6 +187,17 @@ def leave(session: Session, keeper: str) -> None:
     _LEAVE.run(session, of=keeper)
 
 
-def forget_the_dead(session: Session, *, now: datetime) -> None:
-    """Delete the rows of those that are gone for long."""
-    _FORGET.run(session, before=now - _KEPT)
+def begin_anew(session: Session, keeper: str, *, shared: bool, now: datetime) -> None:
+    """Delete a keeper's row, if there is one, and those of the keepers that are gone.
+
+    Args:
+        session: a writing one.
+        keeper: who begins.
+        shared: whether there may be others, who are gone only after long silence.
+        now: of its start.
+    """
+    if shared:
+        _REMOVE.run(session, of=keeper)
+        _FORGET.run(session, before=now - _KEPT)
+    else:
+        _REMOVE_ALL.run(session)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlmodel import col
 
 from voicekeeper import __version__, lifecycle, schedule
 from voicekeeper.errors import Withdrawn
-from voicekeeper.models import Balance, KeeperBeat, Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Balance, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import (
     agenda,
@@ -46,7 +46,7 @@ from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 from voicekeeper.store.witness import Begun
 
-_TASK = rows.table_of(Task)
+_TASK, _VOICE = rows.table_of(Task), rows.table_of(Voice)
 _BY_TOKEN = Statement(
     select(_TASK.c.id).where(_TASK.c.token_digest == sa.bindparam("digest"), IS_OPEN)
 )
@@ -55,6 +55,22 @@ _ASK_NOW = Statement(
     .where(_TASK.c.id == sa.bindparam("key"), _TASK.c.token_digest.is_not(None), IS_OPEN)
     .values(next_poll_at=sa.bindparam("now"), token_digest=sa.null())
 )
+
+_OWNERS = Statement(select(_TASK.c.id, _TASK.c.voice_pk).where(IS_OPEN))
+_LET_GO_ON, _CLAIM_ANEW = (
+    Statement(
+        sa.update(_VOICE)
+        .where(_VOICE.c.voice_id.is_(None), _VOICE.c.status == Status.NEW, *conditions)
+        .values(next_at=sa.bindparam("now"))
+    )
+    for conditions in (
+        # Held back; the budget may be another one now.
+        (_VOICE.c.held_at.is_not(None), _VOICE.c.paused == sa.false()),
+        # Claimed and never begun.
+        (_VOICE.c.next_at > sa.bindparam("now"), _VOICE.c.failures == 0),
+    )
+)
+"""Enrollments that are due at a start."""
 
 _NEXT_AT = Statement(select(func.min(col(Voice.next_at))))
 
@@ -108,25 +124,12 @@ class Worklist:
             begun = self._database.witness.begun()
             doubts.settle(session, begun, now=now, policy=policy)
             comebacks.take_all(session, begun, now=now, policy=policy)
-            claimed = (col(Voice.next_at) > now) & (col(Voice.failures) == 0)
-            never_begun = sa.false() if shared else claimed  # they may be another's
-            held = col(Voice.held_at).is_not(None) & col(Voice.paused).is_(False)
-            session.execute(  # enrollments that were claimed and never begun, or held back
-                update(Voice)
-                .where(
-                    col(Voice.voice_id).is_(None),
-                    col(Voice.status) == Status.NEW,
-                    never_begun | held,  # the budget may be another one now
-                )
-                .values(next_at=now)
-            )
-            if shared:
-                session.execute(sa.delete(KeeperBeat).where(col(KeeperBeat.keeper) == keeper))
-                roll.forget_the_dead(session, now=now)
-            else:
+            _LET_GO_ON.run(session, now=now)
+            if not shared:  # else they may be another's
+                _CLAIM_ANEW.run(session, now=now)
                 if agenda.look(session, now=now, policy=policy).set_back:
                     claims.redate(session, now=now, policy=policy, all_of_them=True)
-                session.execute(sa.delete(KeeperBeat))
+            roll.begin_anew(session, keeper, shared=shared, now=now)
             roll.enter(session, keeper, version=version, once=once, now=now)
             lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
         self._database.witness.note()  # there is one from now on
@@ -135,8 +138,7 @@ class Worklist:
     @staticmethod
     def _open_tasks(session: Session) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
         """Return the open tasks with their voices, and the lines of those that cannot be read."""
-        query = select(col(Task.id), col(Task.voice_pk)).where(IS_OPEN)
-        owners = {task_pk: voice_pk for task_pk, voice_pk in session.execute(query)}  # noqa: C416
+        owners: dict[int, int | None] = dict(_OWNERS.rows(session))
         tasks, bad_tasks = unreadable.by_key(session, Task, list(owners))
         voices, bad_voices = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
         bad = bad_voices | {owners[task_pk]: why for task_pk, why in bad_tasks.items()}
