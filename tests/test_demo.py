@@ -94,12 +94,12 @@ def scene(**fields: object) -> Scene:
         (None, 1, Row("host", True, "-", None, 0.0, 0)),  # noqa: FBT003
         (HOST, 1, Row("host", True, "OK", 15 * SECOND, 0.75, 9)),  # noqa: FBT003
         (
-            replace(GUIDE, status="DEPLOYING", uses=0),
+            GUIDE._replace(status="DEPLOYING", uses=0),
             2,
             Row("guide", True, "DEPLOYING", 15 * SECOND, 0.75, 0),  # noqa: FBT003
         ),
         (
-            replace(STRAY, alive=True, deleted_at=None, last_used_at=NOW),
+            STRAY._replace(alive=True, deleted_at=None, last_used_at=NOW),
             3,
             Row("stray", False, "OK", WINDOW, 1.0, 0),  # noqa: FBT003
         ),
@@ -131,15 +131,15 @@ def test_the_verdict_counts_the_calls_and_passes_when_all_came_as_promised() -> 
             "host was to be kept and was deleted",
         ),
         (
-            books(replace(NARRATOR, uses=0), HOST, GUIDE, STRAY),
+            books(NARRATOR._replace(uses=0), HOST, GUIDE, STRAY),
             "narrator is OK and was used 0 times",
         ),
         (
-            books(NARRATOR, HOST, replace(GUIDE, status="DEPLOYING", uses=1), STRAY),
+            books(NARRATOR, HOST, GUIDE._replace(status="DEPLOYING", uses=1), STRAY),
             "guide is DEPLOYING and was used once",
         ),
         (
-            books(NARRATOR, HOST, GUIDE, replace(STRAY, alive=True, deleted_at=None)),
+            books(NARRATOR, HOST, GUIDE, STRAY._replace(alive=True, deleted_at=None)),
             "stray, which nobody keeps, was not deleted",
         ),
         (

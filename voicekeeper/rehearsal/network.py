@@ -290,8 +290,10 @@ class Network:
         return self._response(status, json.dumps(answer.body()).encode())
 
     def _response(self, status: int, content: bytes | AsyncIterator[bytes]) -> httpcore.Response:
+        response = httpcore.Response(status, content=content)
         date = format_datetime(self._clock.true, usegmt=True).encode()
-        return httpcore.Response(status, headers=[(b"Date", date)], content=content)
+        response.headers = [(b"Date", date)]  # not by its constructor, which looks at each anew
+        return response
 
 
 async def _half(half: bytes) -> AsyncIterator[bytes]:

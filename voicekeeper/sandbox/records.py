@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Answer(NamedTuple):
@@ -37,8 +38,7 @@ class Callback:
     body: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class VoiceBook:
+class VoiceBook(NamedTuple):
     """The truth about one custom voice, which the real gateway never tells.
 
     Attributes:
@@ -124,7 +124,7 @@ class Task(NamedTuple):
             return told | {"state": "failed", "failCode": code, "failMsg": message}
         # A host that cannot exist: nobody may take a sandbox's result for a recording.
         urls = {"resultUrls": [f"https://sandbox.invalid/{self.task_id}.{self.audio}"]}
-        result = json.dumps(urls, separators=(",", ":"))
+        result = _ENCODER.encode(urls)
         return told | {"state": "success", "resultJson": result, "costTime": completed - created}
 
 

@@ -287,6 +287,7 @@ class SandboxServer:
 
     async def _get_books(self, _: Request) -> Response:
         books = asdict(self.books())
+        books["voices"] = {key: book._asdict() for key, book in books["voices"].items()}
         for voice in books["voices"].values():
             for name in ("last_used_at", "deleted_at"):
                 voice[name] = voice[name] and duration.rfc3339(voice[name])

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.turns import Turns
@@ -32,11 +31,12 @@ class MemoryDatabase(SqliteDatabase):
     def begin(self, session: Session, mode: str) -> None:
         """Begin a transaction, if it is to write."""
         if mode != self._reads:
-            Database.begin(self, session, mode)
+            session.driver.execute("BEGIN")
 
     def commit(self, session: Session) -> None:
         """Commit it, if one was begun."""
-        Database.commit(self, session)
+        if session.driver.in_transaction:
+            session.driver.execute("COMMIT")
 
     def _turns_to_write(self) -> Turns | None:
         return None

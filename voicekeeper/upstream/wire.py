@@ -140,8 +140,9 @@ def _prose(value: object, secret: str) -> str | None:
     """Return a sentence for people on one line, without control characters, trimmed."""
     if not isinstance(value, str):
         return None
-    printable = "".join(c if c.isprintable() else " " for c in value)
-    text = " ".join(printable.split()).replace(secret, "[API key]")
+    if not value.isprintable():
+        value = "".join(c if c.isprintable() else " " for c in value)
+    text = " ".join(value.split()).replace(secret, "[API key]")
     if len(text) > MESSAGE_MOST:
         text = text[: MESSAGE_MOST - 1] + "…"
     return text or None
