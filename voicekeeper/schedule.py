@@ -32,9 +32,40 @@ _RETRY_FLOOR = timedelta(seconds=30)
 _LEASE_SLACK = timedelta(seconds=10)
 
 
+def _lease(policy: "Policy") -> timedelta:
+    """Return for how long a claim holds: the longest call, and its turn at the limiter."""
+    turn = timedelta(seconds=policy.max_in_flight / policy.requests_per_second)
+    return min(policy.timeout * 2 + turn + _LEASE_SLACK, policy.interval)
+
+
+def _silence(policy: "Policy") -> timedelta:
+    """Return after how long without a pass a keeper counts as dead: its leases are over then."""
+    return max(policy.lease, 3 * policy.tick)
+
+
+def _longest_poll(policy: "Policy") -> timedelta:
+    """Return how far ahead a poll can be; one that is further was set by a wrong clock."""
+    return max(policy.give_up, policy.retry_cap, policy.lease)
+
+
+def _risk_age(policy: "Policy") -> timedelta:
+    """Return how old a last use puts a voice at risk: two sevenths of the window are left.
+
+    Less where the interval is long: a voice in its ordinary turn is never at risk.
+    """
+    left = min(policy.window * 2 / 7, (policy.window - policy.interval) / 2)
+    return policy.window - left
+
+
+def _prunes_every(policy: "Policy") -> timedelta:
+    """Return how often to look for what is older than is kept: it goes at most hours late."""
+    keeps = policy.keep_history or timedelta.max
+    return max(policy.tick, min(keeps / 1000, timedelta(hours=6)))
+
+
 @dataclass(frozen=True)
 class Policy:
-    """The settings that the rules need, as values.
+    """The settings that the rules need, as values; and what follows from them alone.
 
     Attributes:
         window: how long the gateway keeps an unused voice (page: 7 consecutive days).
@@ -55,6 +86,11 @@ class Policy:
         archive_sources: whether the recordings that clones are made from are kept.
         tick: between two passes.
         keep_history: how long it is kept what happened; None for ever.
+        lease: for how long a claim holds.
+        silence: after how long without a pass a keeper counts as dead.
+        longest_poll: how far ahead a poll can be.
+        risk_age: how old a last use puts a voice at risk.
+        prunes_every: how often to look for what is older than is kept.
     """
 
     window: timedelta
@@ -79,35 +115,11 @@ class Policy:
     tick: timedelta = timedelta(seconds=10)
     keep_history: timedelta | None = timedelta(days=365)
 
-    @cached_property
-    def lease(self) -> timedelta:
-        """For how long a claim holds: the longest call, and its turn at the limiter."""
-        turn = timedelta(seconds=self.max_in_flight / self.requests_per_second)
-        return min(self.timeout * 2 + turn + _LEASE_SLACK, self.interval)
-
-    @cached_property
-    def silence(self) -> timedelta:
-        """After how long without a pass a keeper counts as dead: its leases are over then."""
-        return max(self.lease, 3 * self.tick)
-
-    @cached_property
-    def longest_poll(self) -> timedelta:
-        """How far ahead a poll can be; one that is further was set by a wrong clock."""
-        return max(self.give_up, self.retry_cap, self.lease)
-
-    @cached_property
-    def risk_age(self) -> timedelta:
-        """How old a last use puts a voice at risk: two sevenths of the window are left.
-
-        Less where the interval is long: a voice in its ordinary turn is never at risk.
-        """
-        return self.window - min(self.window * 2 / 7, (self.window - self.interval) / 2)
-
-    @cached_property
-    def prunes_every(self) -> timedelta:
-        """How often to look for what is older than is kept: it goes at most hours late."""
-        keeps = self.keep_history or timedelta.max
-        return max(self.tick, min(keeps / 1000, timedelta(hours=6)))
+    lease = cached_property(_lease)
+    silence = cached_property(_silence)
+    longest_poll = cached_property(_longest_poll)
+    risk_age = cached_property(_risk_age)
+    prunes_every = cached_property(_prunes_every)
 
 
 def spread(name: str, turn: int = 0) -> float:
