@@ -810,6 +810,17 @@ def test_an_environment_that_cannot_be_used_is_a_config_error(
     assert "hidden" not in str(raised.value)
 
 
+def test_certificates_that_cannot_be_read_are_told_where_only_the_proxy_needs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("HTTP_PROXY", "https://proxy.example:1"), ("NO_PROXY", "")):
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name.lower(), value)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
+        _client("http://gateway.example/api/v1")
+
+
 # The key
 
 

@@ -176,13 +176,14 @@ def _proxy(origin: httpcore.Origin) -> httpcore.Proxy | None:
     with suppress(ValueError, httpx.InvalidURL, ConfigError):  # whose words may quote a password
         named_proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
         url = Address.read(str(named_proxy.url)).url("/")
-        tls = _tls_context() if url.scheme == b"https" else None
-        proxy = httpcore.Proxy(url, auth=named_proxy.raw_auth, ssl_context=tls)
+        proxy = httpcore.Proxy(url, auth=named_proxy.raw_auth)
     if proxy is None:
         raise ConfigError(
             ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
             source="the environment",
         )
+    if proxy.url.scheme == b"https":
+        proxy.ssl_context = _tls_context()
     return proxy
 
 
