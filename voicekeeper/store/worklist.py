@@ -112,7 +112,8 @@ class Worklist:
             for task, voice in tasks:
                 if task.state is TaskState.RUNNING:
                     young = task.sent_at + schedule.first_poll(task.kind, policy)
-                    task.next_poll_at = min(task.next_poll_at or now, max(now, young))
+                    ask_at = min(task.next_poll_at or now, max(now, young))
+                    rows.assign(session, task, {"next_poll_at": ask_at})
                     continue
                 change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
@@ -125,7 +126,7 @@ class Worklist:
             doubts.settle(session, begun, now=now, policy=policy)
             comebacks.take_all(session, begun, now=now, policy=policy)
             _LET_GO_ON.run(session, now=now)
-            if not shared:  # else they may be another's
+            if not shared:  # where there are others, they may be at it
                 _CLAIM_ANEW.run(session, now=now)
                 if agenda.look(session, now=now, policy=policy).set_back:
                     claims.redate(session, now=now, policy=policy, all_of_them=True)
