@@ -112,7 +112,9 @@ class Worklist:
             for task, voice in tasks:
                 if task.state is TaskState.RUNNING:
                     young = task.sent_at + schedule.first_poll(task.kind, policy)
-                    task.next_poll_at = min(task.next_poll_at or now, max(now, young))
+                    # At once, and not with the commit: what comes next may make it due.
+                    next_poll_at = min(task.next_poll_at or now, max(now, young))
+                    rows.assign(session, task, {"next_poll_at": next_poll_at})
                     continue
                 change = lifecycle.interrupted(voice, task, now=now)
                 if voice is None:
