@@ -282,9 +282,11 @@ def is_outdated(life: Life, now: datetime) -> bool:
     ).outdated
 
 
-def test_what_was_left_behind_is_found_on_a_later_day(life: Life) -> None:
-    life.register(imported("berta", last_used_at=OLD, paused=True))
-    add(life, call(OLD, voice_pk=2), call(NOW))
+@pytest.mark.parametrize("keeps", [MONTH, 365 * DAY])
+def test_what_was_left_behind_is_found_on_the_next_day(life: Life, keeps: timedelta) -> None:
+    life.policy, old = policy(keep_history=keeps), NOW - keeps - SECOND
+    life.register(imported("berta", last_used_at=old, paused=True))
+    add(life, call(old, voice_pk=2), call(NOW))
     assert is_outdated(life, NOW)
     assert prune(life).calls == 0  # it is the newest of its voice
     add(life, call(NOW, voice_pk=2))

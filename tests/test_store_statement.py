@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from tests.support import DAY, NOW, Life, imported, policy
-from voicekeeper.models import Status, Task, Voice
+from voicekeeper.models import KeeperBeat, Status, Task, Voice
 from voicekeeper.store import rows
 from voicekeeper.store.conversion import from_driver, to_driver
 from voicekeeper.store.statement import Statement
@@ -51,6 +51,15 @@ def test_no_instant_is_stored_as_null() -> None:
     there = to_driver(UTCDateTime(), SQLITE)
     assert there is not None
     assert there(None) is None
+
+
+def test_a_column_that_no_table_has_is_refused_and_nothing_is_written(life: Life) -> None:
+    life.register(imported("anna"))
+    voice = life.voice("anna")
+    with pytest.raises(AssertionError, match="nonsense"), life.database.writing() as session:
+        rows.assign(session, voice, {"failures": 9, "nonsense": 1})
+    with pytest.raises(AssertionError, match="nonsense"), life.database.writing() as session:
+        rows.insert(session, KeeperBeat, keeper="1@here", nonsense=1)
 
 
 @pytest.mark.parametrize("text", ["soon", "2030-01-01 00:00:00.00000x", 7, b"\x00"])

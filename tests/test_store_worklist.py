@@ -934,3 +934,20 @@ def test_a_clock_that_was_set_back_makes_every_voice_due(
         life.worklist.take_over(keeper="1@here", version="1", now=NOW, policy=life.policy)
     assert names(claim(life, NOW)) == ["anna"]
     assert claim(life, NOW).calls == []
+
+
+@pytest.mark.sqlite_only
+def test_a_clock_that_was_set_back_makes_every_task_due_also_one_that_a_start_hurries(
+    tmp_path: Path,
+) -> None:
+    life = Life(tmp_path, give_up=2 * HOUR)
+    late = NOW + 65 * MINUTE
+    life.register(imported("anna"))
+    take_over(life, late)
+    job = only(claim(life, late))
+    record(life, job, accepted(life, now=late), late)
+    with life.database.writing() as session:
+        session.execute(sa.update(Task).values(next_poll_at=late + 20 * MINUTE))
+        session.execute(sa.update(KeeperBeat).values(last_pass_at=late))
+    take_over(life, NOW)
+    assert [job.task_id for job in claim(life, NOW).polls] == ["task_1"]

@@ -29,7 +29,12 @@ class MemoryDatabase(SqliteDatabase):
         self.take_back(session)
 
     def begin(self, session: Session, mode: str) -> None:
-        """Begin a transaction, if it is to write."""
+        """Begin a transaction, if it is to write.
+
+        Not within another: all sessions have one connection, so the end of this one would be the
+        end of that one.
+        """
+        assert not session.driver.in_transaction, mode  # noqa: S101 - as a file refuses it
         if mode != self._reads:
             session.driver.execute("BEGIN")
 
@@ -52,4 +57,6 @@ def _empty_registry() -> bytes:
         database = SqliteDatabase(Path(directory) / "empty.db")
         database.prepare(upgrade=True)
         database.close()
+        with closing(sqlite3.connect(database.path)) as file:
+            file.execute("PRAGMA journal_mode = DELETE")  # what has a WAL is not read from memory
         return database.path.read_bytes()

@@ -35,7 +35,9 @@ MOST: Final = 250
 """So many rows of each table are looked at in one transaction."""
 
 _WALKS: Final = 24
-"""So many walks go on where the last one ended; then one begins at the first row."""
+"""At most so many walks go on where the last one ended; then one begins at the first row."""
+
+_DAY: Final = timedelta(days=1)
 
 _HISTORY, _TASK, _ALERT, _VOICE, _PAST = (
     rows.table_of(model) for model in (HistoryEntry, Task, Alert, Voice, Past)
@@ -226,7 +228,7 @@ class Pruner:
         self._looked_at, self._keeps = now, policy.keep_history
         if not self._is_under_way:
             self._walks += 1
-        if changed or self._walks > _WALKS:
+        if changed or self._walks > min(_WALKS, _DAY // policy.prunes_every):
             self._after, self._walks = _BEGINNING, 1
         before = _before(session, now=now, policy=policy)
         if before is None:

@@ -164,6 +164,8 @@ class _Ready:
 
 def _make_ready(clause: Clause, columns: Collection[str] | None, dialect: sa.Dialect) -> _Ready:
     compiled = clause.compile(dialect=dialect, column_keys=columns)
+    unknown = set(columns or ()) - compiled.binds.keys()
+    assert not unknown, unknown  # noqa: S101 - SQLAlchemy leaves out what is no column
     names = compiled.positiontup if compiled.positiontup is not None else list(compiled.binds)
     converted = []
     for index, column in enumerate(clause.exported_columns):

@@ -112,6 +112,7 @@ class Worklist:
             for task, voice in tasks:
                 if task.state is TaskState.RUNNING:
                     young = task.sent_at + schedule.first_poll(task.kind, policy)
+                    # At once, and not with the commit: what comes next may make it due.
                     ask_at = min(task.next_poll_at or now, max(now, young))
                     rows.assign(session, task, {"next_poll_at": ask_at})
                     continue
