@@ -347,12 +347,12 @@ def _of_voice(
         cause = alerting.cause_of_risk(voice, breaker)
         detail["deadline_at"] = deadline(voice.anchored_at, policy)
     telling = Telling(alerting.EVENTS[alert.kind], {"error": cause, **detail})
-    is_first = alerting.is_first(alert, level)
-    if is_first or cause != alert.cause:
-        assign(session, alert, {"cause": cause, "level": level})
-    if is_first:
-        assign(session, alert, alerting.to_be_sent(now))
+    if alerting.is_first(alert, level):
+        fields = {"cause": cause, "level": level, **alerting.to_be_sent(now)}
+        assign(session, alert, fields)
         return tell(session, voice, telling, now=now, level=level)
+    if cause != alert.cause:
+        assign(session, alert, {"cause": cause})
     return _line(telling, voice, level)
 
 
