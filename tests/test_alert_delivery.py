@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,12 @@ REJECTED = "reject1"
 
 SETTLED = (Status.UNDEPLOYED, Status.UNKNOWN, Status.FAILED)
 CAUSE = "SELECT 1 FROM alert"
+MEND = {
+    "sitecustomize": " 'apprise>=2.2,<3'",
+    "apprise": " --force-reinstall 'apprise>=2.2,<3'",
+}
+"""How the command ends that mends it."""
+
 LEAST_MOMENTS = 10
 """From a cause to its delivery there are more; with fewer the fuse would be broken."""
 
@@ -119,16 +126,61 @@ def test_a_run_once_tells_what_it_found(host: Host, receiver: Receiver) -> None:
     assert is_told(host)
 
 
-def test_without_apprise_a_daemon_with_addresses_does_not_start_and_says_what_to_install(
-    host: Host, tmp_path: Path
+@pytest.mark.parametrize(
+    ("module", "text", "reason"),
+    [
+        ("sitecustomize", "import sys; sys.modules['apprise'] = None", "is missing; install it"),
+        ("apprise", "raise ImportError('no requests')", "cannot be loaded (ImportError: no req"),
+        ("apprise", "import no_such_module", "cannot be loaded (ModuleNotFoundError: "),
+        ("apprise", "", "cannot be loaded (AttributeError: "),
+    ],
+    ids=["missing", "broken", "incomplete", "another module of its name"],
+)
+def test_without_apprise_voices_are_kept_and_one_warning_says_what_to_install(
+    host: Host, server: SandboxServer, tmp_path: Path, *, module: str, text: str, reason: str
+) -> None:
+    shadow = tmp_path / "shadow"
+    shadow.mkdir()
+    (shadow / f"{module}.py").write_text(text)
+    server.import_voice("id-anna")
+    host.register(imported("anna"))
+    with host.run(PYTHONPATH=str(shadow)) as daemon:
+        daemon.await_event("keepalive.succeeded", name="anna")
+        assert daemon.end(signal.SIGTERM) == 0
+    (warned,) = [e for e in daemon.told("message.failed") if "topic" not in e]
+    assert (warned["level"], warned["place"]) == ("warning", "alerts.urls[0] (json)")
+    assert reason in warned["error"]
+    assert warned["error"].endswith(f"{sys.executable} -m pip install{MEND[module]}")
+    assert "Traceback" not in "".join([*daemon.lines, *daemon.words])
+
+
+def test_a_reload_sends_what_waited_for_apprise(
+    host: Host, receiver: Receiver, tmp_path: Path
 ) -> None:
     shadow = tmp_path / "shadow"
     shadow.mkdir()
     (shadow / "apprise.py").write_text("raise ImportError")
     with host.run(PYTHONPATH=str(shadow)) as daemon:
-        assert daemon.end() == 78
-        assert "pip install 'voicekeeper[alerts]'" in "".join(daemon.words)
-        assert "Traceback" not in "".join(daemon.words)
+        daemon.await_event("message.failed", topic="digest")
+        (shadow / "apprise.py").unlink()
+        daemon.send(signal.SIGHUP)
+        daemon.await_event("message.sent", topic="digest")
+        assert daemon.end(signal.SIGTERM) == 0
+    assert len(receiver.about("this week")) == 1
+
+
+def test_an_address_whose_own_library_is_missing_holds_up_no_other(
+    tmp_path: Path, server: SandboxServer, receiver: Receiver
+) -> None:
+    host = Host(tmp_path, server.base_url, ALERTS__URLS=f"mqtt://me:s3cr3t@h/x {receiver.url()}")
+    with host.run() as daemon:
+        warned = daemon.await_event("message.failed")
+        daemon.await_event("message.sent", topic="digest", place="alerts.urls[1] (json)")
+        assert daemon.end(signal.SIGTERM) == 0
+    assert warned["place"] == "alerts.urls[0] (mqtt)"
+    assert warned["error"].startswith("apprise needs paho-mqtt>=")
+    assert "s3cr3t" not in "".join([*daemon.lines, *daemon.words])
+    host.database.close()
 
 
 def test_an_address_that_apprise_does_not_know_is_refused_and_not_shown(

@@ -1,5 +1,6 @@
 """``voicekeeper alerts test``, on a real receiver."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,10 +69,11 @@ def test_an_address_that_means_nothing_is_refused(cli: CommandLine) -> None:
 def test_without_apprise_it_says_what_to_install(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "apprise", None)
+    monkeypatch.setitem(sys.modules, "apprise", None)
     ended = cli("alerts", "test", environ=urls("json://localhost"))
     assert ended.code == 78
-    assert "pip install 'voicekeeper[alerts]'" in ended.err
+    assert "alerts.urls[0] (json): apprise, which sends the messages, is missing" in ended.err
+    assert ended.err.endswith(f"{sys.executable} -m pip install 'apprise>=2.2,<3'\n")
 
 
 def test_without_its_command_the_help_of_the_group_is_told(cli: CommandLine) -> None:

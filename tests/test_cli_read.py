@@ -313,6 +313,18 @@ def test_status_is_ok_while_a_daemon_keeps_every_voice(cli: CommandLine) -> None
     }
 
 
+def test_status_warns_where_nobody_is_sent_a_message(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.passed()
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    assert cli("status").code == 0  # nor is anybody to be
+    ended = cli("status", environ={"VOICEKEEPER_ALERTS__URLS": SLACK})
+    assert (ended.code, ended.out.splitlines()[0].partition(":")[0]) == (1, "WARNING")
+    assert "warning: nobody is sent a message: apprise, which sends the messages, is" in ended.out
+    assert f"{sys.executable} -m pip install 'apprise>=2.2,<3'\n" in ended.out
+
+
 @pytest.mark.parametrize(
     ("columns", "code", "word", "told"),
     [
@@ -638,8 +650,8 @@ def test_check_says_what_to_install_where_apprise_is_missing(
 ) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     ended = cli("check", environ={"VOICEKEEPER_ALERTS__URLS": SLACK})
-    assert verdicts(ended.out)["alerts"] == "failed"
-    assert "pip install 'voicekeeper[alerts]'" in ended.out
+    assert verdicts(ended.out)["alerts"] == "warning"
+    assert checked(ended, "alerts").endswith(f"{sys.executable} -m pip install 'apprise>=2.2,<3'")
     assert "Token" not in ended.out + ended.err
 
 

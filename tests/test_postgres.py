@@ -1,6 +1,7 @@
 """A registry on a PostgreSQL server: made once, shared by keepers, lost and found again."""
 
 import random
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -474,8 +475,8 @@ def test_a_database_that_there_is_not_is_no_matter_of_waiting(cluster: Cluster) 
 def test_without_its_driver_the_setting_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("voicekeeper.config.values.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"pip install 'voicekeeper\[postgres\]'"):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match=r"pip install 'psycopg\[binary\]>=3\.2,<4'"):
         load(None, {"VOICEKEEPER_DATABASE__URL": "postgresql+psycopg://me@h/d"})
 
 

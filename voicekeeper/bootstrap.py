@@ -11,14 +11,16 @@ from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from voicekeeper import alerts
+from voicekeeper import alerts, extras
 from voicekeeper.archive import Archive, directory_of
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.courier import Courier
+from voicekeeper.errors import ConfigError
+from voicekeeper.events import Event
 from voicekeeper.heartbeat import Heartbeat
-from voicekeeper.keeper import Keeper, Logger, Offload
+from voicekeeper.keeper import Keeper, Logger, Offload, tell
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
 from voicekeeper.store.recordings import Recordings
@@ -30,11 +32,19 @@ from voicekeeper.webhook import Callbacks
 
 
 def database(settings: Settings) -> Database:
-    """Return the registry's database, not yet opened."""
+    """Return the registry's database, not yet opened.
+
+    Raises:
+        ConfigError: its driver cannot be loaded.
+    """
     path = settings.database_path
     if path is not None:
         return SqliteDatabase(path.absolute())
-    from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
+    try:
+        from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
+    except Exception as error:  # such as a psycopg that finds no libpq
+        problem = f"database.url: {extras.broken(extras.POSTGRES, error)}"
+        raise ConfigError([problem]) from error
 
     return PostgresDatabase(settings.database.url.get_secret_value())
 
@@ -127,6 +137,7 @@ class Assembly:
         self.api_key = api_key
         self.gateway = gateway
         self.courier = courier
+        self._log = log
         self.heartbeat = Heartbeat(
             is_in_time=lambda: is_in_time(self.settings), ping=_ping(settings), log=log
         )
@@ -138,7 +149,7 @@ class Assembly:
             VoicekeeperError: the key, an address, the environment or the database cannot be used
                 for that; the old settings stay in force.
         """
-        senders = alerts.senders(settings.alerts.urls)
+        senders = _senders(settings, self._log)
         self.gateway.change(**_terms(settings, api_key))
         try:
             await self.keeper.adopt(policy_of(settings))
@@ -170,7 +181,7 @@ async def assembly(
     Raises:
         ConfigError: the environment, or an address of the settings, cannot be used.
     """
-    senders = alerts.senders(settings.alerts.urls)
+    senders = _senders(settings, log)
     registry = Registry(database)
     outbox = Outbox(
         database, places=len(senders), host=socket.gethostname(), tick=settings.daemon.tick
@@ -205,6 +216,14 @@ async def assembly(
             yield Assembly(
                 keeper, upstream, courier, settings, api_key, is_in_time=is_in_time, log=log
             )
+
+
+def _senders(settings: Settings, log: Logger) -> list[alerts.Sender]:
+    """Return the ways to all addresses, and tell which of them lead nowhere for now, and why."""
+    senders = alerts.senders(settings.alerts.urls)
+    for reason, labels in alerts.lacking(senders).items():
+        tell(log, Event.MESSAGE_FAILED, place=labels, error=reason)
+    return senders
 
 
 def _ping(settings: Settings) -> Callable[[], Awaitable[None]] | None:

@@ -6,6 +6,6 @@ line, an error or a ``repr``; people read ``alerts.urls[0] (slack)``.
 
 from voicekeeper.alerts.ping import may_ping, ping
 from voicekeeper.alerts.secrets import parts
-from voicekeeper.alerts.sender import Sender, senders
+from voicekeeper.alerts.sender import Sender, lacking, senders
 
-__all__ = ["Sender", "may_ping", "parts", "ping", "senders"]
+__all__ = ["Sender", "lacking", "may_ping", "parts", "ping", "senders"]

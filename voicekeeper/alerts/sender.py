@@ -2,7 +2,8 @@
 
 apprise knows some hundred services, and calls each of them blocking. A service that hangs holds a
 thread of its own and nothing else: the daemon neither waits for it nor, at its end, joins it.
-apprise is an optional part of this program, and is imported where an address is set.
+apprise is an optional part of this program, and is imported where an address is set. Where it, or
+what it needs for an address, cannot be had, that address takes nothing, and says why.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, Final
 
+from voicekeeper import extras
 from voicekeeper.alerts.secrets import parts
 from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.events import Level
@@ -36,9 +38,10 @@ class Sender:
         secrets: what of the address no sentence may hold.
         notify: sends a title, a body and a type, blocking; returns the service's reason for not
             taking it, None where it did.
+        lacks: why nothing can be sent until something is installed; None where it can.
 
     Attributes:
-        label: as above.
+        label, lacks: as above.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class Sender:
         *,
         secrets: Sequence[SecretStr],
         notify: Callable[[str, str, str], str | None],
+        lacks: str | None = None,
     ) -> None:
         self.label = label
+        self.lacks = lacks
         self._secrets = [secret.get_secret_value() for secret in secrets]
         self._notify = notify
         self._over = threading.Event()
@@ -63,6 +68,8 @@ class Sender:
         Raises:
             NotSent: it did not arrive, or nobody knows whether it did.
         """
+        if self.lacks is not None:
+            raise NotSent(self.lacks)
         if not self._over.is_set():
             raise NotSent("the try before hangs still")
         loop = asyncio.get_running_loop()
@@ -119,45 +126,76 @@ def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
     """Return the ways to these addresses.
 
     Raises:
-        ConfigError: apprise is missing, or does not know what an address means.
+        ConfigError: apprise does not know what an address means.
     """
+    labels = [
+        f"alerts.urls[{place}] ({address.get_secret_value().partition(_SCHEME_END)[0]})"
+        for place, address in enumerate(addresses)
+    ]
     if not addresses:
         return []
-    try:
-        import apprise  # noqa: PLC0415 - optional, and it takes a quarter of a second
-    except ImportError:
-        install = "pip install 'voicekeeper[alerts]'"
-        raise ConfigError(
-            [f"alerts.urls: apprise, which sends the messages, is missing; install it: {install}"]
-        ) from None
+    lacks = extras.missing(extras.ALERTS)
+    if lacks is None:
+        try:
+            import apprise  # noqa: PLC0415 - optional, and it takes a quarter of a second
+
+            asset = apprise.AppriseAsset(
+                app_id="voicekeeper",
+                app_desc="voicekeeper",
+                async_mode=False,  # in our thread, not in its own that would be joined at the end
+                service_timeout=0,
+                storage_mode="memory",
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, voices are kept
+            lacks = extras.broken(extras.ALERTS, error)
+    if lacks is not None:
+        return [_mute(label, lacks) for label in labels]
     # It tells its own story with what it knows of addresses; we tell ours without.
     logging.getLogger("apprise").propagate = False
-    asset = apprise.AppriseAsset(
-        app_id="voicekeeper",
-        app_desc="voicekeeper",
-        async_mode=False,  # in our thread, not in one of its own that would be joined at the end
-        service_timeout=0,
-        storage_mode="memory",
-    )
     made, problems = [], []
-    for place, address in enumerate(addresses):
+    for label, address in zip(labels, addresses, strict=True):
         service = apprise.Apprise(asset=asset)
         with warnings.catch_warnings():  # its modules' own, when it loads them
             warnings.simplefilter("ignore")
             known = service.add(address.get_secret_value())
-        scheme = address.get_secret_value().partition(_SCHEME_END)[0]
-        label = f"alerts.urls[{place}] ({scheme})"
-        if not known:
+        if known:
+            notify = _notifier(apprise, service)
+            made.append(Sender(label, secrets=parts(address), notify=notify))
+        elif lacks := _lack(service, address):
+            made.append(_mute(label, lacks))
+        else:
             problems.append(
                 f"{label}: apprise does not know what this address means; "
                 "see https://appriseit.com/services/ for its form"
             )
-            continue
-        notify = _notifier(apprise, service)
-        made.append(Sender(label, secrets=parts(address), notify=notify))
     if problems:
         raise ConfigError(problems)
     return made
+
+
+def lacking(senders: Sequence[Sender]) -> dict[str, str]:
+    """Return why some can send nothing for now: for each reason, the labels of those."""
+    reasons = dict.fromkeys(sender.lacks for sender in senders if sender.lacks is not None)
+    return {
+        reason: ", ".join(sender.label for sender in senders if sender.lacks == reason)
+        for reason in reasons
+    }
+
+
+def _mute(label: str, lacks: str) -> Sender:
+    return Sender(label, secrets=(), notify=lambda *_: lacks, lacks=lacks)
+
+
+def _lack(service: Any, address: SecretStr) -> str | None:  # noqa: ANN401 - optional
+    """Return which library apprise itself lacks for an address; None if that is not why."""
+    scheme = address.get_secret_value().partition(_SCHEME_END)[0].lower()
+    for known in service.details(show_requirements=True, show_disabled=True)["schemas"]:
+        schemes = {*(known["protocols"] or ()), *(known["secure_protocols"] or ())}
+        needed = known["requirements"]["packages_required"]
+        if scheme in schemes and not known["enabled"] and needed:
+            names = [name.replace(" ", "") for name in needed]
+            return f"apprise needs {', '.join(names)} for it; {extras.mend(*names)}"
+    return None
 
 
 def _notifier(apprise: ModuleType, service: Any) -> Callable[[str, str, str], str | None]:  # noqa: ANN401 - optional

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -318,10 +317,10 @@ def _server_url(url: str) -> str:
         complete = False
     if not complete or not _URL.fullmatch(url.lower()) or "#" in url:
         raise ValueError(f"must be {form}, special characters of it percent-encoded")
-    if find_spec("psycopg") is None:
-        raise ValueError(
-            "needs psycopg, which is missing; install it: pip install 'voicekeeper[postgres]'"
-        )
+    from voicekeeper import extras  # noqa: PLC0415 - no command should wait for what few need
+
+    if lacking := extras.missing(extras.POSTGRES):
+        raise ValueError(lacking)
     return url
 
 

@@ -34,6 +34,8 @@ def test(session: Session) -> int:
     ways = alerts.senders(session.settings.alerts.urls)
     if not ways:
         raise ConfigError(["alerts.urls: names no address, so nobody is told anything"])
+    if lacking := alerts.lacking(ways):
+        raise ConfigError([f"{labels}: {reason}" for reason, labels in lacking.items()])
     failures = asyncio.run(_send_all(ways))
     for way, failure in zip(ways, failures, strict=True):
         line = f"ok       {way.label} took the message; see that it is there"

@@ -204,6 +204,9 @@ def _alerts(session: Session) -> Finding:
     ways = alerts.senders(session.settings.alerts.urls)
     if not ways:
         return Finding(Severity.OK, "alerts.urls names no address, so the log alone tells")
+    if lacking := alerts.lacking(ways):
+        reasons = "; ".join(f"{labels}: {reason}" for reason, labels in lacking.items())
+        return Finding(Severity.WARNING, reasons)
     addresses = "1 address is" if len(ways) == 1 else f"{len(ways)} addresses are"
     return Finding(
         Severity.OK, f"{addresses} understood; 'voicekeeper alerts test' sends a trial message"

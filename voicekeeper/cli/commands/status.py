@@ -11,7 +11,7 @@ from voicekeeper.cli.session import Session
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.glance.fleet import Fleet
-from voicekeeper.health import Severity, findings, headline
+from voicekeeper.health import Finding, Severity, findings, headline
 from voicekeeper.terms import Status
 
 
@@ -40,6 +40,7 @@ def command(session: Session, *, as_json: bool) -> int:
     """
     try:
         policy, tick = session.policy, session.settings.daemon.tick
+        mute = _mute(session)  # before the user changes, who may not see this program's files
         health, totals = session.look(
             Fleet,
             lambda side: (
@@ -54,7 +55,7 @@ def command(session: Session, *, as_json: bool) -> int:
         else:
             click.echo(prose.fitted(f"UNKNOWN: {error}", sys.stdout))
         return Severity.UNKNOWN
-    found = findings(health, now=session.now, tick=tick, policy=policy)
+    found = findings(health, now=session.now, tick=tick, policy=policy) + mute
     worst = max((finding.severity for finding in found), default=Severity.OK)
     line = headline(health, now=session.now, tick=tick)
     if as_json:
@@ -89,3 +90,13 @@ def command(session: Session, *, as_json: bool) -> int:
     for line in money.spending(totals, health, policy):
         click.echo(prose.fitted(f"  {line}", sys.stdout, indent=4))
     return worst
+
+
+def _mute(session: Session) -> list[Finding]:
+    """See whether what sends the messages is there, where an address waits for some."""
+    if not session.settings.alerts.urls:
+        return []
+    from voicekeeper import extras  # noqa: PLC0415 - for few
+
+    lacking = extras.missing(extras.ALERTS)
+    return [Finding(Severity.WARNING, f"nobody is sent a message: {lacking}")] if lacking else []
