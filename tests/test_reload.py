@@ -66,39 +66,6 @@ async def calls_begun(life: Life, count: int) -> None:
             await asyncio.sleep(0)
 
 
-def test_a_shorter_interval_uses_no_voice_before_its_turn(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(*(imported(f"v{n}") for n in range(5)))
-
-    async def story() -> None:
-        await life.keeper.take_over()
-        await life.run(HOUR)
-        assert life.books().speech == 5
-        await adopt(life, interval=DAY, jitter=timedelta(0))
-        await life.run(22 * HOUR)
-        assert life.books().speech == 5
-        await life.run(2 * HOUR)
-        assert life.books().speech == 10
-
-    asyncio.run(story())
-
-
-def test_a_longer_interval_puts_the_next_turn_off(tmp_path: Path) -> None:
-    life = Life(tmp_path, interval=DAY, jitter=timedelta(0))
-    life.register(imported("anna"))
-
-    async def story() -> None:
-        await life.keeper.take_over()
-        await life.run(HOUR)
-        await adopt(life, interval=4 * DAY, jitter=timedelta(0))
-        await life.run(90 * HOUR)
-        assert life.books().speech == 1
-        await life.run(7 * HOUR)
-        assert life.books().speech == 2
-
-    asyncio.run(story())
-
-
 def test_a_keepalive_that_is_open_is_not_repeated_for_a_shorter_interval(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(imported("anna"))

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from tests.daemon_support import KEY, LIMIT_S, POLICY, Host, fast_gateway, until
-from tests.support import imported, wanted
+from tests.daemon_support import KEY, LIMIT_S, POLICY, Daemon, Host, fast_gateway, until
+from tests.support import imported, policy, wanted
 from voicekeeper.clock import SystemClock
 from voicekeeper.daemon import STOP_WITHIN_S
 from voicekeeper.models import HistoryEntry, Status
+from voicekeeper.request import FLASH
 from voicekeeper.sandbox import SandboxServer
 
 
@@ -74,6 +75,36 @@ def test_once_does_all_that_is_due_and_ends(host: Host, server: SandboxServer) -
         assert run.end() == 0, run.words
     assert {voice.status for voice in host.registry.all()} == {Status.OK}
     assert (server.books().clone, server.books().speech) == (1, 2)
+
+
+def test_settings_that_are_shorter_at_the_next_start_cost_no_voice(tmp_path: Path) -> None:
+    """Their due times lie within the new interval, and after the deadline by the new window."""
+    names, file = [f"v{number}" for number in range(10)], tmp_path / "settings.toml"
+    now = SystemClock().now()
+    used_at = now - timedelta(minutes=57)
+    gateway = fast_gateway(window=timedelta(hours=1))
+    for name in names:
+        gateway.import_voice(f"id-{name}", FLASH, now, last_used_at=used_at)
+    with SandboxServer(gateway) as server:
+        host = Host(tmp_path, server.base_url)
+        keys = ("WINDOW", "INTERVAL", "JITTER")
+        given = dict.fromkeys([f"VOICEKEEPER_KEEPALIVE__{key}" for key in keys])
+        environ = host.environ(VOICEKEEPER_CONFIG=str(file), **given)
+        host.registry.register(
+            [imported(name, last_used_at=used_at) for name in names],
+            now=now,
+            policy=policy(interval=timedelta(minutes=100), jitter=timedelta(0)),
+        )
+        for window, interval in (("3h", "100m"), ("1h", "55m")):
+            keepalive = f'window = "{window}"\ninterval = "{interval}"\njitter = "0s"'
+            file.write_text(f"[keepalive]\n{keepalive}\n")
+            with Daemon(["run"], environ) as daemon:
+                daemon.await_event("daemon.ready")
+                if window == "1h":
+                    daemon.await_event("keepalive.succeeded", count=10)
+                assert daemon.end(signal.SIGTERM) == 0
+                assert daemon.told("keepalive.submitted") == [] or window == "1h"
+        assert all(voice.alive and voice.uses == 1 for voice in server.books().voices.values())
 
 
 # how it ends

@@ -129,8 +129,17 @@ def replanned(
     old: Policy = POLICY,
     new: Policy = POLICY,
     name: str = "anna",
+    anchor: datetime | None = None,
 ) -> datetime:
-    return schedule.replanned(next_at, name, settled=settled, old=old, new=new, now=NOW)
+    return schedule.replanned(
+        next_at,
+        name,
+        anchor=anchor or next_at - (schedule.due(NOW, name, old) - NOW),
+        settled=settled,
+        old_interval=old.interval,
+        new=new,
+        now=NOW,
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +159,7 @@ def replanned(
         (SHORTER, -HOUR, -HOUR),
     ],
 )
-def test_a_voice_that_waits_for_its_turn_is_moved_by_as_much_as_its_interval_changed(
+def test_a_voice_that_waits_for_its_turn_is_reckoned_anew(
     new: Policy, wait: timedelta, then: timedelta
 ) -> None:
     assert replanned(NOW + wait, old=PLAIN, new=new) == NOW + then
@@ -172,7 +181,34 @@ def test_a_voice_that_waits_for_its_turn_is_moved_by_as_much_as_its_interval_cha
 def test_a_retry_or_a_lease_stays_within_what_the_new_settings_can_have_set(
     new: Policy, wait: timedelta, then: timedelta
 ) -> None:
-    assert replanned(NOW + wait, settled=False, old=PLAIN, new=new) == NOW + then
+    moved = replanned(NOW + wait, settled=False, old=PLAIN, new=new, anchor=NOW)
+    assert moved == NOW + then
+
+
+@pytest.mark.parametrize(
+    ("age", "wait", "then"),
+    [
+        (DAY, 3 * DAY, DAY / 2),  # as a Retry-After of days had it
+        (DAY, HOUR, HOUR),
+        (2 * DAY - MINUTE, HOUR, MINUTE / 2),
+        (2 * DAY, HOUR, HOUR),  # nothing is left to hurry for
+    ],
+)
+def test_a_retry_comes_before_a_deadline_that_is_nearer_now(
+    age: timedelta, wait: timedelta, then: timedelta
+) -> None:
+    new = replace(PLAIN, window=2 * DAY, interval=DAY)
+    moved = replanned(NOW + wait, settled=False, old=PLAIN, new=new, anchor=NOW - age)
+    assert moved == NOW + then
+
+
+@given(NAMES, policies(), policies(), AGES, AGES)
+def test_a_due_time_that_is_reckoned_anew_once_more_stays(
+    name: str, old: Policy, new: Policy, wait: timedelta, age: timedelta
+) -> None:
+    """So several keepers may do it, one after the other, and each of their starts."""
+    once = replanned(NOW + wait, old=old, new=new, name=name, anchor=NOW - age)
+    assert replanned(once, old=new, new=new, name=name, anchor=NOW - age) == once
 
 
 @pytest.mark.parametrize("settled", [True, False])

@@ -163,7 +163,13 @@ class Keeper:
             # anew, and what is recorded from here on goes by the new ones.
             old, self._policy = self._policy, policy
             await self._recorder.settle()
-            replan = partial(self._worklist.replan, old=old, new=policy, now=self._clock.now())
+            replan = partial(
+                self._worklist.replan,
+                keeper=self._name,
+                old=old,
+                new=policy,
+                now=self._clock.now(),
+            )
             try:
                 await self._offload(replan)
             except BaseException:

@@ -480,7 +480,8 @@ class KeeperBeat(SQLModel, table=True):
         alive_until: when others take it for dead, unless it passes again; None once it has ended.
         share: of the account's requests a second that it allows itself; those of all that live
             make one at most.
-        interval_s: the keepalive interval it goes by, in seconds.
+        interval_s, window_s: the keepalive interval and the window that it reckons due times by,
+            in seconds; 0 where an older version did not note them.
     """
 
     __tablename__ = "keeper"
@@ -493,3 +494,4 @@ class KeeperBeat(SQLModel, table=True):
     alive_until: datetime | None = None
     share: float = 0
     interval_s: float = 0
+    window_s: float = 0

@@ -154,30 +154,40 @@ def due(anchor: datetime, name: str, policy: Policy) -> datetime:
 
 
 def replanned(
-    next_at: datetime, name: str, *, settled: bool, old: Policy, new: Policy, now: datetime
+    next_at: datetime,
+    name: str,
+    *,
+    anchor: datetime,
+    settled: bool,
+    old_interval: timedelta | None,
+    new: Policy,
+    now: datetime,
 ) -> datetime:
     """Return the due time that other settings make of one that these rules set.
 
-    A time reckoned from a use is moved by as much as its own share of the interval changed, so
-    that what two clocks told of that use still counts. Any other, such as a retry or a lease,
-    only stays within what the new settings can have set: beyond that it would be taken for the
-    work of a wrong clock, and the voice be used at once. One that was a wrong clock's work by the
-    old settings is due now: longer ones must not make it look right.
+    A time reckoned from a use is reckoned anew. Any other, such as a retry or a lease, stays within
+    what the new settings can have set: beyond that it would be taken for the work of a wrong
+    clock, or pass a deadline that is nearer now. One that was a wrong clock's work by the old
+    settings is due now: longer ones must not make it look right.
 
     Args:
         next_at: as the row has it.
         name: of the voice.
-        settled: whether it was reckoned from a use that succeeded, and nothing is under way.
-        old: the settings it was reckoned by.
-        new: those that take their place.
+        anchor: what its deadline counts from.
+        settled: whether it was reckoned from the anchor, and nothing is under way.
+        old_interval: the longest that it may have been reckoned by; None where nobody knows.
+        new: the settings that hold from now on.
         now: when they do.
     """
     if next_at <= now:
         return next_at
-    if is_from_a_wrong_clock(next_at, now=now, policy=old):
+    if old_interval is not None and next_at > now + old_interval:
         return now
+    remains = deadline(anchor, new) - now
     if settled:
-        next_at = max(now, next_at + (due(now, name, new) - due(now, name, old)))
+        next_at = max(now, due(anchor, name, new))
+    elif remains > _ZERO:
+        next_at = min(next_at, now + remains / 2)
     return min(next_at, latest_due(now, new))
 
 

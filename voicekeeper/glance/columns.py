@@ -97,6 +97,7 @@ KEEPER: Final[Mapping[str, Read]] = {
     "alive_until": maybe(instant),
     "share": number,
     "interval_s": number,
+    "window_s": number,
 }
 BALANCE: Final[Mapping[str, Read]] = {"id": whole, "micros": whole, "told_at": instant}
 

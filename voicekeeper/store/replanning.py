@@ -1,6 +1,6 @@
 """Reckoning due times anew when a keeper goes by other settings; the rule is in `schedule`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import exists, select
@@ -13,40 +13,42 @@ from voicekeeper.store import rows
 from voicekeeper.store.jobs import IS_OPEN
 
 _SETTLED = (
-    (col(Voice.status) == Status.OK)
+    col(Voice.status).in_((Status.NEW, Status.OK))
+    & col(Voice.voice_id).is_not(None)
     & (col(Voice.failures) == 0)
-    & col(Voice.last_used_at).is_not(None)
     & ~exists().where(col(Task.voice_pk) == Voice.id, IS_OPEN)
 )
-"""A voice was used with success, and nothing is under way: it waits for its next turn."""
+"""Nothing failed and nothing is under way: a voice waits for its turn, reckoned from its anchor."""
 
 _VOICE = rows.table_of(Voice)
 
 
 def due_times(
-    session: Session, *, old: Policy, new: Policy, now: datetime, shared: bool = False
+    session: Session, *, old_interval: timedelta | None, new: Policy, now: datetime
 ) -> None:
-    """Move what waits to where the new settings want it.
+    """Move what waits to where the new settings want it; to do so twice changes nothing more.
 
     Args:
         session: a writing one.
-        old: the settings that held.
-        new: those that hold from now on.
+        old_interval: the longest that due times were reckoned by; None where nobody knows.
+        new: the settings that hold from now on.
         now: of the change.
-        shared: whether other keepers do the same: then nothing is moved but what is too far
-            ahead, as a share of the change that each of them added would be added many times.
     """
-    if (old.interval, old.jitter) == (new.interval, new.jitter):
-        return
-    waiting = select(_VOICE.c.id, _VOICE.c.name, _VOICE.c.next_at, _SETTLED).where(
-        _VOICE.c.next_at > now
-    )
+    columns = (_VOICE.c.id, _VOICE.c.name, _VOICE.c.next_at, _VOICE.c.anchored_at, _SETTLED)
     moved = [
         {"key": key, "at": at}
-        for key, name, next_at, settled in session.execute(waiting)
+        for key, name, next_at, anchor, settled in session.execute(
+            select(*columns).where(_VOICE.c.next_at > now)
+        )
         if (
             at := schedule.replanned(
-                next_at, name, settled=bool(settled) and not shared, old=old, new=new, now=now
+                next_at,
+                name,
+                anchor=anchor,
+                settled=bool(settled),
+                old_interval=old_interval,
+                new=new,
+                now=now,
             )
         )
         != next_at

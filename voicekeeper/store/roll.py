@@ -34,6 +34,10 @@ _BEAT = Statement(
 )
 """The sign of life of the only keeper."""
 
+_GO_BY: Final[dict[str, sa.BindParameter[float]]] = {
+    "interval_s": sa.bindparam("its_interval_s"),
+    "window_s": sa.bindparam("its_window_s"),
+}
 _SIGN = Statement(
     sa.update(_TABLE)
     .where(_IT)
@@ -41,9 +45,16 @@ _SIGN = Statement(
         last_pass_at=sa.bindparam("now"),
         alive_until=sa.bindparam("until"),
         share=sa.bindparam("its_share"),
-        interval_s=sa.bindparam("its_interval_s"),
+        **_GO_BY,
     )
 )
+_GOES_BY = Statement(sa.update(_TABLE).where(_IT).values(_GO_BY))
+_WENT_BY = Statement(
+    sa.update(_TABLE)
+    .where(sa.func.coalesce(_TABLE.c.alive_until, sa.bindparam("now")) <= sa.bindparam("now"))
+    .values(_GO_BY)
+)
+_RECKONED_BY = Statement(select(_TABLE.c.interval_s, _TABLE.c.window_s).distinct())
 _OTHERS = Statement(
     select(_TABLE.c.share, _TABLE.c.interval_s).where(
         _TABLE.c.keeper != sa.bindparam("of"), _TABLE.c.alive_until > sa.bindparam("now")
@@ -84,6 +95,26 @@ class Standing(NamedTuple):
             return policy
         rate = policy.requests_per_second * self.share
         return replace(policy, requests_per_second=rate, interval=self.longest)
+
+
+class Reckoned(NamedTuple):
+    """The settings that the registry's due times were reckoned by, as far as they are known.
+
+    Attributes:
+        pairs: the interval and the window of each keeper, in seconds; 0 where nobody noted them.
+    """
+
+    pairs: frozenset[tuple[float, float]]
+
+    def is_by(self, policy: Policy) -> bool:
+        """Tell whether all due times were reckoned by these settings."""
+        return self.pairs == {(policy.interval.total_seconds(), policy.window.total_seconds())}
+
+    @property
+    def interval(self) -> timedelta | None:
+        """The longest interval; None where nobody knows."""
+        known = self.pairs and all(interval for interval, _ in self.pairs)
+        return timedelta(seconds=max(self.pairs)[0]) if known else None
 
 
 class Roll:
@@ -150,10 +181,10 @@ class Roll:
             "now": now,
             "until": until,
             "its_share": standing.share if standing.may_call else 0.0,
-            "its_interval_s": policy.interval.total_seconds(),
+            **_terms(policy),
         }
         if not _SIGN.run(session, of=keeper, **signed):
-            enter(session, keeper, version=version, once=False, now=now)
+            enter(session, keeper, version=version, once=False, now=now, policy=policy)
             _SIGN.run(session, of=keeper, **signed)
 
     def _is_steady(self, now: datetime, policy: Policy) -> bool:
@@ -168,7 +199,24 @@ class Roll:
         return now - self._since >= silence
 
 
-def enter(session: Session, keeper: str, *, version: str, once: bool, now: datetime) -> None:
+def _terms(policy: Policy) -> dict[str, float]:
+    interval, window = policy.interval.total_seconds(), policy.window.total_seconds()
+    return {"its_interval_s": interval, "its_window_s": window}
+
+
+def reckoned_by(session: Session) -> Reckoned:
+    """Return the settings that due times were reckoned by until now."""
+    return Reckoned(frozenset(_RECKONED_BY.rows(session)))
+
+
+def go_by(session: Session, keeper: str, policy: Policy) -> None:
+    """Note the settings that a keeper reckons due times by from now on."""
+    _GOES_BY.run(session, of=keeper, **_terms(policy))
+
+
+def enter(
+    session: Session, keeper: str, *, version: str, once: bool, now: datetime, policy: Policy
+) -> None:
     """Add a keeper's row; it has no share yet."""
     rows.insert(
         session,
@@ -178,7 +226,8 @@ def enter(session: Session, keeper: str, *, version: str, once: bool, now: datet
         once=once,
         started_at=now,
         share=0.0,
-        interval_s=0.0,
+        interval_s=policy.interval.total_seconds(),
+        window_s=policy.window.total_seconds(),
     )
 
 
@@ -187,16 +236,22 @@ def leave(session: Session, keeper: str) -> None:
     _LEAVE.run(session, of=keeper)
 
 
-def begin_anew(session: Session, keeper: str, *, shared: bool, now: datetime) -> None:
+def begin_anew(
+    session: Session, keeper: str, *, shared: bool, now: datetime, policy: Policy
+) -> None:
     """Delete a keeper's row, if there is one, and those of the keepers that are gone.
+
+    By whatever those reckoned that stay, their due times were reckoned anew.
 
     Args:
         session: a writing one.
         keeper: who begins.
         shared: whether there may be others, who are gone only after long silence.
         now: of its start.
+        policy: the settings.
     """
     if shared:
+        _WENT_BY.run(session, now=now, **_terms(policy))
         _REMOVE.run(session, of=keeper)
         _FORGET.run(session, before=now - _KEPT)
     else:

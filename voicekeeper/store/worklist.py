@@ -131,8 +131,10 @@ class Worklist:
                 _CLAIM_ANEW.run(session, now=now)
                 if agenda.look(session, now=now, policy=policy).set_back:
                     claims.redate(session, now=now, policy=policy, all_of_them=True)
-            roll.begin_anew(session, keeper, shared=shared, now=now)
-            roll.enter(session, keeper, version=version, once=once, now=now)
+            if not (reckoned := roll.reckoned_by(session)).is_by(policy):
+                replanning.due_times(session, old_interval=reckoned.interval, new=policy, now=now)
+            roll.begin_anew(session, keeper, shared=shared, now=now, policy=policy)
+            roll.enter(session, keeper, version=version, once=once, now=now, policy=policy)
             lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
         self._database.witness.note()  # there is one from now on
         return lines
@@ -222,11 +224,13 @@ class Worklist:
                 outdated=self._pruner.finds_any(session, now=now, policy=settings),
             )
 
-    def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
+    def replan(self, *, keeper: str, old: Policy, new: Policy, now: datetime) -> None:
         """Reckon by other settings when voices are due; what the budget holds is looked at anew."""
-        shared = self._database.is_shared
+        reckoned = ((each.interval, each.jitter, each.window) for each in (old, new))
         with self._database.writing_alone() as session:
-            replanning.due_times(session, old=old, new=new, now=now, shared=shared)
+            if next(reckoned) != next(reckoned):
+                replanning.due_times(session, old_interval=old.interval, new=new, now=now)
+                roll.go_by(session, keeper, new)
             if old.enrollments_per_day != new.enrollments_per_day:
                 replanning.held(session, now=now)
 
