@@ -67,13 +67,19 @@ def test_without_a_usable_socket_nothing_happens(address: str) -> None:
         notifier.stopping()
 
 
-def test_a_manager_that_does_not_read_costs_a_message_and_no_more(tmp_path: Path) -> None:
+def test_a_manager_that_does_not_read_costs_a_message_and_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicekeeper.sdnotify._PATIENCE", 600)  # else the test ends by its limit
     address = str(tmp_path / "notify")
     with manager(address) as line, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.settimeout(0)
         other.connect(address)
         waiting = until_blocked(lambda: other.send(b"x"))
-        Notifier({"NOTIFY_SOCKET": address}).watchdog()
+        notifier = Notifier({"NOTIFY_SOCKET": address})
+        notifier.watchdog()
+        notifier.status("12 voices kept")
+        notifier.stopping()
         line.settimeout(0)
         assert until_blocked(lambda: line.recv(16)) == waiting
 

@@ -50,6 +50,7 @@ class Event(StrEnum):
     BACKUP_FAILED = "backup.failed"
     HISTORY_PRUNED = "history.pruned"
     CLOCK_JUMPED = "clock.jumped"
+    LOG_DROPPED = "log.dropped"
     LISTENER_OPENED = "listener.opened"
     LISTENER_FAILED = "listener.failed"
     SETTINGS_RELOADED = "settings.reloaded"
@@ -141,6 +142,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "What happened longer ago than is kept was deleted: so many events, calls and alerts.",
     ),
     Event.CLOCK_JUMPED: Meaning("warning", "The host's clock was set, or the host was suspended."),
+    Event.LOG_DROPPED: Meaning(
+        "warning", "So many `lines` of the log were dropped, because nobody read it."
+    ),
     Event.LISTENER_OPENED: Meaning("info", "The daemon listens on one of its ports."),
     Event.LISTENER_FAILED: Meaning(
         "warning", "A port cannot be had: voices are kept all the same, and it is tried again."

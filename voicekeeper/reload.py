@@ -4,6 +4,7 @@ Everything is read and judged before anything changes. What differs is then take
 and the gateway's client between two calls: none is cut short, repeated or lost for it.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from voicekeeper.bootstrap import Assembly, secrets
@@ -54,11 +55,11 @@ class Reload:
             VoicekeeperError: they are wrong, cannot change while the daemon runs, or cannot be
                 taken on; the old ones stay in force.
         """
-        settings = self._load()
+        settings = await asyncio.to_thread(self._load)  # a file may be a pipe that nobody fills
         paths = changed(self.settings, settings)
         if problems := unchangeable(paths):
             raise ConfigError(problems, "the new settings")
-        api_key = self._read_key(settings)
+        api_key = await asyncio.to_thread(self._read_key, settings)
         if api_key != self._assembly.api_key:
             paths += (THE_KEY,)
         # An answer to a call or a message under way may echo the old ones.

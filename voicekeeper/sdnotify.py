@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping
 
 _PATIENCE = 0.5
-"""Seconds to wait for room in the socket of a busy service manager."""
+"""Seconds to wait for room in the socket of a busy service manager, for what is said but once."""
 _LONGEST_STATUS = 200
 
 
@@ -33,7 +33,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """Say that the start-up is finished."""
-        self._send(f"READY=1\nSTATUS={_line(status)}")
+        self._send(f"READY=1\nSTATUS={_line(status)}", patience=_PATIENCE)
 
     def reloading(self, monotonic: float) -> None:
         """Say that the settings are read anew; `ready` says that this has ended.
@@ -41,7 +41,7 @@ class Notifier:
         Args:
             monotonic: seconds of the clock that systemd compares its own request with.
         """
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic * 1_000_000)}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic * 1_000_000)}", patience=_PATIENCE)
 
     def status(self, text: str) -> None:
         """Set the line that ``systemctl status`` shows."""
@@ -55,7 +55,7 @@ class Notifier:
         """Say that the daemon finishes its work and ends."""
         self._send("STOPPING=1")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, *, patience: float = 0) -> None:
         if not self._address.startswith(("/", "@")):
             return
         address = self._address
@@ -65,7 +65,7 @@ class Notifier:
             contextlib.suppress(OSError, ValueError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line,
         ):
-            line.settimeout(_PATIENCE)
+            line.settimeout(patience)
             line.connect(address)
             line.send(message.encode(errors="replace"))
 

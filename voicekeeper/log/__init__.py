@@ -5,7 +5,8 @@ and warnings. At its end the API key is cut out twice: from every value before i
 and from the finished line. Nothing that happens here may stop the daemon: a value that cannot
 be written is shown as best it can be, a line that cannot be written is dropped.
 
-The parts: `redaction` makes values plain and cuts the secrets out, `forms` lays out a line.
+The parts: `redaction` makes values plain and cuts the secrets out, `forms` lays out a line, and
+`spool` is the daemon's stdout, whose reader holds nobody up.
 Libraries speak only from WARNING: what they do at INFO (each request, each run of the
 scheduler) our own events tell better, with the voice's name.
 """

@@ -15,6 +15,9 @@ from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.config import Settings, read_api_key
 from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused
+from voicekeeper.events import Event
+from voicekeeper.keeper import tell
+from voicekeeper.log.spool import spooled
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.secret import SecretStr
@@ -39,9 +42,11 @@ def command(session: Session, *, once: bool) -> None:
     start it every few minutes. It exits with 77 if the gateway refused the
     API key.
     """
+    sys.stdout = spooled(sys.stdout, dropped=_tell_dropped)
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # it is closed, or no file
             faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
+            sys.stderr = spooled(sys.stderr)
     settings = session.settings
     api_key = read_api_key(settings, os.environ)
     _configure_log(session, settings, [api_key, *bootstrap.secrets(settings)])
@@ -49,6 +54,10 @@ def command(session: Session, *, once: bool) -> None:
     with database.held(session.now):
         database.prepare(upgrade=True)
         detached.run(_run(session, database, api_key, once=once))
+
+
+def _tell_dropped(lines: int) -> None:
+    tell(log.get_logger(), Event.LOG_DROPPED, lines=lines)
 
 
 def _configure_log(session: Session, settings: Settings, secrets: Sequence[SecretStr]) -> None:

@@ -1,0 +1,115 @@
+"""A stream whose reader holds nobody up: what is written waits in memory for a thread of its own.
+
+The reader of a pipe may stand still, a journal may hang, a terminal may be stopped with Ctrl-S: a
+write then lasts until they go on. Here it lasts as long as the thread's, and nobody waits for that.
+What finds no room is dropped and counted. At its end the process waits a moment for what is left.
+"""
+
+import atexit
+import io
+import os
+import select
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+ROOM: Final = 1_048_576
+"""Bytes that may wait: some 3,000 lines."""
+
+END_WITHIN_S: Final = 1.0
+"""For what waits when the process ends."""
+
+
+def spooled(stream: TextIO, *, dropped: Callable[[int], object] = lambda _: None) -> TextIO:
+    """Return a stream in place of one that is an open file; a write to it never waits.
+
+    Args:
+        stream: usually stdout or stderr; nothing else may write to it from now on.
+        dropped: called when there is room again, with how many writes found none.
+    """
+    spool = _Spool(stream.fileno(), dropped)
+    atexit.register(spool.drain, END_WITHIN_S)
+    return io.TextIOWrapper(  # which writes to it without a buffer, one write a line
+        spool,  # type: ignore[type-var]  # as python's own -u does
+        encoding=stream.encoding,
+        errors=stream.errors,
+        write_through=True,
+    )
+
+
+class _Spool(io.RawIOBase):
+    """An open file that is written to by a thread.
+
+    It writes to the descriptor, so that no lock of a buffer is held while the reader stands still.
+    """
+
+    def __init__(self, file: int, dropped: Callable[[int], object]) -> None:
+        self._file = file
+        self._tell = dropped
+        self._change = threading.Condition()
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._dropped = 0
+        self._is_writing = False
+        threading.Thread(target=self._work, name="spool", daemon=True).start()
+
+    def fileno(self) -> int:
+        return self._file
+
+    def isatty(self) -> bool:
+        return os.isatty(self._file)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, line: "Buffer", /) -> int:
+        data = bytes(line)
+        with self._change:
+            if self._size < ROOM:
+                self._waiting.append(data)
+                self._size += len(data)
+                self._change.notify_all()
+            else:
+                self._dropped += 1
+        return len(data)
+
+    def drain(self, within: float) -> None:
+        """Wait so many seconds for what was written to be read."""
+        with self._change:
+            self._change.wait_for(lambda: not self._waiting and not self._is_writing, within)
+
+    def _work(self) -> None:
+        """Write what waits, for as long as the process lives."""
+        is_taken = True
+        while True:
+            with self._change:
+                self._is_writing = False
+                self._change.notify_all()
+                self._change.wait_for(lambda: self._waiting)
+                self._is_writing = True
+                lines, self._waiting, self._size = self._waiting, [], 0
+                # Told where the next lines are likely to arrive: it makes one itself.
+                dropped = self._dropped if is_taken else 0
+                self._dropped -= dropped
+            if dropped:
+                self._tell(dropped)
+            is_taken = _written(self._file, b"".join(lines))
+            if not is_taken:  # the reader has gone, or the disk is full
+                with self._change:
+                    self._dropped += len(lines)
+
+
+def _written(file: int, data: bytes) -> bool:
+    """Write all of this, however long that takes; return False where it cannot be written."""
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(file, left) :]
+        except BlockingIOError:  # another program that has the file open wants it so
+            select.select([], [file], [])
+        except OSError:
+            return False
+    return True
