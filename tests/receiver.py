@@ -30,6 +30,7 @@ class Receiver:
         headers: of everything that came.
         refused: how many were answered with `status`.
         status: what it answers; below 300 a message counts as taken.
+        moved: by path, where it leads in place of an answer, with 301.
         flows: cleared, answers are held back until it is set; the message has come all the same.
     """
 
@@ -39,6 +40,7 @@ class Receiver:
         self.headers: list[dict[str, str]] = []
         self.refused = 0
         self.status = 200
+        self.moved: dict[str, str] = {}
         self.flows = threading.Event()
         self.flows.set()
         self.came = 0
@@ -93,7 +95,8 @@ class Receiver:
 
     def _take(self, request: BaseHTTPRequestHandler, body: dict[str, str] | None) -> None:
         self.headers.append(dict(request.headers))
-        status = self.status
+        location = self.moved.get(request.path)
+        status = self.status if location is None else 301
         if status >= 300:
             self.refused += 1
         elif body is None:
@@ -107,6 +110,8 @@ class Receiver:
         try:
             request.send_response(status)
             request.send_header("Content-Length", "0")
+            if location is not None:
+                request.send_header("Location", location)
             request.end_headers()
         except OSError:
             return  # who asked has gone

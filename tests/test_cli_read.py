@@ -613,7 +613,7 @@ PING = "https://hc-ping.com/0123456789-secret"
 SLACK = "slack://TokenA0123/TokenB0123/Token0123456789abcdefghi"
 
 
-def test_check_reads_the_addresses_of_alerts_sends_nothing_and_shows_no_secret(
+def test_check_reads_the_addresses_of_alerts_sends_no_message_and_shows_no_secret(
     cli: CommandLine,
 ) -> None:
     with Receiver() as receiver:
@@ -622,10 +622,49 @@ def test_check_reads_the_addresses_of_alerts_sends_nothing_and_shows_no_secret(
             "VOICEKEEPER_ALERTS__HEARTBEAT_URL": receiver.web_url(),
         }
         ended = cli("check", environ=environ)
-        assert receiver.came == 0
+        assert (receiver.messages, receiver.pings) == ([], ["/"])
     assert verdicts(ended.out)["alerts"] == verdicts(ended.out)["heartbeat"] == "ok"
     assert checked(ended, "alerts").startswith("2 addresses are understood; ")
+    assert checked(ended, "heartbeat").startswith(
+        "the host of alerts.heartbeat_url answers; a ping"
+    )
     assert [word for word in ("hook-", "ping-", "secret") if word in ended.out + ended.err] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [(200, 0, "took a ping"), (301, 1, "the answer was 301"), (404, 1, "the answer was 404")],
+)
+def test_check_sends_a_ping_where_voices_are_kept_in_time(
+    cli: CommandLine, status: int, code: int, told: str
+) -> None:
+    cli.passed()
+    with Receiver() as receiver, SandboxServer(Gateway(key="key"), clock=cli.clock) as server:
+        receiver.status = status
+        environ = {
+            "VOICEKEEPER_UPSTREAM__BASE_URL": server.base_url,
+            "VOICEKEEPER_API_KEY": "key",
+            "VOICEKEEPER_ALERTS__HEARTBEAT_URL": receiver.web_url(),
+        }
+        ended = cli("check", environ=environ)
+        assert receiver.came == 1
+        assert receiver.pings == (["/ping-0123456789"] if status == 200 else [])
+    assert ended.code == code
+    assert told in checked(ended, "heartbeat")
+    assert "ping-" not in ended.out + ended.err
+
+
+def test_check_names_the_variable_by_which_the_heartbeat_never_arrives(cli: CommandLine) -> None:
+    environ = {
+        "VOICEKEEPER_ALERTS__HEARTBEAT_URL": PING,
+        "https_proxy": "",
+        "all_proxy": "socks5://me:hidden@127.0.0.1:1",
+        "no_proxy": "",
+    }
+    ended = cli("check", environ=environ)
+    assert verdicts(ended.out)["heartbeat"] == "failed"
+    assert "all_proxy: must be the address of an http or https proxy" in ended.out
+    assert "hidden" not in ended.out + ended.err
 
 
 @pytest.mark.parametrize("key", ["made-up-key", None])

@@ -1,11 +1,11 @@
 """The dead man's switch, on a real receiver: it pings while voices are kept in time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.receiver import Receiver
@@ -137,17 +137,97 @@ def test_a_ping_carries_nothing_but_its_address(receiver: Receiver) -> None:
     assert "Authorization" not in receiver.headers[0]
 
 
-class Endless(httpx.AsyncByteStream):
-    """A body that never ends."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            yield b"." * 65536
+def ping(address: str) -> str:
+    """Ping an address; return why that failed."""
+    try:
+        asyncio.run(alerts.ping(SecretStr(address)))
+    except NotSent as error:
+        return str(error)
+    return ""
 
 
 def test_an_answer_without_an_end_is_an_answer() -> None:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Endless()))
-    asyncio.run(alerts.ping(SecretStr("http://example.com/"), transport=transport))
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"." * 65_536)
+                await writer.drain()
+
+    async def main() -> None:
+        async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await alerts.ping(SecretStr(f"http://127.0.0.1:{port}/"))
+
+    asyncio.run(main())
+
+
+def test_a_ping_goes_where_its_address_has_moved_to(receiver: Receiver) -> None:
+    receiver.moved = {"/old": "/between", "/between": receiver.web_url("new")}
+    assert ping(receiver.web_url("old")) == ""
+    assert receiver.pings == ["/new"]
+
+
+@pytest.mark.parametrize("status", [300, 301, 304, 404, 429, 500])
+def test_only_success_is_a_ping_that_arrived(receiver: Receiver, status: int) -> None:
+    receiver.status = status
+    assert ping(receiver.web_url()) == f"the answer was {status}"
+
+
+@pytest.mark.parametrize(
+    "location", ["/old", "http://[::bad/", "ftp://127.0.0.1/", "http://127.0.0.1:99999/"]
+)
+def test_a_ping_that_is_led_nowhere_has_failed(receiver: Receiver, location: str) -> None:
+    receiver.moved = {"/old": location}
+    assert ping(receiver.web_url("old")).startswith("no answer (")
+
+
+def test_whatever_a_ping_fails_of_is_told_once(life: Life) -> None:
+    async def well() -> bool:
+        return True
+
+    async def broken() -> None:
+        raise KeyError
+
+    heart = Heartbeat(is_in_time=well, ping=broken, log=life.log)
+
+    async def thrice() -> None:
+        for _ in range(3):
+            await heart.beat()
+
+    asyncio.run(thrice())
+    assert len(life.log.of("heartbeat.failed")) == 1
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"all_proxy": "socks5://127.0.0.1:1", "http_proxy": "PROXY"},
+        {"ALL_PROXY": "socks5h://127.0.0.1:1", "no_proxy": "127.0.0.1", "HTTP_PROXY": "PROXY"},
+        {"http_proxy": "PROXY", "no_proxy": "[::1],fe80::/10,10.0.0.0/8"},
+        {"http_proxy": "PROXY", "https_proxy": "http://nowhere.invalid:99999"},
+    ],
+)
+def test_a_ping_goes_by_the_proxy_that_counts_whatever_else_the_environment_names(
+    receiver: Receiver, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value.replace("PROXY", f"http://u:p@127.0.0.1:{receiver.port}"))
+    assert ping("http://heartbeat.example/ping") == ""
+    assert receiver.pings == ["http://heartbeat.example/ping"]
+    assert receiver.headers[0]["Proxy-Authorization"] == "Basic dTpw"
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_proxy_that_is_none_fails_the_ping_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "socks5://user:hidden@127.0.0.1:1")
+    assert ping("https://heartbeat.example/ping") == (
+        "https_proxy: must be the address of an http or https proxy like http://proxy.example:3128"
+    )
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/secret", "http://[::bad/secret"])

@@ -62,15 +62,19 @@ class Heartbeat:
                 return
             await ping()
         except NotSent as error:
-            if not self._failing:
-                tell(self._log, Event.HEARTBEAT_FAILED, error=str(error))
-            self._failing = True
+            self._fail(error=str(error))
         except VoicekeeperError:
             return  # the database cannot be read, which each pass tells: no ping
         except Exception as error:  # noqa: BLE001 - whatever it is, the next one may do better
-            tell(self._log, Event.HEARTBEAT_FAILED, error=type(error).__name__, exc_info=error)
+            self._fail(error=type(error).__name__, exc_info=error)
         else:
             self._failing = False
+
+    def _fail(self, **told: object) -> None:
+        """Tell of a failure, once until a ping arrives."""
+        if not self._failing:
+            tell(self._log, Event.HEARTBEAT_FAILED, **told)
+        self._failing = True
 
     async def once(self, within: float) -> None:
         """Ping once."""

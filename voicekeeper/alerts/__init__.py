@@ -4,8 +4,8 @@ The addresses hold secrets (tokens, passwords, unguessable paths). None of them 
 line, an error or a ``repr``; people read ``alerts.urls[0] (slack)``.
 """
 
-from voicekeeper.alerts.ping import may_ping, ping
+from voicekeeper.alerts.ping import ping, reach
 from voicekeeper.alerts.secrets import parts
 from voicekeeper.alerts.sender import Sender, lacking, senders
 
-__all__ = ["Sender", "lacking", "may_ping", "parts", "ping", "senders"]
+__all__ = ["Sender", "lacking", "parts", "ping", "reach", "senders"]

@@ -1,44 +1,58 @@
 """The ping of a dead man's switch: a GET that tells somebody else that we live."""
 
 import asyncio
+from typing import Final
 
 import httpx
 
-from voicekeeper.errors import NotSent
+from voicekeeper import outbound
+from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.secret import SecretStr
 
-_PATIENCE_S = 10.0
+_PATIENCE_S: Final = 10.0
 
 
-def may_ping(address: SecretStr) -> bool:
-    """Tell whether an address can be asked for at all; nothing is asked."""
-    try:
-        return bool(httpx.URL(address.get_secret_value()).host)
-    except (httpx.InvalidURL, ValueError):
-        return False
-
-
-async def ping(address: SecretStr, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-    """Ask for an address; what it answers does not matter, but that it does.
+async def ping(address: SecretStr) -> None:
+    """Ask for an address. Redirects are followed, and only 2xx at their end is a ping that arrived.
 
     The API key is not known here: nothing is sent but the address.
 
     Args:
         address: http or https; it may hold a secret.
-        transport: replaces the network.
 
     Raises:
-        NotSent: no answer came, or one that refuses.
+        NotSent: no answer came, or another one.
     """
+    status = await _asked(address.get_secret_value())
+    if not httpx.codes.is_success(status):
+        raise NotSent(f"the answer was {status}")
+
+
+async def reach(address: SecretStr) -> None:
+    """Ask the host of an address for its first page, which is no ping.
+
+    Raises:
+        NotSent: no answer came, or one that tells of trouble on the way or there.
+    """
+    try:
+        first_page = str(httpx.URL(address.get_secret_value()).join("/"))
+    except (httpx.InvalidURL, ValueError):
+        raise NotSent("the name of its host cannot be written so") from None
+    status = await _asked(first_page)
+    if httpx.codes.is_server_error(status):
+        raise NotSent(f"the answer was {status}")
+
+
+async def _asked(address: str) -> int:
+    """Return the status of what answers an address in the end."""
     try:
         async with (
             asyncio.timeout(_PATIENCE_S),
-            httpx.AsyncClient(timeout=_PATIENCE_S, transport=transport) as client,
-            client.stream("GET", address.get_secret_value()) as answer,
+            outbound.client(timeout_s=_PATIENCE_S, follow_redirects=True) as client,
+            client.stream("GET", address) as answer,
         ):
-            pass  # its body, however long, is nobody's business
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        # Its own words may hold the address.
+            return answer.status_code  # its body, however long, is nobody's business
+    except ConfigError as error:
+        raise NotSent("; ".join(error.problems)) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, its own words may hold the address
         raise NotSent(f"no answer ({type(error).__name__})") from None
-    if answer.status_code >= httpx.codes.BAD_REQUEST:
-        raise NotSent(f"the answer was {answer.status_code}")

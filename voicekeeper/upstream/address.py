@@ -1,6 +1,5 @@
 """The gateway's address: its base URL, taken apart once and not for every call."""
 
-import ipaddress
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -69,13 +68,3 @@ def host_of(base_url: str) -> str:
         return httpx.URL(base_url).host or "base_url"
     except (httpx.InvalidURL, ValueError):
         return "base_url"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this very machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import httpx
 
+from voicekeeper import outbound
 from voicekeeper.errors import FetchFailed
-from voicekeeper.upstream.address import is_loopback
+from voicekeeper.outbound import is_loopback
 
 WITHIN_S: Final = 60.0
 """For the whole of it."""
@@ -60,12 +61,8 @@ class AudioFetcher:
             raise FetchFailed(f"its host is not reached ({type(error).__name__})") from None
 
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            trust_env=False,
-            follow_redirects=False,
-            timeout=_WAIT_S,
-            headers={"Accept": "audio/*, */*;q=0.1", "Accept-Encoding": "identity"},
-        )
+        accept = {"Accept": "audio/*, */*;q=0.1", "Accept-Encoding": "identity"}
+        return outbound.client(timeout_s=_WAIT_S, by_proxy=False, headers=accept)
 
     async def _follow(
         self, client: httpx.AsyncClient, url: str, sink: Callable[[bytes], object], most: int
@@ -74,7 +71,6 @@ class AudioFetcher:
             asked = httpx.URL(url)
             if asked.scheme not in ("http", "https") or not asked.host or asked.userinfo:
                 raise FetchFailed("its URL is neither http nor https", permanent=True)
-            client.cookies.clear()
             trace = {"trace": self._see}
             async with client.stream("GET", asked, extensions=trace) as response:
                 if not response.has_redirect_location:

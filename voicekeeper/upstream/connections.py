@@ -7,18 +7,18 @@ anew for every call), and some of it would have to be switched off.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
 from typing import Protocol
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
-from voicekeeper.errors import ConfigError
-from voicekeeper.upstream.address import Address, is_loopback
+from voicekeeper.outbound import proxy_for, tls_context
+from voicekeeper.upstream.address import Address
 
 _IDLE_SECONDS = 4.0
 """After how long an idle connection is not used again.
@@ -152,7 +152,7 @@ class _ByProxy(httpcore.AsyncConnectionPool):
 def _maker(address: Address) -> Callable[[], Line]:
     """Return what makes the lines to an address. They share a TLS context, slow to build."""
     secure = address.origin.scheme == b"https"
-    tls = _tls_context() if secure else _trusting_nobody()
+    tls = tls_context() if secure else _trusting_nobody()
     proxy = _proxy(address.origin)
     if proxy is None:
         return partial(_Direct, address.origin, tls, keepalive_expiry=_IDLE_SECONDS)
@@ -167,34 +167,14 @@ def _maker(address: Address) -> Callable[[], Line]:
 
 def _proxy(origin: httpcore.Origin) -> httpcore.Proxy | None:
     """Return the environment's proxy; None where the way is not by one."""
-    host, named = origin.host.decode("ascii"), getproxies()
-    value = named.get(origin.scheme.decode("ascii")) or named.get("all")
-    # An environment's proxy has no way to this host's own loopback.
-    if not value or is_loopback(host) or proxy_bypass(f"{host}:{origin.port}"):
+    scheme, host = origin.scheme.decode("ascii"), origin.host.decode("ascii")
+    chosen = proxy_for(httpx.URL(scheme=scheme, host=host, port=origin.port), os.environ)
+    if chosen is None:
         return None
-    proxy = None
-    with suppress(ValueError, httpx.InvalidURL, ConfigError):  # whose words may quote a password
-        named_proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
-        url = Address.read(str(named_proxy.url)).url("/")
-        proxy = httpcore.Proxy(url, auth=named_proxy.raw_auth)
-    if proxy is None:
-        raise ConfigError(
-            ["HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no http or https proxy's address"],
-            source="the environment",
-        )
+    proxy = httpcore.Proxy(Address.read(str(chosen.url)).url("/"), auth=chosen.raw_auth)
     if proxy.url.scheme == b"https":
-        proxy.ssl_context = _tls_context()
+        proxy.ssl_context = tls_context()
     return proxy
-
-
-def _tls_context() -> ssl.SSLContext:
-    try:
-        return httpx.create_ssl_context()
-    except OSError:
-        raise ConfigError(
-            ["SSL_CERT_FILE, SSL_CERT_DIR: no certificates can be read from there"],
-            source="the environment",
-        ) from None
 
 
 @cache

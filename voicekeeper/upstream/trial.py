@@ -11,7 +11,7 @@ import ssl
 
 import httpx
 
-from voicekeeper import webhook
+from voicekeeper import outbound, webhook
 from voicekeeper.reachability import Reply, Trouble
 from voicekeeper.upstream import failure
 
@@ -24,18 +24,20 @@ _READ_MOST = 4 * 1024
 _HEADERS = {"Accept-Encoding": "identity"}
 
 
-async def call(url: str, *, trust_env: bool = True) -> Reply:
+async def call(url: str, *, by_proxy: bool = True) -> Reply:
     """Call a webhook's address with what is no token.
 
     Args:
         url: http or https, without a slash at its end.
-        trust_env: whether the environment's proxy is the way there, and its certificates are
-            trusted; not for this host's own addresses.
+        by_proxy: whether the environment's proxy is the way there; not for this host's addresses.
+
+    Raises:
+        ConfigError: the environment names a proxy or certificates that cannot be used.
     """
     try:
         async with (
             asyncio.timeout(_WITHIN_S),
-            httpx.AsyncClient(trust_env=trust_env, timeout=_WITHIN_S, headers=_HEADERS) as client,
+            outbound.client(timeout_s=_WITHIN_S, by_proxy=by_proxy, headers=_HEADERS) as client,
             client.stream("POST", webhook.address(url, webhook.TRIAL), content=b"{}") as answer,
         ):
             body = b""
@@ -47,7 +49,7 @@ async def call(url: str, *, trust_env: bool = True) -> Reply:
             return Reply(status=answer.status_code, is_ours=ours)
     except (TimeoutError, httpx.TimeoutException):
         return Reply(trouble=Trouble.TIME)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         return _failed(error)
 
 

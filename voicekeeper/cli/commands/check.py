@@ -17,7 +17,7 @@ from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, find_api_key
 from voicekeeper.duration import compact, rfc3339
-from voicekeeper.errors import CallFailed, ConfigError, NotFound, VoicekeeperError
+from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
 from voicekeeper.health import Finding, Severity, unkept
 from voicekeeper.secret import SecretStr
 from voicekeeper.store.backup import DailyCopies
@@ -25,6 +25,7 @@ from voicekeeper.upstream import trial
 
 _SENTENCE_AT = 19  # the column
 _SHOWN_VARIABLES = 2
+_NO_PING = "see that it is right, and that DNS, firewall and proxy let this host through"
 _NO_ANSWER = (
     "see that upstream.base_url is right, and that DNS, firewall and proxy let this host through"
 )
@@ -37,11 +38,13 @@ def command(session: Session) -> int:
 
     It asks the gateway for a task and for the account's balance, which costs
     nothing; a balance for less than 30 days is a warning. Addresses of alerts
-    are read and sent nothing; the webhook is called, with what is no token.
+    are read and sent nothing; the heartbeat's is pinged if voices are kept in
+    time, else its host is called; the webhook is, with what is no token.
     Each line is ok, warning or failed. Exits with 0 if none failed, else as
     the first that did: 77 the gateway refuses the key, 78 the settings or the
     database are wrong or there is no key, 1 the gateway is not reached, the
-    clock is off by over an hour or the webhook leads elsewhere.
+    clock is off by over an hour, the heartbeat's address takes no ping or the
+    webhook leads elsewhere.
     """
     exit_code = 0
     _ = session.settings  # if they are wrong, the rest would check what nobody wants
@@ -214,13 +217,30 @@ def _alerts(session: Session) -> Finding:
 
 
 def _heartbeat(session: Session) -> Finding:
-    """See that the heartbeat could be sent; it is not, as it would say that voices are kept."""
+    """Send a ping where it tells the truth; else see that its host answers."""
     address = session.settings.alerts.heartbeat_url
     if address is None:
         return Finding(Severity.OK, "alerts.heartbeat_url is not set, so nobody waits for a ping")
-    if not alerts.may_ping(address):
-        raise ConfigError(["alerts.heartbeat_url: the name of its host cannot be written so"])
-    return Finding(Severity.OK, "alerts.heartbeat_url is understood; it is left to the daemon")
+    kept = _is_in_time(session)
+    try:
+        detached.run(alerts.ping(address) if kept else alerts.reach(address))
+    except NotSent as failure:
+        return Finding(Severity.CRITICAL, f"alerts.heartbeat_url: {failure}; {_NO_PING}")
+    if kept:
+        return Finding(Severity.OK, "alerts.heartbeat_url took a ping")
+    return Finding(
+        Severity.OK,
+        "the host of alerts.heartbeat_url answers; a ping was not sent, as it would say that "
+        "voices are kept in time",
+    )
+
+
+def _is_in_time(session: Session) -> bool:
+    tick = session.settings.daemon.tick
+    try:
+        return session.registry().is_in_time(now=session.now, tick=tick, policy=session.policy)
+    except VoicekeeperError:
+        return False  # the database has a line of its own
 
 
 def _webhook(session: Session) -> Finding:
@@ -231,7 +251,7 @@ def _webhook(session: Session) -> Finding:
     here = f"http://{listen}{webhook.PATH}"
 
     async def both() -> tuple[reachability.Reply, reachability.Reply]:
-        return await asyncio.gather(trial.call(here, trust_env=False), trial.call(url))
+        return await asyncio.gather(trial.call(here, by_proxy=False), trial.call(url))
 
     near, far = detached.run(both())
     return reachability.judged(near, far, public_url=url, listen=str(listen), runs=_runs(session))

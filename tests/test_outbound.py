@@ -1,0 +1,129 @@
+"""The proxy by which a URL is asked for, as a table: variables, what they spare, what is none."""
+
+import httpx
+import pytest
+
+from voicekeeper import outbound
+from voicekeeper.errors import ConfigError
+
+GATEWAY = "https://api.example.com/v1"
+P, Q = "http://p.example:3128", "http://q.example:8080"
+
+
+def by(url: str, **environ: str) -> str | None:
+    """Return the address of the proxy by which a URL is asked for."""
+    proxy = outbound.proxy_for(httpx.URL(url), environ)
+    return None if proxy is None else str(proxy.url)
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxy"),
+    [
+        ({}, None),
+        ({"https_proxy": P}, P),
+        ({"HTTPS_PROXY": P}, P),
+        ({"https_proxy": P, "HTTPS_PROXY": Q}, P),
+        ({"all_proxy": P}, P),
+        ({"ALL_PROXY": P}, P),
+        ({"all_proxy": P, "HTTPS_PROXY": Q}, Q),
+        ({"http_proxy": P}, None),
+        ({"https_proxy": "", "HTTPS_PROXY": P}, None),  # an empty one takes it back
+        ({"https_proxy": "", "all_proxy": P}, P),
+        ({"https_proxy": " ", "ALL_PROXY": f" {P}\n"}, P),
+        ({"https_proxy": "p.example:3128"}, P),
+        ({"https_proxy": "https://p.example"}, "https://p.example"),
+        ({"https_proxy": "http://[::1]:3128"}, "http://[::1]:3128"),
+        ({"https_proxy": P, "all_proxy": "socks5://127.0.0.1:1080"}, P),
+        ({"http_proxy": "socks5://127.0.0.1:1080"}, None),
+    ],
+)
+def test_the_variable_that_counts(environ: dict[str, str], proxy: str | None) -> None:
+    assert by(GATEWAY, **environ) == proxy
+
+
+def test_a_proxy_that_a_caller_of_a_web_server_could_name_counts_for_nothing() -> None:
+    url = "http://api.example.com"
+    assert by(url, HTTP_PROXY=P) == P
+    assert by(url, HTTP_PROXY=P, REQUEST_METHOD="GET") is None
+    assert by(url, HTTP_PROXY=P, REQUEST_METHOD="GET", http_proxy=Q) == Q
+    assert by(GATEWAY, HTTPS_PROXY=P, REQUEST_METHOD="GET") == P
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "socks5://user:hidden@127.0.0.1:1080",
+        "socks5h://user:hidden@proxy",
+        "gopher://user:hidden@proxy:1",
+        "http://user:hidden@proxy:99999",
+        "http://user:hidden@proxy:0",
+        "http://user:hidden@proxy:port",
+        "http://user:hidden@[::bad",
+        "http://user:hidden@",
+        "http://",
+        "https://user:hidden@pro xy",
+    ],
+)
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+def test_one_that_is_no_proxy_is_told_by_its_variable_and_not_repeated(
+    name: str, value: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        by(GATEWAY, **{name: value})
+    assert caught.value.problems[0].startswith(f"{name}: ")
+    assert "hidden" not in str(caught.value)
+    assert by("http://localhost/", **{name: value}) is None  # where it does not count
+
+
+@pytest.mark.parametrize(
+    ("spared", "url", "straight"),
+    [
+        ("*", GATEWAY, True),
+        ("nowhere, *", GATEWAY, True),
+        ("example.com", GATEWAY, True),
+        (".example.com", GATEWAY, True),
+        ("*.example.com", GATEWAY, True),
+        ("EXAMPLE.com.", GATEWAY, True),
+        ("api.example.com", "https://api.example.com./v1", True),
+        ("a.example api.example.com", GATEWAY, True),
+        ("ample.com", GATEWAY, False),
+        ("api.example.com.evil", GATEWAY, False),
+        ("example.com:443", GATEWAY, True),
+        ("example.com:8443", GATEWAY, False),
+        ("example.com:8443", "https://api.example.com:8443/", True),
+        ("10.0.0.0/8", "https://10.1.2.3/", True),
+        ("10.0.0.0/8", "https://11.1.2.3/", False),
+        ("10.1.2.3:443", "https://10.1.2.3/", True),
+        ("10.1.2.3", "https://[::ffff:10.1.2.3]/", True),
+        ("fe80::/10", "https://[fe80::1]/", True),
+        ("fe80::/10", "https://[2001:db8::1]/", False),
+        ("[2001:db8::1]", "https://[2001:db8:0::1]/", True),
+        ("2001:db8::1", "https://[2001:db8::1]/", True),
+        ("[2001:db8::1]:443", "https://[2001:db8::1]/", True),
+        ("[2001:db8::1]:80", "https://[2001:db8::1]/", False),
+        ("[::1],fe80::/10,10.0.0.0/8", GATEWAY, False),
+        (",, :,[,*.,.,10.0.0.0/99,[::1", GATEWAY, False),
+        ("", GATEWAY, False),
+    ],
+)  # fmt: skip
+def test_what_no_proxy_spares(spared: str, url: str, *, straight: bool) -> None:
+    assert (by(url, https_proxy=P, no_proxy=spared) is None) is straight
+    assert (by(url, https_proxy=P, NO_PROXY=spared) is None) is straight
+    assert by(url, https_proxy=P, no_proxy="", NO_PROXY=spared) == P
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.9", "[::1]"])
+def test_this_host_is_never_asked_for_by_a_proxy(host: str) -> None:
+    assert by(f"https://{host}:8443/", all_proxy=P) is None
+
+
+def test_the_passwords_of_the_environments_proxies_are_known_however_they_are_written() -> None:
+    environ = {
+        "https_proxy": "http://me:p%40ss@proxy:1",
+        "ALL_PROXY": "me:second@proxy",
+        "HTTP_PROXY": "http://me:third@[::bad",
+        "http_proxy": "http://me@proxy",
+        "no_proxy": "a:b@c",
+    }
+    found = {secret.get_secret_value() for secret in outbound.passwords(environ)}
+    assert found == {"p%40ss", "p@ss", "second", "third"}
