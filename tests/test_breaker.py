@@ -99,8 +99,16 @@ def test_one_voice_that_fails_again_and_again_does_not_open_it() -> None:
     assert (breaker.run, breaker.last_voice_pk, breaker.opened_at) == (1, 7, None)
 
 
-@pytest.mark.parametrize("fault", [VOICE, NOBODY, REQUEST])
-def test_what_is_not_the_accounts_or_the_gateways_fault_does_not_count(fault: Fault) -> None:
+def test_a_run_of_failures_that_nobody_can_name_opens_it_too() -> None:
+    breaker = closed()
+    for voice_pk in range(TRIP_AFTER):
+        assert breaker.opened_at is None
+        breaker = applied(breaker, after_fault(breaker, NOBODY, voice_pk))
+    assert (breaker.opened_at, breaker.cause) == (NOW, NOBODY.message)
+
+
+@pytest.mark.parametrize("fault", [VOICE, REQUEST])
+def test_what_is_the_fault_of_a_voice_or_its_request_does_not_count(fault: Fault) -> None:
     assert after_fault(closed(run=4, last_voice_pk=9), fault) == {}
 
 
@@ -116,9 +124,11 @@ def test_an_open_breaker_stays_as_it_is_whatever_late_calls_bring(fault: Fault) 
         (UPSTREAM, 0, False),
         (UPSTREAM, TRIP_AFTER - 2, False),
         (UPSTREAM, TRIP_AFTER - 1, True),
+        (NOBODY, TRIP_AFTER - 2, False),
+        (NOBODY, TRIP_AFTER - 1, True),
     ],
 )
-def test_a_control_call_opens_a_closed_breaker_by_an_accounts_fault_or_a_run_of_the_gateways(
+def test_a_control_call_opens_a_closed_breaker_by_an_accounts_fault_or_a_run_of_others(
     fault: Fault,
     run: int,
     opens: bool,  # noqa: FBT001 - a column of the table
@@ -130,23 +140,19 @@ def test_a_control_call_opens_a_closed_breaker_by_an_accounts_fault_or_a_run_of_
     assert fields["probe_at"] > NOW
 
 
-@pytest.mark.parametrize("fault", [VOICE, NOBODY])
 @pytest.mark.parametrize("run", [0, TRIP_AFTER - 1])
-def test_a_control_call_that_blames_its_voice_or_nobody_only_puts_off_the_next_one(
-    fault: Fault, run: int
-) -> None:
-    fields = after_control_fault(closed(run=run, probes=3), fault)
+def test_a_control_call_that_blames_its_voice_only_puts_off_the_next_one(run: int) -> None:
+    fields = after_control_fault(closed(run=run, probes=3), VOICE)
     assert set(fields) == {"probes", "probe_at", "judged_at"}
     assert fields["probes"] == 4
     assert fields["probe_at"] is not None
     assert 3 * MINUTE <= fields["probe_at"] - NOW <= 5 * MINUTE
 
 
-@pytest.mark.parametrize("fault", [VOICE, NOBODY])
-def test_control_calls_that_blame_built_in_voices_or_nobody_never_open_it(fault: Fault) -> None:
+def test_control_calls_that_blame_built_in_voices_never_open_it() -> None:
     breaker = closed(run=TRIP_AFTER - 1, last_voice_pk=1)
     for _ in range(100):
-        breaker = applied(breaker, after_control_fault(breaker, fault))
+        breaker = applied(breaker, after_control_fault(breaker, VOICE))
     assert (breaker.opened_at, breaker.cause) == (None, None)
     assert (breaker.run, breaker.last_voice_pk, breaker.probes) == (TRIP_AFTER - 1, 1, 100)
 

@@ -335,6 +335,47 @@ def test_an_enrollment_that_was_certainly_not_made_is_tried_again(
     assert life.books().clone == 1
 
 
+@pytest.mark.parametrize("code", [301, 403, 404, 451])
+def test_an_enrollment_that_is_refused_for_its_own_sake_is_tried_three_times_and_pauses_nothing(
+    tmp_path: Path, code: int
+) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"), imported("ben", last_used_at=NOW - 3 * DAY))
+    answers = iter([429, None, code, 402, 401])  # which wait, all but one
+
+    def refused(call: Call) -> Exception | None:
+        if call.subject != "demo01":
+            return None
+        answer = next(answers, code)
+        return CallFailed(f"the gateway says {answer}", code=answer)
+
+    life.upstream.trouble = refused
+    life.live(DAY)
+    anna = life.voice("anna")
+    assert (anna.status, anna.next_at) == (Status.FAILED, None)
+    assert anna.last_error == f"the gateway says {code}"
+    assert len(life.upstream.submitted("demo01")) == 4 + 3
+    assert life.log.of("upstream.blocked") == []
+    assert life.voice("ben").status is Status.OK
+    life.registry.retry("anna", now=life.clock.now())
+    life.live(DAY)
+    assert len(life.upstream.submitted("demo01")) == 4 + 3 + 3
+    assert life.books().clone == 0
+
+
+def test_an_enrollment_waits_for_the_account_as_long_as_it_takes(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna"))
+    life.upstream.trouble = failing(401)
+    life.live(DAY)
+    assert life.voice("anna").status is Status.NEW
+    assert life.log.of("upstream.blocked") == []
+    life.upstream.trouble = lambda _: None
+    life.live(2 * HOUR)
+    assert life.voice("anna").status is Status.OK
+    assert life.books().clone == 1
+
+
 def test_an_enrollment_that_is_wrong_is_not_tried_again(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(wanted("anna"))
@@ -587,6 +628,23 @@ def test_a_voice_blamed_once_by_mistake_is_kept(tmp_path: Path) -> None:
     life.live(HOUR)
     anna = life.voice("anna")
     assert (anna.status, anna.failures, anna.suspected_at) == (Status.OK, 0, None)
+
+
+@pytest.mark.parametrize("code", [301, 404, 451])
+def test_a_failure_of_every_call_that_no_table_names_pauses_them(tmp_path: Path, code: int) -> None:
+    life = Life(tmp_path)
+    life.register(*(imported(name, last_used_at=NOW - 3 * DAY) for name in fleet(50)))
+    life.upstream.trouble = failing(code)
+    life.live(12 * HOUR)
+    (blocked,) = life.log.of("upstream.blocked")
+    assert blocked["error"] == f"the gateway says {code}"
+    kinds = [task.kind for task in life.rows(Task)]
+    assert kinds.count(Kind.KEEPALIVE) <= life.policy.max_in_flight
+    assert 12 <= kinds.count(Kind.CONTROL) <= 30
+    life.upstream.trouble = lambda _: None
+    life.live(3 * HOUR)
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+    assert len(life.log.of("upstream.recovered")) == 1
 
 
 @pytest.mark.parametrize("code", [401, 402, 403])

@@ -30,10 +30,10 @@ ENROLLMENT = (Kind.CLONE, Kind.DESIGN)
         (400, VOICE, REQUEST, NOBODY),
         (401, ACCOUNT, ACCOUNT, ACCOUNT),
         (402, ACCOUNT, ACCOUNT, ACCOUNT),
-        (403, ACCOUNT, ACCOUNT, ACCOUNT),
+        (403, ACCOUNT, NOBODY, NOBODY),
         (404, NOBODY, NOBODY, NOBODY),
         (405, NOBODY, REQUEST, NOBODY),
-        (408, NOBODY, NOBODY, NOBODY),
+        (408, UPSTREAM, UPSTREAM, UPSTREAM),
         (413, NOBODY, REQUEST, NOBODY),
         (415, NOBODY, REQUEST, NOBODY),
         (422, NOBODY, REQUEST, NOBODY),
@@ -68,6 +68,21 @@ def test_a_fault_passes_on_what_the_call_told() -> None:
         assert (fault.retry_after, fault.ambiguous) == (7.0, True)
 
 
+@pytest.mark.parametrize("code", [301, 403, 404, 409, 451])
+@pytest.mark.parametrize("kind", ENROLLMENT)
+def test_an_enrollment_that_is_refused_for_the_third_time_is_wrong(kind: Kind, code: int) -> None:
+    failure = CallFailed("it failed", code=code)
+    blamed = [verdict.of_submission(kind, failure, refusals=n).blame for n in range(3)]
+    assert blamed == [NOBODY, NOBODY, REQUEST]
+
+
+@pytest.mark.parametrize("code", [401, 402, 408, 429, None])
+def test_what_is_not_the_enrollments_own_is_never_held_against_it(code: int | None) -> None:
+    fault = verdict.of_submission(Kind.CLONE, CallFailed("it failed", code=code), refusals=99)
+    assert fault.blame is not REQUEST
+    assert fault.code in verdict.WAITS
+
+
 def test_a_call_without_an_answer_says_so_in_place_of_a_code() -> None:
     assert verdict.of_poll(CallFailed("no answer within 30 s")).code == "no answer"
 
@@ -81,11 +96,11 @@ def test_only_a_400_on_speech_blames_a_voice(code: int, ambiguous: bool) -> None
 
 
 @given(st.none() | st.integers(100, 1100), st.sampled_from(Kind))
-def test_only_silence_a_429_and_the_codes_from_500_on_blame_the_gateway(
+def test_only_silence_and_the_codes_that_pass_blame_the_gateway(
     code: int | None, kind: Kind
 ) -> None:
     failure = CallFailed("it failed", code=code)
-    its_own = code is None or code == 429 or code >= 500
+    its_own = code is None or code in (408, 425, 429) or code >= 500
     assert (verdict.of_submission(kind, failure).blame is UPSTREAM) is its_own
     assert (verdict.of_poll(failure).blame is UPSTREAM) is its_own
 

@@ -1,9 +1,10 @@
 """The circuit breaker of a model's route: when all its calls pause, and who tries again.
 
-One account fault (401, 402, 403) opens it; of the gateway's own faults (429, 5xx, no answer)
-a run does. While it is open no call is made but one probe at a time: a control call, which
-speaks the keepalive's prompt with a built-in voice, or another, and so tests the route. One that
-is accepted, and not ended in failure, closes it. No voice is blamed for what the breaker saw.
+One account fault (401, 402, 403) opens it; of other faults that name no voice (429, 5xx, no
+answer, a code that nobody knows) a run does. A refused enrollment never does. While it is open no
+call is made but one probe at a time: a control call, which speaks the keepalive's prompt with a
+built-in voice, or another, and so tests the route. One that is accepted, and not ended in failure,
+closes it. No voice is blamed for what the breaker saw.
 
 A key of another account is taken, and knows none of our voices, one after another; only another
 of our own voices tells that from a voice that is gone. So where control calls with voices that
@@ -70,7 +71,7 @@ def after_fault(
         now: of this pass.
         policy: the settings.
     """
-    if breaker.opened_at is not None or fault.blame not in (Blame.ACCOUNT, Blame.UPSTREAM):
+    if breaker.opened_at is not None or fault.blame in (Blame.VOICE, Blame.REQUEST):
         return {}
     run = breaker.run + (1 if breaker.run == 0 or breaker.last_voice_pk != voice_pk else 0)
     if flows:
@@ -108,14 +109,14 @@ def after_control_fault(
         "probe_at": _probe_at(breaker, fault, anchor=anchor, now=now, policy=policy),
         "judged_at": now,
     }
-    if breaker.opened_at is not None or fault.blame is Blame.NOBODY:
+    if breaker.opened_at is not None:
         return probe
     if fault.blame is Blame.VOICE:
         if not is_ours or breaker.probes + 1 < DISTRUST_AFTER:
             return probe
         opened = _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
         return opened | {"cause": UNKNOWN_HERE, "distrusted": True}
-    if fault.blame is Blame.UPSTREAM and breaker.run + 1 < TRIP_AFTER:
+    if fault.blame is not Blame.ACCOUNT and breaker.run + 1 < TRIP_AFTER:
         return probe | {"run": breaker.run + 1, "last_voice_pk": None}
     return probe | _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
 

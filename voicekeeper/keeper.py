@@ -395,11 +395,11 @@ class Keeper:
             await refuse(Fault(Blame.REQUEST, "invalid", str(error)))
         except CallFailed as failure:
             self._note_key(failure)
-            await refuse(verdict.of_submission(job.kind, failure))
+            await refuse(verdict.of_submission(job.kind, failure, refusals=job.refusals))
         except VoicekeeperError as error:
             # Nothing was sent: withdrawn, or its intent could not be written or noted.
             if job.kind.is_enrollment and job.task_pk is not None:
-                await refuse(Fault(Blame.NOBODY, "not noted", str(error)))
+                await refuse(Fault(Blame.NOBODY, verdict.NOT_NOTED, str(error)))
             raise
         except Exception as error:
             # A bug of ours, and nobody knows whether the call was made: judge it as unanswered.

@@ -3,6 +3,8 @@
 Only an answer that names the voice counts against the voice. What could as well be the
 account's or the gateway's trouble is blamed there, and what the page does not list is blamed on
 nobody, or, as a fail code, on the gateway: a voice is never given up for a word we do not know.
+A refusal of an enrollment is its own, such as a 403 by the gateway's content policy, unless it
+is the account's or passes by itself.
 
 Sources: the page's sections *HTTP errors* and *Task failure cases*; further fail codes from
 other public pages of the vendor.
@@ -10,6 +12,7 @@ other public pages of the vendor.
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from voicekeeper.answers import Report
 from voicekeeper.errors import CallFailed
@@ -28,13 +31,28 @@ class Blame(Enum):
     UPSTREAM = "upstream"
     """The gateway or the way to it: a run of these concerns every call."""
     NOBODY = "nobody"
-    """It says nothing of voice, account or gateway: a task that is not known, an odd code."""
+    """It says of itself nothing of voice, account or gateway: a task that is not known, an odd
+    code. Only a run of these, of different voices, concerns every call."""
 
 
 UNDEPLOYED = "UNDEPLOYED"
 
-_ACCOUNT_CODES = {401, 402, 403}
+_ACCOUNT_CODES = {401, 402}
+_FORBIDDEN = 403
+_PASSING_CODES = {408, 425, 429}
 _REQUEST_CODES = {400, 405, 413, 415, 422}
+
+NO_ANSWER: Final = "no answer"
+NOT_NOTED: Final = "not noted"
+
+WAITS: Final = frozenset(
+    {*map(str, _ACCOUNT_CODES), *map(str, _PASSING_CODES), NO_ANSWER, NOT_NOTED}
+)
+"""The codes of an enrollment that was certainly not made, for reasons that are not its own."""
+
+TRIES: Final = 3
+"""So often an enrollment is requested that the gateway refuses for its own sake."""
+
 _FAIL_CODES = {
     "VALIDATION_ERROR": Blame.VOICE,
     UNDEPLOYED: Blame.VOICE,
@@ -80,23 +98,29 @@ class Verdict:
     fault: Fault | None = None
 
 
-def of_submission(kind: Kind, failure: CallFailed) -> Fault:
-    """Judge a POST to ``generateTask`` that was not accepted."""
-    if failure.code in _ACCOUNT_CODES:
+def of_submission(kind: Kind, failure: CallFailed, *, refusals: int = 0) -> Fault:
+    """Judge a POST to ``generateTask`` that was not accepted.
+
+    Args:
+        kind: of the task.
+        failure: what came of the POST.
+        refusals: how often this enrollment was refused for its own sake before.
+    """
+    blame = _of_any(failure.code)
+    if kind.is_enrollment:
+        last = blame is Blame.NOBODY and refusals + 1 >= TRIES
+        if last or failure.code in _REQUEST_CODES:
+            blame = Blame.REQUEST
+    elif failure.code == _FORBIDDEN:
         blame = Blame.ACCOUNT
-    elif kind.is_enrollment and failure.code in _REQUEST_CODES:
-        blame = Blame.REQUEST
-    elif not kind.is_enrollment and failure.code == 400:  # noqa: PLR2004 - HTTP's number
+    elif failure.code == 400:  # noqa: PLR2004 - HTTP's number
         blame = Blame.VOICE
-    else:
-        blame = _of_the_rest(failure.code)
     return _fault(blame, failure)
 
 
 def of_poll(failure: CallFailed) -> Fault:
     """Judge a GET of ``statusTask`` that brought no report."""
-    account = failure.code in _ACCOUNT_CODES
-    return _fault(Blame.ACCOUNT if account else _of_the_rest(failure.code), failure)
+    return _fault(_of_any(failure.code), failure)
 
 
 def of_report(kind: Kind, report: Report) -> Verdict:
@@ -133,12 +157,14 @@ def _failed(report: Report, *, default: Blame = Blame.NOBODY, code: str | None =
     return Fault(_FAIL_CODES.get(code, default), code, words)
 
 
-def _of_the_rest(code: int | None) -> Blame:
-    """Blame the gateway for 429, 5xx and silence; any other code says nothing of it."""
-    its_own = code is None or code == 429 or code >= 500  # noqa: PLR2004 - HTTP's numbers
-    return Blame.UPSTREAM if its_own else Blame.NOBODY
+def _of_any(code: int | None) -> Blame:
+    """Blame the account for 401 and 402, the gateway for what passes: 429, 5xx and silence."""
+    if code in _ACCOUNT_CODES:
+        return Blame.ACCOUNT
+    passes = code is None or code in _PASSING_CODES or code >= 500  # noqa: PLR2004 - HTTP's number
+    return Blame.UPSTREAM if passes else Blame.NOBODY
 
 
 def _fault(blame: Blame, failure: CallFailed) -> Fault:
-    code = "no answer" if failure.code is None else str(failure.code)
+    code = NO_ANSWER if failure.code is None else str(failure.code)
     return Fault(blame, code, str(failure), failure.retry_after, failure.ambiguous)

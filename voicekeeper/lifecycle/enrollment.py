@@ -4,6 +4,10 @@ It is paid for once. Only what was certainly not done is repeated by itself; whe
 exist, a speech call, which costs a hundredth of a cent, tries it before anything is paid again;
 and where nobody knows, a person decides. Its own audio counts as no use: the voice's first
 keepalive is reckoned from the enrollment.
+
+A refusal of it says nothing of other calls, so it never opens the breaker: its words may break the
+gateway's policy, and what is too little for it may be enough for a thousand keepalives. Only a
+run of answers that were lost does, or an outage would leave a whole queue of them in doubt.
 """
 
 from datetime import datetime, timedelta
@@ -94,8 +98,6 @@ def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Po
         voice={"failures": failures, "last_error": sentence(fault), "next_at": next_at},
         task=ended(TaskState.REFUSED, fault, now),
         tellings=(failure_told(Event.ENROLLMENT_FAILED, fault, retry_at=next_at),),
-        # What is too little for an enrollment may be enough for a thousand keepalives.
-        fault=None if fault.code == "402" else fault,
     )
 
 
@@ -298,5 +300,5 @@ def _over(
         voice=fields,
         task=ended(state, fault, now),
         tellings=(told, *status_told(voice, fields)),
-        fault=fault if fault.blame in (Blame.ACCOUNT, Blame.UPSTREAM) else None,
+        fault=fault if fault.ambiguous else None,
     )

@@ -47,6 +47,7 @@ class Job(NamedTuple):
         spoken: the voice id to speak with; None for an enrollment.
         recipe: of an enrollment; None for speech.
         task_id: the gateway's, when the call is to ask for the task.
+        refusals: how often this enrollment was refused for its own sake.
     """
 
     voice_pk: int | None
@@ -57,6 +58,7 @@ class Job(NamedTuple):
     spoken: str | None
     recipe: dict[str, str] | None
     task_id: str | None
+    refusals: int = 0
 
 
 class Claims(NamedTuple):

@@ -45,6 +45,7 @@ from voicekeeper.store.roll import Roll
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 from voicekeeper.store.witness import Begun
+from voicekeeper.verdict import WAITS
 
 _TASK, _VOICE = rows.table_of(Task), rows.table_of(Voice)
 _BY_TOKEN = Statement(
@@ -259,9 +260,11 @@ class Worklist:
             hold = holds.of_voice(session, voice, now=now, policy=policy)
             if hold is None:
                 rows.assign(session, voice, lifecycle.released(voice).voice | {"next_at": None})
-                return write_intent(
+                refusals = _refusals(session, voice)
+                job = write_intent(
                     session, voice, now=now, policy=policy, token_digest=token_digest
                 )
+                return job._replace(refusals=refusals)
             holds.put(session, voice, hold, now=now, policy=policy, logged=False)
         raise Withdrawn(f"the enrollment of {job.name} is {hold.sentence}")  # the hold is kept
 
@@ -393,6 +396,21 @@ class Worklist:
                 )
                 kept = session.scalar(count) or 0
             return Outlook(kept, next_at=_NEXT_AT.scalar(session))
+
+
+def _refusals(session: Session, voice: Voice) -> int:
+    """Return how often the enrollment of a voice was refused for its own sake since it was asked.
+
+    It was tried as often as it failed: what came before was of an earlier word of a person.
+    """
+    tries = (
+        select(col(Task.code))
+        .where(col(Task.voice_pk) == voice.id)
+        .order_by(col(Task.id).desc())
+        .limit(voice.failures)
+        .subquery()
+    )
+    return session.scalar(select(func.count(tries.c.code)).where(tries.c.code.not_in(WAITS))) or 0
 
 
 def _is_here(at: datetime | None, now: datetime) -> bool:

@@ -16,9 +16,8 @@ from voicekeeper.rehearsal.judge.evidence import SLACK, Evidence, Task, is_well
 from voicekeeper.rehearsal.network import Call
 from voicekeeper.terms import AlertKind
 
-_ACCOUNT_CODES: Final = (401, 402, 403)
-_TOO_LITTLE: Final = 402
-"""For an enrollment, which may be enough for a thousand keepalives: that is no account refused."""
+_ACCOUNT_CODES: Final = {"speech": (401, 402, 403), "status": (401, 402)}
+"""By the kind of call; what an enrollment is refused for may be its own."""
 
 
 @dataclass(slots=True)
@@ -60,10 +59,8 @@ class Causes:
         self._posted_at[voice_id] = self._seen.now
 
     def answered(self, call: Call, code: int) -> None:
-        """An answer came back; some refuse the account, whatever was asked for."""
-        is_refusal = code in _ACCOUNT_CODES
-        if code == _TOO_LITTLE:
-            is_refusal = call.kind in ("speech", "status")
+        """An answer came back; some refuse the account."""
+        is_refusal = code in _ACCOUNT_CODES.get(call.kind, ())
         if is_refusal and self._alerts.open(AlertKind.BLOCKED, call.model) is None:
             self._refused_at.setdefault(call.model, self._seen.now)
 
