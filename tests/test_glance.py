@@ -145,7 +145,7 @@ def rows(draw: st.DrawFn) -> list[SQLModel]:
             )
         )
         if draw(st.booleans()):
-            state = draw(st.sampled_from([TaskState.SUCCESS, TaskState.FAILED]))
+            state = draw(st.sampled_from([TaskState.SUCCESS, TaskState.FAILED, TaskState.INTENT]))
             made.append(
                 Task(
                     voice_pk=number + 1,

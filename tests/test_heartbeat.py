@@ -11,7 +11,7 @@ import pytest
 from tests.receiver import Receiver
 from tests.support import DAY, HOUR, MINUTE, NOW, TICK, Life, imported
 from voicekeeper import alerts
-from voicekeeper.errors import DatabaseHeld, NotSent
+from voicekeeper.errors import CallFailed, DatabaseHeld, NotSent
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.secret import SecretStr
 
@@ -66,6 +66,33 @@ def test_it_falls_silent_when_a_voice_is_overdue_and_speaks_again_when_it_was_us
     life.live(HOUR)
     asyncio.run(life.one_pass())
     assert beat(life, receiver) == 1
+
+
+def test_it_falls_silent_where_every_try_of_a_voice_fails(life: Life, receiver: Receiver) -> None:
+    life.register(imported("anna", last_used_at=NOW - 3 * DAY))
+    life.upstream.trouble = lambda call: (
+        CallFailed("no such address", code=404) if call.kind == "submit" else None
+    )
+    life.live(HOUR)
+    asyncio.run(life.one_pass())
+    assert beat(life, receiver) == 1
+    life.live(3 * HOUR)
+    asyncio.run(life.one_pass())
+    assert life.voice("anna").next_at is not None
+    assert beat(life, receiver) == 0
+
+
+def test_it_falls_silent_where_tasks_never_end(life: Life, receiver: Receiver) -> None:
+    life.register(imported("anna", last_used_at=NOW - 3 * DAY))
+    life.upstream.trouble = lambda call: (
+        CallFailed("no such task", code=404) if call.kind != "submit" else None
+    )
+    life.live(HOUR)
+    asyncio.run(life.one_pass())
+    assert beat(life, receiver) == 1
+    life.live(3 * HOUR)
+    asyncio.run(life.one_pass())
+    assert beat(life, receiver) == 0
 
 
 def test_a_voice_that_is_paused_or_lost_is_not_overdue(life: Life, receiver: Receiver) -> None:

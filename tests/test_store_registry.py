@@ -12,6 +12,7 @@ from tests.support import (
     CLONE,
     DAY,
     HOUR,
+    MINUTE,
     NOW,
     Life,
     imported,
@@ -67,9 +68,8 @@ def task(life: Life, name: str, kind: Kind, state: TaskState, **fields: object) 
         model=voice.model,
         kind=kind,
         state=state,
-        sent_at=NOW,
         spoken=voice.voice_id,
-        **running | fields,
+        **{"sent_at": NOW} | running | fields,
     )
 
 
@@ -340,6 +340,46 @@ def test_health_of_an_empty_registry(life: Life) -> None:
     assert (health.last_pass_at, health.keeper, health.next_at) == (None, None, None)
     assert list(health.blocked) == []
     assert life.registry.last_pass_at() is None
+
+
+@pytest.mark.parametrize("retries", [1, 9])
+@pytest.mark.parametrize(
+    ("state", "failures"),
+    [(TaskState.REFUSED, 9), (TaskState.FAILED, 9), (TaskState.UNKNOWN, 9), (TaskState.RUNNING, 0)],
+)
+def test_a_voice_is_overdue_from_when_it_first_fell_due(
+    life: Life, state: TaskState, failures: int, retries: int
+) -> None:
+    life.register(imported("anna", last_used_at=NOW - 3 * DAY))
+    change(life, "anna", next_at=NOW + HOUR, failures=failures, status=Status.OK)
+    fell_due = NOW - 4 * HOUR
+    put(
+        life,
+        task(life, "anna", Kind.KEEPALIVE, TaskState.FAILED, sent_at=NOW - 4 * DAY),
+        task(life, "anna", Kind.KEEPALIVE, TaskState.SUCCESS, sent_at=NOW - 3 * DAY),
+        *(
+            task(life, "anna", Kind.KEEPALIVE, state, sent_at=fell_due + n * MINUTE)
+            for n in range(retries)
+        ),
+    )
+    for ago, overdue in ((HOUR, 0), (timedelta(0), 1)):
+        health = life.registry.health(now=NOW - ago, policy=life.policy)
+        assert health.overdue == overdue
+    life.registry.touch("anna", NOW - HOUR, now=NOW, policy=life.policy)
+    assert life.registry.health(now=NOW, policy=life.policy).overdue == 0
+
+
+def test_what_failed_before_the_last_success_makes_no_voice_overdue(life: Life) -> None:
+    # The gateway's clock is behind the host's, so that the use looks older than the failure.
+    life.register(imported("anna", last_used_at=NOW - DAY - HOUR))
+    change(life, "anna", next_at=NOW + HOUR, failures=1, status=Status.OK)
+    put(
+        life,
+        task(life, "anna", Kind.KEEPALIVE, TaskState.FAILED, sent_at=NOW - DAY - MINUTE),
+        task(life, "anna", Kind.KEEPALIVE, TaskState.SUCCESS, sent_at=NOW - DAY),
+        task(life, "anna", Kind.KEEPALIVE, TaskState.FAILED, sent_at=NOW - MINUTE),
+    )
+    assert life.registry.health(now=NOW, policy=life.policy).overdue == 0
 
 
 def test_health_counts_what_a_person_must_know(life: Life) -> None:

@@ -20,6 +20,15 @@ _AT_RISK = f"""anchored_at < :risky AND next_at IS NOT NULL AND voice_id IS NOT 
             AND task.sent_at BETWEEN :risky AND :now))"""
 """As `store.alerts.AT_RISK` has it."""
 
+_OVERDUE = f"""{_KEPT} AND next_at IS NOT NULL AND (next_at < :late OR
+    (failures > 0 OR id IN (SELECT voice_pk FROM task WHERE state IN ('intent', 'running')))
+    AND EXISTS (
+        SELECT 1 FROM task WHERE voice_pk = voice.id AND state <> 'success'
+            AND sent_at BETWEEN anchored_at AND :late AND NOT EXISTS (
+                SELECT 1 FROM task AS newer WHERE newer.voice_pk = voice.id
+                    AND newer.id > task.id AND newer.state = 'success')))"""
+"""As the registry has it."""
+
 
 class Fleet(File):
     """The voices of a registry, counted."""
@@ -41,7 +50,7 @@ class Fleet(File):
         return Health(
             by_status={Status(status): count for status, count in by_status},
             paused=self._count(f"paused IS 1 AND {_LIVING}"),
-            overdue=self._count(f"{_KEPT} AND next_at < :late", late=late),
+            overdue=self._count(_OVERDUE, late=late),
             at_risk=self._count(_AT_RISK, now=now, risky=risky, soon=soon),
             last_pass_at=beat["last_pass_at"],
             keeper=beat["keeper"],

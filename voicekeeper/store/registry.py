@@ -9,7 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, exists, func, insert, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from voicekeeper import schedule
@@ -25,6 +35,8 @@ from voicekeeper.models import (
     KeeperBeat,
     Origin,
     Status,
+    Task,
+    TaskState,
     Voice,
 )
 from voicekeeper.pricing import Spent, Totals
@@ -33,6 +45,7 @@ from voicekeeper.store import alerts, breakers, holds, ledger, recordings, unrea
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import is_enrolling, is_speaking
 from voicekeeper.store.database import Database
+from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 
@@ -188,14 +201,12 @@ class Registry:
     def is_in_time(self, *, now: datetime, tick: timedelta, policy: Policy) -> bool:
         """Tell whether a keeper has made a pass lately, and nothing is overdue."""
         late = late_before(now, policy)
-        kept = col(Voice.paused).is_(False) & col(Voice.status).in_(_KEPT)
         with self._database.reading() as session:
             beat = _youngest_beat(session)
             last, once = (beat.last_pass_at, beat.once) if beat else (None, False)
             if is_unkept(last, now=now, tick=tick, once=once):
                 return False
-            overdue = select(exists().where(kept, col(Voice.next_at) < late))
-            return not session.scalar(overdue)
+            return not session.scalar(select(exists().where(_OVERDUE)), {"late": late})
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
@@ -209,7 +220,7 @@ class Registry:
             health = Health(
                 by_status=dict(session.execute(by_status).all()),
                 paused=_count(session, col(Voice.paused).is_(True) & living),
-                overdue=_count(session, kept & (col(Voice.next_at) < late)),
+                overdue=_count(session, _OVERDUE, {"late": late}),
                 at_risk=_count(session, alerts.AT_RISK, alerts.risk_at(now, policy)),
                 last_pass_at=beat.last_pass_at if beat else None,
                 keeper=beat.keeper if beat else None,
@@ -351,6 +362,29 @@ class Registry:
 
 
 _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
+
+_LATE: BindParameter[datetime] = bindparam("late")
+_NEWER = aliased(Task)
+_TRIED_IN_VAIN = exists().where(
+    col(Task.voice_pk) == Voice.id,
+    col(Task.state) != TaskState.SUCCESS,
+    col(Task.sent_at).between(col(Voice.anchored_at), _LATE),
+    ~exists().where(
+        col(_NEWER.voice_pk) == col(Task.voice_pk),
+        col(_NEWER.id) > col(Task.id),
+        col(_NEWER.state) == TaskState.SUCCESS,
+    ),
+)
+_BEING_USED = col(Voice.id).in_(select(col(Task.voice_pk)).where(IS_OPEN))
+_OVERDUE: ColumnElement[bool] = (
+    col(Voice.paused).is_(False)
+    & col(Voice.status).in_(_KEPT)
+    & col(Voice.next_at).is_not(None)
+    & ((col(Voice.next_at) < _LATE) | ((col(Voice.failures) > 0) | _BEING_USED) & _TRIED_IN_VAIN)
+)
+"""A voice fell due so long ago, and was not used since: each try that failed puts its due time off,
+so that the first of them tells.
+"""
 
 
 def _named(session: Session, name: str, *, lock: bool = False) -> Voice:
