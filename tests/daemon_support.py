@@ -69,14 +69,17 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def fast_gateway(**options: Any) -> Gateway:  # noqa: ANN401 - any of the gateway's options
+def fast_gateway(
+    make: Callable[..., Gateway] = Gateway,
+    **options: Any,  # noqa: ANN401 - any of the gateway's options
+) -> Gateway:
     """Return a gateway with a window of 20 s, where a task takes half a second at most."""
     usual: dict[str, Any] = {
         "window": WINDOW,
         "speech_time": (timedelta(seconds=0.1), timedelta(seconds=0.3)),
         "enrollment_time": (timedelta(seconds=0.3), timedelta(seconds=0.5)),
     }
-    return Gateway(random.Random(1), **(usual | options))
+    return make(random.Random(1), **(usual | options))
 
 
 class Daemon:

@@ -78,6 +78,7 @@ def told(health: Health) -> dict[str, object]:
     return values | {
         "by_status": dict(values["by_status"]),
         "names": {status: list(names) for status, names in values["names"].items()},
+        "risky": list(values["risky"]),
         "keepers": list(values["keepers"]),
         "blocked": sorted(
             (facts(breaker, Breaker) for breaker in values["blocked"]),

@@ -62,6 +62,25 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
             Severity.CRITICAL,
             ["2 voices at risk; 'voicekeeper list' shows which, 'voicekeeper history NAME' why"],
         ),
+        (
+            {"at_risk": 5, "risky": ["anna", "berta", "clara"]},
+            Severity.CRITICAL,
+            ["5 voices at risk: anna, berta, clara and 2 more; 'voicekeeper list' shows which"],
+        ),
+        (
+            {
+                "blocked": [
+                    Breaker(model=FLASH, opened_at=NOW - HOUR, cause="404", probe_at=NOW + MINUTE)
+                ]
+            },
+            Severity.CRITICAL,
+            [f"calls for {FLASH} are paused since", "; the next probe is at 2026-05-01T12:01:00Z;"],
+        ),
+        (
+            {"blocked": [Breaker(model=FLASH, opened_at=NOW - HOUR, cause="404", probe_at=NOW)]},
+            Severity.CRITICAL,
+            ["404; the next probe is due now; "],
+        ),
         ({"overdue": 1}, Severity.WARNING, ["1 voice overdue", "voicekeeper list"]),
         (
             {"by_status": {Status.UNDEPLOYED: 2}},

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
@@ -17,9 +18,11 @@ from tests.daemon_support import KEY, LIMIT_S, POLICY, Daemon, Host, fast_gatewa
 from tests.support import imported, policy, wanted
 from voicekeeper.clock import SystemClock
 from voicekeeper.daemon import STOP_WITHIN_S
+from voicekeeper.health import Severity
 from voicekeeper.models import HistoryEntry, Status
 from voicekeeper.request import FLASH
-from voicekeeper.sandbox import SandboxServer
+from voicekeeper.sandbox import Gateway, SandboxServer
+from voicekeeper.sandbox.records import Answer
 
 
 @pytest.fixture
@@ -242,6 +245,62 @@ def test_a_daemon_whose_key_is_refused_stays_says_so_once_and_recovers(
     (blocked,) = daemon.told("upstream.blocked")
     assert (blocked["level"], blocked["code"]) == ("error", "401")
     assert all(voice.alive for voice in server.books().voices.values())
+
+
+@pytest.mark.parametrize("names", [["anna"], ["anna", "berta", "clara", "dora", "emil", "fred"]])
+def test_a_gateway_that_answers_404_to_every_call_is_seen_at_once(
+    host: Host, server: SandboxServer, names: list[str]
+) -> None:
+    server.set_faults(["404"])
+    register(host, server, *names)
+    wants = Severity.WARNING if len(names) == 1 else Severity.CRITICAL
+    with host.run() as daemon:
+        if len(names) > 1:
+            blocked = daemon.await_event("upstream.blocked")
+            assert "the gateway answered 404: no such address or task" in blocked["error"]
+        until(lambda: host.command("status") == wants)
+        with host.run_command("status", "--json") as status:
+            assert status.end() == wants
+        told = json.loads("".join(status.lines))
+        assert told["blocked"] is (len(names) > 1)
+        if len(names) == 1:
+            assert told["overdue"] == 1
+        server.set_faults([])
+        for name in names:
+            daemon.await_event("keepalive.succeeded", name=name)
+        assert daemon.end(signal.SIGTERM) == 0
+    assert len(daemon.told("upstream.blocked")) == (len(names) > 1)
+    assert all(voice.alive for voice in server.books().voices.values())
+
+
+class _Strict(Gateway):
+    """A gateway whose policy a clone violates."""
+
+    def generate(self, model: str, body: Any, *given: Any, **more: Any) -> Answer:  # noqa: ANN401
+        if body["input"]["mode"] == "clone":
+            return Answer(403, "content violates policy")
+        return super().generate(model, body, *given, **more)
+
+
+def test_an_enrollment_that_the_gateway_s_policy_refuses_pauses_nothing_and_fails(
+    tmp_path: Path,
+) -> None:
+    with SandboxServer(fast_gateway(make=_Strict)) as server:
+        host = Host(tmp_path, server.base_url)
+        host.register(wanted("berta"))
+        register(host, server, "anna")
+        with host.run() as daemon:
+            failed = daemon.await_event("voice.status_changed", name="berta", to="FAILED")
+            daemon.await_event("keepalive.succeeded", name="anna")
+            with host.run_command("status") as status:
+                assert status.end() == Severity.WARNING
+            assert daemon.end(signal.SIGTERM) == 0
+    assert failed["from"] == "NEW"
+    assert len(daemon.told("enrollment.failed")) == 3
+    assert daemon.told("upstream.blocked") == []
+    (sentence,) = (line for line in status.lines if "FAILED" in line)
+    assert "1 voice FAILED: berta (the gateway answered 403" in sentence
+    assert '("content violates policy"))' in " ".join(status.lines)
 
 
 def test_a_daemon_outlives_a_gateway_that_is_away(host: Host, server: SandboxServer) -> None:

@@ -290,6 +290,16 @@ def test_a_retry_after_date_is_read_against_the_answers_date(status: int) -> Non
     assert asyncio.run(main()).retry_after == 90
 
 
+def test_a_page_that_refuses_is_quoted_without_its_markup() -> None:
+    page = b"<title>No</title><style>p {}</style><p>content &amp; words\n violate <b>policy</b></p>"
+
+    async def main() -> CallFailed:
+        async with _serving(_says(_http(page, 403))) as server, _client(server.base_url) as client:
+            return await _failure(client.submit(SPEECH, MODEL))
+
+    assert str(asyncio.run(main())).endswith('strategy ("No content & words violate policy")')
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "ambiguous"),
     [

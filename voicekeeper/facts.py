@@ -33,6 +33,7 @@ class BreakerFacts(Protocol):
     model: str
     opened_at: datetime | None
     cause: str | None
+    probe_at: datetime | None
 
 
 class BalanceFacts(Protocol):

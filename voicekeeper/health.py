@@ -68,7 +68,8 @@ class Health:
         blocked: breakers that are open.
         next_at: when the next voice falls due.
         once: whether that keeper is ``run --once``, which a timer starts.
-        names: a few of the voices with a status of `NAMED`.
+        names: a few of the voices with a status of `NAMED`, each as `named` has it.
+        risky: a few of the voices at risk, the most urgent first.
         held: how many wait to be made until the next day's budget.
         held_for_good: how many are never made, as each costs more than a whole day's budget.
         balance: what the account held when a daemon last asked.
@@ -85,6 +86,7 @@ class Health:
     next_at: datetime | None
     once: bool = False
     names: Mapping[Status, Sequence[str]] = field(default_factory=dict)
+    risky: Sequence[str] = ()
     held: int = 0
     held_for_good: int = 0
     balance: BalanceFacts | None = None
@@ -139,13 +141,13 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         Finding(
             Severity.CRITICAL,
             f"calls for {breaker.model} are paused since {rfc3339(breaker.opened_at)}: "
-            f"{breaker.cause}; {MEND_BLOCKED}",
+            f"{breaker.cause}; {next_probe(breaker, now)}; {MEND_BLOCKED}",
         )
         for breaker in health.blocked
         if breaker.opened_at is not None
     ]
     if health.at_risk:
-        sentence = f"{_voices(health.at_risk)} at risk"
+        sentence = f"{_voices(health.at_risk)} at risk{_shown(health.at_risk, health.risky)}"
         mend = "'voicekeeper list' shows which, 'voicekeeper history NAME' why"
         found.append(Finding(Severity.CRITICAL, f"{sentence}; {mend}"))
     if health.overdue:
@@ -242,11 +244,27 @@ def _lacks_keeper(health: Health, *, now: datetime, tick: timedelta) -> bool:
     return is_unkept(health.last_pass_at, now=now, tick=tick, once=health.once)
 
 
+def named(name: str, status: Status, error: str | None) -> str:
+    """Return a voice's name as a finding has it: with the words by which its making failed."""
+    return f"{name} ({error})" if status is Status.FAILED and error else name
+
+
+def next_probe(breaker: BreakerFacts, now: datetime) -> str:
+    """Return in words when a paused model is tried next."""
+    at = breaker.probe_at
+    if at is None or at <= now:
+        return "the next probe is due now"
+    return f"the next probe is at {rfc3339(at)}"
+
+
 def _named(health: Health, status: Status) -> str:
     count, names = health.by_status[status], health.names.get(status, ())
+    return f"{_voices(count)} {status}{_shown(count, names)}"
+
+
+def _shown(count: int, names: Sequence[str]) -> str:
     more = f" and {count - len(names)} more" if count > len(names) else ""
-    shown = f": {', '.join(names)}{more}" if names else ""
-    return f"{_voices(count)} {status}{shown}"
+    return f": {', '.join(names)}{more}" if names else ""
 
 
 def _voices(count: int) -> str:

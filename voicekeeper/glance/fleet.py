@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from voicekeeper import alerting, budget
 from voicekeeper.glance.columns import BALANCE, BREAKER, KEEPER, instant, record, text, whole
 from voicekeeper.glance.file import File
-from voicekeeper.health import NAMED, SHOWN_NAMES, Health, late_before
+from voicekeeper.health import NAMED, SHOWN_NAMES, Health, late_before, named
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
 from voicekeeper.terms import Status
@@ -56,6 +56,9 @@ class Fleet(File):
             keeper=beat["keeper"],
             once=bool(beat["once"]),
             names={status: self._some(status, SHOWN_NAMES) for status in NAMED},
+            risky=self._risky(
+                SHOWN_NAMES, now=now, risky=risky, soon=soon, over=now - policy.window
+            ),
             blocked=[record(row) for row in opened],
             balance=record(balance[0]) if balance else None,
             held=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NOT NULL"),
@@ -78,8 +81,20 @@ class Fleet(File):
         return whole(count)
 
     def _some(self, status: Status, most: int) -> list[str]:
-        query = "SELECT name FROM voice WHERE status = :status ORDER BY name LIMIT :most"
-        return [text(name) for (name,) in self.ask(query, status=status, most=most)]
+        found = self.ask(
+            "SELECT name, last_error FROM voice WHERE status = :status ORDER BY name LIMIT :most",
+            status=status,
+            most=most,
+        )
+        return [
+            named(text(name), status, None if error is None else text(error))
+            for name, error in found
+        ]
+
+    def _risky(self, most: int, **at: datetime) -> list[str]:
+        order = "anchored_at <= :over, anchored_at, name"
+        query = f"SELECT name FROM voice WHERE {_AT_RISK} ORDER BY {order} LIMIT :most"
+        return [text(name) for (name,) in self.ask(query, most=most, **at)]
 
     def _spent(self, condition: str, **given: object) -> Spent:
         sums = "coalesce(sum(cost_micros), 0), coalesce(sum(possible_cost_micros), 0)"

@@ -26,7 +26,7 @@ from voicekeeper import schedule
 from voicekeeper.budget import Hold
 from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
 from voicekeeper.events import MEANINGS, Event
-from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before
+from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, named
 from voicekeeper.lifecycle import Telling, comeback
 from voicekeeper.models import (
     Audio,
@@ -43,7 +43,7 @@ from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, breakers, holds, ledger, recordings, unreadable
 from voicekeeper.store.chronicle import farewell, tell
-from voicekeeper.store.claims import is_enrolling, is_speaking
+from voicekeeper.store.claims import IN_ORDER, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.rows import assign
@@ -226,6 +226,9 @@ class Registry:
                 keeper=beat.keeper if beat else None,
                 once=beat is not None and beat.once,
                 names={status: _some(session, status) for status in NAMED},
+                risky=session.scalars(
+                    _RISKY, {**alerts.risk_at(now, policy), "over": now - policy.window}
+                ).all(),
                 blocked=breakers.opened(session),
                 balance=session.get(Balance, 1),
                 held=_count(session, held & col(Voice.next_at).is_not(None)),
@@ -387,6 +390,14 @@ so that the first of them tells.
 """
 
 
+_RISKY = (
+    select(col(Voice.name))
+    .where(alerts.AT_RISK)
+    .order_by(*IN_ORDER, col(Voice.name))
+    .limit(SHOWN_NAMES)
+)
+
+
 def _named(session: Session, name: str, *, lock: bool = False) -> Voice:
     query = select(Voice).where(col(Voice.name) == name)
     try:
@@ -420,8 +431,9 @@ def _youngest_beat(session: Session) -> KeeperBeat | None:
 
 
 def _some(session: Session, status: Status) -> Sequence[str]:
-    query = select(col(Voice.name)).where(col(Voice.status) == status).order_by(col(Voice.name))
-    return session.scalars(query.limit(SHOWN_NAMES)).all()
+    query = select(col(Voice.name), col(Voice.last_error)).where(col(Voice.status) == status)
+    found = session.execute(query.order_by(col(Voice.name)).limit(SHOWN_NAMES))
+    return [named(name, status, error) for name, error in found]
 
 
 def _count(

@@ -408,9 +408,12 @@ class GatewayClient:
             if not status or status in failure.SUCCESS:
                 raise
         answered_at = http_date.parse(headers.get(b"date"))
+        envelope = wire.read_envelope(body, secret=route.secret)
+        is_page = envelope is None and status not in failure.SUCCESS
         return failure.Reply(
             status=status,
-            envelope=wire.read_envelope(body, secret=route.secret),
+            envelope=envelope,
+            page=wire.read_page(body, secret=route.secret) if is_page else None,
             retry_after=retry_after.seconds(
                 headers.get(b"retry-after"), answered_at=answered_at, now=self._clock.now()
             ),

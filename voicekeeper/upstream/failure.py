@@ -83,12 +83,14 @@ class Reply(NamedTuple):
         envelope: the body; None when it is not the gateway's JSON.
         retry_after: seconds to wait, if the gateway asked for that.
         answered_at: the ``Date`` of the answer.
+        page: what it says to people where it is not the gateway's JSON, nor a success.
     """
 
     status: int
     envelope: Envelope | None
     retry_after: float | None
     answered_at: datetime | None
+    page: str | None = None
 
     @property
     def code(self) -> int | None:
@@ -120,8 +122,9 @@ def of_reply(reply: Reply, *, paid: bool) -> CallFailed | None:
     else:
         action = ACTIONS.get(code, "a code that its documentation does not list")
         sentence = f"the gateway answered {code}: {action}"
-    if reply.envelope is not None and reply.envelope.message is not None:
-        quoted = reply.envelope.message.replace('"', "'")
+    said = reply.envelope.message if reply.envelope is not None else reply.page
+    if said is not None:
+        quoted = said.replace('"', "'")
         sentence += f' ("{quoted}")'
     return CallFailed(
         sentence,

@@ -5,6 +5,7 @@ is missing, or not of the type the page gives it, reads as missing, and an unkno
 over; so an answer can surprise us without stopping us. (Page section *Response format*.)
 """
 
+import html
 import json
 import math
 import re
@@ -26,6 +27,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CODE = re.compile(r"\d{1,9}", re.ASCII)
 _CODE_END = 10**9
+_PAGE_MOST = 16_384
+_MARKUP = re.compile(r"<(script|style)\b.*?(</\1>|\Z)|<[^>]*(>|\Z)", re.DOTALL | re.IGNORECASE)
 _MILLISECONDS = re.compile(r"\d{1,18}(\.\d{1,18})?", re.ASCII)
 
 
@@ -62,6 +65,17 @@ def read_envelope(body: bytes, *, secret: str) -> Envelope | None:
         data=data if isinstance(data, dict) else {},
         amount_micros=_micros(data),
     )
+
+
+def read_page(body: bytes, *, secret: str) -> str | None:
+    """Read what a page for people says, fit for a log; None when it says nothing.
+
+    Args:
+        body: as it came.
+        secret: a text that must not come out again, should the gateway echo it.
+    """
+    text = body[:_PAGE_MOST].decode(errors="replace")
+    return _prose(html.unescape(_MARKUP.sub(" ", text)), secret)
 
 
 def read_task_id(data: dict[str, Any], *, secret: str) -> str | None:
