@@ -153,7 +153,7 @@ def test_an_empty_registry_on_a_terminal_tells_how_to_begin(tmp_path: Path) -> N
     assert on_a_terminal(cli, "list").out == "No voices; 'voicekeeper add' registers one.\n"
 
 
-def test_a_reader_that_has_enough_ends_the_command_quietly(cli: CommandLine) -> None:
+def test_a_reader_that_has_enough_is_no_failure(cli: CommandLine) -> None:
     cli.ready(*(imported(f"voice-{number}") for number in range(3000)))
     with subprocess.Popen(
         cli.command("list"), env=cli.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -163,7 +163,33 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(cli: CommandLine) -> 
         assert process.stdout.readline().startswith(b"anna\t")
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(60) == 1
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--help"], 0),
+        (["list", "--help"], 0),
+        (["list"], 0),
+        (["show", "anna"], 0),
+        (["resolve", "anna"], 0),
+        (["export"], 0),
+        (["status"], 2),
+        (["show", "nobody"], 1),
+        (["frob"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_pipe_that_nobody_reads_changes_no_exit_code(
+    cli: CommandLine, args: list[str], code: int
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        words = cli.command(*args)
+        done = subprocess.run(words, env=cli.environ, stdout=pipe, stderr=pipe, check=False)
+    assert done.returncode == code
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def test_a_status_cannot_smuggle_in_another_assignment(tmp_path: Path) -> None:
     with manager(address) as line:
         Notifier({"NOTIFY_SOCKET": address}).status("well\nMAINPID=1\r\nSTOPPING=1 \udce9")
         assert line.recv(4096) == b"STATUS=well MAINPID=1 STOPPING=1 ?"
+        Notifier({"NOTIFY_SOCKET": address}).status("\x1b]0;t\x07 \u202e")
+        assert line.recv(4096) == b"STATUS=\\x1b]0;t\\x07 \\u202e"
 
 
 def test_a_long_status_is_cut_rather_than_lost(tmp_path: Path) -> None:

@@ -53,9 +53,21 @@ def quoted(value: str | float) -> str:
 
 
 class VoicekeeperError(Exception):
-    """The root of the tree. ``str()`` of it is one clear sentence that says what to do."""
+    """The root of the tree. ``str()`` of it is one clear sentence that says what to do.
+
+    Args:
+        sentence: that.
+        details: lines of their own below it; no line break in any is taken for the end of one.
+
+    Attributes:
+        lines: the sentence and the details, to be shown.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, sentence: str = "", details: Sequence[str] = ()) -> None:
+        self.lines = (sentence, *(f"  {detail}" for detail in details))
+        super().__init__("\n".join(self.lines))
 
 
 class InvalidInput(VoicekeeperError):  # noqa: N818 - the tree reads as words
@@ -134,8 +146,7 @@ class ConfigError(VoicekeeperError):
     def __init__(self, problems: Sequence[str], source: str = "the configuration") -> None:
         self.problems = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
-        super().__init__(f"{count} in {source}:{lines}")
+        super().__init__(f"{count} in {source}:", self.problems)
 
 
 class DatabaseUnusable(VoicekeeperError):  # noqa: N818

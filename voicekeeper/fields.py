@@ -1,13 +1,14 @@
 """An event's fields as a person reads them: words such as ``to=OK``, laid out in lines.
 
 The console form of the log and ``voicekeeper history`` share it, so that an event looks the
-same in both, and neither can be moved about by control characters in the gateway's words.
+same in both.
 """
 
 import json
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
+
+from voicekeeper.visible import is_visible, visible
 
 WIDTH: Final = 80
 INDENT: Final = "    "
@@ -45,12 +46,18 @@ def filled(head: str, words: Iterable[str], *, width: int = WIDTH) -> Iterator[s
     yield line
 
 
-def visible(text: str) -> str:
-    """Spell out what does not print."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Write a value as JSON, with an escape for each character that does not print."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if is_visible(text):
+        return text
+    # A line break that is left is one of the layout's: JSON escapes all others.
+    return "".join(c if c == "\n" or is_visible(c) else json.dumps(c)[1:-1] for c in text)
 
 
 def _broken(word: str, width: int) -> list[str]:
+    import textwrap  # noqa: PLC0415 - a pipe does without, and commands wait for it
+
     return textwrap.wrap(
         word,
         width,

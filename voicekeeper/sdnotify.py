@@ -10,6 +10,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from voicekeeper.visible import visible
+
 _PATIENCE = 0.5
 """Seconds to wait for room in the socket of a busy service manager, for what is said but once."""
 _LONGEST_STATUS = 200
@@ -72,7 +74,8 @@ class Notifier:
 
 def _line(text: str) -> str:
     """Keep a status from being read as further assignments, which stand on lines of their own."""
-    return " ".join(text.split())[:_LONGEST_STATUS]
+    words = " ".join(text.encode(errors="replace").decode().split())
+    return visible(words)[:_LONGEST_STATUS]
 
 
 def _watchdog_interval(environ: Mapping[str, str]) -> float | None:

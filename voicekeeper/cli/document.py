@@ -5,7 +5,6 @@ Keys are a contract. Instants are RFC 3339 in UTC with ``Z``, or null.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from voicekeeper import forecast, likeness
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import is_pruned
 from voicekeeper.facts import VoiceFacts
+from voicekeeper.fields import json_text
 from voicekeeper.health import Health
 from voicekeeper.pricing import Spent, Totals, dollars
 from voicekeeper.schedule import Policy, known_deadline
@@ -107,7 +107,7 @@ def voices(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[str]:
     yield f'{{\n  "schema": {SCHEMA},\n  "voices": ['
     separator = "\n    "
     for each in voices:
-        yield separator + json.dumps(voice(each, policy), ensure_ascii=False)
+        yield separator + json_text(voice(each, policy))
         separator = ",\n    "
     yield "\n  ]\n}\n" if separator != "\n    " else "]\n}\n"
 
@@ -123,12 +123,12 @@ def export_line(voice: Voice) -> str:
         record["recipe"] = voice.recipe
     if voice.paused:
         record["paused"] = True
-    return json.dumps(record, ensure_ascii=False)
+    return json_text(record)
 
 
 def text(document: dict[str, Any]) -> str:
     """Return a JSON object as text."""
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json_text(document, indent=2)
 
 
 def _instant(at: datetime | None) -> str | None:

@@ -5,9 +5,7 @@ import time
 from datetime import timedelta
 
 import click
-from rich.console import Console
 from rich.status import Status as Spinner
-from rich.text import Text
 
 from voicekeeper import registration
 from voicekeeper.cli import prose
@@ -78,7 +76,7 @@ def follow(session: Session, registry: Registry, name: str) -> int:
 def _follow(session: Session, registry: Registry, name: str) -> int:
     began = session.clock.monotonic()
     is_unkept = registry.is_unkept(now=session.clock.now(), tick=session.settings.daemon.tick)
-    console = Console(stderr=True)
+    console = prose.console(stderr=True)
     seen: Status | None = None
     with Spinner("", console=console, spinner="line") as spinner:
         while True:
@@ -87,17 +85,17 @@ def _follow(session: Session, registry: Registry, name: str) -> int:
                 break
             waited = words(timedelta(seconds=session.clock.monotonic() - began))
             line = f"{name}  {voice.status}  {waited}  {voice.voice_id or ''}"
-            spinner.update(Text(line[: console.width - 3]))
+            spinner.update(prose.cell(line[: console.width - 3]))
             if voice.status is not seen and not sys.stderr.isatty():
-                click.echo(f"{name} is {voice.status}.", err=True)
+                prose.say(f"{name} is {voice.status}.")
             seen = voice.status
             if not is_unkept:  # else it was told already
                 is_unkept = session.warn_if_unkept(registry)
             time.sleep(_LOOK_EVERY_S)
     took = session.clock.monotonic() - began
     if voice.status is Status.OK:
-        click.echo(f"{name} is OK after {took:.0f} s.", err=True)
-        click.echo(voice.voice_id)
+        prose.say(f"{name} is OK after {took:.0f} s.")
+        prose.bare(voice.voice_id or "", f"the voice_id of {name}")
         return 0
     prose.say(f"voicekeeper: {name} is {voice.status}: {voice.last_error}")
     return 1

@@ -40,7 +40,7 @@ def _printed(line: str) -> int:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        return 1  # whoever read our output has enough
+        return 0  # whoever reads has enough
     except OSError as error:
         from voicekeeper.cli import program  # noqa: PLC0415 - the same
 

@@ -9,6 +9,7 @@ import click
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.glance.voices import Voices
+from voicekeeper.visible import is_visible
 
 
 def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,7 +29,8 @@ def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str
     """Offer the names of the registry; completing a line must never fail."""
     try:
         voices = Session(ctx.find_root().params.get("config")).look(Voices, lambda side: side.all())
-        return [voice.name for voice in voices if voice.name.startswith(incomplete)][:100]
+        names = [voice.name for voice in voices if voice.name.startswith(incomplete)]
+        return [name for name in names if is_visible(name)][:100]
     except VoicekeeperError:
         return []
 

@@ -76,6 +76,15 @@ class _Commands(click.Group):
             if is_status:
                 error.exit_code = _UNKNOWN  # type: ignore[misc]  # of this error alone
             raise
+        except BrokenPipeError:
+            raise click.exceptions.Exit from None
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a reader that has enough, as `head` has, ends it without an error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise click.exceptions.Exit from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same
         return [name for commands in HEADINGS.values() for name in commands]
@@ -127,12 +136,10 @@ def run(args: Sequence[str]) -> int:
     try:
         result = program.main(list(args), prog_name="voicekeeper", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        return 1  # whoever read our output has enough
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as no_command:
-        click.echo(no_command.format_message(), err=True)
+        prose.put(no_command.format_message(), err=True)
         return no_command.exit_code
     except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
         return fail(error)
@@ -143,30 +150,31 @@ def fail(
     error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError,
 ) -> int:
     """Say what went wrong; return the exit code."""
-    words, exit_code = _explained(error)
-    prose.say(words)
+    lines, exit_code = _explained(error)
+    prose.say(*lines)
     return exit_code
 
 
 def _explained(
     error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError,
-) -> tuple[str, int]:
-    """Return the sentence for the person, and the exit code."""
+) -> tuple[Sequence[str], int]:
+    """Return the lines for the person, and the exit code."""
     match error:
         case click.UsageError():
             name = error.ctx.command_path if error.ctx else "voicekeeper"
-            return f"{name}: {_sentence(error)} See '{name} --help'.", error.exit_code
+            return [f"{name}: {_sentence(error)} See '{name} --help'."], error.exit_code
         case click.ClickException():
-            return f"voicekeeper: {error.format_message()}", error.exit_code
+            return [f"voicekeeper: {error.format_message()}"], error.exit_code
         case VoicekeeperError():
-            return f"voicekeeper: {error}", error.exit_code
+            first, *rest = error.lines
+            return [f"voicekeeper: {first}", *rest], error.exit_code
         case UnicodeEncodeError():
             words = f"stdout cannot take what is no {error.encoding} text; use a UTF-8 locale"
-            return f"voicekeeper: {words}", 1
+            return [f"voicekeeper: {words}"], 1
         case _:
-            return f"voicekeeper: {(error.strerror or str(error)).lower()}", 1
+            return [f"voicekeeper: {(error.strerror or str(error)).lower()}"], 1
 
 
 def _sentence(error: click.UsageError) -> str:
-    words = error.format_message().strip()
+    words = error.format_message().strip().replace("\n\t", " ")  # click's list of choices
     return words if words.endswith((".", "?", "!")) else f"{words}."

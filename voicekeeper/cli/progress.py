@@ -4,8 +4,9 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
 from rich.progress import Progress
+
+from voicekeeper.cli import prose
 
 
 @contextlib.contextmanager
@@ -19,7 +20,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    console = Console(stderr=True)
+    console = prose.console(stderr=True)
     # What goes into a pipe meanwhile must not turn up above the bar.
     with Progress(console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(label, total=total)

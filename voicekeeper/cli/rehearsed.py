@@ -72,11 +72,6 @@ def speed(outcomes: Iterable[Outcome], scenario: Scenario) -> str:
     return f"{per_cpu_minute(outcomes, scenario):.0f} voice-years a CPU-minute"
 
 
-def plain(pairs: Iterable[Row]) -> Iterator[str]:
-    """Yield rows as lines of two columns, for a pipe."""
-    yield from (f"{label}\t{value}" for label, value in pairs)
-
-
 def table(pairs: Iterable[Row]) -> Table:
     """Return rows for a terminal; a label that repeats is told once."""
     grid = Table.grid(padding=(0, 2, 0, 0))

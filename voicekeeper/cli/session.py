@@ -204,9 +204,7 @@ class Session:
         Returns:
             Whether that is so.
         """
-        import click  # noqa: PLC0415 - see the module
-
-        from voicekeeper.duration import words  # noqa: PLC0415
+        from voicekeeper.duration import words  # noqa: PLC0415 - see the module
 
         if not registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick):
             return False
@@ -216,10 +214,9 @@ class Session:
         else:
             ago = words(self.clock.now() - last)
             unkept = f"no daemon has made a pass for {ago}, so nothing is kept now"
-        click.echo(
-            f"note: {unkept};\n"
+        prose.say(
+            f"note: {unkept};",
             "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'",
-            err=True,
         )
         return True
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from voicekeeper import likeness
 from voicekeeper.bar import bar, has_blocks
+from voicekeeper.cli import prose
 from voicekeeper.duration import words
 from voicekeeper.facts import VoiceFacts
 from voicekeeper.schedule import Policy, known_deadline
@@ -35,11 +36,11 @@ def table(
     shown.add_column("LAST ERROR")
     for voice in voices:
         shown.add_row(
-            _cut(voice.name),
+            prose.cell(voice.name, is_cut=True),
             status(voice),
             left(voice, now=now, policy=policy, plain=not has_blocks(console)),
             next_keepalive(voice, now=now),
-            _cut(voice.last_error or ""),
+            prose.cell(voice.last_error or "", is_cut=True),
         )
     return shown
 
@@ -72,8 +73,3 @@ def next_keepalive(voice: VoiceFacts, *, now: datetime) -> str:
         return "-"
     wait = voice.next_at - now
     return "now" if wait <= _ZERO else f"in {words(wait)}"
-
-
-def _cut(words: str) -> Text:
-    """Return words that give way, to the other columns, rather than fill a second line."""
-    return Text(words, no_wrap=True, overflow="ellipsis")

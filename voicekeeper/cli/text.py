@@ -8,11 +8,11 @@ from voicekeeper.facts import VoiceFacts
 from voicekeeper.schedule import Policy, known_deadline
 
 
-def rows(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[str]:
-    """Yield the voices as lines of tab-separated columns, for a pipe; empty where unknown."""
+def rows(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[tuple[str, ...]]:
+    """Yield the columns of each voice, for a pipe; empty where unknown."""
     for voice in voices:
         deadline = known_deadline(voice, policy)
-        columns = [
+        yield (
             voice.name,
             voice.voice_id or "",
             voice.status,
@@ -20,5 +20,4 @@ def rows(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[str]:
             "paused" if voice.paused else rfc3339(voice.next_at) if voice.next_at else "",
             " ".join((voice.last_error or "").split()),
             likeness.ANOTHER_VOICE if likeness.is_another_voice(voice) else "",
-        ]
-        yield "\t".join(columns)
+        )

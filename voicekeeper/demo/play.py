@@ -165,7 +165,7 @@ class Demo:
             )
             said = process.stdout.read().strip() if process.stdout else ""
         if process.returncode != 0:
-            raise VoicekeeperError(f"{part.name} could not be registered:\n{said}")
+            raise VoicekeeperError(f"{part.name} could not be registered:", said.splitlines())
 
     def _await(self, is_so: Callable[[], bool], look: Callable[[], None], otherwise: str) -> None:
         """Look until something is so.
@@ -185,8 +185,10 @@ class Demo:
     def _ended_early(self, daemon: Popen[str]) -> VoicekeeperError:
         code = daemon.wait(_START_WITHIN_S)
         said = [each.text for each in self._happenings if each.kind != "command"]
-        words = "".join(f"\n  {line}" for line in said[-_LAST_WORDS:]) or " none"
-        return VoicekeeperError(f"the daemon ended early, with exit code {code}; it said:{words}")
+        none = "" if said else " none"
+        return VoicekeeperError(
+            f"the daemon ended early, with exit code {code}; it said:{none}", said[-_LAST_WORDS:]
+        )
 
     def _at(self) -> float:
         return self._clock.monotonic() - self._began

@@ -15,6 +15,7 @@ from voicekeeper.demo.play import WINDOWS, Demo, Scene
 from voicekeeper.demo.verdict import Verdict
 from voicekeeper.duration import words
 from voicekeeper.pricing import usd
+from voicekeeper.visible import visible
 
 _CELLS: Final = 30
 _MOST_LINES: Final = 8
@@ -102,7 +103,7 @@ def _line(each: Happening, encoding: str) -> Text:
 
 def _fit_for(encoding: str, text: str) -> str:
     """Return a text that can be written; a library's words may hold any character."""
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return visible(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 class PlainLines:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from structlog.typing import ExcInfo
 
-from voicekeeper.fields import INDENT, filled, visible, words
+from voicekeeper.fields import INDENT, filled, json_text, words
 from voicekeeper.log.redaction import Plain
+from voicekeeper.visible import visible
 
 _FRAMES = 6
 _LONGEST_TRACE = 3_000
@@ -36,7 +37,7 @@ def shortened(trace: str) -> str:
 
 def json_line(fields: Mapping[str, Plain], encoding: str) -> str:
     """Write the fields as one JSON object, escaped further where the stream needs it."""
-    line = json.dumps(fields, ensure_ascii=False)
+    line = json_text(fields)
     try:
         line.encode(encoding)
     except UnicodeEncodeError:

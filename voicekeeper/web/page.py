@@ -4,10 +4,10 @@ Whatever stands in it was written by others, names and errors too, and is escape
 script and no file beside it, and says in words whatever it shows in colors.
 """
 
+import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
-from html import escape
 from typing import Final
 
 from voicekeeper import budget, forecast
@@ -18,6 +18,7 @@ from voicekeeper.models import Voice
 from voicekeeper.schedule import Policy, known_deadline
 from voicekeeper.store.survey import MONTH_DAYS, Board
 from voicekeeper.terms import Status
+from voicekeeper.visible import visible
 from voicekeeper.web.style import STYLE
 
 _ZERO = timedelta(0)
@@ -91,7 +92,7 @@ def _verdict(board: Board, *, now: datetime, tick: timedelta, policy: Policy) ->
     found = findings(health, now=now, tick=tick, policy=policy)
     worst = max((finding.severity for finding in found), default=Severity.OK)
     sentence = f"{_VERDICTS[worst]}: {headline(health, now=now, tick=tick)}."
-    yield f'<div class="verdict {worst.name.lower()}"><p>{escape(sentence)}</p>'
+    yield f'<div class="verdict {worst.name.lower()}"><p>{_safe(sentence)}</p>'
     if found:
         told = (
             f"<li><b>{finding.severity.name.capitalize()}:</b> {_told(finding.sentence)}</li>"
@@ -105,9 +106,14 @@ def _verdict(board: Board, *, now: datetime, tick: timedelta, policy: Policy) ->
         yield f'<p class="note">{_told(runway[:1].upper() + runway[1:])}.</p>'
 
 
+def _safe(words: str) -> str:
+    """Return words from outside as HTML, each character of them to be seen."""
+    return html.escape(visible(words))
+
+
 def _told(sentence: str) -> str:
     """Return a sentence whose commands, in quotes, look like commands, and times like times."""
-    with_commands = _QUOTED.sub(r"<code>\1</code>", escape(sentence))
+    with_commands = _QUOTED.sub(r"<code>\1</code>", _safe(sentence))
     return _INSTANT.sub(lambda at: f"<time>{at[0]}</time>", with_commands)
 
 
@@ -152,9 +158,9 @@ def _voice(
         told = " ".join(voice.last_error.split())
         told = told if len(told) <= _ERROR_MOST else f"{told[:_ERROR_MOST]}…"
         times = f" ({voice.failures} in a row)" if voice.failures > 1 else ""
-        error = f'<p class="error"><b>Last error{times}:</b> {escape(told)}</p>'
+        error = f'<p class="error"><b>Last error{times}:</b> {_safe(told)}</p>'
     return (
-        f'<li><div class="who"><h3>{escape(voice.name)}</h3>'
+        f'<li><div class="who"><h3>{_safe(voice.name)}</h3>'
         f'<p><span class="status {look}">{voice.status}</span>{paused}{origin}</p></div>'
         f'<div class="left">{_left(voice, now=now, policy=policy)}</div>'
         f'<div class="month">{_strip(month, now=now)}</div>{error}</li>'

@@ -22,6 +22,7 @@ from voicekeeper.errors import VoicekeeperError
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Database, Registry
 from voicekeeper.store.survey import Survey
+from voicekeeper.visible import visible
 from voicekeeper.web import metrics, page, style
 from voicekeeper.web.guard import Guard
 from voicekeeper.web.metrics import Heard
@@ -125,4 +126,4 @@ class Site:
 
 
 def _said(status: int, words: str) -> Response:
-    return PlainTextResponse(f"{words}\n", status, headers=HEADERS)
+    return PlainTextResponse(f"{visible(words)}\n", status, headers=HEADERS)

@@ -3,6 +3,7 @@
 import click
 
 from voicekeeper import registration
+from voicekeeper.cli import prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.store import NewVoice
@@ -34,6 +35,6 @@ def command(
     )
     registry = session.registry_to_fill()
     registry.register([new], now=session.now, policy=session.policy)
-    click.echo(f"{name} is registered.", err=True)
+    prose.say(f"{name} is registered.")
     session.warn_if_over([new])
     session.warn_if_unkept(registry)

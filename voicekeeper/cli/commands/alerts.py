@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 
 import click
 
@@ -41,7 +40,7 @@ def test(session: Session) -> int:
         line = f"ok       {way.label} took the message; see that it is there"
         if failure is not None:
             line = f"failed   {way.label} did not take it: {failure}"
-        click.echo(prose.fitted(line, sys.stdout, indent=9))
+        prose.tell(line, indent=9)
     return 1 if any(failures) else 0
 
 

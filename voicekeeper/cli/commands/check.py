@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -62,17 +61,18 @@ def command(session: Session) -> int:
         ("webhook", partial(_webhook, session)),
     ]
     for subject, check in checks:
+        lines: tuple[str, ...] = ()
         try:
             finding = check()
         except VoicekeeperError as error:
-            finding = Finding(Severity.CRITICAL, str(error))
+            finding, lines = Finding(Severity.CRITICAL, str(error)), error.lines
             exit_code = exit_code or error.exit_code
         if finding.severity is Severity.CRITICAL:
             exit_code = exit_code or VoicekeeperError.exit_code
         verdict = {Severity.OK: "ok", Severity.WARNING: "warning"}.get(finding.severity, "failed")
-        sentence = finding.sentence.replace("\n  ", "\n" + " " * _SENTENCE_AT)
-        line = f"{verdict:<8} {subject:<9} {sentence}"
-        click.echo(prose.fitted(line, sys.stdout, indent=_SENTENCE_AT))
+        sentence, *rest = lines or [finding.sentence]
+        rest = [" " * _SENTENCE_AT + line.removeprefix("  ") for line in rest]
+        prose.tell(f"{verdict:<8} {subject:<9} {sentence}", *rest, indent=_SENTENCE_AT)
     return exit_code
 
 

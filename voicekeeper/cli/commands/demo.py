@@ -2,6 +2,8 @@
 
 import click
 
+from voicekeeper.cli import prose
+
 
 @click.command
 def command() -> None:
@@ -15,8 +17,6 @@ def command() -> None:
     It exits with 0 if the three are alive after three windows and the
     fourth was deleted, else with 1.
     """
-    from rich.console import Console  # noqa: PLC0415 - others must not wait for what this needs
+    from voicekeeper.demo import Demo, present  # noqa: PLC0415 - others must not wait for it
 
-    from voicekeeper.demo import Demo, present  # noqa: PLC0415
-
-    present(Demo(), Console(highlight=False)).check()
+    present(Demo(), prose.console()).check()

@@ -2,7 +2,7 @@
 
 import click
 
-from voicekeeper.cli import document
+from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.terms import Status
@@ -21,7 +21,7 @@ def command(session: Session) -> None:
         if voice.voice_id is None or voice.status in (Status.LOST, Status.UNDEPLOYED):
             left_out += 1
         else:
-            click.echo(document.export_line(voice))
+            prose.put(document.export_line(voice))
     if left_out:
         counted = "1 voice" if left_out == 1 else f"{left_out} voices"
-        click.echo(f"{counted} without a living voice_id left out.", err=True)
+        prose.say(f"{counted} without a living voice_id left out.")

@@ -11,6 +11,7 @@ from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import is_pruned
 from voicekeeper.pricing import usd
+from voicekeeper.visible import visible
 
 _FIRST = ("code", "error")
 """What a person looks for stands first in an event."""
@@ -28,21 +29,20 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     """
     entries = session.registry().history(name)
     if as_json:
-        click.echo(document.text(document.history(name, entries)))
+        prose.put(document.text(document.history(name, entries)))
         return
     if is_pruned([entry.event for entry in entries]):
-        click.echo("What came before is kept no more; see daemon.keep_history.", err=True)
+        prose.say("What came before is kept no more; see daemon.keep_history.")
     for entry in entries:
         detail = _in_dollars(entry.detail or {})
         first = {key: detail[key] for key in _FIRST if key in detail}
-        words = fields.words(first | detail)
+        event, words = visible(entry.event), fields.words(first | detail)
         if is_terminal():
-            head = f"{rfc3339(entry.at)}  {entry.event} "
+            head = f"{rfc3339(entry.at)}  {event} "
             lines = fields.filled(head, words, width=prose.width())
-            click.echo("\n".join(line.rstrip() for line in lines))
+            prose.put("\n".join(line.rstrip() for line in lines))
         else:
-            line = " ".join([f"{rfc3339(entry.at)}  {entry.event:<22} ", *words])
-            click.echo(line.rstrip())
+            prose.put(" ".join([f"{rfc3339(entry.at)}  {event:<22} ", *words]).rstrip())
 
 
 def _in_dollars(detail: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import IO, Any
 import click
 
 from voicekeeper import registration
+from voicekeeper.cli import prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
@@ -38,16 +39,16 @@ def command(session: Session, *, file: IO[bytes]) -> None:
         except InvalidInput as error:
             problems.append((number, str(error)))
     if problems:
-        raise VoicekeeperError(_refusal(problems))
+        raise _refused(problems)
     registry = session.registry_to_fill()
     try:
         with _progress(len(voices)) as done:
             registry.register(voices, now=session.now, policy=session.policy, progress=done)
     except Taken as error:
         conflicts = [(lines[place], sentence) for place, sentence in error.conflicts]
-        raise VoicekeeperError(_refusal(conflicts)) from None
+        raise _refused(conflicts) from None
     counted = "1 voice is" if len(voices) == 1 else f"{len(voices)} voices are"
-    click.echo(f"{counted} registered.", err=True)
+    prose.say(f"{counted} registered.")
     if voices:
         session.warn_if_over(voices)
         session.warn_if_unkept(registry)
@@ -64,12 +65,12 @@ def _voice(line: bytes, session: Session) -> NewVoice:
     return NewVoice(**facts)
 
 
-def _refusal(problems: list[tuple[int, str]]) -> str:
+def _refused(problems: list[tuple[int, str]]) -> VoicekeeperError:
     counted = "1 bad line" if len(problems) == 1 else f"{len(problems)} bad lines"
-    told = "".join(f"\n  line {number}: {sentence}" for number, sentence in problems[:_TOLD_MOST])
+    told = [f"line {number}: {sentence}" for number, sentence in problems[:_TOLD_MOST]]
     if len(problems) > _TOLD_MOST:
-        told += f"\n  and {len(problems) - _TOLD_MOST} more"
-    return f"nothing was imported, because of {counted}:{told}"
+        told.append(f"and {len(problems) - _TOLD_MOST} more")
+    return VoicekeeperError(f"nothing was imported, because of {counted}:", told)
 
 
 def _progress(total: int) -> contextlib.AbstractContextManager[Callable[[int], None]]:

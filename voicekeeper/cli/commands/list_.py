@@ -22,9 +22,7 @@ def command(session: Session, *, as_json: bool) -> None:
     """
     policy = session.policy
     if is_terminal():  # before the look, see there
-        from rich.console import Console  # noqa: PLC0415 - a pipe does without
-
-        from voicekeeper.cli.table import table  # noqa: PLC0415 - the same
+        from voicekeeper.cli.table import table  # noqa: PLC0415 - a pipe does without
     try:
         voices = session.look(Voices, lambda side: side.all())
     except NotFound as nothing:
@@ -32,16 +30,16 @@ def command(session: Session, *, as_json: bool) -> None:
         voices = None
     if as_json:
         for piece in document.voices(voices or (), policy):
-            click.echo(piece, nl=False)
+            prose.put(piece, nl=False)
     elif voices is None:
         return
     elif is_terminal():
-        console = Console()
+        console = prose.console()
         shown = table(voices, now=session.now, policy=policy, console=console)
         if shown.row_count:
             console.print(shown)
         else:
-            click.echo("No voices; 'voicekeeper add' registers one.", err=True)
+            prose.say("No voices; 'voicekeeper add' registers one.")
     else:
         for row in text.rows(voices, policy):
-            click.echo(row)
+            prose.columns(*row)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from voicekeeper.cli import prose
 from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session, is_terminal
 
@@ -216,7 +217,7 @@ def _rehearse(session: Session, scenario: "Scenario", seed: int, *, as_json: boo
     if report is None:
         raise VoicekeeperError(rehearsed.failed(outcome))
     if as_json:
-        click.echo(document.text(report.document()))
+        prose.put(document.text(report.document()))
         return _exit_code(report.kept_its_promise)
     rows = list(rehearsed.rows(report, scenario, policy))
     rows += [("speed", rehearsed.speed([outcome], scenario)), ("trace", report.trace)]
@@ -224,9 +225,7 @@ def _rehearse(session: Session, scenario: "Scenario", seed: int, *, as_json: boo
     faults = report.faults if scenario.chaos else {}
     _tell(rehearsed.verdict(report, scenario, policy), rows, faults, heading="What went wrong")
     if is_terminal():
-        from rich.console import Console  # noqa: PLC0415
-
-        console = Console(highlight=False)
+        console = prose.console()
         console.print()
         console.print(rehearsed.margins(report, scenario, policy, console), soft_wrap=True)
     return _exit_code(report.kept_its_promise)
@@ -251,7 +250,7 @@ def _campaign(scenario: "Scenario", seeds: list[int], *, jobs: int, as_json: boo
     missing = campaign.missing(outcomes, scenario)
     kept = all(outcome.kept_its_promise for outcome in outcomes)
     if as_json:
-        click.echo(document.text(campaign.document(outcomes, scenario)))
+        prose.put(document.text(campaign.document(outcomes, scenario)))
     else:
         rows = list(rehearsed.campaign_rows(outcomes, scenario))
         verdict = rehearsed.campaign_verdict(outcomes, missing)
@@ -264,16 +263,14 @@ def _tell(
     verdict: str, rows: Sequence[tuple[str, str]], counts: Mapping[str, int], *, heading: str
 ) -> None:
     """Print what came of it: tables on a terminal, lines of two columns in a pipe."""
-    from rich.console import Console  # noqa: PLC0415
+    from voicekeeper.cli import rehearsed  # noqa: PLC0415
 
-    from voicekeeper.cli import prose, rehearsed  # noqa: PLC0415
-
-    click.echo(prose.fitted(verdict, sys.stdout, indent=0))
+    prose.tell(verdict, indent=0)
     if not is_terminal():
-        for line in rehearsed.plain([*rows, *rehearsed.counts(counts)]):
-            click.echo(line)
+        for row in [*rows, *rehearsed.counts(counts)]:
+            prose.columns(*row)
         return
-    console = Console(highlight=False)
+    console = prose.console()
     console.print()
     console.print(rehearsed.table(rows))
     if counts:

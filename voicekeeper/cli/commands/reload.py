@@ -27,5 +27,6 @@ def command() -> int:
         )
     answer = reload_socket.ask(Path(directory))
     if answer.problem:
-        prose.say(f"voicekeeper: the old settings stay in force: {answer.problem}")
+        first, *rest = answer.problem.split("\n")  # a problem each, in which none is left
+        prose.say(f"voicekeeper: the old settings stay in force: {first}", *rest)
     return answer.exit_code

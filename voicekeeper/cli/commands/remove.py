@@ -8,6 +8,7 @@ from voicekeeper.archive import directory_of
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.visible import visible
 
 
 @click.command
@@ -26,17 +27,18 @@ def command(session: Session, *, name: str) -> None:
     if path is not None:
         for file in files:
             (directory_of(path) / file).unlink(missing_ok=True)
-    click.echo(f"{name} is removed.", err=True)
+    prose.say(f"{name} is removed.")
     if voice.voice_id is not None and not voice.status.is_dead:
         command = ["voicekeeper", "add", voice.voice_id, "--name", name]
         if voice.model != session.settings.upstream.model:
             command += ["--model", voice.model]
-        click.echo(f"To keep it after all:\n{_to_copy(command)}", err=True)
+        prose.put("\n".join(["To keep it after all:", *_to_copy(command)]), err=True)
 
 
-def _to_copy(command: list[str]) -> str:
+def _to_copy(command: list[str]) -> list[str]:
     """Write a command for a shell, its options on a line of their own if they need one."""
     line = f"  {shlex.join(command)}"
-    if len(line) <= prose.WIDEST:
-        return line
-    return f"  {shlex.join(command[:3])} \\\n    {shlex.join(command[3:])}"
+    lines = [line]
+    if len(line) > prose.WIDEST:
+        lines = [f"  {shlex.join(command[:3])} \\", f"    {shlex.join(command[3:])}"]
+    return [visible(line) for line in lines]

@@ -2,6 +2,7 @@
 
 import click
 
+from voicekeeper.cli import prose
 from voicekeeper.cli.options import json_option, name_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import NotAllowed
@@ -24,6 +25,6 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         raise NotAllowed(f"{name} is {voice.status}: there is no voice_id to use")
     if as_json:
         resolved = {"schema": document.SCHEMA, "name": name, "voice_id": voice.voice_id}
-        click.echo(document.text(resolved))
+        prose.put(document.text(resolved))
     else:
-        click.echo(voice.voice_id)
+        prose.bare(voice.voice_id, f"the voice_id of {name}")

@@ -2,6 +2,7 @@
 
 import click
 
+from voicekeeper.cli import prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
 
@@ -13,5 +14,5 @@ def command(session: Session, *, name: str) -> None:
     """Keep the paused voice NAME again, at once if it fell due."""
     registry = session.registry()
     registry.resume(name, now=session.now, policy=session.policy)
-    click.echo(f"{name} is kept again.", err=True)
+    prose.say(f"{name} is kept again.")
     session.warn_if_unkept(registry)

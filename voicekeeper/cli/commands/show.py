@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from voicekeeper.archive import directory_of
 from voicekeeper.bar import has_blocks
-from voicekeeper.cli import document, table
+from voicekeeper.cli import document, prose, table
 from voicekeeper.cli.options import json_option, name_argument, pass_session
 from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.duration import rfc3339
@@ -30,9 +29,9 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         shown = {"schema": document.SCHEMA, **document.voice(voice, session.policy)}
         shown |= {"recipe": voice.recipe, **document.spent(spent)}
         audio = document.audio(registry.audio(voice), folder)
-        click.echo(document.text({**shown, "audio": audio}))
+        prose.put(document.text({**shown, "audio": audio}))
         return
-    console = Console()
+    console = prose.console()
     rows: dict[str, str | Text] = {
         "name": voice.name,
         "voice_id": voice.voice_id or "-",
@@ -55,11 +54,11 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}
     if not is_terminal():
         for label, value in rows.items():
-            click.echo(f"{label}\t{value}")
+            prose.columns(label, str(value))
         return
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in rows.items():
-        grid.add_row(label, value if isinstance(value, Text) else Text(value))
+        grid.add_row(prose.cell(label), value if isinstance(value, Text) else prose.cell(value))
     console.print(grid)

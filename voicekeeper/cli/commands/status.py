@@ -1,6 +1,5 @@
 """``voicekeeper status``: whether all is well, for people and for monitoring."""
 
-import sys
 from typing import Any
 
 import click
@@ -51,15 +50,16 @@ def command(session: Session, *, as_json: bool) -> int:
     except VoicekeeperError as error:
         if as_json:
             unknown = {"schema": document.SCHEMA, "status": "unknown", "findings": [str(error)]}
-            click.echo(document.text(unknown))
+            prose.put(document.text(unknown))
         else:
-            click.echo(prose.fitted(f"UNKNOWN: {error}", sys.stdout))
+            first, *rest = error.lines
+            prose.tell(f"UNKNOWN: {first}", *rest)
         return Severity.UNKNOWN
     found = findings(health, now=session.now, tick=tick, policy=policy) + mute
     worst = max((finding.severity for finding in found), default=Severity.OK)
     line = headline(health, now=session.now, tick=tick)
     if as_json:
-        click.echo(
+        prose.put(
             document.text(
                 {
                     "schema": document.SCHEMA,
@@ -80,15 +80,13 @@ def command(session: Session, *, as_json: bool) -> int:
             )
         )
         return worst
-    click.echo(f"{worst.name}: {line}")
+    prose.tell(f"{worst.name}: {line}")
     for finding in found:
-        line = f"  {finding.severity.name.lower()}: {finding.sentence}"
-        click.echo(prose.fitted(line, sys.stdout, indent=4))
+        prose.tell(f"  {finding.severity.name.lower()}: {finding.sentence}", indent=4)
     if len(health.keepers) > 1:
-        shared = f"  {len(health.keepers)} keepers: {', '.join(health.keepers)}"
-        click.echo(prose.fitted(shared, sys.stdout, indent=4))
+        prose.tell(f"  {len(health.keepers)} keepers: {', '.join(health.keepers)}", indent=4)
     for line in money.spending(totals, health, policy):
-        click.echo(prose.fitted(f"  {line}", sys.stdout, indent=4))
+        prose.tell(f"  {line}", indent=4)
     return worst
 
 

@@ -3,6 +3,7 @@
 import click
 
 from voicekeeper import registration
+from voicekeeper.cli import prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
 
@@ -18,4 +19,4 @@ def command(session: Session, *, name: str, at: str | None) -> None:
     """
     used_at = session.now if at is None else registration.used_at(at, now=session.now)
     session.registry().touch(name, used_at, now=session.now, policy=session.policy)
-    click.echo(f"{name}: the use is recorded.", err=True)
+    prose.say(f"{name}: the use is recorded.")

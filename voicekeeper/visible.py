@@ -1,0 +1,24 @@
+"""Words from outside, made visible.
+
+Names, the gateway's words and all else that others wrote may hold characters that move a cursor,
+set a terminal's title, forge a line, hide, or reverse the order of letters. What is shown to a
+person passes through here, each line on its own, where it is printed or laid out.
+"""
+
+import re
+from typing import Final
+
+_BLANK: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]")
+"""Letters and marks that look like nothing; Python takes them for printable."""
+
+
+def is_visible(text: str) -> bool:
+    """Tell whether a text holds no character that hides, moves or reorders another."""
+    return text.isprintable() and (text.isascii() or not _BLANK.search(text))
+
+
+def visible(text: str) -> str:
+    """Spell out what does not print, line breaks too."""
+    if is_visible(text):
+        return text
+    return "".join(c if is_visible(c) else c.encode("unicode_escape").decode() for c in text)
