@@ -1,6 +1,7 @@
 """Changing what is kept: ``keep``, ``touch``, ``pause``, ``resume``, ``retry``, ``remove``."""
 
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def test_touch_with_an_older_use_than_the_known_one_changes_nothing(cli: Command
     assert ended.code == 1
     assert "anna is known to have been used later than that already" in sentence(ended)
     assert cli.rows() == before
+
+
+def test_touch_is_not_refused_for_a_use_that_only_a_wrong_clock_can_have_told(
+    cli: CommandLine,
+) -> None:
+    cli.change("anna", last_used_at=datetime(9999, 12, 31, tzinfo=UTC))
+    assert cli("touch", "anna").code == 0
+    assert cli.voice("anna").last_used_at == NOW
 
 
 def test_pause_and_resume_stop_and_start_the_keeping(cli: CommandLine) -> None:

@@ -104,6 +104,15 @@ def test_a_note_tells_that_the_window_of_a_voice_is_over(
     assert (f"note: the last use of anna is {OVER}" in ended.err) is noted
 
 
+@pytest.mark.parametrize("used", ["0001-01-01T00:00:00Z", "1970-01-01", "9999-12-31"])
+def test_a_last_use_that_can_be_none_is_refused(cli: CommandLine, used: str) -> None:
+    ended = cli("add", "id-1", "--name", "anna", "--last-used", used)
+    assert ended.code == 2
+    told = "lies ahead; a last use" if used.startswith("9") else "is before the year 2000; leave a"
+    assert told in sentence(ended)
+    assert cli.names() == []
+
+
 def test_a_note_names_a_few_of_the_imported_whose_window_is_over(cli: CommandLine) -> None:
     old = [record | {"last_used_at": "2026-04-01"} for record in many(5)]
     old[0] |= {"paused": True}
@@ -340,6 +349,7 @@ GOOD = {"voice_id": "id-1", "name": "anna"}
         (lines(GOOD | {"last_used_at": 1777636800}), "last_used_at must be a text"),
         (lines(GOOD | {"last_used_at": "soon"}), "must be a time such as"),
         (lines(GOOD | {"last_used_at": "2026-05-02T12:00:00Z"}), "lies ahead"),
+        (lines(GOOD | {"last_used_at": "0001-01-01T00:00:00Z"}), "is before the year 2000"),
         (lines(GOOD | {"paused": "no"}), "paused must be true or false"),
         (lines(GOOD | {"origin": "found"}), "origin must be one of imported, clone, design"),
         (lines(GOOD | {"recipe": CLONE}), "a recipe goes with"),

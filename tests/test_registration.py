@@ -63,6 +63,7 @@ def test_a_model_can_stand_in_an_address(text: str) -> None:
         ("2026-05-01T11:00:00", timedelta(hours=1)),
         ("2026-05-01T11:00:00+02:00", timedelta(hours=3)),
         ("2026-05-01", timedelta(hours=12)),
+        ("2000-01-01", timedelta(days=9617, hours=12)),
         ("2026-05-01T12:04:00Z", timedelta(0)),
         ("2026-05-01T12:05:00Z", timedelta(0)),
     ],
@@ -75,6 +76,14 @@ def test_a_last_use_is_an_instant_and_not_ahead_of_now(text: str, ago: timedelta
     ("text", "sentence"),
     [
         ("2026-05-01T12:06:00Z", "lies ahead; a last use is in the past"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z is before the year 2000; leave a last use"),
+        ("1970-01-01T00:00:00+02:00", "1969-12-31T22:00:00Z is before the year 2000"),
+        (
+            "1999-12-31T23:59:59Z",
+            "before the year 2000; leave a last use out where it is not known",
+        ),
+        ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59Z lies ahead"),
+        ("0001-01-01T00:00:00+14:00", "must be a time such as"),
         ("yesterday", "must be a time such as"),
         ("", "must be a time such as"),
     ],

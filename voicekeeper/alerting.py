@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from voicekeeper.duration import plus
 from voicekeeper.events import MEANINGS, Event, Level
 from voicekeeper.schedule import Policy
 from voicekeeper.terms import AlertKind, Status
@@ -68,18 +69,18 @@ class AlertFields(TypedDict, total=False):
 
 def risky_before(now: datetime, policy: Policy) -> datetime:
     """Return before when a last use puts a voice at risk."""
-    return now - policy.risk_age
+    return plus(now, -policy.risk_age)
 
 
 def dire_before(now: datetime, policy: Policy) -> datetime:
     """Return before when a last use makes the risk an error: a fourteenth of the window is left."""
     window = policy.window
-    return now - window + min(window / 14, (window - policy.interval) / 8)
+    return plus(now, min(window / 14, (window - policy.interval) / 8) - window)
 
 
 def at_risk_since(anchor: datetime, policy: Policy) -> datetime:
     """Return from when on a voice is at risk, unless it is used."""
-    return anchor + (anchor - risky_before(anchor, policy))
+    return plus(anchor, policy.risk_age)
 
 
 def grace(policy: Policy) -> timedelta:
@@ -118,12 +119,12 @@ def cause_of_risk(voice: Voice, breaker: Breaker | None) -> str:
 
 def handed_out(alert: Alert, *, now: datetime) -> AlertFields:
     """Begin a telling: others keep off until the lease is over."""
-    return {"told": alert.told + 1, "tell_at": now + LEASE}
+    return {"told": alert.told + 1, "tell_at": plus(now, LEASE)}
 
 
 def confirmed(alert: Alert, *, now: datetime) -> AlertFields:
     """End a telling: the next one is a day away, and an end needs no other."""
-    return {"tell_at": now + AGAIN if alert.ended_at is None else None}
+    return {"tell_at": plus(now, AGAIN) if alert.ended_at is None else None}
 
 
 def ended(alert: Alert, *, now: datetime, well: bool) -> AlertFields:
@@ -134,7 +135,7 @@ def ended(alert: Alert, *, now: datetime, well: bool) -> AlertFields:
 
 def latest_turn(now: datetime) -> datetime:
     """Return how far ahead a telling can be; one that is further was set by a wrong clock."""
-    return now + AGAIN + _SLACK
+    return plus(now, AGAIN + _SLACK)
 
 
 def is_first(alert: Alert, how_loud: Level) -> bool:
@@ -233,4 +234,5 @@ def send_again_at(
     age = now - made_at
     if age > (AGAIN if outdated else 7 * AGAIN):
         return None
-    return now + min(policy.retry_base * 2.0 ** min(tries - 1, 20), policy.retry_cap)
+    grown = policy.retry_base.total_seconds() * 2.0 ** min(tries - 1, 20)
+    return plus(now, timedelta(seconds=min(grown, policy.retry_cap.total_seconds())))

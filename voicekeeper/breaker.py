@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from voicekeeper import schedule
+from voicekeeper.duration import plus
 from voicekeeper.models import Breaker
 from voicekeeper.schedule import Policy
 from voicekeeper.verdict import Blame, Fault
@@ -176,7 +177,7 @@ def control_ends(breaker: Breaker, *, now: datetime, policy: Policy) -> datetime
     polls = max(policy.speech_first + 4 * policy.speech_interval, timedelta(seconds=1))
     longest = max(polls, policy.give_up)
     patience = min(polls * 2.0 ** min(breaker.probes, 10), longest)
-    return now + min(policy.timeout + patience, policy.interval)
+    return plus(now, min(policy.timeout + patience, policy.interval))
 
 
 def _opened(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from voicekeeper import pricing
-from voicekeeper.duration import rfc3339
+from voicekeeper.duration import plus, rfc3339
 from voicekeeper.pricing import Spent, usd
 from voicekeeper.schedule import Policy
 from voicekeeper.terms import Kind
@@ -36,7 +36,7 @@ def day(at: datetime) -> date:
 
 def next_day(now: datetime) -> datetime:
     """Return when the next day, and its budget, begins."""
-    return datetime.combine(day(now) + timedelta(days=1), time(), UTC)
+    return datetime.combine(day(plus(now, timedelta(days=1))), time(), UTC)
 
 
 def hold(kind: Kind, *, spent: Spent, now: datetime, policy: Policy) -> Hold | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from voicekeeper import forecast
-from voicekeeper.duration import rfc3339, words
+from voicekeeper.duration import plus, rfc3339, words
 from voicekeeper.events import Level
 from voicekeeper.forecast import YEAR
 from voicekeeper.health import SHOWN_NAMES, Health, Severity, findings, headline
@@ -47,10 +47,10 @@ def is_due(last_at: datetime | None, *, now: datetime) -> bool:
         now: of this look.
     """
     monday = now.replace(hour=_HOUR, minute=0, second=0, microsecond=0)
-    monday -= timedelta(days=now.weekday())
+    monday = plus(monday, -timedelta(days=now.weekday()))
     if monday > now:
-        monday -= WEEK
-    return last_at is None or last_at < monday or last_at > now + timedelta(days=1)
+        monday = plus(monday, -WEEK)
+    return last_at is None or last_at < monday or last_at > plus(now, timedelta(days=1))
 
 
 def of_week(

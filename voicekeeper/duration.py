@@ -11,6 +11,7 @@ from voicekeeper.errors import quoted
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|m|s)")
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _WRITTEN = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
 
 
@@ -61,6 +62,18 @@ def words(duration: timedelta) -> str:
             tail = f" {small_count} {names[small]}" if small_count else ""
             return f"{sign}{int(count)} {names[big]}{tail}"
     raise AssertionError("a duration of a minute or more has a unit")
+
+
+def plus(instant: datetime, length: timedelta) -> datetime:
+    """Return an instant moved by a duration, which may be negative.
+
+    At most to an end of the calendar: a date in a row or an answer may stand there already, and
+    one voice's must not stop the others'.
+    """
+    try:
+        return instant + length
+    except OverflowError:
+        return _FIRST if length < timedelta(0) else _LAST
 
 
 def rfc3339(instant: datetime) -> str:

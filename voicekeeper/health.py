@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Final
 
 from voicekeeper import budget, forecast
-from voicekeeper.duration import rfc3339, words
+from voicekeeper.duration import plus, rfc3339, words
 from voicekeeper.facts import BalanceFacts, BreakerFacts
 from voicekeeper.schedule import Policy
 from voicekeeper.terms import Status
@@ -115,7 +115,7 @@ class Finding:
 
 def late_before(now: datetime, policy: Policy) -> datetime:
     """Return before when a due time counts as overdue: a fiftieth of the window ago."""
-    return now - policy.window / 50
+    return plus(now, -policy.window / 50)
 
 
 def is_unkept(

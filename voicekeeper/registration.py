@@ -19,6 +19,9 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CLOCKS_DIFFER = timedelta(minutes=5)
 """A time this far ahead is still taken as now: other hosts' clocks are not ours."""
 
+_FIRST_YEAR = 2000
+"""Before it there was no gateway: year 1 or 1970 is how some programs write "not known"."""
+
 _FIELDS = ("voice_id", "name", "model", "last_used_at", "origin", "recipe", "paused")
 
 
@@ -75,12 +78,17 @@ def used_at(text: str, *, now: datetime) -> datetime:
     """Return when a voice was used.
 
     Raises:
-        InvalidInput: it is not a time, or lies ahead.
+        InvalidInput: it is not a time, lies ahead, or is before 2000.
     """
     try:
         instant = parse_instant(text)
     except ValueError as error:
         raise InvalidInput(f"a last use {error}") from None
+    if instant.year < _FIRST_YEAR:
+        raise InvalidInput(
+            f"{rfc3339(instant)} is before the year {_FIRST_YEAR}; leave a last use out where it "
+            "is not known"
+        )
     if instant > now + _CLOCKS_DIFFER:
         raise InvalidInput(f"{rfc3339(instant)} lies ahead; a last use is in the past")
     return min(instant, now)

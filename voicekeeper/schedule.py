@@ -24,17 +24,20 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from voicekeeper import webhook
+from voicekeeper.duration import plus
 from voicekeeper.facts import VoiceFacts
 from voicekeeper.terms import Kind, Origin
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
 _LEASE_SLACK = timedelta(seconds=10)
+_MANY_POLLS = 10_000
 
 
 def _lease(policy: "Policy") -> timedelta:
     """Return for how long a claim holds: the longest call, and its turn at the limiter."""
-    turn = timedelta(seconds=policy.max_in_flight / policy.requests_per_second)
+    turn_s = policy.max_in_flight / policy.requests_per_second
+    turn = timedelta(seconds=min(turn_s, policy.interval.total_seconds()))
     return min(policy.timeout * 2 + turn + _LEASE_SLACK, policy.interval)
 
 
@@ -139,7 +142,7 @@ def last_use(sent_at: datetime, created_at: datetime | None) -> datetime:
 
 def deadline(anchor: datetime, policy: Policy) -> datetime:
     """Return when the gateway deletes a voice (page section *Latency and polling*)."""
-    return anchor + policy.window
+    return plus(anchor, policy.window)
 
 
 def known_deadline(voice: VoiceFacts, policy: Policy) -> datetime | None:
@@ -150,7 +153,7 @@ def known_deadline(voice: VoiceFacts, policy: Policy) -> datetime | None:
 
 def due(anchor: datetime, name: str, policy: Policy) -> datetime:
     """Return when a voice is to be used again; a fleet imported at once spreads out."""
-    return anchor + policy.interval - policy.jitter * spread(name)
+    return plus(anchor, policy.interval - policy.jitter * spread(name))
 
 
 def replanned(
@@ -181,13 +184,13 @@ def replanned(
     """
     if next_at <= now:
         return next_at
-    if old_interval is not None and next_at > now + old_interval:
+    if old_interval is not None and next_at > plus(now, old_interval):
         return now
     remains = deadline(anchor, new) - now
     if settled:
         next_at = max(now, due(anchor, name, new))
     elif remains > _ZERO:
-        next_at = min(next_at, now + remains / 2)
+        next_at = min(next_at, plus(now, remains / 2))
     return min(next_at, latest_due(now, new))
 
 
@@ -205,12 +208,12 @@ def kept_since(now: datetime, last_use: datetime | None, policy: Policy) -> date
     """
     if policy.keep_history is None or last_use is None:
         return None
-    return min(now, last_use) - policy.keep_history
+    return plus(min(now, last_use), -policy.keep_history)
 
 
 def assumed_anchor(registered_at: datetime, policy: Policy) -> datetime:
     """Return the anchor of a voice whose last use nobody told: as though it were just due."""
-    return registered_at - policy.interval
+    return plus(registered_at, -policy.interval)
 
 
 def next_keepalive(
@@ -232,13 +235,13 @@ def next_keepalive(
     An age beyond the window is the gateway's mistake unless the host's clock tells it too.
     """
     fresh = due(now, name, policy)
-    next_at = fresh - _elapsed(sent_at, now, policy)
+    next_at = plus(fresh, -_elapsed(sent_at, now, policy))
     if created_at is not None and answered_at is not None:
         if answered_at - created_at <= policy.window:
-            next_at = min(next_at, fresh - _elapsed(created_at, answered_at, policy))
+            next_at = min(next_at, plus(fresh, -_elapsed(created_at, answered_at, policy)))
     elif created_at is not None:
-        soon = now + policy.interval / 8
-        next_at = min(next_at, max(fresh - _elapsed(created_at, now, policy), soon))
+        soon = plus(now, policy.interval / 8)
+        next_at = min(next_at, max(plus(fresh, -_elapsed(created_at, now, policy)), soon))
     return max(now, next_at)
 
 
@@ -278,7 +281,7 @@ def retry_at(
         asked = timedelta(seconds=retry_after)
         wait = max(wait, min(asked, remains / 2) if remains > _ZERO else asked)
     wait = max(wait, min(_RETRY_FLOOR, policy.retry_base))
-    return now + min(wait, policy.interval)
+    return plus(now, min(wait, policy.interval))
 
 
 def is_set_back(last_pass_at: datetime | None, *, now: datetime, policy: Policy) -> bool:
@@ -294,7 +297,7 @@ def hope_ends(anchor: datetime, policy: Policy) -> datetime:
 
     A window past its deadline: a call whose answer was lost may have been a use.
     """
-    return deadline(anchor, policy) + policy.window
+    return plus(anchor, policy.window * 2)
 
 
 def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
@@ -304,7 +307,7 @@ def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
     """
     over = now >= deadline(anchor, policy)
     wait = max(policy.window / 7, policy.retry_cap) if over else policy.retry_cap
-    return now + min(wait, policy.interval)
+    return plus(now, min(wait, policy.interval))
 
 
 def patience_ends(*, sent_at: datetime, anchor: datetime, policy: Policy) -> datetime:
@@ -316,9 +319,9 @@ def patience_ends(*, sent_at: datetime, anchor: datetime, policy: Policy) -> dat
     longest = min(policy.give_up, policy.interval)
     remained = deadline(anchor, policy) - sent_at
     if remained <= _ZERO:
-        return sent_at + longest
+        return plus(sent_at, longest)
     polls = policy.speech_first + 3 * policy.speech_interval
-    return sent_at + min(max(polls, remained / 8), longest)
+    return plus(sent_at, min(max(polls, remained / 8), longest))
 
 
 def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Policy) -> timedelta:
@@ -327,7 +330,7 @@ def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Pol
     A task that was asked for so often has existed for so many poll intervals, even if the
     clock was set back since it was sent.
     """
-    return max(now - sent_at, _poll_interval(kind, policy) * polls)
+    return max(now - sent_at, _poll_interval(kind, policy) * min(polls, _MANY_POLLS))
 
 
 def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta:
@@ -348,7 +351,8 @@ def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta
 def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:
     """Return when to ask for a task again: the setting's pace, or a quarter of its age."""
     interval = _poll_interval(kind, policy)
-    return now + min(max(interval, (now - sent_at) / 4), max(interval, policy.retry_cap))
+    wait = min(max(interval, (now - sent_at) / 4), max(interval, policy.retry_cap))
+    return plus(now, wait)
 
 
 def _poll_interval(kind: Kind, policy: Policy) -> timedelta:
@@ -362,4 +366,4 @@ def is_from_a_wrong_clock(next_at: datetime, *, now: datetime, policy: Policy) -
 
 def latest_due(now: datetime, policy: Policy) -> datetime:
     """Return the latest due time that these rules set; a later one was set by a wrong clock."""
-    return now + policy.interval
+    return plus(now, policy.interval)

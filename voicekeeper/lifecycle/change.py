@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from voicekeeper import schedule
 from voicekeeper.answers import Accepted
+from voicekeeper.duration import plus
 from voicekeeper.events import Event
 from voicekeeper.models import Task, Voice
 from voicekeeper.schedule import Policy
@@ -183,7 +184,8 @@ def running(
 
     A webhook may have been faster than the answer: then its time to be asked for is set.
     """
-    ask_at = now + schedule.first_poll(task.kind, policy, called=task.token_digest is not None)
+    first = schedule.first_poll(task.kind, policy, called=task.token_digest is not None)
+    ask_at = plus(now, first)
     if task.state is TaskState.INTENT and task.next_poll_at is not None:
         ask_at = task.next_poll_at
     return {

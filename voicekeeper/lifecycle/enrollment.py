@@ -52,7 +52,7 @@ def held(voice: Voice, hold: Hold, *, now: datetime, policy: Policy) -> Change:
 
     Its next look is never further ahead than an interval, as with any due time.
     """
-    looked_at = None if hold.until is None else min(hold.until, now + policy.interval)
+    looked_at = None if hold.until is None else min(hold.until, schedule.latest_due(now, policy))
     fields: VoiceFields = {"next_at": looked_at, "last_error": hold.sentence}
     if voice.held_at is not None:
         return Change(fields)

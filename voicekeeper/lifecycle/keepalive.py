@@ -10,6 +10,7 @@ from datetime import datetime
 
 from voicekeeper import schedule, verdict
 from voicekeeper.answers import Accepted, Report
+from voicekeeper.duration import plus
 from voicekeeper.events import Event
 from voicekeeper.lifecycle.change import (
     INTERRUPTED,
@@ -48,7 +49,7 @@ def submitted(
     patience = schedule.patience_ends(
         sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
     )
-    asked_at = now + schedule.first_poll(task.kind, policy)
+    asked_at = plus(now, schedule.first_poll(task.kind, policy))
     given_up = _is_given_up(voice, now=now, policy=policy)
     return Change(
         voice={"next_at": None if given_up else unless_paused(voice, max(patience, asked_at))},
@@ -227,7 +228,7 @@ def _after_patience(voice: Voice, task: Task, *, now: datetime, policy: Policy) 
     if _is_given_up(voice, now=now, policy=policy) or _is_outdated(voice, task, now=now):
         return {}
     patience = schedule.patience_ends(
-        sent_at=now - age(task, now, policy), anchor=voice.anchored_at, policy=policy
+        sent_at=plus(now, -age(task, now, policy)), anchor=voice.anchored_at, policy=policy
     )
     return {"next_at": unless_paused(voice, max(patience, now))}
 

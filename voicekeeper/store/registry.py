@@ -268,7 +268,7 @@ class Registry:
         """
         with self._changing(name) as (session, voice):
             _refuse_without_id(voice)
-            if voice.last_used_at is not None and voice.last_used_at >= at:
+            if voice.last_used_at is not None and at <= voice.last_used_at <= now:
                 raise NotAllowed(f"{name} is known to have been used later than that already")
             voice.last_used_at = voice.anchored_at = at
             if not voice.paused and voice.status in _KEPT:

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from voicekeeper import __version__, lifecycle, schedule
+from voicekeeper.duration import plus
 from voicekeeper.errors import Withdrawn
 from voicekeeper.models import Balance, Kind, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
@@ -112,7 +113,7 @@ class Worklist:
             tasks, lines = ([], []) if shared else self._open_tasks(session)
             for task, voice in tasks:
                 if task.state is TaskState.RUNNING:
-                    young = task.sent_at + schedule.first_poll(task.kind, policy)
+                    young = plus(task.sent_at, schedule.first_poll(task.kind, policy))
                     # At once, and not with the commit: what comes next may make it due.
                     ask_at = min(task.next_poll_at or now, max(now, young))
                     rows.assign(session, task, {"next_poll_at": ask_at})
