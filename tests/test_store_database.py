@@ -107,19 +107,23 @@ def test_a_database_moved_to_a_host_with_another_sqlite_gets_its_journal_mode(
             assert run(session, "PRAGMA journal_mode") == mode
 
 
-def test_a_journal_mode_that_another_command_holds_off_is_told_in_a_sentence(
+def test_a_file_that_another_program_has_open_in_wal_mode_is_used_in_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WAL_IS_SAFE", False)
-    monkeypatch.setattr(module, "_BUSY_TIMEOUT_S", 0.05)
     made = database(tmp_path / "a.db")
     made.close()
     execute(tmp_path / "a.db", "PRAGMA journal_mode = WAL")
     other = sqlite3.connect(tmp_path / "a.db")
     other.execute("SELECT * FROM voice")
-    with pytest.raises(DatabaseHeld, match="busy with another command; try again"):
-        made.prepare(upgrade=True)
+    made.prepare(upgrade=True)
+    assert made.is_shared_in_wal
+    Registry(made).register([imported("anna")], now=NOW, policy=policy())
+    made.close()
     other.close()
+    made.prepare(upgrade=True)
+    assert not made.is_shared_in_wal
+    assert [voice.name for voice in Registry(made).all()] == ["anna"]
 
 
 def test_every_connection_checks_references_and_writes_through(tmp_path: Path) -> None:

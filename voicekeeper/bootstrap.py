@@ -39,7 +39,7 @@ def database(settings: Settings) -> Database:
     """
     path = settings.database_path
     if path is not None:
-        return SqliteDatabase(path.absolute())
+        return SqliteDatabase(path.resolve())  # a lock beside a link would be a second one
     try:
         from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
     except Exception as error:  # such as a psycopg that finds no libpq

@@ -20,7 +20,13 @@ from voicekeeper import __version__, reload_socket
 from voicekeeper.archive import Archive
 from voicekeeper.clock import Clock
 from voicekeeper.duration import words
-from voicekeeper.errors import DatabaseAway, DatabaseDamaged, DatabaseFull, VoicekeeperError
+from voicekeeper.errors import (
+    DatabaseAway,
+    DatabaseDamaged,
+    DatabaseFull,
+    DatabaseReplaced,
+    VoicekeeperError,
+)
 from voicekeeper.events import Event
 from voicekeeper.keeper import Keeper, Logger, tell
 from voicekeeper.reload import Reload
@@ -100,16 +106,17 @@ class Daemon:
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._stop = asyncio.Event()
         self._failing: str | None = None
-        self._damage: DatabaseDamaged | None = None
+        self._damage: VoicekeeperError | None = None
 
     async def run(self) -> None:
         """Take over, make the first pass, report ready, and keep voices until told to stop.
 
         While the disk is full it tries again, at the start too. Any other pass that fails is told,
-        and the next one follows; but where the file itself is damaged no pass can do better.
+        and the next one follows; but where the file is damaged, or another one, none can do better.
 
         Raises:
             DatabaseDamaged: a pass found that the file is damaged.
+            DatabaseReplaced: a pass found that another file has its place.
             VoicekeeperError: the database cannot be used at the start.
         """
         loop = asyncio.get_running_loop()
@@ -225,7 +232,7 @@ class Daemon:
     async def _pass(self) -> None:
         try:
             await self._keeper.sweep()
-        except DatabaseDamaged as error:
+        except (DatabaseDamaged, DatabaseReplaced) as error:
             self._tell(str(error))
             self._damage = error
             self._stop.set()

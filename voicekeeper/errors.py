@@ -8,6 +8,7 @@ The tree::
     ├── NotAllowed              1   the voice's status, or another voice, stands in the way
     │   └── Taken               1   names or voice ids that the registry has already
     ├── DatabaseHeld           75   another daemon holds the database
+    ├── DatabaseReplaced       75   its file, or its lock, is another one than was opened
     ├── DatabaseAway           75   the server of the database does not answer, for now
     ├── DatabaseFull            1   the disk under the database is full, for now
     ├── BackupFailed            1   a copy of the registry could not be made
@@ -34,7 +35,10 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     0: "It is done, or all is well.",
     1: "It failed: what was asked for could not be done, or is not so.",
     2: "Wrong use: an option, an argument or a value that breaks a rule.",
-    75: "Try again: another daemon holds the registry, or its server is away.",
+    75: (
+        "Try again: another daemon holds the registry, its file was replaced under this one, or "
+        "its server is away."
+    ),
     77: "The gateway refuses the API key.",
     78: "The settings, the key's place or the registry cannot be used; a person must act.",
     INTERRUPTED: "It was interrupted by Ctrl-C.",
@@ -98,6 +102,12 @@ class Taken(NotAllowed):
 
 class DatabaseHeld(VoicekeeperError):  # noqa: N818
     """Another daemon works on the same database; try again when it has stopped."""
+
+    exit_code = 75
+
+
+class DatabaseReplaced(VoicekeeperError):  # noqa: N818
+    """The registry's file was replaced or removed while it was open; a new start opens it anew."""
 
     exit_code = 75
 

@@ -48,6 +48,8 @@ class Event(StrEnum):
     AUDIO_FAILED = "audio.failed"
     BACKUP_COMPLETED = "backup.completed"
     BACKUP_FAILED = "backup.failed"
+    REGISTRY_CREATED = "registry.created"
+    REGISTRY_SHARED = "registry.shared"
     HISTORY_PRUNED = "history.pruned"
     CLOCK_JUMPED = "clock.jumped"
     LOG_DROPPED = "log.dropped"
@@ -136,6 +138,12 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.BACKUP_FAILED: Meaning(
         "warning",
         "The day's copy of the registry could not be made; it is tried again hourly.",
+    ),
+    Event.REGISTRY_CREATED: Meaning(
+        "warning", "The daemon found no registry and made an empty one: is `database.url` right?"
+    ),
+    Event.REGISTRY_SHARED: Meaning(
+        "warning", "Another program has the registry's file open in WAL mode; it is used as it is."
     ),
     Event.HISTORY_PRUNED: Meaning(
         "info",

@@ -97,6 +97,13 @@ class Database(ABC):
             DatabaseUnusable: it cannot be held.
         """
 
+    def see_in_place(self) -> None:  # noqa: B027 - a server keeps its own in its place
+        """See that what is open is still what stands in its place.
+
+        Raises:
+            DatabaseReplaced: it was replaced or removed.
+        """
+
     @abstractmethod
     def _make(self) -> None:
         """Make an empty registry, whoever else does the same at this moment."""

@@ -10,17 +10,19 @@ this program: it is what remained of a registry, and is refused like any other d
 
 import errno
 import fcntl
+import glob
 import os
 import re
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -29,6 +31,7 @@ from voicekeeper.errors import (
     DatabaseDamaged,
     DatabaseFull,
     DatabaseHeld,
+    DatabaseReplaced,
     DatabaseUnusable,
     VoicekeeperError,
 )
@@ -80,6 +83,8 @@ class SqliteDatabase(Database):
 
     Attributes:
         path: of the file.
+        is_shared_in_wal: whether another program keeps it in WAL mode, where this one uses a
+            rollback journal.
     """
 
     is_shared = False
@@ -101,6 +106,8 @@ class SqliteDatabase(Database):
         sa.event.listen(engine, "connect", _set_pragmas)
         super().__init__(engine, str(path), Witness(path))
         self._turns = Turns()
+        self.is_shared_in_wal = False
+        self._in_place: dict[Path, tuple[int, int]] = {}
 
     @property
     def file(self) -> Path:
@@ -153,7 +160,7 @@ class SqliteDatabase(Database):
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise DatabaseUnusable(_unreachable(self.path, error)) from None
+            raise _unreachable(self.path, error) from None
         return True
 
     def check_place(self) -> None:
@@ -163,9 +170,11 @@ class SqliteDatabase(Database):
             DatabaseUnusable: its directory is missing, or closed to us.
         """
         if not self.path.parent.is_dir():
-            raise DatabaseUnusable(_unreachable(self.path, FileNotFoundError(errno.ENOENT, "")))
+            raise _unreachable(self.path, FileNotFoundError(errno.ENOENT, ""))
+        if _is_read_only(self.path):
+            raise _unreachable(self.path, OSError(errno.EROFS, ""))
         if not os.access(self.path.parent, os.W_OK | os.X_OK):
-            raise DatabaseUnusable(_unreachable(self.path, PermissionError(errno.EACCES, "")))
+            raise _unreachable(self.path, PermissionError(errno.EACCES, ""))
 
     def prepare(self, *, upgrade: bool) -> None:
         """Make the file if it is missing, and see that its schema is the one the code knows.
@@ -174,16 +183,58 @@ class SqliteDatabase(Database):
             upgrade: whether to migrate an older schema (the daemon does, commands do not).
 
         Raises:
-            DatabaseUnusable: the file cannot be made or opened, is not ours, or has a newer
-                schema. Nothing was touched.
+            DatabaseUnusable: the file cannot be made or opened, is not ours, has a second name,
+                or a newer schema. Nothing was touched.
         """
-        if self.exists() and self.path.is_dir():
-            raise DatabaseUnusable(f"{self.path} is a directory, not a database file")
+        if self.exists():
+            if self.path.is_dir():
+                raise DatabaseUnusable(f"{self.path} is a directory, not a database file")
+            self._see_one_name()
         super().prepare(upgrade=upgrade)
+
+    def _see_one_name(self) -> None:
+        """See that nobody can open the file by a name beside which neither lock nor journal is."""
+        if self.path.stat().st_nlink > 1:
+            for unfinished in self.path.parent.glob(f"{glob.escape(self.path.name)}.????????"):
+                if unfinished.samefile(self.path):  # what `_make` left, killed or just at it
+                    unfinished.unlink(missing_ok=True)
+        if self.path.stat().st_nlink > 1:
+            raise DatabaseUnusable(
+                f"{self.path} has a second name (a hard link), by which another daemon could use "
+                f"it too, and damage it; 'find / -xdev -samefile {self.path}' tells which: remove "
+                "one of the two"
+            )
+        if _is_mounted(self.path):
+            raise DatabaseUnusable(
+                f"{self.path} is mounted without its folder, so another daemon could use it by its "
+                "other name, and damage it; mount the whole folder in place of the file"
+            )
 
     def _make_ready(self) -> None:
         super()._make_ready()
         self._set_journal_mode()
+        self._in_place[self.path] = _identity(self.path.stat())
+
+    def see_in_place(self) -> None:
+        """See that the file, and the lock where it is held, are those that were opened.
+
+        Raises:
+            DatabaseReplaced: they are not.
+        """
+        for path, opened in tuple(self._in_place.items()):
+            try:
+                found = _identity(path.stat())
+            except (FileNotFoundError, NotADirectoryError):
+                raise _replaced(path, "removed or renamed") from None
+            except OSError:  # nobody can tell
+                continue
+            if found != opened:
+                raise _replaced(path, "replaced by another file")
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        self._in_place.pop(self.path, None)
 
     def _tables(self, session: Session) -> set[str]:
         query = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -201,13 +252,14 @@ class SqliteDatabase(Database):
 
         Raises:
             DatabaseHeld: another daemon holds it; the sentence names it.
-            DatabaseUnusable: the lock file cannot be made.
+            DatabaseFull: there is no room for the lock file.
+            DatabaseUnusable: the lock file cannot be made, or its file system has no locks.
         """
         lock_path = self.path.with_name(self.path.name + ".lock")
         try:
             descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise DatabaseUnusable(_unreachable(lock_path, error)) from None
+            raise _unreachable(lock_path, error) from None
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -216,6 +268,9 @@ class SqliteDatabase(Database):
                 raise DatabaseHeld(
                     f"another voicekeeper daemon holds {self.path}: {holder or 'it just started'}"
                 ) from None
+            except OSError as error:
+                raise _lockless(self.path, error) from None
+            self._in_place[lock_path] = _identity(os.fstat(descriptor))
             holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
             with suppress(OSError):  # a full disk: the lock holds without its holder's name
                 hand_over(descriptor, self.path if self.path.exists() else self.path.parent)
@@ -223,6 +278,7 @@ class SqliteDatabase(Database):
                 os.pwrite(descriptor, holder.encode(), 0)
             yield
         finally:
+            self._in_place.pop(lock_path, None)
             os.close(descriptor)
 
     def _make(self) -> None:
@@ -230,7 +286,7 @@ class SqliteDatabase(Database):
         try:
             descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
         except OSError as error:
-            raise DatabaseUnusable(_unreachable(self.path, error)) from None
+            raise _unreachable(self.path, error) from None
         made = SqliteDatabase(Path(name))
         try:
             hand_over(descriptor, self.path.parent)
@@ -239,13 +295,13 @@ class SqliteDatabase(Database):
             made.close()  # before it gets its name: SQLite's own files are named after it
             self.witness.note()
             with suppress(FileExistsError):  # another command was faster
-                os.link(name, self.path, follow_symlinks=False)
+                _give_name(made.path, self.path)
         except OSError as error:
-            raise DatabaseUnusable(_unreachable(self.path, error)) from None
+            raise _unreachable(self.path, error) from None
         finally:
             made.close()
             os.close(descriptor)
-            made.path.unlink()
+            made.path.unlink(missing_ok=True)
 
     def check(self, *, briefly: bool = False) -> None:
         """See that the file is whole. A row with a value that no row may have is no damage.
@@ -288,13 +344,17 @@ class SqliteDatabase(Database):
         return "rollback journal, as this SQLite is older than 3.51.3"
 
     def _set_journal_mode(self) -> None:
-        mode = "WAL" if WAL_IS_SAFE else "DELETE"
+        """Choose the journal; where another program keeps the file in its own, go on with that."""
+        mode = "wal" if WAL_IS_SAFE else "delete"
         session = self.lent_session()  # no second connection may be open
         try:
             with self._explained():
-                session.driver.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+                with suppress(sqlite3.OperationalError):  # it is in use
+                    session.driver.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+                (found,) = session.driver.execute("PRAGMA journal_mode").fetchone()
         finally:
             self.take_back(session)
+        self.is_shared_in_wal = found == "wal" != mode
 
     def _lock_out(self, session: Session) -> None:
         """Nobody else writes."""
@@ -304,31 +364,39 @@ class SqliteDatabase(Database):
 
     def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
         if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
-            return self._explain(str(error))
+            return self._explain(error)
         return None
 
-    def _explain(self, words: str) -> VoicekeeperError:
+    def _explain(self, error: sqlite3.Error) -> VoicekeeperError:
         """Turn the driver's words into one sentence that says what to do."""
+        words, code = str(error), getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_READONLY_DBMOVED:
+            return _replaced(self.path, "replaced or removed")
+        if code in _NO_LOCKS or "locking protocol" in words:
+            return _lockless(self.path, OSError(words))
         if "locked" in words:
-            return DatabaseHeld(f"{self.path} is busy with another command; try again")
-        if "full" in words:
-            return DatabaseFull(
-                f"the disk of {self.path} is full; nothing was changed; make room, and it goes on"
+            return self._without_locks() or DatabaseHeld(
+                f"{self.path} is busy with another command; try again"
             )
-        if "readonly" in words:
-            return DatabaseUnusable(
-                f"{self.path} or its directory cannot be written by this user; "
-                "run the command as the user that owns it, or as root"
-            )
-        if "unable to open" in words:
-            return DatabaseUnusable(
-                f"{self.path} cannot be opened; see that its directory exists and is yours"
-            )
-        if "not a database" in words or "malformed" in words:
-            return DatabaseDamaged(
-                f"{self.path} is damaged or not a database ({words}); {_RESTORE}"
-            )
+        if ("readonly" in words or "unable to open" in words) and _is_read_only(self.path):
+            return _unreachable(self.path, OSError(errno.EROFS, ""))
+        for part, kind, sentence in _MEANINGS:
+            if part in words:
+                return kind(sentence.format(path=self.path, words=words))
         return VoicekeeperError(f"{self.path}: {words}")
+
+    def _without_locks(self) -> DatabaseUnusable | None:
+        """Return what to say where locks fail altogether, which SQLite takes for a busy file."""
+        try:
+            # Not on the registry itself: to close that would let go of SQLite's own locks.
+            with tempfile.TemporaryFile(dir=self.path.parent) as trial:
+                try:
+                    fcntl.lockf(trial, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    return _lockless(self.path, error)
+        except OSError:
+            pass
+        return None
 
 
 def _patiently(step: Callable[[], object]) -> None:
@@ -346,6 +414,36 @@ def _patiently(step: Callable[[], object]) -> None:
 _SORT = 0xFF
 """Of an extended code of SQLite, what it is about."""
 
+_NO_LOCKS = (
+    sqlite3.SQLITE_IOERR_LOCK,
+    sqlite3.SQLITE_IOERR_RDLOCK,
+    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK,
+)
+"""What SQLite says of a lock that failed otherwise than because somebody else has it."""
+
+_UNWRITABLE: Final = (
+    "{path} or its directory cannot be written by this user; run the command as the user that owns "
+    "it, or as root"
+)
+_DAMAGED: Final = f"{{path}} is damaged or not a database ({{words}}); {_RESTORE}"
+
+_MEANINGS: Final[Sequence[tuple[str, type[VoicekeeperError], str]]] = (
+    (
+        "full",
+        DatabaseFull,
+        "the disk of {path} is full; nothing was changed; make room, and it goes on",
+    ),
+    ("readonly", DatabaseUnusable, _UNWRITABLE),
+    (
+        "unable to open",
+        DatabaseUnusable,
+        "{path} cannot be opened; see that its directory exists and is yours",
+    ),
+    ("not a database", DatabaseDamaged, _DAMAGED),
+    ("malformed", DatabaseDamaged, _DAMAGED),
+)
+"""What the driver's words mean, and what to do."""
+
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
@@ -356,15 +454,85 @@ def _emptied(path: Path) -> str:
     return f"{path} is empty: the registry is gone; {_RESTORE}; or remove it, to begin with none"
 
 
-def _unreachable(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return (
-            f"the directory of {path} does not exist; create it, or set database.url "
-            "(VOICEKEEPER_DATABASE__URL) to a place of yours"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"no permission for {path}; run the command as the user that owns it, or as root, "
-            "or set database.url (VOICEKEEPER_DATABASE__URL) to a place of yours"
-        )
-    return f"{path}: {(error.strerror or str(error)).lower()}"
+def _unreachable(path: Path, error: OSError) -> VoicekeeperError:
+    """Return why a file cannot be opened or made, and what to do."""
+    elsewhere = "set database.url (VOICEKEEPER_DATABASE__URL) to a place of yours"
+    match error.errno:
+        case errno.ENOENT:
+            words = f"the directory of {path} does not exist; create it, or {elsewhere}"
+        case errno.EACCES | errno.EPERM:
+            words = (
+                f"no permission for {path}; run the command as the user that owns it, or as root, "
+                f"or {elsewhere}"
+            )
+        case errno.EROFS:
+            words = (
+                f"{path} is on a file system that is read-only here; mount it to be written "
+                "(a service of systemd writes to its own folder alone, so each account needs a "
+                "database.url of its own)"
+            )
+        case errno.ENOSPC | errno.EDQUOT:
+            return DatabaseFull(f"the disk of {path} is full; make room, and it goes on")
+        case _:
+            words = f"{path}: {(error.strerror or str(error)).lower()}"
+    return DatabaseUnusable(words)
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _lockless(path: Path, error: OSError) -> DatabaseUnusable:
+    return DatabaseUnusable(
+        f"the file system of {path} has no locks ({(error.strerror or str(error)).lower()}), "
+        "without which two daemons could damage it; mount it with them (NFS: without 'nolock'), or "
+        "have the registry on a disk of this host"
+    )
+
+
+def _replaced(path: Path, how: str) -> DatabaseReplaced:
+    return DatabaseReplaced(
+        f"{path} was {how} while it was open; what is there is opened at the next start, and no "
+        "earlier"
+    )
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    """Return what tells a file from every other one of this host."""
+    return found.st_dev, found.st_ino
+
+
+def _is_mounted(path: Path) -> bool:
+    """Tell whether a file itself, and not its folder, is where something is mounted."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes()
+    except OSError:
+        return False
+    points = (line.split(b" ", 5)[4] for line in mounts.splitlines())
+    return os.fsencode(path) in (_OCTAL.sub(_byte, point) for point in points)
+
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+
+def _byte(octal: re.Match[bytes]) -> bytes:
+    return bytes([int(octal[1], 8)])
+
+
+def _give_name(made: Path, path: Path) -> None:
+    """Give a finished file its name, which nobody else may have taken meanwhile.
+
+    Raises:
+        FileExistsError: somebody has.
+        OSError: it cannot be named.
+    """
+    try:
+        os.link(made, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        made.replace(path)

@@ -157,6 +157,7 @@ class Survey:
         Raises:
             VoicekeeperError: it cannot.
         """
+        self._database.see_in_place()
         with self._database.writing():
             pass
 

@@ -180,6 +180,7 @@ class Worklist:
                 the process was frozen meanwhile.
         """
         settings = policy
+        self._database.see_in_place()
         with self._database.writing() as session:
             standing = self._roll.stand(session, keeper, now=now, policy=policy)
             policy = standing.adapted(policy)

@@ -3,6 +3,7 @@
 import contextlib
 import faulthandler
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,8 +53,22 @@ def command(session: Session, *, once: bool) -> None:
     _configure_log(session, settings, [api_key, *bootstrap.secrets(settings)])
     database = session.database()
     with database.held(session.now):
+        is_new = not database.exists()
         database.prepare(upgrade=True)
+        _tell_of(database, is_new=is_new)
         detached.run(_run(session, database, api_key, once=once))
+
+
+def _tell_of(database: Database, *, is_new: bool) -> None:
+    if is_new:
+        tell(log.get_logger(), Event.REGISTRY_CREATED, place=database.place)
+    if isinstance(database, SqliteDatabase) and database.is_shared_in_wal:
+        cause = (
+            "another program, such as a browser of databases or a replicator, has it open in WAL "
+            f"mode, in which SQLite {sqlite3.sqlite_version} can damage a file that two write to; "
+            "close it there, then restart the daemon"
+        )
+        tell(log.get_logger(), Event.REGISTRY_SHARED, place=database.place, error=cause)
 
 
 def _tell_dropped(lines: int) -> None:
