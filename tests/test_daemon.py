@@ -644,18 +644,19 @@ def quick_life(directory: Path) -> Life:
     return Life(directory, gateway=gateway, **QUICKLY)
 
 
-def do_once(life: Life, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
-    """Run once, while time passes."""
+def do_once(life: Life, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> bool:
+    """Run once, while time passes; return whether anything that was due succeeded."""
 
-    async def once() -> None:
+    async def once() -> bool:
         async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
             time_goes_on = group.create_task(_pass_time(life))
             if beside is not None:
                 group.create_task(beside())
-            await run_once(life.keeper)
+            done = await run_once(life.keeper)
             time_goes_on.cancel()
+        return done
 
-    asyncio.run(once())
+    return asyncio.run(once())
 
 
 async def _pass_time(life: Life) -> None:
@@ -684,7 +685,7 @@ def test_once_leaves_what_failed_to_the_next_run(tmp_path: Path) -> None:
         return CallFailed("server error", code=500, ambiguous=True) if anna else None
 
     life.upstream.trouble = broken
-    do_once(life)
+    assert do_once(life)  # berta spoke
     assert (life.voice("anna").status, life.voice("anna").failures) == (Status.NEW, 1)
     assert life.voice("berta").status is Status.OK
     life.upstream.trouble = lambda _: None
@@ -699,15 +700,47 @@ def test_once_ends_when_the_account_is_refused(tmp_path: Path, code: int) -> Non
     life = quick_life(tmp_path)
     life.register(*(imported(f"v{n}") for n in range(30)))
     life.upstream.trouble = lambda _: CallFailed("refused", code=code)
-    do_once(life)
+    assert not do_once(life)
     assert len(life.upstream.calls) <= life.policy.max_in_flight
     assert len(life.log.of("upstream.blocked")) == 1
     assert life.keeper.key_refused is (code == 401)
+    life.keeper = life.new_keeper()
+    assert not do_once(life)  # calls are paused, and voices wait
     life.upstream.trouble = lambda _: None
     life.clock.advance(HOUR)
     life.keeper = life.new_keeper()
-    do_once(life)
+    assert do_once(life)
     assert {voice.status for voice in life.registry.all()} == {Status.OK}
+
+
+def test_once_has_failed_where_something_was_due_and_nothing_succeeded(tmp_path: Path) -> None:
+    life = quick_life(tmp_path)
+    life.register(imported("anna"), wanted("made"))
+    life.upstream.trouble = lambda _: CallFailed("slow down", code=429)
+    assert not do_once(life)
+    life.keeper = life.new_keeper()
+    assert do_once(life)  # nothing is due until the retries are
+
+
+def test_once_has_failed_where_a_task_was_accepted_and_ended_without_success(
+    tmp_path: Path,
+) -> None:
+    life = quick_life(tmp_path)
+    life.register(imported("gone"))
+    life.gateway.delete_voice("id-gone", life.clock.now())
+    assert not do_once(life)
+
+
+@pytest.mark.parametrize("why", ["nothing", "paused", "held", "later"])
+def test_once_has_not_failed_where_nothing_was_due(tmp_path: Path, why: str) -> None:
+    life = Life(tmp_path, enrollments_per_day=0, **QUICKLY)
+    voices = {
+        "paused": [imported("anna", paused=True)],
+        "held": [wanted("anna")],
+        "later": [imported("anna", last_used_at=NOW)],
+    }
+    life.register(*voices.get(why, []))
+    assert do_once(life)
 
 
 def test_once_is_stopped_by_a_signal_while_a_call_hangs(

@@ -230,6 +230,16 @@ def test_a_refused_key_ends_a_run_once_with_77(tmp_path: Path) -> None:
         assert server.books().refused == {401: 1}
 
 
+def test_a_run_once_in_which_nothing_succeeds_ends_with_1(
+    host: Host, server: SandboxServer
+) -> None:
+    register(host, server, "anna")
+    server.set_faults(["404"])
+    with host.run("--once") as run:
+        assert run.end() == 1
+    assert "something was due, and nothing succeeded" in " ".join(run.words)
+
+
 def test_a_daemon_whose_key_is_refused_stays_says_so_once_and_recovers(
     host: Host, server: SandboxServer
 ) -> None:
@@ -249,10 +259,16 @@ def test_a_daemon_whose_key_is_refused_stays_says_so_once_and_recovers(
 
 @pytest.mark.parametrize("names", [["anna"], ["anna", "berta", "clara", "dora", "emil", "fred"]])
 def test_a_gateway_that_answers_404_to_every_call_is_seen_at_once(
-    host: Host, server: SandboxServer, names: list[str]
+    tmp_path: Path, names: list[str]
 ) -> None:
-    server.set_faults(["404"])
-    register(host, server, *names)
+    with SandboxServer(fast_gateway(window=timedelta(minutes=2)), faults=["404"]) as server:
+        host = Host(tmp_path, server.base_url, KEEPALIVE__WINDOW="2m")
+        register(host, server, *names)
+        _see_that_all_fails(host, server, names)
+        assert all(voice.alive for voice in server.books().voices.values())
+
+
+def _see_that_all_fails(host: Host, server: SandboxServer, names: list[str]) -> None:
     wants = Severity.WARNING if len(names) == 1 else Severity.CRITICAL
     with host.run() as daemon:
         if len(names) > 1:
@@ -270,7 +286,6 @@ def test_a_gateway_that_answers_404_to_every_call_is_seen_at_once(
             daemon.await_event("keepalive.succeeded", name=name)
         assert daemon.end(signal.SIGTERM) == 0
     assert len(daemon.told("upstream.blocked")) == (len(names) > 1)
-    assert all(voice.alive for voice in server.books().voices.values())
 
 
 class _Strict(Gateway):

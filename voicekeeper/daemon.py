@@ -332,7 +332,7 @@ class Daemon:
         return self._clock.now().timestamp() - self._clock.monotonic()
 
 
-async def run_once(keeper: Keeper, companions: Sequence[Companion] = ()) -> None:
+async def run_once(keeper: Keeper, companions: Sequence[Companion] = ()) -> bool:
     """Do all that is due, follow it to its end, and return.
 
     What failed and is to be tried again later is left to the next run.
@@ -340,6 +340,9 @@ async def run_once(keeper: Keeper, companions: Sequence[Companion] = ()) -> None
     Args:
         keeper: ready to sweep, and the only one on its database.
         companions: what does its part at the end.
+
+    Returns:
+        Whether it did what it could: False where something was due and nothing succeeded.
 
     Raises:
         VoicekeeperError: the database cannot be used.
@@ -358,10 +361,13 @@ async def run_once(keeper: Keeper, companions: Sequence[Companion] = ()) -> None
                 break
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), wait.total_seconds())
+    failed = False
     if not stopped.is_set():
+        failed = await keeper.came_to_nothing()
         await _first(keeper.prune, stopped.wait)
     await keeper.stop(STOP_WITHIN_S)
     await asyncio.gather(*(companion.once(STOP_WITHIN_S) for companion in companions))
+    return not failed
 
 
 async def _first(*waits: Callable[[], Awaitable[object]]) -> None:

@@ -44,6 +44,9 @@ Work = Callable[[Job], Coroutine[Any, Any, None]]
 _PRUNED_A_PASS = 5
 """So many steps; together they take more rows than the calls that one pass begins leave."""
 
+_SUCCESSES = (Event.KEEPALIVE_SUCCEEDED, Event.ENROLLMENT_SUCCEEDED)
+_FAILURES = (Event.KEEPALIVE_FAILED, Event.ENROLLMENT_FAILED)
+
 _LARGE = 10_000
 _COUNT_EVERY_S = 300.0
 """To count so many voices takes longer than a pass; a line for people may be minutes old."""
@@ -123,6 +126,7 @@ class Keeper:
         self._unreadable: set[str] = set()
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
+        self._heard: set[str] = set()
         self._looked_at: datetime | None = None
         self._counted: _Counted | None = None
 
@@ -265,6 +269,20 @@ class Keeper:
             tell(self._log, Event.BALANCE_ASKED, error=str(error))
         else:
             tell(self._log, Event.BALANCE_ASKED, balance_micros=micros)
+
+    async def came_to_nothing(self) -> bool:
+        """Tell whether something was due, and nothing succeeded so far.
+
+        What is due still, when there was room for it, waits for calls that are paused.
+
+        Raises:
+            VoicekeeperError: the database cannot be used.
+        """
+        if not self._heard.isdisjoint(_SUCCESSES):
+            return False
+        next_at = (await self.outlook()).next_at
+        waits = next_at is not None and next_at <= self._clock.now()
+        return waits or not self._heard.isdisjoint(_FAILURES)
 
     async def next_poll_in(self) -> timedelta | None:
         """Return how long until a running task may be asked for; None when none may be.
@@ -452,7 +470,9 @@ class Keeper:
                 tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
 
         answered = Answer(job, decide, now, policy)
-        await self._tell(await self._recorder.record(answered, failed=failed))
+        lines = await self._recorder.record(answered, failed=failed)
+        self._heard.update(line.event for line in lines)
+        await self._tell(lines)
 
     async def _write(self, answers: Sequence[Answer]) -> Sequence[Sequence[LogLine]]:
         told: Sequence[Sequence[LogLine]] = await self._offload(

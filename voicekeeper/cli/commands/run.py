@@ -15,7 +15,7 @@ from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.config import Settings, read_api_key
 from voicekeeper.daemon import Daemon, run_once
-from voicekeeper.errors import KeyRefused
+from voicekeeper.errors import KeyRefused, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import tell
 from voicekeeper.log.spool import spooled
@@ -41,7 +41,7 @@ def command(session: Session, *, once: bool) -> None:
 
     With --once it does all that is due now and exits, for cron and timers;
     start it every few minutes. It exits with 77 if the gateway refused the
-    API key.
+    API key, and with 1 if something was due and nothing succeeded.
     """
     sys.stdout = spooled(sys.stdout, dropped=_tell_dropped)
     if sys.stderr is not None:
@@ -103,12 +103,17 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
         )
         heap.settle()
         if once:
-            await run_once(keeper, companions)
+            done = await run_once(keeper, companions)
             if archive is not None:
                 await archive.begin()
                 await archive.look()
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
+            if not done:
+                raise VoicekeeperError(
+                    "something was due, and nothing succeeded; the log tells why, and "
+                    "'voicekeeper status' how the voices are"
+                )
             return
         daemon = Daemon(
             keeper=keeper,
