@@ -224,6 +224,14 @@ def test_without_the_watchdog_a_clock_set_back_would_stop_every_pass(
     asyncio.run(set_back())
 
 
+def test_a_leap_ahead_is_followed_by_one_pass_and_not_by_all_that_were_missed() -> None:
+    pace, leapt = module.Pace(SECOND), NOW + 56 * 365 * DAY
+    assert pace.get_next_fire_time(None, NOW) == NOW + SECOND
+    assert pace.get_next_fire_time(NOW, NOW) == NOW + SECOND
+    assert pace.get_next_fire_time(NOW, leapt) == leapt
+    assert pace.get_next_fire_time(leapt, leapt) == leapt + SECOND
+
+
 # passes that fail
 
 
@@ -524,7 +532,7 @@ def test_passes_come_often_enough_for_the_watchdog(
     async def briefly() -> None:
         async with running(daemon, manager):
             job = daemon._scheduler.get_job("sweep")  # noqa: SLF001 - it shows nowhere else
-            assert job.trigger.interval.total_seconds() == effective_s
+            assert job.trigger.pace.total_seconds() == effective_s
 
     asyncio.run(briefly())
 

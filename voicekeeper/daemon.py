@@ -1,20 +1,22 @@
 """The process that runs for years: a scheduler around the keeper, and its ways to begin and end.
 
-One interval job, the sweep, coalesced and never dropped for being late. A watchdog compares the
-two clocks, because the scheduler stands still after a clock was set back. systemd's watchdog is
-fed by completed passes only: what counts is progress, not being alive.
+One job, the sweep, coalesced and never dropped for being late. A watchdog compares the two clocks,
+because the scheduler stands still after a clock was set back; after a leap ahead its own trigger
+would list every run that was missed, and ours makes one. systemd's watchdog is fed by completed
+passes only: what counts is progress, not being alive.
 """
 
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from voicekeeper import __version__, reload_socket
 from voicekeeper.archive import Archive
@@ -46,6 +48,21 @@ _COPY_EVERY_S = 3_600.0
 
 _BALANCE_EVERY_S = 6 * 3_600.0
 """How often the account's balance is asked for, from the start on; topped up, it shows soon."""
+
+
+class Pace(BaseTrigger):  # type: ignore[misc]  # the library has no types
+    """Fires at a pace, and never in the past: after a leap of the clock at once, and only once.
+
+    Attributes:
+        pace: between two runs.
+    """
+
+    def __init__(self, pace: timedelta) -> None:
+        self.pace = pace
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        """Return when the next run is due; the first is one pace ahead."""
+        return max(now, (previous or now) + self.pace)
 
 
 class Companion(Protocol):
@@ -135,8 +152,7 @@ class Daemon:
         tell(self._log, Event.DAEMON_READY, version=__version__, status=outlook)
         self._scheduler.add_job(
             self._pass,
-            "interval",
-            seconds=self._tick.total_seconds(),
+            Pace(self._tick),
             id="sweep",
             coalesce=True,
             max_instances=1,
@@ -188,9 +204,7 @@ class Daemon:
                 raise VoicekeeperError("voicekeeper failed; its log has the details") from error
             self._tick = self._paced(self._reload.settings.daemon.tick)
             if self._scheduler.get_job("sweep") is not None:
-                self._scheduler.reschedule_job(
-                    "sweep", trigger="interval", seconds=self._tick.total_seconds()
-                )
+                self._scheduler.reschedule_job("sweep", trigger=Pace(self._tick))
                 self._scheduler.modify_job("sweep", next_run_time=self._clock.now())
             tell(self._log, Event.SETTINGS_RELOADED, changed=changed)
 
