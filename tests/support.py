@@ -27,6 +27,7 @@ from voicekeeper.models import Origin, Task, Voice
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.schedule import Policy
+from voicekeeper.secrecy import Secrets
 from voicekeeper.store import NewVoice, Registry, SqliteDatabase, Worklist
 from voicekeeper.upstream import OnTurn, wire
 from voicekeeper.webhook import Callbacks
@@ -136,7 +137,7 @@ class SandboxUpstream:
 
         answer = await self._answer("status", task_id, work)
         date = self._clock.true.replace(microsecond=0)
-        report = wire.read_report(answer.data, answered_at=date, secret="key")
+        report = wire.read_report(answer.data, answered_at=date, secret=Secrets(["key"]))
         assert report is not None
         return report
 
@@ -146,7 +147,7 @@ class SandboxUpstream:
         if trouble is not None:
             raise trouble
         body = json.dumps(self._gateway.balance("key").body())
-        envelope = wire.read_envelope(body.encode(), secret="key")
+        envelope = wire.read_envelope(body.encode(), secret=Secrets(["key"]))
         assert envelope is not None
         return envelope.amount_micros
 

@@ -5,13 +5,14 @@ leave and tell; and that the search finds what is there is held too, place by pl
 """
 
 import base64
+import itertools
 import os
 import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,12 @@ from voicekeeper.config import find_api_key, load
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.sandbox.records import Answer
 
+CODES: dict[str, Callable[[str], str]] = {
+    "percent-encoded": lambda text: "".join(f"%{ord(character):02X}" for character in text),
+    "escaped": lambda text: "".join(f"\\u{ord(character):04x}" for character in text),
+    "entities": lambda text: "".join(f"&#{ord(character)};" for character in text),
+}
+
 
 @dataclass(frozen=True)
 class Secret:
@@ -43,8 +50,10 @@ class Secret:
         return 'sk-{}/"{}\\%{}'.format(*self.parts)
 
     def needles(self) -> Iterator[bytes]:
-        """Yield what gives it away: each part of it, and what base64 makes of the whole."""
-        yield from (part.encode() for part in self.parts)
+        """Yield what gives it away: each part of it in any code, and the whole in base64."""
+        for part in self.parts:
+            for spelled in (part, f"{part[:5]} {part[5:]}", *(of(part) for of in CODES.values())):
+                yield spelled.encode()
         for before in range(3):  # it may begin at any of three places in a group
             coded = base64.b64encode(b"-" * before + self.text.encode())
             yield coded[4 : -(len(coded) % 4) - 4]
@@ -79,6 +88,17 @@ keeper.Keeper.sweep = failing
 """Python runs a module of the name ``sitecustomize`` before the program."""
 
 
+WAYS: Iterator[Callable[[str], str]] = itertools.cycle(
+    [
+        str,
+        *CODES.values(),
+        lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
+        lambda key: key.replace(SECRET.parts[1], f"{SECRET.parts[1][:5]}\n{SECRET.parts[1][5:]}"),
+    ]
+)
+"""In which a key is repeated, each time in another."""
+
+
 class Parrot(Gateway):
     """A gateway that repeats the key it is called with, in each answer that has room for words.
 
@@ -92,25 +112,26 @@ class Parrot(Gateway):
         self, model: str, body: object, now: datetime, key: str | None, **rest: str | None
     ) -> Answer:
         if self.refuses:
-            return Answer(401, f"Incorrect API key provided: Bearer {key}")
+            return Answer(401, f"Incorrect API key provided: {next(WAYS)(str(key))}")
         return self._repeating(super().generate(model, body, now, key, **rest), key)  # type: ignore[arg-type]
 
     def status(self, model: str, task_id: str | None, now: datetime, key: str | None) -> Answer:
         if self.refuses:
-            return Answer(401, f"Incorrect API key provided: Bearer {key}")
+            return Answer(401, f"Incorrect API key provided: {next(WAYS)(str(key))}")
         return self._repeating(super().status(model, task_id, now, key), key)
 
     def _repeating(self, answer: Answer, key: str | None) -> Answer:
-        data = answer.data
+        assert key is not None
+        data, spelled = answer.data, next(WAYS)(key)
         if isinstance(data, dict):
             data = data | {"note": key}
             if "failMsg" in data:
-                data["failMsg"] = f"refused for {key}"
+                data["failMsg"] = f"refused for {spelled}"
             if "resultJson" in data:
                 data["resultJson"] = data["resultJson"].replace(
                     ".invalid/", f".invalid/{SECRET.parts[0]}"
                 )
-        return Answer(answer.code, f"{answer.message} for {key}", data)
+        return Answer(answer.code, f"{answer.message} for {spelled}", data)
 
 
 def processes() -> dict[str, bytes]:
@@ -332,8 +353,13 @@ def assert_all_was_looked_at(told: Mapping[str, bytes], daemon: Daemon) -> None:
         base64.b64encode(f"Bearer {KEY}".encode()).decode(),
         base64.b64encode(f"key={KEY}".encode()).decode(),
         KEY.replace('"', "&quot;").replace("/", "%2F"),
+        *(code(KEY) for code in CODES.values()),
+        KEY.replace("Lante", "Lante "),
     ],
-    ids=["bare", "half", "other half", "repr", "base64", "base64 at another place", "escaped"],
+    ids=[
+        *("bare", "half", "other half", "repr", "base64", "base64 at another place", "quoted"),
+        *(*CODES, "split"),
+    ],
 )
 def test_a_key_that_leaks_would_be_found(tmp_path: Path, spelled: str) -> None:
     with closing(sqlite3.connect(tmp_path / "some.db")) as database:

@@ -1,5 +1,6 @@
 """Reading the gateway's JSON: what is needed, and everything that may be wrong with the rest."""
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -7,14 +8,16 @@ from typing import Any
 import pytest
 
 from voicekeeper.answers import Report
+from voicekeeper.secrecy import Secrets
 from voicekeeper.upstream import wire
 
 KEY = "sk-0123456789abcdef"
+SECRETS = Secrets([KEY], mark="[API key]")
 ANSWERED = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 
 def _report(**data: Any) -> Report | None:  # noqa: ANN401 - any JSON
-    return wire.read_report(data, answered_at=ANSWERED, secret=KEY)
+    return wire.read_report(data, answered_at=ANSWERED, secret=SECRETS)
 
 
 def test_the_pages_custom_voice_success_reads_whole() -> None:
@@ -107,9 +110,17 @@ def test_a_field_that_echoes_the_key_reads_as_missing(field: str) -> None:
     assert _report(state="failed", **{field: f"x{KEY}"}) == Report("failed", answered_at=ANSWERED)
 
 
+def test_a_url_that_repeats_the_key_in_whatever_code_is_left_out() -> None:
+    coded = "".join(f"%{ord(c):x}" for c in KEY)
+    urls = [f"https://a.example/{coded}", "https://a.example/b"]
+    report = _report(state="success", resultJson=json.dumps({"resultUrls": urls}))
+    assert report is not None
+    assert report.result_urls == ("https://a.example/b",)
+
+
 def test_a_state_or_a_task_id_that_echoes_the_key_is_none() -> None:
     assert _report(state=f"not {KEY}") is None
-    assert wire.read_task_id({"taskId": KEY}, secret=KEY) is None
+    assert wire.read_task_id({"taskId": KEY}, secret=SECRETS) is None
 
 
 @pytest.mark.parametrize(
@@ -151,7 +162,7 @@ def test_a_broken_result_has_no_urls(result: object, urls: int) -> None:
     ],
 )
 def test_a_task_id_is_opaque_but_not_empty(task_id: object, read: str | None) -> None:
-    assert wire.read_task_id({"taskId": task_id}, secret=KEY) == read
+    assert wire.read_task_id({"taskId": task_id}, secret=SECRETS) == read
 
 
 @pytest.mark.parametrize(
@@ -161,7 +172,7 @@ def test_a_task_id_is_opaque_but_not_empty(task_id: object, read: str | None) ->
      (-1, -1), (999_999_999, 999_999_999), (10**9, None), (10**400, None), (1e308, None)],
 )  # fmt: skip
 def test_a_code_is_a_whole_number_or_missing(code: object, read: int | None) -> None:
-    envelope = wire.read_envelope(json.dumps({"code": code}).encode(), secret=KEY)
+    envelope = wire.read_envelope(json.dumps({"code": code}).encode(), secret=SECRETS)
     assert envelope == wire.Envelope(code=read, message=None, data={})
 
 
@@ -180,19 +191,19 @@ def test_a_code_is_a_whole_number_or_missing(code: object, read: int | None) -> 
 def test_data_that_is_a_number_is_an_amount_and_never_more_than_was_told(
     data: str, micros: int
 ) -> None:
-    envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
+    envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=SECRETS)
     assert envelope == wire.Envelope(code=200, message=None, data={}, amount_micros=micros)
 
 
 @pytest.mark.parametrize("data", ["NaN", "Infinity", "-Infinity", "1e300", "1e12", "9" * 4_000])
 def test_a_number_that_no_balance_can_be_is_no_amount(data: str) -> None:
-    envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
+    envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=SECRETS)
     assert envelope == wire.Envelope(code=200, message=None, data={})
 
 
 @pytest.mark.parametrize("data", ['"74.87"', "null", '"text"', "[1]", "true"])
 def test_data_that_is_no_object_has_no_members(data: str) -> None:
-    envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=KEY)
+    envelope = wire.read_envelope(f'{{"code":200,"data":{data}}}'.encode(), secret=SECRETS)
     assert envelope == wire.Envelope(code=200, message=None, data={})
 
 
@@ -202,7 +213,7 @@ def test_data_that_is_no_object_has_no_members(data: str) -> None:
      b'{"code":' + b"9" * 5_000 + b"}", b'{"code":200}{"code":200}'],
 )  # fmt: skip
 def test_a_body_that_is_no_json_object_is_no_envelope(body: bytes) -> None:
-    assert wire.read_envelope(body, secret=KEY) is None
+    assert wire.read_envelope(body, secret=SECRETS) is None
 
 
 @pytest.mark.parametrize(
@@ -215,12 +226,14 @@ def test_a_body_that_is_no_json_object_is_no_envelope(body: bytes) -> None:
         ("x" * 200, "x" * 200),
         ("x" * 201, "x" * 199 + "…"),
         ("x" * 190 + KEY, "x" * 190 + "[API key]"),
+        (f"no {KEY[:9]}\n{KEY[9:]}", "[API key]"),
+        (f"no {base64.b64encode(f'Bearer {KEY}'.encode()).decode()}", "no QmVhcmVyIH[API key]Y="),
         ("\n\n", None),
         (17, None),
     ],
 )
 def test_a_message_is_one_printable_line_without_the_key(message: object, read: str | None) -> None:
-    envelope = wire.read_envelope(json.dumps({"message": message}).encode(), secret=KEY)
+    envelope = wire.read_envelope(json.dumps({"message": message}).encode(), secret=SECRETS)
     assert envelope is not None
     assert envelope.message == read
     report = _report(state="failed", failMsg=message)

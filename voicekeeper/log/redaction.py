@@ -1,61 +1,38 @@
 """Making the values of a log line plain, and cutting the secrets out of them.
 
-A secret can hide in a nested value, in a key, in an exception's text, or be spelled with
-escapes, and these escaped again: an exception that quotes an exception is quoted once more where it
-is told. So each value is first reduced to what JSON has, each text in it is searched, and the
-finished line is searched again in every spelling a secret may have there.
+A secret can hide in a nested value, in a key or in an exception's text. So each value is first
+reduced to what JSON has, each text in it is searched, and the finished line is searched again.
 """
 
 import json
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import PurePath
-from typing import Final
-from urllib.parse import quote
 
 from voicekeeper import duration
-
-REDACTED: Final = "[redacted]"
+from voicekeeper.secrecy import REDACTED, Secrets
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
 _NAMES = frozenset({"authorization", "proxy_authorization", "api_key", "apikey", "x_api_key"})
 _DEEPEST = 8
-_ESCAPED = frozenset("\\\"'")
-"""What is spelled otherwise the more often it is quoted."""
 
 
 class Redactor:
-    """Knows the secrets, and lets none of them pass.
+    """Makes values plain, and lets no secret pass.
 
     Args:
         secrets: texts that no line may hold; an empty one is no secret.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        spellings: set[str] = set()
-        for secret in filter(None, secrets):
-            spellings |= {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]}
-            spellings.add(quote(secret, safe=""))
-        # longest first: an escaped spelling may hold a part of the bare one
-        self._spellings = sorted(spellings, key=len, reverse=True)
-        escaped = [
-            _however_often(each) for each in self._spellings if not _ESCAPED.isdisjoint(each)
-        ]
-        self._escaped = re.compile("|".join(escaped)) if escaped else None
+        self.text = Secrets(secrets).cut
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({REDACTED})"
-
-    def text(self, text: str) -> str:
-        """Return the text without any secret."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, REDACTED)
-        return text if self._escaped is None else self._escaped.sub(REDACTED, text)
 
     def json_line(self, line: str, head: Mapping[str, Plain]) -> str:
         """Return the finished line without any secret, still one JSON object.
@@ -108,17 +85,6 @@ class Redactor:
             pairs = [(str(key), inner) for key, inner in value.items()]
             return {self.text(key): self._field(key, inner, depth) for key, inner in pairs}
         return [self.plain(inner, depth) for inner in value]
-
-
-def _however_often(spelling: str) -> str:
-    """Return the pattern of a spelling that may have been quoted any number of times more."""
-    pattern = ""
-    for run in re.findall(r"\\+|[^\\]", spelling, re.DOTALL):
-        if run[0] == "\\":
-            pattern += rf"\\{{{len(run)},}}"
-        else:
-            pattern += (r"\\*" if run in "\"'" else "") + re.escape(run)
-    return pattern
 
 
 def _written(value: object) -> str:

@@ -23,6 +23,7 @@ from voicekeeper.answers import Accepted, Report
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, KeyRefused
 from voicekeeper.request import FLASH, Request, Speech
+from voicekeeper.secrecy import Secrets
 from voicekeeper.upstream import failure, http_date, retry_after, wire
 from voicekeeper.upstream.address import Address
 from voicekeeper.upstream.connections import Connections, Line
@@ -60,7 +61,7 @@ class _Route:
 
     address: Address
     headers: list[tuple[bytes, bytes]] = field(repr=False)
-    secret: str = field(repr=False)
+    secret: Secrets
     timeout: float
     steps: dict[str, float]
     connections: Connections
@@ -307,13 +308,13 @@ class GatewayClient:
                 *_HEADERS,
                 (b"Authorization", b"Bearer " + api_key.encode("ascii")),
             ],
-            secret=api_key,
+            secret=Secrets([api_key], mark="[API key]"),
             timeout=timeout,
             steps={"connect": failure.connect_timeout(timeout), **steps},
             connections=Connections(address, make=self._line),
         )
 
-    async def _ask(self, task_id: str, model: str) -> tuple[failure.Reply, str]:
+    async def _ask(self, task_id: str, model: str) -> tuple[failure.Reply, Secrets]:
         return await self._call("GET", "statusTask", model, task_id=task_id)
 
     async def _call(
@@ -326,7 +327,7 @@ class GatewayClient:
         body: dict[str, Any] | None = None,
         fresh: bool = False,
         on_turn: OnTurn | None = None,
-    ) -> tuple[failure.Reply, str]:
+    ) -> tuple[failure.Reply, Secrets]:
         """Make one call in its turn; return what `_send` does."""
         async with self._limiter.turn():
             return await self._send(
@@ -343,7 +344,7 @@ class GatewayClient:
         body: dict[str, Any] | None = None,
         fresh: bool = False,
         on_turn: OnTurn | None = None,
-    ) -> tuple[failure.Reply, str]:
+    ) -> tuple[failure.Reply, Secrets]:
         """Make one call now.
 
         Returns:

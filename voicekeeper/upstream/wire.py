@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from voicekeeper.answers import Report
+from voicekeeper.secrecy import Secrets
 
 OK = 200
 """The only ``code`` of a body that means success."""
@@ -22,6 +23,7 @@ MESSAGE_MOST = 200
 """Characters of the gateway's prose that are worth a place in a log."""
 
 _WORD_MOST = 4_096
+_PROSE_MOST = 65_536
 _AMOUNT_MOST = 1_000_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -48,12 +50,12 @@ class Envelope(NamedTuple):
     amount_micros: int | None = None
 
 
-def read_envelope(body: bytes, *, secret: str) -> Envelope | None:
+def read_envelope(body: bytes, *, secret: Secrets) -> Envelope | None:
     """Read a body; None when it is not a JSON object.
 
     Args:
         body: as it came.
-        secret: a text that must not come out again, should the gateway echo it.
+        secret: what must not come out again, should the gateway repeat it.
     """
     value = _json(body)
     if not isinstance(value, dict):
@@ -67,25 +69,25 @@ def read_envelope(body: bytes, *, secret: str) -> Envelope | None:
     )
 
 
-def read_page(body: bytes, *, secret: str) -> str | None:
+def read_page(body: bytes, *, secret: Secrets) -> str | None:
     """Read what a page for people says, fit for a log; None when it says nothing.
 
     Args:
         body: as it came.
-        secret: a text that must not come out again, should the gateway echo it.
+        secret: what must not come out again, should the gateway repeat it.
     """
     text = body[:_PAGE_MOST].decode(errors="replace")
     return _prose(html.unescape(_MARKUP.sub(" ", text)), secret)
 
 
-def read_task_id(data: dict[str, Any], *, secret: str) -> str | None:
+def read_task_id(data: dict[str, Any], *, secret: Secrets) -> str | None:
     """Return the id of the task that was accepted; None when there is none.
 
     A number is taken as well: the id is opaque, and losing it would lose what was paid for.
 
     Args:
         data: the members of the body's ``data``.
-        secret: a text that must not come out again, should the gateway echo it.
+        secret: what must not come out again, should the gateway repeat it.
     """
     task_id = data.get("taskId")
     if isinstance(task_id, int) and not isinstance(task_id, bool):
@@ -94,14 +96,14 @@ def read_task_id(data: dict[str, Any], *, secret: str) -> str | None:
 
 
 def read_report(
-    data: dict[str, Any], *, answered_at: datetime | None, secret: str
+    data: dict[str, Any], *, answered_at: datetime | None, secret: Secrets
 ) -> Report | None:
     """Return what ``statusTask`` says of a task; None when it names no state.
 
     Args:
         data: the members of the body's ``data``.
         answered_at: the answer's ``Date``.
-        secret: a text that must not come out again, should the gateway echo it.
+        secret: what must not come out again, should the gateway repeat it.
     """
     state = _word(data.get("state"), secret)
     if state is None:
@@ -139,7 +141,7 @@ def _code(value: object) -> int | None:
             return None
 
 
-def _word(value: object, secret: str) -> str | None:
+def _word(value: object, secret: Secrets) -> str | None:
     """Return an identifier or a keyword as it came; None for what no column could or may hold.
 
     A lone surrogate or a NUL, both legal in JSON, would fail much later: in the database, or in
@@ -147,16 +149,17 @@ def _word(value: object, secret: str) -> str | None:
     """
     if not isinstance(value, str) or not value.strip() or len(value) > _WORD_MOST:
         return None
-    return value if value.isprintable() and secret not in value else None
+    return value if value.isprintable() and not secret.are_in(value) else None
 
 
-def _prose(value: object, secret: str) -> str | None:
+def _prose(value: object, secret: Secrets) -> str | None:
     """Return a sentence for people on one line, without control characters, trimmed."""
     if not isinstance(value, str):
         return None
+    value = value[:_PROSE_MOST]
     if not value.isprintable():
         value = "".join(c if c.isprintable() else " " for c in value)
-    text = " ".join(value.split()).replace(secret, "[API key]")
+    text = secret.cut(" ".join(value.split()))
     if len(text) > MESSAGE_MOST:
         text = text[: MESSAGE_MOST - 1] + "…"
     return text or None
@@ -188,7 +191,7 @@ def _instant(value: object) -> datetime | None:
     return instant if instant >= _EARLIEST else None
 
 
-def _result_urls(value: object, secret: str) -> tuple[str, ...]:
+def _result_urls(value: object, secret: Secrets) -> tuple[str, ...]:
     """Return the URLs inside ``resultJson``, which is JSON in a string."""
     result = _json(value) if isinstance(value, str) else value
     urls = result.get("resultUrls") if isinstance(result, dict) else None

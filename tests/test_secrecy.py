@@ -1,0 +1,110 @@
+"""Secrets are cut out of words in whatever way they are quoted, and words without them stay."""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicekeeper.secrecy import Secrets
+
+KEY = "sk-7Hq2Zu9Xv/LanternKd4+Harbor77wq"
+
+
+def each(form: str) -> Callable[[str], str]:
+    return lambda text: "".join(form.format(ord(character)) for character in text)
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "percent-encoded in small letters": lambda text: re.sub(
+        "%..", lambda code: code[0].lower(), quote(text, safe="")
+    ),
+    "percent-encoded twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "each character percent-encoded": each("%{:02X}"),
+    "with JSON's escapes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "with Python's escapes": lambda text: repr(text)[1:-1],
+    "each character an escape of JSON": each("\\u{:04x}"),
+    "that quoted again": lambda text: json.dumps(each("\\u{:04x}")(text)),
+    "each character an escape of Python": each("\\x{:02x}"),
+    "entities of HTML": lambda text: html.escape(text).replace("-", "&#45;").replace("/", "&#x2F;"),
+    "each character an entity": each("&#{};"),
+    "base64": b64,
+    "base64 of a header": lambda text: b64(f"Bearer {text}"),
+    "base64 among others": lambda text: b64(f"key={text}, and more"),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 percent-encoded": lambda text: quote(b64(text), safe=""),
+    "base64 over two lines": lambda text: f"{b64(text)[:20]}\n{b64(text)[20:]}",
+    "over two lines": lambda text: f"{text[:9]}\n    {text[9:]}",
+    "over two lines, escaped": lambda text: f"{text[:9]}\\n{text[9:]}",
+}
+
+
+def trails(secret: str) -> list[str]:
+    """Return pieces that give a secret away wherever they stand."""
+    return [secret[:12], secret[-12:], b64(secret)[4:-4], secret[5:17]]
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("secret", [KEY, 'sk-7f/"Lantern4\\%Harbor9', "sk-'Lantern\\\\nHarbor%41"])
+def test_a_secret_is_cut_out_however_it_is_quoted(name: str, secret: str) -> None:
+    secrets = Secrets(["another-0123", secret])
+    spelled = SPELLINGS[name](secret)
+    for text in (spelled, f"Not taken: {spelled}.", f'{{"error": "{spelled}"}}'):
+        cut = secrets.cut(text)
+        assert secrets.are_in(text)
+        assert "[redacted]" in cut
+        assert not secrets.are_in(cut)
+        assert not [trail for trail in trails(secret) if trail in cut]
+        assert spelled not in cut
+
+
+@pytest.mark.parametrize(
+    "name", ["as it is", "percent-encoded", "with Python's escapes", "base64", "base64 for URLs"]
+)
+def test_the_words_around_a_common_spelling_stay(name: str) -> None:
+    cut = Secrets([KEY]).cut(f"Not taken: {SPELLINGS[name](KEY)}. Try again.")
+    assert cut.startswith("Not taken: [redacted]")
+    assert cut.endswith(". Try again.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "100 %",
+        "%zz %4 &amp &#; &#x110000; &#999999999;",
+        "\\u12 \\x \\",
+        "\ud800",
+        "a" * 99,
+    ],
+)
+def test_what_holds_no_secret_stays_as_it_is(text: str) -> None:
+    assert Secrets([KEY]).cut(text) == text
+    assert Secrets([]).cut(text) == text
+    assert Secrets([""]).cut(text) == text
+
+
+def test_a_short_secret_is_cut_out_only_as_it_is() -> None:
+    assert Secrets(["pass"]).cut("pass, pa ss, cGFzcw==") == "[redacted], pa ss, cGFzcw=="
+
+
+@given(st.text(min_size=6), st.text(), st.text(), st.sampled_from(list(SPELLINGS)))
+def test_any_secret_in_any_text_is_cut_out(secret: str, before: str, after: str, name: str) -> None:
+    secrets = Secrets([secret])
+    try:
+        text = f"{before} {SPELLINGS[name](secret)} {after}"
+    except UnicodeEncodeError:
+        return
+    assert secret not in secrets.cut(text) or secret in "[redacted]"

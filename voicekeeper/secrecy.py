@@ -1,0 +1,116 @@
+"""Cutting secrets out of words from outside, wherever these are stored, logged or shown.
+
+Whoever repeats a secret may quote it first, and quote that again: percent-encoded, with escapes of
+JSON or Python, with entities of HTML, in base64, or broken over two lines. A spelling that is
+common is cut out of its text. Where the secret still shows once all quoting is undone, nothing of
+the text is kept.
+"""
+
+import json
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator
+from html import unescape
+from typing import Final
+from urllib.parse import quote, unquote
+
+REDACTED: Final = "[redacted]"
+
+_SHORTEST: Final = 6
+"""Characters. What is shorter is cut out only as it is: else it would be found by chance."""
+
+_DEEPEST: Final = 8
+_ESCAPED: Final = frozenset("\\\"'")
+"""What is spelled otherwise the more often it is quoted."""
+
+_ESCAPE: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtvf])")
+
+
+class Secrets:
+    """Knows secrets, and lets none of them pass.
+
+    Args:
+        texts: the secrets; an empty one is none.
+        mark: what stands in the place of what was cut.
+    """
+
+    def __init__(self, texts: Iterable[str], *, mark: str = REDACTED) -> None:
+        known = {text for text in texts if text}
+        spellings = {spelling for text in known for spelling in _spellings(text)}
+        # longest first: an escaped spelling may hold a part of the bare one
+        self._spellings = sorted(spellings, key=len, reverse=True)
+        escaped = [
+            _however_often(each) for each in self._spellings if not _ESCAPED.isdisjoint(each)
+        ]
+        self._escaped = re.compile("|".join(escaped)) if escaped else None
+        bare = {bare for text in known for bare in (_unquoted(text), *_encoded(text))}
+        self._bare = {each for each in bare if len(each) >= _SHORTEST}
+        # a spelling that is long enough once it is bare is found by that
+        self._plain = known | {s for s in spellings if len(_unquoted(s)) < _SHORTEST}
+        self._shortest = min(map(len, self._plain | self._bare), default=0)
+        self._mark = mark
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._mark})"
+
+    def are_in(self, text: str) -> bool:
+        """Tell whether a text holds any of them, however it is spelled."""
+        if not self._plain or len(text) < self._shortest:
+            return False
+        if any(each in text for each in self._plain):
+            return True
+        bare = _unquoted(text)
+        return any(each in bare for each in self._bare)
+
+    def cut(self, text: str) -> str:
+        """Return the text without any of them."""
+        if not self.are_in(text):
+            return text
+        for spelling in self._spellings:
+            text = text.replace(spelling, self._mark)
+        if self._escaped is not None:
+            text = self._escaped.sub(self._mark, text)
+        return self._mark if self.are_in(text.replace(self._mark, "\0")) else text
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """Yield how a secret is commonly written."""
+    yield from (text, json.dumps(text)[1:-1], repr(text)[1:-1], quote(text, safe=""))
+    yield from (each for each in _encoded(text) if len(each) >= _SHORTEST)
+
+
+def _encoded(text: str) -> Iterator[str]:
+    """Yield what base64 makes of a secret, at each of the three places of a group it begins at."""
+    secret = text.encode(errors="surrogatepass")
+    for before in range(3):
+        first, end = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
+        for code in (b64encode, urlsafe_b64encode):
+            yield code(b"\0" * before + secret)[first:end].decode()
+
+
+def _unquoted(text: str) -> str:
+    """Undo all quoting of a text, and take its white space and backslashes away."""
+    for _ in range(_DEEPEST):
+        before = text
+        if "\\" in text:
+            text = _ESCAPE.sub(_character, text)
+        text = unescape(unquote(text))
+        if text == before:
+            break
+    return "".join(text.replace("\\", "").split())
+
+
+def _character(escape: re.Match[str]) -> str:
+    code = escape[1] or escape[2]
+    return chr(int(code, 16)) if code else " "
+
+
+def _however_often(spelling: str) -> str:
+    """Return the pattern of a spelling that may have been quoted any number of times more."""
+    pattern = ""
+    for run in re.findall(r"\\+|[^\\]", spelling, re.DOTALL):
+        if run[0] == "\\":
+            pattern += rf"\\{{{len(run)},}}"
+        else:
+            pattern += (r"\\*" if run in "\"'" else "") + re.escape(run)
+    return pattern
