@@ -1,6 +1,7 @@
 """A receiver of messages: a real HTTP server on loopback that keeps what it was sent.
 
-apprise posts to it by ``json://127.0.0.1:PORT/PATH``; a ping is a GET.
+apprise posts to it by ``json://127.0.0.1:PORT/PATH``, or by ``ntfy://127.0.0.1:PORT/TOPIC/TOPIC``
+to several recipients; a ping is a GET.
 """
 
 import json
@@ -19,6 +20,7 @@ class Received:
     title: str
     body: str
     type: str
+    topic: str = ""
 
 
 class Receiver:
@@ -30,6 +32,7 @@ class Receiver:
         headers: of everything that came.
         refused: how many were answered with `status`.
         status: what it answers; below 300 a message counts as taken.
+        refuses: topics of ntfy that are answered 403.
         moved: by path, where it leads in place of an answer, with 301.
         flows: cleared, answers are held back until it is set; the message has come all the same.
     """
@@ -40,6 +43,7 @@ class Receiver:
         self.headers: list[dict[str, str]] = []
         self.refused = 0
         self.status = 200
+        self.refuses: set[str] = set()
         self.moved: dict[str, str] = {}
         self.flows = threading.Event()
         self.flows.set()
@@ -85,6 +89,10 @@ class Receiver:
         """Return an address for messages."""
         return f"json://127.0.0.1:{self.port}/{path}"
 
+    def topics(self, *topics: str) -> str:
+        """Return an address for messages to several recipients."""
+        return f"ntfy://127.0.0.1:{self.port}/{'/'.join(topics)}"
+
     def web_url(self, path: str = "ping-0123456789") -> str:
         """Return an address for pings."""
         return f"http://127.0.0.1:{self.port}/{path}"
@@ -97,13 +105,21 @@ class Receiver:
         self.headers.append(dict(request.headers))
         location = self.moved.get(request.path)
         status = self.status if location is None else 301
+        if body is not None and body.get("topic") in self.refuses:
+            status = 403
         if status >= 300:
             self.refused += 1
         elif body is None:
             self.pings.append(request.path)
         else:
             self.messages.append(
-                Received(request.path, body["title"], body["message"], body["type"])
+                Received(
+                    request.path,
+                    body["title"],
+                    body["message"],
+                    body.get("type", ""),
+                    body.get("topic", ""),
+                )
             )
         self.came += 1
         self.flows.wait()

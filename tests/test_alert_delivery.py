@@ -89,6 +89,20 @@ def test_an_alert_arrives_once_and_a_new_daemon_does_not_repeat_it(
     assert KEY not in dump
 
 
+def test_a_recipient_that_takes_no_message_has_none_repeated_to_the_others_of_its_address(
+    host: Host, receiver: Receiver
+) -> None:
+    receiver.refuses = {"bert"}
+    with host.run(VOICEKEEPER_ALERTS__URLS=receiver.topics("anna", "bert")) as daemon:
+        until(lambda: receiver.refused > 3, "one refuses again and again")
+        failed = daemon.await_event("message.failed", topic="digest")
+        assert failed["place"] == "alerts.urls[0] (ntfy), recipient 2 of 2"
+        receiver.refuses.clear()
+        daemon.await_event("message.sent", place=failed["place"])
+        assert daemon.end(signal.SIGTERM) == 0
+    assert [message.topic for message in receiver.messages] == ["anna", "bert"]
+
+
 def test_an_address_that_hangs_delays_no_keepalive_and_no_end(
     host: Host, server: SandboxServer, receiver: Receiver
 ) -> None:

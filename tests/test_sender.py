@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +123,109 @@ def test_addresses_that_mean_nothing_are_told_all_at_once_by_their_place() -> No
     ]
     assert "secret-token" not in str(caught.value)
     assert only() == []
+
+
+def test_each_recipient_of_an_address_takes_its_message_for_itself(receiver: Receiver) -> None:
+    receiver.refuses = {"bert"}
+    anna, bert, carl = only(receiver.topics("anna", "bert", "carl"))
+    send(anna)
+    send(carl)
+    with pytest.raises(NotSent, match="403"):
+        send(bert)
+    assert [message.topic for message in receiver.messages] == ["anna", "carl"]
+    assert anna.label == "alerts.urls[0] (ntfy), recipient 1 of 3"
+
+
+@pytest.mark.parametrize(
+    ("address", "recipients"),
+    [
+        ("mailto://u:p@example.com?to=a@example.com,b@example.com&cc=c@example.com", 2),
+        ("mailto://u:p@example.com", 1),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/%23general/%23ops", 2),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", 1),
+        ("rocket://u:p@example.com/%23a/%23b/%40c", 3),
+        ("ntfy://example.com/a/b?retry=2", 2),
+        ("signal://example.com/+12223334444/+13334445555/+13334445556?batch=yes", 1),
+        ("json://example.com,ntfy://example.com/a/b", 3),
+        (f"dingtalk://{'a' * 64}/12223334444/12223334445", 1),  # mentioned in one message
+    ],
+)
+def test_an_address_is_split_as_apprise_counts_its_recipients(
+    address: str, recipients: int
+) -> None:
+    assert len(only(address)) == recipients
+
+
+def test_no_redirect_takes_a_message_and_its_token_elsewhere(receiver: Receiver) -> None:
+    with Receiver() as elsewhere:
+        receiver.moved = {"/hook-0123456789": elsewhere.url("new").replace("json", "http")}
+        with pytest.raises(NotSent, match="301"):
+            send(only(receiver.url())[0])
+        assert (receiver.came, elsewhere.came) == (1, 0)
+
+
+def test_no_credentials_of_the_home_directory_are_sent_along(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password of-mine\n")
+    send(only(receiver.url())[0])
+    assert "Authorization" not in receiver.headers[0]
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("spared", [None, "example.com", "*"])
+def test_a_message_to_this_host_goes_by_no_proxy(
+    receiver: Receiver, spared: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    if spared is not None:
+        monkeypatch.setenv("no_proxy", spared)
+    send(only(receiver.url())[0])
+    assert len(receiver.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ("@everyone and @here", "{at}everyone and {at}here"),
+        ("<!channel> <@U012> <#C01>", "{lt}!channel> {lt}{at}U012> {lt}#C01>"),
+        ("<users/all> <at>a</at>", "{lt}users/all> {lt}at>a</at>"),
+        ("<https://bad.example|a bank>", "{lt}https://bad.example|a bank>"),
+        ("[a bank](https://bad.example)", "[a bank] (https://bad.example)"),
+        ("a < b @ c [d] (e) <f> & <b>", "a < b @ c [d] (e) <f> & <b>"),
+    ],
+)
+def test_words_from_outside_call_nobody_and_hide_no_link(
+    receiver: Receiver, words: str, sent: str
+) -> None:
+    sent = sent.format(at="\N{FULLWIDTH COMMERCIAL AT}", lt="\N{FULLWIDTH LESS-THAN SIGN}")
+    send(only(receiver.url())[0], Notice(None, "info", words, words))
+    assert (receiver.messages[0].title, receiver.messages[0].body) == (sent, sent)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["535 wrong: me:p%77d", "AUTH bWU6cHdk", "no pwd taken", "Basic\n bWU6\ncHdk of me:pwd"],
+)
+def test_a_service_that_repeats_a_password_of_whatever_length_is_told_without_it(
+    reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sender,) = only("mailto://me:p%77d@example.com")
+    monkeypatch.setattr(sender, "_notify", lambda *_: reason)
+    with pytest.raises(NotSent) as caught:
+        send(sender)
+    assert [each for each in ("p%77d", "pwd", "bWU6", "cHdk") if each in str(caught.value)] == []
+
+
+def test_a_proxys_password_is_told_as_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:pw1@proxy.invalid:1")
+    (sender,) = only("mailto://me:other@example.com")
+    monkeypatch.setattr(sender, "_notify", lambda *_: "no way by http://me:pw1@proxy.invalid:1")
+    with pytest.raises(NotSent) as caught:
+        send(sender)
+    assert str(caught.value) == "no way by http://me:…@proxy.invalid:1"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ _SHORTEST = 8
 """A shorter part is no token, and to cut it out would cut words."""
 
 _BETWEEN = re.compile(r"[/@:?&=;,#]+")
+_USER = re.compile(r"([^/?#:]*:([^/?#]+))@")
+_PASSWORD_OF = re.compile(r"[?&][^=&]*(?:pass|pw|secret|token|key)[^=&]*=([^&#]+)", re.IGNORECASE)
 _OWN_NAME = "voicekeeper"
 _HOST = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)", re.IGNORECASE)
 
@@ -25,3 +27,16 @@ def parts(address: SecretStr) -> list[SecretStr]:
         if len(part) >= _SHORTEST and part != _OWN_NAME and not _HOST.fullmatch(part):
             found |= {part, unquote(part)}
     return [SecretStr(text) for text in sorted(found, key=len, reverse=True) if text]
+
+
+def passwords(address: SecretStr) -> list[SecretStr]:
+    """Return what of an address is a password for certain, of any length, as written and as meant.
+
+    With it comes ``user:password``, which a header holds in base64.
+    """
+    _, _, rest = address.get_secret_value().partition("://")
+    found = set(_PASSWORD_OF.findall(rest))
+    if user := _USER.match(rest):
+        found |= {user[1], user[2]}
+    found |= {unquote(each) for each in found}
+    return [SecretStr(each) for each in sorted(found)]

@@ -8,18 +8,23 @@ what it needs for an address, cannot be had, that address takes nothing, and say
 
 import asyncio
 import logging
+import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
-from voicekeeper import extras
-from voicekeeper.alerts.secrets import parts
+from voicekeeper import extras, outbound
+from voicekeeper.alerts.recipients import recipients
+from voicekeeper.alerts.secrets import parts, passwords
 from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.events import Level
 from voicekeeper.notice import Notice
+from voicekeeper.secrecy import Secrets
 from voicekeeper.secret import SecretStr
 
 LONGEST_S: Final = 60.0
@@ -28,6 +33,11 @@ LONGEST_S: Final = 60.0
 _TYPES: Final[dict[Level, str]] = {"info": "info", "warning": "warning", "error": "failure"}
 _LONGEST_REASON = 200
 _SCHEME_END = "://"
+_THIS_HOST: Final = "localhost,127.0.0.0/8,::1"
+_CALL: Final = re.compile(r"@(?=\w)|<(?=[!@#]|\w+[:/|]|at>)")
+"""``@everyone``, ``<!channel>``, ``<@U01>``, ``<users/all>``, ``<at>``, ``<https://…|a bank>``."""
+_LINK: Final = re.compile(r"\]\((?=\S)")
+_INERT: Final = {"@": "\N{FULLWIDTH COMMERCIAL AT}", "<": "\N{FULLWIDTH LESS-THAN SIGN}"}
 
 
 class Sender:
@@ -54,7 +64,7 @@ class Sender:
     ) -> None:
         self.label = label
         self.lacks = lacks
-        self._secrets = [secret.get_secret_value() for secret in secrets]
+        self._secrets = Secrets((secret.get_secret_value() for secret in secrets), mark="…")
         self._notify = notify
         self._over = threading.Event()
         self._over.set()
@@ -108,7 +118,8 @@ class Sender:
 
         reason, error = None, None
         try:
-            reason = self._notify(notice.title, notice.body, _TYPES[notice.level])
+            title, body = _inert(notice.title), _inert(notice.body)
+            reason = self._notify(title, body, _TYPES[notice.level])
         except Exception as failure:  # noqa: BLE001 - it is told in the loop
             error = failure
         self._over.set()
@@ -116,9 +127,7 @@ class Sender:
             loop.call_soon_threadsafe(say, reason, error)
 
     def _without_secrets(self, reason: str) -> str:
-        for secret in self._secrets:
-            reason = reason.replace(secret, "…")
-        words = " ".join(reason.split()).rstrip(".")[:_LONGEST_REASON]
+        words = " ".join(self._secrets.cut(reason).split()).rstrip(".")[:_LONGEST_REASON]
         return words or "the service did not take it"
 
 
@@ -145,6 +154,7 @@ def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
                 async_mode=False,  # in our thread, not in its own that would be joined at the end
                 service_timeout=0,
                 storage_mode="memory",
+                http_redirects=False,  # one would take what the address holds to another host
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, voices are kept
             lacks = extras.broken(extras.ALERTS, error)
@@ -152,15 +162,20 @@ def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
         return [_mute(label, lacks) for label in labels]
     # It tells its own story with what it knows of addresses; we tell ours without.
     logging.getLogger("apprise").propagate = False
+    _restrain_requests()
     made, problems = [], []
     for label, address in zip(labels, addresses, strict=True):
         service = apprise.Apprise(asset=asset)
+        add = partial(service.add, address.get_secret_value())
         with warnings.catch_warnings():  # its modules' own, when it loads them
             warnings.simplefilter("ignore")
-            known = service.add(address.get_secret_value())
+            known = add()
         if known:
-            notify = _notifier(apprise, service)
-            made.append(Sender(label, secrets=parts(address), notify=notify))
+            ways = recipients(service, add)
+            for number, way in enumerate(ways, 1):
+                of_many = f", recipient {number} of {len(ways)}" if len(ways) > 1 else ""
+                notify = _notifier(apprise, way, asset)
+                made.append(Sender(label + of_many, secrets=_hidden(address), notify=notify))
         elif lacks := _lack(service, address):
             made.append(_mute(label, lacks))
         else:
@@ -171,6 +186,27 @@ def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
     if problems:
         raise ConfigError(problems)
     return made
+
+
+def _restrain_requests() -> None:
+    """Keep the library that apprise calls by from ``~/.netrc``, and from a proxy to this host."""
+    os.environ["NETRC"] = os.devnull
+    spared = os.environ.get("no_proxy", os.environ.get("NO_PROXY", "")).strip()
+    if spared != "*" and not spared.endswith(_THIS_HOST):
+        os.environ["no_proxy"] = f"{spared},{_THIS_HOST}"
+
+
+def _hidden(address: SecretStr) -> list[SecretStr]:
+    """Return what no sentence about an address may hold, however short it is."""
+    return [*parts(address), *passwords(address), *outbound.passwords(os.environ)]
+
+
+def _inert(text: str) -> str:
+    """Take from words what a service would read as a call to people, or as a link in disguise.
+
+    The gateway's words and the names of voices stand in messages, and either may be anybody's.
+    """
+    return _LINK.sub("] (", _CALL.sub(lambda found: _INERT[found[0]], text))
 
 
 def lacking(senders: Sequence[Sender]) -> dict[str, str]:
@@ -198,7 +234,13 @@ def _lack(service: Any, address: SecretStr) -> str | None:  # noqa: ANN401 - opt
     return None
 
 
-def _notifier(apprise: ModuleType, service: Any) -> Callable[[str, str, str], str | None]:  # noqa: ANN401 - optional
+def _notifier(
+    apprise: ModuleType,
+    way: Any,  # noqa: ANN401 - optional
+    asset: Any,  # noqa: ANN401 - optional
+) -> Callable[[str, str, str], str | None]:
+    service = apprise.Apprise(way, asset=asset)
+
     def notify(title: str, body: str, kind: str) -> str | None:
         result = service.notify(
             title=title, body=body, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
