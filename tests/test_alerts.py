@@ -16,6 +16,7 @@ from voicekeeper.models import Alert, AlertKind, Breaker, Status, Voice
 from voicekeeper.request import FLASH
 from voicekeeper.store import LogLine
 from voicekeeper.store import alerts as store
+from voicekeeper.terms import NEVER_KNOWN
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -105,6 +106,20 @@ def test_a_loss_is_told_at_once_and_daily_until_the_voice_is_removed(life: Life)
     assert len(life.log.of("voice.lost")) == 4
     assert told(life, *ALL_CLEAR) == []
     assert life.rows(Alert) == []
+
+
+def test_a_voice_id_that_the_gateway_never_knew_is_told_as_that_everywhere(life: Life) -> None:
+    life.register(imported("anna"), imported("known", last_used_at=NOW - DAY))
+    life.live(4 * DAY)
+    unknown_upstream(life, "typo", last_used_at=life.clock.now() - DAY)
+    life.gateway.delete_voice("id-known", life.clock.true)
+    life.live(4 * DAY)
+    errors = {line["name"]: line["error"] for line in life.log.of("voice.lost")}
+    assert errors["typo"] == f"{errors['known']}; {NEVER_KNOWN}"
+    assert {name: life.voice(name).last_error for name in errors} == errors
+    assert {alert.cause for alert in life.rows(Alert)} == set(errors.values())
+    health = life.registry.health(now=life.clock.now(), policy=life.policy)
+    assert health.names[Status.LOST] == ["known", f"typo ({NEVER_KNOWN})"]
 
 
 def test_a_person_who_pauses_a_lost_voice_is_told_no_more(life: Life) -> None:

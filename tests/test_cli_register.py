@@ -113,6 +113,26 @@ def test_a_last_use_that_can_be_none_is_refused(cli: CommandLine, used: str) -> 
     assert cli.names() == []
 
 
+def test_a_voice_id_that_names_another_model_is_warned_of(cli: CommandLine) -> None:
+    ended = cli("add", "cosyvoice-v3-plus-4f1c", "--name", "anna")
+    assert ended.code == 0
+    note = (
+        "note: the voice_id of anna names the model cosyvoice-3-plus, but it is registered for "
+        "cosyvoice-3-flash, so calls would fail; where the model is wrong, remove anna and "
+        "register it for cosyvoice-3-plus."
+    )
+    assert note in " ".join(ended.err.split())
+    right = cli("add", "cosyvoice-v3-plus-4f1d", "--name", "bert", "--model", "cosyvoice-3-plus")
+    assert "note: the voice_id" not in right.err
+
+
+def test_a_few_of_the_imported_whose_ids_name_another_model_are_told(cli: CommandLine) -> None:
+    plus = [{"voice_id": f"cosyvoice-v3-plus-{n}", "name": f"voice-{n}"} for n in range(5)]
+    told = " ".join(cli("import", "-", stdin=lines(*plus)).err.split())
+    assert told.count("names the model cosyvoice-3-plus") == 3
+    assert "note: so do the voice_ids of 2 more." in told
+
+
 def test_a_note_names_a_few_of_the_imported_whose_window_is_over(cli: CommandLine) -> None:
     old = [record | {"last_used_at": "2026-04-01"} for record in many(5)]
     old[0] |= {"paused": True}

@@ -27,8 +27,10 @@ from voicekeeper import lifecycle, schedule
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change
+from voicekeeper.lifecycle.change import sentence
 from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
+from voicekeeper.terms import NEVER_KNOWN
 from voicekeeper.verdict import UNDEPLOYED, Blame, Fault
 
 PLAIN = replace(POLICY, jitter=0 * SECOND)
@@ -330,6 +332,37 @@ def test_a_lost_voice_is_told_with_the_gateways_words() -> None:
     assert told(change) == ["keepalive.failed", "voice.status_changed LOST", "voice.lost"]
     assert change.tellings[-1].detail == {"error": "VALIDATION_ERROR: no such voice"}
     assert change.fault is None
+
+
+@pytest.mark.parametrize(
+    ("status", "before", "fault", "is_told"),
+    [
+        (Status.NEW, None, BAD_VOICE, True),
+        (Status.NEW, None, BUSY, False),
+        (Status.OK, None, BAD_VOICE, False),
+        (Status.DEPLOYING, None, BAD_VOICE, False),
+        (Status.LOST, "gone", BAD_VOICE, False),
+        (Status.LOST, f"gone; {NEVER_KNOWN}", BAD_VOICE, True),
+        (Status.LOST, f"gone; {NEVER_KNOWN}", BUSY, True),
+    ],
+)
+def test_a_voice_that_is_lost_and_never_spoke_is_told_as_one_that_was_never_known(
+    status: Status,
+    before: str | None,
+    fault: Fault,
+    is_told: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    row = voice(
+        status=status,
+        anchored_at=NOW - 8 * DAY,
+        last_error=before,
+        suspected_at=NOW - HOUR,
+        controlled_at=NOW - MINUTE,
+    )
+    change = refused(row, keepalive(), fault)
+    words = f"; {NEVER_KNOWN}" if is_told else ""
+    assert change.voice["last_error"] == f"{sentence(fault)}{words}"
+    assert ("voice.lost" in told(change)) is (fault is BAD_VOICE and status is not Status.LOST)
 
 
 def test_a_voice_that_the_review_took_away_is_undeployed_and_not_lost() -> None:

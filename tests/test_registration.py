@@ -57,6 +57,24 @@ def test_a_model_can_stand_in_an_address(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("voice_id", "model", "other"),
+    [
+        ("cosyvoice-v3-plus-4f1c", "cosyvoice-3-flash", "cosyvoice-3-plus"),
+        ("cosyvoice-v3-flash-4f1c", "cosyvoice-3-plus", "cosyvoice-3-flash"),
+        ("cosyvoice-v3.5-plus-a-4f1c", "cosyvoice-3-plus", "cosyvoice-3.5-plus"),
+        ("cosyvoice-v3-flash-4f1c", "another", "cosyvoice-3-flash"),
+        ("cosyvoice-v3-flash-4f1c", "cosyvoice-3-flash", None),
+        ("cosyvoice-v3-flash-4f1c", "cosyvoice-v3-flash", None),
+        ("cosyvoice-v3-flashy", "cosyvoice-3-plus", None),
+        ("my-voice", "cosyvoice-3-flash", None),
+        ("", "cosyvoice-3-flash", None),
+    ],
+)
+def test_a_voice_id_may_name_another_model(voice_id: str, model: str, other: str | None) -> None:
+    assert registration.other_model(voice_id, model) == other
+
+
+@pytest.mark.parametrize(
     ("text", "ago"),
     [
         ("2026-05-01T12:00:00Z", timedelta(0)),

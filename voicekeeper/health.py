@@ -13,7 +13,7 @@ from voicekeeper import budget, forecast
 from voicekeeper.duration import plus, rfc3339, words
 from voicekeeper.facts import BalanceFacts, BreakerFacts
 from voicekeeper.schedule import Policy
-from voicekeeper.terms import Status
+from voicekeeper.terms import NEVER_KNOWN, Status
 
 
 class Severity(IntEnum):
@@ -245,7 +245,9 @@ def _lacks_keeper(health: Health, *, now: datetime, tick: timedelta) -> bool:
 
 
 def named(name: str, status: Status, error: str | None) -> str:
-    """Return a voice's name as a finding has it: with the words by which its making failed."""
+    """Return a voice's name as a finding has it: with why it failed, or was never known."""
+    if status is Status.LOST and error and NEVER_KNOWN in error:
+        return f"{name} ({NEVER_KNOWN})"
     return f"{name} ({error})" if status is Status.FAILED and error else name
 
 

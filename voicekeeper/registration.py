@@ -16,6 +16,7 @@ from voicekeeper.terms import Kind, Origin
 _NAME_MOST = 64
 _ID_MOST = 200
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAMED_MODEL = re.compile(r"cosyvoice-v(\d+(?:\.\d+)?-(?:flash|plus))-")
 _CLOCKS_DIFFER = timedelta(minutes=5)
 """A time this far ahead is still taken as now: other hosts' clocks are not ours."""
 
@@ -72,6 +73,17 @@ def model(text: str) -> str:
             f"digit; not {quoted(text)}"
         )
     return text
+
+
+def other_model(voice_id: str, model: str) -> str | None:
+    """Return the model that a voice_id names, where that is not the one it is registered for.
+
+    The gateway's ids begin with theirs: ``cosyvoice-v3-flash-…`` is of ``cosyvoice-3-flash``.
+    """
+    named = _NAMED_MODEL.match(voice_id)
+    if named is None or model.replace("cosyvoice-v", "cosyvoice-") == f"cosyvoice-{named[1]}":
+        return None
+    return f"cosyvoice-{named[1]}"
 
 
 def used_at(text: str, *, now: datetime) -> datetime:

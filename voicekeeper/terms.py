@@ -35,6 +35,10 @@ class Status(StrEnum):
         return self in (Status.FAILED, Status.UNDEPLOYED, Status.LOST)
 
 
+NEVER_KNOWN: Final = "the gateway has never known this voice_id: check it for a typing mistake"
+"""What the last error of a voice says that is LOST and never spoke since it was registered."""
+
+
 class Origin(StrEnum):
     """How a voice came into the registry."""
 

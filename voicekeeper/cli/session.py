@@ -192,6 +192,25 @@ class Session:
             "all the same."
         )
 
+    def warn_of_models(self, voices: Sequence[NewVoice]) -> None:
+        """Say on stderr which of these voices have the id of another model."""
+        from voicekeeper import registration  # noqa: PLC0415 - see the module
+        from voicekeeper.health import SHOWN_NAMES  # noqa: PLC0415
+
+        found = [
+            (voice, other)
+            for voice in voices
+            if (other := registration.other_model(voice.voice_id or "", voice.model))
+        ]
+        for voice, other in found[:SHOWN_NAMES]:
+            prose.say(
+                f"note: the voice_id of {voice.name} names the model {other}, but it is registered "
+                f"for {voice.model}, so calls would fail; where the model is wrong, remove "
+                f"{voice.name} and register it for {other}."
+            )
+        if len(found) > SHOWN_NAMES:
+            prose.say(f"note: so do the voice_ids of {len(found) - SHOWN_NAMES} more.")
+
     def _is_over(self, voice: NewVoice) -> bool:
         from voicekeeper import schedule  # noqa: PLC0415 - see the module
 

@@ -35,7 +35,7 @@ from voicekeeper.lifecycle.change import (
 )
 from voicekeeper.models import Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.terms import Status, TaskState
+from voicekeeper.terms import NEVER_KNOWN, Status, TaskState
 from voicekeeper.verdict import Blame, Fault, Outcome
 
 
@@ -151,7 +151,7 @@ def _failed(
     if _is_outdated(voice, task, now=now):
         return Change(task=columns, fault=to_breaker)
     failures = voice.failures + 1
-    fields: VoiceFields = {"failures": failures, "last_error": sentence(fault)}
+    fields: VoiceFields = {"failures": failures, "last_error": _error(voice, fault, voice.status)}
     if fault.blame is Blame.VOICE:
         if _is_condemned(voice, task, now=now, policy=policy):
             return _condemned(voice, task, fields, columns, fault, now=now, policy=policy)
@@ -204,7 +204,7 @@ def _condemned(
     costs a hundredth of a cent.
     """
     status = Status.UNDEPLOYED if fault.code == verdict.UNDEPLOYED else Status.LOST
-    fields["status"] = status
+    fields |= {"status": status, "last_error": _error(voice, fault, status)}
     given_up = _is_given_up(voice, now=now, policy=policy, status=status)
     later = schedule.next_hope(voice.anchored_at, now=now, policy=policy)
     fields["next_at"] = None if given_up else unless_paused(voice, later)
@@ -212,6 +212,14 @@ def _condemned(
         Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
     )
     return Change(voice=fields, task=columns, tellings=(told, *status_told(voice, fields)))
+
+
+def _error(voice: Voice, fault: Fault, status: Status) -> str:
+    """Return a fault in words; of a LOST voice that never spoke, they say that it never did."""
+    is_told = voice.status is Status.NEW or NEVER_KNOWN in (voice.last_error or "")
+    if status is Status.LOST and is_told:
+        return f"{sentence(fault)}; {NEVER_KNOWN}"
+    return sentence(fault)
 
 
 def _is_given_up(

@@ -36,5 +36,6 @@ def command(
     registry = session.registry_to_fill()
     registry.register([new], now=session.now, policy=session.policy)
     prose.say(f"{name} is registered.")
+    session.warn_of_models([new])
     session.warn_if_over([new])
     session.warn_if_unkept(registry)

@@ -50,6 +50,7 @@ def command(session: Session, *, file: IO[bytes]) -> None:
     counted = "1 voice is" if len(voices) == 1 else f"{len(voices)} voices are"
     prose.say(f"{counted} registered.")
     if voices:
+        session.warn_of_models(voices)
         session.warn_if_over(voices)
         session.warn_if_unkept(registry)
 
