@@ -1,5 +1,6 @@
 """Reading the registry: ``list``, ``show``, ``history``, ``resolve``, ``status`` and ``check``."""
 
+import io
 import json
 import shutil
 import sqlite3
@@ -10,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import delete
 
 from tests.command import CommandLine, Ended, sentence
 from tests.receiver import Receiver
-from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, FakeClock, imported, wanted
+from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, FakeClock, imported, policy, wanted
 from tests.web_support import free_port, lead_here
+from voicekeeper.cli import table
 from voicekeeper.config import DEFAULT_PATH
 from voicekeeper.models import Breaker, HistoryEntry, Origin, Status
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer
+from voicekeeper.store import Registry
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.sqlite import WAL_IS_SAFE
 
@@ -53,6 +57,18 @@ BERT = {
     "created_at": "2026-05-01T12:00:00Z",
     "same_voice": True,
 }
+
+
+PAUSED = (
+    f"calls for {FLASH} are paused since 2026-05-01T11:00:00Z: no balance; "
+    "the next probe is at 2026-05-01T12:01:00Z"
+)
+
+
+def block(cli: CommandLine) -> None:
+    """Pause the calls of a model."""
+    opened_at, probe_at = NOW - HOUR, NOW + MINUTE
+    cli.add_row(Breaker(model=FLASH, opened_at=opened_at, cause="no balance", probe_at=probe_at))
 
 
 @pytest.fixture
@@ -97,6 +113,56 @@ def test_list_as_json_holds_every_voice_with_its_contracted_keys(cli: CommandLin
     assert (ended.code, ended.err) == (0, "")
     assert ended.json == {"schema": 1, "voices": [ANNA, BERT]}
     assert [list(voice) for voice in ended.json["voices"]] == [list(ANNA)] * 2
+
+
+def test_list_puts_the_most_urgent_first(empty: CommandLine) -> None:
+    ages = {"fine": 1, "over": 9, "risky": 6, "paused": 6, "lost": 9, "broken": 0}
+    empty.ready(*(imported(name, last_used_at=NOW - days * DAY) for name, days in ages.items()))
+    empty.change("paused", paused=True, next_at=None)
+    empty.change("lost", status=Status.LOST, next_at=None)
+    empty.change("broken", status=Status.FAILED, next_at=None)
+    order = ["risky", "fine", "over", "lost", "broken", "paused"]
+    assert [line.split("\t")[0] for line in empty("list").out.splitlines()] == order
+    assert [voice["name"] for voice in empty("list", "--json").json["voices"]] == order
+
+
+def test_list_marks_the_voices_at_risk_without_color_too(empty: CommandLine) -> None:
+    empty.ready(
+        imported("fine", last_used_at=NOW - DAY), imported("risky", last_used_at=NOW - 6 * DAY)
+    )
+    written = io.StringIO()
+    console = Console(file=written, width=120, color_system=None)
+    with empty.database() as database:
+        voices = Registry(database).all()
+        console.print(table.table(voices, now=NOW, policy=policy(), console=console))
+    assert ["at risk" in line for line in written.getvalue().splitlines()[1:]] == [False, True]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_list_says_which_calls_are_paused_and_when_they_are_tried(
+    cli: CommandLine, options: tuple[str, ...]
+) -> None:
+    block(cli)
+    ended = cli("list", *options)
+    assert ended.err.split() == (f"note: {PAUSED}.").split()
+    assert PAUSED not in ended.out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["keep", "anna"],
+        ["add", "id-carl", "--name", "carl"],
+        ["design", "dora", "--prefix", "dora", "--prompt", "old", "--preview-text", "Hello."],
+    ],
+)
+def test_whatever_waits_for_paused_calls_is_told_so(cli: CommandLine, args: list[str]) -> None:
+    block(cli)
+    cli.passed()
+    ended = cli(*args)
+    assert ended.code == 0
+    assert PAUSED in " ".join(ended.err.split())
+    assert "on its next pass" not in ended.err
 
 
 def test_an_empty_registry_lists_nothing(empty: CommandLine) -> None:

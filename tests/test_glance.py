@@ -26,7 +26,7 @@ from voicekeeper.errors import CallFailed, DatabaseUnusable
 from voicekeeper.glance import columns
 from voicekeeper.glance.columns import Read
 from voicekeeper.glance.file import File, Unsure
-from voicekeeper.glance.fleet import Fleet
+from voicekeeper.glance.fleet import Fleet, Ranking
 from voicekeeper.glance.voices import MOST, Voices
 from voicekeeper.health import Health
 from voicekeeper.models import (
@@ -94,6 +94,13 @@ def assert_same(database: SqliteDatabase, *, now: datetime) -> None:
     with Voices(database.path) as voices:
         glanced = voices.all()
         ones = [voices.get(voice.name) for voice in glanced]
+    with Ranking(database.path) as ranking:
+        ranked = ranking.by_urgency(now=now, policy=rules)
+        blocked = [facts(breaker, Breaker) for breaker in ranking.blocked()]
+    assert [voice.name for voice in ranked] == [
+        voice.name for voice in registry.by_urgency(now=now, policy=rules)
+    ]
+    assert blocked == [facts(breaker, Breaker) for breaker in registry.blocked()]
     with Fleet(database.path) as fleet:
         health, totals = fleet.health(now=now, policy=rules), fleet.totals(now=now)
     known = list(registry.all())

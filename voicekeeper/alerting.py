@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from voicekeeper.duration import plus
 from voicekeeper.events import MEANINGS, Event, Level
+from voicekeeper.facts import VoiceFacts
 from voicekeeper.schedule import Policy
 from voicekeeper.terms import AlertKind, Status
 
@@ -70,6 +71,12 @@ class AlertFields(TypedDict, total=False):
 def risky_before(now: datetime, policy: Policy) -> datetime:
     """Return before when a last use puts a voice at risk."""
     return plus(now, -policy.risk_age)
+
+
+def is_at_risk(voice: VoiceFacts, *, now: datetime, policy: Policy) -> bool:
+    """Tell whether a voice is kept, and little of its window is left."""
+    is_kept = voice.voice_id is not None and voice.next_at is not None and not voice.status.is_dead
+    return is_kept and voice.anchored_at < risky_before(now, policy)
 
 
 def dire_before(now: datetime, policy: Policy) -> datetime:

@@ -21,6 +21,7 @@ class VoiceFacts(Protocol):
     created_at: datetime
     last_used_at: datetime | None
     enrolled_at: datetime | None
+    anchored_at: datetime
     next_at: datetime | None
     failures: int
     last_error: str | None

@@ -140,8 +140,7 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
     found += [
         Finding(
             Severity.CRITICAL,
-            f"calls for {breaker.model} are paused since {rfc3339(breaker.opened_at)}: "
-            f"{breaker.cause}; {next_probe(breaker, now)}; {MEND_BLOCKED}",
+            f"{pause(breaker, now)}; {MEND_BLOCKED}",
         )
         for breaker in health.blocked
         if breaker.opened_at is not None
@@ -251,12 +250,12 @@ def named(name: str, status: Status, error: str | None) -> str:
     return f"{name} ({error})" if status is Status.FAILED and error else name
 
 
-def next_probe(breaker: BreakerFacts, now: datetime) -> str:
-    """Return in words when a paused model is tried next."""
-    at = breaker.probe_at
-    if at is None or at <= now:
-        return "the next probe is due now"
-    return f"the next probe is at {rfc3339(at)}"
+def pause(breaker: BreakerFacts, now: datetime) -> str:
+    """Return in words since when and why the calls of a model pause, and when it is tried next."""
+    since, at = breaker.opened_at, breaker.probe_at
+    words = f"calls for {breaker.model} are paused" + (f" since {rfc3339(since)}" if since else "")
+    probe = f"at {rfc3339(at)}" if at is not None and at > now else "due now"
+    return f"{words}: {breaker.cause}; the next probe is {probe}"
 
 
 def _named(health: Health, status: Status) -> str:

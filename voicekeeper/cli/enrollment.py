@@ -43,6 +43,7 @@ def register(session: Session, name: str, origin: Origin, recipe: dict[str, str]
     registry.register([new], now=session.now, policy=session.policy)
     prose.say(f"{name} is registered; the daemon requests it from the gateway.")
     warn_if_held(session, registry, registry.get(name))
+    session.warn_if_paused(registry, new.model)
     session.warn_if_unkept(registry)
     return registry
 

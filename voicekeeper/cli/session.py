@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from voicekeeper.errors import InvalidInput, NotFound
 from voicekeeper.glance.file import File, Unsure
 
 if TYPE_CHECKING:
+    from voicekeeper.facts import BreakerFacts
     from voicekeeper.schedule import Policy
     from voicekeeper.store import Database, NewVoice, Registry, SqliteDatabase
 
@@ -216,6 +217,23 @@ class Session:
 
         used_at = voice.last_used_at
         return used_at is not None and schedule.deadline(used_at, self.policy) <= self.now
+
+    def warn_if_paused(self, registry: Registry, model: str) -> bool:
+        """Say on stderr that the calls of a model are paused, and until when at least.
+
+        Returns:
+            Whether that is so.
+        """
+        blocked = [breaker for breaker in registry.blocked() if breaker.model == model]
+        self.say_pauses(blocked)
+        return bool(blocked)
+
+    def say_pauses(self, blocked: Iterable[BreakerFacts]) -> None:
+        """Say on stderr which calls are paused, why, and when they are tried next."""
+        from voicekeeper.health import pause  # noqa: PLC0415 - see the module
+
+        for breaker in blocked:
+            prose.say(f"note: {pause(breaker, self.now)}.")
 
     def warn_if_unkept(self, registry: Registry) -> bool:
         """Say on stderr that no daemon has made a pass lately, and how to start one.

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from voicekeeper import likeness
+from voicekeeper.alerting import is_at_risk
 from voicekeeper.bar import bar, has_blocks
 from voicekeeper.cli import prose
 from voicekeeper.duration import words
@@ -56,15 +57,19 @@ def status(voice: VoiceFacts) -> Text:
 
 
 def left(voice: VoiceFacts, *, now: datetime, policy: Policy, plain: bool = False) -> Text:
-    """Return the time left: a bar of the window, and words."""
+    """Return the time left: a bar of the window, and words, also for a voice at risk."""
     deadline = known_deadline(voice, policy)
     if voice.status.is_dead:
         return Text("-", style="dim")
     if deadline is None:
-        return Text("not known yet" if voice.voice_id else "-", style="dim")
-    margin = deadline - now
-    shown = bar(margin / policy.window, plain=plain)
-    return shown.append(f" {words(margin)}" if margin > _ZERO else " window over")
+        shown = Text("not known yet" if voice.voice_id else "-", style="dim")
+    else:
+        margin = deadline - now
+        shown = bar(margin / policy.window, plain=plain)
+        shown.append(f" {words(margin)}" if margin > _ZERO else " window over")
+    if is_at_risk(voice, now=now, policy=policy):
+        shown.append(", at risk", style="bold red")
+    return shown
 
 
 def next_keepalive(voice: VoiceFacts, *, now: datetime) -> str:

@@ -5,15 +5,18 @@
 from datetime import datetime, timedelta
 
 from voicekeeper import alerting, budget
+from voicekeeper.facts import BreakerFacts, VoiceFacts
 from voicekeeper.glance.columns import BALANCE, BREAKER, KEEPER, instant, record, text, whole
 from voicekeeper.glance.file import File
+from voicekeeper.glance.voices import Voices
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, late_before, named
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
 from voicekeeper.terms import Status
 
 _LIVING = "status IN ('NEW', 'DEPLOYING', 'OK')"
-_KEPT = f"paused IS 0 AND {_LIVING}"
+_KEPT = f"(paused IS 0 AND {_LIVING})"
+_OPENED = "WHERE opened_at IS NOT NULL ORDER BY model"
 _AT_RISK = f"""anchored_at < :risky AND next_at IS NOT NULL AND voice_id IS NOT NULL AND {_LIVING}
     AND NOT (next_at BETWEEN :now AND :soon AND failures = 0 AND EXISTS (
         SELECT 1 FROM task WHERE task.voice_pk = voice.id AND task.state = 'success'
@@ -41,7 +44,7 @@ class Fleet(File):
         beats = self.rows("keeper", KEEPER, "ORDER BY last_pass_at DESC NULLS LAST")
         beat = beats[0] if beats else dict.fromkeys(KEEPER)
         balance = self.rows("balance", BALANCE, "WHERE id = 1")
-        opened = self.rows("breaker", BREAKER, "WHERE opened_at IS NOT NULL")
+        opened = self.rows("breaker", BREAKER, _OPENED)
         living = sorted(
             (each for each in beats if each["alive_until"] and each["alive_until"] > now),
             key=lambda each: (each["started_at"], each["keeper"]),
@@ -100,3 +103,20 @@ class Fleet(File):
         sums = "coalesce(sum(cost_micros), 0), coalesce(sum(possible_cost_micros), 0)"
         ((cost, possible),) = self.ask(f"SELECT {sums} FROM ledger WHERE {condition}", **given)
         return Spent(whole(cost), whole(possible))
+
+
+class Ranking(Voices):
+    """The voices of a registry, the most urgent first."""
+
+    def by_urgency(self, *, now: datetime, policy: Policy) -> list[VoiceFacts]:
+        """Return every voice: the kept by their deadlines, then those that need a person."""
+        named = ", ".join(f"status <> '{status}'" for status in NAMED)
+        return self._every(
+            f"""{_KEPT} DESC, CASE WHEN {_KEPT} THEN anchored_at <= :over END,
+                CASE WHEN {_KEPT} THEN anchored_at END, {named}, name""",
+            over=now - policy.window,
+        )
+
+    def blocked(self) -> list[BreakerFacts]:
+        """Return the breakers that are open."""
+        return [record(row) for row in self.rows("breaker", BREAKER, _OPENED)]

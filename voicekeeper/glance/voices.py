@@ -22,7 +22,10 @@ class Voices(File):
 
     def all(self) -> list[VoiceFacts]:
         """Return every voice by name."""
-        voices = self._voices("ORDER BY name LIMIT :most", most=MOST + 1)
+        return self._every("name")
+
+    def _every(self, order: str, **given: object) -> list[VoiceFacts]:
+        voices = self._voices(f"ORDER BY {order} LIMIT :most", most=MOST + 1, **given)
         if len(voices) > MOST:
             raise Unsure
         return voices

@@ -24,7 +24,7 @@ _BEGIN = Statement(
     InsertIfMissing(_TABLE).values(model=sa.bindparam("of"), run=0, probes=0, distrusted=sa.false())
 )
 _LOCK = Statement(select(_TABLE.c.model).order_by(_TABLE.c.model).with_for_update())
-_OPENED = Statement(select(_TABLE).where(_TABLE.c.opened_at.is_not(None)))
+_OPENED = Statement(select(_TABLE).where(_TABLE.c.opened_at.is_not(None)).order_by(_TABLE.c.model))
 _FORGET = Statement(sa.delete(_TABLE).where(_TABLE.c.model == sa.bindparam("model")))
 _MOST_URGENT = Statement(
     select(func.min(col(Voice.anchored_at))).where(

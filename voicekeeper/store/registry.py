@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    SQLColumnExpression,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -31,6 +34,7 @@ from voicekeeper.lifecycle import Telling, comeback
 from voicekeeper.models import (
     Audio,
     Balance,
+    Breaker,
     HistoryEntry,
     KeeperBeat,
     Origin,
@@ -128,8 +132,27 @@ class Registry:
 
     def all(self) -> Iterator[Voice]:
         """Yield every voice by name, without holding them all."""
+        yield from self._every(col(Voice.name))
+
+    def by_urgency(self, *, now: datetime, policy: Policy) -> Iterator[Voice]:
+        """Yield every voice: the kept by their deadlines, then those that need a person."""
+        over, anchor = now - policy.window, col(Voice.anchored_at)
+        yield from self._every(
+            _IS_KEPT.desc(),
+            case((_IS_KEPT, anchor <= over)),
+            case((_IS_KEPT, anchor)),
+            *(col(Voice.status) != status for status in NAMED),
+            col(Voice.name),
+        )
+
+    def blocked(self) -> Sequence[Breaker]:
+        """Return the breakers that are open."""
         with self._database.reading() as session:
-            query = select(Voice).order_by(col(Voice.name)).execution_options(yield_per=_BATCH)
+            return breakers.opened(session)
+
+    def _every(self, *order: SQLColumnExpression[Any]) -> Iterator[Voice]:
+        with self._database.reading() as session:
+            query = select(Voice).order_by(*order).execution_options(yield_per=_BATCH)
             try:
                 yield from session.scalars(query)
             except unreadable.UNREADABLE:
@@ -379,9 +402,9 @@ _TRIED_IN_VAIN = exists().where(
     ),
 )
 _BEING_USED = col(Voice.id).in_(select(col(Task.voice_pk)).where(IS_OPEN))
+_IS_KEPT: ColumnElement[bool] = col(Voice.paused).is_(False) & col(Voice.status).in_(_KEPT)
 _OVERDUE: ColumnElement[bool] = (
-    col(Voice.paused).is_(False)
-    & col(Voice.status).in_(_KEPT)
+    _IS_KEPT
     & col(Voice.next_at).is_not(None)
     & ((col(Voice.next_at) < _LATE) | ((col(Voice.failures) > 0) | _BEING_USED) & _TRIED_IN_VAIN)
 )

@@ -38,4 +38,5 @@ def command(
     prose.say(f"{name} is registered.")
     session.warn_of_models([new])
     session.warn_if_over([new])
+    session.warn_if_paused(registry, new.model)
     session.warn_if_unkept(registry)

@@ -18,5 +18,8 @@ def command(session: Session, *, name: str) -> None:
     """
     registry = session.registry()
     registry.keep(name, now=session.now)
-    prose.say(f"{name} is due now; the daemon uses it on its next pass.")
+    if session.warn_if_paused(registry, registry.get(name).model):
+        prose.say(f"{name} is due now; the daemon uses it when calls flow again.")
+    else:
+        prose.say(f"{name} is due now; the daemon uses it on its next pass.")
     session.warn_if_unkept(registry)

@@ -6,14 +6,14 @@ from voicekeeper.cli import document, prose, text
 from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.errors import NotFound
-from voicekeeper.glance.voices import Voices
+from voicekeeper.glance.fleet import Ranking
 
 
 @click.command
 @json_option
 @pass_session
 def command(session: Session, *, as_json: bool) -> None:
-    """List the voices and the time each has left.
+    """List the voices and the time each has left, the most urgent first.
 
     On a terminal: a table, with each window as a bar. In a pipe: a line a
     voice, its columns separated by tabs: name, voice_id, status, deadline,
@@ -24,10 +24,13 @@ def command(session: Session, *, as_json: bool) -> None:
     if is_terminal():  # before the look, see there
         from voicekeeper.cli.table import table  # noqa: PLC0415 - a pipe does without
     try:
-        voices = session.look(Voices, lambda side: side.all())
+        voices, blocked = session.look(
+            Ranking,
+            lambda side: (side.by_urgency(now=session.now, policy=policy), side.blocked()),
+        )
     except NotFound as nothing:
         prose.say(f"{nothing}.")
-        voices = None
+        voices, blocked = None, []
     if as_json:
         for piece in document.voices(voices or (), policy):
             prose.put(piece, nl=False)
@@ -43,3 +46,4 @@ def command(session: Session, *, as_json: bool) -> None:
     else:
         for row in text.rows(voices, policy):
             prose.columns(*row)
+    session.say_pauses(blocked)

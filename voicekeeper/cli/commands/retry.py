@@ -24,4 +24,5 @@ def command(session: Session, *, name: str) -> None:
     again = "designed" if voice.origin is Origin.DESIGN else "cloned"
     prose.say(f"{name} is to be {again} again, as a new voice.")
     enrollment.warn_if_held(session, registry, voice)
+    session.warn_if_paused(registry, voice.model)
     session.warn_if_unkept(registry)
