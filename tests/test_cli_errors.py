@@ -83,6 +83,15 @@ def add(*options: str, voice_id: str = "id-bert", name: str = "bert") -> list[st
         (add(name="n" * 65), 2, "a name must be 1 to 64 printable characters"),
         (add(name="a\x1b[31m"), 2, "a name must be 1 to 64 printable characters"),
         (clone(name=""), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="\u2800"), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="a\u202eb"), 2, "a name must be 1 to 64 printable characters"),
+        (add(voice_id="'id-bert'"), 2, 'a voice_id holds no "\'", unlike'),
+        (add(voice_id='"id-bert"'), 2, "a voice_id holds no '\"', unlike"),
+        (add(voice_id="id-bert,"), 2, "a voice_id holds no ',', unlike 'id-bert,'; copy it as"),
+        (add(voice_id="id\u2013bert"), 2, "a voice_id holds no '\u2013', unlike"),
+        (add(voice_id="\u201cid-bert\u201d"), 2, "a voice_id holds no '\u201c', unlike"),
+        (["backup", "-"], 2, "a copy is a file, never '-'"),
+        (["restore", "-"], 2, "a copy is a file, never '-'"),
         (["add", "id-bert"], 2, "Missing option '--name'. See 'voicekeeper add --help'."),
         (["add", "--name", "bert"], 2, "Missing argument 'VOICE_ID'."),
         (["clone", "bert", "--prefix", "a"], 2, "Missing option '--audio-url'."),
@@ -100,6 +109,31 @@ def test_bad_input_is_refused_with_one_sentence_and_changes_nothing(
     ended = cli(*args)
     assert ended.code == code
     assert told in sentence(ended)
+    assert cli.rows() == before
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["show", "caf\udce9"],
+        ["resolve", "caf\udce9"],
+        ["remove", "caf\udce9"],
+        add(name="caf\udce9"),
+        add(voice_id="caf\udce9"),
+        add("--model", "caf\udce9"),
+        add("--last-used", "caf\udce9"),
+        clone(name="caf\udce9"),
+        clone(url="https://example.com/caf\udce9"),
+        design(prompt="caf\udce9"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_utf_8_is_named(cli: CommandLine, args: list[str]) -> None:
+    before = cli.rows()
+    ended = cli.process(*args)
+    assert ended.code == 2
+    assert "caf\\udce9" in sentence(ended)
+    assert "database" not in ended.err
     assert cli.rows() == before
 
 
@@ -315,6 +349,6 @@ def test_an_import_of_anything_is_taken_whole_or_refused_whole(
         for name in set(fuzzed.names()) - set(before):
             assert fuzzed("remove", name).code == 0
     else:
-        assert ended.code == 1
-        assert ended.err.startswith("voicekeeper: nothing was imported, because of ")
+        assert ended.code in (1, 2)
+        assert ended.err.startswith("voicekeeper: nothing was imported")
         assert fuzzed.names() == before

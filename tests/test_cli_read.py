@@ -705,11 +705,14 @@ def test_check_sends_a_ping_where_voices_are_kept_in_time(
     cli: CommandLine, status: int, code: int, told: str
 ) -> None:
     cli.passed()
-    with Receiver() as receiver, SandboxServer(Gateway(key="key"), clock=cli.clock) as server:
+    with (
+        Receiver() as receiver,
+        SandboxServer(Gateway(key="made-up-key"), clock=cli.clock) as server,
+    ):
         receiver.status = status
         environ = {
             "VOICEKEEPER_UPSTREAM__BASE_URL": server.base_url,
-            "VOICEKEEPER_API_KEY": "key",
+            "VOICEKEEPER_API_KEY": "made-up-key",
             "VOICEKEEPER_ALERTS__HEARTBEAT_URL": receiver.web_url(),
         }
         ended = cli("check", environ=environ)

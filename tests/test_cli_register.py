@@ -1,8 +1,10 @@
 """Registering voices: ``add``, ``clone``, ``design``, ``import`` and ``export``."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -393,6 +395,92 @@ def test_a_line_that_breaks_a_rule_is_named_with_the_rule(
     assert "  line 2: " in ended.err
     assert told in ended.err
     assert cli.rows() == before
+
+
+def test_what_windows_writes_is_read(cli: CommandLine) -> None:
+    text = '{"voice_id": "id-1", "name": "zoë"}\r\n\r\n{"voice_id": "id-2", "name": "bert"}\r\n'
+    for encoding in ("utf-16", "utf-8-sig"):
+        assert cli("import", "-", stdin=text.encode(encoding)).code == 0
+        assert cli.names() == ["bert", "zoë"]
+        for name in cli.names():
+            cli("remove", name)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'\n[\n{"voice_id": "1", "name": "a"}]', "is a JSON array, not one object a line"),
+        (
+            b'{"voice_id": "1", "name": "a"}\n{"voice_id": "2", "name": "b", "name": "c"}',
+            "line 2 has the field 'name' twice",
+        ),
+        (
+            b'{"voice_id": "1", "name": "a", "recipe": {"prefix": "a", "prefix": "b"}}',
+            "line 1 has the field 'prefix' twice",
+        ),
+    ],
+)
+def test_a_file_that_can_be_read_in_two_ways_is_refused_in_a_sentence(
+    cli: CommandLine, content: bytes, told: str
+) -> None:
+    ended = cli("import", "-", stdin=content)
+    assert ended.code == 2
+    assert sentence(ended).startswith("voicekeeper: nothing was imported: ")
+    assert told in ended.err
+    assert cli.names() == []
+
+
+def test_a_table_is_no_json(cli: CommandLine) -> None:
+    ended = cli("import", "-", stdin=b"voice_id,name\nid-1,anna\n")
+    assert ended.code == 1
+    assert ended.err.splitlines()[1:] == [
+        "  line 1: not a line of JSON",
+        "  line 2: not a line of JSON",
+    ]
+
+
+COMPOSED, DECOMPOSED = "zo\u00eb", "zoe\u0308"
+
+
+@pytest.mark.parametrize("typed", [COMPOSED, DECOMPOSED])
+def test_a_name_is_the_same_however_its_accents_were_typed(cli: CommandLine, typed: str) -> None:
+    assert cli("add", "id-1", "--name", typed).code == 0
+    assert cli.names() == [COMPOSED]
+    for again in (COMPOSED, DECOMPOSED):
+        ended = cli("add", "id-2", "--name", again)
+        assert (ended.code, ended.err) == (1, f"voicekeeper: the name {COMPOSED!r} is taken\n")
+        record = {"voice_id": "id-2", "name": again}
+        assert cli("import", "-", stdin=lines(record)).code == 1
+        assert cli("resolve", again).out == cli.process("resolve", again).out == "id-1\n"
+        for command in ("show", "history", "keep"):
+            assert cli(command, again).code == 0
+    twice = [{"voice_id": f"id-{name}", "name": f"x{name}"} for name in (COMPOSED, DECOMPOSED)]
+    assert "occurs twice" in cli("import", "-", stdin=lines(*twice)).err
+
+
+@pytest.mark.parametrize("typed", [COMPOSED, DECOMPOSED])
+def test_a_name_that_stands_decomposed_in_an_older_row_is_found(
+    cli: CommandLine, typed: str
+) -> None:
+    cli.ready(imported("old"))
+    with closing(sqlite3.connect(cli.path)) as connection, connection:
+        connection.execute("UPDATE voice SET name = ?", [DECOMPOSED])
+    assert cli("add", "id-2", "--name", typed).code == 1
+    assert cli("resolve", typed).out == cli.process("resolve", typed).out == "id-old\n"
+    assert cli("pause", typed).code == 0
+    assert cli("remove", typed).code == 0
+    assert cli.names() == []
+
+
+def test_of_two_older_rows_each_is_found_as_it_is_written(cli: CommandLine) -> None:
+    cli.ready(imported("old"), imported("new"))
+    with closing(sqlite3.connect(cli.path)) as connection, connection:
+        connection.execute("UPDATE voice SET name = ? WHERE name = 'old'", [DECOMPOSED])
+        connection.execute("UPDATE voice SET name = ? WHERE name = 'new'", [COMPOSED])
+    for typed, voice_id in ((DECOMPOSED, "id-old"), (COMPOSED, "id-new")):
+        assert cli("resolve", typed).out == f"{voice_id}\n"
+        assert cli("resolve", typed, "--json").json["voice_id"] == voice_id
+        assert cli("remove", typed).code == 0
 
 
 def test_a_bad_file_does_not_even_make_the_registry(tmp_path: Path) -> None:

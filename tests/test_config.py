@@ -685,6 +685,13 @@ def test_a_missing_key_names_the_three_places() -> None:
         (f"{SECRET}\0".encode(), "holds white space or other characters"),
         (f"{SECRET}é".encode(), "holds characters that no API key has"),
         (SECRET.encode() * 1_000, "is too long to be an API key"),
+        (b"x", "has fewer than 6 characters, too few for an API key"),
+        (b'VOICEKEEPER_API_KEY="x"', "has fewer than 6 characters"),
+        (b"VOICEKEEPER_API_KEY=\n", "is empty"),
+        (b'""', "is empty"),
+        (f'"{SECRET}'.encode(), "begins or ends with a quote that has no other half"),
+        (f"{SECRET}'".encode(), "begins or ends with a quote that has no other half"),
+        (f"A={SECRET}\nB={SECRET}".encode(), "holds white space or other characters"),
     ],
 )
 @pytest.mark.parametrize("place", ["upstream.api_key_file", "$CREDENTIALS_DIRECTORY/apixo-api-key"])
@@ -701,6 +708,59 @@ def test_a_file_that_holds_no_key_is_named_and_not_shown(
     (told,) = caught.value.problems
     assert told.startswith(f"{place}: {problem}")
     assert SECRET not in told
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SECRET,
+        f"  {SECRET}\r\n\r\n",
+        f"\ufeff{SECRET}\r\n",
+        f'"{SECRET}"\n',
+        f"'{SECRET}'",
+        f"VOICEKEEPER_API_KEY={SECRET}\n",
+        f'export APIXO_API_KEY="{SECRET}"\r\n',
+        f"api_key = '{SECRET}'",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "variable"])
+def test_a_key_is_taken_as_it_was_meant(tmp_path: Path, content: str, encoding: str) -> None:
+    if encoding == "variable":
+        environ = {"VOICEKEEPER_API_KEY": content.removeprefix("\ufeff")}
+        assert read_api_key(Settings(), environ).get_secret_value() == SECRET
+        return
+    (tmp_path / "apixo-api-key").write_bytes(content.removeprefix("\ufeff").encode(encoding))
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert read_api_key(Settings(), environ).get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}==", "sk-a\"b'c", "sk-abc=def", "abcdef===="])
+def test_a_key_that_only_looks_as_if_it_had_more_around_it_is_left_as_it_is(key: str) -> None:
+    environ = {"VOICEKEEPER_API_KEY": key}
+    assert read_api_key(Settings(), environ).get_secret_value() == key
+
+
+def test_a_path_begins_at_home_where_no_shell_has_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "keeper.toml").write_text(
+        '[database]\nurl = "sqlite:///~/voices.db"\n[upstream]\napi_key_file = "~/key"\n'
+    )
+    for settings in (
+        load(Path("~/keeper.toml"), {}),
+        load(None, {"VOICEKEEPER_CONFIG": "~/keeper.toml"}),
+    ):
+        assert settings.database_path == tmp_path / "voices.db"
+        assert settings.upstream.api_key_file == tmp_path / "key"
+    settings = load(None, {"VOICEKEEPER_DATABASE__URL": "sqlite:///a~/~/b"})
+    assert settings.database_path == Path("a~/~/b")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_settings_that_windows_wrote_are_read(file: Path, encoding: str) -> None:
+    file.write_bytes('[log]\r\nlevel = "debug"\r\n'.encode(encoding))
+    assert load(file, {}).log.level == "debug"
 
 
 @pytest.mark.parametrize("text", ["", "  ", f"{SECRET}\t{SECRET}", f"{SECRET}é", "k\udce9y"])

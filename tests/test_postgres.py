@@ -515,7 +515,7 @@ def test_status_names_the_keepers_that_live(cli: CommandLine, database: Postgres
 
 
 def test_check_tells_of_the_server(cli: CommandLine) -> None:
-    out = " ".join(cli("check", environ={"VOICEKEEPER_API_KEY": "sk"}).out.split())
+    out = " ".join(cli("check", environ={"VOICEKEEPER_API_KEY": "sk-test"}).out.split())
     assert "answers (PostgreSQL " in out
     assert "ok backup left to the server's own tools, such as pg_dump" in out
 

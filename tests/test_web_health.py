@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import MINUTE, Life, imported
 from tests.web_support import free_port, get, served, settings
+from voicekeeper.config import Address, Settings
+from voicekeeper.config.settings import Web
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.store.survey import Survey
 from voicekeeper.web import listener, protocol, serving
@@ -119,6 +121,20 @@ def test_a_port_that_another_program_has_is_told_once_and_taken_when_it_is_free(
     (failed,) = life.log.of("listener.failed")
     assert failed["error"] == "address already in use"
     assert [name for _, name, _ in life.log.lines] == ["listener.failed", "listener.opened"]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_every_address_of_ipv6_is_every_address(tmp_path: Path, host: str) -> None:
+    life = Life(tmp_path)
+    port = free_port()
+    chosen = Settings(web=Web(listen=Address("::", port)))
+
+    async def serve() -> int:
+        async with served(life, chosen), httpx.AsyncClient() as client:
+            return (await client.get(f"http://{host}:{port}/healthz")).status_code
+
+    assert asyncio.run(serve()) == 200
 
 
 async def _until_closed(port: int, sent: bytes) -> bytes:

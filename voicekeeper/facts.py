@@ -3,10 +3,22 @@
 The rules that commands share with the daemon ask for no more, so that they work on both.
 """
 
+import unicodedata
 from datetime import datetime
 from typing import Protocol
 
 from voicekeeper.terms import Origin, Status
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return a voice's name as it is written, composed (NFC) and decomposed (NFD): one name.
+
+    A name is registered composed; older rows may have it as it was typed.
+    """
+    if name.isascii():
+        return (name,)
+    forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return tuple(dict.fromkeys((name, *forms)))
 
 
 class VoiceFacts(Protocol):

@@ -4,6 +4,7 @@ The same sentences answer a command line and a line of an import.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,11 +13,14 @@ from voicekeeper import request
 from voicekeeper.duration import parse_instant, rfc3339
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.terms import Kind, Origin
+from voicekeeper.visible import is_visible
 
 _NAME_MOST = 64
 _ID_MOST = 200
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAMED_MODEL = re.compile(r"cosyvoice-v(\d+(?:\.\d+)?-(?:flash|plus))-")
+_NOT_IN_AN_ID = re.compile("[\"'`\u00b4,;\u2010-\u2015\u2018-\u201f\u2212\u00ab\u00bb\u2039\u203a]")
+"""Quotes, commas, and the dashes that a document makes of a hyphen."""
 _CLOCKS_DIFFER = timedelta(minutes=5)
 """A time this far ahead is still taken as now: other hosts' clocks are not ours."""
 
@@ -27,32 +31,38 @@ _FIELDS = ("voice_id", "name", "model", "last_used_at", "origin", "recipe", "pau
 
 
 def name(text: str) -> str:
-    """Return a voice's local name.
+    """Return a voice's local name, composed (NFC), so that it is the same however it was typed.
 
     Raises:
         InvalidInput: it is not 1 to 64 printable characters without white space, or begins
             with a hyphen, which a command would take for an option.
     """
-    printable = text.isprintable() and not any(c.isspace() for c in text)
-    if not (1 <= len(text) <= _NAME_MOST and printable) or text.startswith("-"):
+    composed = unicodedata.normalize("NFC", text)
+    printable = is_visible(text) and not any(c.isspace() for c in text)
+    if not (1 <= len(composed) <= _NAME_MOST and printable) or text.startswith("-"):
         raise InvalidInput(
             f"a name must be 1 to {_NAME_MOST} printable characters without white space and "
             f"must not begin with a hyphen, not {quoted(text)}"
         )
-    return text
+    return composed
 
 
 def voice_id(text: str) -> str:
     """Return a custom voice's id.
 
     Raises:
-        InvalidInput: it is not 1 to 200 printable characters without white space, or is a
-            built-in voice's.
+        InvalidInput: it is not 1 to 200 printable characters without white space, holds what
+            comes along when one is copied from JSON or a document, or is a built-in voice's.
     """
-    if not 1 <= len(text) <= _ID_MOST or not text.isprintable() or any(c.isspace() for c in text):
+    if not 1 <= len(text) <= _ID_MOST or not is_visible(text) or any(c.isspace() for c in text):
         raise InvalidInput(
             f"a voice_id must be 1 to {_ID_MOST} printable characters without white space, "
             f"not {quoted(text)}"
+        )
+    if found := _NOT_IN_AN_ID.search(text):
+        raise InvalidInput(
+            f"a voice_id holds no {quoted(found[0])}, unlike {quoted(text)}; copy it as the "
+            "gateway told it"
         )
     if request.is_built_in(text):
         raise InvalidInput(

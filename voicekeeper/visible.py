@@ -1,4 +1,4 @@
-"""Words from outside, made visible.
+"""Words from outside: read from a file, and made visible.
 
 Names, the gateway's words and all else that others wrote may hold characters that move a cursor,
 set a terminal's title, forge a line, hide, or reverse the order of letters. What is shown to a
@@ -10,6 +10,19 @@ from typing import Final
 
 _BLANK: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]")
 """Letters and marks that look like nothing; Python takes them for printable."""
+
+
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+"""How a text of Windows begins where it is no UTF-8."""
+
+
+def decoded(data: bytes) -> str:
+    """Return a file's text: UTF-8, or UTF-16 where it begins with the mark of that.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    return data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
 
 
 def is_visible(text: str) -> bool:

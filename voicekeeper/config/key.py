@@ -5,6 +5,7 @@ the environment is the last resort, for containers. No sentence here repeats wha
 half of a mistyped key is still half of a key.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,20 @@ from typing import NamedTuple
 from voicekeeper.config.settings import Settings
 from voicekeeper.errors import ConfigError
 from voicekeeper.secret import SecretStr
+from voicekeeper.visible import decoded
 
 CREDENTIAL = "apixo-api-key"
 VARIABLE = "VOICEKEEPER_API_KEY"
 _LONGEST = 4096
+_SHORTEST = 6
+"""A shorter one would be cut out of words that hold it by chance, those of each answer too."""
+_ASSIGNMENT = re.compile(
+    r"\A(export\s+)?([A-Za-z_]\w*\s*=\s*(?=[^=])|\w*API_KEY=\Z)", re.ASCII | re.IGNORECASE
+)
+"""What stands before the key in a file of variables, such as ``VOICEKEEPER_API_KEY=``; an equals
+sign in a key itself can only be padding at its end."""
+_QUOTES = "\"'`"
+_QUOTED = re.compile(rf"(?P<quote>[{_QUOTES}])(?P<inner>.*)(?P=quote)", re.DOTALL)
 
 
 class FoundKey(NamedTuple):
@@ -34,7 +45,8 @@ def find_api_key(settings: Settings, environ: Mapping[str, str]) -> FoundKey:
     """Return the API key from the first of three places that has one.
 
     ``upstream.api_key_file``, else ``$CREDENTIALS_DIRECTORY/apixo-api-key``, else
-    ``$VOICEKEEPER_API_KEY``. White space around it is cut off.
+    ``$VOICEKEEPER_API_KEY``. White space and quotes around it are cut off, and a ``NAME=``
+    before it.
 
     Raises:
         ConfigError: there is none, its file cannot be read, or it cannot be a key.
@@ -66,26 +78,35 @@ def _read(file: Path, place: str) -> str | None:
     """Read a key file; None when there is no such file."""
     try:
         with file.open("rb") as stream:
-            return stream.read(_LONGEST + 1).decode("ascii")
+            text = decoded(stream.read(_LONGEST + 1))
+        text.encode("ascii")
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError:
+    except UnicodeError:
         problem = "holds characters that no API key has"
     except IsADirectoryError:
         problem = "names a directory"
     except OSError as error:
         problem = f"names a file that cannot be read: {(error.strerror or 'no reason').lower()}"
+    else:
+        return text
     raise _refused(place, problem) from None
 
 
 def _checked(written: str, place: str) -> SecretStr:
-    key = written.strip()
+    key = _ASSIGNMENT.sub("", written.strip())
+    if quote := _QUOTED.fullmatch(key):
+        key = quote["inner"].strip()
     if not key:
         raise _refused(place, "is empty")
     if len(key) > _LONGEST:
         raise _refused(place, "is too long to be an API key")
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
+        raise _refused(place, "begins or ends with a quote that has no other half")
     if not all("!" <= character <= "~" for character in key):
         raise _refused(place, "holds white space or other characters that no API key has")
+    if len(key) < _SHORTEST:
+        raise _refused(place, f"has fewer than {_SHORTEST} characters, too few for an API key")
     return SecretStr(key)
 
 

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from voicekeeper.config.contradictions import contradictions
 from voicekeeper.config.settings import NESTED, PREFIX, Settings, fitted, keys, rule
+from voicekeeper.config.values import at_home
 from voicekeeper.errors import ConfigError, quoted
+from voicekeeper.visible import decoded
 
 DEFAULT_PATH = Path("/etc/voicekeeper/config.toml")
 
@@ -80,8 +82,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def _file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
     """Return the file to read, and whether somebody named it."""
-    named = path or (Path(at) if (at := environ.get("VOICEKEEPER_CONFIG")) else None)
-    return named or DEFAULT_PATH, named is not None
+    named = path or environ.get("VOICEKEEPER_CONFIG") or None
+    return DEFAULT_PATH if named is None else at_home(named), named is not None
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[str]:
@@ -96,7 +98,7 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any] | None:
     """Read the file; None when it does not exist and need not."""
     text = ""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = decoded(file.read_bytes())
         return tomllib.loads(text)
     except FileNotFoundError:
         if not must_exist:

@@ -8,6 +8,7 @@ or a key may have been pasted into them.
 
 # ruff: noqa: TRY004 - a ValueError is a problem of the settings, a TypeError would be a bug
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -282,6 +283,14 @@ def file_path(value: object) -> Path:
     written = str(value) if isinstance(value, Path) else text(value)
     if not written.strip():
         raise ValueError("must be the path of a file; leave it out if there is none")
+    return at_home(written)
+
+
+def at_home(path: str | Path) -> Path:
+    """Return a path with the home directory in place of a leading ``~/``, as a shell reads it."""
+    written = str(path)
+    if written.startswith("~/"):
+        written = os.path.expanduser(written)  # noqa: PTH111 - pathlib's raises without a home
     return Path(written)
 
 
@@ -302,7 +311,7 @@ def database_url(value: object) -> SecretStr:
         raise ValueError(f"must be {SQLITE}PATH without options after a question mark")
     if path.endswith("/"):
         raise ValueError("must name a file, not a directory")
-    return SecretStr(url)
+    return SecretStr(f"{SQLITE}{at_home(path)}" if path.startswith("~/") else url)
 
 
 def _server_url(url: str) -> str:

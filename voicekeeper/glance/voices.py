@@ -4,7 +4,7 @@
 
 from typing import Final
 
-from voicekeeper.facts import VoiceFacts
+from voicekeeper.facts import VoiceFacts, spellings
 from voicekeeper.glance.columns import VOICE, record
 from voicekeeper.glance.file import File, Unsure
 
@@ -17,8 +17,10 @@ class Voices(File):
 
     def get(self, name: str) -> VoiceFacts:
         """Return a voice."""
-        (voice,) = self._voices("WHERE name = :name", name=name)
-        return voice
+        for spelling in spellings(name):
+            for voice in self._voices("WHERE name = :name", name=spelling):
+                return voice
+        raise Unsure
 
     def all(self) -> list[VoiceFacts]:
         """Return every voice by name."""

@@ -29,6 +29,7 @@ from voicekeeper import schedule
 from voicekeeper.budget import Hold
 from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
 from voicekeeper.events import MEANINGS, Event
+from voicekeeper.facts import spellings
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, named
 from voicekeeper.lifecycle import Telling, comeback
 from voicekeeper.models import (
@@ -195,7 +196,7 @@ class Registry:
         """
         query = select(col(Audio.file)).join(Voice, col(Voice.id) == col(Audio.voice_pk))
         with self._database.reading() as session:
-            found = session.scalars(query.where(col(Voice.name) == name))
+            found = session.scalars(query.where(col(Voice.name) == _known(session, name)))
             return [file for file in found if file is not None]
 
     def totals(self, *, now: datetime) -> Totals:
@@ -295,7 +296,7 @@ class Registry:
                 raise NotAllowed(f"{name} is known to have been used later than that already")
             voice.last_used_at = voice.anchored_at = at
             if not voice.paused and voice.status in _KEPT:
-                voice.next_at = max(now, schedule.due(at, name, policy))
+                voice.next_at = max(now, schedule.due(at, voice.name, policy))
             telling = Telling(Event.VOICE_TOUCHED, {"used_at": at})
             tell(session, voice, telling, now=now, logged=False)
 
@@ -324,7 +325,7 @@ class Registry:
                 raise NotAllowed(f"{name} is not paused")
             voice.paused = False
             if voice.status in _KEPT and not is_enrolling(session, voice):
-                due = schedule.due(voice.anchored_at, name, policy)
+                due = schedule.due(voice.anchored_at, voice.name, policy)
                 voice.next_at = now if voice.voice_id is None else max(now, due)
                 if is_speaking(session, voice):  # its keepalive goes on: wait for that one
                     voice.next_at = max(voice.next_at, now + policy.lease)
@@ -365,8 +366,9 @@ class Registry:
 
     def _remove_unreadable(self, name: str, *, now: datetime) -> Voice:
         """Forget a voice whose row cannot be read whole."""
-        known = select(col(Voice.model), col(Voice.voice_id)).where(col(Voice.name) == name)
         with self._database.writing() as session:
+            name = _known(session, name)
+            known = select(col(Voice.model), col(Voice.voice_id)).where(col(Voice.name) == name)
             model, voice_id = session.execute(known).one()
             voice = Voice(
                 name=name,
@@ -422,7 +424,7 @@ _RISKY = (
 
 
 def _named(session: Session, name: str, *, lock: bool = False) -> Voice:
-    query = select(Voice).where(col(Voice.name) == name)
+    query = select(Voice).where(col(Voice.name) == _known(session, name))
     try:
         voice = session.scalars(query.with_for_update() if lock else query).one_or_none()
     except unreadable.UNREADABLE as error:
@@ -430,6 +432,15 @@ def _named(session: Session, name: str, *, lock: bool = False) -> Voice:
     if voice is None:
         raise _not_found(name)
     return voice
+
+
+def _known(session: Session, name: str) -> str:
+    """Return a name in the spelling that its row has, first as it is written."""
+    spelled = spellings(name)
+    if len(spelled) == 1:
+        return name
+    known = session.scalars(select(col(Voice.name)).where(col(Voice.name).in_(spelled))).all()
+    return next((spelling for spelling in spelled if spelling in known), name)
 
 
 def _not_found(name: str) -> NotFound:
@@ -506,7 +517,9 @@ def _conflicts(session: Session, voices: Sequence[NewVoice]) -> list[tuple[int, 
         batch = voices[start : start + _BATCH]
         known_names = set(
             session.scalars(
-                select(col(Voice.name)).where(col(Voice.name).in_([v.name for v in batch]))
+                select(col(Voice.name)).where(
+                    col(Voice.name).in_([each for v in batch for each in spellings(v.name)])
+                )
             )
         )
         batch_ids = [v.voice_id for v in batch if v.voice_id]
@@ -519,7 +532,7 @@ def _conflicts(session: Session, voices: Sequence[NewVoice]) -> list[tuple[int, 
         }
         for place, voice in enumerate(batch, start):
             key = (voice.model, voice.voice_id or "")
-            if voice.name in known_names:
+            if not known_names.isdisjoint(spellings(voice.name)):
                 conflicts.append((place, f"the name {voice.name!r} is taken"))
             elif voice.name in names:
                 conflicts.append((place, f"the name {voice.name!r} occurs twice"))

@@ -87,7 +87,13 @@ class Listener:
 
     async def _bound(self) -> asyncio.Server:
         family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
-        port = socket.create_server(tuple(self._address), family=family, backlog=_BACKLOG)
+        port = socket.create_server(
+            tuple(self._address),
+            family=family,
+            backlog=_BACKLOG,
+            # Every address of this host, those of IPv4 too, as with any other server.
+            dualstack_ipv6=self._address.host == "::" and socket.has_dualstack_ipv6(),
+        )
         loop = asyncio.get_running_loop()
         return await loop.create_server(self._protocol, sock=port, backlog=_BACKLOG)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from voicekeeper.cli import prose
-from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.store import backup
 
 
 @click.command
-@click.argument("file", type=click.Path(path_type=Path))
+@copy_argument
 @pass_session
 def command(session: Session, *, file: Path) -> None:
     """Copy the registry to FILE, also while the daemon runs.

@@ -12,8 +12,9 @@ from voicekeeper.cli import prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
-from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError
+from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError, quoted
 from voicekeeper.store import NewVoice
+from voicekeeper.visible import decoded
 
 _WITH_A_BAR = 1000
 _TOLD_MOST = 20
@@ -30,7 +31,7 @@ def command(session: Session, *, file: IO[bytes]) -> None:
     'voicekeeper export' writes, this takes.
     """
     lines, voices, problems = [], [], []
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(_lines(file.read()), 1):
         if not line.strip():
             continue
         try:
@@ -38,6 +39,10 @@ def command(session: Session, *, file: IO[bytes]) -> None:
             lines.append(number)
         except InvalidInput as error:
             problems.append((number, str(error)))
+        except _Twice as twice:
+            raise InvalidInput(
+                f"nothing was imported: line {number} has the field {quoted(str(twice))} twice"
+            ) from None
     if problems:
         raise _refused(problems)
     registry = session.registry_to_fill()
@@ -55,9 +60,39 @@ def command(session: Session, *, file: IO[bytes]) -> None:
         session.warn_if_unkept(registry)
 
 
+def _lines(content: bytes) -> list[bytes]:
+    """Return the lines of a file.
+
+    Raises:
+        InvalidInput: they are those of one JSON array.
+    """
+    with contextlib.suppress(UnicodeDecodeError):  # a line of it is told
+        content = decoded(content).encode()
+    if content.lstrip().startswith(b"["):
+        with contextlib.suppress(ValueError, RecursionError):
+            if any(isinstance(each, dict) for each in json.loads(content)):
+                raise InvalidInput(
+                    "nothing was imported: the file is a JSON array, not one object a line, as "
+                    "'jq -c .[] FILE' writes it"
+                )
+    return content.split(b"\n")
+
+
+class _Twice(Exception):  # noqa: N818 - the sentence is made where the line is known
+    """A field that stands twice in an object: which of the two was meant, nobody can tell."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        fields = [field for field, _ in pairs]
+        raise _Twice(next(field for field in fields if fields.count(field) > 1))
+    return record
+
+
 def _voice(line: bytes, session: Session) -> NewVoice:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise InvalidInput("not a line of JSON") from None
     facts: dict[str, Any] = registration.facts(

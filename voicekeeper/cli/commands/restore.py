@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from voicekeeper.cli import prose
-from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.health import SHOWN_NAMES
 from voicekeeper.store.restore import Restored, restore
 
 
 @click.command
-@click.argument("file", type=click.Path(path_type=Path))
+@copy_argument
 @pass_session
 def command(session: Session, *, file: Path) -> None:
     """Put the copy FILE in the place of the registry; the daemon must be stopped.
