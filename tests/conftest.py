@@ -1,10 +1,12 @@
 """How Hypothesis tries its examples, in every test; a host elsewhere; and the judge's court."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -56,6 +58,14 @@ def court() -> Iterator[Court]:
     court = Court()
     yield court
     court.loop.close()
+
+
+@pytest.fixture
+def owned() -> Iterator[Path]:
+    """A folder that is neither root's nor in one that is closed to its owner."""
+    with TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chown(folder, 65_534, 65_534)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store import SqliteDatabase, backup
 from voicekeeper.store import restore as restoring
 from voicekeeper.store.backup import KEPT, DailyCopies
-from voicekeeper.store.restore import restore
+from voicekeeper.store.restore import Copy, restore
 
 
 @pytest.fixture(autouse=True)
@@ -264,7 +264,8 @@ def test_after_a_restore_every_voice_is_used_at_once_and_nothing_is_paid_for_aga
     life.live(HOUR)
     before = life.books()
     life.database.close()
-    done = restore(life.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy)
+    copy = Copy(tmp_path / "copy.db")
+    done = restore(life.database, copy, now=life.clock.now(), policy=life.policy)
     assert (done.voices, done.missing, done.doubted) == (2, ["later"], 0)
     assert done.replaced is not None
     assert names(done.replaced) == ["anna", "cloned", "later"]
@@ -288,7 +289,7 @@ def test_what_waits_in_the_copy_is_made_where_the_notes_followed_it(
     life.database.close()
     assert (
         restore(
-            life.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy
+            life.database, Copy(tmp_path / "copy.db"), now=life.clock.now(), policy=life.policy
         ).doubted
         == 0
     )
@@ -321,7 +322,7 @@ def test_on_another_machine_what_waits_in_the_copy_is_left_to_a_person(
     made = life.books().clone
     assert (
         restore(
-            there.database, tmp_path / "copy.db", now=life.clock.now(), policy=life.policy
+            there.database, Copy(tmp_path / "copy.db"), now=life.clock.now(), policy=life.policy
         ).doubted
         == 1
     )
@@ -424,21 +425,21 @@ def test_a_restore_waits_for_no_daemon_but_is_refused_with_75(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take on another user")
-def test_root_restores_for_the_owner_of_the_registry(cli: CommandLine, tmp_path: Path) -> None:
+def test_root_restores_for_the_owner_of_the_registry(
+    cli: CommandLine, tmp_path: Path, owned: Path
+) -> None:
     cli.ready(imported("anna"))
-    state, mine = tmp_path / "state", tmp_path / "root"
-    state.mkdir()
+    state, mine = owned, tmp_path / "root"
     mine.mkdir(mode=0o700)
     copy = mine / "copy.db"
     assert cli("backup", str(copy)).code == 0
-    os.chown(state, 65_534, 65_534)
     path = state / "voicekeeper.db"
     there = {"VOICEKEEPER_DATABASE__URL": f"sqlite:///{path}"}
     for _ in range(2):
-        assert cli("restore", str(copy), environ=there).code == 0
+        assert cli.process("restore", str(copy), environ=there).code == 0
         assert {file.stat().st_uid for file in state.iterdir()} == {65_534}
         assert path.stat().st_mode & 0o777 == 0o600
-    made = cli("backup", str(mine / "again.db"), environ=there)
+    made = cli.process("backup", str(mine / "again.db"), environ=there)
     assert (made.code, (mine / "again.db").stat().st_uid) == (0, 0)
     assert {file.stat().st_uid for file in state.iterdir()} == {65_534}
 

@@ -14,7 +14,7 @@ from voicekeeper import likeness
 from voicekeeper.errors import CallFailed
 from voicekeeper.models import Origin, Status
 from voicekeeper.store import backup
-from voicekeeper.store.restore import restore
+from voicekeeper.store.restore import Copy, restore
 
 CLONES = frozenset({Origin.CLONE})
 ALL = frozenset({Origin.CLONE, Origin.DESIGN})
@@ -181,7 +181,7 @@ def test_an_older_copy_put_back_does_not_pay_for_a_comeback_again(tmp_path: Path
     assert made(life, "cloned") == 2
     life.database.close()
     if by == "restore":
-        restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+        restore(life.database, Copy(copy), now=life.clock.now(), policy=life.policy)
     else:
         life.database.path.write_bytes(copy.read_bytes())
     life.keeper = life.new_keeper()
@@ -215,7 +215,7 @@ def test_restarts_say_of_a_voice_that_is_left_to_a_person_once_why(tmp_path: Pat
     lose(life, "cloned")
     life.live(DAY)
     life.database.close()
-    restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+    restore(life.database, Copy(copy), now=life.clock.now(), policy=life.policy)
     life.live(HOUR)
     said = life.voice("cloned").last_error
     for _ in range(3):

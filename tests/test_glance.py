@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -453,27 +452,3 @@ def test_a_row_that_cannot_be_read_is_told_by_resolve_as_by_any_command(cli: Com
     ended = cli("resolve", "anna")
     assert (ended.code, ended.out) == (DatabaseUnusable.exit_code, "")
     assert "a row of anna holds a value that cannot be read" in ended.err
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_glance_of_root_is_one_of_the_owner_and_root_is_root_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen: list[tuple[int, int, list[int]]] = []
-    enter = File.__enter__
-
-    def noted(file: File) -> File:
-        seen.append((os.geteuid(), os.getegid(), os.getgroups()))
-        return enter(file)
-
-    monkeypatch.setattr(File, "__enter__", noted)
-    before = (os.geteuid(), os.getegid(), os.getgroups())
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
-        cli = CommandLine(Path(home) / "voicekeeper.db").ready(imported("anna"))
-        for path in (Path(home), *Path(home).iterdir()):
-            os.chown(path, NOBODY, NOBODY)
-        assert cli("resolve", "anna").out == "id-anna\n"
-    ((user, group, groups),) = seen
-    assert (user, group) == (NOBODY, NOBODY)
-    assert 0 not in groups
-    assert (os.geteuid(), os.getegid(), os.getgroups()) == before

@@ -9,7 +9,7 @@ from tests.support import DAY, HOUR, MINUTE, imported, wanted
 from tests.test_messages import Told, empty_account, gone
 from voicekeeper.models import Alert, AlertKind, Message, Status
 from voicekeeper.store import backup
-from voicekeeper.store.restore import restore
+from voicekeeper.store.restore import Copy, restore
 
 DOWN = "the service is down"
 
@@ -29,7 +29,7 @@ def copied(life: Told) -> Path:
 def put_back(life: Told, copy: Path) -> int:
     """Put the copy back; return how many messages were sent before."""
     life.database.close()
-    restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+    restore(life.database, Copy(copy), now=life.clock.now(), policy=life.policy)
     return len(life.addresses[0].sent)
 
 

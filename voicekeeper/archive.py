@@ -34,12 +34,20 @@ _SPARE = 256_000_000
 _AT_ONCE = 20
 """Pieces that are fetched in one look; the next look goes on."""
 
+_NAME = re.compile(r"[0-9]+-[A-Za-z0-9_.-]+")
+"""Of a file as `_file_name` makes it: it leads to no other folder."""
+
 _FORMATS = ("wav", "mp3", "pcm", "opus", "m4a", "aac", "flac", "ogg", "webm")
 
 
 def directory_of(registry: Path) -> Path:
     """Return where the audio of a registry's voices is kept."""
     return registry.with_name(f"{registry.name}.audio")
+
+
+def kept_file(registry: Path, name: str) -> Path | None:
+    """Return the file of that name in a row; None where it is no name of ours."""
+    return directory_of(registry) / name if _NAME.fullmatch(name) else None
 
 
 class Fetcher(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from voicekeeper import forecast, likeness
@@ -51,7 +51,7 @@ def audio(kept: Sequence[Audio], folder: Path) -> list[dict[str, Any]]:
         {
             "kind": each.kind,
             "voice_id": each.voice_id,
-            "file": str(folder / each.file) if each.file else None,
+            "file": str(folder / PurePath(each.file).name) if each.file else None,
             "error": each.error,
         }
         for each in kept

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from voicekeeper import __version__
-from voicekeeper.cli import prose
+from voicekeeper.cli import owner, prose
 from voicekeeper.errors import INTERRUPTED, VoicekeeperError
 
 HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -143,6 +143,10 @@ def run(args: Sequence[str]) -> int:
         return no_command.exit_code
     except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
         return fail(error)
+    except ImportError as error:
+        if owner.can_read_program():
+            raise
+        return fail(owner.closed_program(error))
     return result if isinstance(result, int) else 0
 
 

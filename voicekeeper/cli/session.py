@@ -14,11 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from voicekeeper.cli import prose
-from voicekeeper.cli.owner import as_owner, become_owner
+from voicekeeper.cli import owner, prose
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Places, Settings, load, places
-from voicekeeper.errors import InvalidInput, NotFound
+from voicekeeper.errors import ConfigError, InvalidInput, NotFound
 from voicekeeper.glance.file import File, Unsure
 
 if TYPE_CHECKING:
@@ -76,24 +75,60 @@ class Session:
         """When this command began."""
         return self.clock.now()
 
-    def database(self) -> Database:
-        """Return the database, as the user that owns it."""
-        database = self._open()
-        become_owner(database.file)
-        return database
-
-    def file_as_caller(self) -> SqliteDatabase:
-        """Return the database as the user who runs the command.
-
-        To carry a copy in or out, root may read and write where the database's owner may not.
-        SQLite gives the files it makes beside the database to the owner of the database itself.
+    @property
+    def owner(self) -> owner.Owner | None:
+        """Whom root has to become for the registry; None where nobody has to become anybody.
 
         Raises:
-            InvalidInput: it is no file.
+            DatabaseUnusable: see `owner_of`.
+        """
+        path = self.settings.database_path
+        return None if path is None else owner.owner_of(path.absolute())
+
+    @cached_property
+    def file(self) -> Path | None:
+        """The registry's file, absolute; root is its folder's owner from here on, for good.
+
+        All that is in the folder is reached through this. None where a server has the registry.
+
+        Raises:
+            DatabaseUnusable: root cannot become that user, or must not.
+        """
+        path = self.settings.database_path
+        if (user := self.owner) is not None:
+            if not owner.is_program_public():
+                self._import_the_rest()
+            owner.become(user)
+        return None if path is None else path.absolute()
+
+    def _import_the_rest(self) -> None:
+        """Import what is only imported when it is needed, while this program may be read."""
+        from contextlib import suppress  # noqa: PLC0415 - see the module
+        from importlib import import_module  # noqa: PLC0415
+
+        for name in owner.IMPORTED_LATE:
+            import_module(name)
+        import_module("voicekeeper.store.memory").MemoryDatabase().close()  # as one is made
+        with suppress(ConfigError):  # told when the addresses are needed
+            import_module("voicekeeper.alerts").senders(self.settings.alerts.urls)
+
+    def database(self) -> Database:
+        """Return the database, as the user that owns its folder."""
+        from voicekeeper import bootstrap  # noqa: PLC0415 - see the module
+
+        _ = self.file
+        self._opened.append(bootstrap.database(self.settings))
+        return self._opened[-1]
+
+    def file_database(self) -> SqliteDatabase:
+        """Return the database that is a file.
+
+        Raises:
+            InvalidInput: it is none.
         """
         from voicekeeper.store import SqliteDatabase  # noqa: PLC0415 - see the module
 
-        database = self._open()
+        database = self.database()
         if not isinstance(database, SqliteDatabase):
             raise InvalidInput(
                 f"the registry is in {database.place.removeprefix('the ')}; its own tools copy it: "
@@ -114,13 +149,7 @@ class Session:
         """
         from voicekeeper.store import Registry  # noqa: PLC0415 - see the module
 
-        database = self._open()
-        if not database.exists():
-            # Made before root becomes its owner, who may not be able to read this program. SQLite
-            # gives its journals to the owner of the file: the owner of its directory.
-            database.prepare(upgrade=False)
-            database.close()
-        become_owner(database.file)
+        database = self.database()
         database.prepare(upgrade=False)
         return Registry(database)
 
@@ -129,8 +158,7 @@ class Session:
 
         Args:
             side: of the registry, at a glance.
-            question: asked of one of the two. What it, and all that comes after it, needs is
-                imported before: the owner of the database may not be able to read this program.
+            question: asked of one of the two.
 
         Raises:
             NotFound: there is no registry, or it has no such voice.
@@ -147,14 +175,10 @@ class Session:
         Raises:
             Unsure: a glance is not enough.
         """
-        path = self.settings.database_path
-        if path is None:
+        if self.file is None:
             raise Unsure
-        try:
-            with as_owner(path.absolute()), side(path.absolute()) as glance:
-                return question(glance)
-        except OSError as error:
-            raise Unsure from error
+        with side(self.file) as glance:
+            return question(glance)
 
     def registry(self) -> Registry:
         """Return the registry as it is.
@@ -169,12 +193,6 @@ class Session:
         must_exist(database)
         database.prepare(upgrade=False)
         return Registry(database)
-
-    def _open(self) -> Database:
-        from voicekeeper import bootstrap  # noqa: PLC0415 - see the module
-
-        self._opened.append(bootstrap.database(self.settings))
-        return self._opened[-1]
 
     def warn_if_over(self, voices: Sequence[NewVoice]) -> None:
         """Say on stderr of which of these voices the window is over already."""

@@ -37,7 +37,10 @@ def _resolved(name: str) -> str | None:
     from voicekeeper.glance.voices import Voices  # noqa: PLC0415
 
     try:
-        voice = Session(None).glance(Voices, lambda side: side.get(name))
+        session = Session(None)
+        if session.owner is not None:
+            return None  # a command that begins anew would read the settings as another user
+        voice = session.glance(Voices, lambda side: side.get(name))
     except (Unsure, VoicekeeperError):
         return None
     voice_id = voice.voice_id or ""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from voicekeeper.errors import BackupFailed, DatabaseDamaged, VoicekeeperError
@@ -50,33 +51,118 @@ def write(registry: Path, file: Path, *, turn: Turn = nullcontext) -> int:
         DatabaseDamaged: the registry, and so its copy, is damaged. Nothing is left.
         VoicekeeperError: the registry cannot be read.
     """
-    if file.is_dir():
-        raise BackupFailed(f"{file} is a directory; name the file in it")
-    if os.path.lexists(file):
-        raise BackupFailed(f"{file} exists already; name another file")
+    see_free(file)
+    with explained(file, registry), _unfinished(file) as copy:
+        _fill_and_check(copy, registry, turn)
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _publish(folder, copy.name, file.name)
+        finally:
+            os.close(folder)
+        return file.stat().st_size
+
+
+@contextmanager
+def explained(file: Path, registry: Path | None = None) -> Iterator[None]:
+    """Turn what goes wrong in a block into a sentence.
+
+    Args:
+        file: the one that is made.
+        registry: the one that is copied, if it may be at fault.
+
+    Raises:
+        BackupFailed: for an error of a file or a database.
+    """
     try:
-        with _unfinished(file) as copy:
-            with turn():
-                fill(copy, registry)
-            made = SqliteDatabase(copy)
-            try:
-                made.schema()
-                made.check()
-            except DatabaseDamaged as error:
-                raise DatabaseDamaged(
-                    f"{registry} is damaged, so no copy of it was kept; "
-                    "'voicekeeper restore FILE' puts an older copy in its place"
-                ) from error
-            finally:
-                made.close()
-            _publish(copy, file)
-            return file.stat().st_size
+        yield
     except sqlite3.Error as error:
-        raise _failed(file, registry, str(error)) from error
+        raise _failed(file, registry or file, str(error)) from error
     except FileExistsError:
         raise BackupFailed(f"{file} exists already; name another file") from None
     except OSError as error:
         raise BackupFailed(_sentence(file, error)) from None
+
+
+def see_free(file: Path) -> None:
+    """See that a name is free.
+
+    Raises:
+        BackupFailed: it is taken.
+    """
+    if file.is_dir():
+        raise BackupFailed(f"{file} is a directory; name the file in it")
+    if os.path.lexists(file):
+        raise BackupFailed(f"{file} exists already; name another file")
+
+
+@contextmanager
+def receiving(folder: int, name: str) -> Iterator[int]:
+    """Give the descriptor of a new file of mode 0600, which gets its name when the block is over.
+
+    Nothing is opened by a path: whoever may write to the folder leads this nowhere else.
+
+    Args:
+        folder: the descriptor of its folder.
+        name: of the file.
+
+    Raises:
+        OSError: there is such a file already, or it cannot be written. Nothing is left.
+    """
+    unfinished = f".{name}.{token_hex(4)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(unfinished, flags, 0o600, dir_fd=folder)
+    try:
+        yield descriptor
+        os.fsync(descriptor)
+        _publish(folder, unfinished, name)
+    finally:
+        os.close(descriptor)
+        with suppress(FileNotFoundError):  # a file system without links
+            os.unlink(unfinished, dir_fd=folder)
+
+
+def send(registry: Path, file: Path, descriptor: int) -> None:
+    """Copy a registry, which may be in use, to a file that another user has opened.
+
+    The copy is made beside the registry: SQLite opens files by their path, and that one may be
+    closed to us.
+
+    Args:
+        registry: the database's file.
+        file: the one that is open, for words only.
+        descriptor: of it.
+
+    Raises:
+        BackupFailed: it cannot be written, or there is no room beside the registry.
+        DatabaseDamaged: the registry is damaged.
+        VoicekeeperError: the registry cannot be read.
+    """
+    with explained(registry):
+        _leave_room(registry.parent, registry)
+        with _unfinished(registry) as copy:
+            _fill_and_check(copy, registry, nullcontext)
+            with (
+                copy.open("rb") as made,
+                explained(file),
+                os.fdopen(descriptor, "wb", closefd=False) as given,
+            ):
+                shutil.copyfileobj(made, given)
+
+
+def _fill_and_check(copy: Path, registry: Path, turn: Turn) -> None:
+    with turn():
+        fill(copy, registry)
+    made = SqliteDatabase(copy)
+    try:
+        made.schema()
+        made.check()
+    except DatabaseDamaged as error:
+        raise DatabaseDamaged(
+            f"{registry} is damaged, so no copy of it was kept; "
+            "'voicekeeper restore FILE' puts an older copy in its place"
+        ) from error
+    finally:
+        made.close()
 
 
 def fill(copy: Path, source: Path) -> None:
@@ -168,9 +254,7 @@ class DailyCopies:
         """Keep a copy from filling the disk that the registry itself is on."""
         for unfinished in self.directory.glob(".*.db.*"):  # by a process that was killed
             unfinished.unlink(missing_ok=True)
-        size = self._registry.stat().st_size
-        if shutil.disk_usage(self.directory).free < 2 * size + _SPARE:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _leave_room(self.directory, self._registry)
 
     def _let_go(self, today: str) -> None:
         """Remove the oldest; before them those of days ahead, which a wrong clock has made."""
@@ -194,21 +278,27 @@ def _unfinished(file: Path) -> Iterator[Path]:
                 left.unlink()
 
 
-def _publish(copy: Path, file: Path) -> None:
-    """Give a finished copy its name, which nobody else may have taken meanwhile.
+def _leave_room(folder: Path, registry: Path) -> None:
+    if shutil.disk_usage(folder).free < 2 * registry.stat().st_size + _SPARE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _publish(folder: int, copy: str, name: str) -> None:
+    """Give a finished copy in a folder its name, which nobody else may have taken meanwhile.
 
     Raises:
         FileExistsError: somebody has.
         OSError: it cannot be named.
     """
+    here = {"src_dir_fd": folder, "dst_dir_fd": folder}
     try:
-        os.link(copy, file, follow_symlinks=False)
+        os.link(copy, name, **here, follow_symlinks=False)
     except FileExistsError:
         raise
     except OSError:  # a file system without links
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        copy.replace(file)
-    sync(file.parent)
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+        os.replace(copy, name, **here)  # noqa: PTH105 - pathlib knows no descriptors
+    os.fsync(folder)
 
 
 def _failed(file: Path, source: Path, words: str) -> VoicekeeperError:

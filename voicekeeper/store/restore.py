@@ -6,11 +6,14 @@ made the registry knows nothing any more, so every voice falls due at once, what
 twice is left to a person, and nobody is told again what they were told long ago.
 """
 
+import errno
 import os
+import shutil
 import sqlite3
+import stat
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +31,7 @@ from voicekeeper.errors import (
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import quiet
-from voicekeeper.store.backup import fill, sync
-from voicekeeper.store.ownership import hand_over
+from voicekeeper.store.backup import sync
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.witness import Begun
 
@@ -57,12 +59,71 @@ class Restored:
     doubted: int
 
 
-def restore(database: SqliteDatabase, file: Path, *, now: datetime, policy: Policy) -> Restored:
+class Copy:
+    """A copy to restore: its file, and what SQLite may have left beside it, all of them open.
+
+    They are read by their descriptors alone: who opened them may be another user by then.
+
+    Attributes:
+        file: its path, for words.
+    """
+
+    def __init__(self, file: Path, opened: Callable[[Path], int] | None = None) -> None:
+        """Open a copy.
+
+        Args:
+            file: the copy.
+            opened: opens a file to be read, and returns its descriptor; None for any way.
+
+        Raises:
+            BackupFailed: it cannot be read.
+        """
+        self.file = file
+        opened = opened or _open
+        self._opened = {"": _seen(file, opened)}
+        for ending in ("-journal", "-wal"):
+            with suppress(FileNotFoundError):
+                self._opened[ending] = opened(_named_after(file, ending))
+
+    def is_file(self, path: Path) -> bool:
+        """Tell whether a path is the copy's own."""
+        return os.path.samestat(path.stat(), os.fstat(self._opened[""]))
+
+    def take(self, place: Path) -> None:
+        """Copy all of it to an empty file, and what is beside it to beside that.
+
+        Raises:
+            BackupFailed: it was written to meanwhile.
+            OSError: it cannot be read or written.
+        """
+        before = self._states()
+        for ending, descriptor in self._opened.items():
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            there = os.open(_named_after(place, ending), flags, 0o600)
+            with os.fdopen(descriptor, "rb", closefd=False) as old, os.fdopen(there, "wb") as new:
+                shutil.copyfileobj(old, new)
+        if self._states() != before:
+            raise BackupFailed(
+                f"{self.file} is written to just now; stop what uses it, or copy it with "
+                "'voicekeeper backup' first; nothing was changed"
+            )
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in self._opened.values():
+            os.close(descriptor)
+
+    def _states(self) -> list[tuple[int, int, int]]:
+        found = map(os.fstat, self._opened.values())
+        return [(each.st_mtime_ns, each.st_size, each.st_nlink) for each in found]
+
+
+def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Policy) -> Restored:
     """Put a copy in the place of a registry; every voice is due at once.
 
     Args:
         database: whose place it takes; nobody may hold it.
-        file: the copy.
+        source: the copy.
         now: of this command.
         policy: the settings.
 
@@ -72,17 +133,17 @@ def restore(database: SqliteDatabase, file: Path, *, now: datetime, policy: Poli
         DatabaseUnusable: the copy is damaged, of another program or newer, or the place is closed
             to us. Nothing was touched.
     """
-    _see(file)
+    is_there = database.exists()
     database.check_place()
     if database.path.is_dir():
         raise DatabaseUnusable(f"{database.path} is a directory, not a database file")
-    if database.exists() and database.path.samefile(file):
-        raise BackupFailed(f"{file} is the registry itself; name a copy of it")
+    if is_there and source.is_file(database.path):
+        raise BackupFailed(f"{source.file} is the registry itself; name a copy of it")
     with database.held(now), _beside(database.path) as copy:
-        _take(file, copy)
+        _take(source, copy)
         ready = SqliteDatabase(copy)
         try:
-            _prepare(ready, file)
+            _prepare(ready, source.file)
             before = _voices(database)
             names, doubted = _make_ready(ready, database.witness.begun(), before, now=now)
             with ready.writing() as session:
@@ -98,17 +159,22 @@ def restore(database: SqliteDatabase, file: Path, *, now: datetime, policy: Poli
     return Restored(len(names), missing, replaced, doubted)
 
 
-def _see(file: Path) -> None:
+def _seen(file: Path, opened: Callable[[Path], int]) -> int:
     try:
-        with file.open("rb"):
-            pass
+        descriptor = opened(file)
     except FileNotFoundError:
         raise BackupFailed(f"there is no {file} to restore") from None
-    except IsADirectoryError:
-        raise BackupFailed(f"{file} is a directory; name a copy in it") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BackupFailed(f"{file} cannot be read: {reason}; run the command as root") from None
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BackupFailed(f"{file} is a directory; name a copy in it")
+    return descriptor
+
+
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
 
 
 @contextmanager
@@ -116,10 +182,7 @@ def _beside(path: Path) -> Iterator[Path]:
     """Give an empty file of mode 0600 in the database's directory; it does not stay."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            hand_over(descriptor, path if path.exists() else path.parent)
-        finally:
-            os.close(descriptor)
+        os.close(descriptor)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BackupFailed(f"{path.parent} cannot be written: {reason}") from None
@@ -132,18 +195,30 @@ def _beside(path: Path) -> Iterator[Path]:
                 left.unlink()
 
 
-def _take(file: Path, copy: Path) -> None:
-    """Copy the person's file, which is read only, whoever else uses it."""
+def _take(source: Copy, copy: Path) -> None:
+    """Copy the person's file, which is read only, and make one whole file of it."""
     try:
-        with _full(copy):
-            fill(copy, file)
+        source.take(copy)
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_room(source, copy) from None
+        reason = (error.strerror or str(error)).lower()
+        raise BackupFailed(f"{copy}: {reason}; the registry is as it was") from None
     except sqlite3.Error as error:
         words = str(error)
         if "full" in words:
-            raise DatabaseFull(f"no room beside {copy.parent} for {file}; make some") from None
+            raise _no_room(source, copy) from None
         raise DatabaseDamaged(
-            f"{file} is damaged or no database ({words}); restore another copy; nothing was changed"
+            f"{source.file} is damaged or no database ({words}); restore another copy; "
+            "nothing was changed"
         ) from None
+
+
+def _no_room(source: Copy, copy: Path) -> DatabaseFull:
+    return DatabaseFull(f"no room beside {copy.parent} for {source.file}; make some")
 
 
 def _prepare(copy: SqliteDatabase, file: Path) -> None:

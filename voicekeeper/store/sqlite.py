@@ -36,7 +36,7 @@ from voicekeeper.errors import (
     VoicekeeperError,
 )
 from voicekeeper.store.database import Database
-from voicekeeper.store.ownership import hand_over
+from voicekeeper.store.plain import open_plain
 from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns
 from voicekeeper.store.witness import Witness
@@ -257,7 +257,7 @@ class SqliteDatabase(Database):
         """
         lock_path = self.path.with_name(self.path.name + ".lock")
         try:
-            descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_plain(lock_path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise _unreachable(lock_path, error) from None
         try:
@@ -273,7 +273,6 @@ class SqliteDatabase(Database):
             self._in_place[lock_path] = _identity(os.fstat(descriptor))
             holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
             with suppress(OSError):  # a full disk: the lock holds without its holder's name
-                hand_over(descriptor, self.path if self.path.exists() else self.path.parent)
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, holder.encode(), 0)
             yield
@@ -289,7 +288,6 @@ class SqliteDatabase(Database):
             raise _unreachable(self.path, error) from None
         made = SqliteDatabase(Path(name))
         try:
-            hand_over(descriptor, self.path.parent)
             made._set_journal_mode()
             made._migrate()
             made.close()  # before it gets its name: SQLite's own files are named after it
@@ -471,6 +469,8 @@ def _unreachable(path: Path, error: OSError) -> VoicekeeperError:
                 "(a service of systemd writes to its own folder alone, so each account needs a "
                 "database.url of its own)"
             )
+        case errno.ELOOP | errno.ENXIO:
+            words = f"{path} must be a plain file, and is a link or a pipe: see what it is"
         case errno.ENOSPC | errno.EDQUOT:
             return DatabaseFull(f"the disk of {path} is full; make room, and it goes on")
         case _:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from voicekeeper.errors import DatabaseFull, DatabaseUnusable
-from voicekeeper.store.ownership import hand_over
+from voicekeeper.store.plain import open_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ class Witness:
             DatabaseUnusable: it is there, and may not be read.
         """
         try:
-            text = self.path.read_text("utf-8")
+            with os.fdopen(open_plain(self.path, os.O_RDONLY), encoding="utf-8") as file:
+                text = file.read()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
         except OSError as error:
@@ -86,13 +87,9 @@ class Witness:
             DatabaseFull: the disk is.
             DatabaseUnusable: the file cannot be written.
         """
-        is_new = not self.path.exists()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
-            descriptor = os.open(self.path, flags, 0o600)
+            descriptor = open_plain(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
-                if is_new:
-                    hand_over(descriptor, self.path.parent)
                 size, added = os.fstat(descriptor).st_size, "".join(map(Begun.line, begun)).encode()
                 if os.write(descriptor, added) < len(added):
                     os.ftruncate(descriptor, size)
@@ -108,7 +105,8 @@ class Witness:
             return DatabaseFull(f"the disk of {self.path} is full; make room, and it goes on")
         reason = (error.strerror or str(error)).lower()
         return DatabaseUnusable(
-            f"{self.path}: {reason}; it must be a file that the database's owner reads and writes"
+            f"{self.path}: {reason}; it must be a plain file that the database's owner reads and "
+            "writes"
         )
 
 

@@ -1,13 +1,14 @@
 """``voicekeeper backup``: a copy of the registry."""
 
+import os
 from pathlib import Path
 
 import click
 
-from voicekeeper.cli import prose
+from voicekeeper.cli import owner, prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session, must_exist
-from voicekeeper.store import backup
+from voicekeeper.store import SqliteDatabase, backup
 
 
 @click.command
@@ -20,11 +21,30 @@ def command(session: Session, *, file: Path) -> None:
     alone. It appears whole or not at all, and never takes the place of a
     file that exists. 'voicekeeper restore' puts it back.
     """
-    database = session.file_as_caller()
+    if session.owner is None and owner.is_closed(file.absolute().parent):
+        size = backup.write(_registry(session).path, file)
+    else:
+        size = _for_root(session, file)
+    prose.say(f"{file} is a copy of {session.settings.database_path}, {_size(size)}.")
+
+
+def _registry(session: Session) -> SqliteDatabase:
+    database = session.file_database()
     must_exist(database)
     database.schema()  # an older one is copied too: best before an upgrade
-    size = backup.write(database.path, file)
-    prose.say(f"{file} is a copy of {database.path}, {_size(size)}.")
+    return database
+
+
+def _for_root(session: Session, file: Path) -> int:
+    """Have the copy made by whom root becomes, who may not be able to write where root may."""
+    backup.see_free(file)
+    with (
+        backup.explained(file),
+        owner.folder_of(file) as folder,
+        backup.receiving(folder, file.name) as given,
+    ):
+        owner.in_child(lambda: backup.send(_registry(session).path, file, given))
+        return os.fstat(given).st_size
 
 
 def _size(count: int) -> str:

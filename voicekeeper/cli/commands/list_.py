@@ -21,8 +21,6 @@ def command(session: Session, *, as_json: bool) -> None:
     was made again.
     """
     policy = session.policy
-    if is_terminal():  # before the look, see there
-        from voicekeeper.cli.table import table  # noqa: PLC0415 - a pipe does without
     try:
         voices, blocked = session.look(
             Ranking,
@@ -37,6 +35,8 @@ def command(session: Session, *, as_json: bool) -> None:
     elif voices is None:
         return
     elif is_terminal():
+        from voicekeeper.cli.table import table  # noqa: PLC0415 - a pipe does without
+
         console = prose.console()
         shown = table(voices, now=session.now, policy=policy, console=console)
         if shown.row_count:

@@ -4,7 +4,7 @@ import shlex
 
 import click
 
-from voicekeeper.archive import directory_of
+from voicekeeper.archive import kept_file
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
@@ -23,10 +23,10 @@ def command(session: Session, *, name: str) -> None:
     registry = session.registry()
     files = registry.audio_files(name)
     voice = registry.remove(name, now=session.now)
-    path = session.settings.database_path
-    if path is not None:
+    if session.file is not None:
         for file in files:
-            (directory_of(path) / file).unlink(missing_ok=True)
+            if (kept := kept_file(session.file, file)) is not None:
+                kept.unlink(missing_ok=True)
     prose.say(f"{name} is removed.")
     if voice.voice_id is not None and not voice.status.is_dead:
         command = ["voicekeeper", "add", voice.voice_id, "--name", name]

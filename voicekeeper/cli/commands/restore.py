@@ -1,14 +1,15 @@
 """``voicekeeper restore``: a copy of the registry put back."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
 
-from voicekeeper.cli import prose
+from voicekeeper.cli import owner, prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.health import SHOWN_NAMES
-from voicekeeper.store.restore import Restored, restore
+from voicekeeper.store.restore import Copy, Restored, restore
 
 
 @click.command
@@ -22,8 +23,10 @@ def command(session: Session, *, file: Path) -> None:
     since the copy was made has to be registered again. Exits with 75 while a
     daemon runs.
     """
-    database = session.file_as_caller()
-    done = restore(database, file, now=session.now, policy=session.policy)
+    _ = session.settings  # wrong ones are told first
+    with closing(Copy(file, owner.opened)) as copy:
+        database = session.file_database()
+        done = restore(database, copy, now=session.now, policy=session.policy)
     voices = "1 voice" if done.voices == 1 else f"{done.voices} voices"
     prose.say(
         f"{database.path} is restored from {file}: {voices}, each to be used as soon as the daemon "

@@ -1,6 +1,6 @@
 """``voicekeeper show``: all that is known of a voice."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import click
 from rich.table import Table
@@ -49,7 +49,8 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         "registered": rfc3339(voice.created_at),
     }
     for each in registry.audio(voice):
-        kept = f"{folder / each.file}" if each.file else f"not kept: {each.error or 'not yet'}"
+        missing = f"not kept: {each.error or 'not yet'}"
+        kept = f"{folder / PurePath(each.file).name}" if each.file else missing
         rows[f"{each.kind} of {each.voice_id or '-'}"] = kept
     rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}
     if not is_terminal():
