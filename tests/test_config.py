@@ -226,6 +226,7 @@ def test_no_duration_but_the_jitter_may_be_zero(file: Path, path: str) -> None:
 
 HTTPS = "must be an https URL such as https://api.apixo.ai/api/v1"
 BARE = "must hold no user, password, query or fragment"
+BARE_PATH = "must hold no user, password, query, fragment or brace"
 SECURE = "must be https, since the API key is sent there; http only to loopback"
 RATE = "must be a number above 0 and up to 10000"
 WHOLE = "must be a whole number from 1 to 1024"
@@ -354,8 +355,9 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("webhook.public_url", '"https://voices.internal/webhook"', PUBLIC),
         ("webhook.public_url", '"https://[::1"', PUBLIC),
         ("webhook.public_url", '"https://voices.example.com/a b"', PUBLIC),
-        ("webhook.public_url", '"https://me:pw@voices.example.com/"', BARE),
-        ("webhook.public_url", '"https://voices.example.com/?token=1"', BARE),
+        ("webhook.public_url", '"https://me:pw@voices.example.com/"', BARE_PATH),
+        ("webhook.public_url", '"https://voices.example.com/?token=1"', BARE_PATH),
+        ("webhook.public_url", '"https://voices.example.com/%7Btoken%7d"', BARE_PATH),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_in_plain_words(

@@ -56,6 +56,14 @@ def test_what_is_wrong_before_the_receiver_is_told_with_its_mend(
     assert [word for word in words if word not in sentence] == []
 
 
+def test_the_mend_names_the_path_of_the_public_url() -> None:
+    url = "https://voices.example.com/team/hooks"
+    found = reachability.judged(
+        OURS, Reply(404), public_url=url, listen="127.0.0.1:8470", runs=True
+    )
+    assert f"that it hands {url}/ on to http://127.0.0.1:8470/team/hooks/" in found.sentence
+
+
 @pytest.mark.parametrize(
     ("near", "runs", "severity", "words"),
     [

@@ -11,6 +11,7 @@ import pytest
 from tests.support import Life, wanted
 from tests.test_webhook import called_life, everything, token_of
 from tests.web_support import LIMIT_S, free_port, served, settings
+from voicekeeper import webhook
 from voicekeeper.errors import DatabaseHeld
 from voicekeeper.models import Status
 from voicekeeper.web import protocol, receiver
@@ -58,6 +59,36 @@ def test_a_true_webhook_is_answered_at_once_and_its_voice_is_ok_soon(tmp_path: P
             assert await counts(client) == {"heeded": 1, "unknown": 0}
 
     asyncio.run(enroll())
+
+
+@pytest.mark.parametrize(
+    ("path", "served_as"),
+    [
+        ("", "/"),
+        ("/hooks", "/hooks/"),
+        ("/team/a/voices", "/team/a/voices/"),
+        ("/team%20a/h%C3%B6r", "/team%20a/h%C3%B6r/"),
+        ("/a(b)+c", "/a(b)+c/"),
+        ("/webhook", "/webhook/"),
+    ],
+)
+def test_the_path_of_the_public_url_is_served_and_the_usual_one_for_proxies_that_rewrite(
+    tmp_path: Path, path: str, served_as: str
+) -> None:
+    async def call() -> None:
+        port = free_port()
+        url = f"https://voices.example.com{path}"
+        async with (
+            served(Life(tmp_path), settings(webhook=port, public_url=url)),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client,
+        ):
+            for way in (served_as, "/webhook/"):
+                assert (await client.post(f"{way}{FORGED}")).status_code == 200
+                trial = await client.post(f"{way}check")
+                assert webhook.is_the_receivers(trial.status_code, trial.content)
+            assert (await client.post(f"/elsewhere/a/{FORGED}")).status_code == 404
+
+    asyncio.run(call())
 
 
 def test_what_is_not_the_gateways_is_counted_and_changes_nothing(tmp_path: Path) -> None:
@@ -145,7 +176,7 @@ def test_a_call_that_comes_while_the_database_is_busy_is_looked_up_later(
     lookups.busy = 3
 
     async def come() -> Receiver:
-        made = Receiver(lookups.heed)
+        made = Receiver(lookups.heed, "https://voices.example.com/webhook")
         async with made.heeding(), asyncio.timeout(LIMIT_S):
             made._waiting.add("digest")  # noqa: SLF001
             made._came.set()  # noqa: SLF001

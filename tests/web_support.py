@@ -40,15 +40,19 @@ def lead_here(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 def settings(
-    *, web: int | None = None, webhook: int | None = None, hosts: tuple[str, ...] = ()
+    *,
+    web: int | None = None,
+    webhook: int | None = None,
+    hosts: tuple[str, ...] = (),
+    public_url: str = "https://voices.example.com/webhook",
 ) -> Settings:
     """Return settings that listen on these ports of the loopback address."""
     tables: dict[str, Any] = {}
     if web is not None:
         tables["web"] = Web(listen=Address("127.0.0.1", web), hosts=hosts)
     if webhook is not None:
-        url = "https://voices.example.com/webhook"
-        tables["webhook"] = Webhook(public_url=url, listen=Address("127.0.0.1", webhook))
+        address = Address("127.0.0.1", webhook)
+        tables["webhook"] = Webhook(public_url=public_url, listen=address)
     return Settings(**tables)
 
 

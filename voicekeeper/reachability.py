@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from voicekeeper.health import Finding, Severity
-from voicekeeper.webhook import PATH
+from voicekeeper.webhook import path
 
 _NOT_REACHED: Final = (502, 503, 504)
 """What a proxy answers while nobody does behind it."""
@@ -96,7 +96,7 @@ def _of_receiver(near: Reply, *, listen: str, runs: bool) -> Finding | None:
 
 def _of_way(near: Reply, far: Reply, public_url: str, listen: str) -> Finding | None:
     """Judge the way from the public address to the receiver."""
-    handed_on = f"that it hands {public_url}/ on to http://{listen}{PATH}/"
+    handed_on = f"that it hands {public_url}/ on to http://{listen}{path(public_url)}/"
     if far.is_ours:
         return Finding(
             Severity.WARNING,

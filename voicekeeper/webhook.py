@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 PATH: Final = "/webhook"
-"""Under which the daemon itself listens; the public path may be another one."""
+"""Served beside the path of the public address, for a proxy that hands that on to this one."""
 
 BODY_MOST: Final = 64 * 1024
 """Bytes of a body; the page's have some hundred, and nothing in it is used."""
@@ -48,6 +49,11 @@ class Callbacks:
 def address(public_url: str, token: str) -> str:
     """Return the ``callback_url`` of one task."""
     return f"{public_url}/{token}"
+
+
+def path(public_url: str) -> str:
+    """Return the path of the public address, as it stands there, without a slash at its end."""
+    return urlsplit(public_url).path
 
 
 def is_token(text: str) -> bool:

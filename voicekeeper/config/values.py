@@ -251,8 +251,8 @@ def public_url(value: object) -> str:
             "must be a public https URL such as https://voices.example.com/webhook, since the"
             " gateway calls it from outside"
         )
-    if "@" in parts.netloc or "?" in url or "#" in url:
-        raise ValueError("must hold no user, password, query or fragment")
+    if "@" in parts.netloc or any(mark in url for mark in ("?", "#", "%7B", "%7b")):
+        raise ValueError("must hold no user, password, query, fragment or brace")
     return url.rstrip("/")
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -39,6 +40,7 @@ class Receiver:
 
     Args:
         heed: told of the digests of the tokens that came.
+        public_url: where the gateway calls, without a slash at its end.
 
     Attributes:
         heard: how many calls came, by what came of them: ``heeded``; ``unknown`` (forged, late, or
@@ -46,16 +48,17 @@ class Receiver:
             ``crowded``, which were not looked up.
     """
 
-    def __init__(self, heed: Heed) -> None:
+    def __init__(self, heed: Heed, public_url: str) -> None:
         self._heed = heed
+        self._paths = {unquote(webhook.path(public_url)), webhook.PATH}
         self._waiting: set[str] = set()
         self._came = asyncio.Event()
         self.heard: Counter[str] = Counter()
 
     @property
     def routes(self) -> Sequence[Route]:
-        """The path and who answers it."""
-        return [Route(f"{webhook.PATH}/{{token}}", self._receive, methods=["POST"])]
+        """The paths and who answers them."""
+        return [Route(f"{path}/{{token}}", self._receive, methods=["POST"]) for path in self._paths]
 
     @asynccontextmanager
     async def heeding(self) -> AsyncIterator[None]:

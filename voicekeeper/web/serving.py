@@ -41,7 +41,8 @@ async def serving(
     routes: defaultdict[Address, list[Route]] = defaultdict(list)
     listeners: list[Listener] = []
 
-    receiver = Receiver(keeper.heed) if settings.webhook.public_url is not None else None
+    public_url = settings.webhook.public_url
+    receiver = Receiver(keeper.heed, public_url) if public_url is not None else None
 
     def heard() -> Heard:
         refused = sum((listener.refused for listener in listeners), Counter[str]())

@@ -248,7 +248,7 @@ def _webhook(session: Session) -> Finding:
     url, listen = session.settings.webhook.public_url, session.settings.webhook.listen
     if url is None:
         return Finding(Severity.OK, "webhook.public_url is not set, so the gateway is asked")
-    here = f"http://{listen}{webhook.PATH}"
+    here = f"http://{listen}{webhook.path(url)}"
 
     async def both() -> tuple[reachability.Reply, reachability.Reply]:
         return await asyncio.gather(trial.call(here, by_proxy=False), trial.call(url))
