@@ -77,7 +77,7 @@ def told(health: Health) -> dict[str, object]:
     return values | {
         "by_status": dict(values["by_status"]),
         "names": {status: list(names) for status, names in values["names"].items()},
-        "risky": list(values["risky"]),
+        **{of: list(values[of]) for of in ("late", "risky", "waiting")},
         "keepers": list(values["keepers"]),
         "blocked": sorted(
             (facts(breaker, Breaker) for breaker in values["blocked"]),

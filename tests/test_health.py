@@ -81,7 +81,16 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
             Severity.CRITICAL,
             ["404; the next probe is due now; "],
         ),
-        ({"overdue": 1}, Severity.WARNING, ["1 voice overdue", "voicekeeper list"]),
+        (
+            {"overdue": 2, "late": ["anna", "berta"]},
+            Severity.WARNING,
+            ["2 voices overdue: anna, berta; 'voicekeeper list'", "'voicekeeper history NAME' why"],
+        ),
+        (
+            {"refused": 4, "waiting": ["anna (401)", "berta (401)", "clara (402)"]},
+            Severity.WARNING,
+            ["4 voices NEW and refused so far: anna (401), berta (401), clara (402) and 1 more;"],
+        ),
         (
             {"by_status": {Status.UNDEPLOYED: 2}},
             Severity.WARNING,

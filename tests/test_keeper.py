@@ -370,6 +370,8 @@ def test_an_enrollment_waits_for_the_account_as_long_as_it_takes(tmp_path: Path)
     life.live(DAY)
     assert life.voice("anna").status is Status.NEW
     assert life.log.of("upstream.blocked") == []
+    health = life.registry.health(now=life.clock.now(), policy=life.policy)
+    assert (health.refused, health.waiting) == (1, ["anna (the gateway says 401)"])
     life.upstream.trouble = lambda _: None
     life.live(2 * HOUR)
     assert life.voice("anna").status is Status.OK

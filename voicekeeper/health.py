@@ -32,6 +32,7 @@ _MEND_LOST = (
 )
 
 MEND_BLOCKED: Final = "'voicekeeper check' tells what the gateway says to the key and the balance"
+_MEND_LATE = "'voicekeeper list' shows which, 'voicekeeper history NAME' why"
 _MEND_HELD = f"to go on now, raise {budget.SETTING} and restart the daemon"
 
 NAMED: Final = {
@@ -69,7 +70,9 @@ class Health:
         next_at: when the next voice falls due.
         once: whether that keeper is ``run --once``, which a timer starts.
         names: a few of the voices with a status of `NAMED`, each as `named` has it.
-        risky: a few of the voices at risk, the most urgent first.
+        late, risky: a few of the voices that are overdue, and at risk, the most urgent first.
+        refused: how many are not made yet, as each try was refused so far.
+        waiting: a few of these, each as `named` has it.
         held: how many wait to be made until the next day's budget.
         held_for_good: how many are never made, as each costs more than a whole day's budget.
         balance: what the account held when a daemon last asked.
@@ -86,7 +89,10 @@ class Health:
     next_at: datetime | None
     once: bool = False
     names: Mapping[Status, Sequence[str]] = field(default_factory=dict)
+    late: Sequence[str] = ()
     risky: Sequence[str] = ()
+    refused: int = 0
+    waiting: Sequence[str] = ()
     held: int = 0
     held_for_good: int = 0
     balance: BalanceFacts | None = None
@@ -147,11 +153,14 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
     ]
     if health.at_risk:
         sentence = f"{_voices(health.at_risk)} at risk{_shown(health.at_risk, health.risky)}"
-        mend = "'voicekeeper list' shows which, 'voicekeeper history NAME' why"
-        found.append(Finding(Severity.CRITICAL, f"{sentence}; {mend}"))
+        found.append(Finding(Severity.CRITICAL, f"{sentence}; {_MEND_LATE}"))
     if health.overdue:
-        sentence = f"{_voices(health.overdue)} overdue; 'voicekeeper list' shows which"
-        found.append(Finding(Severity.WARNING, sentence))
+        sentence = f"{_voices(health.overdue)} overdue{_shown(health.overdue, health.late)}"
+        found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_LATE}"))
+    if health.refused:
+        sentence = f"{_voices(health.refused)} NEW and refused so far"
+        sentence += _shown(health.refused, health.waiting)
+        found.append(Finding(Severity.WARNING, f"{sentence}; the daemon tries again by itself"))
     if health.held:
         sentence = f"{_voices(health.held)} NEW and held: the day's budget for enrollments is spent"
         until = f"it goes on at {rfc3339(budget.next_day(now))}; {_MEND_HELD}"
@@ -247,7 +256,7 @@ def named(name: str, status: Status, error: str | None) -> str:
     """Return a voice's name as a finding has it: with why it failed, or was never known."""
     if status is Status.LOST and error and NEVER_KNOWN in error:
         return f"{name} ({NEVER_KNOWN})"
-    return f"{name} ({error})" if status is Status.FAILED and error else name
+    return f"{name} ({error})" if status in (Status.FAILED, Status.NEW) and error else name
 
 
 def pause(breaker: BreakerFacts, now: datetime) -> str:

@@ -32,14 +32,20 @@ _OVERDUE = f"""{_KEPT} AND next_at IS NOT NULL AND (next_at < :late OR
                     AND newer.id > task.id AND newer.state = 'success')))"""
 """As the registry has it."""
 
+_REFUSED = f"{_KEPT} AND status = 'NEW' AND voice_id IS NULL AND held_at IS NULL AND failures > 0"
+
 
 class Fleet(File):
     """The voices of a registry, counted."""
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
-        late = late_before(now, policy)
-        risky, soon = alerting.risky_before(now, policy), now + policy.interval
+        late, over = late_before(now, policy), now - policy.window
+        risk = {
+            "now": now,
+            "risky": alerting.risky_before(now, policy),
+            "soon": now + policy.interval,
+        }
         by_status = self.ask("SELECT status, count(*) FROM voice GROUP BY status")
         beats = self.rows("keeper", KEEPER, "ORDER BY last_pass_at DESC NULLS LAST")
         beat = beats[0] if beats else dict.fromkeys(KEEPER)
@@ -54,14 +60,15 @@ class Fleet(File):
             by_status={Status(status): count for status, count in by_status},
             paused=self._count(f"paused IS 1 AND {_LIVING}"),
             overdue=self._count(_OVERDUE, late=late),
-            at_risk=self._count(_AT_RISK, now=now, risky=risky, soon=soon),
+            late=self._urgent(_OVERDUE, over=over, late=late),
+            at_risk=self._count(_AT_RISK, **risk),
+            risky=self._urgent(_AT_RISK, over=over, **risk),
+            refused=self._count(_REFUSED),
+            waiting=self._some(Status.NEW, _REFUSED),
             last_pass_at=beat["last_pass_at"],
             keeper=beat["keeper"],
             once=bool(beat["once"]),
-            names={status: self._some(status, SHOWN_NAMES) for status in NAMED},
-            risky=self._risky(
-                SHOWN_NAMES, now=now, risky=risky, soon=soon, over=now - policy.window
-            ),
+            names={status: self._some(status, f"status = '{status}'") for status in NAMED},
             blocked=[record(row) for row in opened],
             balance=record(balance[0]) if balance else None,
             held=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NOT NULL"),
@@ -83,21 +90,17 @@ class Fleet(File):
         ((count,),) = self.ask(f"SELECT count(*) FROM voice WHERE {condition}", **given)
         return whole(count)
 
-    def _some(self, status: Status, most: int) -> list[str]:
-        found = self.ask(
-            "SELECT name, last_error FROM voice WHERE status = :status ORDER BY name LIMIT :most",
-            status=status,
-            most=most,
-        )
+    def _urgent(self, condition: str, *, over: datetime, **at: datetime) -> list[str]:
+        order = f"anchored_at <= :over, anchored_at, name LIMIT {SHOWN_NAMES}"
+        query = f"SELECT name FROM voice WHERE {condition} ORDER BY {order}"
+        return [text(name) for (name,) in self.ask(query, over=over, **at)]
+
+    def _some(self, status: Status, condition: str) -> list[str]:
+        rest = f"WHERE {condition} ORDER BY name LIMIT {SHOWN_NAMES}"
         return [
             named(text(name), status, None if error is None else text(error))
-            for name, error in found
+            for name, error in self.ask(f"SELECT name, last_error FROM voice {rest}")
         ]
-
-    def _risky(self, most: int, **at: datetime) -> list[str]:
-        order = "anchored_at <= :over, anchored_at, name"
-        query = f"SELECT name FROM voice WHERE {_AT_RISK} ORDER BY {order} LIMIT :most"
-        return [text(name) for (name,) in self.ask(query, most=most, **at)]
 
     def _spent(self, condition: str, **given: object) -> Spent:
         sums = "coalesce(sum(cost_micros), 0), coalesce(sum(possible_cost_micros), 0)"

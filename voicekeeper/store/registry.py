@@ -234,25 +234,31 @@ class Registry:
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
-        late = late_before(now, policy)
+        at = {
+            **alerts.risk_at(now, policy),
+            "late": late_before(now, policy),
+            "over": now - policy.window,
+        }
         living = col(Voice.status).in_(_KEPT)
-        kept = col(Voice.paused).is_(False) & living
-        held = kept & col(Voice.held_at).is_not(None)
+        held = _IS_KEPT & col(Voice.held_at).is_not(None)
         with self._database.reading() as session:
             by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
             beat = _youngest_beat(session)
             health = Health(
                 by_status=dict(session.execute(by_status).all()),
                 paused=_count(session, col(Voice.paused).is_(True) & living),
-                overdue=_count(session, _OVERDUE, {"late": late}),
-                at_risk=_count(session, alerts.AT_RISK, alerts.risk_at(now, policy)),
+                overdue=_count(session, _OVERDUE, at),
+                late=_urgent(session, _OVERDUE, at),
+                at_risk=_count(session, alerts.AT_RISK, at),
+                risky=_urgent(session, alerts.AT_RISK, at),
+                refused=_count(session, _REFUSED),
+                waiting=_some(session, Status.NEW, _REFUSED),
                 last_pass_at=beat.last_pass_at if beat else None,
                 keeper=beat.keeper if beat else None,
                 once=beat is not None and beat.once,
-                names={status: _some(session, status) for status in NAMED},
-                risky=session.scalars(
-                    _RISKY, {**alerts.risk_at(now, policy), "over": now - policy.window}
-                ).all(),
+                names={
+                    status: _some(session, status, col(Voice.status) == status) for status in NAMED
+                },
                 blocked=breakers.opened(session),
                 balance=session.get(Balance, 1),
                 held=_count(session, held & col(Voice.next_at).is_not(None)),
@@ -415,12 +421,14 @@ so that the first of them tells.
 """
 
 
-_RISKY = (
-    select(col(Voice.name))
-    .where(alerts.AT_RISK)
-    .order_by(*IN_ORDER, col(Voice.name))
-    .limit(SHOWN_NAMES)
+_REFUSED: ColumnElement[bool] = (
+    _IS_KEPT
+    & (col(Voice.status) == Status.NEW)
+    & col(Voice.voice_id).is_(None)
+    & col(Voice.held_at).is_(None)
+    & (col(Voice.failures) > 0)
 )
+"""A voice is yet to be made, and its enrollment was refused so far."""
 
 
 def _named(session: Session, name: str, *, lock: bool = False) -> Voice:
@@ -464,8 +472,15 @@ def _youngest_beat(session: Session) -> KeeperBeat | None:
     return session.scalars(query).first()
 
 
-def _some(session: Session, status: Status) -> Sequence[str]:
-    query = select(col(Voice.name), col(Voice.last_error)).where(col(Voice.status) == status)
+def _urgent(
+    session: Session, condition: ColumnElement[bool], at: Mapping[str, datetime]
+) -> Sequence[str]:
+    query = select(col(Voice.name)).where(condition).order_by(*IN_ORDER, col(Voice.name))
+    return session.scalars(query.limit(SHOWN_NAMES), at).all()
+
+
+def _some(session: Session, status: Status, condition: ColumnElement[bool]) -> Sequence[str]:
+    query = select(col(Voice.name), col(Voice.last_error)).where(condition)
     found = session.execute(query.order_by(col(Voice.name)).limit(SHOWN_NAMES))
     return [named(name, status, error) for name, error in found]
 
