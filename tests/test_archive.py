@@ -121,6 +121,8 @@ def test_no_machine_but_a_public_one_is_asked_for_anything() -> None:
         ("/a.wav", "neither http nor https"),
         ("http://user:secret@example.com/a.wav", "neither http nor https"),
         ("http://example.com:port/", "cannot be read"),
+        ("http://127.0.0.1:99999/", "cannot be read"),
+        ("http://127.0.0.1:0/", "cannot be read"),
         ("http://example.com/\n", "cannot be read"),
         ("", "neither http nor https"),
     ],
@@ -299,6 +301,20 @@ def test_a_failure_is_tried_again_for_a_day_and_told_once(life: Life, source: So
     assert len(life.log.of("audio.failed")) == 1
     shown = CommandLine(life.database.path, clock=life.clock)("show", "made").out
     assert "not kept: its host is not reached" in shown
+
+
+def test_whatever_one_piece_fails_of_the_next_is_fetched(life: Life) -> None:
+    class Failing(Source):
+        async def fetch(self, url: str, sink: Callable[[bytes], object], *, most: int) -> None:
+            await super().fetch(url, sink, most=most)
+            if len(self.asked) == 1:
+                raise ExceptionGroup("as an HTTP stack raises it", [OverflowError("port")])
+
+    failing = Failing()
+    life.register(wanted("anna"), wanted("bert"))
+    life.live(HOUR)
+    look(archive(life, failing))
+    assert (len(failing.asked), len(files(life))) == (2, 1)
 
 
 def test_what_never_can_be_had_is_tried_once(life: Life, source: Source) -> None:

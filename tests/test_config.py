@@ -351,6 +351,8 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("webhook.public_url", '"http://voices.example.com/webhook"', PUBLIC),
         ("webhook.public_url", '"https://127.0.0.1/webhook"', PUBLIC),
         ("webhook.public_url", '"https://10.0.0.1/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://[64:ff9b::7f00:1]/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://192.0.0.8/webhook"', PUBLIC),
         ("webhook.public_url", '"https://localhost/webhook"', PUBLIC),
         ("webhook.public_url", '"https://voices.internal/webhook"', PUBLIC),
         ("webhook.public_url", '"https://[::1"', PUBLIC),

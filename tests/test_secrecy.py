@@ -46,6 +46,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "base64 percent-encoded": lambda text: quote(b64(text), safe=""),
     "base64 over two lines": lambda text: f"{b64(text)[:20]}\n{b64(text)[20:]}",
     "over two lines": lambda text: f"{text[:9]}\n    {text[9:]}",
+    "with what nobody sees in it": lambda text: f"{text[:9]}\u200b{text[9:12]}\u3164{text[12:]}",
     "over two lines, escaped": lambda text: f"{text[:9]}\\n{text[9:]}",
 }
 

@@ -117,9 +117,11 @@ class Archive:
             now = self._clock.now
             try:
                 await self._fetch(each, file)
-            except (FetchFailed, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - one piece's trouble stops no other
+                expected = isinstance(error, (FetchFailed, OSError))
+                words = str(error) if expected else f"it failed ({type(error).__name__})"
                 permanent = isinstance(error, FetchFailed) and error.permanent
-                failed = partial(self._recordings.failed, each, str(error), permanent=permanent)
+                failed = partial(self._recordings.failed, each, words, permanent=permanent)
                 say(self._log, await self._offload(partial(failed, now=now())))
             else:
                 fetched = partial(self._recordings.fetched, each, file.name)

@@ -10,11 +10,11 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 
 import httpx
 
-from voicekeeper import __version__
+from voicekeeper import __version__, hosts
 from voicekeeper.errors import ConfigError
 from voicekeeper.secret import SecretStr
 
@@ -46,7 +46,7 @@ def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
             hold a password, is not repeated.
     """
     chosen = _chosen(url.scheme, environ)
-    if chosen is None or is_loopback(url.host) or _is_spared(url, environ):
+    if chosen is None or hosts.is_loopback(url.host) or _is_spared(url, environ):
         return None
     name, value = chosen
     with suppress(httpx.InvalidURL, ValueError):  # whose words may quote a password
@@ -96,7 +96,7 @@ def _names(spared: str, host: str, port: str) -> bool:
         return False
     if name == "*":
         return True
-    address = _address(host)
+    address = hosts.read(host)
     if address is None:
         domain = name.removeprefix("*").strip(".")
         return bool(domain) and f".{host}".endswith(f".{domain}")
@@ -104,22 +104,6 @@ def _names(spared: str, host: str, port: str) -> bool:
         return address in ip_network(name, strict=False)
     except ValueError:
         return False
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this very machine."""
-    address = _address(host)
-    if address is not None:
-        return address.is_loopback
-    return host == "localhost" or host.endswith(".localhost")
 
 
 def passwords(environ: Mapping[str, str]) -> list[SecretStr]:

@@ -14,6 +14,8 @@ from html import unescape
 from typing import Final
 from urllib.parse import quote, unquote
 
+from voicekeeper.visible import is_visible
+
 REDACTED: Final = "[redacted]"
 
 _SHORTEST: Final = 6
@@ -89,7 +91,7 @@ def _encoded(text: str) -> Iterator[str]:
 
 
 def _unquoted(text: str) -> str:
-    """Undo all quoting of a text, and take its white space and backslashes away."""
+    """Undo all quoting of a text; take white space, backslashes and what is invisible away."""
     for _ in range(_DEEPEST):
         before = text
         if "\\" in text:
@@ -97,7 +99,8 @@ def _unquoted(text: str) -> str:
         text = unescape(unquote(text))
         if text == before:
             break
-    return "".join(text.replace("\\", "").split())
+    text = "".join(text.replace("\\", "").split())
+    return text if is_visible(text) else "".join(filter(is_visible, text))
 
 
 def _character(escape: re.Match[str]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from voicekeeper import duration
+from voicekeeper import duration, hosts
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.secret import SecretStr
 
@@ -341,7 +341,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_public(host: str) -> bool:
-    try:
-        return ip_address(host).is_global
-    except ValueError:
-        return "." in host and not host.endswith((".local", ".localhost", ".internal"))
+    if hosts.read(host) is not None:
+        return hosts.is_public(host)
+    return "." in host and not host.endswith((".local", ".localhost", ".internal"))

@@ -7,15 +7,13 @@ and goes by no proxy.
 """
 
 import asyncio
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import httpx
 
-from voicekeeper import outbound
+from voicekeeper import hosts, outbound
 from voicekeeper.errors import FetchFailed
-from voicekeeper.outbound import is_loopback
 
 WITHIN_S: Final = 60.0
 """For the whole of it."""
@@ -26,6 +24,7 @@ _OK = 200
 _TRY_AGAIN = (408, 425, 429)
 _CLIENT_ERRORS = range(400, 500)
 _PIECE = 64 * 1024
+_PORTS = range(1, 65_536)
 
 
 class AudioFetcher:
@@ -36,7 +35,7 @@ class AudioFetcher:
     """
 
     def __init__(self, gateway: str) -> None:
-        self._may_be_here = is_loopback(gateway)
+        self._may_be_here = hosts.is_loopback(gateway)
 
     async def fetch(self, url: str, sink: Callable[[bytes], object], *, most: int) -> None:
         """Fetch a URL, piece by piece.
@@ -71,6 +70,8 @@ class AudioFetcher:
             asked = httpx.URL(url)
             if asked.scheme not in ("http", "https") or not asked.host or asked.userinfo:
                 raise FetchFailed("its URL is neither http nor https", permanent=True)
+            if asked.port is not None and asked.port not in _PORTS:
+                raise FetchFailed("its URL cannot be read", permanent=True)
             trace = {"trace": self._see}
             async with client.stream("GET", asked, extensions=trace) as response:
                 if not response.has_redirect_location:
@@ -84,9 +85,9 @@ class AudioFetcher:
         if event != "connection.connect_tcp.complete":
             return
         stream = info["return_value"]
-        address = ipaddress.ip_address(str(stream.get_extra_info("server_addr")[0]).split("%")[0])
-        public = address.is_global and not address.is_multicast
-        if not public and not (self._may_be_here and address.is_loopback):
+        host = str(stream.get_extra_info("server_addr")[0]).split("%")[0]
+        may_be_here = self._may_be_here and hosts.is_loopback(host)
+        if not hosts.is_public(host) and not may_be_here:
             await stream.aclose()
             raise FetchFailed("its host is no public one", permanent=True)
 
