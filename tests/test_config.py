@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from voicekeeper import config
-from voicekeeper.config import Address, Settings, load, read_api_key
+from voicekeeper.config import Address, Settings, find_api_key, load, of_service, read_api_key
 from voicekeeper.config.policy import policy_of
 from voicekeeper.config.settings import keys
 from voicekeeper.errors import ConfigError
@@ -668,6 +668,49 @@ def test_the_key_comes_from_its_file_else_the_credential_else_the_environment(
     assert read_api_key(Settings(), environ).get_secret_value() == "from-credential"
     (tmp_path / "apixo-api-key").unlink()
     assert read_api_key(Settings(), environ).get_secret_value() == "from-variable"
+
+
+@pytest.fixture
+def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the services have their settings and keys."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    monkeypatch.setattr("voicekeeper.config.key.DEFAULT_PATH", folder / "config.toml")
+    return folder
+
+
+@pytest.mark.parametrize("variable", ["CREDENTIALS_DIRECTORY", "VOICEKEEPER_API_KEY"])
+def test_the_key_of_a_service_is_its_own_whatever_stands_in_the_environment(
+    etc: Path, variable: str
+) -> None:
+    (etc / "apixo-api-key").write_text("the-first-account")
+    (etc / "work.apixo-api-key").write_text("the-second-account")
+    environ = {variable: str(etc)}
+    for settings_file, key in {
+        "config.toml": "the-first-account",
+        "work.toml": "the-second-account",
+    }.items():
+        found = find_api_key(Settings(), environ, service=of_service(etc / settings_file))
+        assert found.secret.get_secret_value() == key
+    assert of_service(etc.parent / "config.toml") is None
+
+
+def test_a_service_without_a_key_is_not_given_another_accounts(etc: Path) -> None:
+    (etc / "apixo-api-key").write_text("the-first-account")
+    with pytest.raises(ConfigError) as caught:
+        find_api_key(
+            Settings(), {"CREDENTIALS_DIRECTORY": str(etc)}, service=of_service(etc / "work.toml")
+        )
+    words = f"the service has it from {etc}/work.apixo-api-key, which does not exist"
+    assert words in str(caught.value)
+
+
+def test_a_file_of_the_key_in_the_settings_comes_before_what_systemd_hands_over(etc: Path) -> None:
+    (etc / "apixo-api-key").write_text("the-credential")
+    (etc / "file").write_text("the-file")
+    named = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(etc / "file")})
+    found = find_api_key(named, {}, service=of_service(etc / "config.toml"))
+    assert found.secret.get_secret_value() == "the-file"
 
 
 def test_a_missing_key_names_the_three_places() -> None:

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from tests.systemd.machine import Machine, until
-from tests.systemd.service import KEY, Service
+from tests.systemd.service import GATEWAY, KEY, Service
 
 
 def test_it_is_ready_only_after_its_first_pass(service: Service) -> None:
@@ -111,6 +111,16 @@ def test_an_instance_keeps_another_account_with_state_and_key_of_its_own(
         ).splitlines()
         assert registry == "voicekeeper 600"
         assert service.shown("ActiveState") == "active"
+        checked = machine.sh(
+            "for account in config work; do voicekeeper --config /etc/voicekeeper/$account.toml"
+            " check | grep -E '^.{9}(key|gateway) '; done"
+        )
+        assert [line.split(";")[0] for line in checked.splitlines()] == [
+            "ok       key       read from /etc/voicekeeper/apixo-api-key",
+            f"ok       gateway   {GATEWAY}/api/v1 takes the key",
+            "ok       key       read from /etc/voicekeeper/work.apixo-api-key",
+            f"ok       gateway   {GATEWAY}/api/v1 takes the key",
+        ]
         work.systemctl("reload")
     finally:
         work.stop()

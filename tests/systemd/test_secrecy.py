@@ -30,7 +30,7 @@ def ran(service: Service) -> Service:
     machine.write(f"{TRACES}/pages", machine.run("python3", "-c", PAGES).stdout)
     told = [machine.sh(f"voicekeeper {words} 2>&1; true") for words in COMMANDS]
     told += [machine.sh(f"voicekeeper {words} --json 2>&1; true") for words in COMMANDS]
-    told.append(machine.sh("CREDENTIALS_DIRECTORY=/etc/voicekeeper voicekeeper check 2>&1; true"))
+    told.append(machine.sh("voicekeeper check 2>&1; true"))
     machine.write(f"{TRACES}/commands", "\n".join(told))
     service.faults()
     service.await_told("upstream.recovered")

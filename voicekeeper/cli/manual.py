@@ -71,9 +71,7 @@ _STATUSES: Final[Mapping[str, str]] = {
 _EXAMPLES: Final[Mapping[str, str]] = {
     "voicekeeper add cosyvoice-v3-flash-4f1c --name narrator": "Keep a voice that exists:",
     "voicekeeper resolve narrator": "Ask for the voice_id to speak with, each time:",
-    "CREDENTIALS_DIRECTORY=/etc/voicekeeper voicekeeper check": (
-        "As root, see whether the service is set up right, its key included:"
-    ),
+    "voicekeeper check": ("As root, see whether the service is set up right, its key included:"),
     "voicekeeper list --json | jq '.voices[] | select(.failures > 0)'": (
         "Show the voices whose last calls failed:"
     ),

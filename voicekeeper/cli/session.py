@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from voicekeeper.cli import owner, prose
 from voicekeeper.clock import SystemClock
-from voicekeeper.config import Places, Settings, load, places
+from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places
 from voicekeeper.errors import ConfigError, InvalidInput, NotFound
 from voicekeeper.glance.file import File, Unsure
 
@@ -62,6 +62,24 @@ class Session:
     def places(self) -> Places:
         """Where the settings stand."""
         return places(self._config, os.environ)
+
+    def read_key(self, *, service: Path | None = None) -> FoundKey:
+        """Return the API key, which root reads before it becomes another user.
+
+        Settings of another user are read as that user: they say which file is read, and where
+        what is in it is sent.
+
+        Args:
+            service: as for `find_api_key`.
+
+        Raises:
+            ConfigError: see there.
+            DatabaseUnusable: root cannot become that user, or must not.
+        """
+        file = self.places.file
+        if os.geteuid() == 0 and file is not None and file.stat().st_uid != 0:
+            _ = self.file
+        return find_api_key(self.settings, os.environ, service=service)
 
     @cached_property
     def policy(self) -> Policy:

@@ -10,7 +10,7 @@ hands the rules what they need, `changes` tells two settings apart.
 """
 
 from voicekeeper.config.changes import changed, unchangeable
-from voicekeeper.config.key import FoundKey, find_api_key, read_api_key
+from voicekeeper.config.key import FoundKey, find_api_key, of_service, read_api_key
 from voicekeeper.config.settings import (
     Alerts,
     Budget,
@@ -50,6 +50,7 @@ __all__ = [
     "changed",
     "find_api_key",
     "load",
+    "of_service",
     "places",
     "read_api_key",
     "unchangeable",

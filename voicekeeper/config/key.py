@@ -5,12 +5,14 @@ the environment is the last resort, for containers. No sentence here repeats wha
 half of a mistyped key is still half of a key.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from voicekeeper.config.settings import Settings
+from voicekeeper.config.sources import DEFAULT_PATH
 from voicekeeper.errors import ConfigError
 from voicekeeper.secret import SecretStr
 from voicekeeper.visible import decoded
@@ -41,12 +43,31 @@ def read_api_key(settings: Settings, environ: Mapping[str, str]) -> SecretStr:
     return find_api_key(settings, environ).secret
 
 
-def find_api_key(settings: Settings, environ: Mapping[str, str]) -> FoundKey:
+def of_service(settings_file: Path) -> Path | None:
+    """Return where the service that has these settings gets its key from; None if none has them.
+
+    So the units have it: ``voicekeeper.service``, and ``voicekeeper@NAME.service`` for NAME.toml.
+    """
+    if settings_file.absolute().parent.resolve() != DEFAULT_PATH.parent.resolve():
+        return None
+    account = "" if settings_file.name == DEFAULT_PATH.name else f"{settings_file.stem}."
+    return DEFAULT_PATH.with_name(f"{account}{CREDENTIAL}")
+
+
+def find_api_key(
+    settings: Settings, environ: Mapping[str, str], *, service: Path | None = None
+) -> FoundKey:
     """Return the API key from the first of three places that has one.
 
     ``upstream.api_key_file``, else ``$CREDENTIALS_DIRECTORY/apixo-api-key``, else
     ``$VOICEKEEPER_API_KEY``. White space and quotes around it are cut off, and a ``NAME=``
     before it.
+
+    Args:
+        settings: of which the first place is one.
+        environ: the environment.
+        service: the file that systemd hands the key over from; where it can be read, what stands
+            in the environment is not the service's key.
 
     Raises:
         ConfigError: there is none, its file cannot be read, or it cannot be a key.
@@ -58,7 +79,10 @@ def find_api_key(settings: Settings, environ: Mapping[str, str]) -> FoundKey:
         if found is None:
             raise _refused(place, "names a file that does not exist")
         return FoundKey(_checked(found, place), f"{file} ({place})")
-    if directory := environ.get("CREDENTIALS_DIRECTORY"):
+    if service is not None and os.access(service, os.R_OK):
+        return FoundKey(_checked(_read(service, str(service)) or "", str(service)), str(service))
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if directory and not (service and service.parent.resolve() == Path(directory).resolve()):
         place = f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}"
         file = Path(directory, CREDENTIAL)
         found = _read(file, place)
@@ -71,6 +95,9 @@ def find_api_key(settings: Settings, environ: Mapping[str, str]) -> FoundKey:
         "there is no API key: name its file in upstream.api_key_file, give the systemd"
         f" credential {CREDENTIAL} ($CREDENTIALS_DIRECTORY/{CREDENTIAL}), or set ${VARIABLE}"
     )
+    if service is not None:
+        why = "only root can read, so run this as root" if service.exists() else "does not exist"
+        problem += f"; the service has it from {service}, which {why}"
     raise ConfigError([problem], "the API key")
 
 

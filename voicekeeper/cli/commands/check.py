@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,9 +13,9 @@ from voicekeeper import alerts, bootstrap, detached, forecast, health, reachabil
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
-from voicekeeper.config import DEFAULT_PATH, find_api_key
+from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
 from voicekeeper.duration import compact, rfc3339
-from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
+from voicekeeper.errors import CallFailed, NotFound, NotSent, VoicekeeperError
 from voicekeeper.health import Finding, Severity, unkept
 from voicekeeper.secret import SecretStr
 from voicekeeper.store.backup import DailyCopies
@@ -47,10 +46,11 @@ def command(session: Session) -> int:
     """
     exit_code = 0
     _ = session.settings  # if they are wrong, the rest would check what nobody wants
-    gateway = _Gateway(session)
+    key = _found_key(session)
+    gateway = _Gateway(session, key)
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("settings", partial(_settings, session)),
-        ("key", partial(_key, session)),
+        ("key", partial(_key, key)),
         ("gateway", gateway.judged),
         ("clock", gateway.clock_judged),
         ("database", partial(_database, session)),
@@ -96,8 +96,22 @@ def _places(session: Session) -> str:
     return f"defaults{shown and ' and ' + shown}, as there is no {DEFAULT_PATH}"
 
 
-def _key(session: Session) -> Finding:
-    return Finding(Severity.OK, f"read from {find_api_key(session.settings, os.environ).place}")
+def _found_key(session: Session) -> FoundKey | VoicekeeperError:
+    """Find the key that the service uses, and be root no longer; nothing here needs it after."""
+    try:
+        found = session.read_key(service=of_service(session.places.file or DEFAULT_PATH))
+    except VoicekeeperError as error:
+        return error
+    finally:
+        with contextlib.suppress(VoicekeeperError):  # told where the database is looked at
+            _ = session.file
+    return found
+
+
+def _key(found: FoundKey | VoicekeeperError) -> Finding:
+    if isinstance(found, VoicekeeperError):
+        raise found
+    return Finding(Severity.OK, f"read from {found.place}")
 
 
 class _Gateway:
@@ -105,10 +119,12 @@ class _Gateway:
 
     Args:
         session: whose settings name it.
+        key: that it is asked with, or why there is none.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, key: FoundKey | VoicekeeperError) -> None:
         self._session = session
+        self._key = key
         self._ahead: timedelta | None = None
 
     def judged(self) -> Finding:
@@ -118,12 +134,10 @@ class _Gateway:
             VoicekeeperError: it does not, or is not reached.
         """
         session = self._session
-        try:
-            api_key = find_api_key(session.settings, os.environ).secret
-        except ConfigError:
+        if isinstance(self._key, VoicekeeperError):
             return Finding(Severity.WARNING, "not asked, for want of a key; mend that first")
         try:
-            balance = detached.run(self._ask(api_key))
+            balance = detached.run(self._ask(self._key.secret))
         except CallFailed as failure:
             if failure.code is not None:
                 raise  # an answer, with the mend that the page names for it

@@ -49,7 +49,7 @@ def command(session: Session, *, once: bool) -> None:
             faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
             sys.stderr = spooled(sys.stderr)
     settings = session.settings
-    api_key = read_api_key(settings, os.environ)
+    api_key = session.read_key().secret
     _configure_log(session, settings, [api_key, *bootstrap.secrets(settings)])
     database = session.database()
     with database.held(session.now):
