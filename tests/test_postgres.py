@@ -317,6 +317,21 @@ def test_other_settings_of_another_keeper_make_no_voice_due(database: PostgresDa
     assert Registry(database).get("anna").next_at == schedule.due(NOW, "anna", POLICY)
 
 
+def test_a_keeper_that_has_left_is_missed_at_once(database: PostgresDatabase) -> None:
+    registry, tick = Registry(database), timedelta(seconds=10)
+    first, second = Keeper(database, "1@here"), Keeper(database, "2@here")
+    assert registry.runs() is False  # neither has made a pass
+    for keeper in (first, second):
+        keeper.claim()
+        assert registry.runs() is None
+        assert not registry.is_unkept(now=NOW, tick=tick)
+    first.worklist.leave(keeper="1@here")
+    assert not registry.is_unkept(now=NOW, tick=tick)
+    second.worklist.leave(keeper="2@here")
+    assert registry.runs() is False
+    assert registry.is_unkept(now=NOW, tick=tick)
+
+
 # what a dead keeper leaves
 
 

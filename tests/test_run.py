@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
+from tests.command import CommandLine
 from tests.daemon_support import KEY, LIMIT_S, POLICY, Daemon, Host, fast_gateway, until
-from tests.support import imported, policy, wanted
+from tests.support import FakeClock, imported, policy, wanted
 from voicekeeper.clock import SystemClock
 from voicekeeper.daemon import STOP_WITHIN_S
 from voicekeeper.health import Severity
@@ -23,6 +24,8 @@ from voicekeeper.models import HistoryEntry, Status
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.sandbox.records import Answer
+
+RECIPE = ["--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
 
 
 @pytest.fixture
@@ -169,6 +172,39 @@ def test_an_idle_daemon_ends_at_once(host: Host, server: SandboxServer) -> None:
 
 
 # one daemon a registry
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_daemon_that_ended_is_missed_at_once(
+    host: Host, server: SandboxServer, end: signal.Signals
+) -> None:
+    register(host, server, "anna")
+    cli = CommandLine(host.path, FakeClock(SystemClock().now()))
+    with host.run() as daemon:
+        daemon.await_event("keepalive.succeeded", name="anna")
+        assert cli("status").code == 0
+        daemon.end(end)
+    for status in (cli("status"), cli("status", "--json")):
+        assert status.code == 2
+        assert "no daemon runs, and none has made a pass since" in status.out
+    kept = cli("keep", "anna")
+    assert kept.code == 0
+    assert kept.err == (
+        "anna is due now; the daemon uses it once it runs.\n"
+        "note: no daemon runs, so nothing is kept now;\n"
+        "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'\n"
+    )
+    for command in (["add", "id-new", "--name", "new"], ["clone", "made", *RECIPE]):
+        assert "note: no daemon runs, so nothing is kept now;" in cli(*command).err
+
+
+def test_between_two_runs_of_a_timer_no_daemon_is_missed(host: Host, server: SandboxServer) -> None:
+    register(host, server, "anna")
+    with host.run("--once") as run:
+        assert run.end() == 0, run.words
+    cli = CommandLine(host.path, FakeClock(SystemClock().now()))
+    assert cli("status").code == 0
+    assert cli("keep", "anna").err == "anna is due now; the daemon uses it on its next pass.\n"
 
 
 def test_a_second_daemon_ends_with_75_and_names_the_first(host: Host) -> None:

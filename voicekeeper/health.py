@@ -69,6 +69,7 @@ class Health:
         blocked: breakers that are open.
         next_at: when the next voice falls due.
         once: whether that keeper is ``run --once``, which a timer starts.
+        runs: whether a daemon runs; None where nobody can tell.
         names: a few of the voices with a status of `NAMED`, each as `named` has it.
         late, risky: a few of the voices that are overdue, and at risk, the most urgent first.
         refused: how many are not made yet, as each try was refused so far.
@@ -88,6 +89,7 @@ class Health:
     blocked: Sequence[BreakerFacts]
     next_at: datetime | None
     once: bool = False
+    runs: bool | None = None
     names: Mapping[Status, Sequence[str]] = field(default_factory=dict)
     late: Sequence[str] = ()
     risky: Sequence[str] = ()
@@ -125,24 +127,41 @@ def late_before(now: datetime, policy: Policy) -> datetime:
 
 
 def is_unkept(
-    last_pass_at: datetime | None, *, now: datetime, tick: timedelta, once: bool = False
+    last_pass_at: datetime | None,
+    *,
+    now: datetime,
+    tick: timedelta,
+    once: bool = False,
+    runs: bool | None = None,
 ) -> bool:
-    """Tell whether no keeper has made a pass lately; a timer may take its time."""
+    """Tell whether no keeper is at work.
+
+    Args:
+        last_pass_at: of the youngest pass of any keeper.
+        now: of this look.
+        tick: between two passes.
+        once: whether that keeper is ``run --once``: none need run between, and it may take its
+            time.
+        runs: whether a daemon runs; None where its passes alone tell.
+    """
+    if runs is False and not once:
+        return True
     longest = _TIMER if once else max(timedelta(minutes=2), 3 * tick)
     return last_pass_at is None or now - last_pass_at > longest
 
 
-def unkept(last_pass_at: datetime | None) -> str:
+def unkept(last_pass_at: datetime | None, *, runs: bool | None = None) -> str:
     """Return the sentence that no daemon works, and how to start one."""
     since = f"made a pass since {rfc3339(last_pass_at)}" if last_pass_at else "ever made a pass"
-    return f"no daemon has {since}; 'systemctl start voicekeeper' or 'voicekeeper run' starts one"
+    none = "no daemon runs, and none" if runs is False and last_pass_at else "no daemon"
+    return f"{none} has {since}; 'systemctl start voicekeeper' or 'voicekeeper run' starts one"
 
 
 def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) -> list[Finding]:
     """Return all that is not well, the worst first."""
     found = []
-    if health.kept and _lacks_keeper(health, now=now, tick=tick):
-        found.append(Finding(Severity.CRITICAL, unkept(health.last_pass_at)))
+    if health.kept and lacks_keeper(health, now=now, tick=tick):
+        found.append(Finding(Severity.CRITICAL, unkept(health.last_pass_at, runs=health.runs)))
     found += [
         Finding(
             Severity.CRITICAL,
@@ -238,7 +257,7 @@ def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
 
     Where no daemon works they are not kept: they are to be.
     """
-    kept = "to keep" if _lacks_keeper(health, now=now, tick=tick) else "kept"
+    kept = "to keep" if lacks_keeper(health, now=now, tick=tick) else "kept"
     line = f"{_voices(health.kept)} {kept}"
     if health.paused:
         line += f", {health.paused} paused"
@@ -248,8 +267,9 @@ def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
     return line
 
 
-def _lacks_keeper(health: Health, *, now: datetime, tick: timedelta) -> bool:
-    return is_unkept(health.last_pass_at, now=now, tick=tick, once=health.once)
+def lacks_keeper(health: Health, *, now: datetime, tick: timedelta) -> bool:
+    """Tell whether no keeper is at work."""
+    return is_unkept(health.last_pass_at, now=now, tick=tick, once=health.once, runs=health.runs)
 
 
 def named(name: str, status: Status, error: str | None) -> str:

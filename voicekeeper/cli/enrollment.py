@@ -76,7 +76,7 @@ def follow(session: Session, registry: Registry, name: str) -> int:
 
 def _follow(session: Session, registry: Registry, name: str) -> int:
     began = session.clock.monotonic()
-    is_unkept = registry.is_unkept(now=session.clock.now(), tick=session.settings.daemon.tick)
+    is_unkept = session.is_unkept(registry)
     console = prose.console(stderr=True)
     seen: Status | None = None
     with Spinner("", console=console, spinner="line") as spinner:

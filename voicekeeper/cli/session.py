@@ -271,19 +271,25 @@ class Session:
         for breaker in blocked:
             prose.say(f"note: {pause(breaker, self.now)}.")
 
+    def is_unkept(self, registry: Registry) -> bool:
+        """Tell whether no daemon is at work."""
+        return registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick)
+
     def warn_if_unkept(self, registry: Registry) -> bool:
-        """Say on stderr that no daemon has made a pass lately, and how to start one.
+        """Say on stderr that no daemon is at work, and how to start one.
 
         Returns:
             Whether that is so.
         """
         from voicekeeper.duration import words  # noqa: PLC0415 - see the module
 
-        if not registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick):
+        if not self.is_unkept(registry):
             return False
         last = registry.last_pass_at()
         if last is None:
             unkept = "no daemon has ever made a pass, so nothing is kept yet"
+        elif registry.runs() is False:
+            unkept = "no daemon runs, so nothing is kept now"
         else:
             ago = words(self.clock.now() - last)
             unkept = f"no daemon has made a pass for {ago}, so nothing is kept now"

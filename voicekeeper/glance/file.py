@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from voicekeeper import lock
 from voicekeeper.glance.columns import Read, written
 from voicekeeper.terms import SCHEMA
 
@@ -32,6 +33,7 @@ class File:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         # As an address, so that SQLite makes no file where there is none.
         escaped = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         self._uri = f"file://{escaped}?mode=rw"
@@ -64,6 +66,10 @@ class File:
     def _check_schema(self) -> None:
         if self.ask("SELECT version_num FROM alembic_version") != [(SCHEMA,)]:
             raise Unsure
+
+    def is_held(self) -> bool | None:
+        """Tell whether a daemon holds the registry; None where nobody can tell."""
+        return lock.is_held(self._path)
 
     def rows(
         self, table: str, columns: Mapping[str, Read], rest: str, **given: object

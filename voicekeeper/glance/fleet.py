@@ -68,6 +68,7 @@ class Fleet(File):
             last_pass_at=beat["last_pass_at"],
             keeper=beat["keeper"],
             once=bool(beat["once"]),
+            runs=self.is_held(),
             names={status: self._some(status, f"status = '{status}'") for status in NAMED},
             blocked=[record(row) for row in opened],
             balance=record(balance[0]) if balance else None,

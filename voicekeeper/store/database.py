@@ -97,6 +97,10 @@ class Database(ABC):
             DatabaseUnusable: it cannot be held.
         """
 
+    def is_held(self) -> bool | None:
+        """Tell whether a daemon holds the database; None where the keepers' rows alone tell."""
+        return None
+
     def see_in_place(self) -> None:  # noqa: B027 - a server keeps its own in its place
         """See that what is open is still what stands in its place.
 

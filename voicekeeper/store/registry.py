@@ -210,11 +210,27 @@ class Registry:
             return holds.of_voice(session, voice, now=now, policy=policy)
 
     def is_unkept(self, *, now: datetime, tick: timedelta) -> bool:
-        """Tell whether no keeper has made a pass lately."""
+        """Tell whether no keeper is at work: none runs, or none has made a pass lately."""
         with self._database.reading() as session:
-            beat = _youngest_beat(session)
-            last, once = (beat.last_pass_at, beat.once) if beat else (None, False)
-            return is_unkept(last, now=now, tick=tick, once=once)
+            return self._lacks_keeper(session, now=now, tick=tick)
+
+    def runs(self) -> bool | None:
+        """Tell whether a daemon runs; None where nobody can tell."""
+        with self._database.reading() as session:
+            return self._runs(session)
+
+    def _lacks_keeper(self, session: Session, *, now: datetime, tick: timedelta) -> bool:
+        beat = _youngest_beat(session)
+        last, once = (beat.last_pass_at, beat.once) if beat else (None, False)
+        return is_unkept(last, now=now, tick=tick, once=once, runs=self._runs(session))
+
+    def _runs(self, session: Session) -> bool | None:
+        """Tell whether a daemon runs; None where nobody can tell."""
+        if not self._database.is_shared:
+            return self._database.is_held()
+        passed = col(KeeperBeat.last_pass_at).is_not(None)
+        at_work = select(exists().where(passed, col(KeeperBeat.alive_until).is_not(None)))
+        return None if session.scalar(at_work) else False
 
     def last_pass_at(self) -> datetime | None:
         """Return when any keeper last ended a pass; None when none ever did."""
@@ -226,9 +242,7 @@ class Registry:
         """Tell whether a keeper has made a pass lately, and nothing is overdue."""
         late = late_before(now, policy)
         with self._database.reading() as session:
-            beat = _youngest_beat(session)
-            last, once = (beat.last_pass_at, beat.once) if beat else (None, False)
-            if is_unkept(last, now=now, tick=tick, once=once):
+            if self._lacks_keeper(session, now=now, tick=tick):
                 return False
             return not session.scalar(select(exists().where(_OVERDUE)), {"late": late})
 
@@ -256,6 +270,7 @@ class Registry:
                 last_pass_at=beat.last_pass_at if beat else None,
                 keeper=beat.keeper if beat else None,
                 once=beat is not None and beat.once,
+                runs=self._runs(session),
                 names={
                     status: _some(session, status, col(Voice.status) == status) for status in NAMED
                 },

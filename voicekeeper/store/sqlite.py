@@ -26,6 +26,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from voicekeeper import lock
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import (
     DatabaseDamaged,
@@ -255,14 +256,14 @@ class SqliteDatabase(Database):
             DatabaseFull: there is no room for the lock file.
             DatabaseUnusable: the lock file cannot be made, or its file system has no locks.
         """
-        lock_path = self.path.with_name(self.path.name + ".lock")
+        lock_path = lock.lock_of(self.path)
         try:
             descriptor = open_plain(lock_path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise _unreachable(lock_path, error) from None
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock.take(descriptor)
             except BlockingIOError:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
                 raise DatabaseHeld(
@@ -279,6 +280,10 @@ class SqliteDatabase(Database):
         finally:
             self._in_place.pop(lock_path, None)
             os.close(descriptor)
+
+    def is_held(self) -> bool | None:
+        """Tell whether a daemon holds the file; None where nobody can tell."""
+        return lock.is_held(self.path)
 
     def _make(self) -> None:
         """Make the file, whole or not at all, whoever else does the same at this moment."""

@@ -207,12 +207,12 @@ def _backup(session: Session) -> Finding:
 def _daemon(session: Session) -> Finding:
     try:
         registry = session.registry()
-        last = registry.last_pass_at()
+        last, runs = registry.last_pass_at(), registry.runs()
         missing = registry.is_unkept(now=session.now, tick=session.settings.daemon.tick)
     except VoicekeeperError:
-        last, missing = None, True
+        last, runs, missing = None, None, True
     if missing:
-        return Finding(Severity.WARNING, unkept(last))
+        return Finding(Severity.WARNING, unkept(last, runs=runs))
     return Finding(Severity.OK, f"last pass at {rfc3339(last)}" if last else "")
 
 
@@ -277,5 +277,6 @@ def _runs(session: Session) -> bool:
         known = session.registry().health(now=session.now, policy=session.policy)
     except VoicekeeperError:
         return False  # the database has a line of its own
-    tick = session.settings.daemon.tick
-    return not known.once and not health.is_unkept(known.last_pass_at, now=session.now, tick=tick)
+    return not known.once and not health.lacks_keeper(
+        known, now=session.now, tick=session.settings.daemon.tick
+    )

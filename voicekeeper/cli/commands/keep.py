@@ -18,8 +18,11 @@ def command(session: Session, *, name: str) -> None:
     """
     registry = session.registry()
     registry.keep(name, now=session.now)
-    if session.warn_if_paused(registry, registry.get(name).model):
-        prose.say(f"{name} is due now; the daemon uses it when calls flow again.")
+    if session.is_unkept(registry):
+        when = "once it runs"
+    elif session.warn_if_paused(registry, registry.get(name).model):
+        when = "when calls flow again"
     else:
-        prose.say(f"{name} is due now; the daemon uses it on its next pass.")
+        when = "on its next pass"
+    prose.say(f"{name} is due now; the daemon uses it {when}.")
     session.warn_if_unkept(registry)
