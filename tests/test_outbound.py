@@ -1,8 +1,14 @@
 """The proxy by which a URL is asked for, as a table: variables, what they spare, what is none."""
 
+import asyncio
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
 import httpx
 import pytest
 
+from tests.test_upstream_tls import certified
 from voicekeeper import outbound
 from voicekeeper.errors import ConfigError
 
@@ -115,6 +121,67 @@ def test_what_no_proxy_spares(spared: str, url: str, *, straight: bool) -> None:
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.9", "[::1]"])
 def test_this_host_is_never_asked_for_by_a_proxy(host: str) -> None:
     assert by(f"https://{host}:8443/", all_proxy=P) is None
+
+
+@pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl is not installed (Debian: openssl)"
+)
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_client_goes_by_a_tunnel_through_a_real_proxy_with_its_password(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = certified(tmp_path, "DNS:ping.example,IP:127.0.0.1")
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=b\r\n\r\n")
+        await reader.read()
+        await closed(writer)
+
+    async def pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while piece := await source.read(65_536):
+                to.write(piece)
+                await to.drain()
+        await closed(to)
+
+    async def closed(writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            writer.close()
+            await writer.wait_closed()
+
+    async def main() -> int:
+        ended = asyncio.Event()
+
+        async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            far = await asyncio.open_connection(*server.sockets[0].getsockname())
+            await asyncio.gather(pipe(reader, far[1]), pipe(far[0], writer))
+            ended.set()
+
+        proxy_tls = tls if scheme == "https" else None
+        async with (
+            await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls) as server,
+            await asyncio.start_server(tunnel, "127.0.0.1", 0, ssl=proxy_tls) as proxy,
+        ):
+            at = f"me:p%40ss@127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+            monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://{at}")
+            async with outbound.client(timeout_s=10) as client:
+                response = await client.get("https://ping.example/1")
+                assert not client.cookies
+            await ended.wait()
+            return response.status_code
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    assert asyncio.run(main()) == 204
+    assert heard[0].startswith(b"CONNECT ping.example:443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic bWU6cEBzcw==" in heard[0]
+    assert heard[1].startswith(b"GET /1 HTTP/1.1\r\n")
+    assert b"user-agent: voicekeeper/" in heard[1].lower()
+    assert b"proxy-authorization" not in heard[1].lower()
 
 
 def test_the_passwords_of_the_environments_proxies_are_known_however_they_are_written() -> None:

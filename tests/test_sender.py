@@ -194,6 +194,7 @@ def test_a_message_to_this_host_goes_by_no_proxy(
         ("<users/all> <at>a</at>", "{lt}users/all> {lt}at>a</at>"),
         ("<https://bad.example|a bank>", "{lt}https://bad.example|a bank>"),
         ("[a bank](https://bad.example)", "[a bank] (https://bad.example)"),
+        ("a\u202eb\x1b[2Jc", "a\\u202eb\\x1b[2Jc"),
         ("a < b @ c [d] (e) <f> & <b>", "a < b @ c [d] (e) <f> & <b>"),
     ],
 )

@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_network
 
@@ -171,12 +172,16 @@ class _ByRule(httpx.AsyncBaseTransport):
         self._by_proxy = by_proxy
         self._ways: list[httpx.AsyncHTTPTransport] = []
 
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return tls_context()
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         proxy = proxy_for(request.url, os.environ) if self._by_proxy else None
         secure = request.url.scheme == "https"
-        tls = tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        tls = self._tls if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if proxy is not None and proxy.url.scheme == "https":
-            proxy.ssl_context = tls if secure else tls_context()
+            proxy.ssl_context = self._tls
         way = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=proxy)
         self._ways.append(way)
         return await way.handle_async_request(request)

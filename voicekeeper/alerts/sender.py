@@ -26,6 +26,7 @@ from voicekeeper.events import Level
 from voicekeeper.notice import Notice
 from voicekeeper.secrecy import Secrets
 from voicekeeper.secret import SecretStr
+from voicekeeper.visible import visible
 
 LONGEST_S: Final = 60.0
 """For one try; apprise itself waits four seconds for a connection and four for an answer."""
@@ -118,8 +119,8 @@ class Sender:
 
         reason, error = None, None
         try:
-            title, body = _inert(notice.title), _inert(notice.body)
-            reason = self._notify(title, body, _TYPES[notice.level])
+            body = "\n".join(_inert(line) for line in notice.body.split("\n"))
+            reason = self._notify(_inert(notice.title), body, _TYPES[notice.level])
         except Exception as failure:  # noqa: BLE001 - it is told in the loop
             error = failure
         self._over.set()
@@ -201,12 +202,14 @@ def _hidden(address: SecretStr) -> list[SecretStr]:
     return [*parts(address), *passwords(address), *outbound.passwords(os.environ)]
 
 
-def _inert(text: str) -> str:
+def _inert(line: str) -> str:
     """Take from words what a service would read as a call to people, or as a link in disguise.
+
+    What hides, moves or reorders other characters is spelled out.
 
     The gateway's words and the names of voices stand in messages, and either may be anybody's.
     """
-    return _LINK.sub("] (", _CALL.sub(lambda found: _INERT[found[0]], text))
+    return _LINK.sub("] (", _CALL.sub(lambda found: _INERT[found[0]], visible(line)))
 
 
 def lacking(senders: Sequence[Sender]) -> dict[str, str]:
