@@ -1,6 +1,7 @@
 """The texts in an address that no line may hold: all of it, and each part that may be a token."""
 
 import re
+from base64 import b64encode
 from urllib.parse import unquote
 
 from voicekeeper.secret import SecretStr
@@ -32,11 +33,14 @@ def parts(address: SecretStr) -> list[SecretStr]:
 def passwords(address: SecretStr) -> list[SecretStr]:
     """Return what of an address is a password for certain, of any length, as written and as meant.
 
-    With it comes ``user:password``, which a header holds in base64.
+    With them comes what base64 makes of each: of a password, of ``user:password`` as a header of
+    HTTP holds it, and of both as SMTP does.
     """
     _, _, rest = address.get_secret_value().partition("://")
     found = set(_PASSWORD_OF.findall(rest))
     if user := _USER.match(rest):
         found |= {user[1], user[2]}
     found |= {unquote(each) for each in found}
+    found |= {f"\0{each.replace(':', chr(0), 1)}" for each in found if ":" in each}
+    found |= {b64encode(each.encode()).decode().rstrip("=") for each in found}
     return [SecretStr(each) for each in sorted(found)]

@@ -32,8 +32,8 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
         "The proxy to the gateway, to heartbeat_url, to public_url in check, and to where messages "
         "go; http or https. In lower case too, which comes first, even if empty; a scheme's own "
         "comes before ALL_PROXY. NO_PROXY takes *, domains, addresses and networks (10.0.0.0/8, "
-        "fe80::/10), with :PORT or without. The gateway and the heartbeat on this very host are "
-        "asked for by none, nor is audio."
+        "fe80::/10), with :PORT or without; for messages, no networks of IPv6. The gateway and the "
+        "heartbeat on this very host are asked for by none, nor is audio."
     ),
     "SSL_CERT_FILE, SSL_CERT_DIR": "The certificates to trust, in place of those of certifi.",
     "NO_COLOR": "No colors.",
