@@ -2,18 +2,21 @@
 
 import asyncio
 import socket
+import threading
+from collections import Counter
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support import MINUTE, Life, imported
-from tests.web_support import free_port, get, served, settings
+from tests.support import MINUTE, SECOND, Life, imported
+from tests.web_support import LIMIT_S, free_port, get, served, settings
 from voicekeeper.config import Address, Settings
 from voicekeeper.config.settings import Web
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.store.survey import Survey
 from voicekeeper.web import listener, protocol, serving
+from voicekeeper.web.site import WAITING_MOST
 
 
 def passed(life: Life) -> None:
@@ -197,3 +200,63 @@ def test_a_thousand_connections_that_say_nothing_leave_room_when_they_are_gone(
 
     told = asyncio.run(crowd())
     assert 'voicekeeper_connections_refused_total{reason="crowded"} 744.0' in told
+
+
+def test_who_asks_at_once_shares_one_answer_and_beyond_a_few_it_is_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life, looks, goes_on = Life(tmp_path), list[str](), threading.Event()
+    passed(life)
+
+    def slow(_: Survey) -> None:
+        looks.append("looked")
+        goes_on.wait(LIMIT_S)
+
+    monkeypatch.setattr(Survey, "check_writable", slow)
+
+    async def story() -> list[int]:
+        port = free_port()
+        async with (
+            served(life, settings(web=port)),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client,
+        ):
+            asked = [asyncio.create_task(client.get("/readyz")) for _ in range(WAITING_MOST + 5)]
+            refused, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            while len(refused) < 5:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                refused |= done
+            goes_on.set()
+            answers = await asyncio.gather(*asked)
+            answers.append(await client.get("/readyz"))  # within a second of the last
+            assert looks == ["looked"]
+            life.clock.advance(2 * SECOND)
+            answers.append(await client.get("/readyz"))
+            assert looks == ["looked", "looked"]
+            return [answer.status_code for answer in answers]
+
+    assert Counter(asyncio.run(story())) == {200: WAITING_MOST + 2, 503: 5}
+
+
+def test_a_stop_waits_for_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    life, begun, goes_on = Life(tmp_path), threading.Event(), threading.Event()
+
+    def hangs(_: Survey) -> None:
+        begun.set()
+        goes_on.wait(LIMIT_S)
+
+    monkeypatch.setattr(Survey, "check_writable", hangs)
+
+    async def story() -> int:
+        port = free_port()
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S
+        ) as client:
+            async with served(life, settings(web=port)):
+                asked = asyncio.create_task(client.get("/readyz"))
+                await asyncio.to_thread(begun.wait, LIMIT_S)
+            answer = await asked
+            assert not goes_on.is_set()
+            goes_on.set()
+            return answer.status_code
+
+    assert asyncio.run(story()) == 503

@@ -288,7 +288,7 @@ def test_a_real_prometheus_scrapes_the_daemon(tmp_path: Path) -> None:
     assert (metric["job"], metric["status"]) == ("voicekeeper", "OK")
 
 
-def test_a_scrape_is_read_from_the_database_at_that_moment(tmp_path: Path) -> None:
+def test_a_scrape_is_read_from_the_database(tmp_path: Path) -> None:
     life = Life(tmp_path)
     (empty,) = get(life, "/metrics")
     life.register(imported("anna", last_used_at=NOW - SECOND))

@@ -22,6 +22,8 @@ from voicekeeper.web.protocol import BriefProtocol
 
 _AGAIN_S = 30.0
 _BACKLOG = 1024
+_TAKEN_AT_ONCE = 64
+"""Beyond the connections that are let in: a flood leaves files to open for what keeps voices."""
 _FINISH_S = 1.0
 
 
@@ -95,7 +97,9 @@ class Listener:
             dualstack_ipv6=self._address.host == "::" and socket.has_dualstack_ipv6(),
         )
         loop = asyncio.get_running_loop()
-        return await loop.create_server(self._protocol, sock=port, backlog=_BACKLOG)
+        server = await loop.create_server(self._protocol, sock=port, backlog=_TAKEN_AT_ONCE)
+        port.listen(_BACKLOG)  # the loop takes at once as many as its own backlog allows
+        return server
 
     def _protocol(self) -> BriefProtocol:
         return BriefProtocol(self._config, self._state, self.refused)

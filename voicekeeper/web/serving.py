@@ -3,7 +3,6 @@
 import socket
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
@@ -50,7 +49,8 @@ async def serving(
 
     own = socket.gethostname().lower()
 
-    with ThreadPoolExecutor(1, thread_name_prefix="web") as thread:
+    async with AsyncExitStack() as ports:
+        site = None
         if settings.web.listen is not None:
             site = Site(
                 database,
@@ -59,17 +59,17 @@ async def serving(
                 tick=lambda: in_force().daemon.tick,
                 heard=heard,
                 names=lambda: {own, *in_force().web.hosts},
-                thread=thread,
             )
             routes[settings.web.listen] += site.routes
-        async with AsyncExitStack() as ports:
-            if receiver is not None:
-                routes[settings.webhook.listen] += receiver.routes
-                await ports.enter_async_context(receiver.heeding())
-            for address, served in routes.items():
-                app = Starlette(routes=served)
-                app.router.redirect_slashes = False
-                listener = Listener(address, app, log=log)
-                listeners.append(listener)
-                await ports.enter_async_context(listener.open())
-            yield
+        if receiver is not None:
+            routes[settings.webhook.listen] += receiver.routes
+            await ports.enter_async_context(receiver.heeding())
+        for address, served in routes.items():
+            app = Starlette(routes=served)
+            app.router.redirect_slashes = False
+            listener = Listener(address, app, log=log)
+            listeners.append(listener)
+            await ports.enter_async_context(listener.open())
+        if site is not None:
+            ports.callback(site.close)
+        yield
