@@ -382,6 +382,20 @@ def test_what_failed_before_the_last_success_makes_no_voice_overdue(life: Life) 
     assert life.registry.health(now=NOW, policy=life.policy).overdue == 0
 
 
+def test_voices_by_urgency_are_the_kept_by_their_deadlines_then_who_needs_a_person(
+    life: Life,
+) -> None:
+    ages = {"fine": 1, "over": 9, "risky": 6, "paused": 6, "lost": 9, "broken": 0}
+    life.register(*(imported(name, last_used_at=NOW - days * DAY) for name, days in ages.items()))
+    change(life, "paused", paused=True, next_at=None)
+    change(life, "lost", status=Status.LOST, next_at=None)
+    change(life, "broken", status=Status.FAILED, next_at=None)
+    order = [voice.name for voice in life.registry.by_urgency(now=NOW, policy=life.policy)]
+    assert order == ["risky", "fine", "over", "lost", "broken", "paused"]
+    put(life, Breaker(model="plus", opened_at=NOW, cause="402"), Breaker(model=FLASH, run=2))
+    assert [breaker.model for breaker in life.registry.blocked()] == ["plus"]
+
+
 def test_health_counts_what_a_person_must_know(life: Life) -> None:
     life.register(
         imported("fine", last_used_at=NOW),
