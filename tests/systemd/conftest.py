@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.systemd import service as installed
 from tests.systemd.machine import Machine, why_not
 from tests.systemd.service import Service
+from voicekeeper.extras import ALERTS
 
 EXPOSURE = "exposure"
 TREE = Path(os.environ.get("VOICEKEEPER_TEST_ROOT", "/"))
@@ -41,7 +42,8 @@ def pytest_xdist_make_scheduler(
 
     class ByMachine(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
-            return "installer" if "test_install.py" in nodeid else "service"
+            installer = ("test_install.py", "test_upgrade.py")
+            return "installer" if any(name in nodeid for name in installer) else "service"
 
     return ByMachine(config, log)
 
@@ -92,7 +94,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
                 check=True,
             ).stdout.strip()
             fitting = ("--python-version", version, "--only-binary", ":all:")
-            _pip("download", *fitting, "--dest", wheels, *wheels.iterdir(), "setuptools")
+            needed = (ALERTS.requirement, "setuptools")
+            _pip("download", *fitting, "--dest", wheels, *wheels.iterdir(), *needed)
         return wheels
 
 

@@ -52,16 +52,14 @@ def install(machine: Machine, wheels: Path) -> None:
     assert started == "active\n"
 
 
+INSTALLER = "/srv/voicekeeper/systemd/install.sh"
+PIP = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null", "PIP_FIND_LINKS": "/srv/wheels"}
+"""With these pip finds packages where they were put, and asks no network."""
+
+
 def run_installer(machine: Machine, *options: str, stdin: str = "", check: bool = True) -> Done:
-    """Run the installer; pip finds packages where they were put, and no network."""
-    return machine.run(
-        *("sh", "/srv/voicekeeper/systemd/install.sh", *options),
-        stdin=stdin,
-        check=check,
-        PIP_NO_INDEX="1",
-        PIP_CONFIG_FILE="/dev/null",
-        PIP_FIND_LINKS="/srv/wheels",
-    )
+    """Run the installer."""
+    return machine.run("sh", INSTALLER, *options, stdin=stdin, check=check, **PIP)
 
 
 def start_gateway(machine: Machine) -> None:

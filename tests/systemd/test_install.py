@@ -33,9 +33,12 @@ def main():
     if sys.argv[1:] == ["--version"]:
         print("voicekeeper 99")
         return
-    if {works}:
+    if sys.argv[1:2] != ["run"]:
+        sys.exit("it does not know that")
+    if "{does}" == "works":
         line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         line.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+    if "{does}" != "fails":
         time.sleep(600)
     sys.exit("it does not work")
 """
@@ -49,12 +52,22 @@ class Story:
     found: dict[str, str] = field(default_factory=dict)
 
 
-def a_version(directory: Path, *, works: bool) -> Path:
-    """Return a wheel of a voicekeeper that starts as a service, or does not."""
-    wheel = directory / f"{works}" / "voicekeeper-99-py3-none-any.whl"
+def put_versions(machine: Machine, directory: Path) -> None:
+    """Put wheels of a voicekeeper that starts as a service, fails, or hangs, on a machine."""
+    for does in ("works", "fails", "hangs"):
+        machine.put(_a_version(directory, does).parent, f"/srv/{does}")
+
+
+def version(does: str) -> tuple[str, str]:
+    """Return the installer's options for one of `put_versions`."""
+    return "--from", f"/srv/{does}/voicekeeper-99-py3-none-any.whl"
+
+
+def _a_version(directory: Path, does: str) -> Path:
+    wheel = directory / does / "voicekeeper-99-py3-none-any.whl"
     wheel.parent.mkdir()
     with zipfile.ZipFile(wheel, "w") as files:
-        files.writestr("imposter.py", _PROGRAM.format(works=works))
+        files.writestr("imposter.py", _PROGRAM.format(does=does))
         about = "voicekeeper-99.dist-info"
         files.writestr(
             f"{about}/METADATA", "Metadata-Version: 2.1\nName: voicekeeper\nVersion: 99\n"
@@ -72,9 +85,7 @@ def a_version(directory: Path, *, works: bool) -> Path:
 def story(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     told = Story()
     with Machine(TREE) as machine:
-        for works in (True, False):
-            wheel = a_version(tmp_path_factory.mktemp("versions"), works=works)
-            machine.put(wheel.parent, f"/srv/{works}")
+        put_versions(machine, tmp_path_factory.mktemp("versions"))
         machine.put(wheels, "/srv/wheels")
         machine.put(installed.ROOT, "/srv/voicekeeper", *installed.SOURCES)
         _live(machine, told)
@@ -109,10 +120,11 @@ def _live(machine: Machine, told: Story) -> None:
     )
     step("bad option", lambda: install("--colour"))
     step("no key", lambda: install("--key", "/nowhere"))
+    step("empty key", lambda: install("--key", "-"))
     step("no package", lambda: install("--from", "no-such-package"))
     look("after no package", everything)
 
-    step("first", lambda: install("--from", "/srv/True/voicekeeper-99-py3-none-any.whl"))
+    step("first", lambda: install(*version("works")))
     look("modes", "cd /etc/voicekeeper && stat -c '%n %a %U:%G' . *")
     look("state at first", "systemctl is-enabled voicekeeper; systemctl is-active voicekeeper")
 
@@ -120,8 +132,7 @@ def _live(machine: Machine, told: Story) -> None:
     service.since = "@0"
     service.configure()
     machine.sh(f"echo '{MINE}' >>/etc/voicekeeper/config.toml")
-    stale = "/srv/voicekeeper/build/lib/voicekeeper/stale.py"  # as an earlier build leaves it
-    machine.write(stale, "")
+    machine.write("/srv/voicekeeper/build/lib/voicekeeper/stale.py", "")  # of an earlier build
     step("upgrade", install)
     look("manual", f"head -1 {MANUAL}; stat -Lc %a {MANUAL}; readlink -f {MANUAL}")
     look("stale", "find /opt/voicekeeper -name stale.py")
@@ -146,13 +157,14 @@ def _live(machine: Machine, told: Story) -> None:
     machine.sh(
         "mkdir /root/move && voicekeeper backup /root/move/move.db &&"
         f"cp {DATABASE}.enrollments /etc/voicekeeper/config.toml /etc/voicekeeper/apixo-api-key"
-        " /root/move/; sed -i '1i# as it was' /etc/systemd/system/voicekeeper.service"
+        " /root/move/; sed -i '1i# as it was' /opt/voicekeeper/venv/units/voicekeeper.service"
+        " /etc/systemd/system/voicekeeper.service"  # as an older version has it
     )
-    step("bad version", lambda: install("--from", "/srv/False/voicekeeper-99-py3-none-any.whl"))
+    step("bad version", lambda: install(*version("fails")))
     until(lambda: service.shown("ActiveState") == "active", "the old version runs again")
     look("version after the bad one", "voicekeeper --version; voicekeeper list")
     look("files after the bad one", f"head -qn1 /etc/systemd/system/voicekeeper.service {MANUAL}")
-    step("good version", lambda: install("--from", "/srv/True/voicekeeper-99-py3-none-any.whl"))
+    step("good version", lambda: install(*version("works")))
     look("version after the good one", "voicekeeper --version; systemctl is-active voicekeeper")
     look("releases", "ls /opt/voicekeeper/releases | wc -l")
 
@@ -185,9 +197,10 @@ def _move(service: Service, told: Story) -> None:
         ("no root", "it must run as root", 1),
         ("bad option", "there is no option --colour; see --help", 2),
         ("no key", "there is no key in /nowhere", 1),
+        ("empty key", "the API key is empty; nothing was changed", 1),
         ("no package", "pip cannot install no-such-package: ERROR: No matching distribution", 1),
     ],
-    ids=["without root", "an option that is none", "no such key", "no such package"],
+    ids=["without root", "an option that is none", "no such key", "no key", "no such package"],
 )
 def test_a_failure_is_one_sentence(story: Story, step: str, sentence: str, code: int) -> None:
     ended = story.ended[step]
@@ -199,7 +212,9 @@ def test_a_failure_is_one_sentence(story: Story, step: str, sentence: str, code:
 def test_without_a_key_it_installs_and_says_what_to_do_next(story: Story) -> None:
     ended = story.ended["first"]
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "next, the key: install -m600 /dev/stdin /etc/voicekeeper/apixo-api-key" in ended.stdout
+    assert ended.stdout.splitlines()[1:] == [
+        "next, the key, and with it the service: /srv/voicekeeper/systemd/install.sh --key -"
+    ]
     assert story.found["state at first"].split() == ["disabled", "inactive"]
 
 
