@@ -244,6 +244,22 @@ def test_the_time_left_is_counted_to_the_gateways_deadline(
     assert rows["time left"].lstrip("\u2588\u2591#.").strip() == left
 
 
+def test_a_hold_is_shown_as_no_error(cli: CommandLine) -> None:
+    cli.change("anna", held_at=NOW, last_error="held until tomorrow")
+    rows = dict(line.split("\t") for line in cli("show", "anna").out.splitlines())
+    assert rows["held back"] == "held until tomorrow"
+    assert "last error" not in rows
+
+
+def test_a_lost_voice_is_shown_as_tried_again_and_is_not_next_due(cli: CommandLine) -> None:
+    before = cli("status").out
+    cli.change("bert", status=Status.LOST, voice_id="id-bert", next_at=NOW + HOUR, paused=False)
+    rows = dict(line.split("\t") for line in cli("show", "bert").out.splitlines())
+    assert rows["next keepalive"] == "tried again in 1 h"
+    headline, *_ = cli("status").out.splitlines()
+    assert headline.rpartition("next due in ")[2] in before
+
+
 def test_history_tells_a_life_in_order(cli: CommandLine) -> None:
     cli.clock.advance(HOUR)
     cli("keep", "anna")
@@ -436,7 +452,11 @@ def test_status_is_critical_while_calls_are_paused(cli: CommandLine) -> None:
 
 
 def test_an_empty_registry_needs_no_daemon(empty: CommandLine) -> None:
-    assert cli_told(empty, "status") == (0, "OK: 0 voices to keep\n", "")
+    told = (
+        "OK: no voice is registered; 'voicekeeper add' registers one that exists, 'voicekeeper "
+        "clone' or 'voicekeeper design' makes one\n"
+    )
+    assert cli_told(empty, "status") == (0, told, "")
 
 
 def test_status_calls_no_voice_kept_that_nobody_keeps(cli: CommandLine) -> None:

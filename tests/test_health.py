@@ -236,7 +236,8 @@ def test_what_is_late_follows_from_the_window() -> None:
         ({"next_at": NOW}, "3 voices kept, next due now"),
         ({"next_at": None}, "3 voices kept"),
         ({"paused": 2}, "1 voice kept, 2 paused, next due in 1 h"),
-        ({"by_status": {}, "next_at": None}, "0 voices kept"),
+        ({"by_status": {}, "next_at": None}, f"no voice is registered; {health.MEND_EMPTY}"),
+        ({"by_status": {Status.LOST: 1}, "next_at": None}, "0 voices kept"),
         (
             {"by_status": {Status.NEW: 1, Status.DEPLOYING: 1, Status.OK: 1, Status.LOST: 5}},
             "3 voices kept, next due in 1 h",

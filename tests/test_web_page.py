@@ -17,10 +17,11 @@ from tests.browser import CHROMIUM, Browser
 from tests.support import DAY, HOUR, MINUTE, NOW, TICK, Call, Life, imported, wanted
 from tests.web_support import free_port, get, served, settings
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import KeeperBeat, Status, Voice
+from voicekeeper.models import Breaker, KeeperBeat, Status, Voice
 from voicekeeper.store import survey
 from voicekeeper.store.survey import Survey
-from voicekeeper.web.page import page
+from voicekeeper.terms import NEVER_KNOWN
+from voicekeeper.web.page import failure, page
 
 PICTURES = Path(os.environ.get("CI_OUTPUT") or Path(__file__).parent.parent / ".ci" / "output")
 
@@ -223,6 +224,69 @@ def test_whatever_others_wrote_is_escaped(tmp_path: Path) -> None:
     words(text)
 
 
+def test_words_of_others_look_like_no_command_and_break_none_of_ours(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    words_of_others = "can't: run 'voicekeeper remove anna', it isn't yours & 'that' is all"
+    life.register(*(imported(name, last_used_at=NOW) for name in ("anna", "o'neil", "it's")))
+    change(life, "anna", status=Status.FAILED, next_at=None, last_error=words_of_others)
+    change(life, "o'neil", status=Status.LOST, last_error=words_of_others)
+    with life.database.writing() as session:
+        session.add(Breaker(model="m", opened_at=NOW, cause=words_of_others, probe_at=NOW))
+    text = html(life)
+    assert words(text).count(words_of_others) == 4
+    assert sorted(set(re.findall("<code>(.*?)</code>", text))) == [
+        "remove NAME",
+        "retry NAME",
+        "systemctl start voicekeeper",
+        "voicekeeper check",
+        "voicekeeper run",
+        "voicekeeper show NAME",
+    ]
+
+
+def test_a_hold_is_no_error(tmp_path: Path) -> None:
+    life = Life(tmp_path, enrollments_per_day=0)
+    life.register(wanted("anna"))
+    life.live(MINUTE)
+    said = words(html(life))
+    assert "Waits: never begun: a clone costs $0.002" in said
+    assert "Last error" not in said
+
+
+def test_a_lost_voice_is_tried_again_and_no_call_of_the_fleet_is_due_for_it(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna", last_used_at=NOW), imported("bert", last_used_at=NOW))
+    lost = {"status": Status.LOST, "next_at": NOW + 40 * MINUTE, "last_error": "gone"}
+    change(life, "bert", **lost)
+    said = words(html(life))
+    assert "bert LOST Gone from the gateway tried again in 40 min" in said
+    assert re.search(r"1 voice to keep, next due in 2 d \d+ h\.", said)
+    change(life, "bert", next_at=NOW, last_error=f"gone; {NEVER_KNOWN}")
+    said = words(html(life))
+    assert "bert LOST Never known to the gateway tried again now" in said
+    assert f"1 voice LOST: bert ({NEVER_KNOWN})" in said
+
+
+def test_all_times_have_one_form(tmp_path: Path) -> None:
+    life = troubled(tmp_path)
+    change(life, "fresh", held_at=NOW, last_error="held until 2026-05-31T00:00:00Z: it is spent")
+    life.clock.advance(HOUR)
+    text = html(life)
+    assert "held until 2026-05-31 00:00 UTC : it is spent" in words(text)
+    assert "no daemon has made a pass since 2026-05-29 11:59 UTC ;" in words(text)
+    assert "T" not in "".join(re.findall(r"\d{4}-\d\d-\d\d(.)", words(text)))
+    times = re.findall(r'<time datetime="(.*?)">(.*?)</time>', text)
+    assert len(times) > 10
+    assert {f"{at[:10]} {at[11:16]} UTC" == shown for at, shown in times} == {True}
+
+
+def test_the_page_renews_itself_by_no_script(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    for text in (html(life), failure("it is damaged")):
+        assert '<meta http-equiv="refresh" content="30">' in text
+    assert "renewed every 30 s" in words(html(life))
+
+
 def test_past_a_thousand_voices_the_hundred_most_urgent_are_shown(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(
@@ -234,7 +298,10 @@ def test_past_a_thousand_voices_the_hundred_most_urgent_are_shown(tmp_path: Path
 
 
 def test_a_registry_without_a_voice_says_how_to_begin(tmp_path: Path) -> None:
-    assert "No voice yet; voicekeeper add registers one." in words(html(Life(tmp_path)))
+    said = words(html(Life(tmp_path)))
+    assert "No voice is registered yet; voicekeeper add registers one that exists, " in said
+    assert "No voice yet; voicekeeper add registers one." in said
+    assert "well" not in said
 
 
 def test_nothing_is_loaded_nothing_runs_and_nothing_is_kept(tmp_path: Path) -> None:

@@ -25,12 +25,17 @@ class Severity(IntEnum):
     UNKNOWN = 3
 
 
+_MEND_UNKEPT = "'systemctl start voicekeeper' or 'voicekeeper run' starts one"
 _MEND = "'voicekeeper show NAME' tells why, 'retry NAME' repeats its enrollment"
 _MEND_LOST = (
     "'voicekeeper show NAME' tells why; 'retry NAME' makes a new one where it was cloned or "
     "designed here, 'remove NAME' forgets it"
 )
 
+MEND_EMPTY: Final = (
+    "'voicekeeper add' registers one that exists, 'voicekeeper clone' or 'voicekeeper design' "
+    "makes one"
+)
 MEND_BLOCKED: Final = "'voicekeeper check' tells what the gateway says to the key and the balance"
 _MEND_LATE = "'voicekeeper list' shows which, 'voicekeeper history NAME' why"
 _MEND_HELD = f"to go on now, raise {budget.SETTING} and restart the daemon"
@@ -115,10 +120,17 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not well, in a sentence that says what to do."""
+    """One thing that is not well, in a sentence that says what to do.
+
+    Attributes:
+        severity: how bad it is.
+        sentence: in full; it may hold the gateway's words, and names.
+        mend: its end that is ours alone, with commands in quotes; empty where there is none.
+    """
 
     severity: Severity
     sentence: str
+    mend: str = ""
 
 
 def late_before(now: datetime, policy: Policy) -> datetime:
@@ -154,28 +166,26 @@ def unkept(last_pass_at: datetime | None, *, runs: bool | None = None) -> str:
     """Return the sentence that no daemon works, and how to start one."""
     since = f"made a pass since {rfc3339(last_pass_at)}" if last_pass_at else "ever made a pass"
     none = "no daemon runs, and none" if runs is False and last_pass_at else "no daemon"
-    return f"{none} has {since}; 'systemctl start voicekeeper' or 'voicekeeper run' starts one"
+    return f"{none} has {since}; {_MEND_UNKEPT}"
 
 
 def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) -> list[Finding]:
     """Return all that is not well, the worst first."""
     found = []
     if health.kept and lacks_keeper(health, now=now, tick=tick):
-        found.append(Finding(Severity.CRITICAL, unkept(health.last_pass_at, runs=health.runs)))
+        sentence = unkept(health.last_pass_at, runs=health.runs)
+        found.append(Finding(Severity.CRITICAL, sentence, _MEND_UNKEPT))
     found += [
-        Finding(
-            Severity.CRITICAL,
-            f"{pause(breaker, now)}; {MEND_BLOCKED}",
-        )
+        _found(Severity.CRITICAL, pause(breaker, now), MEND_BLOCKED)
         for breaker in health.blocked
         if breaker.opened_at is not None
     ]
     if health.at_risk:
         sentence = f"{_voices(health.at_risk)} at risk{_shown(health.at_risk, health.risky)}"
-        found.append(Finding(Severity.CRITICAL, f"{sentence}; {_MEND_LATE}"))
+        found.append(_found(Severity.CRITICAL, sentence, _MEND_LATE))
     if health.overdue:
         sentence = f"{_voices(health.overdue)} overdue{_shown(health.overdue, health.late)}"
-        found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_LATE}"))
+        found.append(_found(Severity.WARNING, sentence, _MEND_LATE))
     if health.refused:
         sentence = f"{_voices(health.refused)} NEW and refused so far"
         sentence += _shown(health.refused, health.waiting)
@@ -194,7 +204,7 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
             sentence = forecast.runway(health.balance.micros, days, told_at=told_at)
             found.append(Finding(Severity.WARNING, sentence))
     found += [
-        Finding(severity, f"{_named(health, status)}; {mend}")
+        _found(severity, _named(health, status), mend)
         for status, (severity, mend) in NAMED.items()
         if health.by_status.get(status)
     ]
@@ -257,6 +267,8 @@ def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
 
     Where no daemon works they are not kept: they are to be.
     """
+    if not any(health.by_status.values()):
+        return "no voice is registered; " + MEND_EMPTY
     kept = "to keep" if lacks_keeper(health, now=now, tick=tick) else "kept"
     line = f"{_voices(health.kept)} {kept}"
     if health.paused:
@@ -265,6 +277,10 @@ def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
         wait = health.next_at - now
         line += ", next due now" if wait <= timedelta(0) else f", next due in {words(wait)}"
     return line
+
+
+def _found(severity: Severity, sentence: str, mend: str) -> Finding:
+    return Finding(severity, f"{sentence}; {mend}", mend)
 
 
 def lacks_keeper(health: Health, *, now: datetime, tick: timedelta) -> bool:

@@ -77,4 +77,5 @@ def next_keepalive(voice: VoiceFacts, *, now: datetime) -> str:
     if voice.next_at is None:
         return "-"
     wait = voice.next_at - now
-    return "now" if wait <= _ZERO else f"in {words(wait)}"
+    when = "now" if wait <= _ZERO else f"in {words(wait)}"
+    return f"tried again {when}" if voice.status.is_dead else when

@@ -55,7 +55,8 @@ class Fleet(File):
             (each for each in beats if each["alive_until"] and each["alive_until"] > now),
             key=lambda each: (each["started_at"], each["keeper"]),
         )
-        ((next_at,),) = self.ask("SELECT min(next_at) FROM voice")
+        due = f"{_LIVING} AND next_at IS NOT NULL"
+        soonest = self.ask(f"SELECT next_at FROM voice WHERE {due} ORDER BY next_at LIMIT 1")
         return Health(
             by_status={Status(status): count for status, count in by_status},
             paused=self._count(f"paused IS 1 AND {_LIVING}"),
@@ -74,7 +75,7 @@ class Fleet(File):
             balance=record(balance[0]) if balance else None,
             held=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NOT NULL"),
             held_for_good=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NULL"),
-            next_at=None if next_at is None else instant(next_at),
+            next_at=instant(soonest[0][0]) if soonest else None,
             keepers=[each["keeper"] for each in living],
         )
 

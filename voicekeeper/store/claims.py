@@ -37,6 +37,17 @@ _MOST: sa.BindParameter[int] = sa.bindparam("most")
 DUE = col(Voice.next_at) <= _NOW
 """A voice is due."""
 
+NEXT_DUE = (
+    select(col(Voice.next_at))
+    .where(
+        sa.or_(*(col(Voice.status) == each for each in (Status.NEW, Status.DEPLOYING, Status.OK))),
+        col(Voice.next_at).is_not(None),
+    )
+    .order_by(col(Voice.next_at))
+    .limit(1)
+)
+"""When the first of the voices that are kept is due; one that is LOST is tried on, and never is."""
+
 ASKABLE = IS_RUNNING & (col(Task.next_poll_at) <= _NOW)
 """A task is to be asked for."""
 

@@ -48,7 +48,7 @@ from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, breakers, holds, ledger, recordings, unreadable
 from voicekeeper.store.chronicle import farewell, tell
-from voicekeeper.store.claims import IN_ORDER, is_enrolling, is_speaking
+from voicekeeper.store.claims import IN_ORDER, NEXT_DUE, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.rows import assign
@@ -278,7 +278,7 @@ class Registry:
                 balance=session.get(Balance, 1),
                 held=_count(session, held & col(Voice.next_at).is_not(None)),
                 held_for_good=_count(session, held & col(Voice.next_at).is_(None)),
-                next_at=session.scalar(select(func.min(col(Voice.next_at)))),
+                next_at=session.scalar(NEXT_DUE),
                 keepers=session.scalars(
                     select(col(KeeperBeat.keeper))
                     .where(col(KeeperBeat.alive_until) > now)

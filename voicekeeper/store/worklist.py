@@ -74,7 +74,7 @@ _LET_GO_ON, _CLAIM_ANEW = (
 )
 """Enrollments that are due at a start."""
 
-_NEXT_AT = Statement(select(func.min(col(Voice.next_at))))
+_NEXT_DUE = Statement(claims.NEXT_DUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +397,7 @@ class Worklist:
                     col(Voice.status).in_(living), col(Voice.paused).is_(False)
                 )
                 kept = session.scalar(count) or 0
-            return Outlook(kept, next_at=_NEXT_AT.scalar(session))
+            return Outlook(kept, next_at=_NEXT_DUE.scalar(session))
 
 
 def _refusals(session: Session, voice: Voice) -> int:

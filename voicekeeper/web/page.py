@@ -13,16 +13,16 @@ from typing import Final
 from voicekeeper import budget, forecast
 from voicekeeper.alerting import dire_before, risky_before
 from voicekeeper.duration import rfc3339, words
-from voicekeeper.health import Severity, findings, headline
+from voicekeeper.health import MEND_EMPTY, Severity, findings, headline
 from voicekeeper.models import Voice
 from voicekeeper.schedule import Policy, known_deadline
 from voicekeeper.store.survey import MONTH_DAYS, Board
-from voicekeeper.terms import Status
+from voicekeeper.terms import NEVER_KNOWN, Status
 from voicekeeper.visible import visible
 from voicekeeper.web.style import STYLE
 
 _ZERO = timedelta(0)
-_QUOTED = re.compile(r"&#x27;(.+?)&#x27;")
+_COMMAND = re.compile(r"&#x27;(.+?)&#x27;")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _VERDICTS: Final = {
     Severity.OK: "All is well",
@@ -37,6 +37,7 @@ _GONE: Final = {
     Status.UNKNOWN: "Paid for, and perhaps made",
 }
 _ERROR_MOST = 300
+_RENEWED_S = 30
 
 _CELL, _GAP, _HEIGHT = 8, 2, 20
 
@@ -54,7 +55,7 @@ def page(board: Board, *, now: datetime, tick: timedelta, policy: Policy) -> str
     others = sum(health.by_status.values()) - health.kept
     body = [
         '<header><div class="top"><h1>voicekeeper</h1><p>As of ',
-        f'<time datetime="{rfc3339(now)}">{_clock(now)}</time>. <a href="/">Look again</a></p>',
+        f'{_time(rfc3339(now))}, renewed every {_RENEWED_S} s. <a href="/">Look again</a></p>',
         "</div>",
         *_verdict(board, now=now, tick=tick, policy=policy),
         '<nav aria-label="Voices">',
@@ -80,6 +81,7 @@ def failure(sentence: str) -> str:
 def _document(body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="refresh" content="{_RENEWED_S}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><title>voicekeeper</title>'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head><body>{body}</body></html>\n'
@@ -91,11 +93,14 @@ def _verdict(board: Board, *, now: datetime, tick: timedelta, policy: Policy) ->
     health = board.health
     found = findings(health, now=now, tick=tick, policy=policy)
     worst = max((finding.severity for finding in found), default=Severity.OK)
-    sentence = f"{_VERDICTS[worst]}: {headline(health, now=now, tick=tick)}."
-    yield f'<div class="verdict {worst.name.lower()}"><p>{_safe(sentence)}</p>'
+    sentence = _safe(f"{_VERDICTS[worst]}: {headline(health, now=now, tick=tick)}.")
+    if not any(health.by_status.values()):
+        sentence = f"No voice is registered yet; {_commands(MEND_EMPTY)}."
+    yield f'<div class="verdict {worst.name.lower()}"><p>{sentence}</p>'
     if found:
         told = (
-            f"<li><b>{finding.severity.name.capitalize()}:</b> {_told(finding.sentence)}</li>"
+            f"<li><b>{finding.severity.name.capitalize()}:</b> "
+            f"{_told(finding.sentence.removesuffix(finding.mend))}{_commands(finding.mend)}</li>"
             for finding in found
         )
         yield f"<ul>{''.join(told)}</ul>"
@@ -112,9 +117,13 @@ def _safe(words: str) -> str:
 
 
 def _told(sentence: str) -> str:
-    """Return a sentence whose commands, in quotes, look like commands, and times like times."""
-    with_commands = _QUOTED.sub(r"<code>\1</code>", _safe(sentence))
-    return _INSTANT.sub(lambda at: f"<time>{at[0]}</time>", with_commands)
+    """Return a sentence that may hold words of others; its times look as all on the page do."""
+    return _INSTANT.sub(lambda at: _time(at[0]), _safe(sentence))
+
+
+def _commands(ours: str) -> str:
+    """Return words of ours alone: what stands in quotes there is a command, and looks like one."""
+    return _COMMAND.sub(r"<code>\1</code>", _safe(ours))
 
 
 def _section(
@@ -158,7 +167,8 @@ def _voice(
         told = " ".join(voice.last_error.split())
         told = told if len(told) <= _ERROR_MOST else f"{told[:_ERROR_MOST]}…"
         times = f" ({voice.failures} in a row)" if voice.failures > 1 else ""
-        error = f'<p class="error"><b>Last error{times}:</b> {_safe(told)}</p>'
+        kind, label = ("hold", "Waits") if voice.held_at else ("error", f"Last error{times}")
+        error = f'<p class="{kind}"><b>{label}:</b> {_told(told)}</p>'
     return (
         f'<li><div class="who"><h3>{_safe(voice.name)}</h3>'
         f'<p><span class="status {look}">{voice.status}</span>{paused}{origin}</p></div>'
@@ -172,6 +182,8 @@ def _left(voice: Voice, *, now: datetime, policy: Policy) -> str:
     deadline = known_deadline(voice, policy)
     if voice.status in _GONE or deadline is None:
         told = _GONE.get(voice.status, "Not used yet")
+        if NEVER_KNOWN in (voice.last_error or ""):
+            told = "Never known to the gateway"
         return f"<p><strong>{told}</strong><span>{_next(voice, now=now)}</span></p>"
     margin = deadline - now
     share = min(max(margin / policy.window, 0.0), 1.0)
@@ -184,8 +196,7 @@ def _left(voice: Voice, *, now: datetime, policy: Policy) -> str:
         f' aria-label="{label}"><rect class="track" width="100" height="6"/>'
         f'<rect class="{look}" width="{share * 100:.1f}" height="6"/>'
         f'<rect class="mark" x="{at_risk:.1f}" width=".4" height="6"/></svg>'
-        f"<p><span><strong>{left}</strong>, until"
-        f' <time datetime="{rfc3339(deadline)}">{_clock(deadline)}</time></span>'
+        f"<p><span><strong>{left}</strong>, until {_time(rfc3339(deadline))}</span>"
         f"<span>{_next(voice, now=now)}</span></p>"
     )
 
@@ -202,6 +213,8 @@ def _next(voice: Voice, *, now: datetime) -> str:
     if voice.next_at is None:
         return "not called while it is paused" if voice.paused else "no call is due"
     wait = voice.next_at - now
+    if voice.status in _GONE:  # in case the gateway was wrong
+        return "tried again now" if wait <= _ZERO else f"tried again in {words(wait)}"
     return "next call now" if wait <= _ZERO else f"next call in {words(wait)}"
 
 
@@ -249,6 +262,6 @@ _LEGEND = (
 )
 
 
-def _clock(at: datetime) -> str:
-    """Write an instant for a person: to the minute, in UTC."""
-    return rfc3339(at)[:16].replace("T", " ") + " UTC"
+def _time(at: str) -> str:
+    """Write an instant of RFC 3339 for a person: to the minute, in UTC."""
+    return f'<time datetime="{at}">{at[:16].replace("T", " ")} UTC</time>'

@@ -72,11 +72,13 @@ ol > li + li { border-top: 1px solid var(--line); }
 .left p, .month p { font-size: 0.85rem; color: var(--dim); }
 .left strong { color: var(--text); font-size: 0.95rem; }
 .month { grid-area: month; }
-.error {
+.error, .hold {
   grid-area: error; font-size: 0.88rem; overflow-wrap: anywhere; color: var(--text);
   border-left: 3px solid var(--dire); padding-left: 0.6rem;
 }
 .error b { font-weight: 600; color: var(--dire); }
+.hold { border-left-color: var(--low); }
+.hold b { font-weight: 600; color: var(--low); }
 svg { display: block; width: 100%; forced-color-adjust: none; }
 .bar { height: 0.75rem; border-radius: 0.375rem; margin-bottom: 0.25rem; }
 .strip { height: 1.4rem; margin-bottom: 0.15rem; }

@@ -44,7 +44,7 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         "last used": rfc3339(voice.last_used_at) if voice.last_used_at else "-",
         "next keepalive": table.next_keepalive(voice, now=session.now),
         "failures": str(voice.failures),
-        "last error": voice.last_error or "-",
+        "held back" if voice.held_at else "last error": voice.last_error or "-",
         "cost so far": f"{spent} (estimate)",
         "registered": rfc3339(voice.created_at),
     }
