@@ -65,7 +65,7 @@ def test_a_hold_tells_what_is_spent_when_it_goes_on_and_what_to_set() -> None:
         MIDNIGHT,
         "held until 2026-05-02T00:00:00Z: $0.032 of the day's budget of $0.05 for enrollments is "
         "spent, and a design costs $0.03; to go on now, raise budget.enrollments_usd_per_day and "
-        "restart the daemon",
+        "reload the daemon",
     )
 
 
@@ -78,7 +78,7 @@ def test_one_that_costs_more_than_a_whole_day_is_never_begun_and_says_so(
     assert held == Hold(
         None,
         "never begun: a design costs $0.03, and budget.enrollments_usd_per_day allows "
-        f"{usd(most)}; raise it and restart the daemon",
+        f"{usd(most)}; raise it and reload the daemon",
     )
 
 

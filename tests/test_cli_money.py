@@ -129,7 +129,7 @@ def test_all_that_people_read_says_that_a_voice_is_held_until_when_and_what_to_s
         cli("status").out,
     ):
         assert "2026-05-02T00:00:00Z" in told
-        assert "raise budget.enrollments_usd_per_day and restart the daemon" in told
+        assert "raise budget.enrollments_usd_per_day and reload the daemon" in told
     assert "next keepalive\tin 11 h" in cli("show", "carl").out
 
 

@@ -421,9 +421,27 @@ def test_by_default_there_is_no_budget() -> None:
     assert policy_of(Settings()).enrollments_per_day is None
 
 
-def test_a_relative_database_counts_from_the_working_directory() -> None:
-    settings = load(None, {"VOICEKEEPER_DATABASE__URL": "sqlite:///data/voices.db"})
-    assert settings.database_path == Path("data/voices.db")
+def test_a_relative_database_counts_from_the_folder_of_the_file_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "etc" / "config.toml"
+    file.parent.mkdir()
+    file.write_text('[database]\nurl = "sqlite:///data/voices.db"\n')
+    for folder, named in ((tmp_path, file), (tmp_path, Path("etc/config.toml"))):
+        monkeypatch.chdir(folder)
+        assert load(named, {}).database_path == file.parent / "data/voices.db"
+    file.write_text('[database]\nurl = "sqlite:////elsewhere/voices.db"\n')
+    assert load(file, {}).database_path == Path("/elsewhere/voices.db")
+
+
+def test_a_relative_database_of_a_variable_counts_from_the_working_directory(
+    tmp_path: Path,
+) -> None:
+    environ = {"VOICEKEEPER_DATABASE__URL": "sqlite:///data/voices.db"}
+    assert load(None, environ).database_path == Path("data/voices.db")
+    file = tmp_path / "config.toml"
+    file.write_text('[database]\nurl = "sqlite:///voices.db"\n')
+    assert load(file, environ).database_path == Path("data/voices.db")
 
 
 def test_text_that_no_wire_can_carry_is_refused() -> None:

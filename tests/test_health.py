@@ -104,7 +104,7 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
             [
                 "2 voices NEW and held: the day's budget for enrollments is spent",
                 "goes on at 2026-05-02T00:00:00Z",
-                "raise budget.enrollments_usd_per_day and restart the daemon",
+                "raise budget.enrollments_usd_per_day and reload the daemon",
             ],
         ),
         (
@@ -112,7 +112,7 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
             Severity.WARNING,
             [
                 "1 voice NEW and never begun: to make one costs more than the whole day's budget",
-                "raise budget.enrollments_usd_per_day and restart the daemon",
+                "raise budget.enrollments_usd_per_day and reload the daemon",
             ],
         ),
         (

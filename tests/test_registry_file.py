@@ -264,7 +264,7 @@ def test_a_disk_without_room_for_the_lock_is_waited_for_by_the_next_start(
 ) -> None:
     disk = host.path.parent.with_name("disk")
     disk.mkdir()
-    mount("-t", "tmpfs", "-o", "nr_inodes=2", "none", on=disk)
+    mount("-t", "tmpfs", "-o", "nr_inodes=2,mode=700", "none", on=disk)
     (disk / "rest").touch()
     full = {"VOICEKEEPER_DATABASE__URL": f"sqlite:///{disk}/voicekeeper.db"}
     with host.run_command("run", **full) as daemon:

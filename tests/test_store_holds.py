@@ -61,7 +61,7 @@ def test_a_held_voice_says_why_until_when_and_what_to_set(tmp_path: Path) -> Non
     assert held.last_error == (
         "held until 2026-05-02T00:00:00Z: $0.002 of the day's budget of $0.002 for enrollments "
         "is spent, and a clone costs $0.002; to go on now, raise "
-        "budget.enrollments_usd_per_day and restart the daemon"
+        "budget.enrollments_usd_per_day and reload the daemon"
     )
     life.live(12 * HOUR)
     made = life.voice("clone-1")

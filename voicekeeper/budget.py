@@ -55,12 +55,12 @@ def hold(kind: Kind, *, spent: Spent, now: datetime, policy: Policy) -> Hold | N
         return Hold(
             None,
             f"never begun: a {kind} costs {usd(price)}, and {SETTING} allows {usd(most)}; "
-            "raise it and restart the daemon",
+            "raise it and reload the daemon",
         )
     until = next_day(now)
     return Hold(
         until,
         f"held until {rfc3339(until)}: {usd(spent.at_most)} of the day's budget of {usd(most)} "
         f"for enrollments is spent, and a {kind} costs {usd(price)}; to go on now, raise "
-        f"{SETTING} and restart the daemon",
+        f"{SETTING} and reload the daemon",
     )

@@ -38,7 +38,7 @@ MEND_EMPTY: Final = (
 )
 MEND_BLOCKED: Final = "'voicekeeper check' tells what the gateway says to the key and the balance"
 _MEND_LATE = "'voicekeeper list' shows which, 'voicekeeper history NAME' why"
-_MEND_HELD = f"to go on now, raise {budget.SETTING} and restart the daemon"
+_MEND_HELD = f"to go on now, raise {budget.SETTING} and reload the daemon"
 
 NAMED: Final = {
     Status.LOST: (Severity.CRITICAL, _MEND_LOST),

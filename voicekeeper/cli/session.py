@@ -105,7 +105,7 @@ class Session:
 
     @cached_property
     def file(self) -> Path | None:
-        """The registry's file, absolute; root is its folder's owner from here on, for good.
+        """The registry's file, without a link; root is its folder's owner from here on, for good.
 
         All that is in the folder is reached through this. None where a server has the registry.
 
@@ -117,7 +117,7 @@ class Session:
             if not owner.is_program_public():
                 self._import_the_rest()
             owner.become(user)
-        return None if path is None else path.absolute()
+        return None if path is None else path.resolve()
 
     def _import_the_rest(self) -> None:
         """Import what is only imported when it is needed, while this program may be read."""

@@ -224,7 +224,7 @@ class Settings(NamedTuple):
     def database_path(self) -> Path | None:
         """The file of the registry; a relative one counts from the working directory.
 
-        None where a server has it.
+        One that a file of settings names is absolute: see `load`. None where a server has it.
         """
         url = self.database.url.get_secret_value()
         if not url.startswith(values.SQLITE):

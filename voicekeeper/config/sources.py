@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from voicekeeper.config.contradictions import contradictions
 from voicekeeper.config.settings import NESTED, PREFIX, Settings, fitted, keys, rule
-from voicekeeper.config.values import at_home
+from voicekeeper.config.values import SQLITE, at_home
 from voicekeeper.errors import ConfigError, quoted
+from voicekeeper.secret import SecretStr
 from voicekeeper.visible import decoded
 
 DEFAULT_PATH = Path("/etc/voicekeeper/config.toml")
@@ -69,6 +70,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         *_take_unknown_tables(values, origins),
     ]
     settings, wrong = _validate(values, origins)
+    if written is not None and "database.url" not in origins:
+        settings = _placed(settings, file.absolute().parent)
     problems += wrong.values()
     problems += [
         _told(path, sentence, origins)
@@ -209,6 +212,15 @@ def _validate(
         table = default._replace(**read)
         tables[name] = fitted(table) if name == "keepalive" and "jitter" not in read else table
     return Settings(**tables), wrong
+
+
+def _placed(settings: Settings, folder: Path) -> Settings:
+    """Take the path of the registry from the folder of the file that names it."""
+    path = settings.database_path
+    if path is None:
+        return settings
+    url = SecretStr(f"{SQLITE}{folder / path}")
+    return settings._replace(database=settings.database._replace(url=url))
 
 
 def _told(path: str, sentence: str, origins: Mapping[str, str]) -> str:
