@@ -1,5 +1,6 @@
 """``voicekeeper import``: register many voices at once."""
 
+import codecs
 import contextlib
 import json
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError, quoted
 from voicekeeper.store import NewVoice
-from voicekeeper.visible import decoded
 
 _WITH_A_BAR = 1000
 _TOLD_MOST = 20
@@ -66,8 +66,10 @@ def _lines(content: bytes) -> list[bytes]:
     Raises:
         InvalidInput: they are those of one JSON array.
     """
-    with contextlib.suppress(UnicodeDecodeError):  # a line of it is told
-        content = decoded(content).encode()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        with contextlib.suppress(UnicodeDecodeError):  # a line of it is told
+            content = content.decode("utf-16").encode()
+    content = content.removeprefix(codecs.BOM_UTF8)
     if content.lstrip().startswith(b"["):
         with contextlib.suppress(ValueError, RecursionError):
             if any(isinstance(each, dict) for each in json.loads(content)):
