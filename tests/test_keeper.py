@@ -20,6 +20,7 @@ from tests.support import (
     MINUTE,
     NOW,
     SECOND,
+    TICK,
     Call,
     Life,
     Trouble,
@@ -32,6 +33,7 @@ from voicekeeper.models import Balance, Breaker, Kind, Status, Task, TaskState, 
 from voicekeeper.pricing import Spent
 from voicekeeper.request import CONTROL_VOICE
 from voicekeeper.sandbox import Gateway
+from voicekeeper.sandbox.records import Answer
 from voicekeeper.store import sqlite as store_sqlite
 from voicekeeper.upstream import Upstream
 
@@ -647,6 +649,42 @@ def test_a_failure_of_every_call_that_no_table_names_pauses_them(tmp_path: Path,
     life.live(3 * HOUR)
     assert {voice.status for voice in life.registry.all()} == {Status.OK}
     assert len(life.log.of("upstream.recovered")) == 1
+
+
+WAYS_TO_FAIL: dict[str, tuple[str, Exception]] = {
+    "a redirect": ("submit", CallFailed("moved", code=301)),
+    "not found": ("submit", CallFailed("not found", code=404)),
+    "a code of a body": ("submit", CallFailed("what?", code=7, ambiguous=True)),
+    "a page": ("submit", CallFailed("not its JSON", ambiguous=True)),
+    "the voice": ("submit", CallFailed("no such voice", code=400)),
+    "a bug of ours": ("submit", RuntimeError("a bug")),
+    "no such task": ("status", CallFailed("not found", code=404)),
+    "no reports": ("status", CallFailed("not its JSON")),
+}
+
+
+@pytest.mark.parametrize("voices", [1, 6])
+@pytest.mark.parametrize("way", [*WAYS_TO_FAIL, "unknown fail code", "never ends"])
+def test_whatever_fails_all_calls_is_seen_within_hours(
+    tmp_path: Path, way: str, voices: int
+) -> None:
+    takes = 9 * DAY if way == "never ends" else SECOND
+    life = Life(tmp_path, gateway=_Doomed(speech_time=(takes, takes)))
+    life.register(*(imported(name, last_used_at=NOW - 3 * DAY) for name in fleet(voices)))
+    kind, error = WAYS_TO_FAIL.get(way, ("", RuntimeError()))
+    life.upstream.trouble = lambda call: error if call.kind == kind else None
+    life.live(4 * HOUR)
+    asyncio.run(life.one_pass())
+    now = life.clock.now()
+    assert life.registry.health(now=now, policy=life.policy).overdue == voices
+    assert not life.registry.is_in_time(now=now, tick=TICK, policy=life.policy)
+
+
+class _Doomed(Gateway):
+    """A gateway whose tasks fail with a code that nobody knows."""
+
+    def generate(self, *given: Any, **more: Any) -> Answer:  # noqa: ANN401 - the gateway's
+        return super().generate(*given, **more, doom="X_UNHEARD_OF")
 
 
 @pytest.mark.parametrize("code", [401, 402, 403])
