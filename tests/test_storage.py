@@ -84,7 +84,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a disk of half a megabyte; only root can make one."""
     where = tmp_path / "disk"
     where.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(where)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs", str(where)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs a root that may mount")
     yield where

@@ -21,6 +21,17 @@ _SETTLED = (
 """Nothing failed and nothing is under way: a voice waits for its turn, reckoned from its anchor."""
 
 _VOICE = rows.table_of(Voice)
+_AT_ONCE = 10_000
+"""Rows that are held in memory; a fleet may have a million."""
+_WAITING = (
+    select(_VOICE.c.id, _VOICE.c.name, _VOICE.c.next_at, _VOICE.c.anchored_at, _SETTLED)
+    .where(_VOICE.c.next_at > sa.bindparam("now"), _VOICE.c.id > sa.bindparam("last"))
+    .order_by(_VOICE.c.id)
+    .limit(_AT_ONCE)
+)
+_MOVE = (
+    sa.update(_VOICE).where(_VOICE.c.id == sa.bindparam("key")).values(next_at=sa.bindparam("at"))
+)
 
 
 def due_times(
@@ -34,28 +45,27 @@ def due_times(
         new: the settings that hold from now on.
         now: of the change.
     """
-    columns = (_VOICE.c.id, _VOICE.c.name, _VOICE.c.next_at, _VOICE.c.anchored_at, _SETTLED)
-    moved = [
-        {"key": key, "at": at}
-        for key, name, next_at, anchor, settled in session.execute(
-            select(*columns).where(_VOICE.c.next_at > now)
-        )
-        if (
-            at := schedule.replanned(
-                next_at,
-                name,
-                anchor=anchor,
-                settled=bool(settled),
-                old_interval=old_interval,
-                new=new,
-                now=now,
+    last = 0
+    while some := session.execute(_WAITING, {"now": now, "last": last}).all():
+        last = some[-1][0]
+        moved = [
+            {"key": key, "at": at}
+            for key, name, next_at, anchor, settled in some
+            if (
+                at := schedule.replanned(
+                    next_at,
+                    name,
+                    anchor=anchor,
+                    settled=bool(settled),
+                    old_interval=old_interval,
+                    new=new,
+                    now=now,
+                )
             )
-        )
-        != next_at
-    ]
-    if moved:
-        move = sa.update(_VOICE).where(_VOICE.c.id == sa.bindparam("key"))
-        session.connection().execute(move.values(next_at=sa.bindparam("at")), moved)
+            != next_at
+        ]
+        if moved:
+            session.connection().execute(_MOVE, moved)
 
 
 def held(session: Session, *, now: datetime) -> None:

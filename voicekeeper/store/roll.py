@@ -107,8 +107,8 @@ class Reckoned(NamedTuple):
     pairs: frozenset[tuple[float, float]]
 
     def is_by(self, policy: Policy) -> bool:
-        """Tell whether all due times were reckoned by these settings."""
-        return self.pairs == {(policy.interval.total_seconds(), policy.window.total_seconds())}
+        """Tell whether all due times were reckoned by these settings, or by no keeper at all."""
+        return self.pairs <= {(policy.interval.total_seconds(), policy.window.total_seconds())}
 
     @property
     def interval(self) -> timedelta | None:
