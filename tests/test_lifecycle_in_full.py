@@ -365,6 +365,9 @@ def test_a_keepalive_cut_off_by_a_crash() -> None:
         (30, 3_600, None, False),
         (3_600, 40, None, True),
         (3_600, None, 0, True),
+        (30, 26 * 365 * 86_400, 0, False),  # a date of the year 2000 gives up nothing
+        (30, 40, -7_900 * 365 * 86_400, False),  # nor does one of the year 9921
+        (3_600, 40, -7_900 * 365 * 86_400, True),
     ],
 )
 def test_an_open_enrollment_is_as_old_as_the_gateways_own_clock_tells_it(

@@ -109,7 +109,8 @@ def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy:
     if judged.outcome is Outcome.OPEN:
         old = age(task, now, policy)
         if report.answered_at is not None and report.created_at is not None:
-            old = report.answered_at - report.created_at  # in one frame: our clock may have jumped
+            told = report.answered_at - report.created_at  # in one frame: our clock may have jumped
+            old = told if told <= policy.window else old  # beyond it, the gateway is mistaken
         return _still_open(voice, task, report.voice_id, old, now=now, policy=policy)
     return _ended(voice, task, report, judged, now=now, policy=policy)
 
