@@ -344,6 +344,51 @@ def test_the_real_process_takes_a_new_file_on_by_a_question_and_by_a_signal(
         assert ended.code == 1
 
 
+def test_of_two_runtime_directories_the_first_has_the_socket(tmp_path: Path) -> None:
+    directories = [tmp_path / "run", tmp_path / "other"]
+    for directory in directories:
+        directory.mkdir()
+    given = {"RUNTIME_DIRECTORY": ":".join(map(str, directories))}
+    host, cli = Host(tmp_path, "http://127.0.0.1:1"), CommandLine(tmp_path / "other.db")
+    with Daemon(["run"], host.environ(**given)) as daemon:
+        until((directories[0] / "reload").exists, "the daemon can be asked")
+        ended = cli.process("reload", environ=given)
+        assert (ended.code, ended.out, ended.err) == (0, "", "")
+        assert daemon.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("directory", "why"),
+    [
+        ("nowhere", "no such file or directory"),
+        ("x" * 120, "af_unix path too long"),
+        ("taken", "address already in use"),
+    ],
+)
+def test_without_the_socket_voices_are_kept_and_a_hangup_reloads(
+    tmp_path: Path, directory: str, why: str
+) -> None:
+    (tmp_path / ("x" * 120)).mkdir()
+    (tmp_path / "taken" / "reload").mkdir(parents=True)
+    given = {"RUNTIME_DIRECTORY": str(tmp_path / directory)}
+    with SandboxServer(fast_gateway()) as server:
+        host = Host(tmp_path, server.base_url, KEEPALIVE__INTERVAL="2s")
+        cli = CommandLine(tmp_path / "other.db")
+        server.import_voice("id-anna")
+        host.register(imported("anna"))
+        with Daemon(["run"], host.environ(**given)) as daemon:
+            told = daemon.await_event("listener.failed", level="warning")
+            assert (told["listen"], told["error"]) == (str(tmp_path / directory), why)
+            ended = cli.process("reload", environ=given)
+            assert ended.code == 1
+            assert "send it SIGHUP; its log tells which settings" in ended.err
+            daemon.send(signal.SIGHUP)
+            daemon.await_event("settings.reloaded")
+            daemon.await_event("keepalive.succeeded", count=2)
+            assert daemon.end(signal.SIGTERM) == 0, daemon.words
+            assert len(daemon.told("listener.failed")) == 1
+
+
 def test_outside_of_a_service_the_command_says_what_to_do(tmp_path: Path) -> None:
     ended = CommandLine(tmp_path / "voicekeeper.db")("reload")
     assert (ended.code, ended.out) == (1, "")

@@ -168,9 +168,12 @@ class Daemon:
         ]
         async with AsyncExitStack() as questions:
             if self._reload is not None and self._socket_in is not None:
-                await questions.enter_async_context(
-                    reload_socket.answering(self._socket_in, self.reload)
-                )
+                answering = reload_socket.answering(self._socket_in, self.reload)
+                try:
+                    await questions.enter_async_context(answering)
+                except OSError as error:  # SIGHUP is left
+                    told = {"listen": str(self._socket_in), "error": reload_socket.why(error)}
+                    tell(self._log, Event.LISTENER_FAILED, **told)
             await self._stop.wait()
         self._notifier.stopping()
         for task in (*watches, *self._hangups):

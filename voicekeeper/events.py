@@ -155,7 +155,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.LISTENER_OPENED: Meaning("info", "The daemon listens on one of its ports."),
     Event.LISTENER_FAILED: Meaning(
-        "warning", "A port cannot be had: voices are kept all the same, and it is tried again."
+        "warning",
+        "A port, or the socket for reloads, cannot be had; voices are kept all the same, and a "
+        "port is tried again.",
     ),
     Event.SETTINGS_RELOADED: Meaning(
         "info",

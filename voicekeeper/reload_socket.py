@@ -10,8 +10,9 @@ for it to complete".)
 
 import asyncio
 import json
+import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,16 @@ WITHIN_S = 20.0
 """How long to wait for an answer; a database that is busy may take a few seconds of it."""
 
 _NAME = "reload"
+
+
+def directory(environ: Mapping[str, str]) -> Path | None:
+    """Return where the socket is: in the first of the service's runtime directories, if it has any.
+
+    Args:
+        environ: the environment; ``RUNTIME_DIRECTORY`` (``systemd.exec(5)``).
+    """
+    first = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(first) if first else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,9 @@ async def answering(
     Args:
         directory: the service's own, where the socket is made.
         reload: done for each question; what it raises is the answer.
+
+    Raises:
+        OSError: the socket cannot be made.
     """
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,6 +84,11 @@ async def answering(
             (directory / _NAME).unlink()
 
 
+def why(error: OSError) -> str:
+    """Return the system's words, without a path."""
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()
+
+
 def ask(directory: Path) -> Answer:
     """Have the daemon that answers here take its settings anew; return how that ended.
 
@@ -85,8 +104,8 @@ def ask(directory: Path) -> Answer:
         except TimeoutError:
             problem = f"the daemon did not answer within {WITHIN_S:g} s"
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it ended"
-            problem = f"no daemon answers at {directory / _NAME}: {reason.lower()}"
+            reason = why(error) if isinstance(error, OSError) else "it ended"
+            problem = f"no daemon answers at {directory / _NAME}: {reason}; send it SIGHUP"
         else:
             return Answer(told["problem"], told["exit_code"])
     raise VoicekeeperError(f"{problem}; its log tells which settings are in force")

@@ -1,7 +1,6 @@
 """``voicekeeper reload``: what ``systemctl reload`` runs."""
 
 import os
-from pathlib import Path
 
 import click
 
@@ -19,13 +18,13 @@ def command() -> int:
     and exits with 78. It works inside a systemd service only; elsewhere send
     the daemon SIGHUP, and its log tells.
     """
-    directory = os.environ.get("RUNTIME_DIRECTORY")
-    if not directory:
+    directory = reload_socket.directory(os.environ)
+    if directory is None:
         raise VoicekeeperError(
             "there is no $RUNTIME_DIRECTORY: type 'systemctl reload voicekeeper', or send a "
             "daemon that is no service SIGHUP"
         )
-    answer = reload_socket.ask(Path(directory))
+    answer = reload_socket.ask(directory)
     if answer.problem:
         first, *rest = answer.problem.split("\n")  # a problem each, in which none is left
         prose.say(f"voicekeeper: the old settings stay in force: {first}", *rest)

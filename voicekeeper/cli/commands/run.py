@@ -6,11 +6,10 @@ import os
 import sqlite3
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
-from voicekeeper import bootstrap, detached, heap, log
+from voicekeeper import bootstrap, detached, heap, log, reload_socket
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, is_terminal
 from voicekeeper.config import Settings, read_api_key
@@ -123,7 +122,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             log=logger,
             companions=companions,
             reload=None if is_terminal() else _reload(session, assembly),
-            socket_in=Path(at) if (at := os.environ.get("RUNTIME_DIRECTORY")) else None,
+            socket_in=reload_socket.directory(os.environ),
             copies=_copies(database),
             archive=archive,
         )
