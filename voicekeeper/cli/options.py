@@ -37,7 +37,7 @@ def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str
         voices = Session(ctx.find_root().params.get("config")).look(Voices, lambda side: side.all())
         names = [voice.name for voice in voices if voice.name.startswith(incomplete)]
         return [name for name in names if is_visible(name)][:100]
-    except VoicekeeperError:
+    except (VoicekeeperError, OSError, ImportError):
         return []
 
 

@@ -1,0 +1,149 @@
+"""What a real shell puts into a person's line at Tab, and what that line then means."""
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.command import CommandLine
+from tests.support import imported
+
+LIMIT_S = 30.0
+
+SHELLS = {
+    "bash": ["bash", "--norc", "--noprofile", "-i"],
+    "zsh": ["zsh", "-f", "-i"],
+    "fish": ["fish", "--no-config", "-i"],
+}
+READY = {
+    "bash": "source ./completion; PS1='rea''dy '",
+    "zsh": "autoload -U compinit; compinit -u -D; source ./completion; PS1='rea''dy '",
+    "fish": "source ./completion; function fish_prompt; echo 'rea''dy '; end",
+}
+
+ODD = [
+    "$(touch${IFS}ran)",
+    "`touch${IFS}ran`",
+    "a;touch${IFS}ran",
+    "a&b|c>ran",
+    "an*a?[x]{y}",
+    "it's",
+    'say"so"',
+    "back\\slash",
+    "one,two",
+    "~root",
+    "!x!!",
+    "#hash",
+    "éclair",
+]
+"""Names that a shell would read as something else than a name."""
+
+
+class Terminal:
+    """A terminal with a shell that a person types into."""
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+        self._shown = ""
+
+    def type(self, keys: str) -> None:
+        self._shown = ""
+        os.write(self._end, keys.encode())
+
+    def wait_for(self, words: str) -> None:
+        limit = time.monotonic() + LIMIT_S
+        while words not in self._shown:
+            assert time.monotonic() < limit, f"no {words!r} in {self._shown!r}"
+            if select.select([self._end], [], [], 0.2)[0]:
+                piece = os.read(self._end, 4096).decode(errors="replace")
+                self._shown += piece
+                if "\x1b[c" in piece or "\x1b[0c" in piece:  # fish asks what terminal this is
+                    os.write(self._end, b"\x1b[?62;c")
+
+
+@contextmanager
+def shell(name: str, cli: CommandLine, folder: Path) -> Iterator[Terminal]:
+    """Start a shell in a folder, with the completion of this program."""
+    if shutil.which(name) is None:
+        pytest.skip(f"needs {name}")
+    program = folder / "bin" / "voicekeeper"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m voicekeeper "$@"\n')
+    program.chmod(0o755)
+    environ = {
+        **cli.environ,
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "xterm",
+    }
+    (folder / "completion").write_text(cli("completion", name).out)
+    process, ours = pty.fork()  # fish wants a terminal of its own
+    if process == 0:
+        os.chdir(folder)
+        os.execvpe(SHELLS[name][0], SHELLS[name], environ)  # noqa: S606 - a shell without a shell
+    terminal = Terminal(ours)
+    try:
+        terminal.type(f"{READY[name]}\r")
+        terminal.wait_for("ready ")
+        yield terminal
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        os.close(ours)
+
+
+@pytest.mark.parametrize("name", SHELLS)
+@pytest.mark.parametrize("voice", ["$(touch${IFS}ran)", "it's;`touch${IFS}ran`,*"])
+def test_a_name_that_a_shell_completes_is_that_name_and_runs_nothing(
+    tmp_path: Path, name: str, voice: str
+) -> None:
+    cli = CommandLine(tmp_path / "voicekeeper.db").ready(imported(voice, voice_id="id-of-it"))
+    folder = tmp_path / "home"
+    folder.mkdir()
+    with shell(name, cli, folder) as terminal:
+        terminal.type("voicekeeper resolve \t")
+        terminal.wait_for("IFS")
+        terminal.type("\r")
+        terminal.wait_for("id-of-it")
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_reads_each_completed_name_as_that_name(tmp_path: Path) -> None:
+    """The function itself, its words read back as bash reads the line."""
+    cli = CommandLine(tmp_path / "voicekeeper.db").ready(*(imported(name) for name in ODD))
+    (tmp_path / "completion").write_text(cli("completion", "bash").out)
+    (tmp_path / "ana").touch()  # what a pattern would match
+    program = tmp_path / "voicekeeper"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m voicekeeper "$@"\n')
+    program.chmod(0o755)
+    script = """
+    source ./completion; set -H
+    COMP_WORDS=(voicekeeper resolve ""); COMP_CWORD=2
+    _voicekeeper_completion ./voicekeeper
+    for word in "${COMPREPLY[@]}"; do eval "set -- $word"; printf '%s\\0' "$#" "$1"; done
+    """
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**cli.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = done.stdout.split("\0")[:-1]
+    assert done.stderr == ""
+    assert set(words[::2]) == {"1"}
+    assert sorted(words[1::2]) == sorted(ODD)
+    assert not (tmp_path / "ran").exists()
