@@ -164,7 +164,7 @@ def test_without_apprise_voices_are_kept_and_one_warning_says_what_to_install(
     (warned,) = [e for e in daemon.told("message.failed") if "topic" not in e]
     assert (warned["level"], warned["place"]) == ("warning", "alerts.urls[0] (json)")
     assert reason in warned["error"]
-    assert warned["error"].endswith(f"{sys.executable} -m pip install{MEND[module]}")
+    assert warned["error"].endswith(f"{sys.executable} -P -m pip install{MEND[module]}")
     assert "Traceback" not in "".join([*daemon.lines, *daemon.words])
 
 

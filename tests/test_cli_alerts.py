@@ -73,7 +73,7 @@ def test_without_apprise_it_says_what_to_install(
     ended = cli("alerts", "test", environ=urls("json://localhost"))
     assert ended.code == 78
     assert "alerts.urls[0] (json): apprise, which sends the messages, is missing" in ended.err
-    assert ended.err.endswith(f"{sys.executable} -m pip install 'apprise>=2.2,<3'\n")
+    assert ended.err.endswith(f"{sys.executable} -P -m pip install 'apprise>=2.2,<3'\n")
 
 
 def test_without_its_command_the_help_of_the_group_is_told(cli: CommandLine) -> None:

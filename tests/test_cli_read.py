@@ -404,7 +404,7 @@ def test_status_warns_where_nobody_is_sent_a_message(
     ended = cli("status", environ={"VOICEKEEPER_ALERTS__URLS": SLACK})
     assert (ended.code, ended.out.splitlines()[0].partition(":")[0]) == (1, "WARNING")
     assert "warning: nobody is sent a message: apprise, which sends the messages, is" in ended.out
-    assert f"{sys.executable} -m pip install 'apprise>=2.2,<3'\n" in ended.out
+    assert f"{sys.executable} -P -m pip install 'apprise>=2.2,<3'\n" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -779,7 +779,9 @@ def test_check_says_what_to_install_where_apprise_is_missing(
     monkeypatch.setitem(sys.modules, "apprise", None)
     ended = cli("check", environ={"VOICEKEEPER_ALERTS__URLS": SLACK})
     assert verdicts(ended.out)["alerts"] == "warning"
-    assert checked(ended, "alerts").endswith(f"{sys.executable} -m pip install 'apprise>=2.2,<3'")
+    assert checked(ended, "alerts").endswith(
+        f"{sys.executable} -P -m pip install 'apprise>=2.2,<3'"
+    )
     assert "Token" not in ended.out + ended.err
 
 

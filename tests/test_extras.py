@@ -34,7 +34,7 @@ def test_in_an_environment_its_own_python_installs_it(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "apprise", None)
     assert extras.missing(extras.ALERTS) == (
         "apprise, which sends the messages, is missing; install it, then restart the daemon: "
-        f"{opened(Path(sys.prefix))}{sys.executable} -m pip install 'apprise>=2.2,<3'"
+        f"{opened(Path(sys.prefix))}{sys.executable} -P -m pip install 'apprise>=2.2,<3'"
     )
 
 
@@ -55,7 +55,7 @@ def test_where_the_system_keeps_pip_out_it_is_told_to_let_it_in(
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     assert "--break-system-packages" not in extras.mend("x")  # an environment is nobody else's
     monkeypatch.setattr(sys, "prefix", sys.base_prefix)
-    assert extras.mend("x").endswith(" -m pip install --break-system-packages x")
+    assert extras.mend("x").endswith(" -P -m pip install --break-system-packages x")
 
 
 def test_files_of_it_that_may_not_be_read_are_as_good_as_none(

@@ -53,9 +53,9 @@ def mend(*wanted: str) -> str:
     if find_spec("pip") is None:  # as in an environment that uv made
         command = f"uv pip install --python {python}"
     elif _is_managed():
-        command = f"{python} -m pip install --break-system-packages"
+        command = f"{python} -P -m pip install --break-system-packages"
     else:
-        command = f"{python} -m pip install"
+        command = f"{python} -P -m pip install"  # of no folder that the reader happens to be in
     if Path(sys.prefix).stat().st_uid == 0:  # else a strict umask of root's shuts others out
         command = f"umask 022 && {command}"
     return f"install it, then restart the daemon: {command} {shlex.join(wanted)}"

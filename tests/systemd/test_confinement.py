@@ -7,7 +7,7 @@ import pytest
 from tests.systemd.service import PYTHON, Service
 
 _PROBE = """
-import ctypes, errno, json, mmap, os, socket, subprocess, sys
+import ctypes, errno, json, mmap, os, pathlib, re, shutil, socket, subprocess, sys
 
 def attempt(deed):
     try:
@@ -43,6 +43,26 @@ def own_program():
     os.chmod(path, 0o700)
     subprocess.run([path], check=True)
 
+def in_memory():
+    program = os.memfd_create("program")
+    with open("/bin/sh", "rb") as shell:
+        os.write(program, shell.read())
+    subprocess.run([f"/proc/self/fd/{program}", "-c", "true"], pass_fds=[program], check=True)
+
+def by_the_loader():
+    with open("/usr/bin/python3", "rb") as python:
+        loader = re.search(rb"/[a-z0-9/]+/ld-[-a-z0-9_.]+", python.read())[0]
+    if subprocess.run([loader, "/bin/sh", "-c", "true"], stderr=subprocess.DEVNULL).returncode:
+        raise PermissionError(errno.EACCES, "")
+
+def as_library():
+    path = home + "/library.so"
+    shutil.copy(next(pathlib.Path("/usr/lib").rglob("libz.so.1")), path)
+    try:
+        ctypes.CDLL(path)
+    except OSError:
+        raise PermissionError(errno.EACCES, "") from None
+
 print("probe " + json.dumps({
     "write state": attempt(write(home + "/x")),
     "write runtime": attempt(write(os.environ["RUNTIME_DIRECTORY"] + "/x")),
@@ -55,6 +75,9 @@ print("probe " + json.dumps({
     "list /root": attempt(lambda: os.listdir("/root")),
     "exec sh": attempt(lambda: subprocess.run(["/bin/sh", "-c", "true"], check=True)),
     "exec own": attempt(own_program),
+    "exec in memory": attempt(in_memory),
+    "exec by the loader": attempt(by_the_loader),
+    "load own": attempt(as_library),
     "exec python": attempt(lambda: subprocess.run(["/usr/bin/python3", "-c", ""], check=True)),
     "map W+X": attempt(lambda: mmap.mmap(-1, 4096, prot=writable_and_executable)),
     "user namespace": attempt(unshare(0x10000000)),
@@ -106,11 +129,13 @@ def test_it_cannot_read_what_is_not_its_own(found: dict[str, object], secret: st
     assert found[secret] == "EACCES"
 
 
-@pytest.mark.parametrize("program", ["exec sh", "exec own"])
+@pytest.mark.parametrize(
+    "program", ["exec sh", "exec own", "exec in memory", "exec by the loader", "load own"]
+)
 def test_it_cannot_execute_a_shell_or_what_it_wrote_itself(
     found: dict[str, object], program: str
 ) -> None:
-    assert found[program] == "EACCES"
+    assert found[program] in ("EACCES", "EPERM")
     assert found["exec python"] == "done"
 
 

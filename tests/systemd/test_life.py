@@ -113,11 +113,13 @@ def test_an_instance_keeps_another_account_with_state_and_key_of_its_own(
         assert service.shown("ActiveState") == "active"
         checked = machine.sh(
             "for account in config work; do voicekeeper --config /etc/voicekeeper/$account.toml"
-            " check | grep -E '^.{9}(key|gateway) '; done"
+            " check >/srv/told; echo ok $?; grep -E '^.{9}(key|gateway) ' /srv/told; done"
         )
         assert [line.split(";")[0] for line in checked.splitlines()] == [
+            "ok 0",
             "ok       key       read from /etc/voicekeeper/apixo-api-key",
             f"ok       gateway   {GATEWAY}/api/v1 takes the key",
+            "ok 0",
             "ok       key       read from /etc/voicekeeper/work.apixo-api-key",
             f"ok       gateway   {GATEWAY}/api/v1 takes the key",
         ]
