@@ -23,10 +23,8 @@ REJECTED = "reject1"
 
 SETTLED = (Status.UNDEPLOYED, Status.UNKNOWN, Status.FAILED)
 CAUSE = "SELECT 1 FROM alert"
-MEND = {
-    "sitecustomize": " 'apprise>=2.2,<3'",
-    "apprise": " --force-reinstall 'apprise>=2.2,<3'",
-}
+AGAIN = " --force-reinstall 'apprise>=2.2,<3'"
+MEND = {"sitecustomize": " 'apprise>=2.2,<3'"}
 """How the command ends that mends it."""
 
 LEAST_MOMENTS = 10
@@ -146,9 +144,10 @@ def test_a_run_once_tells_what_it_found(host: Host, receiver: Receiver) -> None:
         ("sitecustomize", "import sys; sys.modules['apprise'] = None", "is missing; install it"),
         ("apprise", "raise ImportError('no requests')", "cannot be loaded (ImportError: no req"),
         ("apprise", "import no_such_module", "cannot be loaded (ModuleNotFoundError: "),
+        ("paho", "raise RuntimeError", "cannot be loaded (RuntimeError)"),
         ("apprise", "", "cannot be loaded (AttributeError: "),
     ],
-    ids=["missing", "broken", "incomplete", "another module of its name"],
+    ids=["missing", "broken", "incomplete", "of a broken part", "another module of its name"],
 )
 def test_without_apprise_voices_are_kept_and_one_warning_says_what_to_install(
     host: Host, server: SandboxServer, tmp_path: Path, *, module: str, text: str, reason: str
@@ -164,7 +163,7 @@ def test_without_apprise_voices_are_kept_and_one_warning_says_what_to_install(
     (warned,) = [e for e in daemon.told("message.failed") if "topic" not in e]
     assert (warned["level"], warned["place"]) == ("warning", "alerts.urls[0] (json)")
     assert reason in warned["error"]
-    assert warned["error"].endswith(f"{sys.executable} -P -m pip install{MEND[module]}")
+    assert warned["error"].endswith(f"{sys.executable} -P -m pip install{MEND.get(module, AGAIN)}")
     assert "Traceback" not in "".join([*daemon.lines, *daemon.words])
 
 

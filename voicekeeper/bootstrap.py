@@ -46,7 +46,8 @@ def database(settings: Settings) -> Database:
     try:
         from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
     except Exception as error:  # such as a psycopg that finds no libpq
-        problem = f"database.url: {extras.broken(extras.POSTGRES, error)}"
+        why = f"{type(error).__name__}: {error}"
+        problem = f"database.url: {extras.broken(extras.POSTGRES, why)}"
         raise ConfigError([problem]) from error
 
     return PostgresDatabase(settings.database.url.get_secret_value())

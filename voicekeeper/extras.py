@@ -40,9 +40,8 @@ def missing(extra: Extra) -> str | None:
     return f"{extra.module}, {extra.purpose}, is missing; {mend(extra.requirement)}"
 
 
-def broken(extra: Extra, error: Exception) -> str:
-    """Return the sentence that a library is installed and cannot be imported."""
-    why = f"{type(error).__name__}: {error}"
+def broken(extra: Extra, why: str) -> str:
+    """Return the sentence that a library is installed and cannot be used."""
     again = mend("--force-reinstall", extra.requirement)
     return f"{extra.module}, {extra.purpose}, cannot be loaded ({why}); {again}"
 

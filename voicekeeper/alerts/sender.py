@@ -158,7 +158,7 @@ def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
                 http_redirects=False,  # one would take what the address holds to another host
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, voices are kept
-            lacks = extras.broken(extras.ALERTS, error)
+            lacks = extras.broken(extras.ALERTS, f"{type(error).__name__}: {error}")
     if lacks is not None:
         return [_mute(label, lacks) for label in labels]
     # It tells its own story with what it knows of addresses; we tell ours without.
@@ -166,20 +166,14 @@ def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
     _restrain_requests()
     made, problems = [], []
     for label, address in zip(labels, addresses, strict=True):
-        service = apprise.Apprise(asset=asset)
-        add = partial(service.add, address.get_secret_value())
-        with warnings.catch_warnings():  # its modules' own, when it loads them
-            warnings.simplefilter("ignore")
-            known = add()
-        if known:
-            ways = recipients(service, add)
-            for number, way in enumerate(ways, 1):
-                of_many = f", recipient {number} of {len(ways)}" if len(ways) > 1 else ""
-                notify = _notifier(apprise, way, asset)
-                made.append(Sender(label + of_many, secrets=_hidden(address), notify=notify))
-        elif lacks := _lack(service, address):
+        ways, lacks = _ways(apprise.Apprise(asset=asset), address)
+        for number, way in enumerate(ways, 1):
+            of_many = f", recipient {number} of {len(ways)}" if len(ways) > 1 else ""
+            notify = _notifier(apprise, way, asset)
+            made.append(Sender(label + of_many, secrets=_hidden(address), notify=notify))
+        if lacks:
             made.append(_mute(label, lacks))
-        else:
+        elif not ways:
             problems.append(
                 f"{label}: apprise does not know what this address means; "
                 "see https://appriseit.com/services/ for its form"
@@ -187,6 +181,18 @@ def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
     if problems:
         raise ConfigError(problems)
     return made
+
+
+def _ways(service: Any, address: SecretStr) -> tuple[list[Any], str | None]:  # noqa: ANN401 - optional
+    """Return apprise's services for an address, or what is not there that one would need."""
+    add = partial(service.add, address.get_secret_value())
+    try:
+        with warnings.catch_warnings():  # its modules' own, when it loads them
+            warnings.simplefilter("ignore")
+            ways = recipients(service, add) if add() else []
+        return ways, None if ways else _lack(service, address)
+    except Exception as error:  # noqa: BLE001 - a library that one of its services loads
+        return [], extras.broken(extras.ALERTS, type(error).__name__)
 
 
 def _restrain_requests() -> None:
