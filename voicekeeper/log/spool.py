@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOM: Final = 1_048_576
 """Bytes that may wait: some 3,000 lines."""
 
-END_WITHIN_S: Final = 1.0
+END_WITHIN_S: Final = 0.5
 """For what waits when the process ends."""
 
 
