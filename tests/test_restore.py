@@ -1,6 +1,7 @@
 """An older copy of the database put back: every voice is due, none is lost, nothing paid again."""
 
 import asyncio
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon_support import Host, fast_gateway
-from tests.support import DAY, HOUR, MINUTE, SECOND, Life, imported, wanted
+from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, wanted
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.models import Origin, Status
 from voicekeeper.sandbox import SandboxServer
@@ -197,6 +198,12 @@ def test_notes_that_cannot_be_read_are_as_good_as_none(life: Life) -> None:
     assert witness.begun() is None
     witness.path.unlink()
     assert witness.begun() is None
+
+
+def test_a_note_whose_date_has_no_zone_is_in_utc_as_all_are(life: Life) -> None:
+    line = {"name": "anna", "asked_at": "2026-05-01T12:00:00", "begun_at": "2026-05-01"}
+    life.database.witness.path.write_text(f"{json.dumps(line)}\n")
+    assert life.database.witness.begun() == [Begun("anna", NOW, NOW - 12 * HOUR)]
 
 
 def test_an_enrollment_that_cannot_be_noted_is_not_begun_and_made_later(

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
+from voicekeeper.duration import parse_instant
 from voicekeeper.errors import DatabaseFull, DatabaseUnusable
 from voicekeeper.store.plain import open_plain
 
@@ -45,9 +46,7 @@ class Begun:
             KeyError, TypeError: the same.
         """
         noted = json.loads(line)
-        asked_at, begun_at = (
-            datetime.fromisoformat(noted[key]) for key in ("asked_at", "begun_at")
-        )
+        asked_at, begun_at = (parse_instant(str(noted[key])) for key in ("asked_at", "begun_at"))
         return cls(str(noted["name"]), asked_at, begun_at)
 
 
