@@ -101,6 +101,17 @@ def test_a_short_secret_is_cut_out_only_as_it_is() -> None:
     assert Secrets(["pass"]).cut("pass, pa ss, cGFzcw==") == "[redacted], pa ss, cGFzcw=="
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "piece",
+    ["\\", "%25", "&", "&amp;", "&#38;", "\\u005c", "%26%23%33%38%3b", "&#x0", "\u200b", '"'],
+)
+@pytest.mark.parametrize("secret", [KEY, f'"{KEY}', f"\\'{KEY}"])
+def test_a_long_text_that_was_made_for_it_holds_nothing_up(piece: str, secret: str) -> None:
+    # what grows with the square of this takes a minute
+    assert secret not in Secrets([secret]).cut(piece * (65_536 // len(piece)) + secret)
+
+
 @given(st.text(min_size=6), st.text(), st.text(), st.sampled_from(list(SPELLINGS)))
 def test_any_secret_in_any_text_is_cut_out(secret: str, before: str, after: str, name: str) -> None:
     secrets = Secrets([secret])

@@ -25,7 +25,7 @@ _DEEPEST: Final = 8
 _ESCAPED: Final = frozenset("\\\"'")
 """What is spelled otherwise the more often it is quoted."""
 
-_ESCAPE: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtvf])")
+_ESCAPE: Final = re.compile(r"(?<!\\)\\++(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtvf])")
 
 
 class Secrets:
@@ -110,10 +110,10 @@ def _character(escape: re.Match[str]) -> str:
 
 def _however_often(spelling: str) -> str:
     """Return the pattern of a spelling that may have been quoted any number of times more."""
-    pattern = ""
+    pattern = r"(?<!\\)" if spelling[0] in _ESCAPED else ""  # else a long run costs its square
     for run in re.findall(r"\\+|[^\\]", spelling, re.DOTALL):
         if run[0] == "\\":
-            pattern += rf"\\{{{len(run)},}}"
+            pattern += rf"\\{{{len(run)},}}+"
         else:
-            pattern += (r"\\*" if run in "\"'" else "") + re.escape(run)
+            pattern += (r"\\*+" if run in "\"'" else "") + re.escape(run)
     return pattern
