@@ -102,9 +102,16 @@ def test_an_instance_keeps_another_account_with_state_and_key_of_its_own(
     work = Service(machine, "voicekeeper@work.service")
     text = machine.run("cat", "/etc/voicekeeper/config.toml").stdout
     url = "sqlite:////var/lib/voicekeeper-work/voicekeeper.db"
-    machine.write("/etc/voicekeeper/work.toml", f'{text}[database]\nurl = "{url}"\n')
     machine.write("/etc/voicekeeper/work.apixo-api-key", KEY, mode="600")
+    machine.write("/etc/voicekeeper/work.toml", text)  # whose registry is the first account's
     try:
+        assert work.systemctl("start", check=False).returncode != 0
+        assert work.shown("ExecMainStatus") == "78"
+        told = machine.run("journalctl", "-u", work.unit, "-o", "cat").stdout
+        assert "is on a file system that is read-only here" in told
+        assert "each account needs a database.url of its own" in told
+        work.systemctl("reset-failed")
+        machine.write("/etc/voicekeeper/work.toml", f'{text}[database]\nurl = "{url}"\n')
         work.systemctl("start")
         (registry,) = machine.sh(
             "stat -c '%U %a' /var/lib/voicekeeper-work/voicekeeper.db"

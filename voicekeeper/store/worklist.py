@@ -229,9 +229,9 @@ class Worklist:
 
     def replan(self, *, keeper: str, old: Policy, new: Policy, now: datetime) -> None:
         """Reckon by other settings when voices are due; what the budget holds is looked at anew."""
-        reckoned = ((each.interval, each.jitter, each.window) for each in (old, new))
+        before, after = ((each.interval, each.jitter, each.window) for each in (old, new))
         with self._database.writing_alone() as session:
-            if next(reckoned) != next(reckoned):
+            if before != after:
                 replanning.due_times(session, old_interval=old.interval, new=new, now=now)
                 roll.go_by(session, keeper, new)
             if old.enrollments_per_day != new.enrollments_per_day:
