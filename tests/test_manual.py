@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.command import CommandLine
+from tests.command import CommandLine, sentence
 from voicekeeper.cli import manual
 from voicekeeper.cli.program import HEADINGS, program
 from voicekeeper.errors import EXIT_CODES
@@ -108,6 +108,14 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
 
 
 @needs_man
+def test_a_page_without_its_texts_is_refused(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path / "voicekeeper.db").process(
+        "manual", environ={"PYTHONOPTIMIZE": "2"}
+    )
+    assert ended.code == 2
+    assert "PYTHONOPTIMIZE=2 and 'python -OO' leave out the texts" in sentence(ended)
+
+
 def test_man_shows_it_in_80_columns_and_has_nothing_to_say_of_it(tmp_path: Path) -> None:
     file = tmp_path / "voicekeeper.1"
     file.write_text(PAGE)

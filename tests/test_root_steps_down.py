@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
+import voicekeeper
 from tests.command import CommandLine, Ended, sentence
 from tests.daemon_support import KEY
 from tests.support import NOW, imported
@@ -344,6 +345,46 @@ def test_root_that_may_not_become_another_user_is_told_so(cli: CommandLine) -> N
         "permitted; it takes CAP_SETUID and CAP_SETGID); run the command as that user\n"
     )
     assert cli.path.read_bytes() == before
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """The program in a folder of root's that nobody else may enter, as one in /root is."""
+    tmp_path.chmod(0o700)
+    shutil.copytree(Path(voicekeeper.__file__).parent, tmp_path / "voicekeeper")
+    return tmp_path
+
+
+def privately(private: Path, cli: CommandLine, *args: str) -> Ended:
+    done = subprocess.run(
+        cli.command(*args), cwd=private, env=cli.environ, capture_output=True, check=False
+    )
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def test_a_program_that_the_owner_cannot_read_works_on_their_registry(
+    cli: CommandLine, private: Path
+) -> None:
+    cli.environ["VOICEKEEPER_ALERTS__URLS"] = "json://127.0.0.1:9"
+    assert privately(private, cli, "add", "id-ben", "--name", "ben").code == 0
+    checked = privately(private, cli, "check")
+    assert checked.err == ""
+    assert "alerts    1 address is understood" in checked.out
+    assert cli.names() == ["anna", "ben"]
+    assert owners(cli.path.parent) == {NOBODY}
+
+
+def test_what_a_program_lacks_that_the_owner_cannot_read_is_told(
+    cli: CommandLine, private: Path
+) -> None:
+    cli.path.unlink()
+    ended = privately(private, cli, "add", "id-ben", "--name", "ben")
+    assert ended.code == 78
+    words = sentence(ended)
+    assert (
+        "root became nobody, who owns the registry's folder and cannot read this program" in words
+    )
+    assert "install both where everybody can read them" in words
 
 
 SWAPPING = """

@@ -88,7 +88,7 @@ def can_read_program() -> bool:
 
 
 def closed_program(error: Exception) -> DatabaseUnusable:
-    """Return why a module is missing for whom root has become."""
+    """Return why whom root has become lacks a part of this program."""
     return DatabaseUnusable(
         f"root became {_name(os.geteuid())}, who owns the registry's folder and cannot read this "
         f"program at {sys.prefix} or its Python at {Path(os.__file__).parent} ({error}); install "

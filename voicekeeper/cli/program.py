@@ -143,7 +143,7 @@ def run(args: Sequence[str]) -> int:
         return no_command.exit_code
     except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
         return fail(error)
-    except ImportError as error:
+    except Exception as error:
         if owner.can_read_program():
             raise
         return fail(owner.closed_program(error))
