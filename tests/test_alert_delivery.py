@@ -222,6 +222,30 @@ def test_the_heartbeat_comes_from_a_daemon_that_keeps_its_voices(
     host.database.close()
 
 
+@pytest.mark.usefixtures("no_proxies")
+def test_the_heartbeat_goes_by_the_proxy_that_counts_while_the_gateway_here_is_called_by_none(
+    tmp_path: Path, server: SandboxServer, receiver: Receiver
+) -> None:
+    server.import_voice("id-anna")
+    host = Host(
+        tmp_path, server.base_url, ALERTS__HEARTBEAT_URL="http://heartbeat.example/ping-0123456789"
+    )
+    host.register(imported("anna"))
+    with host.run(
+        all_proxy="socks5://127.0.0.1:1",
+        http_proxy=f"http://me:pw-0123456789@127.0.0.1:{receiver.port}",
+        no_proxy="[::1],fe80::/10,10.0.0.0/8",
+    ) as daemon:
+        until(lambda: receiver.pings, "a ping comes")
+        daemon.await_event("keepalive.succeeded", name="anna")
+        assert daemon.end(signal.SIGTERM) == 0
+        shown = "".join([*daemon.lines, *daemon.words])
+    assert receiver.pings == ["http://heartbeat.example/ping-0123456789"]
+    assert "heartbeat.failed" not in shown
+    assert "0123456789" not in shown
+    host.database.close()
+
+
 def test_a_reload_takes_addresses_on_or_refuses_them_and_shows_none(
     tmp_path: Path, server: SandboxServer, receiver: Receiver
 ) -> None:

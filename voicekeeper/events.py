@@ -140,7 +140,8 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "The day's copy of the registry could not be made; it is tried again hourly.",
     ),
     Event.REGISTRY_CREATED: Meaning(
-        "warning", "The daemon found no registry and made an empty one; see that `database.url` is right."
+        "warning",
+        "The daemon found no registry and made an empty one; see that `database.url` is right.",
     ),
     Event.REGISTRY_SHARED: Meaning(
         "warning", "Another program has the registry's file open in WAL mode; it is used as it is."
