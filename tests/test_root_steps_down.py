@@ -254,6 +254,32 @@ def test_a_copy_goes_where_root_may_write_and_nowhere_else(cli: CommandLine, loo
     assert is_safe(loot)
 
 
+def test_settings_of_another_user_have_root_read_no_key_of_its_own(
+    cli: CommandLine, loot: Path, owned: Path
+) -> None:
+    settings = owned / "settings.toml"
+    settings.write_text(f'[upstream]\napi_key_file = "{loot}"\n')
+    given(settings)
+    ended = cli.process("--config", str(settings), "check")
+    assert "upstream.api_key_file: names a file that cannot be read: permission denied" in ended.out
+    assert "failed   key" in ended.out
+
+
+def test_a_journal_that_another_user_laid_beside_a_copy_is_refused(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.db"
+    shutil.copy(cli.path, copy)
+    journal = tmp_path / "copy.db-journal"
+    journal.write_bytes(b"x" * 600)
+    given(journal)
+    words = sentence(cli.process("restore", str(copy)))
+    assert f"{journal} is not of the owner of {copy}" in words
+    journal.unlink()
+    os.mkfifo(journal)
+    assert "is no plain file" in sentence(cli.process("restore", str(copy)))
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

@@ -22,7 +22,8 @@ from voicekeeper.errors import VoicekeeperError
 WITHIN_S = 20.0
 """How long to wait for an answer; a database that is busy may take a few seconds of it."""
 
-_NAME = "reload"
+NAME = "reload"
+"""Of the socket in its directory."""
 
 
 def directory(environ: Mapping[str, str]) -> Path | None:
@@ -75,13 +76,13 @@ async def answering(
             writer.close()
             await writer.wait_closed()
 
-    server = await asyncio.start_unix_server(answer, directory / _NAME)
+    server = await asyncio.start_unix_server(answer, directory / NAME)
     try:
         yield
     finally:
         server.close()
         with suppress(OSError):
-            (directory / _NAME).unlink()
+            (directory / NAME).unlink()
 
 
 def why(error: OSError) -> str:
@@ -98,14 +99,14 @@ def ask(directory: Path) -> Answer:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(WITHIN_S)
         try:
-            line.connect(str(directory / _NAME))
+            line.connect(str(directory / NAME))
             with line.makefile("rb") as answers:
                 told = json.loads(answers.readline())
         except TimeoutError:
             problem = f"the daemon did not answer within {WITHIN_S:g} s"
         except (OSError, ValueError) as error:
             reason = why(error) if isinstance(error, OSError) else "it ended"
-            problem = f"no daemon answers at {directory / _NAME}: {reason}; send it SIGHUP"
+            problem = f"no daemon answers at {directory / NAME}: {reason}; send it SIGHUP"
         else:
             return Answer(told["problem"], told["exit_code"])
     raise VoicekeeperError(f"{problem}; its log tells which settings are in force")

@@ -81,9 +81,13 @@ class Copy:
         self.file = file
         opened = opened or _open
         self._opened = {"": _seen(file, opened)}
+        owner = os.fstat(self._opened[""]).st_uid
         for ending in ("-journal", "-wal"):
-            with suppress(FileNotFoundError):
-                self._opened[ending] = opened(_named_after(file, ending))
+            part = _named_after(file, ending)
+            if os.path.lexists(part):
+                self._opened[ending] = _seen(part, opened)
+                if os.fstat(self._opened[ending]).st_uid != owner:  # who may write in /tmp
+                    raise BackupFailed(f"{part} is not of the owner of {file}; see what it is")
 
     def is_file(self, path: Path) -> bool:
         """Tell whether a path is the copy's own."""
@@ -170,11 +174,14 @@ def _seen(file: Path, opened: Callable[[Path], int]) -> int:
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise BackupFailed(f"{file} is a directory; name a copy in it")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BackupFailed(f"{file} is no plain file; name a copy of the registry")
     return descriptor
 
 
 def _open(file: Path) -> int:
-    return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 @contextmanager

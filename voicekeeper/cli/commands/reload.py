@@ -1,11 +1,12 @@
 """``voicekeeper reload``: what ``systemctl reload`` runs."""
 
 import os
+import stat
 
 import click
 
 from voicekeeper import reload_socket
-from voicekeeper.cli import prose
+from voicekeeper.cli import owner, prose
 from voicekeeper.errors import VoicekeeperError
 
 
@@ -24,6 +25,9 @@ def command() -> int:
             "there is no $RUNTIME_DIRECTORY: type 'systemctl reload voicekeeper', or send a "
             "daemon that is no service SIGHUP"
         )
+    socket = directory.absolute() / reload_socket.NAME
+    if (user := owner.owner_of(socket, is_kind=stat.S_ISSOCK)) is not None:
+        owner.become(user)  # whoever has the folder answers
     answer = reload_socket.ask(directory)
     if answer.problem:
         first, *rest = answer.problem.split("\n")  # a problem each, in which none is left
