@@ -219,9 +219,12 @@ def _way(path: Path) -> list[_Step]:
 
 
 def _see_way(way: Sequence[_Step], uid: int, refusal: Callable[[str], VoicekeeperError]) -> None:
-    """See that each step of a way is root's or a user's."""
+    """See that each step of a way is root's or a user's.
+
+    Who owns ``/`` counts as root: in a user namespace that is the host's, who has no name there.
+    """
     for step in way:
-        if step.found.st_uid not in (0, uid):
+        if step.found.st_uid not in (0, uid, way[0].found.st_uid):
             raise refusal(
                 f"the way there leads through {step.path}, which is {_name(step.found.st_uid)}'s, "
                 f"to what is {_name(uid)}'s, so root does not follow it; have it in a folder that "
