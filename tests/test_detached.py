@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon_support import Host
+from tests.daemon_support import LIMIT_S, Host
 from tests.support import imported
 from voicekeeper import detached
 
@@ -55,6 +55,26 @@ def test_what_finds_no_room_is_called_when_there_is_some(monkeypatch: pytest.Mon
 
     detached.run(main())
     assert called == [0, 2]
+
+
+def test_a_host_that_has_no_thread_left_fails_those_calls_and_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = list[int]()
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with monkeypatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", fail)
+            for number in range(detached.MOST):
+                with pytest.raises(RuntimeError, match="can't start"):
+                    await asyncio.to_thread(called.append, number)
+        await asyncio.wait_for(asyncio.to_thread(called.append, 100), LIMIT_S)
+
+    detached.run(main())
+    assert called == [100]
 
 
 SLOW_NAMES = """

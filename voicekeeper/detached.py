@@ -30,7 +30,11 @@ class DetachedThreads(ThreadPoolExecutor):
         self._running = 0
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
-        """Call a function in a thread, as soon as there is room for one."""
+        """Call a function in a thread, as soon as there is room for one.
+
+        Raises:
+            RuntimeError: this host has no thread left, now; a later call may find one.
+        """
         future: Future[T] = Future()
 
         def work() -> None:
@@ -48,7 +52,14 @@ class DetachedThreads(ThreadPoolExecutor):
             begins = self._running < MOST
             self._running += begins
         if begins:
-            threading.Thread(target=self._work_on, name="detached", daemon=True).start()
+            try:
+                threading.Thread(target=self._work_on, name="detached", daemon=True).start()
+            except RuntimeError:
+                with self._mutex:
+                    self._running -= 1
+                    if not self._running and work in self._waiting:  # nobody will take it
+                        self._waiting.remove(work)
+                        raise
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
