@@ -434,6 +434,19 @@ def test_a_relative_database_counts_from_the_folder_of_the_file_that_names_it(
     assert load(file, {}).database_path == Path("/elsewhere/voices.db")
 
 
+def test_a_relative_database_that_an_earlier_version_made_in_the_working_directory_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "etc" / "config.toml"
+    file.parent.mkdir()
+    file.write_text('[database]\nurl = "sqlite:///voices.db"\n')
+    (tmp_path / "voices.db").touch()
+    monkeypatch.chdir(tmp_path)
+    assert load(file, {}).database_path == tmp_path / "voices.db"
+    (file.parent / "voices.db").touch()
+    assert load(file, {}).database_path == file.parent / "voices.db"
+
+
 def test_a_relative_database_of_a_variable_counts_from_the_working_directory(
     tmp_path: Path,
 ) -> None:

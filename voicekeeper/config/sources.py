@@ -5,6 +5,7 @@ a year loses voices. Two settings that contradict each other are told even when 
 wrong, and values are never repeated where a secret may have been pasted by mistake.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -215,11 +216,17 @@ def _validate(
 
 
 def _placed(settings: Settings, folder: Path) -> Settings:
-    """Take the path of the registry from the folder of the file that names it."""
+    """Take the path of the registry from the folder of the file that names it.
+
+    Earlier versions took it from the working directory: a registry that is there alone is meant.
+    """
     path = settings.database_path
     if path is None:
         return settings
-    url = SecretStr(f"{SQLITE}{folder / path}")
+    placed = folder / path
+    if not os.path.exists(placed) and os.path.exists(path):  # noqa: PTH110 - pathlib's may raise
+        placed = path.absolute()
+    url = SecretStr(f"{SQLITE}{placed}")
     return settings._replace(database=settings.database._replace(url=url))
 
 
