@@ -238,6 +238,19 @@ def test_the_owner_cannot_have_root_read_a_file_for_them(cli: CommandLine, loot:
     assert cli.names() == ["anna"]
 
 
+def test_the_journal_of_a_copy_has_nothing_removed(
+    cli: CommandLine, tmp_path: Path, loot: Path
+) -> None:
+    """A person may put back what another has planted, into a registry of their own."""
+    name_it_in_a_journal(cli, loot)
+    mine = CommandLine(tmp_path / "mine.db").ready(imported("ben"))
+    words = sentence(mine.process("restore", str(cli.path)))
+    assert f"{cli.path}-journal is that of a change to several databases" in words
+    assert is_safe(loot)
+    assert mine.names() == ["ben"]
+    assert not list(tmp_path.glob(".mine.db.*"))
+
+
 def test_a_copy_goes_where_root_may_write_and_nowhere_else(cli: CommandLine, loot: Path) -> None:
     loot.parent.chmod(0o700)
     made = loot.with_name("copy.db")

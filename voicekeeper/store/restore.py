@@ -39,6 +39,8 @@ Voices = Mapping[str, datetime | None]
 """Their names, and when they were registered; None where their registry was put back itself."""
 
 _SIBLINGS = ("-journal", "-wal", "-shm")
+_NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
+"""The end of a journal that names a list of others; SQLite would remove that file, whose it is."""
 _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
 
 
@@ -206,6 +208,7 @@ def _take(source: Copy, copy: Path) -> None:
     """Copy the person's file, which is read only, and make one whole file of it."""
     try:
         source.take(copy)
+        _see_alone(source.file, _named_after(copy, "-journal"))
         with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
             connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
@@ -222,6 +225,17 @@ def _take(source: Copy, copy: Path) -> None:
             f"{source.file} is damaged or no database ({words}); restore another copy; "
             "nothing was changed"
         ) from None
+
+
+def _see_alone(file: Path, journal: Path) -> None:
+    """See that what a crash left open is a change to one database, as all of this program's."""
+    with suppress(FileNotFoundError), journal.open("rb") as left:
+        left.seek(max(0, os.fstat(left.fileno()).st_size - len(_NAMES_OTHERS)))
+        if left.read() == _NAMES_OTHERS:
+            raise DatabaseDamaged(
+                f"{file}-journal is that of a change to several databases, which no registry has; "
+                "restore another copy; nothing was changed"
+            )
 
 
 def _no_room(source: Copy, copy: Path) -> DatabaseFull:
