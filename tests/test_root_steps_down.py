@@ -267,17 +267,6 @@ def test_a_copy_goes_where_root_may_write_and_nowhere_else(cli: CommandLine, loo
     assert is_safe(loot)
 
 
-def test_settings_of_another_user_have_root_read_no_key_of_its_own(
-    cli: CommandLine, loot: Path, owned: Path
-) -> None:
-    settings = owned / "settings.toml"
-    settings.write_text(f'[upstream]\napi_key_file = "{loot}"\n')
-    given(settings)
-    ended = cli.process("--config", str(settings), "check")
-    assert "upstream.api_key_file: names a file that cannot be read: permission denied" in ended.out
-    assert "failed   key" in ended.out
-
-
 def test_a_journal_that_another_user_laid_beside_a_copy_is_refused(
     cli: CommandLine, tmp_path: Path
 ) -> None:
@@ -316,6 +305,27 @@ def test_a_copy_that_fails_leaves_nothing_and_is_told_by_its_child(
     assert not (tmp_path / "copy.db").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
     assert sorted(cli.path.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("registry", ["the owner's", "root's"])
+def test_settings_of_another_user_have_root_read_no_key_for_them(
+    cli: CommandLine, loot: Path, registry: str
+) -> None:
+    """They say which file is read, and where what is in it is sent."""
+    settings = cli.path.with_name("theirs.toml")
+    place = cli.path if registry == "the owner's" else loot.with_name("none.db")
+    settings.write_text(
+        f'[database]\nurl = "sqlite:///{place}"\n[upstream]\napi_key_file = "{loot}"\n'
+    )
+    given(settings)
+    loot.write_text("key-of-root\n")
+    del cli.environ["VOICEKEEPER_DATABASE__URL"]
+    told = cli.process("--config", str(settings), "check").out
+    reason = "cannot be read: permission denied: nobody may change"
+    assert f"names a file that {reason} {settings}, and it is not theirs" in told
+    given(loot)
+    told = cli.process("--config", str(settings), "check").out
+    assert f"ok       key       read from {loot} (upstream.api_key_file)" in told
 
 
 def _refused(cli: CommandLine, *words: str) -> None:

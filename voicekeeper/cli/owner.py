@@ -6,6 +6,7 @@ the owner has planted there then leads to nothing that was not the owner's alrea
 on the command line is opened before, and handed over as a descriptor.
 """
 
+import errno
 import os
 import pwd
 import stat
@@ -132,6 +133,22 @@ def opened(file: Path) -> int:
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def opened_for(settings: Path | None, file: Path) -> int:
+    """Open a file that settings name; another user's lead root to no file but that user's.
+
+    Raises:
+        OSError: it cannot be opened, or is not for whoever may change the settings.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    way = [] if settings is None or os.geteuid() != 0 else _way(settings.absolute())
+    others = [uid for step in way if (uid := step.found.st_uid) not in (0, way[0].found.st_uid)]
+    if others and os.fstat(descriptor).st_uid not in others:
+        os.close(descriptor)
+        words = f"permission denied: {_name(others[0])} may change {settings}, and it is not theirs"
+        raise OSError(errno.EACCES, words)
     return descriptor
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -66,20 +66,22 @@ class Session:
     def read_key(self, *, service: Path | None = None) -> FoundKey:
         """Return the API key, which root reads before it becomes another user.
 
-        Settings of another user are read as that user: they say which file is read, and where
-        what is in it is sent.
-
         Args:
             service: as for `find_api_key`.
 
         Raises:
             ConfigError: see there.
-            DatabaseUnusable: root cannot become that user, or must not.
         """
-        file = self.places.file
-        if os.geteuid() == 0 and file is not None and file.stat().st_uid != 0:
-            _ = self.file
-        return find_api_key(self.settings, os.environ, service=service)
+        return self.find_key(self.settings, service=service)
+
+    def find_key(self, settings: Settings, *, service: Path | None = None) -> FoundKey:
+        """Return the API key that settings lead to; else as `read_key`.
+
+        They say which file is read, and where what is in it is sent, so those of another user name
+        a file of that user's or none.
+        """
+        opened = partial(owner.opened_for, self.places.file)
+        return find_api_key(settings, os.environ, service=service, opened=opened)
 
     @cached_property
     def policy(self) -> Policy:

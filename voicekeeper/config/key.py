@@ -7,7 +7,7 @@ half of a mistyped key is still half of a key.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +43,10 @@ def read_api_key(settings: Settings, environ: Mapping[str, str]) -> SecretStr:
     return find_api_key(settings, environ).secret
 
 
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def of_service(settings_file: Path) -> Path | None:
     """Return where the service that has these settings gets its key from; None if none has them.
 
@@ -55,7 +59,11 @@ def of_service(settings_file: Path) -> Path | None:
 
 
 def find_api_key(
-    settings: Settings, environ: Mapping[str, str], *, service: Path | None = None
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    service: Path | None = None,
+    opened: Callable[[Path], int] = _open,
 ) -> FoundKey:
     """Return the API key from the first of three places that has one.
 
@@ -68,6 +76,7 @@ def find_api_key(
         environ: the environment.
         service: the file that systemd hands the key over from; where it can be read, what stands
             in the environment is not the service's key.
+        opened: opens the file of the first place, and returns its descriptor.
 
     Raises:
         ConfigError: there is none, its file cannot be read, or it cannot be a key.
@@ -75,7 +84,7 @@ def find_api_key(
     file = settings.upstream.api_key_file
     if file:
         place = "upstream.api_key_file"
-        found = _read(file, place)
+        found = _read(file, place, opened)
         if found is None:
             raise _refused(place, "names a file that does not exist")
         return FoundKey(_checked(found, place), f"{file} ({place})")
@@ -101,10 +110,10 @@ def find_api_key(
     raise ConfigError([problem], "the API key")
 
 
-def _read(file: Path, place: str) -> str | None:
+def _read(file: Path, place: str, opened: Callable[[Path], int] = _open) -> str | None:
     """Read a key file; None when there is no such file."""
     try:
-        with file.open("rb") as stream:
+        with os.fdopen(opened(file), "rb") as stream:
             text = decoded(stream.read(_LONGEST + 1))
         text.encode("ascii")
     except FileNotFoundError:

@@ -12,7 +12,7 @@ import click
 from voicekeeper import bootstrap, detached, heap, log, reload_socket
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, is_terminal
-from voicekeeper.config import Settings, read_api_key
+from voicekeeper.config import Settings
 from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused, VoicekeeperError
 from voicekeeper.events import Event
@@ -147,6 +147,6 @@ def _reload(session: Session, assembly: bootstrap.Assembly) -> Reload:
     return Reload(
         assembly,
         load=session.load_anew,
-        read_key=lambda settings: read_api_key(settings, os.environ),
+        read_key=lambda settings: session.find_key(settings).secret,
         configure_log=lambda settings, secrets: _configure_log(session, settings, secrets),
     )
