@@ -306,6 +306,8 @@ def test_a_page_that_refuses_is_quoted_without_its_markup() -> None:
         (_http({"code": 401, "message": "bad key"}, 401), 401, False),
         (_http({"code": 402}, 200), 402, False),
         (_http(b"<html>busy</html>", 429), 429, False),
+        (_http(b"<html>&#%s;</html>" % (b"1" * 5_000), 429), 429, False),
+        (_http({"code": 401, "message": f"&#{'1' * 5_000};"}, 401), 401, False),
         (_http({"code": 500}, 500), 500, True),
         (_http(b"<html>bad gateway</html>", 502), 502, True),
         (_http({"code": 200, "data": {"taskId": "task_1"}}, 500), 500, True),

@@ -121,6 +121,7 @@ def test_a_url_that_repeats_the_key_in_whatever_code_is_left_out() -> None:
 def test_a_state_or_a_task_id_that_echoes_the_key_is_none() -> None:
     assert _report(state=f"not {KEY}") is None
     assert wire.read_task_id({"taskId": KEY}, secret=SECRETS) is None
+    assert wire.read_task_id({"taskId": 40_912_873}, secret=Secrets(["40912873"])) is None
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ _DEEPEST: Final = 8
 _ESCAPED: Final = frozenset("\\\"'")
 """What is spelled otherwise the more often it is quoted."""
 
+_NUMBERED: Final = re.compile(r"&#0*([0-9]{1,7})[0-9]*")
+"""An entity of HTML; no character has more digits, and Python reads no number of thousands."""
+
 _ESCAPE: Final = re.compile(r"(?<!\\)\\++(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtvf])")
 
 
@@ -75,6 +78,11 @@ class Secrets:
         return self._mark if self.are_in(text.replace(self._mark, "\0")) else text
 
 
+def unescaped(text: str) -> str:
+    """Return a text with its entities of HTML undone."""
+    return unescape(_NUMBERED.sub(r"&#\1", text))
+
+
 def _spellings(text: str) -> Iterator[str]:
     """Yield how a secret is commonly written."""
     yield from (text, json.dumps(text)[1:-1], repr(text)[1:-1], quote(text, safe=""))
@@ -96,7 +104,7 @@ def _unquoted(text: str) -> str:
         before = text
         if "\\" in text:
             text = _ESCAPE.sub(_character, text)
-        text = unescape(unquote(text))
+        text = unescaped(unquote(text))
         if text == before:
             break
     text = "".join(text.replace("\\", "").split())

@@ -5,7 +5,6 @@ is missing, or not of the type the page gives it, reads as missing, and an unkno
 over; so an answer can surprise us without stopping us. (Page section *Response format*.)
 """
 
-import html
 import json
 import math
 import re
@@ -14,7 +13,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from voicekeeper.answers import Report
-from voicekeeper.secrecy import Secrets
+from voicekeeper.secrecy import Secrets, unescaped
 
 OK = 200
 """The only ``code`` of a body that means success."""
@@ -77,7 +76,7 @@ def read_page(body: bytes, *, secret: Secrets) -> str | None:
         secret: what must not come out again, should the gateway repeat it.
     """
     text = body[:_PAGE_MOST].decode(errors="replace")
-    return _prose(html.unescape(_MARKUP.sub(" ", text)), secret)
+    return _prose(unescaped(_MARKUP.sub(" ", text)), secret)
 
 
 def read_task_id(data: dict[str, Any], *, secret: Secrets) -> str | None:
@@ -90,9 +89,8 @@ def read_task_id(data: dict[str, Any], *, secret: Secrets) -> str | None:
         secret: what must not come out again, should the gateway repeat it.
     """
     task_id = data.get("taskId")
-    if isinstance(task_id, int) and not isinstance(task_id, bool):
-        return str(task_id)
-    return _word(task_id, secret)
+    is_number = isinstance(task_id, int) and not isinstance(task_id, bool)
+    return _word(str(task_id) if is_number else task_id, secret)
 
 
 def read_report(
