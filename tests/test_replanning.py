@@ -115,6 +115,18 @@ def test_a_registry_of_a_version_that_noted_no_settings_is_reckoned_anew(tmp_pat
     assert {life.voice(name).status for name in FLEET} == {Status.OK}
 
 
+@pytest.mark.parametrize("odd", ["1e300", "-5", "'Infinity'"])
+def test_whatever_stands_in_the_keepers_row_stops_no_start(tmp_path: Path, odd: str) -> None:
+    life = life_of(tmp_path)
+    life.register(*map(imported, FLEET))
+    life.live(HOUR)
+    with life.database.writing() as session:
+        session.execute(sa.update(KeeperBeat).values(interval_s=sa.text(odd), window_s=1))
+    life.policy = shorter(life)
+    life.live(3 * DAY)
+    assert {life.voice(name).status for name in FLEET} == {Status.OK}
+
+
 def test_what_a_reload_shortened_and_a_start_lengthens_and_shortens_again_is_noted(
     tmp_path: Path,
 ) -> None:

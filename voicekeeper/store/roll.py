@@ -206,7 +206,15 @@ def _terms(policy: Policy) -> dict[str, float]:
 
 def reckoned_by(session: Session) -> Reckoned:
     """Return the settings that due times were reckoned by until now."""
-    return Reckoned(frozenset(_RECKONED_BY.rows(session)))
+    pairs = _RECKONED_BY.rows(session)
+    return Reckoned(frozenset((_noted(interval), _noted(window)) for interval, window in pairs))
+
+
+def _noted(seconds: object) -> float:
+    """Return a duration of a row, in which anything may stand; 0 for what is none."""
+    if isinstance(seconds, float) and 0 < seconds < timedelta.max.total_seconds():
+        return seconds
+    return 0.0
 
 
 def go_by(session: Session, keeper: str, policy: Policy) -> None:
