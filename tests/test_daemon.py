@@ -36,9 +36,11 @@ from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import (
     CallFailed,
     ConfigError,
+    DatabaseAway,
     DatabaseDamaged,
     DatabaseFull,
     DatabaseHeld,
+    DatabaseUnusable,
     VoicekeeperError,
 )
 from voicekeeper.models import Balance, Status, TaskState
@@ -280,6 +282,28 @@ def test_the_watchdog_is_fed_by_completed_passes_only(
             assert manager.passes == before
             sweeps.errors.clear()
             await manager.hear_passes(before + 1)
+
+    asyncio.run(passes())
+
+
+@pytest.mark.parametrize("error", [DatabaseFull, DatabaseUnusable, DatabaseAway])
+def test_what_a_restart_cannot_mend_is_not_answered_with_one(
+    tmp_path: Path,
+    manager: Manager,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[VoicekeeperError],
+) -> None:
+    """It would forget the answers that wait to be written down, and may be the last start."""
+    life = Life(tmp_path)
+    sweeps = Sweeps(life, monkeypatch)
+
+    async def passes() -> None:
+        async with running(daemon_of(life, manager), manager):
+            sweeps.errors = [error("cannot be written") for _ in range(100_000)]
+            await until(lambda: life.log.of("pass.failed"))
+            await manager.hear_passes(manager.passes + 3)
+            assert sweeps.errors
+            assert "STATUS=cannot be written" in manager.heard
 
     asyncio.run(passes())
 

@@ -27,6 +27,7 @@ from voicekeeper.errors import (
     DatabaseDamaged,
     DatabaseFull,
     DatabaseReplaced,
+    DatabaseUnusable,
     VoicekeeperError,
 )
 from voicekeeper.events import Event
@@ -253,9 +254,11 @@ class Daemon:
             self._tell(str(error))
             self._damage = error
             self._stop.set()
-        except DatabaseAway as error:
-            self._tell(str(error), alike=type(error).__name__)
-            # A restart would forget the answers that wait to be written down, and mend nothing.
+        except (DatabaseAway, DatabaseFull, DatabaseUnusable) as error:
+            away = isinstance(error, DatabaseAway)
+            self._tell(str(error), alike=type(error).__name__ if away else None)
+            # A restart would forget the answers that wait to be written down, and mend nothing;
+            # where the disk cannot be written to, it would even be the last.
             self._notifier.watchdog()
             self._notifier.status(str(error))
         except VoicekeeperError as error:
