@@ -141,7 +141,7 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     ),
     Event.REGISTRY_CREATED: Meaning(
         "warning",
-        "The daemon found no registry and made an empty one; see that `database.url` is right.",
+        "The daemon found no registry and made an empty one, as where the address is mistyped.",
     ),
     Event.REGISTRY_SHARED: Meaning(
         "warning", "Another program has the registry's file open in WAL mode; it is used as it is."
