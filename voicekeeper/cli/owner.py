@@ -27,7 +27,6 @@ IMPORTED_LATE: Final = (
 _PROGRAM = (Path(__file__), Path(os.__file__))
 _MOST_LINKS = 40  # as the kernel has it
 _NOGROUP = 65_534
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class _Step(NamedTuple):
@@ -263,9 +262,10 @@ def _see_closed(way: Sequence[_Step], folder: _Step, file: Path) -> None:
 
 def _is_open(step: _Step, folder: _Step) -> bool:
     """Tell whether others than its owner may exchange what a folder on the way to one holds."""
-    mode = step.found.st_mode
+    mode, group = step.found.st_mode, step.found.st_gid
+    writers = stat.S_IWOTH | (stat.S_IWGRP if group != 0 else 0)  # root's group is root
     is_shared = mode & stat.S_ISVTX and step is not folder
-    return step.is_folder and bool(mode & _OTHERS_WRITE) and not is_shared
+    return step.is_folder and bool(mode & writers) and not is_shared
 
 
 def _astray(file: Path, words: str) -> BackupFailed:
