@@ -34,6 +34,8 @@ class Receiver:
         status: what it answers; below 300 a message counts as taken.
         refuses: topics of ntfy that are answered 403.
         moved: by path, where it leads in place of an answer, with 301.
+        is_endless: whether the body of an answer goes on and on, up to 64 MiB.
+        poured: bytes of such bodies that were sent.
         flows: cleared, answers are held back until it is set; the message has come all the same.
     """
 
@@ -45,6 +47,8 @@ class Receiver:
         self.status = 200
         self.refuses: set[str] = set()
         self.moved: dict[str, str] = {}
+        self.is_endless = False
+        self.poured = 0
         self.flows = threading.Event()
         self.flows.set()
         self.came = 0
@@ -125,9 +129,12 @@ class Receiver:
         self.flows.wait()
         try:
             request.send_response(status)
-            request.send_header("Content-Length", "0")
+            if not self.is_endless:
+                request.send_header("Content-Length", "0")
             if location is not None:
                 request.send_header("Location", location)
             request.end_headers()
+            while self.is_endless and self.poured < 64 * 1024 * 1024:
+                self.poured += request.wfile.write(b"-" * 65_536)
         except OSError:
             return  # who asked has gone

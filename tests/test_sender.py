@@ -164,6 +164,14 @@ def test_no_redirect_takes_a_message_and_its_token_elsewhere(receiver: Receiver)
         assert (receiver.came, elsewhere.came) == (1, 0)
 
 
+def test_an_answer_that_goes_on_and_on_fills_no_memory(receiver: Receiver) -> None:
+    receiver.is_endless = True
+    for way in (only(receiver.url())[0], only(receiver.url())[0]):
+        send(way)
+        assert 0 < receiver.poured < 32 * 1024 * 1024
+    assert len(receiver.messages) == 2
+
+
 def test_no_credentials_of_the_home_directory_are_sent_along(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

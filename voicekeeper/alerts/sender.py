@@ -12,9 +12,10 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import partial, wraps
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ LONGEST_S: Final = 60.0
 
 _TYPES: Final[dict[Level, str]] = {"info": "info", "warning": "warning", "error": "failure"}
 _LONGEST_REASON = 200
+_ANSWER_MOST = 1024 * 1024
+"""Bytes of a service's answer that are read; what comes after them is nobody's business."""
 _SCHEME_END = "://"
 _THIS_HOST: Final = "localhost,127.0.0.0/8,::1"
 _CALL: Final = re.compile(r"@(?=\w)|<(?=[!@#]|\w+[:/|]|at>)")
@@ -196,11 +199,32 @@ def _ways(service: Any, address: SecretStr) -> tuple[list[Any], str | None]:  # 
 
 
 def _restrain_requests() -> None:
-    """Keep the library that apprise calls by from ``~/.netrc``, and from a proxy to this host."""
+    """Keep the library that apprise calls by from what it does by itself.
+
+    It reads ``~/.netrc``, goes by a proxy to this host, and takes in an answer without an end.
+    """
+    response: Any = import_module("requests").Response
+    if not hasattr(response.iter_content, "__wrapped__"):
+        response.iter_content = _begun(response.iter_content)
     os.environ["NETRC"] = os.devnull
     spared = os.environ.get("no_proxy", os.environ.get("NO_PROXY", "")).strip()
     if spared != "*" and not spared.endswith(_THIS_HOST):
         os.environ["no_proxy"] = f"{spared},{_THIS_HOST}"
+
+
+def _begun(pieces: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
+    """Return what yields the pieces of an answer, up to a bound."""
+
+    @wraps(pieces)
+    def beginning(*args: object, **options: object) -> Iterator[bytes]:
+        size = 0
+        for piece in pieces(*args, **options):
+            yield piece
+            size += len(piece)
+            if size > _ANSWER_MOST:
+                return
+
+    return beginning
 
 
 def _hidden(address: SecretStr) -> list[SecretStr]:
