@@ -236,7 +236,9 @@ done
 
 [ "$(id -u)" -eq 0 ] || fail "it must run as root"
 [ -d /run/systemd/system ] || fail "systemd does not run on this machine"
+umask 077  # who can open the lock can hold it
 exec 9>/run/voicekeeper-install.lock
+umask 022
 flock -n 9 || fail "another install.sh is at work; run it again when that has ended" 75
 if [ $action = uninstall ]; then
   uninstall

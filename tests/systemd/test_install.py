@@ -126,6 +126,7 @@ def _live(machine: Machine, told: Story) -> None:
 
     step("first", lambda: install(*version("works")))
     look("modes", "cd /etc/voicekeeper && stat -c '%n %a %U:%G' . *")
+    look("lock", "stat -c '%a %U' /run/voicekeeper-install.lock")
     look("state at first", "systemctl is-enabled voicekeeper; systemctl is-active voicekeeper")
 
     service = Service(machine)
@@ -223,6 +224,10 @@ def test_nobody_else_reads_the_settings_which_may_hold_secrets(story: Story) -> 
         ". 755 root:root",
         "config.toml 640 root:voicekeeper",
     ]
+
+
+def test_nobody_else_can_hold_the_lock_of_the_installer(story: Story) -> None:
+    assert story.found["lock"] == "600 root\n"
 
 
 def test_voices_can_be_registered_before_the_service_first_starts(story: Story) -> None:
