@@ -4,6 +4,8 @@ import asyncio
 import shutil
 import ssl
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,16 @@ def certified(directory: Path, subject: str) -> ssl.SSLContext:
     return context
 
 
-async def call(context: ssl.SSLContext) -> tuple[Accepted | CallFailed, bytes]:
-    """Make a call to a server; return what came of it, and what the server was sent."""
+async def call(
+    context: ssl.SSLContext, *, before: Callable[[], object] = lambda: None, times: int = 1
+) -> tuple[Accepted | CallFailed, bytes]:
+    """Make a call to a server; return what came of the last, and what the server was sent.
+
+    Args:
+        context: of the server.
+        before: called when the client is there, before its first call.
+        times: how many calls.
+    """
     heard = b""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,11 +64,16 @@ async def call(context: ssl.SSLContext) -> tuple[Accepted | CallFailed, bytes]:
         max_in_flight=1,
         clock=SystemClock(),
     )
+    outcome: Accepted | CallFailed | None = None
     async with server, client:
-        try:
-            return await client.submit(Speech(voice="id", prompt="Hello."), FLASH), heard
-        except CallFailed as failed:
-            return failed, heard
+        before()
+        for _ in range(times):
+            try:
+                outcome = await client.submit(Speech(voice="id", prompt="Hello."), FLASH)
+            except CallFailed as failed:
+                outcome = failed
+    assert outcome is not None
+    return outcome, heard
 
 
 @pytest.mark.parametrize(
@@ -87,3 +102,29 @@ def test_a_certificate_of_an_authority_that_the_environment_trusts_is_taken(
     accepted, heard = asyncio.run(call(context))
     assert accepted == Accepted("task_1")
     assert f"Authorization: Bearer {KEY}".encode() in heard
+
+
+def test_authorities_that_are_replaced_while_it_runs_are_trusted_from_the_second_call_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, trusted = tmp_path / "old", tmp_path / "new", tmp_path / "trusted.pem"
+    for directory in (old, new):
+        directory.mkdir()
+    certified(old, "IP:127.0.0.1")
+    context = certified(new, "IP:127.0.0.1")
+    shutil.copy(old / "cert.pem", trusted)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    replace = partial(shutil.copy, new / "cert.pem", trusted)
+    outcome, _ = asyncio.run(call(context, before=replace, times=2))
+    assert outcome == Accepted("task_1")
+
+
+def test_authorities_that_cannot_be_read_any_more_leave_those_that_were_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted = tmp_path / "cert.pem"
+    context = certified(tmp_path, "DNS:gateway.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    failed, _ = asyncio.run(call(context, before=trusted.unlink, times=2))
+    assert isinstance(failed, CallFailed)
+    assert "certificate is not trusted" in str(failed)

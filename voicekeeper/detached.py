@@ -6,6 +6,8 @@ its call was given up. Nobody can end it; so it is left behind, and ends with th
 """
 
 import asyncio
+import errno
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -33,7 +35,7 @@ class DetachedThreads(ThreadPoolExecutor):
         """Call a function in a thread, as soon as there is room for one.
 
         Raises:
-            RuntimeError: this host has no thread left, now; a later call may find one.
+            BlockingIOError: this host has no thread left now; a later call may find one.
         """
         future: Future[T] = Future()
 
@@ -59,7 +61,7 @@ class DetachedThreads(ThreadPoolExecutor):
                     self._running -= 1
                     if not self._running and work in self._waiting:  # nobody will take it
                         self._waiting.remove(work)
-                        raise
+                        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's

@@ -388,6 +388,8 @@ class GatewayClient:
         try:
             return await self._exchange(route, line, request)
         except Exception as error:  # noqa: BLE001 - what an HTTP stack raises has no one root
+            if failure.is_of_trust(error):
+                route.connections.renew()
             return failure.of_error(
                 error, host=route.address.host, timeout=route.timeout, paid=paid
             )

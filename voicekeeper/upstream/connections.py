@@ -17,6 +17,7 @@ from typing import Protocol
 import httpcore
 import httpx
 
+from voicekeeper.errors import ConfigError
 from voicekeeper.outbound import proxy_for, tls_context
 from voicekeeper.upstream.address import Address
 
@@ -56,6 +57,7 @@ class Connections:
     """
 
     def __init__(self, address: Address, *, make: Callable[[], Line] | None = None) -> None:
+        self._renewed = partial(_maker, address) if make is None else None
         self._make = make or _maker(address)
         self._free: list[Line] = []
         self._lent: list[Line] = []
@@ -106,6 +108,14 @@ class Connections:
         closing = asyncio.create_task(_closed(line))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+    def renew(self) -> None:
+        """Trust from the next line on what is to be trusted now; over years, that is replaced."""
+        if self._renewed is not None:
+            with suppress(ConfigError):  # what was trusted so far may do
+                self._make = self._renewed()
+            while self._free:
+                self._hang_up(self._free.pop())
 
     async def retire(self) -> None:
         """Close every connection as soon as no line is lent, or when this is cancelled."""

@@ -190,6 +190,11 @@ def _reason(error: BaseException) -> str:
     return "it was closed"
 
 
+def is_of_trust(error: BaseException) -> bool:
+    """Tell whether an exception says that a certificate is not trusted."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error))
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and everything it was raised from, each once, nearest first."""
     waiting, seen = [error], set()
