@@ -123,6 +123,24 @@ CHANGES = [
 ]
 
 
+def test_a_registry_that_is_removed_gets_no_empty_one_in_its_place(host: Host) -> None:
+    with host.run() as daemon:
+        daemon.await_event("backup.completed")
+        removed(host.path)
+        assert daemon.end() == 75, daemon.lines
+    for command, code in (("run", 78), ("status", 3), ("list", 78)):
+        with host.run_command(command) as again:
+            assert again.end() == code
+            told = " ".join([*again.lines, *again.words])
+            assert f"{host.path} is gone; nothing was changed; 'voicekeeper restore FILE'" in told
+    assert not host.path.exists()
+    (copy,) = host.path.with_name("voicekeeper.db.backups").iterdir()
+    assert host.command("restore", str(copy)) == 0
+    with host.run() as daemon:
+        daemon.await_event("keepalive.succeeded", name="anna")
+        assert daemon.end(signal.SIGTERM) == 0
+
+
 def test_a_daemon_whose_file_is_replaced_ends_to_be_started_anew(host: Host) -> None:
     with host.run() as daemon:
         daemon.await_event("daemon.ready")
@@ -133,18 +151,14 @@ def test_a_daemon_whose_file_is_replaced_ends_to_be_started_anew(host: Host) -> 
     assert daemon.words[-1].startswith(f"voicekeeper: {told}")
 
 
-def test_a_daemon_whose_file_is_removed_ends_and_the_next_one_says_that_it_begins_with_none(
-    host: Host,
-) -> None:
-    with host.run() as daemon:
-        daemon.await_event("daemon.ready")
-        assert daemon.told("registry.created") == []
-        removed(host.path)
-        assert daemon.end() == 75, daemon.lines
-    with host.run("--once") as run:
-        assert run.end() == 0
-    (told,) = run.told("registry.created", level="warning")
-    assert told["place"] == str(host.path)
+def test_a_run_that_makes_an_empty_registry_says_so(host: Host) -> None:
+    for made in (True, False):
+        if made:
+            removed(host.path)
+        with host.run("--once") as run:
+            assert run.end() == 0
+        told = [line["place"] for line in run.told("registry.created", level="warning")]
+        assert told == [str(host.path)] * made
 
 
 @pytest.mark.parametrize(("change", "told"), CHANGES)

@@ -310,6 +310,7 @@ def must_exist(database: Database) -> None:
         DatabaseUnusable: nobody can tell.
     """
     if not database.exists():
+        database.see_never_made()
         raise NotFound(
             f"there is no registry {_within(database)} yet; "
             "'voicekeeper add', 'clone', 'design' and 'import' make one"

@@ -101,6 +101,13 @@ class Database(ABC):
         """Tell whether a daemon holds the database; None where the keepers' rows alone tell."""
         return None
 
+    def see_never_made(self) -> None:  # noqa: B027 - of a server's nothing is left beside it
+        """See that a registry that is missing is not one that was lost.
+
+        Raises:
+            DatabaseDamaged: it is.
+        """
+
     def see_in_place(self) -> None:  # noqa: B027 - a server keeps its own in its place
         """See that what is open is still what stands in its place.
 

@@ -5,7 +5,8 @@ fails with "database is locked" under load, whatever the busy timeout. WAL is us
 SQLite is free of the WAL-reset bug (3.51.3 and later); a rollback journal elsewhere.
 
 A new file appears whole or not at all, so one that is empty or has no tables was never left by
-this program: it is what remained of a registry, and is refused like any other damage.
+this program: it is what remained of a registry, and is refused like any other damage. So is one
+that is missing beside its daily copies: an empty one in its place would say that all is well.
 """
 
 import errno
@@ -164,6 +165,16 @@ class SqliteDatabase(Database):
             raise _unreachable(self.path, error) from None
         return True
 
+    def see_never_made(self) -> None:
+        """See that the file, which is missing, is not one that was lost.
+
+        Raises:
+            DatabaseDamaged: its daily copies are left of it.
+        """
+        copies = self.path.with_name(f"{self.path.name}.backups")
+        if any(copies.glob("????-??-??.db")):
+            raise DatabaseDamaged(_lost(self.path, copies))
+
     def check_place(self) -> None:
         """See that the file could be made where it is to be.
 
@@ -287,6 +298,7 @@ class SqliteDatabase(Database):
 
     def _make(self) -> None:
         """Make the file, whole or not at all, whoever else does the same at this moment."""
+        self.see_never_made()
         try:
             descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
         except OSError as error:
@@ -455,6 +467,10 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
 
 def _emptied(path: Path) -> str:
     return f"{path} is empty: the registry is gone; {_RESTORE}; or remove it, to begin with none"
+
+
+def _lost(path: Path, copies: Path) -> str:
+    return f"{path} is gone; {_RESTORE}; or move {copies} away, to begin with none"
 
 
 def _unreachable(path: Path, error: OSError) -> VoicekeeperError:
