@@ -11,6 +11,7 @@ from tests.command import CommandLine
 from tests.support import DAY, HOUR, MINUTE, Life, imported, wanted
 from voicekeeper.errors import CallFailed
 from voicekeeper.models import Status
+from voicekeeper.store import unreadable
 
 
 @pytest.fixture
@@ -60,6 +61,10 @@ def test_a_bad_value_in_one_row_costs_no_other_voice_a_keepalive(life: Life, val
         assert [line["name"] for line in told] == ["berta"]
         assert "holds a value that cannot be read" in told[0]["error"]
         assert "run 'voicekeeper remove berta' and register it again" in told[0]["error"]
+
+
+def test_the_command_that_is_told_for_a_bad_row_runs_nothing_else() -> None:
+    assert "'voicekeeper remove 'a;$(id)'' and" in unreadable.sentence("a;$(id)", "why")
 
 
 def test_many_bad_rows_do_not_crowd_out_the_good_ones(life: Life) -> None:

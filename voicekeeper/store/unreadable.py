@@ -5,6 +5,7 @@ A value that is no date, no word of its enum or no JSON makes the whole query fa
 and with it the pass; so rows are loaded by their keys, and one at a time where that fails.
 """
 
+import shlex
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
@@ -52,7 +53,8 @@ def sentence(name: str, why: str) -> str:
     """Tell that a voice's row cannot be read, and what to do."""
     return (
         f"a row of {name} holds a value that cannot be read ({why}); put a good copy of the "
-        f"database in its place, or run 'voicekeeper remove {name}' and register it again"
+        f"database in its place, or run 'voicekeeper remove {shlex.quote(name)}' and register it "
+        "again"
     )
 
 
