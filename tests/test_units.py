@@ -105,7 +105,7 @@ def test_the_daemon_is_started_again_unless_a_person_must_act() -> None:
     for unit in ("voicekeeper.service", "voicekeeper@.service"):
         assert {
             "Type=notify",
-            "Restart=on-failure",
+            "Restart=always",
             "RestartPreventExitStatus=77 78",
             "StartLimitIntervalSec=0",
             "WatchdogSec=120",

@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.systemd.machine import Machine, until
 from tests.systemd.service import GATEWAY, KEY, Service
 
@@ -48,10 +50,11 @@ def test_the_watchdog_restarts_a_daemon_that_hangs_and_leaves_a_traceback(
     assert "Watchdog timeout" in text
 
 
-def test_a_daemon_that_is_killed_is_started_again(service: Service) -> None:
+@pytest.mark.parametrize("signal", ["KILL", "TERM", "USR1"])
+def test_a_daemon_that_somebody_ends_is_started_again(service: Service, signal: str) -> None:
     service.fresh("anna")
     service.drop_in("[Service]\nRestartSec=100ms\n")
-    service.systemctl("kill", "-s", "KILL")
+    service.systemctl("kill", "-s", signal)
     until(lambda: service.shown("NRestarts") == "1", "it is started again")
     service.await_shown("ActiveState", "active")
 
