@@ -23,7 +23,8 @@ def command(session: Session, *, file: Path) -> None:
     since the copy was made has to be registered again. Exits with 75 while a
     daemon runs.
     """
-    _ = session.settings  # wrong ones are told first
+    if session.settings.database_path is None:
+        session.file_database()  # it is none: told before FILE is looked at
     with closing(Copy(file, owner.opened)) as copy:
         database = session.file_database()
         done = restore(database, copy, now=session.now, policy=session.policy)
