@@ -45,7 +45,7 @@ def is_held(file: Path) -> bool | None:
     Args:
         file: the registry's.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(lock_of(file), flags)
     except OSError:  # there is none yet, or it is closed to us

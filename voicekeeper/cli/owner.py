@@ -121,7 +121,7 @@ def opened(file: Path) -> int:
         BackupFailed: another user could have led root to it, to learn what it holds.
         OSError: it cannot be opened.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is no reason to wait
+    flags = os.O_RDONLY | os.O_NONBLOCK  # a pipe is no reason to wait
     if os.geteuid() != 0:
         return os.open(file, flags)
     file.stat()  # else the way ends before it
@@ -141,7 +141,7 @@ def opened_for(settings: Path | None, file: Path) -> int:
     Raises:
         OSError: it cannot be opened, or is not for whoever may change the settings.
     """
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(file, os.O_RDONLY)
     way = [] if settings is None or os.geteuid() != 0 else _way(settings.absolute())
     others = [uid for step in way if (uid := step.found.st_uid) not in (0, way[0].found.st_uid)]
     if others and os.fstat(descriptor).st_uid not in others:
@@ -167,7 +167,7 @@ def folder_of(file: Path) -> Iterator[int]:
         OSError: it cannot be opened.
     """
     way = _way(file.absolute().parent) if os.geteuid() == 0 else []
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_DIRECTORY
     descriptor = os.open(file.parent, flags)
     try:
         _see_way(way, os.fstat(descriptor).st_uid, lambda words: _astray(file, words))

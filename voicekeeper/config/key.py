@@ -44,7 +44,7 @@ def read_api_key(settings: Settings, environ: Mapping[str, str]) -> SecretStr:
 
 
 def _open(file: Path) -> int:
-    return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(file, os.O_RDONLY)
 
 
 def of_service(settings_file: Path) -> Path | None:

@@ -19,7 +19,10 @@ from secrets import token_hex
 from typing import Final
 
 from voicekeeper.errors import BackupFailed, DatabaseDamaged, VoicekeeperError
-from voicekeeper.store.sqlite import SqliteDatabase
+from voicekeeper.store.sqlite import SqliteDatabase, give_name
+
+SIBLINGS: Final = ("-journal", "-wal", "-shm")
+"""What SQLite may have beside a file."""
 
 KEPT: Final = 14
 """So many daily copies are kept."""
@@ -52,13 +55,10 @@ def write(registry: Path, file: Path, *, turn: Turn = nullcontext) -> int:
         VoicekeeperError: the registry cannot be read.
     """
     see_free(file)
-    with explained(file, registry), _unfinished(file) as copy:
+    with explained(file, registry), unfinished(file) as copy:
         _fill_and_check(copy, registry, turn)
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            _publish(folder, copy.name, file.name)
-        finally:
-            os.close(folder)
+        give_name(copy, file)
+        sync(file.parent)
         return file.stat().st_size
 
 
@@ -108,17 +108,18 @@ def receiving(folder: int, name: str) -> Iterator[int]:
     Raises:
         OSError: there is such a file already, or it cannot be written. Nothing is left.
     """
-    unfinished = f".{name}.{token_hex(4)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(unfinished, flags, 0o600, dir_fd=folder)
+    begun = f".{name}.{token_hex(4)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(begun, flags, 0o600, dir_fd=folder)
     try:
         yield descriptor
         os.fsync(descriptor)
-        _publish(folder, unfinished, name)
+        give_name(begun, name, folder=folder)
+        os.fsync(folder)
     finally:
         os.close(descriptor)
         with suppress(FileNotFoundError):  # a file system without links
-            os.unlink(unfinished, dir_fd=folder)
+            os.unlink(begun, dir_fd=folder)
 
 
 def send(registry: Path, file: Path, descriptor: int) -> None:
@@ -139,7 +140,7 @@ def send(registry: Path, file: Path, descriptor: int) -> None:
     """
     with explained(registry):
         _leave_room(registry.parent, registry)
-        with _unfinished(registry) as copy:
+        with unfinished(registry) as copy:
             _fill_and_check(copy, registry, nullcontext)
             with (
                 copy.open("rb") as made,
@@ -199,7 +200,7 @@ def sync(path: Path) -> None:
     Raises:
         OSError: it cannot be.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -265,40 +266,26 @@ class DailyCopies:
 
 
 @contextmanager
-def _unfinished(file: Path) -> Iterator[Path]:
-    """Give an empty file of mode 0600 beside the one to be made; it does not stay."""
+def unfinished(file: Path) -> Iterator[Path]:
+    """Give an empty file of mode 0600 beside the one to be made; it does not stay.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     os.close(descriptor)
     copy = Path(name)
     try:
         yield copy
     finally:
-        for left in (copy, copy.with_name(f"{copy.name}-journal")):
+        for ending in ("", *SIBLINGS):
             with suppress(OSError):
-                left.unlink()
+                copy.with_name(f"{copy.name}{ending}").unlink()
 
 
 def _leave_room(folder: Path, registry: Path) -> None:
     if shutil.disk_usage(folder).free < 2 * registry.stat().st_size + _SPARE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _publish(folder: int, copy: str, name: str) -> None:
-    """Give a finished copy in a folder its name, which nobody else may have taken meanwhile.
-
-    Raises:
-        FileExistsError: somebody has.
-        OSError: it cannot be named.
-    """
-    here = {"src_dir_fd": folder, "dst_dir_fd": folder}
-    try:
-        os.link(copy, name, **here, follow_symlinks=False)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
-        os.replace(copy, name, **here)  # noqa: PTH105 - pathlib knows no descriptors
-    os.fsync(folder)
 
 
 def _failed(file: Path, source: Path, words: str) -> VoicekeeperError:

@@ -12,7 +12,7 @@ def open_plain(path: Path, flags: int) -> int:
     Raises:
         OSError: it cannot be opened, or is a link, a pipe or anything else but a plain file.
     """
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is no reason to wait
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is no reason to wait
     descriptor = os.open(path, flags, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -11,7 +11,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,14 +30,13 @@ from voicekeeper.errors import (
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import quiet
-from voicekeeper.store.backup import sync
+from voicekeeper.store.backup import SIBLINGS, sync, unfinished
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.witness import Begun
 
 Voices = Mapping[str, datetime | None]
 """Their names, and when they were registered; None where their registry was put back itself."""
 
-_SIBLINGS = ("-journal", "-wal", "-shm")
 _NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
 """The end of a journal that names a list of others; SQLite would remove that file, whose it is."""
 _KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
@@ -104,7 +102,7 @@ class Copy:
         """
         before = self._states()
         for ending, descriptor in self._opened.items():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
             there = os.open(_named_after(place, ending), flags, 0o600)
             with os.fdopen(descriptor, "rb", closefd=False) as old, os.fdopen(there, "wb") as new:
                 shutil.copyfileobj(old, new)
@@ -145,7 +143,7 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
         raise DatabaseUnusable(f"{database.path} is a directory, not a database file")
     if is_there and source.is_file(database.path):
         raise BackupFailed(f"{source.file} is the registry itself; name a copy of it")
-    with database.held(now), _beside(database.path) as copy:
+    with database.held(now), _full(database.path), unfinished(database.path) as copy:
         _take(source, copy)
         ready = SqliteDatabase(copy)
         try:
@@ -156,11 +154,10 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
                 quiet.fall(session, now=now, policy=policy)
         finally:
             ready.close()
-        with _full(database.path):
-            sync(copy)
-            if doubted:
-                _set_aside(database.witness.path, now)
-            replaced = _replace(database.path, copy, now=now)
+        sync(copy)
+        if doubted:
+            _set_aside(database.witness.path, now)
+        replaced = _replace(database.path, copy, now=now)
     missing = sorted(before.keys() - names)
     return Restored(len(names), missing, replaced, doubted)
 
@@ -183,25 +180,7 @@ def _seen(file: Path, opened: Callable[[Path], int]) -> int:
 
 
 def _open(file: Path) -> int:
-    return os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """Give an empty file of mode 0600 in the database's directory; it does not stay."""
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(descriptor)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise BackupFailed(f"{path.parent} cannot be written: {reason}") from None
-    copy = Path(name)
-    try:
-        yield copy
-    finally:
-        for left in (copy, *(_named_after(copy, sibling) for sibling in _SIBLINGS)):
-            with suppress(OSError):
-                left.unlink()
+    return os.open(file, os.O_RDONLY | os.O_NONBLOCK)
 
 
 def _take(source: Copy, copy: Path) -> None:
@@ -348,7 +327,7 @@ def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:
             raise
         except OSError:  # a file system without links
             path.rename(replaced)
-        for sibling in _SIBLINGS:
+        for sibling in SIBLINGS:
             with suppress(FileNotFoundError):
                 _named_after(path, sibling).rename(_named_after(replaced, sibling))
     copy.replace(path)

@@ -310,7 +310,7 @@ class SqliteDatabase(Database):
             made.close()  # before it gets its name: SQLite's own files are named after it
             self.witness.note()
             with suppress(FileExistsError):  # another command was faster
-                _give_name(made.path, self.path)
+                give_name(made.path, self.path)
         except OSError as error:
             raise _unreachable(self.path, error) from None
         finally:
@@ -543,17 +543,22 @@ def _byte(octal: re.Match[bytes]) -> bytes:
     return bytes([int(octal[1], 8)])
 
 
-def _give_name(made: Path, path: Path) -> None:
+def give_name(made: str | Path, path: str | Path, *, folder: int | None = None) -> None:
     """Give a finished file its name, which nobody else may have taken meanwhile.
+
+    Args:
+        made: the file.
+        path: its name.
+        folder: a descriptor, for two names in it that no exchanged path leads elsewhere.
 
     Raises:
         FileExistsError: somebody has.
         OSError: it cannot be named.
     """
     try:
-        os.link(made, path, follow_symlinks=False)
+        os.link(made, path, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        made.replace(path)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+        os.replace(made, path, src_dir_fd=folder, dst_dir_fd=folder)
