@@ -56,6 +56,11 @@ def quoted(value: str | float) -> str:
     return _repr.repr(value)
 
 
+def reason(error: OSError) -> str:
+    """Return in words why the system refused."""
+    return (error.strerror or str(error)).lower()
+
+
 class VoicekeeperError(Exception):
     """The root of the tree. ``str()`` of it is one clear sentence that says what to do.
 

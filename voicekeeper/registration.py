@@ -38,8 +38,7 @@ def name(text: str) -> str:
             with a hyphen, which a command would take for an option.
     """
     composed = unicodedata.normalize("NFC", text)
-    printable = is_visible(text) and not any(c.isspace() for c in text)
-    if not (1 <= len(composed) <= _NAME_MOST and printable) or text.startswith("-"):
+    if not 1 <= len(composed) <= _NAME_MOST or not _is_word(text) or text.startswith("-"):
         raise InvalidInput(
             f"a name must be 1 to {_NAME_MOST} printable characters without white space and "
             f"must not begin with a hyphen, not {quoted(text)}"
@@ -54,7 +53,7 @@ def voice_id(text: str) -> str:
         InvalidInput: it is not 1 to 200 printable characters without white space, holds what
             comes along when one is copied from JSON or a document, or is a built-in voice's.
     """
-    if not 1 <= len(text) <= _ID_MOST or not is_visible(text) or any(c.isspace() for c in text):
+    if not 1 <= len(text) <= _ID_MOST or not _is_word(text):
         raise InvalidInput(
             f"a voice_id must be 1 to {_ID_MOST} printable characters without white space, "
             f"not {quoted(text)}"
@@ -152,6 +151,10 @@ def facts(record: object, *, default_model: str, now: datetime) -> dict[str, Any
         "recipe": _recipe(record.get("recipe"), origin),
         "paused": paused,
     }
+
+
+def _is_word(text: str) -> bool:
+    return is_visible(text) and " " not in text  # the one white space that prints
 
 
 def _text(record: Mapping[str, Any], field: str) -> str | None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from voicekeeper.errors import BackupFailed, DatabaseUnusable, VoicekeeperError
+from voicekeeper.errors import BackupFailed, DatabaseUnusable, VoicekeeperError, reason
 
 IMPORTED_LATE: Final = (
     *("shutil", "textwrap", "traceback", "alembic.command", "alembic.config", "rich.table"),
@@ -109,7 +109,7 @@ def become(owner: Owner) -> None:
     except OSError as error:
         raise DatabaseUnusable(
             f"root may not become {owner.name}, who owns the registry's folder "
-            f"({(error.strerror or str(error)).lower()}; it takes CAP_SETUID and CAP_SETGID); "
+            f"({reason(error)}; it takes CAP_SETUID and CAP_SETGID); "
             "run the command as that user"
         ) from None
 

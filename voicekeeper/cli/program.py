@@ -10,7 +10,7 @@ import click
 
 from voicekeeper import __version__
 from voicekeeper.cli import owner, prose
-from voicekeeper.errors import INTERRUPTED, VoicekeeperError
+from voicekeeper.errors import INTERRUPTED, VoicekeeperError, reason
 
 HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
     "Keep": {
@@ -176,7 +176,7 @@ def _explained(
             words = f"stdout cannot take what is no {error.encoding} text; use a UTF-8 locale"
             return [f"voicekeeper: {words}"], 1
         case _:
-            return [f"voicekeeper: {(error.strerror or str(error)).lower()}"], 1
+            return [f"voicekeeper: {reason(error)}"], 1
 
 
 def _sentence(error: click.UsageError) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from voicekeeper.config.settings import Settings
 from voicekeeper.config.sources import DEFAULT_PATH
-from voicekeeper.errors import ConfigError
+from voicekeeper.errors import ConfigError, reason
 from voicekeeper.secret import SecretStr
 from voicekeeper.visible import decoded
 
@@ -123,7 +123,7 @@ def _read(file: Path, place: str, opened: Callable[[Path], int] = _open) -> str 
     except IsADirectoryError:
         problem = "names a directory"
     except OSError as error:
-        problem = f"names a file that cannot be read: {(error.strerror or 'no reason').lower()}"
+        problem = f"names a file that cannot be read: {reason(error)}"
     else:
         return text
     raise _refused(place, problem) from None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from voicekeeper.config.contradictions import contradictions
 from voicekeeper.config.settings import NESTED, PREFIX, Settings, fitted, keys, rule
 from voicekeeper.config.values import SQLITE, at_home
-from voicekeeper.errors import ConfigError, quoted
+from voicekeeper.errors import ConfigError, quoted, reason
 from voicekeeper.secret import SecretStr
 from voicekeeper.visible import decoded
 
@@ -111,7 +111,7 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any] | None:
     except IsADirectoryError:
         problem = "this is a directory; name the file in it"
     except OSError as error:
-        problem = f"the file cannot be read: {(error.strerror or str(error)).lower()}"
+        problem = f"the file cannot be read: {reason(error)}"
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         problem = f"line {line}: the file is not UTF-8 text"

@@ -16,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from voicekeeper import duration, hosts
 from voicekeeper.errors import InvalidInput, quoted
@@ -150,12 +150,8 @@ def in_flight(value: object) -> int:
 def base_url(value: object) -> str:
     """Read the gateway's address; the key travels there, so in the clear only to this host."""
     url = text(value)
-    try:
-        parts = urlsplit(url)
-        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        complete = False
-    if not complete or not _URL.fullmatch(url.lower()):
+    parts = _apart(url, "http", "https")
+    if parts is None or not _URL.fullmatch(url.lower()):
         raise ValueError("must be an https URL such as https://api.apixo.ai/api/v1")
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise ValueError("must hold no user, password, query or fragment")
@@ -182,12 +178,7 @@ def addresses(value: object) -> tuple[SecretStr, ...]:
 def web_address(value: object) -> SecretStr:
     """Read an http or https URL that may hold a secret."""
     address = value.get_secret_value() if isinstance(value, SecretStr) else text(value).strip()
-    try:
-        parts = urlsplit(address)
-        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        complete = False
-    if not complete or not _ADDRESS.fullmatch(address):
+    if _apart(address, "http", "https") is None or not _ADDRESS.fullmatch(address):
         raise ValueError("must be an http or https URL; leave it out if there is none")
     return SecretStr(address)
 
@@ -240,13 +231,8 @@ def host_names(value: object) -> tuple[str, ...]:
 def public_url(value: object) -> str:
     """Read under which address the gateway reaches the webhook (page, *Parameters*)."""
     url = text(value)
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        complete = parts.scheme == "https" and parts.port != 0
-    except ValueError:
-        complete, host = False, ""
-    if not complete or not _is_public(host) or not _URL.fullmatch(url.lower()):
+    parts = _apart(url, "https")
+    if parts is None or not _is_public(parts.hostname or "") or not _URL.fullmatch(url.lower()):
         raise ValueError(
             "must be a public https URL such as https://voices.example.com/webhook, since the"
             " gateway calls it from outside"
@@ -333,7 +319,18 @@ def _server_url(url: str) -> str:
     return url
 
 
+def _apart(url: str, *schemes: str) -> SplitResult | None:
+    """Return the parts of a URL; None where it has another scheme, no host or no usable port."""
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_usable else None
+
+
 def _is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine for certain; any resolver may answer for a.localhost."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -32,7 +32,7 @@ from starlette.routing import Route
 
 from voicekeeper import duration
 from voicekeeper.clock import Clock, SystemClock
-from voicekeeper.errors import InvalidInput, VoicekeeperError
+from voicekeeper.errors import InvalidInput, VoicekeeperError, reason
 from voicekeeper.sandbox.breakage import Broken, Truncated
 from voicekeeper.sandbox.faults import Call, Fault, Faults
 from voicekeeper.sandbox.gateway import FLASH, Gateway
@@ -119,7 +119,7 @@ class SandboxServer:
         except OSError as error:
             raise VoicekeeperError(
                 f"the sandbox cannot listen on {self._host}, port {self._port}"
-                f" ({(error.strerror or str(error)).lower()}); choose another with --port,"
+                f" ({reason(error)}); choose another with --port,"
                 " where 0 takes a free one"
             ) from error
         self._port = listener.getsockname()[1]

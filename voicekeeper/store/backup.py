@@ -18,7 +18,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
-from voicekeeper.errors import BackupFailed, DatabaseDamaged, VoicekeeperError
+from voicekeeper.errors import BackupFailed, DatabaseDamaged, VoicekeeperError, reason
 from voicekeeper.store.sqlite import SqliteDatabase, give_name
 
 SIBLINGS: Final = ("-journal", "-wal", "-shm")
@@ -304,4 +304,4 @@ def _sentence(file: Path, error: OSError) -> str:
         return f"the directory of {file} does not exist; create it, or name another"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write {file}; name a place of yours, or run the command as root"
-    return f"{file}: {(error.strerror or str(error)).lower()}"
+    return f"{file}: {reason(error)}"

@@ -26,6 +26,7 @@ from voicekeeper.errors import (
     DatabaseFull,
     DatabaseUnusable,
     VoicekeeperError,
+    reason,
 )
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
@@ -168,8 +169,9 @@ def _seen(file: Path, opened: Callable[[Path], int]) -> int:
     except FileNotFoundError:
         raise BackupFailed(f"there is no {file} to restore") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise BackupFailed(f"{file} cannot be read: {reason}; run the command as root") from None
+        raise BackupFailed(
+            f"{file} cannot be read: {reason(error)}; run the command as root"
+        ) from None
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise BackupFailed(f"{file} is a directory; name a copy in it")
@@ -194,8 +196,7 @@ def _take(source: Copy, copy: Path) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(source, copy) from None
-        reason = (error.strerror or str(error)).lower()
-        raise BackupFailed(f"{copy}: {reason}; the registry is as it was") from None
+        raise BackupFailed(f"{copy}: {reason(error)}; the registry is as it was") from None
     except sqlite3.Error as error:
         words = str(error)
         if "full" in words:
@@ -240,8 +241,7 @@ def _full(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise BackupFailed(f"{path}: {reason}; the registry is as it was") from None
+        raise BackupFailed(f"{path}: {reason(error)}; the registry is as it was") from None
 
 
 def _make_ready(

@@ -36,6 +36,7 @@ from voicekeeper.errors import (
     DatabaseReplaced,
     DatabaseUnusable,
     VoicekeeperError,
+    reason,
 )
 from voicekeeper.store.database import Database
 from voicekeeper.store.plain import open_plain
@@ -495,7 +496,7 @@ def _unreachable(path: Path, error: OSError) -> VoicekeeperError:
         case errno.ENOSPC | errno.EDQUOT:
             return DatabaseFull(f"the disk of {path} is full; make room, and it goes on")
         case _:
-            words = f"{path}: {(error.strerror or str(error)).lower()}"
+            words = f"{path}: {reason(error)}"
     return DatabaseUnusable(words)
 
 
@@ -508,7 +509,7 @@ def _is_read_only(path: Path) -> bool:
 
 def _lockless(path: Path, error: OSError) -> DatabaseUnusable:
     return DatabaseUnusable(
-        f"the file system of {path} has no locks ({(error.strerror or str(error)).lower()}), "
+        f"the file system of {path} has no locks ({reason(error)}), "
         "without which two daemons could damage it; mount it with them (NFS: without 'nolock'), or "
         "have the registry on a disk of this host"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from voicekeeper.duration import parse_instant
-from voicekeeper.errors import DatabaseFull, DatabaseUnusable
+from voicekeeper.errors import DatabaseFull, DatabaseUnusable, reason
 from voicekeeper.store.plain import open_plain
 
 
@@ -102,10 +102,9 @@ class Witness:
     def _explain(self, error: OSError) -> DatabaseFull | DatabaseUnusable:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return DatabaseFull(f"the disk of {self.path} is full; make room, and it goes on")
-        reason = (error.strerror or str(error)).lower()
         return DatabaseUnusable(
-            f"{self.path}: {reason}; it must be a plain file that the database's owner reads and "
-            "writes"
+            f"{self.path}: {reason(error)}; it must be a plain file that the "
+            "database's owner reads and writes"
         )
 
 

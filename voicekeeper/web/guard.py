@@ -8,12 +8,13 @@ at. Whoever asks by an address, or by a name that nobody outside can own, is ans
 
 import re
 from collections.abc import Callable, Collection
-from ipaddress import ip_address
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from voicekeeper.hosts import read
 
 MISDIRECTED: Final = 421
 """HTTP's status for a request that came to who does not answer for its host (RFC 9110)."""
@@ -40,11 +41,8 @@ def is_served(host: str, names: Collection[str]) -> bool:
     if written is None:
         return False
     name = written["name"].strip("[]").lower().rstrip(".")
-    try:
-        ip_address(name)
-    except ValueError:
-        return "." not in name or name.endswith(".localhost") or name in names
-    return True
+    is_address = read(name) is not None
+    return is_address or "." not in name or name.endswith(".localhost") or name in names
 
 
 class Guard:

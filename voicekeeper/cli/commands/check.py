@@ -15,7 +15,7 @@ from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
 from voicekeeper.duration import compact, rfc3339
-from voicekeeper.errors import CallFailed, NotFound, NotSent, VoicekeeperError
+from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
 from voicekeeper.health import Finding, Severity, unkept
 from voicekeeper.secret import SecretStr
 from voicekeeper.store.backup import DailyCopies
@@ -65,7 +65,8 @@ def command(session: Session) -> int:
         try:
             finding = check()
         except VoicekeeperError as error:
-            finding, lines = Finding(Severity.CRITICAL, str(error)), error.lines
+            finding = Finding(Severity.CRITICAL, str(error))
+            lines = error.problems if isinstance(error, ConfigError) else error.lines
             exit_code = exit_code or error.exit_code
         if finding.severity is Severity.CRITICAL:
             exit_code = exit_code or VoicekeeperError.exit_code
@@ -261,7 +262,10 @@ def _webhook(session: Session) -> Finding:
     """Call the receiver of webhooks where it listens, and where the gateway calls."""
     url, listen = session.settings.webhook.public_url, session.settings.webhook.listen
     if url is None:
-        return Finding(Severity.OK, "webhook.public_url is not set, so the gateway is asked")
+        return Finding(
+            Severity.OK,
+            "webhook.public_url is not set, so the daemon asks how an enrollment ends",
+        )
     here = f"http://{listen}{webhook.path(url)}"
 
     async def both() -> tuple[reachability.Reply, reachability.Reply]:

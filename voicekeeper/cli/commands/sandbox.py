@@ -1,6 +1,5 @@
 """``voicekeeper sandbox``: a stand-in of the gateway, to try voicekeeper without an account."""
 
-import ipaddress
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Literal
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 import click
 
 from voicekeeper import duration
+from voicekeeper.hosts import is_loopback
 
 Span = tuple[timedelta, timedelta]
 
@@ -46,15 +46,8 @@ def _micros(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     return micros
 
 
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    if not _is_local(value):
+    if not is_loopback(value):
         raise click.BadParameter(f"must be an address of this machine alone, not {value!r}")
     return value
 
@@ -64,7 +57,7 @@ def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
         return None
     try:
         parts = urlsplit(value)
-        complete = parts.scheme in ("http", "https") and _is_local(parts.hostname or "")
+        complete = parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
         complete = complete and parts.path in ("", "/") and parts.port != 0
     except ValueError:
         complete = False
