@@ -89,7 +89,7 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
         (
             {"refused": 4, "waiting": ["anna (401)", "berta (401)", "clara (402)"]},
             Severity.WARNING,
-            ["4 voices NEW and refused so far: anna (401), berta (401), clara (402) and 1 more;"],
+            ["4 voices NEW and not made so far: anna (401), berta (401), clara (402) and 1 more;"],
         ),
         (
             {"by_status": {Status.UNDEPLOYED: 2}},

@@ -187,7 +187,7 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         sentence = f"{_voices(health.overdue)} overdue{_shown(health.overdue, health.late)}"
         found.append(_found(Severity.WARNING, sentence, _MEND_LATE))
     if health.refused:
-        sentence = f"{_voices(health.refused)} NEW and refused so far"
+        sentence = f"{_voices(health.refused)} NEW and not made so far"
         sentence += _shown(health.refused, health.waiting)
         found.append(Finding(Severity.WARNING, f"{sentence}; the daemon tries again by itself"))
     if health.held:
