@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from voicekeeper import config
-from voicekeeper.config import Address, Settings, find_api_key, load, of_service, read_api_key
+from voicekeeper.config import Address, Settings, find_api_key, load, of_service
 from voicekeeper.config.policy import policy_of
 from voicekeeper.config.settings import keys
 from voicekeeper.errors import ConfigError
@@ -695,10 +695,10 @@ def test_the_key_comes_from_its_file_else_the_credential_else_the_environment(
     (tmp_path / "apixo-api-key").write_text("from-credential\n")
     named = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(tmp_path / "file")})
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "VOICEKEEPER_API_KEY": "from-variable"}
-    assert read_api_key(named, environ).get_secret_value() == "from-file"
-    assert read_api_key(Settings(), environ).get_secret_value() == "from-credential"
+    assert find_api_key(named, environ).secret.get_secret_value() == "from-file"
+    assert find_api_key(Settings(), environ).secret.get_secret_value() == "from-credential"
     (tmp_path / "apixo-api-key").unlink()
-    assert read_api_key(Settings(), environ).get_secret_value() == "from-variable"
+    assert find_api_key(Settings(), environ).secret.get_secret_value() == "from-variable"
 
 
 @pytest.fixture
@@ -746,7 +746,7 @@ def test_a_file_of_the_key_in_the_settings_comes_before_what_systemd_hands_over(
 
 def test_a_missing_key_names_the_three_places() -> None:
     with pytest.raises(ConfigError) as caught:
-        read_api_key(Settings(), {})
+        find_api_key(Settings(), {})
     for place in ("upstream.api_key_file", "$CREDENTIALS_DIRECTORY/apixo-api-key"):
         assert place in str(caught.value)
     assert "$VOICEKEEPER_API_KEY" in str(caught.value)
@@ -782,7 +782,7 @@ def test_a_file_that_holds_no_key_is_named_and_not_shown(
     if place == "upstream.api_key_file":
         settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(key_file)})
     with pytest.raises(ConfigError) as caught:
-        read_api_key(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+        find_api_key(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     (told,) = caught.value.problems
     assert told.startswith(f"{place}: {problem}")
     assert SECRET not in told
@@ -805,17 +805,17 @@ def test_a_file_that_holds_no_key_is_named_and_not_shown(
 def test_a_key_is_taken_as_it_was_meant(tmp_path: Path, content: str, encoding: str) -> None:
     if encoding == "variable":
         environ = {"VOICEKEEPER_API_KEY": content.removeprefix("\ufeff")}
-        assert read_api_key(Settings(), environ).get_secret_value() == SECRET
+        assert find_api_key(Settings(), environ).secret.get_secret_value() == SECRET
         return
     (tmp_path / "apixo-api-key").write_bytes(content.removeprefix("\ufeff").encode(encoding))
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert read_api_key(Settings(), environ).get_secret_value() == SECRET
+    assert find_api_key(Settings(), environ).secret.get_secret_value() == SECRET
 
 
 @pytest.mark.parametrize("key", [f"{SECRET}==", "sk-a\"b'c", "sk-abc=def", "abcdef===="])
 def test_a_key_that_only_looks_as_if_it_had_more_around_it_is_left_as_it_is(key: str) -> None:
     environ = {"VOICEKEEPER_API_KEY": key}
-    assert read_api_key(Settings(), environ).get_secret_value() == key
+    assert find_api_key(Settings(), environ).secret.get_secret_value() == key
 
 
 def test_a_path_begins_at_home_where_no_shell_has_read_it(
@@ -844,7 +844,7 @@ def test_settings_that_windows_wrote_are_read(file: Path, encoding: str) -> None
 @pytest.mark.parametrize("text", ["", "  ", f"{SECRET}\t{SECRET}", f"{SECRET}é", "k\udce9y"])
 def test_a_variable_that_holds_no_key_is_named_and_not_shown(text: str) -> None:
     with pytest.raises(ConfigError, match=r"\$VOICEKEEPER_API_KEY: (is empty|holds)") as caught:
-        read_api_key(Settings(), {"VOICEKEEPER_API_KEY": text})
+        find_api_key(Settings(), {"VOICEKEEPER_API_KEY": text})
     assert SECRET not in str(caught.value)
 
 
@@ -856,13 +856,13 @@ def test_a_key_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     ):
         settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(path)})
         with pytest.raises(ConfigError, match=rf"upstream\.api_key_file: {problem}"):
-            read_api_key(settings, {"VOICEKEEPER_API_KEY": SECRET})
+            find_api_key(settings, {"VOICEKEEPER_API_KEY": SECRET})
 
 
 def test_a_key_pasted_as_the_name_of_its_file_is_not_shown() -> None:
     settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": SECRET})
     with pytest.raises(ConfigError) as caught:
-        read_api_key(settings, {})
+        find_api_key(settings, {})
     assert SECRET not in str(caught.value)
 
 
@@ -873,10 +873,10 @@ def test_a_key_file_of_another_user_is_told(tmp_path: Path) -> None:
     key_file.chmod(0)
     settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(key_file)})
     with pytest.raises(ConfigError, match="cannot be read: permission denied"):
-        read_api_key(settings, {})
+        find_api_key(settings, {})
 
 
 def test_the_key_has_no_place_in_the_settings_and_hides_itself() -> None:
-    key = read_api_key(Settings(), {"VOICEKEEPER_API_KEY": SECRET})
+    key = find_api_key(Settings(), {"VOICEKEEPER_API_KEY": SECRET}).secret
     assert SECRET not in f"{key!r} {key} {Settings()!r}"
     assert not any("api_key" in names for names in keys().values())

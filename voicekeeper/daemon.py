@@ -31,6 +31,7 @@ from voicekeeper.errors import (
     VoicekeeperError,
 )
 from voicekeeper.events import Event
+from voicekeeper.health import voices
 from voicekeeper.keeper import Keeper, Logger, tell
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
@@ -289,12 +290,12 @@ class Daemon:
             outlook = await self._keeper.outlook()
         except VoicekeeperError as error:  # a line for people must not end calls under way
             return str(error)
-        voices = "1 voice" if outlook.kept == 1 else f"{outlook.kept} voices"
+        kept = f"{voices(outlook.kept)} kept"
         if outlook.next_at is None:
-            return f"{voices} kept"
+            return kept
         wait = outlook.next_at - self._clock.now()
         when = "now" if wait <= timedelta(0) else f"in {words(wait)}"
-        return f"{voices} kept, next due {when}"
+        return f"{kept}, next due {when}"
 
     async def _watch_clock(self) -> None:
         """Wake the scheduler when the wall clock was set or the machine was suspended."""

@@ -12,7 +12,7 @@ from voicekeeper import forecast
 from voicekeeper.duration import plus, rfc3339, words
 from voicekeeper.events import Level
 from voicekeeper.forecast import YEAR
-from voicekeeper.health import SHOWN_NAMES, Health, Severity, findings, headline
+from voicekeeper.health import Health, Severity, few, findings, headline
 from voicekeeper.notice import Notice
 from voicekeeper.pricing import Spent, about_usd
 from voicekeeper.schedule import Policy
@@ -73,10 +73,7 @@ def of_week(
     if week.deadlines:
         left = ", ".join(_left(name, at, now) for name, at in week.deadlines)
         lines.append(f"Least time left: {left}")
-    lost = ", ".join(week.lost[:SHOWN_NAMES])
-    if len(week.lost) > SHOWN_NAMES:
-        lost += f" and {len(week.lost) - SHOWN_NAMES} more"
-    lines.append(f"Lost in seven days: {lost or 'none'}")
+    lines.append(f"Lost in seven days: {few(week.lost) or 'none'}")
     year = about_usd(forecast.cost_micros(health.kept, YEAR, policy))
     lines.append(f"Spent in seven days: {week.spent}; keeping costs about {year} a year")
     if health.balance is not None:

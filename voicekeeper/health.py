@@ -13,7 +13,7 @@ from voicekeeper import budget, forecast
 from voicekeeper.duration import plus, rfc3339, words
 from voicekeeper.facts import BalanceFacts, BreakerFacts
 from voicekeeper.schedule import Policy
-from voicekeeper.terms import NEVER_KNOWN, Status
+from voicekeeper.terms import LIVING, NEVER_KNOWN, Status
 
 
 class Severity(IntEnum):
@@ -108,8 +108,7 @@ class Health:
     @property
     def kept(self) -> int:
         """How many voices are to be kept alive."""
-        living = (Status.NEW, Status.DEPLOYING, Status.OK)
-        return sum(self.by_status.get(status, 0) for status in living) - self.paused
+        return sum(self.by_status.get(status, 0) for status in LIVING) - self.paused
 
     def runway_days(self, policy: Policy) -> int | None:
         """Return for how many days the balance pays the keepalives; None if nobody can tell."""
@@ -181,22 +180,22 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         if breaker.opened_at is not None
     ]
     if health.at_risk:
-        sentence = f"{_voices(health.at_risk)} at risk{_shown(health.at_risk, health.risky)}"
+        sentence = f"{voices(health.at_risk)} at risk{_shown(health.at_risk, health.risky)}"
         found.append(_found(Severity.CRITICAL, sentence, _MEND_LATE))
     if health.overdue:
-        sentence = f"{_voices(health.overdue)} overdue{_shown(health.overdue, health.late)}"
+        sentence = f"{voices(health.overdue)} overdue{_shown(health.overdue, health.late)}"
         found.append(_found(Severity.WARNING, sentence, _MEND_LATE))
     if health.refused:
-        sentence = f"{_voices(health.refused)} NEW and not made so far"
+        sentence = f"{voices(health.refused)} NEW and not made so far"
         sentence += _shown(health.refused, health.waiting)
         found.append(Finding(Severity.WARNING, f"{sentence}; the daemon tries again by itself"))
     if health.held:
-        sentence = f"{_voices(health.held)} NEW and held: the day's budget for enrollments is spent"
+        sentence = f"{voices(health.held)} NEW and held: the day's budget for enrollments is spent"
         until = f"it goes on at {rfc3339(budget.next_day(now))}; {_MEND_HELD}"
         found.append(Finding(Severity.WARNING, f"{sentence}; {until}"))
     if health.held_for_good:
         never = "NEW and never begun: to make one costs more than the whole day's budget"
-        sentence = f"{_voices(health.held_for_good)} {never}"
+        sentence = f"{voices(health.held_for_good)} {never}"
         found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_HELD}"))
     if health.balance is not None:
         days, told_at = health.runway_days(policy), health.balance.told_at
@@ -270,7 +269,7 @@ def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
     if not any(health.by_status.values()):
         return "no voice is registered; " + MEND_EMPTY
     kept = "to keep" if lacks_keeper(health, now=now, tick=tick) else "kept"
-    line = f"{_voices(health.kept)} {kept}"
+    line = f"{voices(health.kept)} {kept}"
     if health.paused:
         line += f", {health.paused} paused"
     if health.next_at is not None:
@@ -305,13 +304,25 @@ def pause(breaker: BreakerFacts, now: datetime) -> str:
 
 def _named(health: Health, status: Status) -> str:
     count, names = health.by_status[status], health.names.get(status, ())
-    return f"{_voices(count)} {status}{_shown(count, names)}"
+    return f"{voices(count)} {status}{_shown(count, names)}"
 
 
 def _shown(count: int, names: Sequence[str]) -> str:
-    more = f" and {count - len(names)} more" if count > len(names) else ""
-    return f": {', '.join(names)}{more}" if names else ""
+    return f": {few(names, count)}" if names else ""
 
 
-def _voices(count: int) -> str:
+def few(names: Sequence[str], count: int | None = None) -> str:
+    """Return the first of some names, and how many more there are.
+
+    Args:
+        names: all, or a few.
+        count: of all; None where these are all.
+    """
+    shown = names[:SHOWN_NAMES]
+    more = (len(names) if count is None else count) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def voices(count: int) -> str:
+    """Return a number of voices in words."""
     return "1 voice" if count == 1 else f"{count} voices"

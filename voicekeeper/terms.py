@@ -35,6 +35,9 @@ class Status(StrEnum):
         return self in (Status.FAILED, Status.UNDEPLOYED, Status.LOST)
 
 
+LIVING: Final = (Status.NEW, Status.DEPLOYING, Status.OK)
+"""The statuses of the voices that are kept, unless they are paused."""
+
 NEVER_KNOWN: Final = "the gateway has never known this voice_id: check it for a typing mistake"
 """What the last error of a voice says that is LOST and never spoke since it was registered."""
 

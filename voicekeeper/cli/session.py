@@ -63,25 +63,23 @@ class Session:
         """Where the settings stand."""
         return places(self._config, os.environ)
 
-    def read_key(self, *, service: Path | None = None) -> FoundKey:
+    def find_key(
+        self, settings: Settings | None = None, *, service: Path | None = None
+    ) -> FoundKey:
         """Return the API key, which root reads before it becomes another user.
 
+        Settings say which file is read, and where what is in it is sent, so those of another user
+        name a file of that user's or none.
+
         Args:
+            settings: those that lead to it; None for this command's.
             service: as for `find_api_key`.
 
         Raises:
             ConfigError: see there.
         """
-        return self.find_key(self.settings, service=service)
-
-    def find_key(self, settings: Settings, *, service: Path | None = None) -> FoundKey:
-        """Return the API key that settings lead to; else as `read_key`.
-
-        They say which file is read, and where what is in it is sent, so those of another user name
-        a file of that user's or none.
-        """
         opened = partial(owner.opened_for, self.places.file)
-        return find_api_key(settings, os.environ, service=service, opened=opened)
+        return find_api_key(settings or self.settings, os.environ, service=service, opened=opened)
 
     @cached_property
     def policy(self) -> Policy:
@@ -217,16 +215,13 @@ class Session:
     def warn_if_over(self, voices: Sequence[NewVoice]) -> None:
         """Say on stderr of which of these voices the window is over already."""
         from voicekeeper.duration import words  # noqa: PLC0415 - see the module
-        from voicekeeper.health import SHOWN_NAMES  # noqa: PLC0415
+        from voicekeeper.health import few  # noqa: PLC0415
 
-        over = [voice for voice in voices if self._is_over(voice) and not voice.paused]
+        over = [voice.name for voice in voices if self._is_over(voice) and not voice.paused]
         if not over:
             return
-        names = ", ".join(voice.name for voice in over[:SHOWN_NAMES])
-        if len(over) > SHOWN_NAMES:
-            names += f" and {len(over) - SHOWN_NAMES} more"
         prose.say(
-            f"note: the last use of {names} is longer ago than the window of "
+            f"note: the last use of {few(over)} is longer ago than the window of "
             f"{words(self.policy.window)}: probably deleted by the gateway, and tried at once "
             "all the same."
         )

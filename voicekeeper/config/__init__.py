@@ -10,7 +10,7 @@ hands the rules what they need, `changes` tells two settings apart.
 """
 
 from voicekeeper.config.changes import changed, unchangeable
-from voicekeeper.config.key import FoundKey, find_api_key, of_service, read_api_key
+from voicekeeper.config.key import FoundKey, find_api_key, of_service
 from voicekeeper.config.settings import (
     Alerts,
     Budget,
@@ -52,6 +52,5 @@ __all__ = [
     "load",
     "of_service",
     "places",
-    "read_api_key",
     "unchangeable",
 ]

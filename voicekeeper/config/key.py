@@ -38,11 +38,6 @@ class FoundKey(NamedTuple):
     place: str
 
 
-def read_api_key(settings: Settings, environ: Mapping[str, str]) -> SecretStr:
-    """Return the API key alone; else as `find_api_key`."""
-    return find_api_key(settings, environ).secret
-
-
 def _open(file: Path) -> int:
     return os.open(file, os.O_RDONLY)
 

@@ -25,6 +25,7 @@ from voicekeeper.store.jobs import SUCCEEDED
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
+from voicekeeper.terms import LIVING
 
 _MOST = 1000
 """So many rows of each sort are dealt with at a time; the next look goes on."""
@@ -42,7 +43,7 @@ _IN_ITS_TURN = col(Voice.next_at).between(_NOW, sa.bindparam("soon")) & (col(Voi
 AT_RISK: ColumnElement[bool] = (
     (col(Voice.anchored_at) < _RISKY)
     & col(Voice.next_at).is_not(None)  # which it is where the voice is paused
-    & or_(*(col(Voice.status) == kept for kept in (Status.NEW, Status.DEPLOYING, Status.OK)))
+    & or_(*(col(Voice.status) == kept for kept in LIVING))
     & col(Voice.voice_id).is_not(None)
     & ~(_IN_ITS_TURN & _USED_LATELY)
 )

@@ -30,6 +30,7 @@ from voicekeeper.store.jobs import (
 )
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement, Values, listed, room_for, spread
+from voicekeeper.terms import LIVING
 
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _MOST: sa.BindParameter[int] = sa.bindparam("most")
@@ -40,7 +41,7 @@ DUE = col(Voice.next_at) <= _NOW
 NEXT_DUE = (
     select(col(Voice.next_at))
     .where(
-        sa.or_(*(col(Voice.status) == each for each in (Status.NEW, Status.DEPLOYING, Status.OK))),
+        sa.or_(*(col(Voice.status) == each for each in LIVING)),
         col(Voice.next_at).is_not(None),
     )
     .order_by(col(Voice.next_at))

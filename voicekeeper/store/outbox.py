@@ -18,13 +18,14 @@ from sqlmodel import col
 from voicekeeper import alerting, budget, digest
 from voicekeeper.alerting import Waiting
 from voicekeeper.digest import Week
-from voicekeeper.models import Alert, AlertKind, Message, Status, Topic, Voice
+from voicekeeper.models import Alert, AlertKind, Message, Topic, Voice
 from voicekeeper.notice import Item, Notice, of_alerts
 from voicekeeper.schedule import Policy, deadline
 from voicekeeper.store import ledger
 from voicekeeper.store.database import Database
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.session import Session
+from voicekeeper.terms import LIVING
 
 LEASE = timedelta(minutes=5)
 """For sending one message; longer than any try may take."""
@@ -294,11 +295,10 @@ def _notice(message: Message) -> Notice:
 
 
 def _week(session: Session, *, now: datetime, policy: Policy) -> Week:
-    living = (Status.NEW, Status.DEPLOYING, Status.OK)
     urgent = session.execute(
         select(col(Voice.name), col(Voice.anchored_at))
         .where(
-            col(Voice.status).in_(living),
+            col(Voice.status).in_(LIVING),
             col(Voice.paused).is_(False),
             col(Voice.voice_id).is_not(None),
         )

@@ -53,6 +53,7 @@ from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
+from voicekeeper.terms import LIVING
 
 _BATCH = 500
 
@@ -253,7 +254,7 @@ class Registry:
             "late": late_before(now, policy),
             "over": now - policy.window,
         }
-        living = col(Voice.status).in_(_KEPT)
+        living = col(Voice.status).in_(LIVING)
         held = _IS_KEPT & col(Voice.held_at).is_not(None)
         with self._database.reading() as session:
             by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
@@ -316,7 +317,7 @@ class Registry:
             if voice.last_used_at is not None and at <= voice.last_used_at <= now:
                 raise NotAllowed(f"{name} is known to have been used later than that already")
             voice.last_used_at = voice.anchored_at = at
-            if not voice.paused and voice.status in _KEPT:
+            if not voice.paused and voice.status in LIVING:
                 voice.next_at = max(now, schedule.due(at, voice.name, policy))
             telling = Telling(Event.VOICE_TOUCHED, {"used_at": at})
             tell(session, voice, telling, now=now, logged=False)
@@ -345,7 +346,7 @@ class Registry:
             if not voice.paused:
                 raise NotAllowed(f"{name} is not paused")
             voice.paused = False
-            if voice.status in _KEPT and not is_enrolling(session, voice):
+            if voice.status in LIVING and not is_enrolling(session, voice):
                 due = schedule.due(voice.anchored_at, voice.name, policy)
                 voice.next_at = now if voice.voice_id is None else max(now, due)
                 if is_speaking(session, voice):  # its keepalive goes on: wait for that one
@@ -410,8 +411,6 @@ class Registry:
             yield session, _named(session, name, lock=True)
 
 
-_KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
-
 _LATE: BindParameter[datetime] = bindparam("late")
 _NEWER = aliased(Task)
 _TRIED_IN_VAIN = exists().where(
@@ -425,7 +424,7 @@ _TRIED_IN_VAIN = exists().where(
     ),
 )
 _BEING_USED = col(Voice.id).in_(select(col(Task.voice_pk)).where(IS_OPEN))
-_IS_KEPT: ColumnElement[bool] = col(Voice.paused).is_(False) & col(Voice.status).in_(_KEPT)
+_IS_KEPT: ColumnElement[bool] = col(Voice.paused).is_(False) & col(Voice.status).in_(LIVING)
 _OVERDUE: ColumnElement[bool] = (
     _IS_KEPT
     & col(Voice.next_at).is_not(None)

@@ -34,13 +34,13 @@ from voicekeeper.store import quiet
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.witness import Begun
+from voicekeeper.terms import LIVING
 
 Voices = Mapping[str, datetime | None]
 """Their names, and when they were registered; None where their registry was put back itself."""
 
 _NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
 """The end of a journal that names a list of others; SQLite would remove that file, whose it is."""
-_KEPT = (Status.NEW, Status.DEPLOYING, Status.OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ def _make_ready(
         session.execute(
             update(Voice)
             .where(
-                col(Voice.status).in_(_KEPT),
+                col(Voice.status).in_(LIVING),
                 col(Voice.paused).is_(False),
                 col(Voice.voice_id).is_not(None),
                 col(Voice.next_at).is_not(None),

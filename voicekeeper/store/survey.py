@@ -14,7 +14,7 @@ from sqlmodel import col
 
 from voicekeeper import budget
 from voicekeeper.health import NAMED, Health
-from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import KeeperBeat, Kind, Task, TaskState, Voice
 from voicekeeper.pricing import Spent
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, claims, ledger, rows, tallies
@@ -23,6 +23,7 @@ from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
+from voicekeeper.terms import LIVING
 
 ALL: Final = 1_000
 """So many voices are told of one by one."""
@@ -36,13 +37,12 @@ SHARES: Final = (0, 1 / 14, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1)
 MONTH_DAYS: Final = 30
 """So many days of keepalives are told of, this one counted."""
 
-_LIVING = (Status.NEW, Status.DEPLOYING, Status.OK)
-_IS_KEPT = col(Voice.status).in_(_LIVING) & col(Voice.paused).is_(False)
+_IS_KEPT = col(Voice.status).in_(LIVING) & col(Voice.paused).is_(False)
 
 _KEPT = Statement(
     select(*rows.columns(Voice))
     .where(
-        sa.or_(*(col(Voice.status) == status for status in _LIVING)),
+        sa.or_(*(col(Voice.status) == status for status in LIVING)),
         col(Voice.paused).is_(False),
     )
     .order_by(*claims.IN_ORDER, col(Voice.name))
@@ -54,7 +54,7 @@ _OTHERS = Statement(
     select(*rows.columns(Voice))
     .where(
         sa.not_(
-            sa.or_(*(col(Voice.status) == status for status in _LIVING))
+            sa.or_(*(col(Voice.status) == status for status in LIVING))
             & col(Voice.paused).is_(False)
         )
     )

@@ -100,7 +100,7 @@ def _places(session: Session) -> str:
 def _found_key(session: Session) -> FoundKey | VoicekeeperError:
     """Find the key that the service uses, and be root no longer; nothing here needs it after."""
     try:
-        found = session.read_key(service=of_service(session.places.file or DEFAULT_PATH))
+        found = session.find_key(service=of_service(session.places.file or DEFAULT_PATH))
     except VoicekeeperError as error:
         return error
     finally:

@@ -5,6 +5,7 @@ import click
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.health import voices
 from voicekeeper.terms import Status
 
 
@@ -23,5 +24,4 @@ def command(session: Session) -> None:
         else:
             prose.put(document.export_line(voice))
     if left_out:
-        counted = "1 voice" if left_out == 1 else f"{left_out} voices"
-        prose.say(f"{counted} without a living voice_id left out.")
+        prose.say(f"{voices(left_out)} without a living voice_id left out.")

@@ -15,6 +15,7 @@ from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError, quoted
 from voicekeeper.store import NewVoice
+from voicekeeper.visible import decoded
 
 _WITH_A_BAR = 1000
 _TOLD_MOST = 20
@@ -66,9 +67,8 @@ def _lines(content: bytes) -> list[bytes]:
     Raises:
         InvalidInput: they are those of one JSON array.
     """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        with contextlib.suppress(UnicodeDecodeError):  # a line of it is told
-            content = content.decode("utf-16").encode()
+    with contextlib.suppress(UnicodeDecodeError):  # a line of it is told
+        content = decoded(content).encode()
     content = content.removeprefix(codecs.BOM_UTF8)
     if content.lstrip().startswith(b"["):
         with contextlib.suppress(ValueError, RecursionError):

@@ -8,7 +8,7 @@ import click
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.health import SHOWN_NAMES
+from voicekeeper.health import few, voices
 from voicekeeper.store.restore import Copy, Restored, restore
 
 
@@ -28,29 +28,26 @@ def command(session: Session, *, file: Path) -> None:
     with closing(Copy(file, owner.opened)) as copy:
         database = session.file_database()
         done = restore(database, copy, now=session.now, policy=session.policy)
-    voices = "1 voice" if done.voices == 1 else f"{done.voices} voices"
     prose.say(
-        f"{database.path} is restored from {file}: {voices}, each to be used as soon as the daemon "
-        "runs; 'systemctl start voicekeeper' or 'voicekeeper run' starts it."
+        f"{database.path} is restored from {file}: {voices(done.voices)}, each to be "
+        "used as soon as the daemon runs; 'systemctl start voicekeeper' or 'voicekeeper run' "
+        "starts it."
     )
     _tell_of_the_rest(done)
 
 
 def _tell_of_the_rest(done: Restored) -> None:
     if done.missing:
-        names = ", ".join(done.missing[:SHOWN_NAMES])
-        if len(done.missing) > SHOWN_NAMES:
-            names += f" and {len(done.missing) - SHOWN_NAMES} more"
         prose.say(
-            f"note: the copy does not know {names}; "
+            f"note: the copy does not know {few(done.missing)}; "
             f"'VOICEKEEPER_DATABASE__URL=sqlite:///{done.replaced} voicekeeper export' tells of "
             "what was replaced, and 'voicekeeper import' registers it again."
         )
     if done.doubted:
-        count = "1 voice" if done.doubted == 1 else f"{done.doubted} voices"
         prose.say(
-            f"note: {count} waiting to be made may have been made already, and become UNKNOWN when "
-            "the daemon starts; 'voicekeeper retry NAME' pays for one again."
+            f"note: {voices(done.doubted)} waiting to be made may have been made already, "
+            "and become UNKNOWN when the daemon starts; 'voicekeeper retry NAME' pays for one "
+            "again."
         )
     if done.replaced is not None:
         prose.say(f"What was there before is kept as {done.replaced}.")

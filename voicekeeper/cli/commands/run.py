@@ -48,7 +48,7 @@ def command(session: Session, *, once: bool) -> None:
             faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
             sys.stderr = spooled(sys.stderr)
     settings = session.settings
-    api_key = session.read_key().secret
+    api_key = session.find_key().secret
     _configure_log(session, settings, [api_key, *bootstrap.secrets(settings)])
     database = session.database()
     with database.held(session.now):
