@@ -1,5 +1,6 @@
 /* A host on which some calls fail, as FAULTY_HOST says: "links" for a file system without hard
-   links, "locks" for one without locks. Loaded before the C library, by LD_PRELOAD. */
+   links, "locks" for one without locks, "quota" for one on which this user may write no more.
+   Loaded before the C library, by LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -7,6 +8,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int fails(const char *what, int error)
 {
@@ -57,4 +60,28 @@ int fcntl64(int descriptor, int command, ...)
     void *argument = va_arg(rest, void *);
     va_end(rest);
     return control("fcntl64", descriptor, command, argument);
+}
+
+static int over_quota(int descriptor)
+{
+    struct stat found;
+    return fstat(descriptor, &found) == 0 && S_ISREG(found.st_mode) && fails("quota", EDQUOT);
+}
+
+ssize_t write(int descriptor, const void *data, size_t size)
+{
+    ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
+    return over_quota(descriptor) ? -1 : real(descriptor, data, size);
+}
+
+ssize_t pwrite(int descriptor, const void *data, size_t size, off_t at)
+{
+    ssize_t (*real)(int, const void *, size_t, off_t) = dlsym(RTLD_NEXT, "pwrite");
+    return over_quota(descriptor) ? -1 : real(descriptor, data, size, at);
+}
+
+ssize_t pwrite64(int descriptor, const void *data, size_t size, off64_t at)
+{
+    ssize_t (*real)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pwrite64");
+    return over_quota(descriptor) ? -1 : real(descriptor, data, size, at);
 }

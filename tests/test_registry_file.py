@@ -1,5 +1,6 @@
 """The registry's file under the real daemon: shared, replaced, or where files cannot be used."""
 
+import errno
 import os
 import shutil
 import signal
@@ -13,9 +14,10 @@ import pytest
 
 from tests.command import CommandLine, sentence
 from tests.daemon_support import Daemon, Host, fast_gateway
-from tests.support import Life, imported
+from tests.support import NOW, Life, imported
 from tests.test_web_health import passed
 from tests.web_support import get
+from voicekeeper.errors import VoicekeeperError
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store.sqlite import WAL_IS_SAFE
 
@@ -271,6 +273,33 @@ def test_a_mount_that_is_read_only_is_told_as_one(host: Host, mount: Mount) -> N
     assert (ended.code, told in sentence(ended)) == (78, True)
     none = {"VOICEKEEPER_DATABASE__URL": f"sqlite:///{state}/new.db"}
     assert told in sentence(cli("add", "id-anna", "--name", "anna", environ=none))
+
+
+def test_a_quota_that_is_used_up_is_waited_for_like_a_full_disk(
+    host: Host, faulty: Callable[[str], dict[str, str]]
+) -> None:
+    with host.run_command("run", **faulty("quota")) as daemon:
+        told = daemon.await_event("pass.failed")["error"]
+        assert told == (
+            f"the quota on the disk of {host.path} is used up; make room, and it goes on"
+        )
+        assert daemon.end(signal.SIGTERM) == 0
+        assert daemon.words == []
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_a_lock_that_cannot_be_opened_for_now_is_no_reason_to_give_up_for_good(
+    host: Host, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("voicekeeper.store.sqlite.open_plain", fail)
+    with pytest.raises(VoicekeeperError) as refused, host.database.held(NOW):
+        pass
+    assert refused.value.exit_code == 1  # which a service manager starts again
+    words = os.strerror(error).lower()
+    assert str(refused.value).startswith(f"{host.path}.lock: {words}; try again, and see to")
 
 
 def test_a_disk_without_room_for_the_lock_is_waited_for_by_the_next_start(

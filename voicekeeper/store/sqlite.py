@@ -380,7 +380,7 @@ class SqliteDatabase(Database):
 
     def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
         if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
-            return self._explain(error)
+            return self._passing_trouble(error) or self._explain(error)
         return None
 
     def _explain(self, error: sqlite3.Error) -> VoicekeeperError:
@@ -400,6 +400,20 @@ class SqliteDatabase(Database):
             if part in words:
                 return kind(sentence.format(path=self.path, words=words))
         return VoicekeeperError(f"{self.path}: {words}")
+
+    def _passing_trouble(self, error: sqlite3.Error) -> VoicekeeperError | None:
+        """Return what the host lacks for now, such as room in a quota: SQLite does not say."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+        if code & _SORT not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return None
+        try:
+            with tempfile.TemporaryFile(dir=self.path.parent, buffering=0) as trial:
+                trial.write(bytes(4096))
+                os.fsync(trial)
+        except OSError as told:
+            found = _unreachable(self.path, told)
+            return None if isinstance(found, DatabaseUnusable) else found
+        return None
 
     def _without_locks(self) -> DatabaseUnusable | None:
         """Return what to say where locks fail altogether, which SQLite takes for a busy file."""
@@ -493,11 +507,25 @@ def _unreachable(path: Path, error: OSError) -> VoicekeeperError:
             )
         case errno.ELOOP | errno.ENXIO:
             words = f"{path} must be a plain file, and is a link or a pipe: see what it is"
-        case errno.ENOSPC | errno.EDQUOT:
+        case errno.ENOSPC:
             return DatabaseFull(f"the disk of {path} is full; make room, and it goes on")
+        case errno.EDQUOT:
+            return DatabaseFull(
+                f"the quota on the disk of {path} is used up; make room, and it goes on"
+            )
+        case number if number in _PASSING:
+            words = (error.strerror or str(error)).lower()
+            return VoicekeeperError(f"{path}: {words}; try again, and see to the host if it lasts")
         case _:
             words = f"{path}: {reason(error)}"
     return DatabaseUnusable(words)
+
+
+_PASSING = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN),
+)
+"""What a host or its disk may be over by the next start, without a person."""
 
 
 def _is_read_only(path: Path) -> bool:
