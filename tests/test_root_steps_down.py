@@ -328,6 +328,18 @@ def test_settings_of_another_user_have_root_read_no_key_for_them(
     assert f"ok       key       read from {loot} (upstream.api_key_file)" in told
 
 
+def test_a_trial_message_is_sent_by_whom_the_daemon_is(
+    cli: CommandLine, tmp_path: Path, loot: Path
+) -> None:
+    """An address may name a file that is sent along."""
+    loot.write_text('{"type": "loot"}')
+    address = f"workflows://localhost:9/{'a' * 32}/{'b' * 43}/?template={loot}"
+    (tmp_path / "config.toml").write_text(f'[alerts]\nurls = ["{address}"]\n')
+    ended = cli.process("alerts", "test")
+    assert (ended.code, "did not take it" in ended.out) == (1, True)
+    assert "'loot'" not in ended.out
+
+
 def _refused(cli: CommandLine, *words: str) -> None:
     for args in (["status"], ["add", "id-ben", "--name", "ben"]):
         ended: Ended = cli.process(*args)

@@ -35,6 +35,7 @@ def test(session: Session) -> int:
         raise ConfigError(["alerts.urls: names no address, so nobody is told anything"])
     if lacking := alerts.lacking(ways):
         raise ConfigError([f"{labels}: {reason}" for reason, labels in lacking.items()])
+    _ = session.file  # an address may name a file: it is read as by the daemon
     failures = asyncio.run(_send_all(ways))
     for way, failure in zip(ways, failures, strict=True):
         line = f"ok       {way.label} took the message; see that it is there"
