@@ -218,7 +218,11 @@ def _validate(
 def _placed(settings: Settings, folder: Path) -> Settings:
     """Take the path of the registry from the folder of the file that names it.
 
-    Earlier versions took it from the working directory: a registry that is there alone is meant.
+    Earlier versions took it from the working directory: a registry of ours that is there alone is
+    meant. Another's may have been put in root's way.
+
+    Raises:
+        ConfigError: there is such a one.
     """
     path = settings.database_path
     if path is None:
@@ -226,6 +230,9 @@ def _placed(settings: Settings, folder: Path) -> Settings:
     placed = folder / path
     if not os.path.exists(placed) and os.path.exists(path):  # noqa: PTH110 - pathlib's may raise
         placed = path.absolute()
+        if placed.stat().st_uid != os.geteuid():
+            problem = f"must be a path in full, as {placed} is another user's"
+            raise ConfigError([f"database.url: {problem}"])
     url = SecretStr(f"{SQLITE}{placed}")
     return settings._replace(database=settings.database._replace(url=url))
 
