@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -226,6 +228,21 @@ def test_after_a_kill_a_new_daemon_starts_at_once(host: Host) -> None:
     with host.run() as second:
         second.await_event("daemon.ready")
         assert second.end(signal.SIGTERM) == 0
+
+
+def test_no_file_of_its_own_takes_the_place_of_a_closed_stdin_stdout_or_stderr(
+    host: Host, server: SandboxServer
+) -> None:
+    register(host, server, "anna")
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable]
+    with subprocess.Popen([*closed, "-m", "voicekeeper", "run"], env=host.environ()) as daemon:
+        try:
+            host.await_passes(1)
+            standard = [Path(f"/proc/{daemon.pid}/fd/{number}").readlink() for number in range(3)]
+        finally:
+            daemon.terminate()
+    assert standard == [Path(os.devnull)] * 3
+    assert daemon.returncode == 0
 
 
 # what keeps it from starting

@@ -8,12 +8,17 @@ from typing import NoReturn
 from voicekeeper.cli import shortcut
 from voicekeeper.errors import INTERRUPTED
 
+_STDOUT, _STDERR = 1, 2
+
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code."""
-    if sys.stdout is None:  # closed by who started us; no file of ours may take its place
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        sys.stdout = os.fdopen(nowhere, "w", encoding="utf-8", closefd=False)  # to the end
+    # Of stdin, stdout and stderr, what is closed is taken by no file or socket of ours.
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(nowhere)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(_STDOUT, "w", encoding="utf-8", closefd=False)  # to the end
     exit_code = _exit_code(sys.argv[1:] if args is None else args)
     try:
         sys.stdout.flush()
