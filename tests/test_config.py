@@ -444,7 +444,7 @@ def test_a_relative_database_that_an_earlier_version_made_in_the_working_directo
     monkeypatch.chdir(tmp_path)
     assert load(file, {}).database_path == tmp_path / "voices.db"
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(ConfigError, match="must be a path in full, as .* is another user's"):
+    with pytest.raises(ConfigError, match=r"must be a path in full, as .* is another user's"):
         load(file, {})
     (file.parent / "voices.db").touch()
     assert load(file, {}).database_path == file.parent / "voices.db"
