@@ -29,6 +29,7 @@ from voicekeeper.errors import (
     DatabaseReplaced,
     DatabaseUnusable,
     VoicekeeperError,
+    reason,
 )
 from voicekeeper.events import Event
 from voicekeeper.health import voices
@@ -174,7 +175,7 @@ class Daemon:
                 try:
                     await questions.enter_async_context(answering)
                 except OSError as error:  # SIGHUP is left
-                    told = {"listen": str(self._socket_in), "error": reload_socket.why(error)}
+                    told = {"listen": str(self._socket_in), "error": reason(error)}
                     tell(self._log, Event.LISTENER_FAILED, **told)
             await self._stop.wait()
         self._notifier.stopping()

@@ -25,6 +25,7 @@ An error carries its own sentence for the person who reads it, so no ladder of `
 turns types into words. What a caller must decide rides on the exception.
 """
 
+import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
@@ -57,8 +58,9 @@ def quoted(value: str | float) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return in words why the system refused."""
-    return (error.strerror or str(error)).lower()
+    """Return in words why the system refused, without the path or address that Python adds."""
+    number = error.errno or 0
+    return (os.strerror(number) if number > 0 else error.strerror or str(error)).lower()
 
 
 class VoicekeeperError(Exception):

@@ -10,14 +10,13 @@ for it to complete".)
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from voicekeeper.errors import VoicekeeperError
+from voicekeeper.errors import VoicekeeperError, reason
 
 WITHIN_S = 20.0
 """How long to wait for an answer; a database that is busy may take a few seconds of it."""
@@ -85,11 +84,6 @@ async def answering(
             (directory / NAME).unlink()
 
 
-def why(error: OSError) -> str:
-    """Return the system's words, without a path."""
-    return (os.strerror(error.errno) if error.errno else str(error)).lower()
-
-
 def ask(directory: Path) -> Answer:
     """Have the daemon that answers here take its settings anew; return how that ended.
 
@@ -105,8 +99,8 @@ def ask(directory: Path) -> Answer:
         except TimeoutError:
             problem = f"the daemon did not answer within {WITHIN_S:g} s"
         except (OSError, ValueError) as error:
-            reason = why(error) if isinstance(error, OSError) else "it ended"
-            problem = f"no daemon answers at {directory / NAME}: {reason}; send it SIGHUP"
+            why = reason(error) if isinstance(error, OSError) else "it ended"
+            problem = f"no daemon answers at {directory / NAME}: {why}; send it SIGHUP"
         else:
             return Answer(told["problem"], told["exit_code"])
     raise VoicekeeperError(f"{problem}; its log tells which settings are in force")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.terms import Kind
+from voicekeeper.visible import is_unicode
 
 FLASH = "cosyvoice-3-flash"
 """The model that has built-in voices; the page says no other has."""
@@ -143,7 +144,7 @@ def _check_prefix(prefix: str) -> None:
 def _within(field: str, value: str, most: int) -> None:
     if not value.strip():
         raise InvalidInput(f"{field} must be 1 to {most} characters and not blank")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not is_unicode(value):
         raise InvalidInput(f"{field} must be text, and holds bytes that are none")
     if len(value) > most:
         raise InvalidInput(f"{field} must be 1 to {most} characters, not {len(value)}")

@@ -25,6 +25,11 @@ def decoded(data: bytes) -> str:
     return data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
 
 
+def is_unicode(text: str) -> bool:
+    """Tell whether a text holds no half of a character, which no file and no wire takes."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def is_visible(text: str) -> bool:
     """Tell whether a text holds no character that hides, moves or reorders another."""
     return text.isprintable() and (text.isascii() or not _BLANK.search(text))

@@ -11,7 +11,7 @@ from voicekeeper.cli.session import Session
 from voicekeeper.config.values import at_home
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.glance.voices import Voices
-from voicekeeper.visible import is_visible
+from voicekeeper.visible import is_unicode, is_visible
 
 
 def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,7 +22,7 @@ def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
     def with_session(ctx: click.Context, /, *args: object, **options: object) -> object:
         for parameter in ctx.command.params:
             value = ctx.params.get(parameter.name or "")
-            if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+            if isinstance(value, str) and not is_unicode(value):
                 raise click.BadParameter(f"{value!r} is not UTF-8 text", ctx, parameter)
         session = Session(ctx.obj)
         ctx.call_on_close(session.close)

@@ -6,7 +6,6 @@ the owner has planted there then leads to nothing that was not the owner's alrea
 on the command line is opened before, and handed over as a descriptor.
 """
 
-import errno
 import os
 import pwd
 import stat
@@ -147,7 +146,7 @@ def opened_for(settings: Path | None, file: Path) -> int:
     if others and os.fstat(descriptor).st_uid not in others:
         os.close(descriptor)
         words = f"permission denied: {_name(others[0])} may change {settings}, and it is not theirs"
-        raise OSError(errno.EACCES, words)
+        raise OSError(words)
     return descriptor
 
 

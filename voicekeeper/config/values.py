@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 from voicekeeper import duration, hosts
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.secret import SecretStr
+from voicekeeper.visible import is_unicode
 
 SQLITE = "sqlite:///"
 POSTGRES = "postgresql+psycopg://"
@@ -76,7 +77,7 @@ def text(value: object) -> str:
     """Read a text that can be written to any file or sent over any wire."""
     if not isinstance(value, str):
         raise ValueError(f"must be a text in quotes, not {_KINDS.get(type(value), 'a date')}")
-    if any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
+    if "\0" in value or not is_unicode(value):
         raise ValueError("must be plain UTF-8 text")
     return value
 

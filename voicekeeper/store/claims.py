@@ -38,12 +38,14 @@ _MOST: sa.BindParameter[int] = sa.bindparam("most")
 DUE = col(Voice.next_at) <= _NOW
 """A voice is due."""
 
+_LIVES = sa.or_(*(col(Voice.status) == each for each in LIVING))
+
+IS_KEPT: sa.ColumnElement[bool] = col(Voice.paused).is_(False) & _LIVES
+"""A voice is to be kept alive."""
+
 NEXT_DUE = (
     select(col(Voice.next_at))
-    .where(
-        sa.or_(*(col(Voice.status) == each for each in LIVING)),
-        col(Voice.next_at).is_not(None),
-    )
+    .where(_LIVES, col(Voice.next_at).is_not(None))
     .order_by(col(Voice.next_at))
     .limit(1)
 )

@@ -21,11 +21,10 @@ from voicekeeper.digest import Week
 from voicekeeper.models import Alert, AlertKind, Message, Topic, Voice
 from voicekeeper.notice import Item, Notice, of_alerts
 from voicekeeper.schedule import Policy, deadline
-from voicekeeper.store import ledger
+from voicekeeper.store import claims, ledger
 from voicekeeper.store.database import Database
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.session import Session
-from voicekeeper.terms import LIVING
 
 LEASE = timedelta(minutes=5)
 """For sending one message; longer than any try may take."""
@@ -297,11 +296,7 @@ def _notice(message: Message) -> Notice:
 def _week(session: Session, *, now: datetime, policy: Policy) -> Week:
     urgent = session.execute(
         select(col(Voice.name), col(Voice.anchored_at))
-        .where(
-            col(Voice.status).in_(LIVING),
-            col(Voice.paused).is_(False),
-            col(Voice.voice_id).is_not(None),
-        )
+        .where(claims.IS_KEPT, col(Voice.voice_id).is_not(None))
         .order_by(col(Voice.anchored_at))
         .limit(_SHOWN_DEADLINES)
     )

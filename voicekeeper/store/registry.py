@@ -48,7 +48,7 @@ from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, breakers, holds, ledger, recordings, unreadable
 from voicekeeper.store.chronicle import farewell, tell
-from voicekeeper.store.claims import IN_ORDER, NEXT_DUE, is_enrolling, is_speaking
+from voicekeeper.store.claims import IN_ORDER, IS_KEPT, NEXT_DUE, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.rows import assign
@@ -140,9 +140,9 @@ class Registry:
         """Yield every voice: the kept by their deadlines, then those that need a person."""
         over, anchor = now - policy.window, col(Voice.anchored_at)
         yield from self._every(
-            _IS_KEPT.desc(),
-            case((_IS_KEPT, anchor <= over)),
-            case((_IS_KEPT, anchor)),
+            IS_KEPT.desc(),
+            case((IS_KEPT, anchor <= over)),
+            case((IS_KEPT, anchor)),
             *(col(Voice.status) != status for status in NAMED),
             col(Voice.name),
         )
@@ -255,7 +255,7 @@ class Registry:
             "over": now - policy.window,
         }
         living = col(Voice.status).in_(LIVING)
-        held = _IS_KEPT & col(Voice.held_at).is_not(None)
+        held = IS_KEPT & col(Voice.held_at).is_not(None)
         with self._database.reading() as session:
             by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
             beat = _youngest_beat(session)
@@ -424,9 +424,8 @@ _TRIED_IN_VAIN = exists().where(
     ),
 )
 _BEING_USED = col(Voice.id).in_(select(col(Task.voice_pk)).where(IS_OPEN))
-_IS_KEPT: ColumnElement[bool] = col(Voice.paused).is_(False) & col(Voice.status).in_(LIVING)
 _OVERDUE: ColumnElement[bool] = (
-    _IS_KEPT
+    IS_KEPT
     & col(Voice.next_at).is_not(None)
     & ((col(Voice.next_at) < _LATE) | ((col(Voice.failures) > 0) | _BEING_USED) & _TRIED_IN_VAIN)
 )
@@ -436,7 +435,7 @@ so that the first of them tells.
 
 
 _REFUSED: ColumnElement[bool] = (
-    _IS_KEPT
+    IS_KEPT
     & (col(Voice.status) == Status.NEW)
     & col(Voice.voice_id).is_(None)
     & col(Voice.held_at).is_(None)

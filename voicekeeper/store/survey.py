@@ -23,7 +23,6 @@ from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
-from voicekeeper.terms import LIVING
 
 ALL: Final = 1_000
 """So many voices are told of one by one."""
@@ -37,27 +36,16 @@ SHARES: Final = (0, 1 / 14, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1)
 MONTH_DAYS: Final = 30
 """So many days of keepalives are told of, this one counted."""
 
-_IS_KEPT = col(Voice.status).in_(LIVING) & col(Voice.paused).is_(False)
-
 _KEPT = Statement(
     select(*rows.columns(Voice))
-    .where(
-        sa.or_(*(col(Voice.status) == status for status in LIVING)),
-        col(Voice.paused).is_(False),
-    )
+    .where(claims.IS_KEPT)
     .order_by(*claims.IN_ORDER, col(Voice.name))
     .limit(sa.bindparam("most"))
 )
 
-
 _OTHERS = Statement(
     select(*rows.columns(Voice))
-    .where(
-        sa.not_(
-            sa.or_(*(col(Voice.status) == status for status in LIVING))
-            & col(Voice.paused).is_(False)
-        )
-    )
+    .where(sa.not_(claims.IS_KEPT))
     .order_by(
         *(col(Voice.status) != status for status in NAMED),
         col(Voice.name),
@@ -250,7 +238,7 @@ def _margins(session: Session, *, now: datetime, policy: Policy) -> Margins:
         func.count(),
         func.sum(sa.case((left > 0, left), else_=0)),
         *(func.count().filter(col(Voice.anchored_at) <= over + length) for length in lengths),
-    ).where(_IS_KEPT, col(Voice.voice_id).is_not(None))
+    ).where(claims.IS_KEPT, col(Voice.voice_id).is_not(None))
     voices, seconds, *at_most = session.execute(query).one()
     return Margins(
         dict(zip(lengths, at_most, strict=True)), voices, timedelta(seconds=float(seconds or 0))

@@ -46,7 +46,6 @@ from voicekeeper.store.roll import Roll
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 from voicekeeper.store.witness import Begun
-from voicekeeper.terms import LIVING
 from voicekeeper.verdict import WAITS
 
 _TASK, _VOICE = rows.table_of(Task), rows.table_of(Voice)
@@ -393,10 +392,7 @@ class Worklist:
         """
         with self._database.reading() as session:
             if kept is None:
-                count = select(func.count()).where(
-                    col(Voice.status).in_(LIVING), col(Voice.paused).is_(False)
-                )
-                kept = session.scalar(count) or 0
+                kept = session.scalar(select(func.count()).where(claims.IS_KEPT)) or 0
             return Outlook(kept, next_at=_NEXT_DUE.scalar(session))
 
 

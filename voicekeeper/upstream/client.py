@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 import httpcore
 
-from voicekeeper import __version__
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, KeyRefused
+from voicekeeper.outbound import USER_AGENT
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.secrecy import Secrets
 from voicekeeper.upstream import failure, http_date, retry_after, wire
@@ -49,7 +49,7 @@ _HEADERS = (
     # A body that is not packed costs no unpacking; that one is packed all the same is borne.
     (b"Accept-Encoding", b"identity"),
     (b"Content-Type", b"application/json"),
-    (b"User-Agent", f"voicekeeper/{__version__}".encode()),
+    (b"User-Agent", USER_AGENT.encode()),
     (b"Connection", b"keep-alive"),
 )
 """Of every request."""

@@ -5,7 +5,6 @@ is shown of them.
 """
 
 import asyncio
-import os
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from voicekeeper.config import Address
+from voicekeeper.errors import reason
 from voicekeeper.events import Event
 from voicekeeper.keeper import Logger, tell
 from voicekeeper.web.protocol import BriefProtocol
@@ -79,8 +79,8 @@ class Listener:
                 server = await self._bound()
             except OSError as error:
                 if not is_told:
-                    words = os.strerror(error.errno or 0).lower()
-                    tell(self._log, Event.LISTENER_FAILED, listen=str(self._address), error=words)
+                    told = {"listen": str(self._address), "error": reason(error)}
+                    tell(self._log, Event.LISTENER_FAILED, **told)
                 is_told = True
                 await asyncio.sleep(_AGAIN_S)
             else:
