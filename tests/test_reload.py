@@ -427,10 +427,15 @@ def test_the_answer_tells_why_a_reload_failed(tmp_path: Path) -> None:
     assert answer == Answer("1 problem in the file:\n  retry.cap: is wrong", 78)
 
 
-def test_a_daemon_that_ends_without_an_answer_is_no_success(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", [b"", b"-" * 2_000_000])
+def test_a_daemon_that_ends_without_an_answer_is_no_success(tmp_path: Path, said: bytes) -> None:
+    """One that goes on and on is none: nobody waits for its end."""
+
     async def story() -> None:
         async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.close()
+            writer.write(said)
+            if not said:
+                writer.close()
 
         server = await asyncio.start_unix_server(hang_up, tmp_path / "reload")
         with pytest.raises(VoicekeeperError, match="no daemon answers"):

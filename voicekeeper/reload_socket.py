@@ -21,6 +21,9 @@ from voicekeeper.errors import VoicekeeperError, reason
 WITHIN_S = 20.0
 """How long to wait for an answer; a database that is busy may take a few seconds of it."""
 
+_ANSWER_MOST = 1024 * 1024
+"""Bytes of an answer; more is none."""
+
 NAME = "reload"
 """Of the socket in its directory."""
 
@@ -95,7 +98,7 @@ def ask(directory: Path) -> Answer:
         try:
             line.connect(str(directory / NAME))
             with line.makefile("rb") as answers:
-                told = json.loads(answers.readline())
+                told = json.loads(answers.readline(_ANSWER_MOST))
         except TimeoutError:
             problem = f"the daemon did not answer within {WITHIN_S:g} s"
         except (OSError, ValueError) as error:
