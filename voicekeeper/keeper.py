@@ -126,7 +126,8 @@ class Keeper:
         self._unreadable: set[str] = set()
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
-        self._heard: set[str] = set()
+        self._told: set[str] = set()
+        """Every event that an answer was told by, so far."""
         self._looked_at: datetime | None = None
         self._counted: _Counted | None = None
 
@@ -278,11 +279,11 @@ class Keeper:
         Raises:
             VoicekeeperError: the database cannot be used.
         """
-        if not self._heard.isdisjoint(_SUCCESSES):
+        if not self._told.isdisjoint(_SUCCESSES):
             return False
         next_at = (await self.outlook()).next_at
         waits = next_at is not None and next_at <= self._clock.now()
-        return waits or not self._heard.isdisjoint(_FAILURES)
+        return waits or not self._told.isdisjoint(_FAILURES)
 
     async def next_poll_in(self) -> timedelta | None:
         """Return how long until a running task may be asked for; None when none may be.
@@ -471,7 +472,7 @@ class Keeper:
 
         answered = Answer(job, decide, now, policy)
         lines = await self._recorder.record(answered, failed=failed)
-        self._heard.update(line.event for line in lines)
+        self._told.update(line.event for line in lines)
         await self._tell(lines)
 
     async def _write(self, answers: Sequence[Answer]) -> Sequence[Sequence[LogLine]]:

@@ -1,4 +1,4 @@
-"""The lock beside a registry's file, by which one daemon keeps others off: who asks is in no way.
+"""The lock beside a registry's file, by which one daemon keeps others off.
 
 The kernel lets go of it when the process that holds it ends, however it ends.
 """

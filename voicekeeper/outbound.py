@@ -77,10 +77,10 @@ def _is_spared(url: httpx.URL, environ: Mapping[str, str]) -> bool:
     """Tell whether ``no_proxy`` names the host of a URL."""
     spared = environ.get("no_proxy", environ.get("NO_PROXY", ""))
     host, port = url.host.rstrip("."), str(url.port or _PORTS.get(url.scheme))
-    return any(_names(each.lower(), host, port) for each in _BETWEEN.split(spared) if each)
+    return any(_covers(each.lower(), host, port) for each in _BETWEEN.split(spared) if each)
 
 
-def _names(spared: str, host: str, port: str) -> bool:
+def _covers(spared: str, host: str, port: str) -> bool:
     """Tell whether an entry of ``no_proxy`` is a host, its domain or its network.
 
     Args:

@@ -32,6 +32,7 @@ _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
 _LEASE_SLACK = timedelta(seconds=10)
 _MANY_POLLS = 10_000
+"""A damaged row may count more, and their time would be longer than the calendar."""
 
 
 def _lease(policy: "Policy") -> timedelta:

@@ -23,7 +23,7 @@ _SHORTEST: Final = 6
 
 _DEEPEST: Final = 8
 _ESCAPED: Final = frozenset("\\\"'")
-"""What is spelled otherwise the more often it is quoted."""
+"""Characters that each quoting puts a backslash before, or may."""
 
 _NUMBERED: Final = re.compile(r"&#0*([0-9]{1,7})[0-9]*")
 """An entity of HTML; no character has more digits, and Python reads no number of thousands."""

@@ -87,7 +87,7 @@ def can_read_program() -> bool:
 
 
 def closed_program(error: Exception) -> DatabaseUnusable:
-    """Return why whom root has become lacks a part of this program."""
+    """Return the error of a program that the user whom root became cannot read."""
     return DatabaseUnusable(
         f"root became {_name(os.geteuid())}, who owns the registry's folder and cannot read this "
         f"program at {sys.prefix} or its Python at {Path(os.__file__).parent} ({error}); install "

@@ -30,7 +30,7 @@ _OVERDUE = f"""{_KEPT} AND next_at IS NOT NULL AND (next_at < :late OR
             AND sent_at BETWEEN anchored_at AND :late AND NOT EXISTS (
                 SELECT 1 FROM task AS newer WHERE newer.voice_pk = voice.id
                     AND newer.id > task.id AND newer.state = 'success')))"""
-"""As the registry has it."""
+"""As `store.registry` has it."""
 
 _REFUSED = f"{_KEPT} AND status = 'NEW' AND voice_id IS NULL AND held_at IS NULL AND failures > 0"
 

@@ -1,7 +1,7 @@
 """A stream whose reader holds nobody up: what is written waits in memory for a thread of its own.
 
 The reader of a pipe may stand still, a journal may hang, a terminal may be stopped with Ctrl-S: a
-write then lasts until they go on. Here it lasts as long as the thread's, and nobody waits for that.
+write then lasts until they go on. Here only the thread waits for that.
 What finds no room is dropped and counted. At its end the process waits a moment for what is left.
 """
 
@@ -91,7 +91,7 @@ class _Spool(io.RawIOBase):
                 self._change.wait_for(lambda: self._waiting)
                 self._is_writing = True
                 lines, self._waiting, self._size = self._waiting, [], 0
-                # Told where the next lines are likely to arrive: it makes one itself.
+                # Told once a write succeeded: to tell is to write a line, which may be dropped too.
                 dropped = self._dropped if is_taken else 0
                 self._dropped -= dropped
             if dropped:

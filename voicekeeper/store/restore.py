@@ -32,6 +32,7 @@ from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import quiet
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
+from voicekeeper.store.plain import open_plain
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.witness import Begun
 from voicekeeper.terms import LIVING
@@ -40,7 +41,7 @@ Voices = Mapping[str, datetime | None]
 """Their names, and when they were registered; None where their registry was put back itself."""
 
 _NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
-"""The end of a journal that names a list of others; SQLite would remove that file, whose it is."""
+"""The end of a journal that names a list of others, a file that SQLite would remove, whoever's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,7 @@ class Copy:
         """
         before = self._states()
         for ending, descriptor in self._opened.items():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
-            there = os.open(_named_after(place, ending), flags, 0o600)
+            there = open_plain(_named_after(place, ending), os.O_WRONLY | os.O_CREAT)
             with os.fdopen(descriptor, "rb", closefd=False) as old, os.fdopen(there, "wb") as new:
                 shutil.copyfileobj(old, new)
         if self._states() != before:
@@ -144,7 +144,7 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
         raise DatabaseUnusable(f"{database.path} is a directory, not a database file")
     if is_there and source.is_file(database.path):
         raise BackupFailed(f"{source.file} is the registry itself; name a copy of it")
-    with database.held(now), _full(database.path), unfinished(database.path) as copy:
+    with database.held(now), _explained(database.path), unfinished(database.path) as copy:
         _take(source, copy)
         ready = SqliteDatabase(copy)
         try:
@@ -237,7 +237,7 @@ def _prepare(copy: SqliteDatabase, file: Path) -> None:
 
 
 @contextmanager
-def _full(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

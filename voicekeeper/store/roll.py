@@ -34,7 +34,7 @@ _BEAT = Statement(
 )
 """The sign of life of the only keeper."""
 
-_GO_BY: Final[dict[str, sa.BindParameter[float]]] = {
+_SETTINGS: Final[dict[str, sa.BindParameter[float]]] = {
     "interval_s": sa.bindparam("its_interval_s"),
     "window_s": sa.bindparam("its_window_s"),
 }
@@ -45,16 +45,16 @@ _SIGN = Statement(
         last_pass_at=sa.bindparam("now"),
         alive_until=sa.bindparam("until"),
         share=sa.bindparam("its_share"),
-        **_GO_BY,
+        **_SETTINGS,
     )
 )
-_GOES_BY = Statement(sa.update(_TABLE).where(_IT).values(_GO_BY))
-_WENT_BY = Statement(
+_NOTE_SETTINGS = Statement(sa.update(_TABLE).where(_IT).values(_SETTINGS))
+_NOTE_SETTINGS_OF_GONE = Statement(
     sa.update(_TABLE)
     .where(sa.func.coalesce(_TABLE.c.alive_until, sa.bindparam("now")) <= sa.bindparam("now"))
-    .values(_GO_BY)
+    .values(_SETTINGS)
 )
-_RECKONED_BY = Statement(select(_TABLE.c.interval_s, _TABLE.c.window_s).distinct())
+_NOTED_SETTINGS = Statement(select(_TABLE.c.interval_s, _TABLE.c.window_s).distinct())
 _OTHERS = Statement(
     select(_TABLE.c.share, _TABLE.c.interval_s).where(
         _TABLE.c.keeper != sa.bindparam("of"), _TABLE.c.alive_until > sa.bindparam("now")
@@ -181,7 +181,7 @@ class Roll:
             "now": now,
             "until": until,
             "its_share": standing.share if standing.may_call else 0.0,
-            **_terms(policy),
+            **_settings(policy),
         }
         if not _SIGN.run(session, of=keeper, **signed):
             enter(session, keeper, version=version, once=False, now=now, policy=policy)
@@ -199,14 +199,14 @@ class Roll:
         return now - self._since >= silence
 
 
-def _terms(policy: Policy) -> dict[str, float]:
+def _settings(policy: Policy) -> dict[str, float]:
     interval, window = policy.interval.total_seconds(), policy.window.total_seconds()
     return {"its_interval_s": interval, "its_window_s": window}
 
 
 def reckoned_by(session: Session) -> Reckoned:
     """Return the settings that due times were reckoned by until now."""
-    pairs = _RECKONED_BY.rows(session)
+    pairs = _NOTED_SETTINGS.rows(session)
     return Reckoned(frozenset((_noted(interval), _noted(window)) for interval, window in pairs))
 
 
@@ -217,9 +217,9 @@ def _noted(seconds: object) -> float:
     return 0.0
 
 
-def go_by(session: Session, keeper: str, policy: Policy) -> None:
+def note_settings(session: Session, keeper: str, policy: Policy) -> None:
     """Note the settings that a keeper reckons due times by from now on."""
-    _GOES_BY.run(session, of=keeper, **_terms(policy))
+    _NOTE_SETTINGS.run(session, of=keeper, **_settings(policy))
 
 
 def enter(
@@ -259,7 +259,7 @@ def begin_anew(
         policy: the settings.
     """
     if shared:
-        _WENT_BY.run(session, now=now, **_terms(policy))
+        _NOTE_SETTINGS_OF_GONE.run(session, now=now, **_settings(policy))
         _REMOVE.run(session, of=keeper)
         _FORGET.run(session, before=now - _KEPT)
     else:

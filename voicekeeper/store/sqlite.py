@@ -373,10 +373,10 @@ class SqliteDatabase(Database):
         self.is_shared_in_wal = found == "wal" != mode
 
     def _lock_out(self, session: Session) -> None:
-        """Nobody else writes."""
+        """Do nothing: to begin is to wait, as a file has one writer at a time."""
 
     def _lock_migrations(self, connection: sa.Connection) -> None:
-        """The same."""
+        """Do nothing: to begin is to wait, here too."""
 
     def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
         if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):

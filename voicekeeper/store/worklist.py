@@ -233,7 +233,7 @@ class Worklist:
         with self._database.writing_alone() as session:
             if before != after:
                 replanning.due_times(session, old_interval=old.interval, new=new, now=now)
-                roll.go_by(session, keeper, new)
+                roll.note_settings(session, keeper, new)
             if old.enrollments_per_day != new.enrollments_per_day:
                 replanning.held(session, now=now)
 
