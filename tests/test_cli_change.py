@@ -145,7 +145,7 @@ def test_nothing_is_offered_to_keep_a_dead_voice(cli: CommandLine, status: Statu
         (["keep", "bert"], "bert is FAILED and has no voice_id yet"),
         (["touch", "bert"], "bert is FAILED and has no voice_id yet"),
         (["resume", "anna"], "anna is not paused"),
-        (["retry", "anna"], "anna was imported without a recipe; nothing can be repeated"),
+        (["retry", "anna"], "anna was not made here: there is nothing to repeat"),
     ],
 )
 def test_a_deed_that_does_not_fit_is_refused_and_changes_nothing(

@@ -286,7 +286,7 @@ def test_retry_is_refused_where_it_would_pay_twice_or_for_nothing(life: Life) ->
     change(life, "clara", status=Status.DEPLOYING)
     put(life, task(life, "clara", Kind.CLONE, TaskState.RUNNING))
     for name, sentence in (
-        ("anna", "anna was imported without a recipe; nothing can be repeated"),
+        ("anna", "anna was not made here: there is nothing to repeat"),
         ("berta", "berta is OK; there is nothing to repeat"),
         ("clara", "clara is DEPLOYING: its enrollment has not ended yet"),
         ("dora", "dora is NEW: its enrollment has not ended yet"),

@@ -5,6 +5,8 @@ from typing import Final
 
 Address = IPv4Address | IPv6Address
 
+PORTS: Final = range(1, 65_536)
+
 _GLOBAL: Final = ip_network("2000::/3")
 """All that is given out of IPv6; of the rest, older Pythons take much for public."""
 

@@ -22,7 +22,6 @@ from voicekeeper.secret import SecretStr
 USER_AGENT = f"voicekeeper/{__version__}"
 
 _PORTS = {"http": 80, "https": 443}
-_ALL_PORTS = range(1, 65_536)
 _HOST = re.compile(rb"[\w.:-]+")
 _VARIABLES = tuple(f"{kind}_proxy" for kind in ("http", "https", "all"))
 _BETWEEN = re.compile(r"[,\s]+")
@@ -54,7 +53,7 @@ def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
         proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
         usual = _PORTS.get(proxy.url.scheme)
         port = usual if proxy.url.port is None else proxy.url.port
-        if usual and port in _ALL_PORTS and _HOST.fullmatch(proxy.url.raw_host):
+        if usual and port in hosts.PORTS and _HOST.fullmatch(proxy.url.raw_host):
             return proxy
     raise ConfigError(
         [f"{name}: must be the address of an http or https proxy like http://proxy.example:3128"],

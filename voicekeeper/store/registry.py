@@ -362,7 +362,7 @@ class Registry:
         """
         with self._changing(name) as (session, voice):
             if voice.recipe is None:
-                raise NotAllowed(f"{name} was imported without a recipe; nothing can be repeated")
+                raise NotAllowed(f"{name} was not made here: there is nothing to repeat")
             if voice.status is Status.OK:
                 raise NotAllowed(f"{name} is OK; there is nothing to repeat")
             if voice.status is Status.NEW or is_enrolling(session, voice):

@@ -24,7 +24,6 @@ _OK = 200
 _TRY_AGAIN = (408, 425, 429)
 _CLIENT_ERRORS = range(400, 500)
 _PIECE = 64 * 1024
-_PORTS = range(1, 65_536)
 
 
 class AudioFetcher:
@@ -70,7 +69,7 @@ class AudioFetcher:
             asked = httpx.URL(url)
             if asked.scheme not in ("http", "https") or not asked.host or asked.userinfo:
                 raise FetchFailed("its URL is neither http nor https", permanent=True)
-            if asked.port is not None and asked.port not in _PORTS:
+            if asked.port is not None and asked.port not in hosts.PORTS:
                 raise FetchFailed("its URL cannot be read", permanent=True)
             trace = {"trace": self._see}
             async with client.stream("GET", asked, extensions=trace) as response:
