@@ -278,22 +278,13 @@ class Session:
         Returns:
             Whether that is so.
         """
-        from voicekeeper.duration import words  # noqa: PLC0415 - see the module
+        from voicekeeper.health import unkept  # noqa: PLC0415 - see the module
 
         if not self.is_unkept(registry):
             return False
         last = registry.last_pass_at()
-        if last is None:
-            unkept = "no daemon has ever made a pass, so nothing is kept yet"
-        elif registry.runs() is False:
-            unkept = "no daemon runs, so nothing is kept now"
-        else:
-            ago = words(self.clock.now() - last)
-            unkept = f"no daemon has made a pass for {ago}, so nothing is kept now"
-        prose.say(
-            f"note: {unkept};",
-            "      start one: 'systemctl start voicekeeper', or 'voicekeeper run'",
-        )
+        when = "yet" if last is None else "now"
+        prose.say(f"note: nothing is kept {when}: {unkept(last, runs=registry.runs())}.")
         return True
 
 
