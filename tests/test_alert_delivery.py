@@ -92,7 +92,7 @@ def test_a_recipient_that_takes_no_message_has_none_repeated_to_the_others_of_it
 ) -> None:
     receiver.refuses = {"bert"}
     with host.run(VOICEKEEPER_ALERTS__URLS=receiver.topics("anna", "bert")) as daemon:
-        until(lambda: receiver.refused > 3, "one refuses again and again")
+        until(lambda: receiver.refused > 1, "one refuses again")
         failed = daemon.await_event("message.failed", topic="digest")
         assert failed["place"] == "alerts.urls[0] (ntfy), recipient 2 of 2"
         receiver.refuses.clear()
@@ -101,6 +101,7 @@ def test_a_recipient_that_takes_no_message_has_none_repeated_to_the_others_of_it
     assert [message.topic for message in receiver.messages] == ["anna", "bert"]
 
 
+@pytest.mark.host
 def test_an_address_that_hangs_delays_no_keepalive_and_no_end(
     host: Host, server: SandboxServer, receiver: Receiver
 ) -> None:
@@ -334,6 +335,7 @@ class CutShort:
         return self._host.voice("anna").status in SETTLED and is_told(self._host)
 
 
+@pytest.mark.host
 def test_an_alert_is_told_whenever_the_daemon_is_killed_and_once_where_it_is_not(
     tmp_path: Path, nursery: Nursery
 ) -> None:

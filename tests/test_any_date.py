@@ -181,6 +181,7 @@ def add_rows(host: Host) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("value", [ZERO, NEVER])
 def test_a_daemon_starts_and_keeps_on_whatever_dates_its_registry_holds(
     tmp_path: Path, value: str

@@ -424,6 +424,7 @@ def test_a_restore_waits_for_no_daemon_but_is_refused_with_75(tmp_path: Path) ->
             assert daemon.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.host
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take on another user")
 def test_root_restores_for_the_owner_of_the_registry(
     cli: CommandLine, tmp_path: Path, owned: Path

@@ -294,6 +294,7 @@ def test_bash_takes_the_completion_script(cli: CommandLine) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.host
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("begun", [True, False])
 def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path, *, begun: bool) -> None:
@@ -318,6 +319,7 @@ def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path, *, begun:
         assert "anna" in cli.names()
 
 
+@pytest.mark.host
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(
     "args",

@@ -17,6 +17,8 @@ import pytest
 from tests.command import CommandLine
 from tests.support import imported
 
+pytestmark = pytest.mark.host
+
 LIMIT_S = 30.0
 
 SHELLS = {

@@ -16,6 +16,8 @@ from tests.support import imported, wanted
 from voicekeeper.models import Status, TaskState
 from voicekeeper.sandbox import SandboxServer
 
+pytestmark = pytest.mark.host
+
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:

@@ -20,6 +20,8 @@ from tests.test_leap import memory_mib
 from tests.web_support import free_port
 from voicekeeper.sandbox import SandboxServer
 
+pytestmark = pytest.mark.host
+
 VOICES = [f"voice-{number:02}" for number in range(12)]
 SHOWN = [replace(imported(f"paused-{number}"), paused=True) for number in range(300)]
 FILES = 1024

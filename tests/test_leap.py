@@ -15,7 +15,10 @@ from voicekeeper.sandbox import SandboxServer
 
 LIBRARIES = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
 LIBRARY = next(LIBRARIES, None)
-pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: apt install faketime")
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: apt install faketime"),
+]
 
 
 def memory_mib(pid: int) -> float:

@@ -21,6 +21,8 @@ from voicekeeper.errors import VoicekeeperError
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store.sqlite import WAL_IS_SAFE
 
+pytestmark = pytest.mark.host
+
 Mount = Callable[..., None]
 
 

@@ -357,6 +357,7 @@ def test_of_two_runtime_directories_the_first_has_the_socket(tmp_path: Path) -> 
         assert daemon.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("directory", "why"),
     [

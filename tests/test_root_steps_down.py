@@ -29,7 +29,10 @@ from voicekeeper.models import Audio, AudioKind, Voice
 NOBODY = 65_534
 OTHER = 65_533
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can step down")
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can step down"),
+]
 
 
 def given(*paths: Path, to: int = NOBODY) -> None:

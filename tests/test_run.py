@@ -85,6 +85,7 @@ def test_once_does_all_that_is_due_and_ends(host: Host, server: SandboxServer) -
     assert (server.books().clone, server.books().speech) == (1, 2)
 
 
+@pytest.mark.host
 def test_settings_that_are_shorter_at_the_next_start_cost_no_voice(tmp_path: Path) -> None:
     """Their due times lie within the new interval, and after the deadline by the new window."""
     names, file = [f"v{number}" for number in range(10)], tmp_path / "settings.toml"
@@ -227,6 +228,7 @@ def test_after_a_kill_a_new_daemon_starts_at_once(host: Host) -> None:
         assert second.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.host
 def test_no_file_of_its_own_takes_the_place_of_a_closed_stdin_stdout_or_stderr(
     host: Host, server: SandboxServer
 ) -> None:
@@ -307,6 +309,7 @@ def test_a_daemon_whose_key_is_refused_stays_says_so_once_and_recovers(
     assert all(voice.alive for voice in server.books().voices.values())
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("names", [["anna"], ["anna", "berta", "clara", "dora", "emil", "fred"]])
 def test_a_gateway_that_answers_404_to_every_call_is_seen_at_once(
     tmp_path: Path, names: list[str]
@@ -347,6 +350,7 @@ class _Strict(Gateway):
         return super().generate(model, body, *given, **more)
 
 
+@pytest.mark.host
 def test_an_enrollment_that_the_gateway_s_policy_refuses_pauses_nothing_and_fails(
     tmp_path: Path,
 ) -> None:

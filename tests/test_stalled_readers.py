@@ -12,12 +12,16 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.daemon_support import LIMIT_S, Host, fast_gateway, until
 from tests.support import imported
 from tests.web_support import free_port
 from voicekeeper.log import spool
 from voicekeeper.reload_socket import ask
 from voicekeeper.sandbox import SandboxServer
+
+pytestmark = pytest.mark.host
 
 VOICES = [f"voice-{number:02}" for number in range(12)]
 WINDOW = timedelta(seconds=6)

@@ -17,6 +17,8 @@ from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store import database as store_database
 
+pytestmark = pytest.mark.host
+
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
