@@ -1,0 +1,1 @@
+"""What users' scripts and dashboards depend on, pinned in files; see `pinned`."""
