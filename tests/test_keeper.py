@@ -625,6 +625,33 @@ def test_where_the_built_in_voice_is_refused_too_no_voice_is_lost(tmp_path: Path
     assert {voice.status for voice in life.registry.all()} == {Status.OK}
 
 
+def test_blame_under_another_accounts_key_counts_for_nothing_once_the_key_is_right(
+    tmp_path: Path,
+) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(5)))
+    life.upstream.trouble = failing(400)
+    life.live(6 * HOUR)
+    life.upstream.trouble = failing(400, first=1, subject="id-v4")
+    life.live(2 * HOUR)
+    assert len(life.log.of("upstream.recovered")) == 1
+    assert life.log.of("voice.lost") == []
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+
+
+def test_voices_that_are_gone_are_found_out_after_the_key_is_right_again(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(5)))
+    life.upstream.trouble = failing(400)
+    life.live(6 * HOUR)
+    gone = {"v1", "v2", "v3", "v4"}
+    blamed = [failing(400, subject=f"id-{name}") for name in gone]
+    life.upstream.trouble = lambda call: next(filter(None, (t(call) for t in blamed)), None)
+    life.live(6 * HOUR)
+    lost = {voice.name for voice in life.registry.all() if voice.status is Status.LOST}
+    assert (lost, life.voice("v0").status) == (gone, Status.OK)
+
+
 def test_a_voice_blamed_once_by_mistake_is_kept(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(imported("anna"))

@@ -119,8 +119,11 @@ def of_submission(kind: Kind, failure: CallFailed, *, refusals: int = 0) -> Faul
 
 
 def of_poll(failure: CallFailed) -> Fault:
-    """Judge a GET of ``statusTask`` that brought no report."""
-    return _fault(_of_any(failure.code), failure)
+    """Judge a GET of ``statusTask`` that brought no report.
+
+    Who may not ask for a task of their own has the account's trouble, whatever the task.
+    """
+    return _fault(Blame.ACCOUNT if failure.code == _FORBIDDEN else _of_any(failure.code), failure)
 
 
 def of_report(kind: Kind, report: Report) -> Verdict:

@@ -80,6 +80,11 @@ def _in_turn(*conditions: sa.ColumnElement[bool]) -> Statement:
 
 _IN_ITS_WINDOW = _VOICE.c.anchored_at > sa.bindparam("over")
 _NOT_GONE = (_VOICE.c.status != Status.LOST) & (_VOICE.c.status != Status.UNDEPLOYED)
+_FORGIVE = Statement(
+    sa.update(_VOICE)
+    .where(_VOICE.c.model == _MODEL, _VOICE.c.suspected_at.is_not(None), _NOT_GONE)
+    .values(suspected_at=sa.null(), controlled_at=sa.null())
+)
 _WELL = _in_turn(_IN_ITS_WINDOW, _VOICE.c.status == Status.OK, _VOICE.c.suspected_at.is_(None))
 _LIVING = _in_turn(_IN_ITS_WINDOW, (_VOICE.c.status == Status.OK) | (_VOICE.c.status == Status.NEW))
 _KNOWN_LATELY = _in_turn(_IN_ITS_WINDOW, _NOT_GONE)
@@ -194,6 +199,12 @@ def _succeeded(
     lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
     # A suspect's own history shows what stands between its failures.
     telling = Telling(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
+    was_distrusted = breaker.distrusted
+    lines += _close(session, task, breaker, is_ours=_is_ours(task), now=now)
+    if was_distrusted and not breaker.distrusted:
+        # Another account may have blamed them, so that says nothing of them.
+        _FORGIVE.run(session, model=task.model)
+        return lines
     suspects = []
     # A built-in voice that probed an open breaker says nothing of whose the account is.
     if _is_ours(task) or not _witnesses(session, task.model, over=now - policy.window):
@@ -201,8 +212,7 @@ def _succeeded(
             session, model=task.model, sent_at=task.sent_at, spoken=task.spoken, now=now
         )
         suspects = [rows.made(Voice, row) for row in cleared]
-    lines += [tell(session, suspect, telling, now=now) for suspect in suspects]
-    return [*lines, *_close(session, task, breaker, is_ours=_is_ours(task), now=now)]
+    return [*lines, *(tell(session, suspect, telling, now=now) for suspect in suspects)]
 
 
 def _is_ours(task: Task) -> bool:

@@ -16,7 +16,7 @@ from voicekeeper.rehearsal.judge.evidence import SLACK, Evidence, Task, is_well
 from voicekeeper.rehearsal.network import Call
 from voicekeeper.terms import AlertKind
 
-_ACCOUNT_CODES: Final = {"speech": (401, 402, 403), "status": (401, 402)}
+_ACCOUNT_CODES: Final = {"speech": (401, 402, 403), "status": (401, 402, 403)}
 """By the kind of call; what an enrollment is refused for may be its own."""
 
 
