@@ -9,6 +9,7 @@ import pytest
 
 from voicekeeper import config
 from voicekeeper.config import Address, Settings, find_api_key, load, of_service
+from voicekeeper.config.gone import INSTEAD
 from voicekeeper.config.policy import policy_of
 from voicekeeper.config.settings import keys
 from voicekeeper.errors import ConfigError
@@ -620,6 +621,25 @@ def test_a_wrong_variable_is_a_problem_that_names_it(variable: str, problem: str
     with pytest.raises(ConfigError, match="1 problem in the environment") as caught:
         load(None, {variable: "{"})
     assert caught.value.problems == (problem,)
+
+
+def test_a_setting_of_an_earlier_version_is_answered_with_what_to_do_instead(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(INSTEAD, "log.colour", "set NO_COLOR")
+    monkeypatch.setitem(INSTEAD, "extra.copies", "copy it yourself")
+    instead = [
+        "extra.copies: is gone; copy it yourself",
+        "log.colour: is gone; set NO_COLOR",
+    ]
+    assert problems_of(file, "[log]\ncolour = 1\n[extra]\ncopies = 2") == instead
+    environ = {"VOICEKEEPER_EXTRA__COPIES": "2"}
+    (problem,) = problems_of(file, "", environ)
+    assert problem == f"{instead[0]} (set by $VOICEKEEPER_EXTRA__COPIES)"
+    assert problems_of(file, "[extra]\ncopies = 2\nzebra = 1") == [
+        instead[0],
+        "extra.zebra: is not a setting",
+    ]
 
 
 def test_variables_of_others_are_no_problem() -> None:

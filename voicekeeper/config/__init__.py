@@ -5,8 +5,9 @@ else from its default. Whatever is wrong is reported at once as one `ConfigError
 with its dotted path, because a person who edits a file on a server wants to edit it once.
 
 The parts: `settings` holds the tables and the rule of each key, `contradictions` the rules
-between keys, `sources` reads the file and the environment, `key` finds the API key, `policy`
-hands the rules what they need, `changes` tells two settings apart.
+between keys, `gone` the keys of earlier versions, `sources` reads the file and the environment,
+`key` finds the API key, `policy` hands the rules what they need, `changes` tells two settings
+apart.
 """
 
 from voicekeeper.config.changes import changed, unchangeable

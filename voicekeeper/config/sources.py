@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from voicekeeper.config.contradictions import contradictions
+from voicekeeper.config.gone import INSTEAD
 from voicekeeper.config.settings import NESTED, PREFIX, Settings, fitted, keys, rule
 from voicekeeper.config.values import SQLITE, at_home
 from voicekeeper.errors import ConfigError, quoted, reason
@@ -145,7 +146,7 @@ def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, st
         below = values.setdefault(table, {})
         if table not in tables:
             origins[table] = name
-        elif isinstance(below, dict):
+        if isinstance(below, dict):
             below[key] = environ[name]
     return origins
 
@@ -181,12 +182,23 @@ def _take_api_keys(values: dict[str, Any], above: str = "") -> Iterator[str]:
                 yield from _take_api_keys(inner, f"{path}.")
 
 
-def _take_unknown_tables(values: dict[str, Any], origins: Mapping[str, str]) -> list[str]:
-    """Take out every unknown name at the top and tell of it."""
-    unknown = [name for name in values if name not in keys()]
-    for name in unknown:
-        del values[name]
-    return [_told(name, f"is not a table{_hint((name,))}", origins) for name in unknown]
+def _take_unknown_tables(values: dict[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
+    """Take out every unknown name at the top and yield its problems."""
+    for name in [name for name in values if name not in keys()]:
+        table = values.pop(name)
+        paths = [f"{name}.{key}" for key in table] if isinstance(table, dict) else []
+        if INSTEAD.keys().isdisjoint(paths):
+            yield _told(name, f"is not a table{_hint((name,))}", origins)
+            continue
+        for path in paths:
+            yield _told(path, _unknown(path), origins)
+
+
+def _unknown(path: str) -> str:
+    """Return what is wrong with a setting that does not exist."""
+    if path in INSTEAD:
+        return f"is gone; {INSTEAD[path]}"
+    return f"is not a setting{_hint(tuple(path.split('.', 1)))}"
 
 
 def _validate(
@@ -204,7 +216,7 @@ def _validate(
         for key in sorted(given, key=[*default._fields, *given].index):  # the known ones first
             path = f"{name}.{key}"
             if key not in default._fields:
-                wrong[path] = _told(path, f"is not a setting{_hint((name, key))}", origins)
+                wrong[path] = _told(path, _unknown(path), origins)
                 continue
             try:
                 read[key] = rule(name, key)(given[key])
@@ -247,7 +259,7 @@ def _hint(location: tuple[str, ...]) -> str:
     """Guess the setting that was meant."""
     *table, name = location
     if table:
-        near = [f"{table[0]}.{key}" for key in _close(name, keys()[table[0]])]
+        near = [f"{table[0]}.{key}" for key in _close(name, keys().get(table[0], ()))]
     else:
         near = _close(name, tuple(keys()))
     near += [f"{other}.{name}" for other, names in keys().items() if name in names]
