@@ -26,7 +26,7 @@ from tests.web_support import free_port
 from voicekeeper import alerting, breaker, budget, digest, forecast, health, schedule
 from voicekeeper.clock import SystemClock
 from voicekeeper.facts import BalanceFacts, BreakerFacts, VoiceFacts
-from voicekeeper.lifecycle import change, comeback, control, enrollment, keepalive
+from voicekeeper.lifecycle import change, control, enrollment, keepalive
 from voicekeeper.models import (
     Alert,
     AlertKind,
@@ -45,7 +45,7 @@ from voicekeeper.sandbox import SandboxServer
 from voicekeeper.schedule import Policy
 
 RULES = (alerting, breaker, budget, digest, forecast, health, schedule)
-LIVES = (change, comeback, control, enrollment, keepalive)
+LIVES = (change, control, enrollment, keepalive)
 
 MOMENTS = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(
     [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]

@@ -299,8 +299,6 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("database.url", '"postgresql+psycopg://me:pw@h/d#x"', SERVER),
         ("database.url", '"/var/lib/voicekeeper.db"', ONLY),
         ("database.url", '""', ONLY),
-        ("recovery.recreate", '"designs"', "must be never, clones or all, not 'designs'"),
-        ("recovery.recreate", "true", "must be a text in quotes, not a yes or no"),
         ("recovery.archive_sources", '"yes"', "must be true or false"),
         ("recovery.archive_sources", "1", "must be true or false"),
         ("budget.enrollments_usd_per_day", "-0.01", f"{DOLLARS}, not '-0.01'"),
@@ -640,6 +638,13 @@ def test_a_setting_of_an_earlier_version_is_answered_with_what_to_do_instead(
         instead[0],
         "extra.zebra: is not a setting",
     ]
+
+
+def test_the_setting_that_made_lost_voices_again_is_answered_with_the_command_that_does(
+    file: Path,
+) -> None:
+    instead = "recovery.recreate: is gone; make a lost voice again with 'voicekeeper retry NAME'"
+    assert problems_of(file, '[recovery]\nrecreate = "never"') == [instead]
 
 
 def test_variables_of_others_are_no_problem() -> None:

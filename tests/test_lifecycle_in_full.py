@@ -21,9 +21,11 @@ from tests.examples import (
 from voicekeeper import lifecycle, schedule
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.events import Event
+from voicekeeper.facts import is_another_voice
 from voicekeeper.lifecycle import Change, TaskFields, Telling
 from voicekeeper.lifecycle.change import INTERRUPTED, NO_END, status_told
-from voicekeeper.models import Status, Task, TaskState, Voice
+from voicekeeper.lifecycle.enrollment import afresh
+from voicekeeper.models import Origin, Status, Task, TaskState, Voice
 from voicekeeper.verdict import UNDEPLOYED, Blame, Fault
 
 PLAIN = replace(POLICY, jitter=0 * SECOND)
@@ -464,3 +466,71 @@ def test_a_change_that_leaves_the_status_tells_nothing_of_it() -> None:
     assert status_told(voice(), {"failures": 1}) == ()
     assert status_told(voice(), {"status": Status.OK}) == ()
     assert status_told(voice(), {"status": Status.FAILED}) == (became(Status.OK, Status.FAILED),)
+
+
+# a retry
+
+
+def lost(**columns: Any) -> Voice:  # noqa: ANN401 - any column
+    return voice(**{"status": Status.LOST, "recipe": {"prefix": "anna"}} | columns)
+
+
+def test_a_voice_that_is_made_again_is_as_though_it_were_new() -> None:
+    row = lost(
+        failures=7,
+        last_error="400: no such voice",
+        suspected_at=NOW - HOUR,
+        controlled_at=NOW - MINUTE,
+        held_at=NOW - 9 * DAY,
+        restored_at=NOW - 8 * DAY,
+        remade_at=NOW - 10 * DAY,
+    )
+    assert afresh(row, now=NOW) == {
+        "status": Status.NEW,
+        "voice_id": None,
+        "next_at": NOW,
+        "anchored_at": NOW,
+        "enrolled_at": None,
+        "last_used_at": None,
+        "failures": 0,
+        "last_error": None,
+        "suspected_at": None,
+        "controlled_at": None,
+        "held_at": None,
+        "restored_at": None,
+        "remade_at": NOW,
+    }
+
+
+def test_a_paused_voice_that_is_made_again_waits_for_its_resumption() -> None:
+    assert afresh(lost(paused=True), now=NOW)["next_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("row", "remade_at"),
+    [
+        (lost(), NOW),
+        (lost(remade_at=NOW - DAY), NOW),
+        (new_voice(status=Status.FAILED), None),  # there was none before: it is the first
+        (new_voice(status=Status.FAILED, remade_at=NOW - DAY), NOW - DAY),
+    ],
+    ids=["had a voice", "had two", "had none", "had one, and then none"],
+)
+def test_a_voice_is_another_one_from_when_it_lost_its_first(
+    row: Voice, remade_at: datetime | None
+) -> None:
+    assert afresh(row, now=NOW)["remade_at"] == remade_at
+
+
+@pytest.mark.parametrize(
+    ("row", "another"),
+    [
+        (lost(origin=Origin.DESIGN, remade_at=NOW), True),
+        (lost(origin=Origin.DESIGN), False),
+        (lost(remade_at=NOW), False),
+        (lost(origin=Origin.IMPORTED, remade_at=NOW), False),
+    ],
+    ids=["design, again", "design", "clone, again", "imported, again"],
+)
+def test_only_a_design_that_was_made_again_sounds_different(row: Voice, *, another: bool) -> None:
+    assert is_another_voice(row) is another

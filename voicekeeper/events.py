@@ -28,7 +28,6 @@ class Event(StrEnum):
     VOICE_RESUMED = "voice.resumed"
     VOICE_HASTENED = "voice.hastened"
     VOICE_RETRIED = "voice.retried"
-    VOICE_RECREATED = "voice.recreated"
     VOICE_REMOVED = "voice.removed"
     KEEPALIVE_SUBMITTED = "keepalive.submitted"
     KEEPALIVE_SUCCEEDED = "keepalive.succeeded"
@@ -100,9 +99,6 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.VOICE_RESUMED: Meaning("info", "A person started the keeping of the voice again."),
     Event.VOICE_HASTENED: Meaning("info", "A person asked for a keepalive at once."),
     Event.VOICE_RETRIED: Meaning("info", "A person asked for the enrollment to be repeated."),
-    Event.VOICE_RECREATED: Meaning(
-        "warning", "A lost voice is made again, with a new `voice_id`; a design sounds otherwise."
-    ),
     Event.VOICE_REMOVED: Meaning("info", "A person had the voice and its history forgotten."),
     Event.KEEPALIVE_SUBMITTED: Meaning("info", "The gateway accepted a keepalive."),
     Event.KEEPALIVE_SUCCEEDED: Meaning("info", "A keepalive ended in success: the voice is used."),

@@ -5,9 +5,12 @@ The rules that commands share with the daemon ask for no more, so that they work
 
 import unicodedata
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from voicekeeper.terms import Origin, Status
+
+ANOTHER_VOICE: Final = "not the same voice"
+"""Shown of a design that was made again: the same words make another voice."""
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -38,6 +41,11 @@ class VoiceFacts(Protocol):
     failures: int
     last_error: str | None
     remade_at: datetime | None
+
+
+def is_another_voice(voice: VoiceFacts) -> bool:
+    """Return whether a voice is a design that was made again, and so sounds different."""
+    return voice.remade_at is not None and voice.origin is Origin.DESIGN
 
 
 class BreakerFacts(Protocol):

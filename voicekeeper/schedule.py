@@ -26,7 +26,7 @@ from functools import cached_property
 from voicekeeper import webhook
 from voicekeeper.duration import plus
 from voicekeeper.facts import VoiceFacts
-from voicekeeper.terms import Kind, Origin
+from voicekeeper.terms import Kind
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
@@ -85,7 +85,6 @@ class Policy:
         requests_per_second, max_in_flight: the limiter's.
         enrollments_per_day: the most that enrollments may cost on a UTC day, in millionths of a
             US dollar; None for no limit.
-        recreate: which voices are made again when they are lost.
         notifies: whether people get messages; then the ends of enrollments are noted for them.
         archive_sources: whether the recordings that clones are made from are kept.
         tick: between two passes.
@@ -113,7 +112,6 @@ class Policy:
     requests_per_second: float
     max_in_flight: int
     enrollments_per_day: int | None = None
-    recreate: frozenset[Origin] = frozenset()
     notifies: bool = False
     archive_sources: bool = False
     tick: timedelta = timedelta(seconds=10)

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from voicekeeper import forecast, likeness
+from voicekeeper import forecast
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import is_pruned
-from voicekeeper.facts import VoiceFacts
+from voicekeeper.facts import VoiceFacts, is_another_voice
 from voicekeeper.fields import json_text
 from voicekeeper.health import Health
 from voicekeeper.pricing import Spent, Totals, dollars
@@ -41,7 +41,7 @@ def voice(voice: VoiceFacts, policy: Policy) -> dict[str, Any]:
         "failures": voice.failures,
         "last_error": voice.last_error,
         "created_at": _instant(voice.created_at),
-        "same_voice": not likeness.is_another_voice(voice),
+        "same_voice": not is_another_voice(voice),
     }
 
 

@@ -7,12 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voicekeeper import likeness
 from voicekeeper.alerting import is_at_risk
 from voicekeeper.bar import bar, has_blocks
 from voicekeeper.cli import prose
 from voicekeeper.duration import words
-from voicekeeper.facts import VoiceFacts
+from voicekeeper.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.schedule import Policy, known_deadline
 from voicekeeper.terms import Status
 
@@ -51,8 +50,8 @@ def status(voice: VoiceFacts) -> Text:
     shown = Text(voice.status, style=_COLORS.get(voice.status, "red"))
     if voice.paused:
         shown.append(" paused", style="dim")
-    if likeness.is_another_voice(voice):
-        shown.append(f", {likeness.ANOTHER_VOICE}", style="yellow")
+    if is_another_voice(voice):
+        shown.append(f", {ANOTHER_VOICE}", style="yellow")
     return shown
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from voicekeeper import likeness
 from voicekeeper.duration import rfc3339
-from voicekeeper.facts import VoiceFacts
+from voicekeeper.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.schedule import Policy, known_deadline
 
 
@@ -19,5 +18,5 @@ def rows(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[tuple[str, ..
             rfc3339(deadline) if deadline else "",
             "paused" if voice.paused else rfc3339(voice.next_at) if voice.next_at else "",
             " ".join((voice.last_error or "").split()),
-            likeness.ANOTHER_VOICE if likeness.is_another_voice(voice) else "",
+            ANOTHER_VOICE if is_another_voice(voice) else "",
         )

@@ -2,5 +2,7 @@
 
 from typing import Final
 
-INSTEAD: Final[dict[str, str]] = {}
+INSTEAD: Final[dict[str, str]] = {
+    "recovery.recreate": "make a lost voice again with 'voicekeeper retry NAME'",
+}
 """By dotted path, the rest of the sentence ``PATH: is gone; …``, such as ``use retry NAME``."""

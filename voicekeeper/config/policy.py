@@ -2,13 +2,6 @@
 
 from voicekeeper.config.settings import Settings
 from voicekeeper.schedule import Policy
-from voicekeeper.terms import Origin
-
-_RECREATED = {
-    "never": frozenset[Origin](),
-    "clones": frozenset({Origin.CLONE}),
-    "all": frozenset({Origin.CLONE, Origin.DESIGN}),
-}
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -32,7 +25,6 @@ def policy_of(settings: Settings) -> Policy:
         requests_per_second=settings.upstream.requests_per_second,
         max_in_flight=settings.upstream.max_in_flight,
         enrollments_per_day=None if most is None else int(most * 1_000_000),
-        recreate=_RECREATED[settings.recovery.recreate],
         notifies=bool(settings.alerts.urls),
         archive_sources=settings.recovery.archive_sources,
         tick=settings.daemon.tick,

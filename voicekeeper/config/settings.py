@@ -53,11 +53,6 @@ LogFormat = Annotated[
     Literal["auto", "json", "console"], values.one_of(("auto", "json", "console"))
 ]
 
-
-Recreate = Annotated[
-    Literal["never", "clones", "all"],
-    values.one_of(("never", "clones", "all")),
-]
 YesOrNo = Annotated[bool, values.yes_or_no]
 
 
@@ -119,11 +114,9 @@ class Recovery(NamedTuple):
     """What is done for voices that are lost.
 
     Attributes:
-        recreate: which of them are made again, once per loss and within the budget.
         archive_sources: whether the recordings that clones are made from are kept too.
     """
 
-    recreate: Recreate = "never"
     archive_sources: YesOrNo = False
 
 

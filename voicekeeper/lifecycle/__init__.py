@@ -19,8 +19,7 @@ Legal ways of a status::
     any with a voice_id ──> LOST | UNDEPLOYED   blamed twice, a control call between
     any with a voice_id ──> OK        a keepalive succeeded: a LOST voice is tried on until its
                                       deadline, and any when a person asks for it
-    any but OK and NEW ──> NEW        a person asks for it to be made again; of a LOST voice the
-                                      settings may (see `comeback`)
+    any but OK and NEW ──> NEW        a person asks for it to be made again
 """
 
 from datetime import datetime

@@ -47,6 +47,25 @@ _RESTORED = "restored"
 _DAY = timedelta(days=1)
 
 
+def afresh(voice: Voice, *, now: datetime) -> VoiceFields:
+    """Return the columns of a voice whose enrollment is repeated, as though it were new."""
+    return {
+        "status": Status.NEW,
+        "voice_id": None,
+        "next_at": unless_paused(voice, now),
+        "anchored_at": now,
+        "enrolled_at": None,
+        "last_used_at": None,
+        "failures": 0,
+        "last_error": None,
+        "suspected_at": None,
+        "controlled_at": None,
+        "held_at": None,
+        "restored_at": None,
+        "remade_at": voice.remade_at if voice.voice_id is None else now,
+    }
+
+
 def held(voice: Voice, hold: Hold, *, now: datetime, policy: Policy) -> Change:
     """The day's budget does not allow it: it waits for the next day's, and is told once.
 

@@ -31,7 +31,8 @@ from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, qu
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.facts import spellings
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, named
-from voicekeeper.lifecycle import Telling, comeback
+from voicekeeper.lifecycle import Telling
+from voicekeeper.lifecycle.enrollment import afresh
 from voicekeeper.models import (
     Audio,
     Balance,
@@ -368,7 +369,7 @@ class Registry:
             if voice.status is Status.NEW or is_enrolling(session, voice):
                 raise NotAllowed(f"{name} is {voice.status}: its enrollment has not ended yet")
             before, old_id = voice.status, voice.voice_id
-            assign(session, voice, comeback.afresh(voice, now=now))
+            assign(session, voice, afresh(voice, now=now))
             told = {"from": before, "old_voice_id": old_id}
             tell(session, voice, Telling(Event.VOICE_RETRIED, told), now=now, logged=False)
 

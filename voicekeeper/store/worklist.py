@@ -25,7 +25,6 @@ from voicekeeper.store import (
     blockages,
     breakers,
     claims,
-    comebacks,
     controls,
     doubts,
     holds,
@@ -127,7 +126,6 @@ class Worklist:
                     )
             begun = self._database.witness.begun()
             doubts.settle(session, begun, now=now, policy=policy)
-            comebacks.take_all(session, begun, now=now, policy=policy)
             _LET_GO_ON.run(session, now=now)
             if not shared:  # where there are others, they may be at it
                 _CLAIM_ANEW.run(session, now=now)
@@ -316,9 +314,6 @@ class Worklist:
         keeps_audio = self._database.file is not None
         if keeps_audio and task.kind.is_enrollment and change.success:
             recordings.want(session, voice, change.preview_url, now=now, policy=policy)
-        if change.voice.get("status") is Status.LOST:
-            witness = self._database.witness
-            lines += comebacks.take(session, voice, witness, now=now, policy=policy)
         return lines
 
     def call_back(self, digests: Collection[str], *, now: datetime) -> int:
