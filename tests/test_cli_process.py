@@ -21,6 +21,7 @@ import pytest
 
 from tests.command import CommandLine, Ended, sentence
 from tests.support import DAY, FakeClock, imported
+from voicekeeper.bar import bar
 from voicekeeper.models import HistoryEntry, Status
 
 NOBODY = 65534
@@ -77,6 +78,14 @@ def widest(text: str) -> int:
     from rich.cells import cell_len  # noqa: PLC0415 - only what is shown has a width
 
     return max(cell_len(line) for line in plain(text).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(-1.0, ".........."), (0.0, ".........."), (0.5, "#####....."), (2.0, "##########")],
+)
+def test_a_bar_never_leaves_its_cells(share: float, text: str) -> None:
+    assert bar(share, plain=True).plain == text
 
 
 def test_a_terminal_shows_a_table_with_the_window_as_a_bar(cli: CommandLine) -> None:

@@ -1,29 +1,20 @@
 """The demonstration: what it shows, how it judges, and that it leaves nothing behind."""
 
-import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from voicekeeper.bar import bar
 from voicekeeper.config import load
-from voicekeeper.demo import Demo, present
-from voicekeeper.demo.cast import CAST, Row, rows
-from voicekeeper.demo.happening import Happening, command, logged
-from voicekeeper.demo.installation import environment, settings
-from voicekeeper.demo.play import Scene
-from voicekeeper.demo.screen import PlainLines, frame, outcome
-from voicekeeper.demo.verdict import judge
+from voicekeeper.demo import broken, cell, environment, outcome, run, settings
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.sandbox import Books, VoiceBook
 
@@ -48,10 +39,10 @@ def book(voice_id: str, made_by: str, *, used: int = 5, uses: int = 9) -> VoiceB
     )
 
 
-NARRATOR = book("voice-of-a-narrator", "import")
-HOST = book("id-h", "clone")
-GUIDE = book("id-g", "design")
-STRAY = book("voice-that-nobody-keeps", "import", used=60, uses=0)
+NARRATOR = book("voice-narrator", "import")
+HOST = book("x-h-1", "clone")
+GUIDE = book("x-g-1", "design")
+STRAY = book("voice-stray", "import", used=60, uses=0)
 
 
 def books(*voices: VoiceBook, clone: int = 1, design: int = 1) -> Books:
@@ -69,65 +60,40 @@ def books(*voices: VoiceBook, clone: int = 1, design: int = 1) -> Books:
 AS_PROMISED = books(NARRATOR, HOST, GUIDE, STRAY)
 
 
-def printed(renderable: object, *, width: int = 80, height: int = 24, **options: object) -> str:
-    """Return what a terminal would get."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, height=height, highlight=False, **options)  # type: ignore[arg-type]
-    console.print(renderable)
-    return out.getvalue()
-
-
-def scene(**fields: object) -> Scene:
-    made = Scene(
-        rows=rows(AS_PROMISED, now=NOW, window=WINDOW),
-        happenings=tuple(Happening(n, "info", f"keepalive.succeeded n{n}") for n in range(30)),
-        at=30,
-        remains=25 * SECOND,
-        window=WINDOW,
-    )
-    return replace(made, **fields)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
-    ("voice", "place", "row"),
+    ("voice", "shown"),
     [
-        (None, 1, Row("host", True, "-", None, 0.0, 0)),  # noqa: FBT003
-        (HOST, 1, Row("host", True, "OK", 15 * SECOND, 0.75, 9)),  # noqa: FBT003
-        (
-            GUIDE._replace(status="DEPLOYING", uses=0),
-            2,
-            Row("guide", True, "DEPLOYING", 15 * SECOND, 0.75, 0),  # noqa: FBT003
-        ),
-        (
-            STRAY._replace(alive=True, deleted_at=None, last_used_at=NOW),
-            3,
-            Row("stray", False, "OK", WINDOW, 1.0, 0),  # noqa: FBT003
-        ),
-        (STRAY, 3, Row("stray", False, "deleted", None, 0.0, 0)),  # noqa: FBT003
+        (None, "-"),
+        (HOST, "OK 15 s"),
+        (GUIDE._replace(status="DEPLOYING"), "DEPLOYING 15 s"),
+        (HOST._replace(last_used_at=NOW - 21 * SECOND), "OK 0 s"),
+        (STRAY, "deleted"),
     ],
 )
-def test_a_row_says_what_the_books_say(voice: VoiceBook | None, place: int, row: Row) -> None:
-    known = books() if voice is None else books(voice)
-    assert rows(known, now=NOW, window=WINDOW)[place] == row
+def test_a_cell_says_what_the_books_say(voice: VoiceBook | None, shown: str) -> None:
+    assert cell(voice, WINDOW, NOW) == shown
 
 
-def test_the_verdict_counts_the_calls_and_passes_when_all_came_as_promised() -> None:
-    verdict = judge(AS_PROMISED)
-    verdict.check()
-    assert [fate.end for fate in verdict.fates] == [
-        *["alive"] * 3,
-        "deleted, 20 s after its last use",
+def test_the_outcome_names_each_voice_and_the_cost() -> None:
+    assert list(broken(AS_PROMISED)) == []
+    lines = "\n".join(outcome(AS_PROMISED)).split("\n")
+    assert lines[2:6] == [
+        "narrator  imported                 9  alive",
+        "host      cloned                   9  alive",
+        "guide     designed                 9  alive",
+        "stray     not registered           -  deleted, 20 s after its last use",
     ]
-    assert (verdict.keepalives, verdict.enrollments, verdict.polls) == (27, 2, 50)
-    assert verdict.cost_micros == 33_620
+    assert lines[-1] == (
+        "27 keepalives, 2 enrollments and 50 polls; at the gateway's prices $0.03362."
+    )
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (books(NARRATOR, HOST, STRAY), "guide was never made"),
+        (books(NARRATOR, HOST, STRAY), "guide was never created"),
         (
-            books(NARRATOR, book("id-h", "clone", used=25), GUIDE, STRAY),
+            books(NARRATOR, book("x-h-1", "clone", used=25), GUIDE, STRAY),
             "host was to be kept and was deleted",
         ),
         (
@@ -136,11 +102,11 @@ def test_the_verdict_counts_the_calls_and_passes_when_all_came_as_promised() -> 
         ),
         (
             books(NARRATOR, HOST, GUIDE._replace(status="DEPLOYING", uses=1), STRAY),
-            "guide is DEPLOYING and was used once",
+            "guide is DEPLOYING and was used 1 times",
         ),
         (
             books(NARRATOR, HOST, GUIDE, STRAY._replace(alive=True, deleted_at=None)),
-            "stray, which nobody keeps, was not deleted",
+            "stray, which is not kept, was not deleted",
         ),
         (
             books(NARRATOR, HOST, GUIDE, STRAY, design=2),
@@ -148,40 +114,16 @@ def test_the_verdict_counts_the_calls_and_passes_when_all_came_as_promised() -> 
         ),
     ],
 )
-def test_a_broken_promise_is_told_and_fails(wrong: Books, sentence: str) -> None:
-    verdict = judge(wrong)
-    assert verdict.broken == (sentence,)
-    with pytest.raises(VoicekeeperError, match=f"^not as promised: {sentence}$"):
-        verdict.check()
-    assert "As promised" not in printed(outcome(verdict))
+def test_a_broken_promise_is_named(wrong: Books, sentence: str) -> None:
+    assert list(broken(wrong)) == [sentence]
 
 
-@pytest.mark.parametrize(
-    ("line", "kind", "text"),
-    [
-        (
-            '{"level": "info", "event": "keepalive.submitted", "name": "host", "voice_id": "v"}\n',
-            "info",
-            "keepalive.submitted   host",
-        ),
-        (
-            '{"event": "voice.status_changed", "name": "guide", "from": "NEW", "to": "DEPLOYING"}',
-            "info",
-            "voice.status_changed  guide    NEW to DEPLOYING",
-        ),
-        (
-            '{"level": "warning", "event": "keepalive.failed", "name": "host", "error": "500"}',
-            "warning",
-            "keepalive.failed      host     500",
-        ),
-        ('{"level": "critical", "event": "pass.failed"}', "error", "pass.failed"),
-        ("voicekeeper: 1 problem in it:\n", "error", "voicekeeper: 1 problem in it:"),
-        ("7\n", "error", "7"),
-    ],
-)
-def test_a_line_of_the_log_is_told_in_short(line: str, kind: str, text: str) -> None:
-    told = logged(line, 3.0)
-    assert (told.kind, told.text) == (kind, text)
+def test_a_broken_promise_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicekeeper.demo._Run.play", lambda _: books(NARRATOR, HOST, STRAY))
+    lines: list[str] = []
+    with pytest.raises(VoicekeeperError, match=r"^not as promised: guide was never created$"):
+        run(lines.append, window=6 * SECOND)
+    assert "As promised" not in "".join(lines)
 
 
 @pytest.mark.parametrize("seconds", [6, 20])
@@ -213,87 +155,6 @@ def test_nothing_that_is_meant_for_voicekeeper_reaches_its_processes() -> None:
     assert seen["PYTHONPATH"].endswith(os.pathsep + "/else")
 
 
-@pytest.mark.parametrize(
-    ("height", "log_lines"), [(24, 8), (100, 8), (18, 3), (10, 1)], ids="{}".format
-)
-def test_the_display_fits_the_terminal(height: int, log_lines: int) -> None:
-    console = Console(width=80, height=height, file=io.StringIO())
-    text = printed(frame(scene(), console), height=height, force_terminal=True, no_color=True)
-    lines = text.splitlines()
-    assert sum("keepalive.succeeded" in line for line in lines) == log_lines
-    assert max(len(line) for line in _bare(text)) <= 80
-    if height >= 18:
-        assert len(lines) + 4 <= height, "the introduction and the prompt have room"
-
-
-def _bare(text: str) -> list[str]:
-    """Return the lines without what only sets bold and dim."""
-    bare = text
-    for code in ("0", "1", "2", "31", "32", "33", "36"):
-        bare = bare.replace(f"\x1b[{code}m", "")
-    assert "\x1b" not in bare
-    return bare.splitlines()
-
-
-def test_the_display_tells_which_window_it_is_and_who_is_gone() -> None:
-    text = printed(frame(scene(), Console(width=80, height=24, file=io.StringIO())))
-    assert "Window 2 of 3, 25 s to go" in text
-    assert "deleted    nobody used it for 20 s" in text
-    assert "Window 3 of 3, 0 s to go" in printed(frame(scene(remains=0 * SECOND), Console()))
-    assert "being registered" in printed(frame(scene(remains=None), Console()))
-
-
-def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    console = Console(width=80, height=24, file=io.StringIO())
-    text = printed(frame(scene(), console), force_terminal=True)
-    assert "\x1b[3" not in text
-    assert "narrator" in text
-
-
-def test_a_narrow_terminal_without_unicode_is_served_too() -> None:
-    raw = io.BytesIO()
-    out = io.TextIOWrapper(raw, encoding="ascii")
-    console = Console(file=out, width=40, height=24, force_terminal=True, highlight=False)
-    console.print(frame(scene(happenings=(logged("caf\u00e9 \u2026", 1.0),)), console))
-    out.flush()
-    assert b"####" in raw.getvalue()
-    assert b"caf\\xe9" in raw.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(-1.0, ".........."), (0.0, ".........."), (0.5, "#####....."), (2.0, "##########")],
-)
-def test_a_bar_never_leaves_its_cells(share: float, text: str) -> None:
-    assert bar(share, plain=True).plain == text
-
-
-def test_plain_lines_come_on_a_change_and_each_quarter_of_the_window() -> None:
-    told: list[str] = []
-    tell = PlainLines(told.append)
-    tell(scene(at=0.0, happenings=(), rows=rows(books(), now=NOW, window=WINDOW)))
-    assert told == []
-    given = (command(("pause", "host"), 1.0), Happening(1.0, "info", "not told"))
-    tell(scene(at=1.0, happenings=given))
-    tell(scene(at=2.0, happenings=given))
-    tell(scene(at=6.0, happenings=(*given, Happening(6.0, "error", "pass.failed"))))
-    tell(scene(at=7.0, happenings=(), rows=rows(books(HOST), now=NOW, window=WINDOW)))
-    all_four = "narrator OK 15 s, host OK 15 s, guide OK 15 s, stray deleted"
-    assert told == [
-        "  1 s  $ voicekeeper pause host",
-        f"  1 s  {all_four}",
-        "  6 s  pass.failed",
-        f"  6 s  {all_four}",
-        "  7 s  narrator not made, host OK 15 s, guide not made, stray not made",
-    ]
-
-
-def test_the_commands_it_gives_fit_a_line() -> None:
-    given = [command(part.command, 0.0).text for part in CAST if part.is_kept]
-    assert max(len("  0 s  " + text) for text in given) <= 80
-
-
 def test_three_voices_live_and_the_fourth_dies(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -302,20 +163,23 @@ def test_three_voices_live_and_the_fourth_dies(
     monkeypatch.setenv("VOICEKEEPER_CONFIG", str(tmp_path / "none.toml"))
     monkeypatch.setenv("VOICEKEEPER_KEEPALIVE__INTERVAL", "never")
     before = signal.getsignal(signal.SIGINT)
-    out = io.StringIO()
+    lines: list[str] = []
 
-    verdict = present(Demo(window=6 * SECOND), Console(file=out, width=80, highlight=False))
+    run(lines.append, window=6 * SECOND)
 
-    told = out.getvalue()
-    verdict.check()
-    assert [fate.is_alive for fate in verdict.fates] == [True, True, True, False]
-    assert [fate.uses > 3 for fate in verdict.fates] == [True, True, True, False]
-    assert verdict.cost_micros == 32_000 + 60 * verdict.keepalives
-    assert "$ voicekeeper design guide" in told
-    assert "guide DEPLOYING" in told
-    assert "stray deleted" in told
-    assert "As promised" in told
-    assert max(len(line) for line in told.splitlines()) <= 80
+    text = "\n".join(lines)
+    ends = [line for line in text.splitlines() if "  alive" in line]
+    assert [line.split()[0] for line in ends] == ["narrator", "host", "guide"]
+    assert all(int(line.split()[2]) > 3 for line in ends)
+    assert re.search(
+        "^stray +not registered +-  deleted, 6 s after its last use$", text, re.MULTILINE
+    )
+    keepalives, cost = re.search(r"(\d+) keepalives, .* prices \$([\d.]+)\.", text).groups()  # type: ignore[union-attr]
+    assert round(float(cost) * 1_000_000) == 32_000 + 60 * int(keepalives)
+    assert "$ voicekeeper design guide" in text
+    assert "DEPLOYING" in text
+    assert "As promised" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
     assert list(tmp_path.iterdir()) == []
     assert processes(tmp_path) == []
     assert signal.getsignal(signal.SIGINT) is before
@@ -383,7 +247,7 @@ def test_a_daemon_that_dies_ends_it_with_its_last_words(tmp_path: Path) -> None:
         os.kill(daemon, signal.SIGKILL)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err.startswith("voicekeeper: the daemon ended early, with exit code -9; it said:\n")
+    assert err.startswith("voicekeeper: the daemon ended early, with exit code -9; its last")
     assert "daemon.ready" in err
     assert list(tmp_path.iterdir()) == []
     assert processes(tmp_path) == []

@@ -2,8 +2,6 @@
 
 import click
 
-from voicekeeper.cli import prose
-
 
 @click.command
 def command() -> None:
@@ -17,6 +15,6 @@ def command() -> None:
     It exits with 0 if the three are alive after three windows and the
     fourth was deleted, else with 1.
     """
-    from voicekeeper.demo import Demo, present  # noqa: PLC0415 - others must not wait for it
+    from voicekeeper import demo  # noqa: PLC0415 - others must not wait for it
 
-    present(Demo(), prose.console()).check()
+    demo.run(click.echo)
