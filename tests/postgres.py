@@ -18,6 +18,9 @@ from voicekeeper.store.postgres import PostgresDatabase
 OLDEST = 15
 _USER = "keeper"
 _TEMPLATE = "prepared"
+_NOBODY_IS_ACTIVE = (
+    "INSERT INTO active (id, epoch, once, interval_s, window_s) VALUES (1, 0, false, 0, 0)"
+)
 
 
 def _binaries() -> Path | None:
@@ -112,6 +115,7 @@ class Cluster:
         else:
             tables = ", ".join(SQLModel.metadata.tables)
             self.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE", within=name)
+            self.execute(_NOBODY_IS_ACTIVE, within=name)
         return self.url(name)
 
     def without_tables(self) -> str:

@@ -22,6 +22,7 @@ from voicekeeper.store import SqliteDatabase, backup
 from voicekeeper.store import restore as restoring
 from voicekeeper.store.backup import KEPT, DailyCopies
 from voicekeeper.store.restore import Copy, restore
+from voicekeeper.terms import SCHEMA
 
 
 @pytest.fixture(autouse=True)
@@ -452,14 +453,16 @@ def test_a_copy_of_an_older_schema_is_migrated_before_it_takes_its_place(
     copy = tmp_path / "copy.db"
     cli("backup", str(copy))
     with sqlite3.connect(copy) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
     connection.close()
     migrated = []
 
     def migrate(database: SqliteDatabase) -> None:
         migrated.append(database.path.parent)
         with database.writing() as session:
-            session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+            session.connection().exec_driver_sql(
+                f"UPDATE alembic_version SET version_num = '{SCHEMA}'"  # noqa: S608
+            )
 
     monkeypatch.setattr(SqliteDatabase, "_migrate", migrate)
     assert cli("restore", str(copy)).code == 0

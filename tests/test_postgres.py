@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlmodel import SQLModel, select
 
@@ -31,7 +33,7 @@ from voicekeeper.errors import (
     VoicekeeperError,
 )
 from voicekeeper.lifecycle import Change
-from voicekeeper.models import KeeperBeat, Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Active, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Answer, Claims, NewVoice, Registry, Worklist
@@ -46,6 +48,7 @@ POLICY = policy()
 SILENCE = POLICY.silence
 Row = TypeVar("Row", bound=SQLModel)
 PASSWORD = "pass-of-nobody"
+OLDER = Path(__file__).with_name("registry_0004.sql")
 
 
 @pytest.fixture
@@ -113,6 +116,36 @@ def test_the_migrations_make_what_the_models_describe(database: PostgresDatabase
         assert compare_metadata(context, SQLModel.metadata) == []
 
 
+def test_an_older_registry_is_upgraded_with_all_that_it_holds(bare: PostgresDatabase) -> None:
+    told = OLDER.read_text().partition("CREATE INDEX")[2]
+    rows = [line for line in told.split(";\n") if line.startswith("INSERT INTO ")]
+    with bare.writing() as session:
+        config = Config()
+        config.set_main_option("script_location", "voicekeeper.store:migrations")
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0004")
+        for row in rows:
+            session.connection().exec_driver_sql(row.replace("%", "%%"))
+    bare.prepare(upgrade=True)
+    assert bare.schema() == SCHEMA
+    registry = Registry(bare)
+    assert [(v.name, v.status.value) for v in registry.all()] == [
+        ("guide", "FAILED"),
+        ("host", "LOST"),
+        ("narrator", "OK"),
+        ("removed", "OK"),
+        ("waiting", "NEW"),
+    ]
+    with bare.reading() as session:
+        counts = [
+            session.connection().exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()  # noqa: S608
+            for table in ("task", "ledger", "history", "alert", "message", "breaker", "past")
+        ]
+        active = session.get_one(Active, 1)
+        assert (active.keeper, active.beat, active.interval_s) == ("2@here", None, 259_200)
+    assert counts == [6, 3, 2, 2, 1, 1, 1]
+
+
 def test_many_who_make_the_tables_at_once_make_them_once(bare: PostgresDatabase) -> None:
     start = threading.Barrier(4)
     schemas: list[str] = []
@@ -142,7 +175,7 @@ def test_a_database_without_the_tables_holds_no_registry(bare: PostgresDatabase)
         ("DROP TABLE voice CASCADE", "is a database of another program"),
         ("UPDATE alembic_version SET version_num = '9999'", "written by a newer voicekeeper"),
         (
-            "UPDATE alembic_version SET version_num = '0001'",
+            "UPDATE alembic_version SET version_num = '0005'",
             "start the daemon of this version once",
         ),
     ],

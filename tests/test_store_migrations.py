@@ -7,19 +7,28 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlmodel import SQLModel, select
+from sqlmodel import SQLModel
 
-from tests.support import NOW, database, policy
+from tests.support import database
 from voicekeeper import models
-from voicekeeper.store import NewVoice, Registry, SqliteDatabase
+from voicekeeper.errors import DatabaseUnusable
+from voicekeeper.store import SqliteDatabase
 from voicekeeper.terms import SCHEMA
 
+REGISTRY = Path(__file__).with_name("registry_0004.sql")
+
+GONE: tuple[str, ...] = ()
+"""Tables of older schemas that there are no more."""
+
+GONE_COLUMNS: dict[str, tuple[str, ...]] = {}
+"""Columns of older schemas that there are no more, by table."""
+
 TABLES = (
+    "active",
     "voice",
     "task",
     "ledger",
@@ -102,63 +111,79 @@ def test_the_tables_are_those_of_the_models() -> None:
     assert models.Voice.__tablename__ in TABLES
 
 
-def older() -> list[str]:
-    """Return every revision but the newest."""
-    return [revision for revision in revisions() if revision != SCHEMA]
-
-
-@pytest.mark.parametrize("revision", older())
-def test_an_older_registry_is_migrated_with_the_voices_it_holds(
-    tmp_path: Path, revision: str
-) -> None:
+@pytest.fixture(params=["0004", "0005"])
+def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a registry of an earlier version, filled with every kind of row."""
     path = tmp_path / "older.db"
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        config = scripts()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-        connection.exec_driver_sql(
-            "INSERT INTO voice (name, model, voice_id, origin, status, paused, created_at,"
-            " anchored_at, failures) VALUES ('anna', 'm', 'v1', 'imported', 'OK', 0,"
-            " '2026-05-01 12:00:00', '2026-05-01 12:00:00', 0)"
-        )
-    engine.dispose()
-    made = SqliteDatabase(path)
-    made.prepare(upgrade=True)
-    assert made.schema() == SCHEMA
-    assert [(voice.name, voice.created_at) for voice in Registry(made).all()] == [("anna", NOW)]
-    assert Registry(made).remove("anna", now=NOW).voice_id == "v1"
-    made.close()
+    with closing(sqlite3.connect(path)) as registry:
+        registry.executescript(REGISTRY.read_text())
+        if request.param == "0005":
+            registry.executescript(
+                "ALTER TABLE keeper ADD COLUMN window_s FLOAT DEFAULT 0 NOT NULL;"
+                "UPDATE keeper SET window_s = 604800;"
+                "UPDATE alembic_version SET version_num = '0005'"
+            )
+    return path
 
 
-def test_the_registry_of_the_first_release_is_taken_over_whole(tmp_path: Path) -> None:
-    path = tmp_path / "first.db"
-    with closing(sqlite3.connect(path)) as first:
-        first.executescript(Path(__file__).with_name("first_release.sql").read_text())
-    made = SqliteDatabase(path)
-    made.prepare(upgrade=True)
-    registry = Registry(made)
-    assert [(v.name, v.status.value) for v in registry.all()] == [
-        ("guide", "FAILED"),
-        ("narrator", "OK"),
-    ]
-    assert [entry.event for entry in registry.history("narrator")] == [
-        "voice.registered",
-        "keepalive.succeeded",
-    ]
-    new = NewVoice("new", "m", "id-new", models.Origin.IMPORTED)
-    registry.register([new], now=NOW, policy=policy())
-    assert registry.get("new").id == 4  # the key of a voice that was removed is not used again
-    with made.reading() as session:
-        ledger = {
-            entry.kind: entry.cost_micros for entry in session.scalars(select(models.LedgerEntry))
+def every_row(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of all tables, by the names of their columns."""
+    with closing(sqlite3.connect(path)) as registry:
+        registry.row_factory = sqlite3.Row
+        tables = registry.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        return {
+            name: [dict(row) for row in registry.execute(f"SELECT * FROM {name}")]  # noqa: S608
+            for (name,) in tables
         }
-        tables = set(sa.inspect(session.connection()).get_table_names())
-        broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
-    assert ledger == {models.Kind.KEEPALIVE: 60, models.Kind.DESIGN: 30_000}
-    assert tables == {*TABLES, "alembic_version"}
-    assert broken == []
+
+
+def test_an_older_registry_is_upgraded_with_all_that_it_holds(older: Path) -> None:
+    before = every_row(older)
+    made = SqliteDatabase(older)
+    made.prepare(upgrade=True)
     made.close()
+    after = every_row(older)
+    assert after["alembic_version"] == [{"version_num": SCHEMA}]
+    kept = before.keys() - {"alembic_version", *GONE}
+    assert all(before[table] for table in kept), "a table without a row proves nothing"
+    for table in kept:
+        columns = before[table][0].keys() - {*GONE_COLUMNS.get(table, ())}
+        rows = [[{c: row[c] for c in columns} for row in which[table]] for which in (before, after)]
+        assert rows[0] == rows[1], table
+    assert set(SQLModel.metadata.tables) <= after.keys()
+    assert shape(sa.create_engine(f"sqlite:///{older}"), "voice")["never used again"]
+
+
+def test_the_keeper_with_the_newest_pass_is_the_active_one_that_was(older: Path) -> None:
+    window_s = every_row(older)["keeper"][0].get("window_s", 0)
+    made = SqliteDatabase(older)
+    made.prepare(upgrade=True)
+    made.close()
+    (active,) = every_row(older)["active"]
+    assert active == {
+        "id": 1,
+        "epoch": 0,
+        "keeper": "2@here",
+        "version": "0.9.0",
+        "once": 0,
+        "started_at": "2026-04-30 09:00:00.000000",
+        "last_pass_at": "2026-05-01 12:31:00.000000",
+        "beat": None,
+        "interval_s": 259_200,
+        "window_s": window_s,
+    }
+
+
+def test_a_registry_that_is_too_old_is_refused_with_the_way_out(older: Path) -> None:
+    with closing(sqlite3.connect(older)) as registry:
+        registry.execute("UPDATE alembic_version SET version_num = '0003'")
+        registry.commit()
+    before = every_row(older)
+    made = SqliteDatabase(older)
+    with pytest.raises(DatabaseUnusable, match=r"too old .*'voicekeeper export' with the version"):
+        made.prepare(upgrade=True)
+    made.close()
+    assert every_row(older) == before
 
 
 def test_the_code_knows_the_newest_migration() -> None:

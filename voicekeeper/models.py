@@ -16,6 +16,7 @@ from sqlmodel import Field, SQLModel
 from voicekeeper.terms import AlertKind, AudioKind, Kind, Origin, Status, TaskState, Topic
 
 __all__ = [
+    "Active",
     "Alert",
     "AlertKind",
     "Audio",
@@ -493,5 +494,36 @@ class KeeperBeat(SQLModel, table=True):
     last_pass_at: datetime | None = None
     alive_until: datetime | None = None
     share: float = 0
+    interval_s: float = 0
+    window_s: float = 0
+
+
+class Active(SQLModel, table=True):
+    """The active keeper: the one row that each transaction which writes an intent begins with.
+
+    Attributes:
+        epoch: counts the keepers that took over; who holds another one is deposed.
+        keeper: ``PID@HOST``; None before the first.
+        version: of voicekeeper.
+        once: whether it is ``run --once``, which a timer starts again.
+        started_at: when it took over.
+        last_pass_at: when its last pass ended, by the host's clock.
+        beat: its last sign of life, by the server's clock where there is one; None once it has
+            ended, so that another may take over at once.
+        interval_s, window_s: the keepalive interval and the window that due times are reckoned
+            by, in seconds; 0 where nobody noted them.
+    """
+
+    __tablename__ = "active"
+    __table_args__ = (sa.CheckConstraint("id = 1", name="active_is_one"),)
+
+    id: int = Field(default=1, primary_key=True, sa_type=_whole())
+    epoch: int = Field(default=0, sa_type=_whole())
+    keeper: str | None = None
+    version: str | None = None
+    once: bool = False
+    started_at: datetime | None = None
+    last_pass_at: datetime | None = None
+    beat: datetime | None = None
     interval_s: float = 0
     window_s: float = 0

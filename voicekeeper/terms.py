@@ -7,7 +7,7 @@ reads may do without the tables, whose libraries take many times as long as its 
 from enum import StrEnum
 from typing import Final
 
-SCHEMA: Final = "0005"
+SCHEMA: Final = "0006"
 """The newest migration; the code fits this schema and no other."""
 
 

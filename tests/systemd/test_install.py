@@ -15,7 +15,7 @@ from tests.systemd.conftest import TREE
 from tests.systemd.machine import Done, Machine, until
 from tests.systemd.service import DATABASE, STATE, Service, run_installer
 
-FIRST_RELEASE = (installed.ROOT / "tests" / "first_release.sql").read_text()
+OLDEST_REGISTRY = (installed.ROOT / "tests" / "registry_0004.sql").read_text()
 BACKUPS = (installed.ROOT / "docs" / "backup.md").read_text()
 MOVE = BACKUPS.partition("## Move to another host")[2].partition("```sh\n")[2].partition("```")[0]
 MINE = "# mine\n"
@@ -145,7 +145,7 @@ def _live(machine: Machine, told: Story) -> None:
     restore = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.stdin.read())"
     machine.run(
         *("runuser", "-u", "voicekeeper", "--", "python3", "-c", restore, DATABASE),
-        stdin=FIRST_RELEASE,
+        stdin=OLDEST_REGISTRY,
     )
     installed.start_gateway(machine)
     voice = {"voice_id": "id-narrator", "model": "cosyvoice-3-flash"}
@@ -248,7 +248,7 @@ def test_the_manual_page_is_that_of_the_version_that_runs(story: Story) -> None:
     assert story.found["files after the bad one"].splitlines()[1] == title
 
 
-def test_a_new_version_goes_on_with_the_registry_of_the_first_release(story: Story) -> None:
+def test_a_new_version_goes_on_with_the_oldest_registry_that_it_upgrades(story: Story) -> None:
     rows = [line.split("\t")[:3] for line in story.found["voices"].splitlines()]
     assert ["narrator", "id-narrator", "OK"] in rows
     assert ["guide", "", "FAILED"] in rows

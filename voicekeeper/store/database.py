@@ -26,6 +26,9 @@ from voicekeeper.terms import SCHEMA
 _OURS = ("alembic_version", "voice")
 """Tables without which there is no registry of any version."""
 
+_OLDEST = "0004"
+"""The first schema that is upgraded."""
+
 
 class Database(ABC):
     """A registry's database; opening it touches nothing.
@@ -247,6 +250,12 @@ class Database(ABC):
             raise DatabaseUnusable(
                 f"{self.place} was written by a newer voicekeeper (schema {version}, this one "
                 f"knows {SCHEMA}); install that version again. Nothing was touched."
+            )
+        if version < _OLDEST:
+            raise DatabaseUnusable(
+                f"{self.place} has the schema {version}, which is too old to be upgraded; run "
+                "'voicekeeper export' with the version that made it, and 'voicekeeper import' with "
+                "this one into a new registry. Nothing was touched."
             )
         return str(version)
 

@@ -1,6 +1,6 @@
-"""The registry: voices, their tasks and history, breakers, alerts, keepers.
+"""The registry: voices, their tasks and history, money, breakers, alerts, messages, keepers.
 
-What stood in the first release's tables is taken over, column by column.
+The first schema that this version upgrades; an older registry is refused.
 """
 
 from typing import Any
@@ -8,43 +8,16 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0004"
+down_revision = None
 
 _STATUSES = "'NEW', 'DEPLOYING', 'OK', 'UNDEPLOYED', 'FAILED', 'UNKNOWN', 'LOST'"
 _KINDS = "'keepalive', 'clone', 'design', 'control'"
 _ALERTS = "'lost', 'undeployed', 'risk', 'blocked', 'enrollment'"
 _STATES = "'intent', 'running', 'success', 'failed', 'refused', 'unknown'"
 
-
-_IN_ORDER = (
-    "voice",
-    "task",
-    "ledger",
-    "balance",
-    "history",
-    "removal",
-    "breaker",
-    "alert",
-    "message",
-    "keeper",
-)
-"""A table stands behind those that it refers to."""
-
-
 _INSTANT = sa.DateTime(timezone=True)
 _WHOLE = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
-
-
-def upgrade() -> None:
-    """Make every table anew, and fill it with what the old one held."""
-    if op.get_bind().dialect.name != "sqlite":
-        _drop()
-        _create()
-        return
-    _set_aside()
-    _create()
-    _take_over()
 
 
 def _where(condition: str, in_postgresql: str | None = None) -> dict[str, Any]:
@@ -52,68 +25,8 @@ def _where(condition: str, in_postgresql: str | None = None) -> dict[str, Any]:
     return {"sqlite_where": sa.text(condition), "postgresql_where": twin}
 
 
-def _drop() -> None:
-    """Drop every table: the first release kept no registry anywhere but in SQLite."""
-    there = _columns()
-    for table in reversed(_IN_ORDER):
-        if table in there:
-            op.drop_table(table)
-
-
-def _set_aside() -> None:
-    """Rename every table that there is, and drop its indexes, whose names are wanted."""
-    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-    for (index,) in op.get_bind().exec_driver_sql(indexes).all():
-        op.execute(f'DROP INDEX "{index}"')
-    for table in _columns():
-        op.rename_table(table, f"old_{table}")
-
-
-def _take_over() -> None:
-    """Fill each table from the one that was set aside, and drop that."""
-    columns = _columns()
-    for table in _IN_ORDER:
-        old = columns.get(f"old_{table}", {})
-        # What is new and cannot be missing is a count or a yes or no, and begins with 0.
-        wanted = {
-            c: c if c in old else "0" for c, needed in columns[table].items() if c in old or needed
-        }
-        if not old:
-            continue
-        names, values = ", ".join(wanted), ", ".join(wanted.values())
-        op.execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM old_{table}")  # noqa: S608
-        op.execute(f"DELETE FROM sqlite_sequence WHERE name = '{table}'")  # noqa: S608
-        op.execute(  # no key is ever used again
-            f"INSERT INTO sqlite_sequence SELECT '{table}', seq FROM sqlite_sequence"  # noqa: S608
-            f" WHERE name = 'old_{table}'"
-        )
-    if "old_ledger" not in columns:
-        op.execute(
-            "INSERT INTO ledger SELECT date(sent_at), kind, sum(coalesce(cost_micros, 0)), 0"
-            " FROM task WHERE cost_micros > 0 GROUP BY 1, 2"
-        )
-    op.execute(
-        "INSERT INTO tally SELECT kind, state, count(*) FROM task"
-        " WHERE state NOT IN ('intent', 'running') GROUP BY kind, state"
-    )
-    for table in reversed(_IN_ORDER):
-        op.execute(f"DROP TABLE IF EXISTS old_{table}")
-
-
-def _columns() -> dict[str, dict[str, bool]]:
-    """Return of each table its columns, and of each whether it must be given."""
-    look = sa.inspect(op.get_bind())
-    return {
-        table: {
-            column["name"]: not column["nullable"] and column["default"] is None
-            for column in look.get_columns(table)
-        }
-        for table in look.get_table_names()
-        if table.removeprefix("old_") in _IN_ORDER
-    }
-
-
-def _create() -> None:
+def upgrade() -> None:
+    """Make every table."""
     op.create_table(
         "voice",
         sa.Column("id", _WHOLE, primary_key=True),
@@ -188,6 +101,9 @@ def _create() -> None:
     )
     op.create_index("task_by_voice", "task", ["voice_pk", "id"])
     op.create_index("task_open", "task", ["state"], **_where("state IN ('intent', 'running')"))
+    op.create_index(
+        "task_open_of_voice", "task", ["voice_pk"], **_where("state IN ('intent', 'running')")
+    )
     op.create_index("task_by_next_poll", "task", ["next_poll_at"], **_where("state = 'running'"))
     op.create_index(
         "task_by_token",
@@ -235,6 +151,19 @@ def _create() -> None:
     )
     op.create_index("history_by_voice", "history", ["voice_pk", "id"])
     op.create_index("history_unlogged", "history", ["id"], **_where("logged = 0", "NOT logged"))
+    op.create_table(
+        "past",
+        sa.Column(
+            "voice_pk",
+            _WHOLE,
+            sa.ForeignKey("voice.id", ondelete="CASCADE"),
+            primary_key=True,
+            autoincrement=False,
+        ),
+        sa.Column("cost_micros", _WHOLE, nullable=False),
+        sa.Column("possible_cost_micros", _WHOLE, nullable=False),
+        sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="past_signs"),
+    )
     op.create_table(
         "removal",
         sa.Column("id", _WHOLE, primary_key=True),
