@@ -182,15 +182,3 @@ def test_a_client_goes_by_a_tunnel_through_a_real_proxy_with_its_password(
     assert heard[1].startswith(b"GET /1 HTTP/1.1\r\n")
     assert b"user-agent: voicekeeper/" in heard[1].lower()
     assert b"proxy-authorization" not in heard[1].lower()
-
-
-def test_the_passwords_of_the_environments_proxies_are_known_however_they_are_written() -> None:
-    environ = {
-        "https_proxy": "http://me:p%40ss@proxy:1",
-        "ALL_PROXY": "me:second@proxy",
-        "HTTP_PROXY": "http://me:third@[::bad",
-        "http_proxy": "http://me@proxy",
-        "no_proxy": "a:b@c",
-    }
-    found = {secret.get_secret_value() for secret in outbound.passwords(environ)}
-    assert found == {"p%40ss", "p@ss", "second", "third"}

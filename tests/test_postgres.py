@@ -510,7 +510,7 @@ def test_a_password_is_in_no_sentence_and_no_repr() -> None:
     said = [str(away.value), repr(away.value), database.place, repr(settings), repr(vars(database))]
     assert [words for words in said if PASSWORD in words] == []
     assert str(settings._asdict()).count(PASSWORD) == 0
-    assert SecretStr(PASSWORD) in bootstrap.secrets(settings)
+    assert SecretStr(PASSWORD) in settings.secrets({})
     database.close()
 
 

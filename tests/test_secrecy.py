@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicekeeper.secrecy import Secrets
+from voicekeeper.secrecy import Secrets, parts_of, passwords_of_proxies
+from voicekeeper.secret import SecretStr
 
 KEY = "sk-7Hq2Zu9Xv/LanternKd4+Harbor77wq"
 
@@ -122,3 +123,35 @@ def test_any_secret_in_any_text_is_cut_out(secret: str, before: str, after: str,
     except UnicodeEncodeError:
         return
     assert secret not in secrets.cut(text) or secret in "[redacted]"
+
+
+@pytest.mark.parametrize(
+    ("address", "hidden", "shown"),
+    [
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+         ["T1JJ3T3L2", "TIiajkdnlazkcOXrIdevi7FQ"], []),
+        ("mailto://me:pass%20word1@example.com", ["pass%20word1", "pass word1"], ["example.com"]),
+        ("https://hc-ping.com/00-11-22?x=abcdefgh", ["00-11-22", "abcdefgh"], ["hc-ping.com"]),
+        ("mailto://voicekeeper:pw@example.com", [], ["voicekeeper"]),
+        ("json://127.0.0.1:8080/abc", [], ["127.0.0.1", "8080", "abc"]),
+    ],
+)  # fmt: skip
+def test_the_parts_of_an_address_that_may_be_secrets(
+    address: str, hidden: list[str], shown: list[str]
+) -> None:
+    parts = {part.get_secret_value() for part in parts_of(SecretStr(address))}
+    assert {address, *hidden} <= parts
+    assert parts.isdisjoint(shown)
+
+
+def test_the_passwords_of_the_environments_proxies_are_known_however_they_are_written() -> None:
+    environ = {
+        "https_proxy": "http://me:p%40ss@proxy:1",
+        "ALL_PROXY": "me:second@proxy",
+        "HTTP_PROXY": "http://me:third@[::bad",
+        "http_proxy": "http://me@proxy",
+        "no_proxy": "a:b@c",
+    }
+    found = {secret.get_secret_value() for secret in passwords_of_proxies(environ)}
+    assert found == {"p%40ss", "p@ss", "second", "third"}
+    assert not passwords_of_proxies(environ, shortest=7)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.receiver import Receiver
-from voicekeeper import alerts
 from voicekeeper.alerts import Sender, senders
 from voicekeeper.alerts import sender as module
 from voicekeeper.config import Alerts, Settings
@@ -239,25 +238,6 @@ def test_a_proxys_password_is_told_as_little(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(NotSent) as caught:
         send(sender)
     assert str(caught.value) == "no way by http://me:…@proxy.invalid:1"
-
-
-@pytest.mark.parametrize(
-    ("address", "hidden", "shown"),
-    [
-        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
-         ["T1JJ3T3L2", "TIiajkdnlazkcOXrIdevi7FQ"], []),
-        ("mailto://me:pass%20word1@example.com", ["pass%20word1", "pass word1"], ["example.com"]),
-        ("https://hc-ping.com/00-11-22?x=abcdefgh", ["00-11-22", "abcdefgh"], ["hc-ping.com"]),
-        ("mailto://voicekeeper:pw@example.com", [], ["voicekeeper"]),
-        ("json://127.0.0.1:8080/abc", [], ["127.0.0.1", "8080", "abc"]),
-    ],
-)  # fmt: skip
-def test_the_parts_of_an_address_that_may_be_secrets(
-    address: str, hidden: list[str], shown: list[str]
-) -> None:
-    parts = {part.get_secret_value() for part in alerts.parts(SecretStr(address))}
-    assert {address, *hidden} <= parts
-    assert parts.isdisjoint(shown)
 
 
 def test_no_address_stands_in_a_repr_or_a_dump_of_the_settings() -> None:

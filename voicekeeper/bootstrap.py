@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from secrets import token_urlsafe
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from voicekeeper import alerts, extras, outbound
+from voicekeeper import alerts, extras
 from voicekeeper.archive import Archive, directory_of
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
@@ -29,9 +28,6 @@ from voicekeeper.upstream.address import host_of
 from voicekeeper.upstream.audio import AudioFetcher
 from voicekeeper.upstream.connections import Line
 from voicekeeper.webhook import Callbacks
-
-_SHORTEST_PASSWORD = 6
-"""Characters of a proxy's; a shorter one would be cut out of half of all log lines."""
 
 
 def database(settings: Settings) -> Database:
@@ -234,18 +230,6 @@ def _ping(settings: Settings) -> Callable[[], Awaitable[None]] | None:
     """Return what sends one ping; None where the settings name no address."""
     address = settings.alerts.heartbeat_url
     return None if address is None else partial(alerts.ping, address)
-
-
-def secrets(settings: Settings) -> list[SecretStr]:
-    """Return what of the settings no log line may hold."""
-    hidden = [*settings.alerts.urls]
-    if settings.alerts.heartbeat_url is not None:
-        hidden.append(settings.alerts.heartbeat_url)
-    parts = [part for address in hidden for part in alerts.parts(address)]
-    proxies = outbound.passwords(os.environ)
-    parts += [each for each in proxies if len(each.get_secret_value()) >= _SHORTEST_PASSWORD]
-    password = urlsplit(settings.database.url.get_secret_value()).password
-    return [*parts, SecretStr(unquote(password))] if password else parts
 
 
 @contextmanager

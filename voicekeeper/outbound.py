@@ -17,13 +17,11 @@ import httpx
 
 from voicekeeper import __version__, hosts
 from voicekeeper.errors import ConfigError
-from voicekeeper.secret import SecretStr
 
 USER_AGENT = f"voicekeeper/{__version__}"
 
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(rb"[\w.:-]+")
-_VARIABLES = tuple(f"{kind}_proxy" for kind in ("http", "https", "all"))
 _BETWEEN = re.compile(r"[,\s]+")
 
 
@@ -104,19 +102,6 @@ def _covers(spared: str, host: str, port: str) -> bool:
         return address in ip_network(name, strict=False)
     except ValueError:
         return False
-
-
-def passwords(environ: Mapping[str, str]) -> list[SecretStr]:
-    """Return the passwords of the environment's proxies, as written and as meant."""
-    found = set()
-    for name in (*_VARIABLES, *map(str.upper, _VARIABLES)):
-        value = environ.get(name, "")
-        written = value.rpartition("@")[0].rpartition("//")[2].partition(":")[2]
-        meant = None
-        with suppress(httpx.InvalidURL, ValueError):
-            meant = httpx.URL(value if "://" in value else f"http://{value}").password
-        found |= {each for each in (written, meant) if each}
-    return [SecretStr(each) for each in sorted(found)]
 
 
 def tls_context() -> ssl.SSLContext:

@@ -5,9 +5,10 @@ and the gateway's client between two calls: none is cut short, repeated or lost 
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 
-from voicekeeper.bootstrap import Assembly, secrets
+from voicekeeper.bootstrap import Assembly
 from voicekeeper.config import Settings, changed, unchangeable
 from voicekeeper.errors import ConfigError
 from voicekeeper.secret import SecretStr
@@ -38,7 +39,7 @@ class Reload:
         self._load = load
         self._read_key = read_key
         self._configure_log = configure_log
-        self._secrets = [assembly.api_key, *secrets(assembly.settings)]
+        self._secrets = [assembly.api_key, *assembly.settings.secrets(os.environ)]
 
     @property
     def settings(self) -> Settings:
@@ -63,7 +64,7 @@ class Reload:
         if api_key != self._assembly.api_key:
             paths += (THE_KEY,)
         # An answer to a call or a message under way may echo the old ones.
-        new = [api_key, *secrets(settings)]
+        new = [api_key, *settings.secrets(os.environ)]
         self._secrets += [secret for secret in new if secret not in self._secrets]
         self._configure_log(self.settings, self._secrets)  # before they are first used
         await self._assembly.adopt(settings, api_key)

@@ -1,5 +1,7 @@
 """Cutting secrets out of words from outside, wherever these are stored, logged or shown.
 
+`Secrets` cuts them; the functions say which texts of an address or of the environment are some.
+
 Whoever repeats a secret may quote it first, and quote that again: percent-encoded, with escapes of
 JSON or Python, with entities of HTML, in base64, or broken over two lines. A spelling that is
 common is cut out of its text. Where the secret still shows once all quoting is undone, nothing of
@@ -9,17 +11,32 @@ the text is kept.
 import json
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import unescape
 from typing import Final
 from urllib.parse import quote, unquote
 
+from voicekeeper.secret import SecretStr
 from voicekeeper.visible import is_visible
 
 REDACTED: Final = "[redacted]"
 
 _SHORTEST: Final = 6
 """Characters. What is shorter is cut out only as it is: else it would be found by chance."""
+
+_SHORTEST_PART: Final = 8
+"""Characters. A shorter part of an address is no token, and to cut it out would cut words."""
+
+_BETWEEN: Final = re.compile(r"[/@:?&=;,#]+")
+_USER: Final = re.compile(r"([^/?#:]*:([^/?#]+))@")
+_PASSWORD_OF: Final = re.compile(
+    r"[?&][^=&]*(?:pass|pw|secret|token|key)[^=&]*=([^&#]+)", re.IGNORECASE
+)
+_OWN_NAME: Final = "voicekeeper"
+_HOST: Final = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)", re.IGNORECASE)
+_PROXIES: Final = tuple(
+    name for kind in ("http", "https", "all") for name in (f"{kind}_proxy", f"{kind}_proxy".upper())
+)
 
 _DEEPEST: Final = 8
 _ESCAPED: Final = frozenset("\\\"'")
@@ -81,6 +98,49 @@ class Secrets:
 def unescaped(text: str) -> str:
     """Return a text with its entities of HTML undone."""
     return unescape(_NUMBERED.sub(r"&#\1", text))
+
+
+def parts_of(address: SecretStr) -> list[SecretStr]:
+    """Return an address, and what in it may be a secret, as written and as meant.
+
+    The name of a host is none; but many services put a token where a host would stand.
+    """
+    whole = address.get_secret_value()
+    _, _, rest = whole.partition("://")
+    found = {whole, rest}
+    for part in _BETWEEN.split(rest):
+        if len(part) >= _SHORTEST_PART and part != _OWN_NAME and not _HOST.fullmatch(part):
+            found |= {part, unquote(part)}
+    return [SecretStr(text) for text in sorted(found, key=len, reverse=True) if text]
+
+
+def passwords_of(address: SecretStr) -> list[SecretStr]:
+    """Return what of an address is a password for certain, of any length, as written and as meant.
+
+    With them comes what base64 makes of each: of a password, of ``user:password`` as a header of
+    HTTP holds it, and of both as SMTP does.
+    """
+    _, _, rest = address.get_secret_value().partition("://")
+    found = set(_PASSWORD_OF.findall(rest))
+    if user := _USER.match(rest):
+        found |= {user[1], user[2]}
+    found |= {unquote(each) for each in found}
+    found |= {f"\0{each.replace(':', chr(0), 1)}" for each in found if ":" in each}
+    found |= {b64encode(each.encode()).decode().rstrip("=") for each in found}
+    return [SecretStr(each) for each in sorted(found)]
+
+
+def passwords_of_proxies(environ: Mapping[str, str], *, shortest: int = 1) -> list[SecretStr]:
+    """Return the passwords of the environment's proxies, as written and as meant.
+
+    Args:
+        environ: of the process.
+        shortest: characters of a password; what is shorter is left out.
+    """
+    values = (environ.get(name, "") for name in _PROXIES)
+    written = [v.rpartition("@")[0].rpartition("//")[2].partition(":")[2] for v in values]
+    found = {*written, *map(unquote, written)}
+    return [SecretStr(each) for each in sorted(found) if len(each) >= shortest]
 
 
 def _spellings(text: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ line, an error or a ``repr``; people read ``alerts.urls[0] (slack)``.
 """
 
 from voicekeeper.alerts.ping import ping, reach
-from voicekeeper.alerts.secrets import parts
 from voicekeeper.alerts.sender import Sender, lacking, senders
 
-__all__ = ["Sender", "lacking", "parts", "ping", "reach", "senders"]
+__all__ = ["Sender", "lacking", "ping", "reach", "senders"]

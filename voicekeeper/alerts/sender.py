@@ -19,13 +19,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-from voicekeeper import extras, outbound
+from voicekeeper import extras
 from voicekeeper.alerts.recipients import recipients
-from voicekeeper.alerts.secrets import parts, passwords
 from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.events import Level
 from voicekeeper.notice import Notice
-from voicekeeper.secrecy import Secrets
+from voicekeeper.secrecy import Secrets, parts_of, passwords_of, passwords_of_proxies
 from voicekeeper.secret import SecretStr
 from voicekeeper.visible import visible
 
@@ -229,7 +228,7 @@ def _begun(pieces: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[byt
 
 def _hidden(address: SecretStr) -> list[SecretStr]:
     """Return what no sentence about an address may hold, however short it is."""
-    return [*parts(address), *passwords(address), *outbound.passwords(os.environ)]
+    return [*parts_of(address), *passwords_of(address), *passwords_of_proxies(os.environ)]
 
 
 def _inert(line: str) -> str:

@@ -8,17 +8,21 @@ Plain tuples, because every command waits for them: pydantic-settings, whose own
 wanted (see `values`), takes seven times as long to import as an interpreter takes to start.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from voicekeeper.config import values
 from voicekeeper.secret import SecretStr
 
 PREFIX: Final = "VOICEKEEPER_"
 NESTED: Final = "__"
+
+_SHORTEST_PASSWORD: Final = 6
+"""Characters of a proxy's; a shorter one would be cut out of half of all log lines."""
 
 _HOUR = timedelta(hours=1)
 _JITTER = timedelta(hours=12)
@@ -223,6 +227,17 @@ class Settings(NamedTuple):
         if not url.startswith(values.SQLITE):
             return None
         return Path(url.removeprefix(values.SQLITE))
+
+    def secrets(self, environ: Mapping[str, str]) -> list[SecretStr]:
+        """Return what no log line may hold of these settings and of the environment's proxies."""
+        from voicekeeper import secrecy  # noqa: PLC0415 - what only reads does without
+
+        pinged = self.alerts.heartbeat_url
+        addresses = [*self.alerts.urls, *([] if pinged is None else [pinged])]
+        hidden = [part for address in addresses for part in secrecy.parts_of(address)]
+        hidden += secrecy.passwords_of_proxies(environ, shortest=_SHORTEST_PASSWORD)
+        password = urlsplit(self.database.url.get_secret_value()).password
+        return [*hidden, SecretStr(unquote(password))] if password else hidden
 
 
 def keys() -> dict[str, tuple[str, ...]]:

@@ -49,7 +49,7 @@ def command(session: Session, *, once: bool) -> None:
             sys.stderr = spooled(sys.stderr)
     settings = session.settings
     api_key = session.find_key().secret
-    _configure_log(session, settings, [api_key, *bootstrap.secrets(settings)])
+    _configure_log(session, settings, [api_key, *settings.secrets(os.environ)])
     database = session.database()
     with database.held(session.now):
         is_new = not database.exists()
