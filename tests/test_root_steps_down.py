@@ -4,6 +4,7 @@ Each plant is one that made the owner of the folder root, or had root remove or 
 its own, when root opened the registry as root.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ import voicekeeper
 from tests.command import CommandLine, Ended, sentence
 from tests.daemon_support import KEY
 from tests.support import NOW, imported
+from voicekeeper.cli import owner
 from voicekeeper.models import Audio, AudioKind, Voice
 
 NOBODY = 65_534
@@ -452,6 +454,52 @@ def test_what_a_program_lacks_that_the_owner_cannot_read_is_told(
         "root became nobody, who owns the registry's folder and cannot read this program" in words
     )
     assert "install both where everybody can read them" in words
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    """Have a file system of nobody's over a folder, as fusermount makes it; it never answers."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        device = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"needs /dev/fuse: {error}")
+    try:
+        options = f"fd={device},rootmode=40000,user_id={NOBODY},group_id={NOBODY}"
+        if libc.mount(b"test", bytes(folder), b"fuse", 0, options.encode()) != 0:
+            pytest.skip(f"may not mount: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield
+        finally:
+            libc.umount2(bytes(folder), 2)  # MNT_DETACH
+    finally:
+        os.close(device)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["status"], ["resolve", "anna"], ["add", "id-ben", "--name", "ben"], ["backup", "NEW"]],
+    ids=" ".join,
+)
+def test_a_folder_that_its_owner_hides_from_root_is_not_taken_for_roots(
+    cli: CommandLine, tmp_path: Path, args: list[str]
+) -> None:
+    """Else root stays root, and its owner can show the folder again before root goes on."""
+    words = [str(tmp_path / "new.db") if word == "NEW" else word for word in args]
+    with mounted(cli.path.parent):
+        ended = cli.process(*words)
+    assert ended.code == (3 if args == ["status"] else 78)
+    assert f"root cannot look at {cli.path.parent}, so it goes no further" in ended.out + ended.err
+
+
+def test_a_copy_is_not_written_where_another_hides_the_way_from_root(
+    owned: Path, loot: Path
+) -> None:
+    made = owned / "copies" / "new.db"
+    with mounted(owned), pytest.raises(OSError, match="root cannot look at"):
+        owner.is_closed(made.parent)
+    with mounted(owned), pytest.raises(OSError, match="root cannot look at"):
+        owner.opened_for(made, loot)
 
 
 SWAPPING = """

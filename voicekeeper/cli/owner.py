@@ -61,7 +61,10 @@ def owner_of(file: Path, *, is_kind: Callable[[int], bool] = stat.S_ISREG) -> Ow
     """
     if os.geteuid() != 0:
         return None
-    way = _way(file)
+    try:
+        way = _way(file)
+    except OSError as error:
+        raise DatabaseUnusable(f"{file}: {reason(error)}") from None
     folder = next(step for step in reversed(way) if step.is_folder)
     uid = folder.found.st_uid
     last = way[-1]
@@ -208,6 +211,10 @@ def _way(path: Path) -> list[_Step]:
     """Return what a path leads through, link by link, from the root to where it ends.
 
     Whoever exchanges a step of it owns a folder before that step, and so is found here.
+
+    Raises:
+        OSError: root is kept from a step, and nobody but root is found. A file system that a user
+            mounts (FUSE) does that, for as long as that user likes.
     """
     place, links = Path("/"), 0
     steps, left = [_Step(place, place.lstat())], list(reversed(path.parts[1:]))
@@ -218,8 +225,13 @@ def _way(path: Path) -> list[_Step]:
             continue
         try:
             step = _Step(place / part, (place / part).lstat())
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             break  # what is missing is told by who opens it
+        except OSError as error:
+            if steps[-1].found.st_uid == steps[0].found.st_uid:
+                words = f"root cannot look at {place / part}, so it goes no further"
+                raise OSError(f"{words} ({reason(error)}); see 'findmnt {place / part}'") from None
+            break
         steps.append(step)
         if stat.S_ISLNK(step.found.st_mode):
             links += 1
