@@ -25,7 +25,7 @@ import voicekeeper
 from tests.command import CommandLine, Ended, sentence
 from tests.daemon_support import KEY
 from tests.support import NOW, imported
-from voicekeeper.cli import owner
+from voicekeeper import files
 from voicekeeper.models import Audio, AudioKind, Voice
 
 NOBODY = 65_534
@@ -497,9 +497,9 @@ def test_a_copy_is_not_written_where_another_hides_the_way_from_root(
 ) -> None:
     made = owned / "copies" / "new.db"
     with mounted(owned), pytest.raises(OSError, match="root cannot look at"):
-        owner.is_closed(made.parent)
+        files.is_closed(made.parent)
     with mounted(owned), pytest.raises(OSError, match="root cannot look at"):
-        owner.opened_for(made, loot)
+        files.open_for(made, loot)
 
 
 SWAPPING = """

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from voicekeeper import files
 from voicekeeper.cli import owner, prose
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places
@@ -78,7 +79,7 @@ class Session:
         Raises:
             ConfigError: see there.
         """
-        opened = partial(owner.opened_for, self.places.file)
+        opened = partial(files.open_for, self.places.file)
         return find_api_key(settings or self.settings, os.environ, service=service, opened=opened)
 
     @cached_property

@@ -8,6 +8,7 @@ half of a mistyped key is still half of a key.
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,8 +39,7 @@ class FoundKey(NamedTuple):
     place: str
 
 
-def _open(file: Path) -> int:
-    return os.open(file, os.O_RDONLY)
+_open: Callable[[Path], int] = partial(os.open, flags=os.O_RDONLY)  # a link and a pipe too
 
 
 def of_service(settings_file: Path) -> Path | None:

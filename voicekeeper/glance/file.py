@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from voicekeeper import lock
+from voicekeeper import files
 from voicekeeper.glance.columns import Read, written
 from voicekeeper.terms import SCHEMA
 
@@ -69,7 +69,7 @@ class File:
 
     def is_held(self) -> bool | None:
         """Tell whether a daemon holds the registry; None where nobody can tell."""
-        return lock.is_held(self._path)
+        return files.is_locked(self._path)
 
     def rows(
         self, table: str, columns: Mapping[str, Read], rest: str, **given: object

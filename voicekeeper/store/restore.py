@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,11 +28,11 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
+from voicekeeper.files import open_named, open_plain
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import quiet
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
-from voicekeeper.store.plain import open_plain
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.witness import Begun
 from voicekeeper.terms import LIVING
@@ -70,24 +70,22 @@ class Copy:
         file: its path, for words.
     """
 
-    def __init__(self, file: Path, opened: Callable[[Path], int] | None = None) -> None:
+    def __init__(self, file: Path) -> None:
         """Open a copy.
 
         Args:
-            file: the copy.
-            opened: opens a file to be read, and returns its descriptor; None for any way.
+            file: the copy; root follows no way to it that another user could change.
 
         Raises:
             BackupFailed: it cannot be read.
         """
         self.file = file
-        opened = opened or _open
-        self._opened = {"": _seen(file, opened)}
+        self._opened = {"": _seen(file)}
         owner = os.fstat(self._opened[""]).st_uid
         for ending in ("-journal", "-wal"):
             part = _named_after(file, ending)
             if os.path.lexists(part):
-                self._opened[ending] = _seen(part, opened)
+                self._opened[ending] = _seen(part)
                 if os.fstat(self._opened[ending]).st_uid != owner:  # who may write in /tmp
                     raise BackupFailed(f"{part} is not of the owner of {file}; see what it is")
 
@@ -163,9 +161,9 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
     return Restored(len(names), missing, replaced, doubted)
 
 
-def _seen(file: Path, opened: Callable[[Path], int]) -> int:
+def _seen(file: Path) -> int:
     try:
-        descriptor = opened(file)
+        descriptor = open_named(file)
     except FileNotFoundError:
         raise BackupFailed(f"there is no {file} to restore") from None
     except OSError as error:
@@ -179,10 +177,6 @@ def _seen(file: Path, opened: Callable[[Path], int]) -> int:
         os.close(descriptor)
         raise BackupFailed(f"{file} is no plain file; name a copy of the registry")
     return descriptor
-
-
-def _open(file: Path) -> int:
-    return os.open(file, os.O_RDONLY | os.O_NONBLOCK)
 
 
 def _take(source: Copy, copy: Path) -> None:

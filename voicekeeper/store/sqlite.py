@@ -27,7 +27,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from voicekeeper import lock
+from voicekeeper import files
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import (
     DatabaseDamaged,
@@ -39,7 +39,6 @@ from voicekeeper.errors import (
     reason,
 )
 from voicekeeper.store.database import Database
-from voicekeeper.store.plain import open_plain
 from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns
 from voicekeeper.store.witness import Witness
@@ -268,14 +267,14 @@ class SqliteDatabase(Database):
             DatabaseFull: there is no room for the lock file.
             DatabaseUnusable: the lock file cannot be made, or its file system has no locks.
         """
-        lock_path = lock.lock_of(self.path)
+        lock_path = files.lock_of(self.path)
         try:
-            descriptor = open_plain(lock_path, os.O_RDWR | os.O_CREAT)
+            descriptor = files.open_plain(lock_path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise _unreachable(lock_path, error) from None
         try:
             try:
-                lock.take(descriptor)
+                files.take_lock(descriptor)
             except BlockingIOError:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
                 raise DatabaseHeld(
@@ -295,7 +294,7 @@ class SqliteDatabase(Database):
 
     def is_held(self) -> bool | None:
         """Tell whether a daemon holds the file; None where nobody can tell."""
-        return lock.is_held(self.path)
+        return files.is_locked(self.path)
 
     def _make(self) -> None:
         """Make the file, whole or not at all, whoever else does the same at this moment."""

@@ -15,7 +15,7 @@ from typing import Self
 
 from voicekeeper.duration import parse_instant
 from voicekeeper.errors import DatabaseFull, DatabaseUnusable, reason
-from voicekeeper.store.plain import open_plain
+from voicekeeper.files import open_plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from voicekeeper import files
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session, must_exist
@@ -21,7 +22,7 @@ def command(session: Session, *, file: Path) -> None:
     alone. It appears whole or not at all, and never takes the place of a
     file that exists. 'voicekeeper restore' puts it back.
     """
-    if session.owner is None and owner.is_closed(file.absolute().parent):
+    if session.owner is None and files.is_closed(file.absolute().parent):
         size = backup.write(_registry(session).path, file)
     else:
         size = _for_root(session, file)
@@ -40,7 +41,7 @@ def _for_root(session: Session, file: Path) -> int:
     backup.see_free(file)
     with (
         backup.explained(file),
-        owner.folder_of(file) as folder,
+        files.folder_of(file) as folder,
         backup.receiving(folder, file.name) as given,
     ):
         owner.in_child(lambda: backup.send(_registry(session).path, file, given))

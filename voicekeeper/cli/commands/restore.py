@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from voicekeeper.cli import owner, prose
+from voicekeeper.cli import prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.health import few, voices
@@ -25,7 +25,7 @@ def command(session: Session, *, file: Path) -> None:
     """
     if session.settings.database_path is None:
         session.file_database()  # it is none: told before FILE is looked at
-    with closing(Copy(file, owner.opened)) as copy:
+    with closing(Copy(file)) as copy:
         database = session.file_database()
         done = restore(database, copy, now=session.now, policy=session.policy)
     prose.say(

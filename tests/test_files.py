@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import NOW, database
 from tests.test_store_database import as_another_user
-from voicekeeper import lock
+from voicekeeper import files
 from voicekeeper.store import SqliteDatabase
 
 
@@ -30,12 +30,12 @@ def test_by_a_link_the_lock_of_the_file_itself_is_looked_at(
 ) -> None:
     (tmp_path / "link.db").symlink_to(made.path)
     with made.held(NOW):
-        assert lock.is_held(tmp_path / "link.db") is True
+        assert files.is_locked(tmp_path / "link.db") is True
 
 
 def test_who_may_not_open_it_cannot_tell(made: SqliteDatabase) -> None:
     with made.held(NOW):
-        os.chmod(lock.lock_of(made.path), 0)  # noqa: PTH101 - beside seteuid
+        os.chmod(files.lock_of(made.path), 0)  # noqa: PTH101 - beside seteuid
     with as_another_user():
         assert made.is_held() is None
 
@@ -45,7 +45,7 @@ def test_a_daemon_that_starts_while_somebody_asks_waits_for_the_answer(
 ) -> None:
     with made.held(NOW):
         pass
-    asking = os.open(lock.lock_of(made.path), os.O_RDONLY)
+    asking = os.open(files.lock_of(made.path), os.O_RDONLY)
     fcntl.flock(asking, fcntl.LOCK_SH)
     threading.Timer(0.1, os.close, [asking]).start()
     with made.held(NOW):
@@ -53,5 +53,5 @@ def test_a_daemon_that_starts_while_somebody_asks_waits_for_the_answer(
 
 
 def test_a_pipe_in_its_place_holds_nobody_up(made: SqliteDatabase) -> None:
-    os.mkfifo(lock.lock_of(made.path))
-    assert made.is_held() is False
+    os.mkfifo(files.lock_of(made.path))
+    assert made.is_held() is None
