@@ -10,7 +10,7 @@ import pytest
 from tests.support import Life, imported
 from tests.web_support import LIMIT_S, free_port, served, settings
 from voicekeeper.config import Settings
-from voicekeeper.web import guard
+from voicekeeper.web import site
 
 PATHS = ("/", "/healthz", "/readyz", "/metrics")
 CONFIGURED = ("voices.example.com",)
@@ -30,7 +30,7 @@ CONFIGURED = ("voices.example.com",)
     ],
 )
 def test_addresses_local_names_and_those_of_the_settings_are_served(host: str) -> None:
-    assert guard.is_served(host, CONFIGURED)
+    assert site.is_served(host, CONFIGURED)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_addresses_local_names_and_those_of_the_settings_are_served(host: str) -
     ],
 )
 def test_a_name_that_somebody_else_can_own_is_not(host: str) -> None:
-    assert not guard.is_served(host, CONFIGURED)
+    assert not site.is_served(host, CONFIGURED)
 
 
 def asked(life: Life, chosen: Settings, host: str) -> list[httpx.Response]:
@@ -64,8 +64,8 @@ def test_a_stranger_name_reads_nothing_and_is_told_what_to_do(tmp_path: Path) ->
     life.register(imported("anna"))
     answers = asked(life, settings(web=free_port()), "attacker.example")
     assert {answer.status_code for answer in answers} == {421}
-    assert {answer.text for answer in answers} == {guard.REFUSAL}
-    assert "web.hosts" in guard.REFUSAL
+    assert {answer.text for answer in answers} == {site.MISDIRECTED_TEXT}
+    assert "web.hosts" in site.MISDIRECTED_TEXT
 
 
 @pytest.mark.parametrize("host", [socket.gethostname(), "voices.example.com:8443"])

@@ -15,7 +15,7 @@ from voicekeeper.config import Address, Settings
 from voicekeeper.config.settings import Web
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.store.survey import Survey
-from voicekeeper.web import listener, protocol, serving
+from voicekeeper.web import listener, serving
 from voicekeeper.web.site import WAITING_MOST
 
 
@@ -166,7 +166,7 @@ def test_whatever_a_stranger_sends_the_connection_ends_and_nothing_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, answer: bytes
 ) -> None:
     if not answer:
-        monkeypatch.setattr(protocol, "LONGEST_S", 0.1)
+        monkeypatch.setattr(listener, "LONGEST_S", 0.1)
     life = Life(tmp_path)
 
     async def stranger() -> bytes:
@@ -190,7 +190,7 @@ def test_a_thousand_connections_that_say_nothing_leave_room_when_they_are_gone(
         async with served(life, settings(web=port)), httpx.AsyncClient(timeout=30) as client:
             silent = {asyncio.create_task(_until_closed(port, b"")) for _ in range(1000)}
             turned_away = 0
-            while turned_away < 1000 - protocol.MOST:
+            while turned_away < 1000 - listener.MOST:
                 ended, silent = await asyncio.wait(silent, return_when=asyncio.FIRST_COMPLETED)
                 turned_away += len(ended)
             for connection in silent:

@@ -14,7 +14,7 @@ from tests.web_support import LIMIT_S, free_port, served, settings
 from voicekeeper import webhook
 from voicekeeper.errors import DatabaseHeld
 from voicekeeper.models import Status
-from voicekeeper.web import protocol, receiver
+from voicekeeper.web import listener, receiver
 from voicekeeper.web.receiver import Receiver
 
 FORGED = "f" * 43
@@ -123,8 +123,8 @@ def test_what_is_not_the_gateways_is_counted_and_changes_nothing(tmp_path: Path)
 def test_a_body_that_is_slow_or_breaks_off_ends_with_its_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = protocol.LONGEST_S
-    monkeypatch.setattr(protocol, "LONGEST_S", 0.2)
+    usual = listener.LONGEST_S
+    monkeypatch.setattr(listener, "LONGEST_S", 0.2)
     life = Life(tmp_path)
 
     async def strangers() -> None:
@@ -143,7 +143,7 @@ def test_a_body_that_is_slow_or_breaks_off_ends_with_its_connection(
                 with suppress(ConnectionError):
                     assert await reader.read() == b""
                 writer.close()
-            monkeypatch.setattr(protocol, "LONGEST_S", usual)
+            monkeypatch.setattr(listener, "LONGEST_S", usual)
             async with asyncio.timeout(LIMIT_S):
                 while (await counts(client)).get("broken") != 2:
                     pass

@@ -1,7 +1,9 @@
-"""A port of the daemon's, in its own loop: it never stops the daemon, nor the voices' keeping.
+"""A port of the daemon's, in its own loop, that nothing sent to it can bring down.
 
-A port that cannot be had is told once and tried again, because voices are worth more than what
-is shown of them.
+A port that another program has is logged once and tried again: voices are worth more than the
+page. A stranger can open many connections, send half a request, or one that never ends. So a
+connection lives for some seconds, takes one request, and there is room for so many; what breaks
+these rules is closed without an answer, and counted.
 """
 
 import asyncio
@@ -9,22 +11,67 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from voicekeeper.config import Address
 from voicekeeper.errors import reason
 from voicekeeper.events import Event
 from voicekeeper.keeper import Logger, tell
-from voicekeeper.web.protocol import BriefProtocol
+
+LONGEST_S: Final = 10.0
+"""For a whole request and its answer."""
+
+MOST: Final = 256
+"""Connections at a time; each costs some 20 KiB."""
 
 _AGAIN_S = 30.0
 _BACKLOG = 1024
 _TAKEN_AT_ONCE = 64
-"""Beyond the connections that are let in: a flood leaves files to open for what keeps voices."""
+"""Beyond `MOST`: a flood leaves file descriptors for keepalives."""
 _FINISH_S = 1.0
+
+
+class BriefProtocol(H11Protocol):
+    """A connection of uvicorn's, with an end.
+
+    Args:
+        config: loaded.
+        state: of all connections to the port.
+        refused: counts what was closed, by its reason: ``crowded``, ``slow`` or ``garbage``.
+    """
+
+    def __init__(self, config: uvicorn.Config, state: ServerState, refused: Counter[str]) -> None:
+        super().__init__(config, state, {})
+        self._refused = refused
+        self._end: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection if there is room, for `LONGEST_S`."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST:
+            self._cut("crowded")
+        else:
+            self._end = self.loop.call_later(LONGEST_S, self._cut, "slow")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._end is not None:
+            self._end.cancel()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP."""
+        self._refused["garbage"] += 1
+        super().send_400_response(msg)
+
+    def _cut(self, reason: str) -> None:
+        self._refused[reason] += 1
+        self.transport.abort()
 
 
 class Listener:
@@ -33,7 +80,7 @@ class Listener:
     Args:
         address: where to listen.
         app: answers the requests.
-        log: where events are told.
+        log: of the events.
 
     Attributes:
         refused: how many connections were closed, by the reason.
@@ -52,7 +99,7 @@ class Listener:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="error",  # what a stranger sends is counted, not told
+            log_level="error",  # what a stranger sends is counted, not logged
             access_log=False,
             proxy_headers=False,
         )
@@ -72,16 +119,16 @@ class Listener:
                 await self._finish()
 
     async def _listen(self) -> asyncio.Server:
-        """Take the port, however long another program has it."""
-        is_told = False
+        """Listen on the port as soon as no other program has it."""
+        is_logged = False
         while True:
             try:
                 server = await self._bound()
             except OSError as error:
-                if not is_told:
-                    told = {"listen": str(self._address), "error": reason(error)}
-                    tell(self._log, Event.LISTENER_FAILED, **told)
-                is_told = True
+                if not is_logged:
+                    fields = {"listen": str(self._address), "error": reason(error)}
+                    tell(self._log, Event.LISTENER_FAILED, **fields)
+                is_logged = True
                 await asyncio.sleep(_AGAIN_S)
             else:
                 tell(self._log, Event.LISTENER_OPENED, listen=str(self._address))
@@ -93,7 +140,7 @@ class Listener:
             tuple(self._address),
             family=family,
             backlog=_BACKLOG,
-            # Every address of this host, those of IPv4 too, as with any other server.
+            # IPv4 too, as with any other server.
             dualstack_ipv6=self._address.host == "::" and socket.has_dualstack_ipv6(),
         )
         loop = asyncio.get_running_loop()
@@ -110,4 +157,4 @@ class Listener:
             await asyncio.wait(self._state.tasks, timeout=_FINISH_S)
         for connection in list(self._state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # in which they learn of it
+        await asyncio.sleep(0)  # in which they notice

@@ -1,4 +1,4 @@
-"""Which ports the settings ask for, and what is served on each; one port may serve it all."""
+"""The ports that the settings ask for, and what is served on each; one port may serve it all."""
 
 import socket
 from collections import Counter, defaultdict
@@ -30,11 +30,11 @@ async def serving(
     """Serve what the settings ask for, for as long as the block lasts.
 
     Args:
-        in_force: returns the settings; where it listens, and for what, the first tell for good.
-        keeper: whose settings hold, and who is told of webhooks.
+        in_force: returns the settings in force; the ports are those of the first for good.
+        keeper: makes the tasks of webhooks due for polling; its policy is the one in force.
         database: what is shown.
         clock: the host's.
-        log: where events are told.
+        log: of the events.
     """
     settings = in_force()
     routes: defaultdict[Address, list[Route]] = defaultdict(list)
