@@ -1,6 +1,6 @@
-"""The life of a voice: each answer's change, and what holds for every life however it goes."""
+"""The life of a voice: what each answer changes, in full, and what holds however a life goes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,8 +26,10 @@ from tests.examples import (
 from voicekeeper import lifecycle, schedule
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.events import Event
-from voicekeeper.lifecycle import Change
-from voicekeeper.lifecycle.change import sentence
+from voicekeeper.facts import is_another_voice
+from voicekeeper.lifecycle import Change, TaskFields, Telling, VoiceFields
+from voicekeeper.lifecycle.change import INTERRUPTED, NO_END, sentence
+from voicekeeper.lifecycle.enrollment import afresh
 from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.terms import NEVER_KNOWN
@@ -43,259 +45,256 @@ CUT = Fault(Blame.UPSTREAM, "no answer", "no answer within 30 s", ambiguous=True
 BAD_VOICE = Fault(Blame.VOICE, "400", "the gateway answered 400: no such voice")
 BAD_REQUEST = Fault(Blame.REQUEST, "400", "the gateway answered 400: fix the request")
 GONE = Fault(Blame.NOBODY, "404", "the gateway answered 404: no such task")
+ACCEPTED = Accepted("task_2")
+CONDEMNED = Report("failed", fail_code="VALIDATION_ERROR", fail_message="no such voice")
+TIMED_OUT = Report("failed", voice_id=ID, fail_code="TASK_TIMEOUT", fail_message="too slow")
+
+DEPLOYING: dict[str, Any] = {"status": Status.DEPLOYING}
+SUSPECT: dict[str, Any] = {"suspected_at": NOW - HOUR, "controlled_at": NOW - MINUTE}
+REMADE = voice(voice_id="cosyvoice-v3-flash-anna2")
+"""Made again under its name: the keepalive that is open used the voice before it."""
+
+
+def after(
+    row: Voice | None,
+    task: Task,
+    answer: Accepted | Report | Fault | None,
+    *,
+    polled: bool = False,
+    now: datetime = NOW,
+    policy: Policy = PLAIN,
+) -> Change:
+    """Return what an answer changes: to the call itself, or to a poll; None after a crash."""
+    match answer:
+        case Accepted():
+            return lifecycle.submitted(row, task, answer, cost_micros=60, now=now, policy=policy)
+        case Report():
+            return lifecycle.reported(row, task, answer, now=now, policy=policy)
+        case Fault() if polled:
+            return lifecycle.unanswered(row, task, answer, now=now, policy=policy)
+        case Fault():
+            return lifecycle.refused(row, task, answer, now=now, policy=policy)
+        case None:
+            return lifecycle.interrupted(row, task, now=now)
+
+
+def control(**columns: object) -> Task:
+    """Return the running control call by a built-in voice, sent half a minute ago."""
+    row = {"kind": Kind.CONTROL, "voice_pk": None, "spoken": "longanlang_v3"}
+    return keepalive(**row | columns)
+
+
+def became(before: Status, now: Status) -> Telling:
+    return Telling(Event.VOICE_STATUS_CHANGED, {"from": before, "to": now})
+
+
+def failed(event: Event, fault: Fault, **detail: object) -> Telling:
+    told = {"code": fault.code, "error": fault.message, "task_id": "task_1"}
+    return Telling(event, told | detail)
+
+
+def over(state: TaskState, fault: Fault, *, polls: int | None = None) -> TaskFields:
+    """Return the columns of a task that ended now, without success."""
+    fields: TaskFields = {
+        "state": state,
+        "finished_at": NOW,
+        "next_poll_at": None,
+        "code": fault.code,
+        "message": fault.message,
+    }
+    if state is TaskState.REFUSED:
+        fields["possible_cost_micros"] = None  # nothing was charged
+    if polls is not None:
+        fields["polls"] = polls
+    return fields
+
+
+def succeeded(created_at: datetime | None, polls: int = 1) -> TaskFields:
+    return {
+        "state": TaskState.SUCCESS,
+        "created_at": created_at,
+        "finished_at": NOW,
+        "next_poll_at": None,
+        "polls": polls,
+    }
+
+
+POLLED: TaskFields = {"polls": 2, "next_poll_at": NOW + 10 * SECOND}
+"""The columns of a task that was polled once, and is polled again."""
 
 
 def told(change: Change) -> list[str]:
-    """Return the names of the events, and of a change of status where it leads."""
-    return [
-        f"{telling.event} {telling.detail['to']}"
-        if telling.event is Event.VOICE_STATUS_CHANGED
-        else str(telling.event)
-        for telling in change.tellings
-    ]
+    return [str(telling.event) for telling in change.tellings]
 
 
-def reported(row: Voice, task: Task, report: Report, policy: Policy = PLAIN) -> Change:
-    return lifecycle.reported(row, task, report, now=NOW, policy=policy)
+# every kind
 
 
-def refused(row: Voice, task: Task, fault: Fault) -> Change:
-    return lifecycle.refused(row, task, fault, now=NOW, policy=PLAIN)
-
-
-def unanswered(row: Voice, task: Task, fault: Fault) -> Change:
-    return lifecycle.unanswered(row, task, fault, now=NOW, policy=PLAIN)
-
-
-# -- submitted
-
-
-@pytest.mark.parametrize("status", [Status.NEW, Status.DEPLOYING, Status.OK])
-def test_an_accepted_keepalive_proves_nothing_of_its_voice_yet(status: Status) -> None:
-    row = voice(status=status, failures=2, suspected_at=NOW - HOUR)
-    change = lifecycle.submitted(
-        row, keepalive(), Accepted("task_2"), cost_micros=60, now=NOW, policy=PLAIN
+@pytest.mark.parametrize(
+    ("row", "task", "fields", "event"),
+    [
+        *(
+            (
+                voice(status=status, failures=2, suspected_at=NOW - HOUR),
+                keepalive(),
+                {"next_at": SENT + HOUR},  # when patience with it ends
+                Event.KEEPALIVE_SUBMITTED,
+            )
+            for status in (Status.NEW, Status.DEPLOYING, Status.OK)
+        ),
+        (  # its acceptance came late: not before it is polled
+            voice(),
+            keepalive(sent_at=NOW - 2 * HOUR),
+            {"next_at": NOW + 20 * SECOND},
+            Event.KEEPALIVE_SUBMITTED,
+        ),
+        (  # the last of a voice whose time is over
+            voice(status=Status.LOST, anchored_at=NOW - 14 * DAY),
+            keepalive(),
+            {"next_at": None},
+            Event.KEEPALIVE_SUBMITTED,
+        ),
+        (
+            new_voice(failures=3, last_error="the gateway answered 429: slow down"),
+            enrollment(),
+            {"status": Status.DEPLOYING, "next_at": None, "last_error": None},
+            Event.ENROLLMENT_SUBMITTED,
+        ),
+        (None, control(), {}, Event.CONTROL_SUBMITTED),
+    ],
+)
+def test_an_accepted_call_is_charged_and_polled_and_proves_nothing_yet(
+    row: Voice | None, task: Task, fields: VoiceFields, event: Event
+) -> None:
+    changed = [became(Status.NEW, Status.DEPLOYING)] if task.kind.is_enrollment else []
+    assert after(row, task, ACCEPTED) == Change(
+        voice=fields,
+        task={
+            "state": TaskState.RUNNING,
+            "task_id": "task_2",
+            "next_poll_at": NOW + 20 * SECOND,
+            "cost_micros": 60,
+            "possible_cost_micros": None,
+        },
+        tellings=(Telling(event, {"task_id": "task_2", "cost_micros": 60}), *changed),
     )
-    assert change.voice == {"next_at": SENT + HOUR}
-    assert change.task == {
-        "state": TaskState.RUNNING,
-        "task_id": "task_2",
-        "next_poll_at": NOW + 20 * SECOND,
-        "cost_micros": 60,
-        "possible_cost_micros": None,
-    }
-    assert told(change) == ["keepalive.submitted"]
-    assert not change.success
 
 
-def test_an_accepted_enrollment_is_deploying_and_waits_for_its_task_alone() -> None:
-    row = new_voice(failures=3, last_error="the gateway answered 429: slow down")
-    change = lifecycle.submitted(
-        row, enrollment(), Accepted("task_2"), cost_micros=2_000, now=NOW, policy=PLAIN
+def test_a_poll_without_an_answer_changes_no_voice_and_pauses_calls_for_the_account_only() -> None:
+    for fault in (BUSY, BROKE, replace(CUT, ambiguous=False)):
+        breaker = fault if fault is BROKE else None
+        kept = after(voice(), keepalive(polls=1), fault, polled=True)
+        assert kept == Change({"next_at": SENT + HOUR}, POLLED, fault=breaker)
+        made = after(new_voice(**DEPLOYING), enrollment(polls=1), fault, polled=True)
+        assert made == Change({}, POLLED, fault=breaker)
+
+
+@pytest.mark.parametrize(
+    ("row", "task", "fields"),
+    [
+        (voice(), keepalive(), {"next_at": NOW}),  # simply due again
+        (REMADE, keepalive(), {}),
+        (None, control(), {}),
+    ],
+)
+def test_a_speech_call_that_a_crash_cut_off_proves_nothing(
+    row: Voice | None, task: Task, fields: VoiceFields
+) -> None:
+    assert after(row, task, None) == Change(fields, over(TaskState.UNKNOWN, INTERRUPTED))
+
+
+# keepalives that were refused, or failed
+
+
+def retry(row: Voice, fault: Fault = BUSY) -> datetime:
+    return schedule.retry_at(
+        "anna",
+        failures=row.failures + 1,
+        anchor=row.anchored_at,
+        now=NOW,
+        policy=PLAIN,
+        retry_after=fault.retry_after,
     )
-    assert change.voice == {"status": Status.DEPLOYING, "next_at": None, "last_error": None}
-    assert change.task["state"] is TaskState.RUNNING
-    assert change.task["cost_micros"] == 2_000
-    assert told(change) == ["enrollment.submitted", "voice.status_changed DEPLOYING"]
-
-
-# -- refused
 
 
 @pytest.mark.parametrize(
     ("fault", "state"),
     [
         (BUSY, TaskState.REFUSED),
+        (replace(BUSY, retry_after=900.0), TaskState.REFUSED),
         (BROKE, TaskState.REFUSED),
         (CUT, TaskState.UNKNOWN),
     ],
 )
-def test_a_keepalive_that_was_not_accepted_is_tried_again_and_blames_no_voice(
-    fault: Fault, state: TaskState
-) -> None:
-    change = refused(voice(failures=1), keepalive(), fault)
-    assert change.task == {
-        "state": state,
-        "finished_at": NOW,
-        "next_poll_at": None,
-        "code": fault.code,
-        "message": fault.message,
-        **({} if fault.ambiguous else {"possible_cost_micros": None}),
-    }
-    at = change.voice["next_at"]
-    assert at is not None
-    assert 45 * SECOND <= at - NOW <= 75 * SECOND
-    assert change.voice["failures"] == 2
-    assert "status" not in change.voice
-    assert "suspected_at" not in change.voice
-    assert change.fault is fault
-    assert told(change) == ["keepalive.failed"]
-
-
-def test_a_refusal_that_blames_the_voice_makes_it_a_suspect_and_is_not_the_breakers() -> None:
-    change = refused(voice(), keepalive(), BAD_VOICE)
-    assert change.voice["suspected_at"] == NOW
-    assert "status" not in change.voice
-    assert change.voice["next_at"] is not None
-    assert change.fault is None
-
-
-def test_the_first_suspicion_is_kept() -> None:
-    change = refused(voice(suspected_at=NOW - HOUR), keepalive(), BAD_VOICE)
-    assert "suspected_at" not in change.voice
-
-
-@pytest.mark.parametrize("fault", [BUSY, BROKE])
-def test_an_enrollment_that_was_certainly_not_made_is_tried_again_by_itself(fault: Fault) -> None:
-    change = refused(new_voice(failures=1), enrollment(), fault)
-    assert change.task["state"] is TaskState.REFUSED
-    assert set(change.voice) == {"failures", "last_error", "next_at"}
-    at = change.voice["next_at"]
-    assert at is not None
-    assert 45 * SECOND <= at - NOW <= 75 * SECOND
-    assert change.fault is None  # what refuses an enrollment may take a thousand keepalives
-    assert told(change) == ["enrollment.failed"]
-
-
-def test_an_enrollment_waits_as_long_as_the_gateway_asks() -> None:
-    change = refused(new_voice(), enrollment(), replace(BUSY, retry_after=7200.0))
-    assert change.voice["next_at"] == NOW + 2 * HOUR
-
-
-def test_an_enrollment_whose_answer_was_lost_is_never_due_again() -> None:
-    change = refused(new_voice(), enrollment(), CUT)
-    assert change.voice["status"] is Status.UNKNOWN
-    assert change.voice["next_at"] is None
-    assert change.task["state"] is TaskState.UNKNOWN
-    assert change.fault is CUT
-    assert told(change) == ["enrollment.failed", "voice.status_changed UNKNOWN"]
-
-
-@given(st.sampled_from(Blame), st.text(max_size=5), st.none() | st.floats(0, 1e6))
-def test_no_ambiguous_fault_of_any_kind_repeats_an_enrollment(
-    blame: Blame, code: str, asked: float | None
-) -> None:
-    fault = Fault(blame, code, "it may have been done", asked, ambiguous=True)
-    change = refused(new_voice(), enrollment(), fault)
-    assert (change.voice["status"], change.voice["next_at"]) == (Status.UNKNOWN, None)
-
-
-@pytest.mark.parametrize(("fault", "cost"), [(CUT, 60), (BUSY, None)])
-def test_a_failure_tells_what_it_may_have_cost_where_nobody_knows(
-    fault: Fault, cost: int | None
-) -> None:
-    kept = refused(voice(), keepalive(possible_cost_micros=60), fault)
-    assert kept.tellings[0].detail["possible_cost_micros"] == cost
-    made = refused(new_voice(), enrollment(possible_cost_micros=60), fault)
-    assert made.tellings[0].detail.get("possible_cost_micros") == cost
-
-
-def test_an_enrollment_that_breaks_a_rule_of_the_gateway_has_failed() -> None:
-    change = refused(new_voice(), enrollment(), BAD_REQUEST)
-    assert change.voice["status"] is Status.FAILED
-    assert change.voice["next_at"] is None
-    assert change.voice["last_error"] == BAD_REQUEST.message
-    assert change.task["state"] is TaskState.REFUSED
-    assert change.fault is None
-    assert told(change) == ["enrollment.failed", "voice.status_changed FAILED"]
-
-
-# -- reported: keepalives
-
-
-def test_a_success_is_a_use_and_clears_every_trouble() -> None:
-    row = voice(
-        failures=4,
-        last_error="429",
-        suspected_at=NOW - HOUR,
-        controlled_at=NOW - 30 * MINUTE,
-    )
-    report = Report("success", created_at=SENT - SECOND, answered_at=NOW)
-    change = reported(row, keepalive(polls=2), report)
-    assert change.voice == {
-        "status": Status.OK,
-        "last_used_at": SENT - SECOND,
-        "anchored_at": SENT - SECOND,
-        "next_at": NOW + 3 * DAY - 31 * SECOND,
-        "failures": 0,
-        "last_error": None,
-        "suspected_at": None,
-        "controlled_at": None,
-    }
-    assert change.task == {
-        "state": TaskState.SUCCESS,
-        "created_at": SENT - SECOND,
-        "finished_at": NOW,
-        "next_poll_at": None,
-        "polls": 3,
-    }
-    assert change.success
-    assert told(change) == ["keepalive.succeeded"]
-    assert change.tellings[0].detail == {
-        "task_id": "task_1",
-        "used_at": SENT - SECOND,
-        "deadline_at": SENT - SECOND + 7 * DAY,
-        "next_keepalive_at": NOW + 3 * DAY - 31 * SECOND,
-    }
-
-
 @pytest.mark.parametrize(
-    ("created", "used"),
-    [(None, SENT), (SENT + SECOND, SENT), (SENT - SECOND, SENT - SECOND), (NOW + DAY, SENT)],
-)
-def test_the_last_use_is_never_later_than_the_gateways_own_count(
-    created: datetime | None, used: datetime
-) -> None:
-    change = reported(voice(), keepalive(), Report("success", created_at=created))
-    assert change.voice["last_used_at"] == change.voice["anchored_at"] == used
-
-
-@pytest.mark.parametrize(
-    "status", [Status.NEW, Status.DEPLOYING, Status.LOST, Status.UNDEPLOYED, Status.OK]
-)
-def test_a_voice_that_spoke_is_ok_whatever_it_was_called_before(status: Status) -> None:
-    change = reported(voice(status=status), keepalive(), Report("success"))
-    assert change.voice["status"] is Status.OK
-    expected = [] if status is Status.OK else ["voice.status_changed OK"]
-    assert told(change) == ["keepalive.succeeded", *expected]
-
-
-def test_a_slow_task_does_not_take_back_a_later_use() -> None:
-    row = voice(last_used_at=NOW - HOUR)
-    change = reported(row, keepalive(sent_at=NOW - 2 * HOUR), Report("success"))
-    assert change.voice["last_used_at"] == NOW - HOUR
-    assert change.voice["next_at"] == NOW + 3 * DAY - HOUR
-
-
-def test_a_use_in_the_future_was_noted_by_a_wrong_clock_and_is_replaced() -> None:
-    change = reported(voice(last_used_at=NOW + 30 * DAY), keepalive(), Report("success"))
-    assert change.voice["last_used_at"] == SENT
-
-
-@pytest.mark.parametrize(
-    ("report", "breaker"),
+    "row",
     [
-        (Report("failed", fail_code="UpstreamError"), Blame.UPSTREAM),
-        (Report("failed", fail_code="TASK_TIMEOUT"), Blame.UPSTREAM),
-        (Report("failed", fail_code="a word nobody knows"), Blame.UPSTREAM),
-        (Report("failed"), Blame.UPSTREAM),
-        (Report("failed", fail_code="INSUFFICIENT_CREDITS"), Blame.ACCOUNT),
+        voice(failures=2),
+        voice(failures=9, anchored_at=NOW - 7 * DAY + 80 * MINUTE),
+        voice(status=Status.LOST),
+        voice(status=Status.LOST, anchored_at=NOW - 14 * DAY + SECOND),
     ],
 )
-def test_a_failed_keepalive_that_does_not_name_the_voice_is_the_breakers_concern(
-    report: Report, breaker: Blame
+def test_a_keepalive_that_was_not_accepted_is_tried_again_and_blames_no_voice(
+    row: Voice, fault: Fault, state: TaskState
 ) -> None:
-    change = reported(voice(), keepalive(polls=2), report)
-    assert "suspected_at" not in change.voice
-    assert change.task["state"] is TaskState.FAILED
-    assert change.task["polls"] == 3
-    assert change.fault is not None
-    assert change.fault.blame is breaker
-    assert change.voice["next_at"] is not None
-    assert change.voice["next_at"] > NOW
+    again = retry(row, fault)
+    cost = 60 if fault is CUT else None  # nobody knows whether it was charged
+    assert after(row, keepalive(possible_cost_micros=60), fault) == Change(
+        voice={"failures": row.failures + 1, "last_error": sentence(fault), "next_at": again},
+        task=over(state, fault),
+        tellings=(
+            failed(Event.KEEPALIVE_FAILED, fault, retry_at=again, possible_cost_micros=cost),
+        ),
+        fault=fault,
+    )
 
 
-CONDEMNED = Report("failed", fail_code="VALIDATION_ERROR", fail_message="no such voice")
+@pytest.mark.parametrize("status", [Status.LOST, Status.UNDEPLOYED])
+@pytest.mark.parametrize("fault", [BUSY, CUT, BAD_VOICE])
+def test_a_voice_that_was_given_up_gets_one_try_for_each_word_of_a_person(
+    status: Status, fault: Fault
+) -> None:
+    change = after(voice(status=status, anchored_at=NOW - 14 * DAY), keepalive(), fault)
+    assert change.voice["next_at"] is None
+    assert "status" not in change.voice
+
+
+@pytest.mark.parametrize("suspected_at", [None, NOW - HOUR])
+def test_a_refusal_that_names_the_voice_makes_it_a_suspect_and_is_not_the_breakers(
+    suspected_at: datetime | None,
+) -> None:
+    row = voice(suspected_at=suspected_at)
+    again = retry(row)
+    fields: VoiceFields = {"failures": 1, "last_error": BAD_VOICE.message, "next_at": again}
+    assert after(row, keepalive(), BAD_VOICE) == Change(
+        voice=fields if suspected_at else {**fields, "suspected_at": NOW},  # the first is kept
+        task=over(TaskState.REFUSED, BAD_VOICE),
+        tellings=(
+            failed(Event.KEEPALIVE_FAILED, BAD_VOICE, retry_at=again, possible_cost_micros=None),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "blame"),
+    [("UpstreamError", Blame.UPSTREAM), ("INSUFFICIENT_CREDITS", Blame.ACCOUNT)],
+)
+def test_a_failed_keepalive_that_does_not_name_the_voice_is_the_breakers_concern(
+    code: str, blame: Blame
+) -> None:
+    fault, again = Fault(blame, code, "it failed"), retry(voice())
+    report = Report("failed", fail_code=code, fail_message="it failed")
+    columns = over(TaskState.FAILED, fault, polls=3)
+    assert after(voice(), keepalive(polls=2), report) == Change(
+        voice={"failures": 1, "last_error": f"{code}: it failed", "next_at": again},
+        task=columns,
+        tellings=(
+            failed(Event.KEEPALIVE_FAILED, fault, retry_at=again, possible_cost_micros=None),
+        ),
+        fault=fault,
+    )
+    assert after(REMADE, keepalive(polls=2), report) == Change(task=columns, fault=fault)
 
 
 @pytest.mark.parametrize(
@@ -311,27 +310,57 @@ CONDEMNED = Report("failed", fail_code="VALIDATION_ERROR", fail_message="no such
     ],
 )
 def test_a_voice_is_lost_only_when_blamed_again_by_a_call_sent_after_a_control_call(
-    suspected: int | None,
-    controlled: int | None,
-    sent: int,
-    lost: bool,  # noqa: FBT001 - a column of the table
+    suspected: int | None, controlled: int | None, sent: int, *, lost: bool
 ) -> None:
     row = voice(
         suspected_at=None if suspected is None else NOW - suspected * MINUTE,
         controlled_at=None if controlled is None else NOW - controlled * MINUTE,
     )
-    change = reported(row, keepalive(sent_at=NOW - sent * MINUTE), CONDEMNED)
+    change = after(row, keepalive(sent_at=NOW - sent * MINUTE), CONDEMNED)
     assert (change.voice.get("status") is Status.LOST) is lost
-    assert (change.voice["next_at"] == NOW + HOUR) is lost  # it is tried on, slowly
-    assert ("voice.lost" in told(change)) is lost
 
 
-def test_a_lost_voice_is_told_with_the_gateways_words() -> None:
-    row = voice(suspected_at=NOW - HOUR, controlled_at=NOW - MINUTE)
-    change = reported(row, keepalive(), CONDEMNED)
-    assert told(change) == ["keepalive.failed", "voice.status_changed LOST", "voice.lost"]
-    assert change.tellings[-1].detail == {"error": "VALIDATION_ERROR: no such voice"}
-    assert change.fault is None
+@pytest.mark.parametrize(("age", "lost"), [(7 * DAY - SECOND, False), (7 * DAY, True)])
+def test_a_voice_that_deploys_may_be_refused_for_being_early_until_its_window_is_over(
+    age: timedelta, *, lost: bool
+) -> None:
+    row = voice(**DEPLOYING, anchored_at=NOW - age, **SUSPECT)
+    change = after(row, keepalive(), CONDEMNED)
+    assert (change.voice.get("status") is Status.LOST) is lost
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "age", "status", "retry_at"),
+    [
+        (Status.OK, "VALIDATION_ERROR", 3 * DAY, Status.LOST, NOW + HOUR),  # slowly, then seldom:
+        (Status.OK, "VALIDATION_ERROR", 7 * DAY, Status.LOST, NOW + DAY),  # it may still be there
+        (Status.OK, "VALIDATION_ERROR", 14 * DAY - SECOND, Status.LOST, NOW + DAY),
+        (Status.OK, "VALIDATION_ERROR", 14 * DAY, Status.LOST, None),
+        (Status.LOST, "VALIDATION_ERROR", 3 * DAY, Status.LOST, NOW + HOUR),
+        (Status.OK, UNDEPLOYED, 3 * DAY, Status.UNDEPLOYED, None),
+    ],
+)
+def test_a_voice_that_is_condemned(
+    before: Status, code: str, age: timedelta, status: Status, retry_at: datetime | None
+) -> None:
+    row = voice(status=before, anchored_at=NOW - age, **SUSPECT)
+    fault = Fault(Blame.VOICE, code, "gone")
+    event = Event.VOICE_LOST if status is Status.LOST else Event.VOICE_UNDEPLOYED
+    announced = (became(before, status), Telling(event, {"error": f"{code}: gone"}))
+    report = Report("failed", fail_code=code, fail_message="gone")
+    assert after(row, keepalive(), report) == Change(
+        voice={
+            "failures": 1,
+            "last_error": f"{code}: gone",
+            "status": status,
+            "next_at": retry_at,
+        },
+        task=over(TaskState.FAILED, fault, polls=1),
+        tellings=(
+            failed(Event.KEEPALIVE_FAILED, fault, retry_at=retry_at),
+            *(() if before is status else announced),
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -347,303 +376,530 @@ def test_a_lost_voice_is_told_with_the_gateways_words() -> None:
     ],
 )
 def test_a_voice_that_is_lost_and_never_spoke_is_told_as_one_that_was_never_known(
-    status: Status,
-    before: str | None,
-    fault: Fault,
-    is_told: bool,  # noqa: FBT001 - a column of the table
+    status: Status, before: str | None, fault: Fault, *, is_told: bool
 ) -> None:
-    row = voice(
-        status=status,
-        anchored_at=NOW - 8 * DAY,
-        last_error=before,
-        suspected_at=NOW - HOUR,
-        controlled_at=NOW - MINUTE,
-    )
-    change = refused(row, keepalive(), fault)
+    row = voice(status=status, anchored_at=NOW - 8 * DAY, last_error=before, **SUSPECT)
     words = f"; {NEVER_KNOWN}" if is_told else ""
-    assert change.voice["last_error"] == f"{sentence(fault)}{words}"
-    assert ("voice.lost" in told(change)) is (fault is BAD_VOICE and status is not Status.LOST)
-
-
-def test_a_voice_that_the_review_took_away_is_undeployed_and_not_lost() -> None:
-    row = voice(suspected_at=NOW - HOUR, controlled_at=NOW - MINUTE)
-    change = reported(row, keepalive(), Report("failed", fail_code=UNDEPLOYED))
-    assert change.voice["status"] is Status.UNDEPLOYED
-    assert told(change) == [
-        "keepalive.failed",
-        "voice.status_changed UNDEPLOYED",
-        "voice.undeployed",
-    ]
-
-
-@pytest.mark.parametrize(("age", "lost"), [(6 * DAY, False), (7 * DAY, True)])
-def test_a_voice_that_deploys_may_be_refused_for_being_early_until_its_window_is_over(
-    age: timedelta,
-    lost: bool,  # noqa: FBT001 - a column of the table
-) -> None:
-    row = voice(
-        status=Status.DEPLOYING,
-        anchored_at=NOW - age,
-        suspected_at=NOW - HOUR,
-        controlled_at=NOW - MINUTE,
-    )
-    change = reported(row, keepalive(), CONDEMNED)
-    assert (change.voice.get("status") is Status.LOST) is lost
-
-
-@pytest.mark.parametrize("status", [Status.LOST, Status.UNDEPLOYED])
-@pytest.mark.parametrize("fault", [BUSY, BROKE, CUT, BAD_VOICE])
-def test_a_voice_that_was_given_up_gets_one_try_for_each_word_of_a_person(
-    status: Status, fault: Fault
-) -> None:
-    over = voice(status=status, anchored_at=NOW - 14 * DAY)
-    change = refused(over, keepalive(), fault)
-    assert change.voice["next_at"] is None
-    assert "status" not in change.voice
-
-
-@pytest.mark.parametrize("fault", [BUSY, BROKE, CUT, BAD_VOICE])
-def test_a_lost_voice_is_tried_on_until_its_deadline(fault: Fault) -> None:
-    change = refused(voice(status=Status.LOST), keepalive(), fault)
-    at = change.voice["next_at"]
-    assert at is not None
-    assert NOW < at <= NOW + HOUR
-
-
-def test_a_lost_voice_is_tried_once_a_day_for_one_more_window() -> None:
-    """A call whose answer was lost may have been a use that nobody knows of."""
-    for age, again in (
-        (7 * DAY, NOW + DAY),
-        (14 * DAY - SECOND, NOW + DAY),
-        (14 * DAY, None),
-    ):
-        row = voice(
-            status=Status.LOST,
-            anchored_at=NOW - age,
-            suspected_at=NOW - HOUR,
-            controlled_at=NOW - MINUTE,
-        )
-        assert reported(row, keepalive(), CONDEMNED).voice["next_at"] == again
-
-
-def test_a_lost_voice_is_not_announced_twice() -> None:
-    row = voice(status=Status.LOST, suspected_at=NOW - HOUR, controlled_at=NOW - HOUR)
-    assert told(reported(row, keepalive(), CONDEMNED)) == ["keepalive.failed"]
+    assert after(row, keepalive(), fault).voice["last_error"] == f"{sentence(fault)}{words}"
 
 
 @pytest.mark.parametrize(
-    "report", [Report("success"), CONDEMNED, Report("failed", fail_code="UpstreamError")]
+    ("used", "is_since"),
+    [
+        (None, False),
+        (NOW - MINUTE, False),
+        (SENT, False),  # the use that this very task is
+        (SENT + SECOND, True),
+        (NOW, True),
+        (NOW + SECOND, False),  # noted by a clock that was ahead
+    ],
 )
-def test_a_keepalive_of_an_older_voice_of_the_name_changes_only_its_task(report: Report) -> None:
-    row = voice(voice_id="cosyvoice-v3-flash-anna2")
-    change = reported(row, keepalive(spoken=ID), report)
-    assert change.voice == {}
-    assert change.tellings == ()
-    assert change.task["finished_at"] == NOW
+def test_a_failure_counts_for_nothing_once_the_voice_was_used_since(
+    used: datetime | None, *, is_since: bool
+) -> None:
+    change = after(voice(last_used_at=used), keepalive(), CONDEMNED)
+    assert (change.voice == {}) is is_since
+    assert (change.tellings == ()) is is_since
 
 
-@pytest.mark.parametrize("state", ["pending", "processing", "something new"])
-def test_an_open_keepalive_is_asked_for_again_and_its_voice_waits(state: str) -> None:
-    change = reported(voice(), keepalive(polls=1), Report(state))
-    assert change.task == {"polls": 2, "next_poll_at": NOW + 10 * SECOND}
-    assert change.voice == {"next_at": SENT + HOUR}
-    assert change.tellings == ()
+def test_a_failure_of_an_older_voice_of_the_name_changes_only_its_task() -> None:
+    fault = Fault(Blame.VOICE, "VALIDATION_ERROR", "no such voice")
+    columns = over(TaskState.FAILED, fault, polls=1)
+    assert after(REMADE, keepalive(), CONDEMNED) == Change(task=columns)
 
 
-def test_a_voice_whose_patience_ended_is_due_now_while_its_task_is_asked_for_still() -> None:
-    row = voice(anchored_at=NOW - 7 * DAY + 2 * HOUR)
-    change = reported(row, keepalive(sent_at=NOW - 20 * MINUTE), Report("processing"))
-    assert change.voice == {"next_at": NOW}
-    assert change.task["next_poll_at"] == NOW + 5 * MINUTE
+# keepalives that are open
 
 
-def test_a_task_that_a_wrong_clock_sent_does_not_put_off_its_voice_beyond_the_interval() -> None:
-    change = reported(voice(), keepalive(sent_at=NOW + 30 * DAY), Report("processing"))
-    assert change.voice["next_at"] is not None
-    assert NOW <= change.voice["next_at"] <= NOW + 3 * DAY
+@pytest.mark.parametrize(
+    ("row", "sent_at", "fields", "wait"),
+    [
+        (voice(), SENT, {"next_at": SENT + HOUR}, 10 * SECOND),
+        (  # patience ended: another is due, and this one is polled still
+            voice(anchored_at=NOW - 7 * DAY + 2 * HOUR),
+            NOW - 20 * MINUTE,
+            {"next_at": NOW},
+            5 * MINUTE,
+        ),
+        # sent by a wrong clock: it puts off nothing beyond its polls
+        (voice(), NOW + 30 * DAY, {"next_at": NOW + HOUR - 10 * SECOND}, 10 * SECOND),
+        # given up, used since, and not its own
+        (voice(status=Status.LOST, anchored_at=NOW - 14 * DAY), SENT, {}, 10 * SECOND),
+        (voice(last_used_at=NOW - SECOND, anchored_at=NOW - SECOND), SENT, {}, 10 * SECOND),
+        (REMADE, SENT, {}, 10 * SECOND),
+    ],
+)
+def test_an_open_keepalive_is_polled_again_and_its_voice_waits_while_patience_lasts(
+    row: Voice, sent_at: datetime, fields: VoiceFields, wait: timedelta
+) -> None:
+    columns: TaskFields = {"polls": 2, "next_poll_at": NOW + wait}
+    task = keepalive(sent_at=sent_at, polls=1)
+    assert after(row, task, Report("processing")) == Change(fields, columns)
 
 
-def test_a_keepalive_that_never_ends_is_given_up_and_tried_again() -> None:
-    change = reported(voice(), keepalive(sent_at=NOW - HOUR), Report("processing"))
-    assert change.task["state"] is TaskState.UNKNOWN
-    assert change.voice["failures"] == 1
-    assert change.voice["last_error"] == (
-        "no end: the gateway accepted the task and never ended it"
+@pytest.mark.parametrize("answer", [Report("processing"), GONE])
+def test_a_keepalive_that_never_ends_or_is_not_known_is_given_up_and_tried_again(
+    answer: Report | Fault,
+) -> None:
+    young = keepalive(sent_at=NOW - HOUR + SECOND)
+    assert "state" not in after(voice(), young, answer, polled=True).task
+    again = retry(voice())
+    old = keepalive(sent_at=NOW - HOUR, possible_cost_micros=60)
+    assert after(voice(), old, answer, polled=True) == Change(
+        voice={"failures": 1, "last_error": f"no end: {NO_END.message}", "next_at": again},
+        task=over(TaskState.UNKNOWN, NO_END),
+        tellings=(failed(Event.KEEPALIVE_FAILED, NO_END, retry_at=again, possible_cost_micros=60),),
     )
-    assert change.voice["next_at"] is not None
-    assert told(change) == ["keepalive.failed"]
 
 
-# -- reported: enrollments
+# keepalives that succeeded
 
 
-DEPLOYING = {"status": Status.DEPLOYING}
+TROUBLED: dict[str, Any] = {"failures": 4, "last_error": "429", **SUSPECT}
 
 
-@pytest.mark.parametrize("voice_status", [None, "OK"])
-def test_an_enrollment_that_went_well_makes_a_voice(voice_status: str | None) -> None:
+@pytest.mark.parametrize(
+    ("row", "sent_at", "created_at", "answered_at", "used_at", "counts_from"),
+    [
+        # never later than the gateway's own count
+        (voice(**TROUBLED), SENT, SENT - SECOND, NOW, SENT - SECOND, SENT - SECOND),
+        (voice(**TROUBLED), SENT, None, NOW, SENT, SENT),
+        (voice(), SENT, SENT + SECOND, None, SENT, SENT),
+        (voice(), SENT, NOW + DAY, None, SENT, SENT),
+        # whatever it was called before
+        *(
+            (voice(status=status), SENT, SENT, NOW, SENT, SENT)
+            for status in (Status.NEW, Status.DEPLOYING, Status.LOST, Status.UNDEPLOYED)
+        ),
+        # slow: a later use is known, and stays
+        (voice(last_used_at=NOW - HOUR), NOW - 2 * HOUR, None, None, NOW - HOUR, NOW - HOUR),
+        (voice(last_used_at=SENT + SECOND), SENT, None, None, SENT + SECOND, SENT + SECOND),
+        (voice(last_used_at=NOW), SENT, None, None, NOW, NOW),
+        # noted by a wrong clock, and replaced
+        (voice(last_used_at=NOW + 30 * DAY), SENT, None, None, SENT, SENT),
+        # ahead by a month, else each success would be paid for again at once
+        (voice(), SENT, SENT - 30 * DAY, NOW - 30 * DAY, NOW - 3 * DAY, SENT),
+    ],
+)
+def test_a_success_is_a_use_and_clears_every_trouble(
+    *,
+    row: Voice,
+    sent_at: datetime,
+    created_at: datetime | None,
+    answered_at: datetime | None,
+    used_at: datetime,
+    counts_from: datetime,
+) -> None:
+    report = Report("success", created_at=created_at, answered_at=answered_at)
+    next_at = schedule.due(counts_from, "anna", POLICY)
+    event = {
+        "task_id": "task_1",
+        "used_at": used_at,
+        "deadline_at": used_at + 7 * DAY,
+        "next_keepalive_at": next_at,
+    }
+    changed = [] if row.status is Status.OK else [became(row.status, Status.OK)]
+    assert after(row, keepalive(sent_at=sent_at, polls=2), report, policy=POLICY) == Change(
+        voice={
+            "status": Status.OK,
+            "last_used_at": used_at,
+            "anchored_at": used_at,
+            "next_at": next_at,
+            "failures": 0,
+            "last_error": None,
+            "suspected_at": None,
+            "controlled_at": None,
+        },
+        task=succeeded(created_at, polls=3),
+        tellings=(Telling(Event.KEEPALIVE_SUCCEEDED, event), *changed),
+        success=True,
+    )
+
+
+def test_a_success_of_an_older_voice_of_the_name_proves_only_that_the_account_works() -> None:
+    change = after(REMADE, keepalive(), Report("success"))
+    assert change == Change(task=succeeded(None), success=True)
+
+
+# enrollments that were refused, or cut off
+
+
+@pytest.mark.parametrize("fault", [BUSY, BROKE, replace(BUSY, retry_after=7200.0)])
+@pytest.mark.parametrize("paused", [False, True])
+def test_an_enrollment_that_was_certainly_not_made_is_tried_again_by_itself(
+    fault: Fault, *, paused: bool
+) -> None:
+    retry_at = schedule.retry_at(
+        "anna", failures=2, anchor=None, now=NOW, policy=PLAIN, retry_after=fault.retry_after
+    )
+    again = None if paused else retry_at
+    event = {"code": fault.code, "error": fault.message, "retry_at": again}
+    row, task = new_voice(failures=1, paused=paused), enrollment(possible_cost_micros=60)
+    assert after(row, task, fault) == Change(  # what refuses it may take a thousand keepalives
+        voice={"failures": 2, "last_error": fault.message, "next_at": again},
+        task=over(TaskState.REFUSED, fault),
+        tellings=(Telling(Event.ENROLLMENT_FAILED, event),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "answer", "fault", "breaker"),
+    [
+        (new_voice(), CUT, CUT, CUT),
+        (new_voice(), None, INTERRUPTED, None),
+        (new_voice(**DEPLOYING), Report("processing"), NO_END, None),
+    ],
+    ids=["answer lost", "crash", "never ended"],
+)
+def test_an_enrollment_of_which_nobody_knows_whether_it_was_made_is_never_due_again(
+    row: Voice, answer: Fault | Report | None, fault: Fault, breaker: Fault | None
+) -> None:
+    task = enrollment(sent_at=NOW - HOUR, possible_cost_micros=60)
+    assert after(row, task, answer) == Change(
+        voice={
+            "status": Status.UNKNOWN,
+            "next_at": None,
+            "failures": 1,
+            "last_error": sentence(fault),
+        },
+        task=over(TaskState.UNKNOWN, fault),
+        tellings=(
+            failed(Event.ENROLLMENT_FAILED, fault, possible_cost_micros=60),
+            became(row.status, Status.UNKNOWN),
+        ),
+        fault=breaker,
+    )
+
+
+# enrollments that ended
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "voice_id"),
+    [
+        (BAD_REQUEST, Status.FAILED, None),
+        (Report("failed", fail_code=UNDEPLOYED), Status.UNDEPLOYED, None),
+        (Report("failed", fail_code=UNDEPLOYED, voice_id=ID), Status.UNDEPLOYED, ID),
+        (Report("success", voice_status=UNDEPLOYED, voice_id=ID), Status.UNDEPLOYED, ID),
+        (Report("failed", fail_code="SensitiveContentDetected"), Status.FAILED, None),
+        # what was too little for it may be enough for keepalives
+        (Report("failed", fail_code="INSUFFICIENT_CREDITS"), Status.FAILED, None),
+    ],
+)
+def test_an_enrollment_that_made_no_voice_is_never_repeated_by_itself(
+    answer: Fault | Report, status: Status, voice_id: str | None
+) -> None:
+    if isinstance(answer, Report):
+        code = answer.fail_code or UNDEPLOYED
+        answer, fault = answer._replace(fail_message="not so"), Fault(Blame.NOBODY, code, "not so")
+        row, state = new_voice(**DEPLOYING), TaskState.FAILED
+    else:
+        row, state, fault = new_voice(), TaskState.REFUSED, answer
+    taken = [Telling(Event.VOICE_UNDEPLOYED, {"error": sentence(fault)})]
+    assert after(row, enrollment(possible_cost_micros=60), answer) == Change(
+        voice={
+            "status": status,
+            "voice_id": voice_id,
+            "next_at": None,
+            "failures": 1,
+            "last_error": sentence(fault),
+        },
+        task=over(state, fault),
+        tellings=(
+            failed(Event.ENROLLMENT_FAILED, fault, possible_cost_micros=None),
+            became(row.status, status),
+            *(taken if status is Status.UNDEPLOYED else []),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [(TIMED_OUT, "TASK_TIMEOUT"), (Report("success", ID, "DEPLOYING"), "DEPLOYING")],
+)
+def test_a_voice_that_may_exist_is_spoken_with_at_once(report: Report, code: str) -> None:
+    fault = Fault(Blame.NOBODY, code, "too slow")
+    report = report._replace(fail_message="too slow")
+    assert after(new_voice(**DEPLOYING, failures=2), enrollment(), report) == Change(
+        voice={
+            "voice_id": ID,
+            "enrolled_at": SENT,
+            "anchored_at": SENT,
+            "failures": 0,
+            "status": Status.DEPLOYING,
+            "last_error": f"{code}: too slow",
+            "next_at": NOW,
+        },
+        task=over(TaskState.FAILED, fault),
+        tellings=(failed(Event.ENROLLMENT_FAILED, fault, retry_at=NOW),),
+    )
+
+
+@pytest.mark.parametrize("skew", [0 * DAY, 30 * DAY])
+@pytest.mark.parametrize(
+    "row",
+    [
+        new_voice(**DEPLOYING, failures=2, last_error="429"),
+        new_voice(**DEPLOYING, voice_id=ID),  # an earlier report showed it
+        voice(**DEPLOYING, last_used_at=NOW - SECOND),  # it spoke meanwhile
+    ],
+)
+@pytest.mark.parametrize(
+    ("shown", "urls", "preview"),
+    [
+        ({"voice_id": ID}, (), None),
+        ({"voice_id": ID, "voice_status": "OK"}, ("https://a.example/1", "https://b"), 0),
+    ],
+)
+def test_an_enrollment_that_made_a_voice_is_reckoned_by_the_gateways_own_clock(
+    row: Voice, skew: timedelta, shown: dict[str, str], urls: Sequence[str], preview: int | None
+) -> None:
+    created_at = NOW - skew - 40 * SECOND
     report = Report(
         "success",
-        voice_id=ID,
-        voice_status=voice_status,
-        created_at=SENT - SECOND,
-        answered_at=NOW,
+        created_at=created_at,
+        answered_at=NOW - skew,
+        result_urls=tuple(urls),
+        **shown,  # type: ignore[arg-type]
     )
-    change = reported(new_voice(**DEPLOYING), enrollment(polls=3), report)
-    assert change.voice == {
-        "voice_id": ID,
-        "enrolled_at": SENT - SECOND,
-        "anchored_at": SENT - SECOND,
-        "failures": 0,
-        "last_error": None,
-        "status": Status.OK,
-        "next_at": NOW + 3 * DAY - 31 * SECOND,
-    }
-    assert change.task["state"] is TaskState.SUCCESS
-    assert change.task["polls"] == 4
-    assert change.success
-    assert told(change) == ["enrollment.succeeded", "voice.status_changed OK"]
+    assert after(row, enrollment(polls=3), report, policy=POLICY) == Change(
+        voice={
+            "voice_id": ID,
+            "enrolled_at": created_at,
+            "anchored_at": created_at,
+            "failures": 0,
+            "last_error": None,
+            "status": Status.OK,
+            "next_at": schedule.due(NOW - 40 * SECOND, "anna", POLICY),
+        },
+        task=succeeded(created_at, polls=4),
+        tellings=(
+            Telling(Event.ENROLLMENT_SUCCEEDED, {"task_id": "task_1"}),
+            became(Status.DEPLOYING, Status.OK),
+        ),
+        success=True,
+        preview_url=None if preview is None else urls[preview],
+    )
+
+
+# enrollments that are open
 
 
 @pytest.mark.parametrize(
-    ("urls", "preview"), [((), None), (("https://a.example/1", "https://a.example/2"), "1")]
-)
-def test_the_first_url_of_a_voice_that_was_made_is_its_preview(
-    urls: tuple[str, ...], preview: str | None
-) -> None:
-    report = Report("success", voice_id=ID, voice_status="OK", result_urls=urls)
-    change = reported(new_voice(**DEPLOYING), enrollment(), report)
-    assert change.preview_url == (preview and f"https://a.example/{preview}")
-
-
-@pytest.mark.parametrize(
-    "report",
+    ("report", "fields"),
     [
-        Report("success", voice_id=ID, voice_status="DEPLOYING"),
-        Report("success", voice_id=ID, voice_status="a word nobody knows"),
-        Report("failed", fail_code="TASK_TIMEOUT", voice_id=ID),
-        Report("failed", fail_code="TASK_TIMEOUT", voice_id=ID, voice_status="DEPLOYING"),
-        Report("failed", fail_code="UpstreamError", voice_id=ID, voice_status="OK"),
+        (Report("processing", voice_id=ID, voice_status="DEPLOYING"), {"voice_id": ID}),
+        (Report("pending"), {}),
+        (Report("success"), {}),  # paid for, and without an id
     ],
 )
-def test_a_voice_that_may_exist_is_spoken_with_at_once(report: Report) -> None:
-    change = reported(new_voice(**DEPLOYING), enrollment(), report)
-    assert change.voice["voice_id"] == ID
-    assert change.voice["next_at"] == NOW
-    assert change.voice["status"] is Status.DEPLOYING
-    assert change.task["state"] is TaskState.FAILED
-    assert told(change) == ["enrollment.failed"]
-    assert change.fault is None
+def test_an_enrollment_without_an_end_or_an_id_is_polled_again_and_keeps_the_id_it_showed(
+    report: Report, fields: VoiceFields
+) -> None:
+    change = after(new_voice(**DEPLOYING), enrollment(polls=1), report)
+    assert change == Change(fields, POLLED)
 
 
 @pytest.mark.parametrize(
-    ("report", "status"),
+    ("row", "answer", "shown"),
     [
-        (Report("failed", fail_code="UNDEPLOYED", voice_id=ID), Status.UNDEPLOYED),
-        (Report("failed", voice_id=ID, voice_status="UNDEPLOYED"), Status.UNDEPLOYED),
-        (Report("success", voice_id=ID, voice_status="UNDEPLOYED"), Status.UNDEPLOYED),
-        (Report("failed", fail_code="VALIDATION_ERROR"), Status.FAILED),
-        (Report("failed", fail_code="UpstreamError"), Status.FAILED),
-        (Report("failed", fail_code="TASK_TIMEOUT"), Status.FAILED),
-        (Report("failed", fail_code="INSUFFICIENT_CREDITS"), Status.FAILED),
-        (Report("failed"), Status.FAILED),
+        (new_voice(**DEPLOYING, voice_id=ID), Report("processing"), {}),
+        (new_voice(**DEPLOYING), Report("processing", voice_id=ID), {"voice_id": ID}),
+        (new_voice(**DEPLOYING, voice_id=ID), GONE, {}),
     ],
 )
-def test_an_enrollment_that_failed_is_never_repeated_by_itself(
-    report: Report, status: Status
+def test_an_enrollment_that_never_ends_but_showed_its_voice_is_spoken_with(
+    row: Voice, answer: Report | Fault, shown: VoiceFields
 ) -> None:
-    change = reported(new_voice(**DEPLOYING), enrollment(), report)
-    assert change.voice["status"] is status
-    assert change.voice["next_at"] is None
-    assert change.voice["voice_id"] == report.voice_id
-    assert change.task["state"] is TaskState.FAILED
-    taken_away = ["voice.undeployed"] if status is Status.UNDEPLOYED else []
-    assert told(change) == ["enrollment.failed", f"voice.status_changed {status}", *taken_away]
+    old = enrollment(sent_at=NOW - HOUR)
+    assert after(row, old, answer, polled=True) == Change(
+        voice={
+            **shown,
+            "enrolled_at": NOW - HOUR,
+            "anchored_at": NOW - HOUR,
+            "last_error": sentence(NO_END),
+            "next_at": NOW,
+        },
+        task=over(TaskState.UNKNOWN, NO_END),
+        tellings=(failed(Event.ENROLLMENT_FAILED, NO_END, retry_at=NOW),),
+    )
 
 
-def test_the_id_of_a_voice_is_kept_from_the_first_report_that_shows_it() -> None:
-    report = Report("processing", voice_id=ID, voice_status="DEPLOYING")
-    change = reported(new_voice(**DEPLOYING), enrollment(polls=1), report)
-    assert change.voice == {"voice_id": ID}
-    assert change.task == {"polls": 2, "next_poll_at": NOW + 10 * SECOND}
-
-
-@pytest.mark.parametrize(
-    "report", [Report("pending"), Report("processing"), Report("success"), Report("new word")]
-)
-def test_an_enrollment_without_an_end_or_an_id_is_asked_for_again(report: Report) -> None:
-    change = reported(new_voice(**DEPLOYING), enrollment(), report)
-    assert change.voice == {}
-    assert set(change.task) == {"polls", "next_poll_at"}
-
-
-def test_an_enrollment_that_never_ends_but_showed_its_voice_is_spoken_with() -> None:
-    row = new_voice(status=Status.DEPLOYING, voice_id=ID)
-    change = reported(row, enrollment(sent_at=NOW - HOUR), Report("processing"))
-    assert change.voice["next_at"] == NOW
-    assert change.voice["anchored_at"] == change.voice["enrolled_at"] == NOW - HOUR
-    assert "status" not in change.voice
-    assert change.task["state"] is TaskState.UNKNOWN
-
-
-# -- unanswered
-
-
-@pytest.mark.parametrize("fault", [BUSY, BROKE, replace(CUT, ambiguous=False)])
-def test_a_poll_without_an_answer_changes_no_voice_and_pauses_calls_for_the_account_only(
-    fault: Fault,
-) -> None:
-    for row, task in ((voice(), keepalive(polls=1)), (new_voice(**DEPLOYING), enrollment(polls=1))):
-        change = unanswered(row, task, fault)
-        assert set(change.voice) <= {"next_at"}
-        assert change.task == {"polls": 2, "next_poll_at": NOW + 10 * SECOND}
-        assert change.fault is (fault if fault is BROKE else None)
-        assert change.tellings == ()
+def test_a_late_report_of_a_voice_that_spoke_meanwhile_changes_only_its_task() -> None:
+    spoke = voice(last_used_at=NOW - SECOND)
+    fault = Fault(Blame.NOBODY, "TASK_TIMEOUT", "too slow")
+    assert after(spoke, enrollment(), TIMED_OUT) == Change(task=over(TaskState.FAILED, fault))
+    old = enrollment(sent_at=NOW - HOUR)
+    columns = over(TaskState.UNKNOWN, NO_END)
+    assert after(spoke, old, Report("processing")) == Change(task=columns)
 
 
 def test_an_accepted_enrollment_survives_an_outage_of_any_length() -> None:
     old = enrollment(sent_at=NOW - 6 * DAY)
-    change = unanswered(new_voice(**DEPLOYING), old, BUSY)
-    assert change.voice == {}
-    assert change.task["next_poll_at"] == NOW + HOUR
+    change = after(new_voice(**DEPLOYING), old, BUSY, polled=True)
+    assert change == Change(task={"polls": 1, "next_poll_at": NOW + HOUR})
 
 
 @pytest.mark.parametrize(
-    ("age", "state"), [(HOUR - SECOND, None), (HOUR, TaskState.UNKNOWN), (DAY, TaskState.UNKNOWN)]
+    ("sent", "created", "answered", "is_over"),
+    [
+        # seconds ago; give_up is an hour
+        (5 * 86_400, 40, 0, False),
+        (30, 3_600, 0, True),
+        (30, 86_400 + 40, 86_400, False),
+        (30, 3_600, None, False),
+        (3_600, 40, None, True),
+        (3_600, None, 0, True),
+        (30, 26 * 365 * 86_400, 0, False),  # a date of the year 2000 gives up nothing
+        (30, 40, -7_900 * 365 * 86_400, False),  # nor does one of the year 9921
+        (3_600, 40, -7_900 * 365 * 86_400, True),
+    ],
 )
-def test_a_task_that_the_gateway_does_not_know_is_asked_for_until_it_is_given_up(
-    age: timedelta, state: TaskState | None
+def test_an_open_enrollment_is_as_old_as_the_gateways_own_clock_tells_it(
+    sent: int, created: int | None, answered: int | None, *, is_over: bool
 ) -> None:
-    change = unanswered(voice(), keepalive(sent_at=NOW - age), GONE)
-    assert change.task.get("state") == state
-    assert change.fault is None
-    assert "suspected_at" not in change.voice
-    assert change.voice["next_at"] is not None
-
-
-# -- interrupted
-
-
-def test_a_keepalive_cut_off_by_a_crash_is_simply_due_again() -> None:
-    change = lifecycle.interrupted(voice(), keepalive(state=TaskState.INTENT), now=NOW)
-    assert change.voice == {"next_at": NOW}
-    assert change.task["state"] is TaskState.UNKNOWN
-    assert change.fault is None
-
-
-def test_an_enrollment_cut_off_by_a_crash_is_never_repeated_by_itself() -> None:
-    change = lifecycle.interrupted(new_voice(), enrollment(state=TaskState.INTENT), now=NOW)
-    assert change.voice["status"] is Status.UNKNOWN
-    assert change.voice["next_at"] is None
-    assert change.voice["last_error"] == (
-        "interrupted: voicekeeper was stopped before the gateway answered"
+    report = Report(
+        "processing",
+        created_at=None if created is None else NOW - created * SECOND,
+        answered_at=None if answered is None else NOW - answered * SECOND,
     )
-    assert change.task["finished_at"] == NOW
-    assert change.fault is None
-    assert told(change) == ["enrollment.failed", "voice.status_changed UNKNOWN"]
+    task = enrollment(sent_at=NOW - sent * SECOND)
+    change = after(new_voice(**DEPLOYING), task, report)
+    assert (change.task.get("state") is TaskState.UNKNOWN) is is_over
 
 
-# -- whatever happens
+def test_the_kinds_of_enrollment_are_those_whose_repetition_would_make_a_second_voice() -> None:
+    assert {kind for kind in Kind if kind.is_enrollment} == {Kind.CLONE, Kind.DESIGN}
+
+
+# a retry
+
+
+def lost(**columns: Any) -> Voice:  # noqa: ANN401 - any column
+    return voice(**{"status": Status.LOST, "recipe": {"prefix": "anna"}} | columns)
+
+
+def test_a_voice_that_is_made_again_is_as_though_it_were_new() -> None:
+    row = lost(
+        failures=7,
+        last_error="400: no such voice",
+        suspected_at=NOW - HOUR,
+        controlled_at=NOW - MINUTE,
+        held_at=NOW - 9 * DAY,
+        restored_at=NOW - 8 * DAY,
+        remade_at=NOW - 10 * DAY,
+    )
+    assert afresh(row, now=NOW) == {
+        "status": Status.NEW,
+        "voice_id": None,
+        "next_at": NOW,
+        "anchored_at": NOW,
+        "enrolled_at": None,
+        "last_used_at": None,
+        "failures": 0,
+        "last_error": None,
+        "suspected_at": None,
+        "controlled_at": None,
+        "held_at": None,
+        "restored_at": None,
+        "remade_at": NOW,
+    }
+
+
+def test_a_paused_voice_that_is_made_again_waits_for_its_resumption() -> None:
+    assert afresh(lost(paused=True), now=NOW)["next_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("row", "remade_at"),
+    [
+        (lost(), NOW),
+        (lost(remade_at=NOW - DAY), NOW),
+        (new_voice(status=Status.FAILED), None),  # there was none before: it is the first
+        (new_voice(status=Status.FAILED, remade_at=NOW - DAY), NOW - DAY),
+    ],
+    ids=["had a voice", "had two", "had none", "had one, and then none"],
+)
+def test_a_voice_is_another_one_from_when_it_lost_its_first(
+    row: Voice, remade_at: datetime | None
+) -> None:
+    assert afresh(row, now=NOW)["remade_at"] == remade_at
+
+
+@pytest.mark.parametrize(
+    ("row", "another"),
+    [
+        (lost(origin=Origin.DESIGN, remade_at=NOW), True),
+        (lost(origin=Origin.DESIGN), False),
+        (lost(remade_at=NOW), False),
+        (lost(origin=Origin.IMPORTED, remade_at=NOW), False),
+    ],
+    ids=["design, again", "design", "clone, again", "imported, again"],
+)
+def test_only_a_design_that_was_made_again_sounds_different(row: Voice, *, another: bool) -> None:
+    assert is_another_voice(row) is another
+
+
+# control calls
+
+
+CALL = control(polls=1)
+BROKEN = Fault(Blame.UPSTREAM, "UpstreamError", "it failed")
+NO_CREDIT = Fault(Blame.ACCOUNT, "INSUFFICIENT_CREDITS", "it failed")
+INVALID = Fault(Blame.VOICE, "VALIDATION_ERROR", "it failed")
+TAKEN = Fault(Blame.VOICE, UNDEPLOYED, "it failed")
+NOT_KNOWN = Fault(Blame.ACCOUNT, "401", "the key is not known")
+
+
+@pytest.mark.parametrize(
+    ("answer", "change"),
+    [
+        # Refused, or failed: the breaker's concern.
+        (BUSY, Change(task=over(TaskState.REFUSED, BUSY), fault=BUSY)),
+        (CUT, Change(task=over(TaskState.UNKNOWN, CUT), fault=CUT)),
+        *(
+            (
+                Report("failed", fail_code=fault.code, fail_message="it failed"),
+                Change(task=over(TaskState.FAILED, fault), fault=fault),
+            )
+            for fault in (BROKEN, NO_CREDIT, INVALID)
+        ),
+        # The review took the voice that spoke: account and route are right.
+        (
+            Report("failed", fail_code=UNDEPLOYED, fail_message="it failed"),
+            Change(task=over(TaskState.FAILED, TAKEN), success=True),
+        ),
+        (
+            Report("success", created_at=SENT),
+            Change(task=succeeded(SENT, polls=2), success=True),
+        ),
+        (Report("processing"), Change(task=POLLED)),
+    ],
+)
+def test_a_control_call_proves_something_only_by_its_end(
+    answer: Fault | Report, change: Change
+) -> None:
+    assert after(None, CALL, answer) == change
+
+
+def test_a_control_call_that_never_ends_shows_that_calls_can_be_made_and_no_more() -> None:
+    old = control(sent_at=NOW - HOUR)
+    expected = Change(task=over(TaskState.UNKNOWN, NO_END), passable=True)
+    assert after(None, old, Report("processing")) == expected
+
+
+@pytest.mark.parametrize(("fault", "passable"), [(BUSY, True), (GONE, True), (NOT_KNOWN, False)])
+def test_a_poll_of_a_control_call_without_a_report_ends_the_test(
+    fault: Fault, *, passable: bool
+) -> None:
+    assert after(None, CALL, fault, polled=True) == Change(
+        task=over(TaskState.UNKNOWN, fault, polls=2),
+        fault=None if passable else fault,
+        passable=passable,
+    )
+
+
+# whatever happens
 
 
 FAULTS = st.builds(
@@ -695,58 +951,29 @@ def changes(draw: st.DrawFn) -> tuple[Voice, Task, Policy, Change]:
     """Return what any answer changes in any situation."""
     row, task = draw(situations())
     policy = draw(policies())
-    match draw(st.sampled_from(["submitted", "refused", "reported", "unanswered", "interrupted"])):
-        case "submitted":
-            accepted = Accepted("task_2")
-            change = lifecycle.submitted(
-                row, task, accepted, cost_micros=60, now=NOW, policy=policy
-            )
-        case "refused":
-            change = lifecycle.refused(row, task, draw(FAULTS), now=NOW, policy=policy)
-        case "reported":
-            change = lifecycle.reported(row, task, draw(reports()), now=NOW, policy=policy)
-        case "unanswered":
-            change = lifecycle.unanswered(row, task, draw(FAULTS), now=NOW, policy=policy)
-        case _:
-            change = lifecycle.interrupted(row, task, now=NOW)
+    answers = st.just(ACCEPTED) | reports() | FAULTS | st.none()
+    change = after(row, task, draw(answers), polled=draw(st.booleans()), policy=policy)
     return row, task, policy, change
 
 
 @given(changes())
-def test_a_voice_is_never_due_in_the_past_nor_beyond_the_interval_nor_while_paused(
+def test_whatever_is_answered_all_that_is_open_has_its_time_and_each_new_status_is_told_once(
     case: tuple[Voice, Task, Policy, Change],
 ) -> None:
     row, _, policy, change = case
-    at = change.voice.get("next_at")
-    if row.paused:
-        assert at is None
-    if at is not None:
-        assert NOW <= at <= NOW + policy.interval
-
-
-@given(changes())
-def test_a_task_is_either_asked_for_in_time_or_over(
-    case: tuple[Voice, Task, Policy, Change],
-) -> None:
-    _, _, policy, change = case
-    at = change.task.get("next_poll_at")
+    due = change.voice.get("next_at")
+    assert due is None or (NOW <= due <= NOW + policy.interval and not row.paused)
+    poll_at = change.task.get("next_poll_at")
     if change.task.get("state", TaskState.RUNNING) is TaskState.RUNNING:
-        assert at is not None
-        assert NOW < at <= NOW + max(policy.give_up, policy.retry_cap)
+        assert poll_at is not None
+        assert NOW < poll_at <= NOW + max(policy.give_up, policy.retry_cap)
     else:
-        assert at is None
+        assert poll_at is None
         assert change.task["finished_at"] == NOW
-
-
-@given(changes())
-def test_every_change_of_a_status_is_told_once_and_no_other(
-    case: tuple[Voice, Task, Policy, Change],
-) -> None:
-    row, _, _, change = case
-    changed = [t.detail for t in change.tellings if t.event is Event.VOICE_STATUS_CHANGED]
-    after = change.voice.get("status", row.status)
-    assert changed == ([] if after is row.status else [{"from": row.status, "to": after}])
-    assert (after is Status.LOST is not row.status) == ("voice.lost" in told(change))
+    changed = [t for t in change.tellings if t.event is Event.VOICE_STATUS_CHANGED]
+    status = change.voice.get("status", row.status)
+    assert changed == ([] if status is row.status else [became(row.status, status)])
+    assert (status is Status.LOST is not row.status) == ("voice.lost" in told(change))
 
 
 LEGAL = {
@@ -813,27 +1040,21 @@ class Life:
     def _submit(self, task: Task, draw: Draw) -> None:
         answer = draw(st.sampled_from(["accepted", "refused", "crash"]))
         fault = draw(FAULTS) if answer == "refused" else None
-        at: dict[str, Any] = {"now": self.now, "policy": self.policy}
-        if fault is not None:
-            change = lifecycle.refused(self.row, task, fault, **at)
-        elif answer == "crash":
-            change = lifecycle.interrupted(self.row, task, now=self.now)
-        else:
-            accepted = Accepted("task_2")
-            change = lifecycle.submitted(self.row, task, accepted, cost_micros=60, **at)
+        given = {"accepted": ACCEPTED, "refused": fault, "crash": None}[answer]
+        change = after(self.row, task, given, now=self.now, policy=self.policy)
         if task.kind.is_enrollment and (fault is None or fault.ambiguous):
             self.enrollments += 1
         blames = fault is not None and fault.blame is Blame.VOICE
         self._apply(task, change, blames=blames and not task.kind.is_enrollment)
 
     def _ask(self, task: Task, draw: Draw) -> None:
-        at: dict[str, Any] = {"now": self.now, "policy": self.policy}
         if draw(st.booleans()):
-            change = lifecycle.unanswered(self.row, task, draw(FAULTS), **at)
+            fault = draw(FAULTS)
+            change = after(self.row, task, fault, polled=True, now=self.now, policy=self.policy)
             self._apply(task, change, blames=False)
             return
         report = draw(reports(self.now))
-        change = lifecycle.reported(self.row, task, report, **at)
+        change = after(self.row, task, report, now=self.now, policy=self.policy)
         code = report.fail_code or report.voice_status
         blames = report.state == "failed" and code in ("VALIDATION_ERROR", "UNDEPLOYED")
         if task.kind.is_enrollment and change.voice.get("status") is Status.UNDEPLOYED:
@@ -892,7 +1113,3 @@ def test_every_life_keeps_to_the_legal_ways_and_no_voice_is_forgotten_or_paid_fo
         if not life.live(data.draw):
             break
         life.check()
-
-
-def test_the_kinds_of_enrollment_are_those_whose_repetition_would_make_a_second_voice() -> None:
-    assert {kind for kind in Kind if kind.is_enrollment} == {Kind.CLONE, Kind.DESIGN}
