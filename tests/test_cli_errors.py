@@ -41,55 +41,33 @@ def add(*options: str, voice_id: str = "id-bert", name: str = "bert") -> list[st
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
-        (clone(prefix="abcdefghijk"), 2, "prefix must be 1 to 10 letters or digits"),
         (clone(prefix="demo-01"), 2, "prefix must be 1 to 10 letters or digits, not 'demo-01'"),
-        (clone(prefix=""), 2, "prefix must be 1 to 10 letters or digits, not ''"),
-        (clone(prefix="día"), 2, "prefix must be 1 to 10 letters or digits"),
-        (design(prefix="abcdefghijk"), 2, "prefix must be 1 to 10 letters or digits"),
-        (clone(url=""), 2, "the audio URL must be an http or https URL, not ''"),
-        (
-            clone(url="ftp://example.com/a.wav"),
-            2,
-            "the audio URL must be an http or https URL, not 'ftp:",
-        ),
-        (clone(url="/home/anna.wav"), 2, "must be an http or https URL"),
-        (clone(url="https://"), 2, "must be an http or https URL"),
-        (clone(url="https://[::1/a.wav"), 2, "must be an http or https URL"),
+        (design(prefix=""), 2, "prefix must be 1 to 10 letters or digits, not ''"),
+        (clone(url="/home/anna.wav"), 2, "the audio URL must be an http or https URL, not '/"),
         ([*clone(), "--audio-url", URL], 2, "--audio-url must be given exactly once, not 2 times"),
         (design(prompt="p" * 501), 2, "prompt must be 1 to 500 characters, not 501"),
-        (design(prompt=""), 2, "prompt must be 1 to 500 characters"),
-        (design(prompt="  "), 2, "prompt must be 1 to 500 characters and not blank"),
-        (design(preview="t" * 201), 2, "preview text must be 1 to 200 characters, not 201"),
         (design(preview=""), 2, "preview text must be 1 to 200 characters"),
-        (add(voice_id="longanlang_v3"), 2, "longanlang_v3 is a built-in voice"),
         (add(voice_id="longanyang"), 2, "longanyang is a built-in voice"),
-        (add(voice_id="loongabby_v3"), 2, "loongabby_v3 is a built-in voice"),
         (add(voice_id=""), 2, "a voice_id must be 1 to 200 printable characters"),
-        (add(voice_id="v" * 201), 2, "a voice_id must be 1 to 200 printable characters"),
-        (add(name="anna"), 1, "the name 'anna' is taken"),
-        (clone(name="anna"), 1, "the name 'anna' is taken"),
-        (design(name="anna"), 1, "the name 'anna' is taken"),
-        (add(voice_id="id-anna"), 1, "id-anna is registered as 'anna' already"),
-        (add("--last-used", "yesterday"), 2, "must be a time such as 2026-05-01T12:00:00Z"),
-        (add("--last-used", ""), 2, "must be a time such as 2026-05-01T12:00:00Z"),
-        (add("--last-used", "2026-05-01T13:00:00Z"), 2, "2026-05-01T13:00:00Z lies ahead"),
-        (add("--model", "../other"), 2, "a model is letters, digits"),
-        (add("--model", ""), 2, "a model is letters, digits"),
-        (["touch", "anna", "--at", "garbage"], 2, "must be a time such as"),
-        (["touch", "anna", "--at", "2026-05-02"], 2, "lies ahead"),
-        (add(name=""), 2, "a name must be 1 to 64 printable characters"),
-        (add(name="a b"), 2, "a name must be 1 to 64 printable characters"),
-        (add(name="-b"), 2, "must not begin with a hyphen"),
-        (add(name="n" * 65), 2, "a name must be 1 to 64 printable characters"),
-        (add(name="a\x1b[31m"), 2, "a name must be 1 to 64 printable characters"),
-        (clone(name=""), 2, "a name must be 1 to 64 printable characters"),
-        (add(name="\u2800"), 2, "a name must be 1 to 64 printable characters"),
-        (add(name="a\u202eb"), 2, "a name must be 1 to 64 printable characters"),
         (add(voice_id="'id-bert'"), 2, 'a voice_id holds no "\'", unlike'),
         (add(voice_id='"id-bert"'), 2, "a voice_id holds no '\"', unlike"),
         (add(voice_id="id-bert,"), 2, "a voice_id holds no ',', unlike 'id-bert,'; copy it as"),
         (add(voice_id="id\u2013bert"), 2, "a voice_id holds no '\u2013', unlike"),
         (add(voice_id="\u201cid-bert\u201d"), 2, "a voice_id holds no '\u201c', unlike"),
+        (add(name="anna"), 1, "the name 'anna' is taken"),
+        (clone(name="anna"), 1, "the name 'anna' is taken"),
+        (design(name="anna"), 1, "the name 'anna' is taken"),
+        (add(voice_id="id-anna"), 1, "id-anna is registered as 'anna' already"),
+        (add("--last-used", "yesterday"), 2, "must be a time such as 2026-05-01T12:00:00Z"),
+        (add("--last-used", "2026-05-01T13:00:00Z"), 2, "2026-05-01T13:00:00Z lies ahead"),
+        (add("--last-used", "1970-01-01"), 2, "is before the year 2000; leave a"),
+        (add("--model", "../other"), 2, "a model is letters, digits"),
+        (["touch", "anna", "--at", "2026-05-02"], 2, "lies ahead"),
+        (add(name="a\x1b[31m"), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="-b"), 2, "must not begin with a hyphen"),
+        (add(name="\u2800"), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="a\u202eb"), 2, "a name must be 1 to 64 printable characters"),
+        (clone(name=""), 2, "a name must be 1 to 64 printable characters"),
         (["backup", "-"], 2, "a copy is a file, never '-'"),
         (["restore", "-"], 2, "a copy is a file, never '-'"),
         (["add", "id-bert"], 2, "Missing option '--name'. See 'voicekeeper add --help'."),
@@ -130,19 +108,17 @@ def test_bad_input_is_refused_with_one_sentence_and_changes_nothing(
 )
 def test_what_is_not_utf_8_is_named(cli: CommandLine, args: list[str]) -> None:
     before = cli.rows()
-    ended = cli.process(*args)
+    ended = cli.process(*args) if args[0] == "show" else cli(*args)
     assert ended.code == 2
     assert "caf\\udce9" in sentence(ended)
     assert "database" not in ended.err
     assert cli.rows() == before
 
 
-@pytest.mark.parametrize(
-    "args", [clone(prefix="-"), design(prompt=""), add(name=""), add(voice_id="longanyang")]
-)
-def test_bad_input_does_not_even_make_the_registry(tmp_path: Path, args: list[str]) -> None:
+def test_bad_input_does_not_even_make_the_registry(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path / "new.db")
-    assert cli(*args).code == 2
+    assert cli(*add(name="")).code == 2
+    assert cli("import", "-", stdin=b"{").code == 1
     assert not cli.path.exists()
 
 
@@ -333,7 +309,7 @@ def fuzzed() -> Any:  # noqa: ANN401 - pytest's way to tidy up
         yield CommandLine(Path(directory) / "voicekeeper.db").ready(imported("anna"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(content=anything)
 @example(content=b'{"voice_id": "1", "name": "\\u0000"}')
 @example(content=b'{"voice_id": "1", "name": "a", "paused": NaN}')

@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,6 @@ def test_a_voice_of_which_no_use_is_known_is_due_at_once(cli: CommandLine) -> No
     assert cli.voice("anna").next_at == NOW
 
 
-def test_a_name_may_be_of_any_script(cli: CommandLine) -> None:
-    assert cli("add", "id-1", "--name", "日本語の声").code == 0
-    assert cli("resolve", "日本語の声").out == "id-1\n"
-
-
 @pytest.mark.parametrize(
     ("args", "origin", "recipe"),
     [
@@ -105,15 +100,6 @@ def test_a_note_tells_that_the_window_of_a_voice_is_over(
     ended = cli("add", "id-1", "--name", "anna", "--last-used", used)
     assert ended.code == 0
     assert (f"note: the last use of anna is {OVER}" in ended.err) is noted
-
-
-@pytest.mark.parametrize("used", ["0001-01-01T00:00:00Z", "1970-01-01", "9999-12-31"])
-def test_a_last_use_that_can_be_none_is_refused(cli: CommandLine, used: str) -> None:
-    ended = cli("add", "id-1", "--name", "anna", "--last-used", used)
-    assert ended.code == 2
-    told = "lies ahead; a last use" if used.startswith("9") else "is before the year 2000; leave a"
-    assert told in sentence(ended)
-    assert cli.names() == []
 
 
 def test_a_voice_id_that_names_another_model_is_warned_of(cli: CommandLine) -> None:
@@ -155,20 +141,12 @@ def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine, ago: timede
         assert f"note: nothing is kept now: no daemon has {since}; 'systemctl start " in err
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["add", "id-2", "--name", "bert"],
-        ["keep", "anna"],
-        ["import", "-"],
-        ["clone", "bert", "--prefix", "b", "--audio-url", "https://example.com/b.wav"],
-    ],
-)
-def test_no_note_tells_of_a_daemon_that_works(cli: CommandLine, args: list[str]) -> None:
-    cli.ready(imported("anna")).passed(MINUTE)
-    ended = cli(*args, stdin=lines({"voice_id": "id-2", "name": "bert"}))
-    assert ended.code == 0
-    assert "note" not in ended.err
+def test_no_note_tells_of_a_daemon_that_works(cli: CommandLine) -> None:
+    cli.ready(imported("bert")).passed(MINUTE)
+    for args in (["add", "id-2", "--name", "carl"], ["keep", "bert"], ["import", "-"], CLONE_ANNA):
+        ended = cli(*args, stdin=lines({"voice_id": "id-4", "name": "dora"}))
+        assert ended.code == 0
+        assert "note" not in ended.err
 
 
 def once_registered(cli: CommandLine, deed: Callable[[], object]) -> threading.Thread:
@@ -194,32 +172,23 @@ def test_a_clone_that_is_waited_for_prints_its_voice_id_alone(cli: CommandLine) 
 
 
 @pytest.mark.parametrize(
-    ("status", "error"),
+    ("status", "held_at"),
     [
-        (Status.FAILED, "DOWNLOAD_FAILED: the audio cannot be read"),
-        (Status.UNDEPLOYED, "UNDEPLOYED: the review took it away"),
-        (Status.UNKNOWN, "the answer was lost"),
+        *((status, None) for status in (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN)),
+        (Status.NEW, NOW),  # the day's budget is spent
     ],
 )
-def test_waiting_ends_with_an_enrollment_that_made_no_voice(
-    cli: CommandLine, status: Status, error: str
+def test_waiting_ends_with_an_enrollment_that_made_no_voice_or_is_held(
+    cli: CommandLine, status: Status, held_at: datetime | None
 ) -> None:
-    daemon = once_registered(cli, lambda: cli.change("anna", status=status, last_error=error))
-    ended = cli(*DESIGN_ANNA, "--wait")
-    daemon.join()
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err.endswith(f"voicekeeper: anna is {status}: {error}\n")
-
-
-def test_waiting_ends_with_an_enrollment_that_the_budget_holds(cli: CommandLine) -> None:
+    error = "the reason in words"
     daemon = once_registered(
-        cli, lambda: cli.change("anna", held_at=NOW, last_error="held until tomorrow")
+        cli, lambda: cli.change("anna", status=status, held_at=held_at, last_error=error)
     )
     ended = cli(*DESIGN_ANNA, "--wait")
     daemon.join()
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err.endswith("voicekeeper: anna is NEW: held until tomorrow\n")
-    assert cli.voice("anna").status is Status.NEW
+    assert ended.err.endswith(f"voicekeeper: anna is {status}: {error}\n")
 
 
 class WatchedClock(FakeClock):
@@ -287,13 +256,6 @@ def test_an_empty_file_imports_nothing(cli: CommandLine) -> None:
     assert cli.rows() == before
 
 
-def test_a_last_line_needs_no_end_and_windows_may_have_written_it(cli: CommandLine) -> None:
-    stdin = b'\xef\xbb\xbf{"voice_id": "id-1", "name": "anna"}\r\n'
-    stdin += b'{"voice_id": "id-2", "name": "bert"}'
-    assert cli("import", "-", stdin=stdin).code == 0
-    assert cli.names() == ["anna", "bert"]
-
-
 def test_a_fleet_of_2500_is_imported_and_its_keepalives_spread_out(cli: CommandLine) -> None:
     records = [record | {"last_used_at": "2026-05-01T11:00:00Z"} for record in many(2500)]
     ended = cli("import", "-", stdin=lines(*records))
@@ -356,30 +318,15 @@ GOOD = {"voice_id": "id-1", "name": "anna"}
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (b"\xff\xfe", "not a line of JSON"),
         (b'{"voice_id": "id-\xe9", "name": "anna"}', "not a line of JSON"),
         (b"[" * 100_000, "not a line of JSON"),
         (b"[]", "must be a JSON object"),
-        (b"null", "must be a JSON object"),
         (b'{"name": "anna"}', "voice_id is missing"),
-        (b'{"voice_id": "id-1"}', "name is missing"),
         (lines(GOOD | {"nmae": "x"}), "unknown field 'nmae'; known are voice_id, name, model"),
-        (lines(GOOD | {"name": 7}), "name must be a text"),
-        (lines(GOOD | {"voice_id": ["id-1"]}), "voice_id must be a text"),
-        (lines(GOOD | {"model": 3}), "model must be a text"),
         (lines(GOOD | {"last_used_at": 1777636800}), "last_used_at must be a text"),
-        (lines(GOOD | {"last_used_at": "soon"}), "must be a time such as"),
         (lines(GOOD | {"last_used_at": "2026-05-02T12:00:00Z"}), "lies ahead"),
-        (lines(GOOD | {"last_used_at": "0001-01-01T00:00:00Z"}), "is before the year 2000"),
         (lines(GOOD | {"paused": "no"}), "paused must be true or false"),
-        (lines(GOOD | {"origin": "found"}), "origin must be one of imported, clone, design"),
-        (lines(GOOD | {"recipe": CLONE}), "a recipe goes with"),
-        (lines(GOOD | {"origin": "clone", "recipe": []}), "recipe must be a JSON object"),
         (lines(GOOD | {"origin": "clone", "recipe": {}}), "holds exactly prefix, audio_url"),
-        (lines(GOOD | {"voice_id": "longanyang"}), "longanyang is a built-in voice"),
-        (lines(GOOD | {"voice_id": ""}), "a voice_id must be 1 to 200 printable characters"),
-        (lines(GOOD | {"name": "a b"}), "a name must be 1 to 64 printable characters"),
-        (lines(GOOD | {"name": "-a"}), "must not begin with a hyphen"),
         (lines(GOOD | {"name": "\ud800"}), "a name must be 1 to 64 printable characters"),
     ],
 )
@@ -396,8 +343,8 @@ def test_a_line_that_breaks_a_rule_is_named_with_the_rule(
     assert cli.rows() == before
 
 
-def test_what_windows_writes_is_read(cli: CommandLine) -> None:
-    text = '{"voice_id": "id-1", "name": "zoë"}\r\n\r\n{"voice_id": "id-2", "name": "bert"}\r\n'
+def test_what_windows_writes_is_read_and_a_last_line_needs_no_end(cli: CommandLine) -> None:
+    text = '{"voice_id": "id-1", "name": "zoë"}\r\n\r\n{"voice_id": "id-2", "name": "bert"}'
     for encoding in ("utf-16", "utf-8-sig"):
         assert cli("import", "-", stdin=text.encode(encoding)).code == 0
         assert cli.names() == ["bert", "zoë"]
@@ -427,15 +374,6 @@ def test_a_file_that_can_be_read_in_two_ways_is_refused_in_a_sentence(
     assert sentence(ended).startswith("voicekeeper: nothing was imported: ")
     assert told in ended.err
     assert cli.names() == []
-
-
-def test_a_table_is_no_json(cli: CommandLine) -> None:
-    ended = cli("import", "-", stdin=b"voice_id,name\nid-1,anna\n")
-    assert ended.code == 1
-    assert ended.err.splitlines()[1:] == [
-        "  line 1: not a line of JSON",
-        "  line 2: not a line of JSON",
-    ]
 
 
 COMPOSED, DECOMPOSED = "zo\u00eb", "zoe\u0308"
@@ -480,12 +418,6 @@ def test_of_two_older_rows_each_is_found_as_it_is_written(cli: CommandLine) -> N
         assert cli("resolve", typed).out == f"{voice_id}\n"
         assert cli("resolve", typed, "--json").json["voice_id"] == voice_id
         assert cli("remove", typed).code == 0
-
-
-def test_a_bad_file_does_not_even_make_the_registry(tmp_path: Path) -> None:
-    cli = CommandLine(tmp_path / "new.db")
-    assert cli("import", "-", stdin=b"{").code == 1
-    assert not cli.path.exists()
 
 
 def test_a_file_that_is_not_there_is_a_matter_of_usage(cli: CommandLine, tmp_path: Path) -> None:

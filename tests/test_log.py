@@ -18,10 +18,8 @@ import pytest
 import structlog
 from _pytest.logging import LogCaptureHandler
 
-from voicekeeper import events
-from voicekeeper.events import MEANINGS, Event
+from voicekeeper.events import Event
 from voicekeeper.log import configure, get_logger
-from voicekeeper.models import Status
 from voicekeeper.secret import SecretStr
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -625,30 +623,3 @@ def test_the_log_writes_where_it_is_told_and_not_to_stdout(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "daemon.ready" in captured.err
-
-
-# --- the catalogue
-
-
-def test_every_event_has_a_meaning_and_is_a_noun_with_what_became_of_it() -> None:
-    assert set(MEANINGS) == set(Event)
-    for event, meaning in MEANINGS.items():
-        assert re.fullmatch(r"[a-z]+\.[a-z_]+", event)
-        assert meaning.text.endswith(".")
-        assert meaning.level in ("debug", "info", "warning", "error")
-
-
-@pytest.mark.parametrize(
-    ("status", "level"),
-    [
-        (Status.NEW, "info"),
-        (Status.DEPLOYING, "info"),
-        (Status.OK, "info"),
-        (Status.UNDEPLOYED, "warning"),
-        (Status.FAILED, "warning"),
-        (Status.UNKNOWN, "warning"),
-        (Status.LOST, "warning"),
-    ],
-)
-def test_a_change_to_a_status_without_a_voice_is_a_warning(status: Status, level: str) -> None:
-    assert events.level_of_change(status) == level

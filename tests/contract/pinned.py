@@ -67,11 +67,22 @@ def contract(directory: Path) -> Mapping[str, str]:
     Returns:
         The text of each file, by its name.
     """
-    life = _Life(directory / "life")
+    return {**declared(directory), **lived(directory)}
+
+
+def declared(directory: Path) -> Mapping[str, str]:
+    """Observe what the program says of itself; it takes a second."""
     return {
         "help.txt": _help(CommandLine(directory / "help.db")),
         "exit-codes.txt": _exit_codes(),
         "settings.txt": _settings(CommandLine(directory / "settings.db")),
+    }
+
+
+def lived(directory: Path) -> Mapping[str, str]:
+    """Observe a daemon at work and rehearsed years; it takes half a minute."""
+    life = _Life(directory / "life")
+    return {
         "events.txt": _events([*life.lines, *_rehearsed()]),
         "reads.txt": life.reads,
         "metrics.txt": life.metrics,
