@@ -324,16 +324,6 @@ def test_what_was_handed_out_and_not_confirmed_is_handed_out_again(life: Life) -
     assert events(take(life, NOW + 2 * alerting.LEASE)) == ["upstream.blocked"]
 
 
-def test_what_was_confirmed_is_a_day_away(life: Life) -> None:
-    life.register(imported("anna"))
-    put(life, model=FLASH)
-    with life.database.writing() as session:
-        session.add(Breaker(model=FLASH, opened_at=NOW, cause="402"))
-    confirm(life, take(life, NOW), NOW)
-    assert take(life, NOW + DAY - SECOND) == []
-    assert events(take(life, NOW + DAY)) == ["upstream.blocked"]
-
-
 def test_an_end_while_the_trouble_is_being_told_is_told_too(life: Life) -> None:
     life.register(imported("anna"))
     put(life, model=FLASH)

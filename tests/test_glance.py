@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import SQLModel
 
@@ -207,6 +207,7 @@ def registry_of(made: Sequence[SQLModel]) -> Iterator[SqliteDatabase]:
             database.close()
 
 
+@settings(max_examples=40)
 @given(made=rows())
 def test_a_glance_at_any_registry_tells_what_the_registry_tells(made: list[SQLModel]) -> None:
     with registry_of(made) as database:

@@ -167,26 +167,15 @@ def test_of_voices_that_are_well_only_the_digest_tells(life: Told) -> None:
     assert len(life.sent(digests=True)) == 2  # at once, and on Monday
 
 
-def test_a_loss_is_told_daily_until_a_person_deals_with_it(life: Told) -> None:
-    life.register(imported("anna"))  # another of the account that speaks
-    gone(life, "berta")
-    life.live(2 * DAY + HOUR)
-    assert life.sent() == ["berta is lost", "berta is lost, as before", "berta is lost, as before"]
-    assert "What to do: 'voicekeeper show NAME' tells why" in life.bodies()[0]
-    life.registry.remove("berta", now=life.clock.now())
-    life.live(3 * DAY)
-    assert len(life.sent()) == 3
-
-
 @pytest.mark.sqlite_only
-def test_one_cause_of_a_thousand_troubles_is_one_message(life: Told) -> None:
-    names = [f"v{n:04}" for n in range(1000)]
+def test_one_cause_of_hundreds_of_troubles_is_one_message(life: Told) -> None:
+    names = [f"v{n:04}" for n in range(300)]
     life.register(*(imported(name, last_used_at=NOW - 4 * DAY - 12 * HOUR) for name in names))
     life.upstream.trouble = empty_account
     life.live(DAY + HOUR)
     assert life.sent() == [
         f"all calls of {FLASH} are paused",
-        "1000 voices are at risk: v0000, v0001, v0002 and 997 more",
+        "300 voices are at risk: v0000, v0001, v0002 and 297 more",
         f"all calls of {FLASH} are paused, as before",
     ]
     assert "Why: the account is empty" in life.bodies()[1]
@@ -211,24 +200,6 @@ def test_an_outage_of_days_is_told_daily_and_its_end_once(life: Told) -> None:
     kinds = [s.kind for s in life.addresses[0].sent if "this week" not in s.title]
     assert kinds == ["failure", "failure", "failure", "info"]
     assert "It was: the account is empty" in life.bodies()[-1]
-
-
-def test_a_voice_at_risk_is_told_under_48_h_and_again_under_12_h_and_when_it_is_saved(
-    life: Told,
-) -> None:
-    life.register(imported("anna", last_used_at=NOW))
-    life.upstream.trouble = lambda call: (
-        CallFailed("odd", code=418) if call.subject == "id-anna" else None
-    )
-    life.live(6 * DAY + 14 * HOUR)
-    risk = [s for s in life.addresses[0].sent if "at risk" in s.title]
-    assert [s.kind for s in risk] == ["warning", "warning", "failure"]
-    assert risk[0].at - (NOW + 5 * DAY) < HOUR
-    assert risk[2].at - (NOW + 6 * DAY + 12 * HOUR) < HOUR
-    assert "Its window is over at 2026-05-08T12:00:00Z" in risk[0].body
-    life.upstream.trouble = lambda _: None
-    life.live(2 * HOUR)
-    assert life.sent()[-1] == "all clear, anna was used again"
 
 
 def test_some_that_recover_ride_along_and_the_last_is_the_all_clear(life: Told) -> None:
@@ -387,15 +358,6 @@ def test_a_message_that_a_newer_one_tells_again_is_given_up_after_a_day(life: To
     life.addresses[0].refuses = None
     life.live(HOUR)
     assert life.sent()[0] == "2 voices are lost: anna and berta, 1 of them new"
-
-
-def test_a_message_that_no_address_takes_is_given_up_after_a_week(life: Told) -> None:
-    life.policy = policy(retry_cap=6 * HOUR)
-    for address in life.addresses:
-        address.refuses = "HTTP 400"
-    life.live(8 * DAY)
-    assert len(life.log.of("message.dropped")) >= 2
-    assert all("HTTP 400" in line["error"] for line in life.log.of("message.dropped"))
 
 
 def test_an_address_that_is_taken_from_the_settings_is_sent_nothing_more(life: Told) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,37 @@ def test_addresses_that_mean_nothing_are_told_all_at_once_by_their_place() -> No
     ]
     assert "secret-token" not in str(caught.value)
     assert only() == []
+
+
+def test_an_address_whose_own_library_is_missing_holds_up_no_other(receiver: Receiver) -> None:
+    mqtt, other = only("mqtt://me:s3cr3t@h/x", receiver.url())
+    with pytest.raises(NotSent, match=r"apprise needs paho-mqtt>=") as caught:
+        send(mqtt)
+    send(other)
+    assert (mqtt.label, len(receiver.messages)) == ("alerts.urls[0] (mqtt)", 1)
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "reason"),
+    [
+        ("apprise", "raise ImportError('no requests')", "ImportError: no requests"),
+        ("apprise", "import no_such_module", "ModuleNotFoundError: "),
+        ("apprise", "", "AttributeError: "),  # another module of its name
+        ("paho", "raise RuntimeError", "RuntimeError)"),  # a part of it is broken
+    ],
+)
+def test_an_apprise_that_cannot_be_loaded_is_told_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, text: str, reason: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("apprise", "paho")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(NotSent) as caught:
+        send(only("json://localhost")[0])
+    assert f"cannot be loaded ({reason}" in str(caught.value)
+    assert str(caught.value).endswith(" -m pip install --force-reinstall 'apprise>=2.2,<3'")
 
 
 def test_each_recipient_of_an_address_takes_its_message_for_itself(receiver: Receiver) -> None:

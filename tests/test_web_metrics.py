@@ -243,6 +243,7 @@ def test_every_rule_has_a_case_that_fires_and_one_that_does_not() -> None:
     assert (silent, firing) == (set(rules), set(rules))
 
 
+@pytest.mark.host
 @needs_prometheus
 def test_a_real_prometheus_scrapes_the_daemon(tmp_path: Path) -> None:
     life = lived(tmp_path)
