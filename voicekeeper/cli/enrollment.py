@@ -8,7 +8,7 @@ import click
 from rich.status import Status as Spinner
 
 from voicekeeper import registration
-from voicekeeper.cli import prose
+from voicekeeper.cli import notes, prose
 from voicekeeper.cli.session import Session
 from voicekeeper.duration import words
 from voicekeeper.models import Voice
@@ -39,12 +39,12 @@ def register(session: Session, name: str, origin: Origin, recipe: dict[str, str]
         origin=origin,
         recipe=recipe,
     )
-    registry = session.registry_to_fill()
+    registry = session.registry(make=True)
     registry.register([new], now=session.now, policy=session.policy)
     prose.say(f"{name} is registered; the daemon requests it from the gateway.")
     warn_if_held(session, registry, registry.get(name))
-    session.warn_if_paused(registry, new.model)
-    session.warn_if_unkept(registry)
+    notes.of_pauses(session, registry, new.model)
+    notes.of_keeping(session, registry)
     return registry
 
 
@@ -76,7 +76,7 @@ def follow(session: Session, registry: Registry, name: str) -> int:
 
 def _follow(session: Session, registry: Registry, name: str) -> int:
     began = session.clock.monotonic()
-    is_unkept = session.is_unkept(registry)
+    is_unkept = notes.is_unkept(session, registry)
     console = prose.console(stderr=True)
     seen: Status | None = None
     with Spinner("", console=console, spinner="line") as spinner:
@@ -91,7 +91,7 @@ def _follow(session: Session, registry: Registry, name: str) -> int:
                 prose.say(f"{name} is {voice.status}.")
             seen = voice.status
             if not is_unkept:  # else it was told already
-                is_unkept = session.warn_if_unkept(registry)
+                is_unkept = notes.of_keeping(session, registry)
             time.sleep(_LOOK_EVERY_S)
     took = session.clock.monotonic() - began
     if voice.status is Status.OK:

@@ -7,24 +7,22 @@ fifteen times as long to import as an interpreter takes to start, and `resolve` 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from voicekeeper import files
-from voicekeeper.cli import owner, prose
+from voicekeeper.cli import owner
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places
 from voicekeeper.errors import ConfigError, InvalidInput, NotFound
 from voicekeeper.glance.file import File, Unsure
 
 if TYPE_CHECKING:
-    from voicekeeper.facts import BreakerFacts
     from voicekeeper.schedule import Policy
-    from voicekeeper.store import Database, NewVoice, Registry, SqliteDatabase
+    from voicekeeper.store import Database, Registry, SqliteDatabase
 
 Answer = TypeVar("Answer")
 Side = TypeVar("Side", bound=File)
@@ -39,7 +37,6 @@ class Session:
 
     def __init__(self, config: Path | None) -> None:
         self._config = config
-        self._opened: list[Database] = []
         self.clock = SystemClock()
 
     @cached_property
@@ -131,13 +128,13 @@ class Session:
         with suppress(ConfigError):  # told when the addresses are needed
             import_module("voicekeeper.alerts").senders(self.settings.alerts.urls)
 
+    @cached_property
     def database(self) -> Database:
-        """Return the database, as the user that owns its folder."""
+        """The database, as the user that owns its folder."""
         from voicekeeper import bootstrap  # noqa: PLC0415 - see the module
 
         _ = self.file
-        self._opened.append(bootstrap.database(self.settings))
-        return self._opened[-1]
+        return bootstrap.database(self.settings)
 
     def file_database(self) -> SqliteDatabase:
         """Return the database that is a file.
@@ -147,30 +144,17 @@ class Session:
         """
         from voicekeeper.store import SqliteDatabase  # noqa: PLC0415 - see the module
 
-        database = self.database()
-        if not isinstance(database, SqliteDatabase):
+        if not isinstance(self.database, SqliteDatabase):
             raise InvalidInput(
-                f"the registry is in {database.place.removeprefix('the ')}; its own tools copy it: "
-                "'pg_dump -Fc DATABASE > FILE', and 'pg_restore' puts it back"
+                f"the registry is in {self.database.place.removeprefix('the ')}; its own tools "
+                "copy it: 'pg_dump -Fc DATABASE > FILE', and 'pg_restore' puts it back"
             )
-        return database
+        return self.database
 
     def close(self) -> None:
         """Close what was opened."""
-        for database in self._opened:
-            database.close()
-
-    def registry_to_fill(self) -> Registry:
-        """Return the registry, made if it is missing.
-
-        Raises:
-            DatabaseUnusable: it cannot be made or used.
-        """
-        from voicekeeper.store import Registry  # noqa: PLC0415 - see the module
-
-        database = self.database()
-        database.prepare(upgrade=False)
-        return Registry(database)
+        if "database" in self.__dict__:
+            self.database.close()
 
     def look(self, side: type[Side], question: Callable[[Side | Registry], Answer]) -> Answer:
         """Return the answer to a question: at a glance where that is enough, else the registry's.
@@ -199,94 +183,22 @@ class Session:
         with side(self.file) as glance:
             return question(glance)
 
-    def registry(self) -> Registry:
-        """Return the registry as it is.
+    def registry(self, *, make: bool = False) -> Registry:
+        """Return the registry.
+
+        Args:
+            make: it is made if it is missing.
 
         Raises:
             NotFound: there is none.
-            DatabaseUnusable: it cannot be used.
+            DatabaseUnusable: it cannot be made or used.
         """
         from voicekeeper.store import Registry  # noqa: PLC0415 - see the module
 
-        database = self.database()
-        must_exist(database)
-        database.prepare(upgrade=False)
-        return Registry(database)
-
-    def warn_if_over(self, voices: Sequence[NewVoice]) -> None:
-        """Say on stderr of which of these voices the window is over already."""
-        from voicekeeper.duration import words  # noqa: PLC0415 - see the module
-        from voicekeeper.health import few  # noqa: PLC0415
-
-        over = [voice.name for voice in voices if self._is_over(voice) and not voice.paused]
-        if not over:
-            return
-        prose.say(
-            f"note: the last use of {few(over)} is longer ago than the window of "
-            f"{words(self.policy.window)}: probably deleted by the gateway, and tried at once "
-            "all the same."
-        )
-
-    def warn_of_models(self, voices: Sequence[NewVoice]) -> None:
-        """Say on stderr which of these voices have the id of another model."""
-        from voicekeeper import registration  # noqa: PLC0415 - see the module
-        from voicekeeper.health import SHOWN_NAMES  # noqa: PLC0415
-
-        found = [
-            (voice, other)
-            for voice in voices
-            if (other := registration.other_model(voice.voice_id or "", voice.model))
-        ]
-        for voice, other in found[:SHOWN_NAMES]:
-            prose.say(
-                f"note: the voice_id of {voice.name} names the model {other}, but it is registered "
-                f"for {voice.model}, so calls would fail; where the model is wrong, remove "
-                f"{voice.name} and register it for {other}."
-            )
-        if len(found) > SHOWN_NAMES:
-            prose.say(f"note: so do the voice_ids of {len(found) - SHOWN_NAMES} more.")
-
-    def _is_over(self, voice: NewVoice) -> bool:
-        from voicekeeper import schedule  # noqa: PLC0415 - see the module
-
-        used_at = voice.last_used_at
-        return used_at is not None and schedule.deadline(used_at, self.policy) <= self.now
-
-    def warn_if_paused(self, registry: Registry, model: str) -> bool:
-        """Say on stderr that the calls of a model are paused, and until when at least.
-
-        Returns:
-            Whether that is so.
-        """
-        blocked = [breaker for breaker in registry.blocked() if breaker.model == model]
-        self.say_pauses(blocked)
-        return bool(blocked)
-
-    def say_pauses(self, blocked: Iterable[BreakerFacts]) -> None:
-        """Say on stderr which calls are paused, why, and when they are tried next."""
-        from voicekeeper.health import pause  # noqa: PLC0415 - see the module
-
-        for breaker in blocked:
-            prose.say(f"note: {pause(breaker, self.now)}.")
-
-    def is_unkept(self, registry: Registry) -> bool:
-        """Tell whether no daemon is at work."""
-        return registry.is_unkept(now=self.clock.now(), tick=self.settings.daemon.tick)
-
-    def warn_if_unkept(self, registry: Registry) -> bool:
-        """Say on stderr that no daemon is at work, and how to start one.
-
-        Returns:
-            Whether that is so.
-        """
-        from voicekeeper.health import unkept  # noqa: PLC0415 - see the module
-
-        if not self.is_unkept(registry):
-            return False
-        last = registry.last_pass_at()
-        when = "yet" if last is None else "now"
-        prose.say(f"note: nothing is kept {when}: {unkept(last, runs=registry.runs())}.")
-        return True
+        if not make:
+            must_exist(self.database)
+        self.database.prepare(upgrade=False)
+        return Registry(self.database)
 
 
 def must_exist(database: Database) -> None:
@@ -298,16 +210,8 @@ def must_exist(database: Database) -> None:
     """
     if not database.exists():
         database.see_never_made()
+        within = f"{'in' if database.file is None else 'at'} {database.place}"
         raise NotFound(
-            f"there is no registry {_within(database)} yet; "
+            f"there is no registry {within} yet; "
             "'voicekeeper add', 'clone', 'design' and 'import' make one"
         )
-
-
-def _within(database: Database) -> str:
-    return f"in {database.place}" if database.file is None else f"at {database.place}"
-
-
-def is_terminal() -> bool:
-    """Tell whether stdout shows to a person."""
-    return sys.stdout.isatty()

@@ -3,7 +3,7 @@
 import click
 
 from voicekeeper import registration
-from voicekeeper.cli import prose
+from voicekeeper.cli import notes, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.store import NewVoice
@@ -33,10 +33,10 @@ def command(
         if last_used is None
         else registration.used_at(last_used, now=session.now),
     )
-    registry = session.registry_to_fill()
+    registry = session.registry(make=True)
     registry.register([new], now=session.now, policy=session.policy)
     prose.say(f"{name} is registered.")
-    session.warn_of_models([new])
-    session.warn_if_over([new])
-    session.warn_if_paused(registry, new.model)
-    session.warn_if_unkept(registry)
+    notes.of_models([new])
+    notes.of_windows(session, [new])
+    notes.of_pauses(session, registry, new.model)
+    notes.of_keeping(session, registry)

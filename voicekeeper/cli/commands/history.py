@@ -1,5 +1,6 @@
 """``voicekeeper history``: what happened in a voice's life."""
 
+import sys
 from typing import Any
 
 import click
@@ -7,7 +8,7 @@ import click
 from voicekeeper import fields
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, name_argument, pass_session
-from voicekeeper.cli.session import Session, is_terminal
+from voicekeeper.cli.session import Session
 from voicekeeper.duration import rfc3339
 from voicekeeper.events import is_pruned
 from voicekeeper.pricing import usd
@@ -37,7 +38,7 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         detail = _in_dollars(entry.detail or {})
         first = {key: detail[key] for key in _FIRST if key in detail}
         event, words = visible(entry.event), fields.words(first | detail)
-        if is_terminal():
+        if sys.stdout.isatty():
             head = f"{rfc3339(entry.at)}  {event} "
             lines = fields.filled(head, words, width=prose.width())
             prose.put("\n".join(line.rstrip() for line in lines))

@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from voicekeeper import registration
-from voicekeeper.cli import prose
+from voicekeeper.cli import notes, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
@@ -46,7 +46,7 @@ def command(session: Session, *, file: IO[bytes]) -> None:
             ) from None
     if problems:
         raise _refused(problems)
-    registry = session.registry_to_fill()
+    registry = session.registry(make=True)
     try:
         with _progress(len(voices)) as done:
             registry.register(voices, now=session.now, policy=session.policy, progress=done)
@@ -56,9 +56,9 @@ def command(session: Session, *, file: IO[bytes]) -> None:
     counted = "1 voice is" if len(voices) == 1 else f"{len(voices)} voices are"
     prose.say(f"{counted} registered.")
     if voices:
-        session.warn_of_models(voices)
-        session.warn_if_over(voices)
-        session.warn_if_unkept(registry)
+        notes.of_models(voices)
+        notes.of_windows(session, voices)
+        notes.of_keeping(session, registry)
 
 
 def _lines(content: bytes) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 import click
 
-from voicekeeper.cli import prose
+from voicekeeper.cli import notes, prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
 
@@ -18,11 +18,11 @@ def command(session: Session, *, name: str) -> None:
     """
     registry = session.registry()
     registry.keep(name, now=session.now)
-    if session.is_unkept(registry):
+    if notes.is_unkept(session, registry):
         when = "once it runs"
-    elif session.warn_if_paused(registry, registry.get(name).model):
+    elif notes.of_pauses(session, registry, registry.get(name).model):
         when = "when calls flow again"
     else:
         when = "on its next pass"
     prose.say(f"{name} is due now; the daemon uses it {when}.")
-    session.warn_if_unkept(registry)
+    notes.of_keeping(session, registry)

@@ -1,10 +1,12 @@
 """``voicekeeper list``: the voices and the time each has left."""
 
+import sys
+
 import click
 
 from voicekeeper.cli import document, prose, text
 from voicekeeper.cli.options import json_option, pass_session
-from voicekeeper.cli.session import Session, is_terminal
+from voicekeeper.cli.session import Session
 from voicekeeper.errors import NotFound
 from voicekeeper.glance.fleet import Ranking
 
@@ -34,7 +36,7 @@ def command(session: Session, *, as_json: bool) -> None:
             prose.put(piece, nl=False)
     elif voices is None:
         return
-    elif is_terminal():
+    elif sys.stdout.isatty():
         from voicekeeper.cli.table import table  # noqa: PLC0415 - a pipe does without
 
         console = prose.console()
@@ -46,4 +48,7 @@ def command(session: Session, *, as_json: bool) -> None:
     else:
         for row in text.rows(voices, policy):
             prose.columns(*row)
-    session.say_pauses(blocked)
+    if blocked:
+        from voicekeeper.cli import notes  # noqa: PLC0415 - seldom needed
+
+        notes.say_pauses(session, blocked)

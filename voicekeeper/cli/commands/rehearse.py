@@ -12,7 +12,7 @@ import click
 
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import json_option, pass_session
-from voicekeeper.cli.session import Session, is_terminal
+from voicekeeper.cli.session import Session
 
 if TYPE_CHECKING:
     from voicekeeper.rehearsal.scenario import Outcome, Scenario
@@ -224,7 +224,7 @@ def _rehearse(session: Session, scenario: "Scenario", seed: int, *, as_json: boo
     rows += [("broken", sentence) for sentence in report.broken]
     faults = report.faults if scenario.chaos else {}
     _tell(rehearsed.verdict(report, scenario, policy), rows, faults, heading="What went wrong")
-    if is_terminal():
+    if sys.stdout.isatty():
         console = prose.console()
         console.print()
         console.print(rehearsed.margins(report, scenario, policy, console), soft_wrap=True)
@@ -266,7 +266,7 @@ def _tell(
     from voicekeeper.cli import rehearsed  # noqa: PLC0415
 
     prose.tell(verdict, indent=0)
-    if not is_terminal():
+    if not sys.stdout.isatty():
         for row in [*rows, *rehearsed.counts(counts)]:
             prose.columns(*row)
         return

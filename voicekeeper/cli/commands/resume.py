@@ -2,7 +2,7 @@
 
 import click
 
-from voicekeeper.cli import prose
+from voicekeeper.cli import notes, prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
 
@@ -15,4 +15,4 @@ def command(session: Session, *, name: str) -> None:
     registry = session.registry()
     registry.resume(name, now=session.now, policy=session.policy)
     prose.say(f"{name} is kept again.")
-    session.warn_if_unkept(registry)
+    notes.of_keeping(session, registry)

@@ -2,7 +2,7 @@
 
 import click
 
-from voicekeeper.cli import enrollment, prose
+from voicekeeper.cli import enrollment, notes, prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.terms import Origin
@@ -24,5 +24,5 @@ def command(session: Session, *, name: str) -> None:
     again = "designed" if voice.origin is Origin.DESIGN else "cloned"
     prose.say(f"{name} is to be {again} again, as a new voice.")
     enrollment.warn_if_held(session, registry, voice)
-    session.warn_if_paused(registry, voice.model)
-    session.warn_if_unkept(registry)
+    notes.of_pauses(session, registry, voice.model)
+    notes.of_keeping(session, registry)

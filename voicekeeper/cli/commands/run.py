@@ -11,7 +11,7 @@ import click
 
 from voicekeeper import bootstrap, detached, heap, log, reload_socket
 from voicekeeper.cli.options import pass_session
-from voicekeeper.cli.session import Session, is_terminal
+from voicekeeper.cli.session import Session
 from voicekeeper.config import Settings
 from voicekeeper.daemon import Daemon, run_once
 from voicekeeper.errors import KeyRefused, VoicekeeperError
@@ -50,7 +50,7 @@ def command(session: Session, *, once: bool) -> None:
     settings = session.settings
     api_key = session.find_key().secret
     _configure_log(session, settings, [api_key, *settings.secrets(os.environ)])
-    database = session.database()
+    database = session.database
     with database.held(session.now):
         is_new = not database.exists()
         database.prepare(upgrade=True)
@@ -121,7 +121,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             notifier=Notifier(os.environ),
             log=logger,
             companions=companions,
-            reload=None if is_terminal() else _reload(session, assembly),
+            reload=None if sys.stdout.isatty() else _reload(session, assembly),
             socket_in=reload_socket.directory(os.environ),
             copies=_copies(database),
             archive=archive,

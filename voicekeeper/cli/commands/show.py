@@ -1,5 +1,6 @@
 """``voicekeeper show``: all that is known of a voice."""
 
+import sys
 from pathlib import Path, PurePath
 
 import click
@@ -10,7 +11,7 @@ from voicekeeper.archive import directory_of
 from voicekeeper.bar import has_blocks
 from voicekeeper.cli import document, prose, table
 from voicekeeper.cli.options import json_option, name_argument, pass_session
-from voicekeeper.cli.session import Session, is_terminal
+from voicekeeper.cli.session import Session
 from voicekeeper.duration import rfc3339
 
 
@@ -53,7 +54,7 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         kept = f"{folder / PurePath(each.file).name}" if each.file else missing
         rows[f"{each.kind} of {each.voice_id or '-'}"] = kept
     rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}
-    if not is_terminal():
+    if not sys.stdout.isatty():
         for label, value in rows.items():
             prose.columns(label, str(value))
         return
