@@ -299,8 +299,6 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("database.url", '"postgresql+psycopg://me:pw@h/d#x"', SERVER),
         ("database.url", '"/var/lib/voicekeeper.db"', ONLY),
         ("database.url", '""', ONLY),
-        ("recovery.archive_sources", '"yes"', "must be true or false"),
-        ("recovery.archive_sources", "1", "must be true or false"),
         ("budget.enrollments_usd_per_day", "-0.01", f"{DOLLARS}, not '-0.01'"),
         ("budget.enrollments_usd_per_day", "0.0000001", f"{DOLLARS}, not '1e-07'"),
         ("budget.enrollments_usd_per_day", "1000001", f"{DOLLARS}, not '1000001'"),
@@ -475,13 +473,6 @@ def test_text_that_no_wire_can_carry_is_refused() -> None:
             "keepalive.interval: must be shorter than the window (7d), not 9d",
         ),
         (
-            '[database]\nurl = "postgresql+psycopg://me@h/d"\n[recovery]\narchive_sources = true',
-            (
-                "recovery.archive_sources: must be false where PostgreSQL has the registry:"
-                " audio is kept beside its file"
-            ),
-        ),
-        (
             '[keepalive]\nwindow = "3d"',
             "keepalive.interval: must be shorter than the window (3d), not 3d",
         ),
@@ -645,6 +636,14 @@ def test_the_setting_that_made_lost_voices_again_is_answered_with_the_command_th
 ) -> None:
     instead = "recovery.recreate: is gone; make a lost voice again with 'voicekeeper retry NAME'"
     assert problems_of(file, '[recovery]\nrecreate = "never"') == [instead]
+
+
+def test_the_setting_that_kept_recordings_is_answered_with_the_option_that_saves_a_preview(
+    file: Path,
+) -> None:
+    (problem,) = problems_of(file, "[recovery]\narchive_sources = true")
+    assert problem.startswith("recovery.archive_sources: is gone; keep the recordings")
+    assert problem.endswith("with --wait --save-preview FILE")
 
 
 def test_variables_of_others_are_no_problem() -> None:

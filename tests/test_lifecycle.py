@@ -662,6 +662,7 @@ def test_an_enrollment_that_made_a_voice_is_reckoned_by_the_gateways_own_clock(
         result_urls=tuple(urls),
         **shown,  # type: ignore[arg-type]
     )
+    url = None if preview is None else urls[preview]
     assert after(row, enrollment(polls=3), report, policy=POLICY) == Change(
         voice={
             "voice_id": ID,
@@ -674,11 +675,10 @@ def test_an_enrollment_that_made_a_voice_is_reckoned_by_the_gateways_own_clock(
         },
         task=succeeded(created_at, polls=4),
         tellings=(
-            Telling(Event.ENROLLMENT_SUCCEEDED, {"task_id": "task_1"}),
+            Telling(Event.ENROLLMENT_SUCCEEDED, {"task_id": "task_1", "preview_url": url}),
             became(Status.DEPLOYING, Status.OK),
         ),
         success=True,
-        preview_url=None if preview is None else urls[preview],
     )
 
 

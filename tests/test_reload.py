@@ -44,7 +44,7 @@ def test_what_differs_is_told_by_its_path() -> None:
 
 
 def test_the_database_and_addresses_to_listen_on_cannot_change() -> None:
-    fixed = ("database.url", "web.listen", "webhook.public_url", "recovery.archive_sources")
+    fixed = ("database.url", "web.listen", "webhook.public_url")
     assert unchangeable(("upstream.timeout", *fixed)) == tuple(
         f"{path}: cannot change while the daemon runs; restart it, or put the old value back"
         for path in fixed

@@ -14,19 +14,19 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlmodel import select
 
 import voicekeeper
 from tests.command import CommandLine, Ended, sentence
 from tests.daemon_support import KEY
-from tests.support import NOW, imported
+from tests.receiver import served
+from tests.support import imported
 from voicekeeper import files
-from voicekeeper.models import Audio, AudioKind, Voice
 
 NOBODY = 65_534
 OTHER = 65_533
@@ -134,26 +134,6 @@ def name_it_in_a_journal(cli: CommandLine, loot: Path) -> None:
     given(journal)
 
 
-def name_it_in_a_row(cli: CommandLine, loot: Path) -> None:
-    """Have it kept as the audio of a voice."""
-    folder = cli.path.with_name("voicekeeper.db.audio")
-    folder.mkdir()
-    with cli.database() as database, database.writing() as session:
-        voice = session.scalars(select(Voice)).one()
-        session.add(
-            Audio(
-                voice_pk=voice.id or 0,
-                kind=AudioKind.PREVIEW,
-                voice_id="id-anna",
-                url="http://127.0.0.1/a.wav",
-                file=os.path.relpath(loot, folder),
-                ends_at=NOW,
-                next_at=None,
-            )
-        )
-    given(folder, *cli.path.parent.iterdir())
-
-
 Plant = Callable[[CommandLine, Path], None]
 
 
@@ -170,7 +150,6 @@ Plant = Callable[[CommandLine, Path], None]
         (link_the_registry, ["restore", "COPY"]),
         (name_it_in_a_journal, ["resolve", "anna"]),
         (name_it_in_a_journal, ["backup", "NEW"]),
-        (name_it_in_a_row, ["remove", "anna"]),
     ],
 )
 def test_what_the_owner_plants_reaches_nothing_of_roots(
@@ -270,6 +249,53 @@ def test_a_copy_goes_where_root_may_write_and_nowhere_else(cli: CommandLine, loo
     words = sentence(cli.process("backup", str(theirs / "copy.db")))
     assert f"the way there leads through {cli.path.parent}, which is nobody's" in words
     assert is_safe(loot)
+
+
+def make_in_child(registry: Path, preview_url: str) -> int:
+    """Make the voice ben as the owner of the folder, once somebody waits for it; return the pid."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        with sqlite3.connect(registry, timeout=30) as connection:
+            while not connection.execute("SELECT 1 FROM voice WHERE name = 'ben'").fetchall():
+                time.sleep(0.05)
+            connection.execute(
+                "INSERT INTO history (voice_pk, at, event, level, detail, logged)"
+                " SELECT id, created_at, 'enrollment.succeeded', 'info',"
+                " json_object('preview_url', ?), 1 FROM voice WHERE name = 'ben'",
+                [preview_url],
+            )
+            connection.execute("UPDATE voice SET status = 'OK', voice_id = 'id-ben' WHERE id = 2")
+    finally:
+        os._exit(0)
+
+
+def test_the_preview_of_a_voice_goes_where_root_may_write_and_nowhere_else(
+    cli: CommandLine, tmp_path: Path, loot: Path
+) -> None:
+    theirs = cli.path.with_name("there")
+    theirs.symlink_to(loot.parent)
+    given(theirs)
+    design = ["design", "ben", "--prefix", "b", "--prompt", "Warm.", "--preview-text", "Hi"]
+    words = sentence(cli.process(*design, "--wait", "--save-preview", str(theirs / "ben.wav")))
+    assert f"the way there leads through {cli.path.parent}, which is nobody's" in words
+    assert cli.names() == ["anna"]
+    loot.parent.chmod(0o700)
+    (tmp_path / "preview.wav").write_bytes(b"RIFF")
+    made = loot.with_name("ben.wav")
+    with served(tmp_path) as base:
+        maker = make_in_child(cli.path, f"{base}/preview.wav")
+        ended = cli.process(*design, "--wait", "--save-preview", str(made))
+        os.waitpid(maker, 0)
+    assert (ended.code, ended.out) == (0, "id-ben\n")
+    assert (made.read_bytes(), made.stat().st_uid) == (b"RIFF", 0)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    made.unlink()
+    assert is_safe(loot)
+    assert owners(cli.path.parent) == {NOBODY}
 
 
 def test_a_journal_that_another_user_laid_beside_a_copy_is_refused(

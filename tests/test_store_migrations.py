@@ -21,7 +21,7 @@ from voicekeeper.terms import SCHEMA
 
 REGISTRY = Path(__file__).with_name("registry_0004.sql")
 
-GONE: tuple[str, ...] = ()
+GONE = ("audio",)
 """Tables of older schemas that there are no more."""
 
 GONE_COLUMNS: dict[str, tuple[str, ...]] = {}
@@ -40,7 +40,6 @@ TABLES = (
     "breaker",
     "alert",
     "message",
-    "audio",
     "keeper",
 )
 
@@ -139,6 +138,8 @@ def every_row(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 def test_an_older_registry_is_upgraded_with_all_that_it_holds(older: Path) -> None:
     before = every_row(older)
+    used = [table for table in before["sqlite_sequence"] if table["name"] not in GONE]
+    before["sqlite_sequence"] = used
     made = SqliteDatabase(older)
     made.prepare(upgrade=True)
     made.close()

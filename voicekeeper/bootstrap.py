@@ -11,7 +11,6 @@ from secrets import token_urlsafe
 from typing import Any
 
 from voicekeeper import alerts, extras
-from voicekeeper.archive import Archive, directory_of
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
@@ -22,10 +21,7 @@ from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.keeper import Keeper, Logger, Offload, tell
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
-from voicekeeper.store.recordings import Recordings
 from voicekeeper.upstream import GatewayClient
-from voicekeeper.upstream.address import host_of
-from voicekeeper.upstream.audio import AudioFetcher
 from voicekeeper.upstream.connections import Line
 from voicekeeper.webhook import Callbacks
 
@@ -82,26 +78,6 @@ def callbacks(settings: Settings) -> Callbacks | None:
     """Return how the gateway is to call back, if it is."""
     url = settings.webhook.public_url
     return None if url is None else Callbacks(url, partial(token_urlsafe, 32))
-
-
-def archive(
-    settings: Settings, keeper: Keeper, *, database: Database, clock: Clock, log: Logger
-) -> Archive | None:
-    """Return what keeps the audio of the voices of a keeper; it shares its thread of the store.
-
-    Audio is kept beside the registry's file; there is nothing to keep it where there is none.
-    """
-    if database.file is None:
-        return None
-    return Archive(
-        directory_of(database.file),
-        recordings=Recordings(database),
-        fetcher=AudioFetcher(host_of(settings.upstream.base_url)),
-        clock=clock,
-        policy=policy_of(settings),
-        log=log,
-        offload=keeper.offload,
-    )
 
 
 def keeper_name() -> str:

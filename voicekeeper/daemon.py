@@ -19,7 +19,6 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from voicekeeper import __version__, reload_socket
-from voicekeeper.archive import Archive
 from voicekeeper.clock import Clock
 from voicekeeper.duration import words
 from voicekeeper.errors import (
@@ -94,7 +93,6 @@ class Daemon:
         socket_in: the directory in which others may ask for it and hear how it ended.
         copies: those of the registry, one a day; None to make none.
         companions: what runs beside it.
-        archive: of the voices' audio; None to keep none.
     """
 
     def __init__(
@@ -109,10 +107,8 @@ class Daemon:
         socket_in: Path | None = None,
         copies: DailyCopies | None = None,
         companions: Sequence[Companion] = (),
-        archive: Archive | None = None,
     ) -> None:
         self._keeper = keeper
-        self._archive = archive
         self._copies = copies
         self._companions = companions
         self._clock = clock
@@ -167,7 +163,6 @@ class Daemon:
             asyncio.create_task(self._watch_balance()),
             asyncio.create_task(self._watch_copies()),
             *(asyncio.create_task(companion.run()) for companion in self._companions),
-            asyncio.create_task(self._watch_audio()),
         ]
         async with AsyncExitStack() as questions:
             if self._reload is not None and self._socket_in is not None:
@@ -329,26 +324,6 @@ class Daemon:
                 if made is not None:
                     tell(self._log, Event.BACKUP_COMPLETED, file=str(made))
             await asyncio.sleep(_COPY_EVERY_S)
-
-    async def _watch_audio(self) -> None:
-        """Keep the audio of new voices; no voice depends on it.
-
-        A database that cannot be used is told of by the passes.
-        """
-        failed, begun = None, False
-        while self._archive is not None:
-            try:
-                if not begun:
-                    await self._archive.begin()
-                begun = True
-                await self._archive.look()
-            except VoicekeeperError:
-                pass
-            except Exception as error:  # noqa: BLE001 - no voice depends on it
-                if repr(error) != failed:
-                    tell(self._log, Event.PASS_FAILED, error=repr(error), exc_info=error)
-                failed = repr(error)
-            await asyncio.sleep(self._tick.total_seconds())
 
     def _offset(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()

@@ -12,7 +12,7 @@ The tree::
     ├── DatabaseAway           75   the server of the database does not answer, for now
     ├── DatabaseFull            1   the disk under the database is full, for now
     ├── BackupFailed            1   a copy of the registry could not be made
-    ├── FetchFailed             1   audio could not be fetched
+    ├── FetchFailed             1   a preview could not be downloaded
     ├── KeyRefused             77   the gateway does not take the API key
     ├── ConfigError            78   one or more settings are wrong; all are listed
     ├── DatabaseUnusable       78   the database cannot be used as it is; nothing was touched
@@ -134,15 +134,7 @@ class BackupFailed(VoicekeeperError):  # noqa: N818
 
 
 class FetchFailed(VoicekeeperError):  # noqa: N818
-    """Audio could not be fetched.
-
-    Attributes:
-        permanent: whether it is no use to try again.
-    """
-
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
-        self.permanent = permanent
-        super().__init__(message)
+    """The preview of a new voice could not be downloaded; nothing is left of it."""
 
 
 class KeyRefused(VoicekeeperError):  # noqa: N818

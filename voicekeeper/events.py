@@ -43,8 +43,6 @@ class Event(StrEnum):
     BALANCE_ASKED = "balance.asked"
     UPSTREAM_BLOCKED = "upstream.blocked"
     UPSTREAM_RECOVERED = "upstream.recovered"
-    AUDIO_ARCHIVED = "audio.archived"
-    AUDIO_FAILED = "audio.failed"
     BACKUP_COMPLETED = "backup.completed"
     BACKUP_FAILED = "backup.failed"
     REGISTRY_CREATED = "registry.created"
@@ -124,12 +122,6 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "error", "The account or the gateway fails: all calls pause but a probe."
     ),
     Event.UPSTREAM_RECOVERED: Meaning("info", "A probe succeeded: calls flow again."),
-    Event.AUDIO_ARCHIVED: Meaning(
-        "info", "A voice's preview, or the recording it was cloned from, is kept in a file."
-    ),
-    Event.AUDIO_FAILED: Meaning(
-        "warning", "A voice's preview or recording could not be fetched, and is not tried again."
-    ),
     Event.BACKUP_COMPLETED: Meaning("info", "The day's copy of the registry was made."),
     Event.BACKUP_FAILED: Meaning(
         "warning",

@@ -13,14 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from voicekeeper.terms import AlertKind, AudioKind, Kind, Origin, Status, TaskState, Topic
+from voicekeeper.terms import AlertKind, Kind, Origin, Status, TaskState, Topic
 
 __all__ = [
     "Active",
     "Alert",
     "AlertKind",
-    "Audio",
-    "AudioKind",
     "Balance",
     "Breaker",
     "HistoryEntry",
@@ -433,41 +431,6 @@ class Message(SQLModel, table=True):
     tries: int = 0
     send_at: datetime | None = None
     sent_at: datetime | None = None
-
-
-class Audio(SQLModel, table=True):
-    """A piece of audio that is kept of a voice, or is to be.
-
-    Attributes:
-        voice_id: the gateway's, at that time.
-        url: where it is fetched from.
-        ends_at: when it is tried no more; the gateway's own URLs end a day after the task.
-        next_at: when it is to be fetched next; None when it is kept, or given up.
-        failures: failed attempts in a row.
-        file: its name in the archive; None until it is kept.
-        error: why it is not kept yet, or not at all.
-    """
-
-    __tablename__ = "audio"
-    __table_args__ = (
-        sa.CheckConstraint("failures >= 0", name="audio_failures_sign"),
-        sa.Index("audio_by_voice", "voice_pk"),
-        sa.Index("audio_by_next_at", "next_at", **_where("next_at IS NOT NULL")),
-        {"sqlite_autoincrement": True},
-    )
-
-    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
-    voice_pk: int = Field(
-        sa_column=sa.Column(_whole(), sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False)
-    )
-    kind: AudioKind = Field(sa_type=_words(AudioKind, "audio_kind"))
-    voice_id: str | None = None
-    url: str
-    ends_at: datetime
-    next_at: datetime | None = None
-    failures: int = 0
-    file: str | None = None
-    error: str | None = None
 
 
 class KeeperBeat(SQLModel, table=True):

@@ -86,7 +86,6 @@ class Policy:
         enrollments_per_day: the most that enrollments may cost on a UTC day, in millionths of a
             US dollar; None for no limit.
         notifies: whether people get messages; then the ends of enrollments are noted for them.
-        archive_sources: whether the recordings that clones are made from are kept.
         tick: between two passes.
         keep_history: how long it is kept what happened; None for ever.
         lease: for how long a claim holds.
@@ -113,7 +112,6 @@ class Policy:
     max_in_flight: int
     enrollments_per_day: int | None = None
     notifies: bool = False
-    archive_sources: bool = False
     tick: timedelta = timedelta(seconds=10)
     keep_history: timedelta | None = timedelta(days=365)
 

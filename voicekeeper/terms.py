@@ -105,12 +105,3 @@ class Topic(StrEnum):
     ENROLLMENT = "enrollment"
     DIGEST = "digest"
     """How the fleet is, once a week."""
-
-
-class AudioKind(StrEnum):
-    """What a piece of audio that is kept of a voice is."""
-
-    PREVIEW = "preview"
-    """What the gateway made of it at its enrollment."""
-    SOURCE = "source"
-    """The recording that it was cloned from."""

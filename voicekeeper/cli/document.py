@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from voicekeeper import forecast
@@ -21,7 +20,7 @@ from voicekeeper.schedule import Policy, known_deadline
 from voicekeeper.terms import Origin
 
 if TYPE_CHECKING:
-    from voicekeeper.models import Audio, HistoryEntry, Voice
+    from voicekeeper.models import HistoryEntry, Voice
 
 SCHEMA = 1
 
@@ -43,19 +42,6 @@ def voice(voice: VoiceFacts, policy: Policy) -> dict[str, Any]:
         "created_at": _instant(voice.created_at),
         "same_voice": not is_another_voice(voice),
     }
-
-
-def audio(kept: Sequence[Audio], folder: Path) -> list[dict[str, Any]]:
-    """Return the audio that is kept of a voice, or is to be, the oldest first."""
-    return [
-        {
-            "kind": each.kind,
-            "voice_id": each.voice_id,
-            "file": str(folder / PurePath(each.file).name) if each.file else None,
-            "error": each.error,
-        }
-        for each in kept
-    ]
 
 
 def history(name: str, entries: Sequence[HistoryEntry]) -> dict[str, Any]:

@@ -1,16 +1,21 @@
-"""Registering a voice that is to be made, and following it until it speaks or never will."""
+"""Requesting enrollments, and following them until the voice speaks or never will."""
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import click
 from rich.status import Status as Spinner
 
 from voicekeeper import registration
-from voicekeeper.cli import notes, prose
+from voicekeeper.cli import notes, preview, prose
 from voicekeeper.cli.session import Session
+from voicekeeper.config.values import at_home
 from voicekeeper.duration import words
+from voicekeeper.errors import NotAllowed
 from voicekeeper.models import Voice
 from voicekeeper.store import NewVoice, Registry
 from voicekeeper.terms import Origin, Status
@@ -18,12 +23,61 @@ from voicekeeper.terms import Origin, Status
 _LOOK_EVERY_S = 0.3
 _ENDS = (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN, Status.LOST)
 
-wait_option = click.option(
+_wait_option = click.option(
     "--wait",
     is_flag=True,
     help="Follow it until it is OK (exit 0), or has failed or is held (exit 1). Ctrl-C ends the"
     " waiting only.",
 )
+_preview_option = click.option(
+    "--save-preview",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --wait: download the gateway's sample of the voice to this new file (exit 1 where"
+    " that fails; the voice is kept all the same).",
+)
+
+
+def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--wait`` and ``--save-preview``, for `enroll`."""
+    return _wait_option(_preview_option(command))
+
+
+def enroll(
+    session: Session,
+    name: str,
+    request: Callable[[], Registry],
+    *,
+    wait: bool,
+    save_preview: Path | None,
+) -> None:
+    """Request an enrollment; follow it and save the preview of its voice where that is wanted.
+
+    Args:
+        session: the command's.
+        name: of the voice.
+        request: writes the enrollment down.
+        wait: whether to follow it.
+        save_preview: the file for the preview, if it is wanted.
+
+    Raises:
+        click.UsageError: a preview is wanted without waiting for it.
+        FetchFailed: the preview cannot be downloaded.
+        VoicekeeperError: of `register` or `follow`, or the file cannot be written.
+    """
+
+    def make() -> Registry:
+        registry = request()
+        if wait:
+            follow(session, registry, name)
+        return registry
+
+    if save_preview is None:
+        make()
+    elif wait:
+        preview.saving(session, at_home(save_preview), name, make)
+    else:
+        raise click.UsageError("--save-preview needs --wait.")
 
 
 def register(session: Session, name: str, origin: Origin, recipe: dict[str, str]) -> Registry:
@@ -55,17 +109,18 @@ def warn_if_held(session: Session, registry: Registry, voice: Voice) -> None:
         prose.say(f"note: {voice.name} is {hold.sentence}.")
 
 
-def follow(session: Session, registry: Registry, name: str) -> int:
-    """Show a voice's status until its enrollment has ended, or is held; return the exit code.
+def follow(session: Session, registry: Registry, name: str) -> None:
+    """Show a voice's status until its enrollment has ended, or is held.
 
     On a terminal one line lives; elsewhere each change is a line on stderr.
 
     Raises:
         NotFound: the voice was removed meanwhile.
+        NotAllowed: the enrollment made no voice that can be used, or is held.
         click.Abort: the person has waited enough; the enrollment goes on.
     """
     try:
-        return _follow(session, registry, name)
+        _follow(session, registry, name)
     except KeyboardInterrupt:
         prose.say(
             f"No longer waiting; the enrollment of {name} goes on without this command. "
@@ -74,7 +129,7 @@ def follow(session: Session, registry: Registry, name: str) -> int:
         raise click.Abort from None
 
 
-def _follow(session: Session, registry: Registry, name: str) -> int:
+def _follow(session: Session, registry: Registry, name: str) -> None:
     began = session.clock.monotonic()
     is_unkept = notes.is_unkept(session, registry)
     console = prose.console(stderr=True)
@@ -94,12 +149,10 @@ def _follow(session: Session, registry: Registry, name: str) -> int:
                 is_unkept = notes.of_keeping(session, registry)
             time.sleep(_LOOK_EVERY_S)
     took = session.clock.monotonic() - began
-    if voice.status is Status.OK:
-        prose.say(f"{name} is OK after {took:.0f} s.")
-        prose.bare(voice.voice_id or "", f"the voice_id of {name}")
-        return 0
-    prose.say(f"voicekeeper: {name} is {voice.status}: {voice.last_error}")
-    return 1
+    if voice.status is not Status.OK:
+        raise NotAllowed(f"{name} is {voice.status}: {voice.last_error}")
+    prose.say(f"{name} is OK after {took:.0f} s.")
+    prose.bare(voice.voice_id or "", f"the voice_id of {name}")
 
 
 def _is_over(voice: Voice) -> bool:

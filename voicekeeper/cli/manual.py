@@ -29,11 +29,11 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     ),
     "CREDENTIALS_DIRECTORY": f"Where systemd puts the credential {CREDENTIAL}: the API key.",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": (
-        "The proxy to the gateway, to heartbeat_url, to public_url in check, and to where messages "
-        "go; http or https. In lower case too, which comes first, even if empty; a scheme's own "
-        "comes before ALL_PROXY. NO_PROXY takes *, domains, addresses and networks (10.0.0.0/8, "
-        "fe80::/10), with :PORT or without; for messages, no networks of IPv6. The gateway and the "
-        "heartbeat on this very host are asked for by none, nor is audio."
+        "The proxy to the gateway, to previews, to heartbeat_url, to public_url in check, and to "
+        "where messages go; http or https. In lower case too, which comes first, even if empty; a"
+        " scheme's own comes before ALL_PROXY. NO_PROXY takes *, domains, addresses and networks "
+        "(10.0.0.0/8, fe80::/10), with :PORT or without; for messages, no networks of IPv6. The "
+        "gateway and the heartbeat on this very host are asked for by none."
     ),
     "SSL_CERT_FILE, SSL_CERT_DIR": "The certificates to trust, in place of those of certifi.",
     "NO_COLOR": "No colors.",
@@ -49,7 +49,6 @@ FILES: Final[Mapping[str, str]] = {
         "twice. Leave it where it is."
     ),
     "voicekeeper.db.backups/": "The daily copies, the last 14.",
-    "voicekeeper.db.audio/": "Previews and recordings of voices.",
     "voicekeeper.db.lock": "Held by the daemon that runs.",
     "voicekeeper.db.replaced-*": "What a restore replaced.",
 }

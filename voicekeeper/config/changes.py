@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from voicekeeper.config.settings import Settings, keys
 
-_FIXED = ("database.url", "webhook.public_url", "recovery.archive_sources")
+_FIXED = ("database.url", "webhook.public_url")
 
 
 def changed(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -20,8 +20,8 @@ def changed(old: Settings, new: Settings) -> tuple[str, ...]:
 def unchangeable(paths: Sequence[str]) -> tuple[str, ...]:
     """Return a problem for each of these settings that only a restart can change.
 
-    The database is held by the process, an address to listen on is bound by it, enrollments under
-    way are told of where they were told to, and the archive knows what it is to keep.
+    The database is held by the process, an address to listen on is bound by it, and enrollments
+    under way are told of where they were told to.
     """
     return tuple(
         f"{path}: cannot change while the daemon runs; restart it, or put the old value back"

@@ -53,12 +53,6 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
             ("keepalive.window",),
             f"must be at least the window ({compact(keepalive.window)}), not {compact(keeps)}",
         )
-    if settings.recovery.archive_sources and settings.database_path is None:
-        yield Contradiction(
-            "recovery.archive_sources",
-            ("database.url",),
-            "must be false where PostgreSQL has the registry: audio is kept beside its file",
-        )
     if retry.cap < retry.base:
         yield Contradiction(
             "retry.cap",

@@ -26,7 +26,6 @@ def policy_of(settings: Settings) -> Policy:
         max_in_flight=settings.upstream.max_in_flight,
         enrollments_per_day=None if most is None else int(most * 1_000_000),
         notifies=bool(settings.alerts.urls),
-        archive_sources=settings.recovery.archive_sources,
         tick=settings.daemon.tick,
         keep_history=settings.daemon.keep_history,
     )

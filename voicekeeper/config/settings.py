@@ -57,8 +57,6 @@ LogFormat = Annotated[
     Literal["auto", "json", "console"], values.one_of(("auto", "json", "console"))
 ]
 
-YesOrNo = Annotated[bool, values.yes_or_no]
-
 
 class Upstream(NamedTuple):
     """The gateway and how hard it may be used.
@@ -112,16 +110,6 @@ class Budget(NamedTuple):
     """
 
     enrollments_usd_per_day: Amount = None
-
-
-class Recovery(NamedTuple):
-    """What is done for voices that are lost.
-
-    Attributes:
-        archive_sources: whether the recordings that clones are made from are kept too.
-    """
-
-    archive_sources: YesOrNo = False
 
 
 class Polling(NamedTuple):
@@ -208,7 +196,6 @@ class Settings(NamedTuple):
     database: Database = Database()
     keepalive: Keepalive = Keepalive()
     budget: Budget = Budget()
-    recovery: Recovery = Recovery()
     polling: Polling = Polling()
     retry: Retry = Retry()
     daemon: Daemon = Daemon()

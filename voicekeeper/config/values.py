@@ -95,16 +95,6 @@ def one_of(words: Sequence[str]) -> Callable[[object], str]:
     return read
 
 
-def yes_or_no(value: object) -> bool:
-    """Read a yes or no; from the environment it comes as a text."""
-    words = {"true": True, "false": False}
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, str) or value.lower() not in words:
-        raise ValueError("must be true or false")
-    return words[value.lower()]
-
-
 def rate(value: object) -> float:
     """Read a number of requests a second."""
     rule = f"must be a number above 0 and up to {_FASTEST}"

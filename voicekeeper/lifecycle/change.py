@@ -74,7 +74,6 @@ class Change:
         success: True when the answer proves that account and gateway work.
         passable: True for a control call that was accepted and whose end nobody tells: calls
             can be made, which is all that a breaker asks.
-        preview_url: of the audio that the gateway made of a new voice.
     """
 
     voice: VoiceFields = field(default_factory=VoiceFields)
@@ -83,7 +82,6 @@ class Change:
     fault: Fault | None = None
     success: bool = False
     passable: bool = False
-    preview_url: str | None = None
 
 
 def poll_again(task: Task, *, now: datetime, policy: Policy) -> TaskFields:

@@ -275,10 +275,10 @@ def _ended(
         policy=policy,
     )
     fields |= {"status": Status.OK, "next_at": unless_paused(voice, next_at)}
-    tellings = (Telling(Event.ENROLLMENT_SUCCEEDED, told_id), *status_told(voice, fields))
+    told = told_id | {"preview_url": next(iter(report.result_urls), None)}
+    tellings = (Telling(Event.ENROLLMENT_SUCCEEDED, told), *status_told(voice, fields))
     columns = succeeded(task, report.created_at, now)
-    preview_url = next(iter(report.result_urls), None)
-    return Change(fields, columns, tellings, success=True, preview_url=preview_url)
+    return Change(fields, columns, tellings, success=True)
 
 
 def _failed(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper.config import Recovery, Settings
+from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import NotAllowed
 from voicekeeper.events import Level
@@ -85,8 +85,7 @@ class Rehearsal:
     ) -> None:
         # No name is resolved and no handshake made; without https no certificates are read either.
         upstream = settings.upstream._replace(base_url="http://rehearsed.invalid")
-        # What is lost stays lost: a rehearsal counts it.
-        settings = settings._replace(upstream=upstream, recovery=Recovery())
+        settings = settings._replace(upstream=upstream)
         self._plan = plan
         self._voices = voices
         self._days = days

@@ -34,7 +34,6 @@ from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_befor
 from voicekeeper.lifecycle import Telling
 from voicekeeper.lifecycle.enrollment import afresh
 from voicekeeper.models import (
-    Audio,
     Balance,
     Breaker,
     HistoryEntry,
@@ -47,7 +46,7 @@ from voicekeeper.models import (
 )
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, holds, ledger, recordings, unreadable
+from voicekeeper.store import alerts, breakers, holds, ledger, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import IN_ORDER, IS_KEPT, NEXT_DUE, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
@@ -57,6 +56,9 @@ from voicekeeper.store.session import Session
 from voicekeeper.terms import LIVING
 
 _BATCH = 500
+_ENROLLING = [
+    str(event) for event in Event if event.startswith("enrollment.") or event is Event.VOICE_RETRIED
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,22 +186,19 @@ class Registry:
         with self._database.reading() as session:
             return ledger.of_voice(session, voice)
 
-    def audio(self, voice: Voice) -> Sequence[Audio]:
-        """Return the audio that is kept of a voice, or is to be; the oldest first."""
-        with self._database.reading() as session:
-            kept = recordings.of_voice(session, voice)
-            session.expunge_all()
-            return kept
+    def preview_url(self, voice: Voice) -> str | None:
+        """Return where the gateway has the preview of a voice, for 24 hours after its enrollment.
 
-    def audio_files(self, name: str) -> Sequence[str]:
-        """Return the names of the files that are kept of a voice; none of one that is not there.
-
-        Its row may be one that cannot be read whole.
+        None where its last enrollment made no voice, told no preview, or is forgotten by now.
         """
-        query = select(col(Audio.file)).join(Voice, col(Voice.id) == col(Audio.voice_pk))
+        query = (
+            select(col(HistoryEntry.detail))
+            .where(col(HistoryEntry.voice_pk) == voice.id, col(HistoryEntry.event).in_(_ENROLLING))
+            .order_by(col(HistoryEntry.id).desc())
+            .limit(1)
+        )
         with self._database.reading() as session:
-            found = session.scalars(query.where(col(Voice.name) == _known(session, name)))
-            return [file for file in found if file is not None]
+            return (session.scalar(query) or {}).get("preview_url")
 
     def totals(self, *, now: datetime) -> Totals:
         """Return what all tasks, those of removed voices too, should have cost."""

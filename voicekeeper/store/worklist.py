@@ -30,7 +30,6 @@ from voicekeeper.store import (
     holds,
     ledger,
     open_calls,
-    recordings,
     replanning,
     results,
     roll,
@@ -310,11 +309,7 @@ class Worklist:
             return controls.apply(session, task, change, now=now, policy=policy)
         if superseded and "last_used_at" not in change.voice:
             change = replace(change, voice={}, tellings=())  # the newer call has the say
-        lines = results.apply(session, voice, task, change, now=now, policy=policy)
-        keeps_audio = self._database.file is not None
-        if keeps_audio and task.kind.is_enrollment and change.success:
-            recordings.want(session, voice, change.preview_url, now=now, policy=policy)
-        return lines
+        return results.apply(session, voice, task, change, now=now, policy=policy)
 
     def call_back(self, digests: Collection[str], *, now: datetime) -> int:
         """Make the tasks due for polling whose webhooks came; return how many there are.

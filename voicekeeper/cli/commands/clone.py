@@ -1,8 +1,11 @@
 """``voicekeeper clone``: request a voice made from a recording."""
 
+from functools import partial
+from pathlib import Path
+
 import click
 
-from voicekeeper.cli.enrollment import follow, register, wait_option
+from voicekeeper.cli.enrollment import enroll, register, wait_options
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import InvalidInput
@@ -21,11 +24,17 @@ from voicekeeper.terms import Origin
     required=True,
     help="The reference recording; http or https, where the gateway can reach it.",
 )
-@wait_option
+@wait_options
 @pass_session
 def command(
-    session: Session, *, name: str, prefix: str, audio_urls: tuple[str, ...], wait: bool
-) -> int:
+    session: Session,
+    *,
+    name: str,
+    prefix: str,
+    audio_urls: tuple[str, ...],
+    wait: bool,
+    save_preview: Path | None,
+) -> None:
     """Request a voice made from a recording, to be called NAME here.
 
     The daemon makes the request, once; it costs money. With --wait the
@@ -35,5 +44,5 @@ def command(
         raise InvalidInput(f"--audio-url must be given exactly once, not {len(audio_urls)} times")
     clone = Clone(prefix=prefix, audio_url=audio_urls[0])
     recipe = {"prefix": clone.prefix, "audio_url": clone.audio_url}
-    registry = register(session, name, Origin.CLONE, recipe)
-    return follow(session, registry, name) if wait else 0
+    request = partial(register, session, name, Origin.CLONE, recipe)
+    enroll(session, name, request, wait=wait, save_preview=save_preview)

@@ -4,7 +4,6 @@ import shlex
 
 import click
 
-from voicekeeper.archive import kept_file
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
@@ -15,18 +14,13 @@ from voicekeeper.visible import visible
 @name_argument
 @pass_session
 def command(session: Session, *, name: str) -> None:
-    """Forget the voice NAME, its history and the audio that is kept of it.
+    """Forget the voice NAME and its history.
 
     The gateway still has it until its window is over, as there is no call
     to delete a voice there; until then 'voicekeeper add' takes it back.
     """
     registry = session.registry()
-    files = registry.audio_files(name)
     voice = registry.remove(name, now=session.now)
-    if session.file is not None:
-        for file in files:
-            if (kept := kept_file(session.file, file)) is not None:
-                kept.unlink(missing_ok=True)
     prose.say(f"{name} is removed.")
     if voice.voice_id is not None and not voice.status.is_dead:
         command = ["voicekeeper", "add", voice.voice_id, "--name", name]

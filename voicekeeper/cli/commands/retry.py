@@ -1,28 +1,41 @@
 """``voicekeeper retry``: repeat an enrollment, on the user's word."""
 
+from functools import partial
+from pathlib import Path
+
 import click
 
-from voicekeeper.cli import enrollment, notes, prose
+from voicekeeper.cli import notes, prose
+from voicekeeper.cli.enrollment import enroll, wait_options, warn_if_held
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.store import Registry
 from voicekeeper.terms import Origin
 
 
 @click.command
 @name_argument
+@wait_options
 @pass_session
-def command(session: Session, *, name: str) -> None:
+def command(session: Session, *, name: str, wait: bool, save_preview: Path | None) -> None:
     """Repeat the enrollment of the voice NAME.
 
     It is paid for again, and makes a new voice with a new voice_id; a
     designed one may sound different. For voices that are FAILED, UNKNOWN,
-    UNDEPLOYED, LOST, or stuck in DEPLOYING.
+    UNDEPLOYED, LOST, or stuck in DEPLOYING. With --wait the voice_id is
+    printed when the voice is OK.
     """
+    request = partial(_retry, session, name)
+    enroll(session, name, request, wait=wait, save_preview=save_preview)
+
+
+def _retry(session: Session, name: str) -> Registry:
     registry = session.registry()
     registry.retry(name, now=session.now)
     voice = registry.get(name)
     again = "designed" if voice.origin is Origin.DESIGN else "cloned"
     prose.say(f"{name} is to be {again} again, as a new voice.")
-    enrollment.warn_if_held(session, registry, voice)
+    warn_if_held(session, registry, voice)
     notes.of_pauses(session, registry, voice.model)
     notes.of_keeping(session, registry)
+    return registry

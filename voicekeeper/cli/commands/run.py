@@ -97,15 +97,9 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
     ) as assembly:
         keeper = assembly.keeper
         companions = (assembly.courier, assembly.heartbeat)
-        archive = bootstrap.archive(
-            session.settings, keeper, database=database, clock=session.clock, log=logger
-        )
         heap.settle()
         if once:
             done = await run_once(keeper, companions)
-            if archive is not None:
-                await archive.begin()
-                await archive.look()
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             if not done:
@@ -124,7 +118,6 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             reload=None if sys.stdout.isatty() else _reload(session, assembly),
             socket_in=reload_socket.directory(os.environ),
             copies=_copies(database),
-            archive=archive,
         )
         async with serving(
             lambda: assembly.settings,

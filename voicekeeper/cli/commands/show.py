@@ -1,13 +1,11 @@
 """``voicekeeper show``: all that is known of a voice."""
 
 import sys
-from pathlib import Path, PurePath
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from voicekeeper.archive import directory_of
 from voicekeeper.bar import has_blocks
 from voicekeeper.cli import document, prose, table
 from voicekeeper.cli.options import json_option, name_argument, pass_session
@@ -24,13 +22,11 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     registry = session.registry()
     voice = registry.get(name)
     spent = registry.spent(voice)
-    path = session.settings.database_path or Path()  # where there is none, no audio is kept
-    folder = directory_of(path.absolute())
+    preview_url = registry.preview_url(voice)
     if as_json:
         shown = {"schema": document.SCHEMA, **document.voice(voice, session.policy)}
         shown |= {"recipe": voice.recipe, **document.spent(spent)}
-        audio = document.audio(registry.audio(voice), folder)
-        prose.put(document.text({**shown, "audio": audio}))
+        prose.put(document.text({**shown, "preview_url": preview_url}))
         return
     console = prose.console()
     rows: dict[str, str | Text] = {
@@ -49,10 +45,8 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
         "cost so far": f"{spent} (estimate)",
         "registered": rfc3339(voice.created_at),
     }
-    for each in registry.audio(voice):
-        missing = f"not kept: {each.error or 'not yet'}"
-        kept = f"{folder / PurePath(each.file).name}" if each.file else missing
-        rows[f"{each.kind} of {each.voice_id or '-'}"] = kept
+    if preview_url is not None:
+        rows["preview"] = preview_url
     rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}
     if not sys.stdout.isatty():
         for label, value in rows.items():

@@ -1,4 +1,4 @@
-"""One active keeper, fenced by an epoch, in the one row of a table."""
+"""One active keeper, fenced by an epoch, in the one row of a table; no audio of voices."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,7 +14,8 @@ _AGREED = "(SELECT CASE WHEN min({0}) = max({0}) THEN max({0}) END FROM keeper)"
 
 
 def upgrade() -> None:
-    """Make the row of what the keeper with the newest pass left."""
+    """Make the row of what the keeper with the newest pass left; drop what is kept no more."""
+    op.drop_table("audio")
     op.create_table(
         "active",
         sa.Column("id", _WHOLE, primary_key=True),

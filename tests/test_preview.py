@@ -1,0 +1,334 @@
+"""The preview of a new voice: shown where the gateway has it, and saved on a person's word."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.command import CommandLine, sentence
+from tests.daemon_support import until
+from tests.receiver import served
+from tests.support import HOUR, NOW, Life, imported, wanted
+from voicekeeper.cli import preview
+from voicekeeper.cli.preview import download
+from voicekeeper.errors import FetchFailed
+from voicekeeper.models import HistoryEntry, Status
+
+WAVE = b"RIFF....WAVE" * 1000
+CLONE_ANNA = ["clone", "anna", "--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
+DESIGN_ANNA = ["design", "anna", "--prefix", "demo02", "--prompt", "Warm.", "--preview-text", "Hi"]
+
+
+# from where it is downloaded
+
+
+@asynccontextmanager
+async def serving(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Serve these answers on loopback, one a connection; give the address and what was asked."""
+    left, asked = list(answers), list[bytes]()
+
+    served = set[asyncio.Task[None] | None]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(asyncio.current_task())
+        try:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(left.pop(0))
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        async with server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+    finally:
+        await asyncio.gather(*(task for task in served if task is not None))
+
+
+def answer(body: bytes = WAVE, status: str = "200 OK", **headers: str) -> bytes:
+    lines = {"Content-Type": "audio/wav", "Content-Length": str(len(body))} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+
+
+def to(location: str) -> bytes:
+    return answer(b"", "302 Found", Location=location, Set_Cookie="a=b")
+
+
+def downloaded(*answers: bytes) -> tuple[bytes, Sequence[bytes]]:
+    async def main() -> tuple[bytes, Sequence[bytes]]:
+        async with serving(*answers) as (base, asked):
+            return await download(f"{base}/a.wav?token=secret", most=50_000), asked
+
+    return asyncio.run(main())
+
+
+def test_audio_is_downloaded_without_key_or_cookie() -> None:
+    got, asked = downloaded(to("/b.wav"), answer())
+    assert got == WAVE
+    assert [line.split(b"\r\n")[0] for line in asked] == [
+        b"GET /a.wav?token=secret HTTP/1.1",
+        b"GET /b.wav HTTP/1.1",
+    ]
+    said = b"".join(asked).lower()
+    assert b"authorization" not in said
+    assert b"cookie" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("file:///etc/passwd", "neither http nor https"),
+        ("ftp://example.com/a.wav", "neither http nor https"),
+        ("/a.wav", "neither http nor https"),
+        ("", "neither http nor https"),
+        ("http://example.com:port/", "is not reached"),
+        ("http://127.0.0.1:99999/", "is not reached"),
+        ("http://127.0.0.1:0/", "is not reached"),
+        ("http://[::1", "is not reached"),
+        ("https://sandbox.invalid/a.wav", "is not reached"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_told_in_a_sentence(url: str, words: str) -> None:
+    with pytest.raises(FetchFailed, match=words):
+        asyncio.run(download(url))
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([to("file:///etc/passwd")], "is not reached (UnsupportedProtocol)"),
+        ([to("/again")] * 6, "is not reached (TooManyRedirects)"),
+        ([answer(b"", "404 Not Found")], "127.0.0.1 answered 404"),
+        ([answer(b"", "503 Busy")], "127.0.0.1 answered 503"),
+        ([answer(Content_Type="text/html; charset=utf-8")], "sent no audio but text/html"),
+        ([answer(Content_Type="application/json")], "sent no audio but application/json"),
+        ([answer(b"x" * 60_000)], "it is larger than 0 MB"),
+        ([answer(b"")], "127.0.0.1 sent nothing"),
+        ([answer(b"half", Content_Length="9")], "is not reached (RemoteProtocolError)"),
+        ([b"what?\r\n\r\n"], "is not reached"),
+        ([b""], "is not reached"),
+    ],
+)
+def test_a_preview_that_is_not_to_be_had_is_told_in_a_sentence(
+    answers: Sequence[bytes], words: str
+) -> None:
+    with pytest.raises(FetchFailed) as failed:
+        downloaded(*answers)
+    assert words in str(failed.value)
+    assert "secret" not in str(failed.value)
+
+
+def test_a_host_that_drips_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "WITHIN_S", 0.3)
+
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer(b"", Content_Length="1000"))
+            gone = asyncio.create_task(reader.read(1))
+            with suppress(ConnectionError):
+                while not gone.done():
+                    writer.write(b".")
+                    await asyncio.wait([gone], timeout=0.05)
+                writer.close()
+                await writer.wait_closed()
+            ended.set()
+
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        async with server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.wav"
+            with pytest.raises(FetchFailed, match="it took longer than"):
+                await download(url)
+            await ended.wait()
+
+    asyncio.run(main())
+
+
+# where it is shown
+
+
+def test_the_url_of_a_preview_is_shown_until_the_voice_is_made_again(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("made"), imported("anna"))
+    life.live(HOUR)
+    (told,) = life.log.of("enrollment.succeeded")
+    url = told["preview_url"]
+    assert url.startswith("https://sandbox.invalid/")
+    cli = CommandLine(life.database.path, clock=life.clock)
+    assert cli("show", "made", "--json").json["preview_url"] == url
+    assert f"preview\t{url}\n" in cli("show", "made").out
+    assert url in cli("history", "made").out
+    assert cli("show", "anna", "--json").json["preview_url"] is None
+    cli.change("made", status=Status.LOST)
+    assert cli("retry", "made").code == 0
+    assert cli("show", "made", "--json").json["preview_url"] is None
+
+
+# how it is saved
+
+
+@pytest.fixture
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return where a preview is served."""
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "preview.wav").write_bytes(WAVE)
+    with served(folder) as base:
+        yield f"{base}/preview.wav"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path / "voicekeeper.db").ready()
+
+
+def make(cli: CommandLine, url: str | None) -> None:
+    """Do what the daemon does: make the voice anna as soon as somebody waits for it."""
+    until(
+        lambda: "anna" in cli.names() and cli.voice("anna").status is Status.NEW,
+        "anna registered",
+    )
+    entry = HistoryEntry(
+        voice_pk=cli.voice("anna").id or 0,
+        at=NOW,
+        event="enrollment.succeeded",
+        level="info",
+        detail={"task_id": "t", **({} if url is None else {"preview_url": url})},
+        logged=True,
+    )
+    cli.add_row(entry)
+    cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
+
+
+@contextmanager
+def making(cli: CommandLine, url: str | None) -> Iterator[None]:
+    """Have the voice anna made beside a block."""
+    daemon = threading.Thread(target=partial(make, cli, url))
+    daemon.start()
+    try:
+        yield
+    finally:
+        daemon.join()
+
+
+@pytest.mark.parametrize("args", [CLONE_ANNA, DESIGN_ANNA], ids=["clone", "design"])
+def test_the_preview_of_a_voice_that_is_waited_for_is_saved(
+    cli: CommandLine, tmp_path: Path, url: str, args: list[str]
+) -> None:
+    file = tmp_path / "anna.wav"
+    with making(cli, url):
+        ended = cli(*args, "--wait", "--save-preview", str(file))
+    assert (ended.code, ended.out) == (0, "id-new\n")
+    assert ended.err.endswith(f"{file} is the preview of anna.\n")
+    assert file.read_bytes() == WAVE
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.glob(".anna*")) == []
+
+
+def test_the_preview_of_a_voice_that_is_made_again_is_saved(
+    cli: CommandLine, tmp_path: Path, url: str
+) -> None:
+    assert cli(*CLONE_ANNA).code == 0
+    make(cli, "https://file.apixo.ai/of-the-first.wav")
+    cli.change("anna", status=Status.LOST)
+    file = tmp_path / "anna.wav"
+    with making(cli, url):
+        ended = cli("retry", "anna", "--wait", "--save-preview", str(file))
+    assert (ended.code, ended.out, file.read_bytes()) == (0, "id-new\n", WAVE)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:9/a.wav", "its host is not reached (ConnectError)"),
+        ("file:///etc/passwd", "its URL is neither http nor https"),
+        (None, "the gateway named none"),
+    ],
+)
+def test_a_preview_that_cannot_be_saved_leaves_the_voice_and_no_file(
+    cli: CommandLine, tmp_path: Path, url: str | None, words: str
+) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with making(cli, url):
+        ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(tmp_path / "anna.wav"))
+    assert (ended.code, ended.out) == (1, "id-new\n")
+    told = f"voicekeeper: the preview of anna is not saved: {words}\n"
+    assert ended.err.endswith(told)
+    assert cli.voice("anna").status is Status.OK
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_no_file_is_left_of_an_enrollment_that_made_no_voice(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    def fail() -> None:
+        until(lambda: "anna" in cli.names(), "anna registered")
+        cli.change("anna", status=Status.FAILED, last_error="refused")
+
+    daemon = threading.Thread(target=fail)
+    daemon.start()
+    ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(tmp_path / "anna.wav"))
+    daemon.join()
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.endswith("voicekeeper: anna is FAILED: refused\n")
+    assert list(tmp_path.glob("*anna*")) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("taken.wav", "taken.wav exists already; name another file"),
+        (".", "is a directory; name the file in it"),
+        ("no/such/folder.wav", "does not exist; create it, or name another"),
+        ("config.toml/a.wav", "config.toml/a.wav: not a directory"),
+    ],
+)
+def test_nothing_is_paid_for_where_the_file_cannot_be_written(
+    cli: CommandLine, tmp_path: Path, file: str, words: str
+) -> None:
+    (tmp_path / "taken.wav").write_bytes(b"mine")
+    ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(tmp_path / file))
+    assert ended.code == 1
+    assert words in sentence(ended)
+    assert cli.names() == []
+    assert (tmp_path / "taken.wav").read_bytes() == b"mine"
+
+
+def test_a_file_that_appears_meanwhile_is_not_written_over(
+    cli: CommandLine, tmp_path: Path, url: str
+) -> None:
+    file = tmp_path / "anna.wav"
+
+    def make_and_take() -> None:
+        until(lambda: "anna" in cli.names(), "anna registered")
+        file.write_bytes(b"mine")
+        make(cli, url)
+
+    daemon = threading.Thread(target=make_and_take)
+    daemon.start()
+    ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(file))
+    daemon.join()
+    assert (ended.code, ended.out) == (1, "id-new\n")
+    assert "exists already; name another file" in ended.err
+    assert file.read_bytes() == b"mine"
+    assert list(tmp_path.glob(".anna*")) == []
+
+
+def test_a_preview_is_saved_for_who_waits_only(cli: CommandLine, tmp_path: Path) -> None:
+    ended = cli(*CLONE_ANNA, "--save-preview", str(tmp_path / "anna.wav"))
+    assert ended.code == 2
+    assert "--save-preview needs --wait." in sentence(ended)
+    assert cli.names() == []
