@@ -1,4 +1,4 @@
-"""How Hypothesis tries its examples, in every test; a host elsewhere; and the judge's court."""
+"""How Hypothesis tries its examples, in every test; a host elsewhere; and the judge's forged."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests import support
-from tests.court import Court
+from tests.forged import Forged
 from tests.postgres import Cluster, missing
 from voicekeeper.store import Database
 from voicekeeper.store.postgres import PostgresDatabase
@@ -54,10 +54,10 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def court() -> Iterator[Court]:
-    court = Court()
-    yield court
-    court.loop.close()
+def forged() -> Iterator[Forged]:
+    forged = Forged()
+    yield forged
+    forged.loop.close()
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ class Stage(Rehearsal):
 
         def pause() -> None:
             self._registry.pause(name, now=self._clock.now())
-            self._judge.dealt_with(name)
+            self._invariants.dealt_with(name)
             self._paused[name] = set()
 
         self._person(pause)
@@ -205,8 +205,8 @@ class Stage(Rehearsal):
             self._see_given_up()
             for voice_id in self._paused.pop(name, set()):
                 if self._gateway.book(voice_id, self._clock.true).alive:
-                    self._judge.seen.abandoned.discard(voice_id)
-                    self._judge.seen.known[voice_id].since = self._clock.true
+                    self._invariants.evidence.abandoned.discard(voice_id)
+                    self._invariants.evidence.known[voice_id].since = self._clock.true
 
         self._person(resume)
 
@@ -217,8 +217,8 @@ class Stage(Rehearsal):
             self._registry.remove(name, now=self._clock.now())
             self._given_up.add(name)
             self._paused.pop(name, None)
-            self._judge.dealt_with(name)
-            self._judge.losses.acknowledged.discard(name)
+            self._invariants.dealt_with(name)
+            self._invariants.losses.acknowledged.discard(name)
 
         self._person(remove)
 
@@ -245,9 +245,9 @@ class Stage(Rehearsal):
     def broken(self) -> list[str]:
         """Return how the promise was broken so far."""
         self._see_given_up()
-        self._judge.check()
-        lost = [f"{voice_id} was lost" for voice_id in self._judge.losses.saveable()]
-        return [*self._judge.broken, *lost]
+        self._invariants.check()
+        lost = [f"{voice_id} was lost" for voice_id in self._invariants.losses.saveable()]
+        return [*self._invariants.broken, *lost]
 
     def heal(self) -> None:
         """Let nothing be wrong any more, and give it time to show."""
@@ -256,13 +256,13 @@ class Stage(Rehearsal):
             self.soon(self._host.start)
         self.let_pass(_HEALED_WITHIN)
         self._see_given_up()
-        self._judge.check()
-        self._judge.settle()
+        self._invariants.check()
+        self._invariants.settle()
         self._check_healed()
 
     def _see_given_up(self) -> None:
         """Let the judge know which voices a person does not want kept."""
-        seen = self._judge.seen
+        seen = self._invariants.evidence
         kept = {v: known.name for v, known in seen.known.items() if v not in seen.abandoned}
         seen.abandoned |= {v for v, name in kept.items() if name in self._given_up}
         for name, voice_ids in self._paused.items():

@@ -21,7 +21,7 @@ from voicekeeper.models import Task, Voice
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.host import Host, Killed
-from voicekeeper.rehearsal.judge import Judge
+from voicekeeper.rehearsal.invariants import Invariants
 from voicekeeper.rehearsal.loop import VirtualLoop
 from voicekeeper.rehearsal.network import Network
 from voicekeeper.rehearsal.report import Drained, Report
@@ -98,7 +98,7 @@ class Rehearsal:
         self._clock.wrong_by = plan.clock_wrong_by
         self._weather = weather or Weather(plan, BEGINNING)
         self._gateway = Gateway(random.Random(f"gateway {seed}"), window=self._policy.window)
-        self._judge = Judge(
+        self._invariants = Invariants(
             self._gateway, clock=self._clock, weather=self._weather, policy=self._policy
         )
         self._trace = hashlib.sha256()
@@ -119,13 +119,13 @@ class Rehearsal:
             clock=self._clock,
             weather=self._weather,
             rng=random.Random(f"network {seed}"),
-            watcher=self._judge,
+            watcher=self._invariants,
             note=self._note,
             step=self._host.step,
         )
         self._host.line = lambda: self._network
         self._host.on_kill = self._killed
-        self._host.on_start = self._judge.started
+        self._host.on_start = self._invariants.started
         self._host.on_crash = self._failed
         self._host.on_claim = self._claimed
         self._bug: BaseException | None = None
@@ -155,7 +155,7 @@ class Rehearsal:
         fields.pop("exc_info", None)
         told = " ".join(f"{key}={fields[key]}" for key in sorted(fields))
         self._note(f"{level} {event} {told}")
-        self._judge.told(_LEVELS[level], event, fields)
+        self._invariants.logged(_LEVELS[level], event, fields)
 
     # What happens.
 
@@ -167,7 +167,7 @@ class Rehearsal:
             happen()
         await self._wait_until(BEGINNING + self._days * _DAY)
         self._day(progress)
-        self._judge.settle()
+        self._invariants.settle()
         self._check_healed()
         others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
         self._host.stop()
@@ -183,7 +183,7 @@ class Rehearsal:
             *((act.at, partial(self._do_planned, act)) for act in acts),
             *((spell.start, partial(self._begun, spell.kind)) for spell in spells),
             *(
-                (spell.end, partial(self._judge.backlogs.begin, spell.kind))
+                (spell.end, partial(self._invariants.backlogs.begin, spell.kind))
                 for spell in spells
                 if spell.kind in troubles.HARD
             ),
@@ -207,7 +207,7 @@ class Rehearsal:
             voices.append(
                 NewVoice(name, FLASH, f"id-{name}-", Origin.IMPORTED, used_at if told else None)
             )
-            self._judge.registered(name, f"id-{name}-")
+            self._invariants.registered(name, f"id-{name}-")
         self._registry.register(voices, now=self._clock.now(), policy=self._policy)
 
     def _do_planned(self, act: Act) -> None:
@@ -221,7 +221,7 @@ class Rehearsal:
                 after = max(act.restart_after - late, timedelta(0))
                 self._host.kill(restart_after=after, steps=act.steps)
             case Jump():
-                self._judge.clock_touched()
+                self._invariants.clock_set()
                 self._host.set_clock(act.by)
             case Suspend():
                 self._host.suspend(max(act.length - late, timedelta(0)))
@@ -243,12 +243,12 @@ class Rehearsal:
         self._note(kind)
 
     def _day(self, progress: Callable[[int], None]) -> None:
-        self._margins.append(self._judge.margins())
-        self._judge.check()
+        self._margins.append(self._invariants.margin())
+        self._invariants.check()
         progress(1)
 
     def _pick(self, pick: float) -> str | None:
-        living = sorted(self._judge.seen.living())
+        living = sorted(self._invariants.evidence.living())
         return living[int(pick * len(living))] if living else None
 
     def _as_a_person(self, deed: Callable[[], None]) -> None:
@@ -265,7 +265,7 @@ class Rehearsal:
         origin = Origin.DESIGN if act.design else Origin.CLONE
         voice = NewVoice(act.name, FLASH, None, origin, recipe=recipe)
         self._registry.register([voice], now=self._clock.now(), policy=self._policy)
-        self._judge.losses.acknowledged.add(act.name)
+        self._invariants.losses.acknowledged.add(act.name)
         self._host.registry_changed()
 
     def _retry(self) -> None:
@@ -275,12 +275,12 @@ class Rehearsal:
                     self._registry.retry(voice.name, now=self._clock.now())
                 except NotAllowed:
                     continue
-                self._judge.retried(voice.name)
+                self._invariants.retried(voice.name)
         self._host.registry_changed()
 
     def _claimed(self, claims: Claims) -> None:
         full = claims.more_calls and any(job.kind is Kind.KEEPALIVE for job in claims.calls)
-        self._judge.claimed(claims, self._ready() if full else ())
+        self._invariants.claimed(claims, self._ready() if full else ())
 
     def _ready(self) -> Sequence[str]:
         """Return the ids of the voices that a pass could have taken, and did not.
@@ -295,7 +295,7 @@ class Rehearsal:
 
     def _killed(self) -> None:
         self._note("killed")
-        self._judge.killed()
+        self._invariants.killed()
         self._network.cut()
 
     def _crashed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -326,32 +326,34 @@ class Rehearsal:
             if voice.status in (Status.NEW, Status.DEPLOYING)
             and voice.created_at < self._clock.now() - _CALM
         }
-        self._judge.losses.check_healed({voice.name for voice in voices}, waiting, hanging or 0)
+        self._invariants.losses.check_healed(
+            {voice.name for voice in voices}, waiting, hanging or 0
+        )
 
     def _note(self, what: str) -> None:
         self._trace.update(f"{self._clock.true.isoformat()} {what}\n".encode())
 
     def _report(self) -> Report:
         books = self._gateway.books(self._clock.true)
-        tally = self._judge.tally
+        counts = self._invariants.counts
         return Report(
             seed=self._seed,
             voices=self._voices,
             days=self._days,
-            saveable_lost=len(self._judge.losses.saveable()),
-            unsaveable_lost=len(self._judge.losses.unsaveable()),
-            smallest_margin=tally.smallest_margin,
-            keepalives=tally.keepalives,
-            polls=tally.polls,
+            saveable_lost=len(self._invariants.losses.saveable()),
+            unsaveable_lost=len(self._invariants.losses.unsaveable()),
+            smallest_margin=counts.smallest_margin,
+            keepalives=counts.keepalives,
+            polls=counts.polls,
             cost_micros=books.cost_micros,
             faults=self._happened + self._network.struck,
-            transitions=self._judge.statuses.steps,
+            transitions=self._invariants.statuses.counts,
             backlogs=[
                 Drained(b.cause, (b.ended_at - BEGINNING) / _DAY, b.voices, b.drained_after)
-                for b in self._judge.backlogs.all
+                for b in self._invariants.backlogs.all
             ],
             margins=self._margins,
-            broken=self._judge.broken,
+            broken=self._invariants.broken,
             trace=self._trace.hexdigest(),
         )
 

@@ -1,4 +1,4 @@
-"""A judge to tell forged stories to: a gateway, true time, and answers that arrive or do not."""
+"""The invariants with forged evidence: a gateway, true time, and answers that arrive or do not."""
 
 import random
 from datetime import timedelta
@@ -9,7 +9,7 @@ from tests.support import policy
 from voicekeeper.events import Event, Level
 from voicekeeper.models import Kind, Status
 from voicekeeper.rehearsal.clocks import HostClock
-from voicekeeper.rehearsal.judge import Judge
+from voicekeeper.rehearsal.invariants import Invariants
 from voicekeeper.rehearsal.loop import VirtualLoop
 from voicekeeper.rehearsal.network import KEY, Call
 from voicekeeper.rehearsal.play import BEGINNING
@@ -21,8 +21,8 @@ from voicekeeper.store import Claims, Job
 OURS = "id-anna-"
 
 
-class Court:
-    """A judge, and those whose deeds are judged: they do as a test says.
+class Forged:
+    """The invariants, and a world that does what a test says.
 
     Args:
         wrong_by: how far ahead of the truth the host's clock is at the beginning.
@@ -34,10 +34,12 @@ class Court:
         self.clock.wrong_by = wrong_by
         self.weather = ChangingWeather()
         self.gateway = Gateway(random.Random(0))
-        self.judge = Judge(self.gateway, clock=self.clock, weather=self.weather, policy=policy())
-        self.judge.started()
+        self.invariants = Invariants(
+            self.gateway, clock=self.clock, weather=self.weather, policy=policy()
+        )
+        self.invariants.started()
         self.gateway.import_voice(OURS, FLASH, BEGINNING)
-        self.judge.registered("anna", OURS)
+        self.invariants.registered("anna", OURS)
 
     def wait(self, length: timedelta) -> None:
         self.loop.leap(length.total_seconds())
@@ -67,7 +69,7 @@ class Court:
     def poll(self, task_id: str) -> None:
         """Ask for a task, and get the answer."""
         answer = self.gateway.status(FLASH, task_id, self.clock.true, KEY)
-        self.judge.delivered(Call("status", FLASH, task_id, None), answer)
+        self.invariants.delivered(Call("status", FLASH, task_id, None), answer)
 
     def use(self) -> None:
         """Use our voice, and learn that it worked."""
@@ -75,19 +77,19 @@ class Court:
         self.wait(MINUTE)
         self.poll(task_id)
 
-    def tell(self, event: Event, level: Level = "info", **fields: Any) -> None:  # noqa: ANN401
-        """Let the host say something."""
-        self.judge.told(level, event, fields)
+    def log(self, event: Event, level: Level = "info", **fields: Any) -> None:  # noqa: ANN401
+        """Let the host log an event."""
+        self.invariants.logged(level, event, fields)
 
     def turned(self, before: Status, after: Status, voice_id: str | None = OURS) -> None:
         """Let the host say that our voice has another status."""
         fields = {"name": "anna", "from": before, "to": after, "voice_id": voice_id}
-        self.judge.told("info", Event.VOICE_STATUS_CHANGED, fields)
+        self.invariants.logged("info", Event.VOICE_STATUS_CHANGED, fields)
 
     def settled(self) -> list[str]:
-        """Return the judge's sentences, without their dates."""
-        self.judge.settle()
-        return self.judge.broken
+        """Return the violations, all of them counted."""
+        self.invariants.settle()
+        return self.invariants.broken
 
     def _submit(
         self,
@@ -98,16 +100,16 @@ class Court:
         doom: str | None = None,
         refused: int | None = None,
     ) -> str:
-        self.judge.claimed(taken((kind, call.subject)))
-        self.judge.posted(call)
+        self.invariants.claimed(taken((kind, call.subject)))
+        self.invariants.posted(call)
         if refused is not None:
-            self.judge.delivered(call, Answer(refused, "No."))
+            self.invariants.delivered(call, Answer(refused, "No."))
             return ""
-        self.judge.reached(call)
+        self.invariants.reached(call)
         body = {"request_type": "async", "input": asked}
         answer = self.gateway.generate(FLASH, body, self.clock.true, KEY, doom=doom)
-        self.judge.answered(call, answer)
-        self.judge.delivered(call, answer)
+        self.invariants.answered(call, answer)
+        self.invariants.delivered(call, answer)
         task_id = answer.data["taskId"]
         assert isinstance(task_id, str)
         return task_id

@@ -1,0 +1,275 @@
+"""Nothing is paid for twice, an open breaker stops all calls but the probe, and statuses are true.
+
+A voice is LOST or UNDEPLOYED only by the gateway's evidence that names it.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from voicekeeper import breaker
+from voicekeeper.events import Event
+from voicekeeper.rehearsal.invariants.alerts import Alerts
+from voicekeeper.rehearsal.invariants.evidence import SLACK, Evidence, Task
+from voicekeeper.rehearsal.network import Call
+from voicekeeper.store import Claims, Job
+from voicekeeper.terms import AlertKind, Kind, Status
+
+_CONTROLS: Final = (Event.CONTROL_SUBMITTED, Event.CONTROL_SUCCEEDED, Event.CONTROL_FAILED)
+
+_FLOOR: Final = timedelta(seconds=30)
+"""No backoff is shorter, unless its base is."""
+
+_Route = tuple[str, str, str]
+"""Model, mode, and the voice spoken with or the prefix of the voice to make."""
+
+TRANSITIONS: Final = frozenset(
+    {
+        (Status.NEW, Status.DEPLOYING),
+        (Status.NEW, Status.OK),
+        (Status.NEW, Status.FAILED),
+        (Status.NEW, Status.UNKNOWN),
+        (Status.NEW, Status.UNDEPLOYED),
+        (Status.NEW, Status.LOST),
+        (Status.DEPLOYING, Status.OK),
+        (Status.DEPLOYING, Status.UNDEPLOYED),
+        (Status.DEPLOYING, Status.FAILED),
+        (Status.DEPLOYING, Status.UNKNOWN),
+        (Status.DEPLOYING, Status.LOST),
+        (Status.OK, Status.LOST),
+        (Status.OK, Status.UNDEPLOYED),
+        (Status.LOST, Status.OK),
+        (Status.LOST, Status.UNDEPLOYED),
+        (Status.UNDEPLOYED, Status.OK),
+        (Status.FAILED, Status.NEW),
+        (Status.UNKNOWN, Status.NEW),
+        (Status.UNDEPLOYED, Status.NEW),
+        (Status.LOST, Status.NEW),
+    }
+)
+"""The allowed transitions of a status; back to NEW only by a person's `retry`."""
+
+_FAILURES_LEAST = 2
+"""Failures that name a living voice before it may be called gone."""
+
+_CONTROLS_LEAST = 2
+"""Living voices among which one is the control of another, as far as the host can know them."""
+
+
+class PaidOnce:
+    """No use of a voice within its interval, and no enrollment, is paid for twice."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        policy = evidence.policy
+        self._least_gap = policy.interval - policy.jitter - SLACK
+        self._early: list[Task] = []
+        self._enrolled: Counter[str] = Counter()
+        self._allowed: Counter[str] = Counter()
+
+    def retried(self, name: str) -> None:
+        """Allow one more enrollment: a person asked for it."""
+        self._allowed[name] += 1
+
+    def killed(self) -> None:
+        """Excuse what the process may not have logged before it died."""
+        now = self._evidence.now
+        self._early = [task for task in self._early if now - task.at > SLACK]
+
+    def enrolled(self, name: str) -> None:
+        """Check an accepted enrollment."""
+        self._enrolled[name] += 1
+        if self._enrolled[name] > 1 + self._allowed[name]:
+            self._evidence.violated(f"the enrollment of {name} was paid for again")
+
+    def used(self, task: Task) -> None:
+        """Check a use of a voice."""
+        task.too_early = self._too_early(task.subject, task.at)
+        if task.too_early is not None:
+            self._early.append(task)
+
+    def logged(self, event: str, fields: dict[str, Any]) -> None:
+        """Excuse a use that was a control call."""
+        if event in _CONTROLS and "task_id" in fields:
+            self._was_control(self._evidence.tasks[fields["task_id"]])
+        elif event == Event.CONTROL_FAILED:
+            self._excuse_lost_control(fields["voice_id"])
+
+    def settle(self) -> None:
+        """Count the uses that can no longer be excused."""
+        early, self._early = self._early, []
+        self._evidence.broken += [task.too_early for task in early if task.too_early is not None]
+
+    def _too_early(self, voice_id: str, now: datetime) -> str | None:
+        """Return the sentence that a voice is used though its last use is known, if so."""
+        seen = self._evidence
+        used_at, heard_at = seen.known[voice_id].used_at, seen.known[voice_id].heard_at
+        if used_at is None or heard_at is None or now - used_at >= self._least_gap:
+            return None
+        if seen.was_set_since(used_at) or seen.died_within(heard_at, SLACK):
+            return None  # the host may have forgotten the use, or misdated it
+        return f"{now}: {voice_id} was used again after {now - used_at}, its last use being known"
+
+    def _was_control(self, task: Task) -> None:
+        """Take back what was made of a control call as though it were a keepalive."""
+        known = self._evidence.known.get(task.subject)
+        if known is not None and known.used_at is not None and known.used_at == task.used_at:
+            known.used_at = None
+        task.used_at = task.too_early = None
+        task.is_control = True
+
+    def _excuse_lost_control(self, voice_id: str) -> None:
+        """Excuse a use by a control call just made whose answer never came back."""
+        longest = 2 * self._evidence.policy.timeout + SLACK
+        for task in reversed(self._early):
+            if task.subject == voice_id and self._evidence.now - task.at <= longest:
+                task.used_at = task.too_early = None
+                return
+
+
+class Breakers:
+    """While a model's breaker is open only the probe is made; each call was chosen by a pass.
+
+    A call that was chosen before the breaker opened may still be sent.
+
+    Args:
+        evidence: what was seen.
+        alerts: what a person was alerted to.
+    """
+
+    def __init__(self, evidence: Evidence, alerts: Alerts) -> None:
+        self._evidence = evidence
+        self._alerts = alerts
+        self._chosen: Counter[_Route] = Counter()
+        self._open: set[str] = set()
+        self._causes: dict[str, str] = {}
+        self._on_trial: set[str] = set()
+        self._probed_at: dict[str, datetime] = {}
+
+    def is_open(self, model: str) -> bool:
+        """Return whether a model's breaker is open, by the log."""
+        return model in self._open
+
+    def started(self) -> None:
+        """Forget what a dead process chose; a new one logs which breakers are open."""
+        self._chosen.clear()
+        self._open.clear()
+        self._on_trial.clear()
+
+    def logged(self, event: str, fields: dict[str, Any]) -> None:
+        """Note that a breaker opened or closed."""
+        if event == Event.UPSTREAM_BLOCKED:
+            self._open.add(fields["model"])
+            self._causes[fields["model"]] = fields["error"]
+            self._on_trial.discard(fields["model"])
+        elif event == Event.UPSTREAM_RECOVERED:
+            self._open.discard(fields["model"])
+
+    def claimed(self, claims: Claims) -> None:
+        """Check the calls and polls that a pass took."""
+        for job in claims.calls:
+            self._chosen[_route(job)] += 1
+            if job.kind is Kind.CONTROL:
+                self._probed(job.model)
+            else:
+                self._taken(job)
+        for job in claims.polls:
+            if job.kind is not Kind.CONTROL:
+                self._taken(job)
+
+    def posted(self, call: Call) -> None:
+        """Check that a call that is sent was chosen."""
+        route = (call.model, call.kind, call.subject)
+        if not self._chosen[route]:
+            self._evidence.violated(
+                f"a {call.kind} call with {call.subject} was made that no pass chose"
+            )
+        else:
+            self._chosen[route] -= 1
+
+    def _taken(self, job: Job) -> None:
+        """Check a call that is no probe."""
+        if self._may_be_on_trial(job.model):
+            self._on_trial.add(job.model)
+        elif not self.is_open(job.model):
+            self._alerts.mended([AlertKind.BLOCKED], job.model)
+        else:
+            self._evidence.violated(f"{job.name} was taken though calls for {job.model} are paused")
+
+    def _probed(self, model: str) -> None:
+        """Check that probes keep the shortest backoff."""
+        now, before = self._evidence.now, self._probed_at.get(model)
+        self._probed_at[model] = now
+        waits = self.is_open(model) and model not in self._on_trial
+        if before is None or not waits or self._evidence.was_set_since(before):
+            return
+        least = min(_FLOOR, self._evidence.policy.retry_base) - timedelta(seconds=1)
+        if now - before < least:
+            self._evidence.violated(f"{model} was probed again after {now - before}")
+
+    def _may_be_on_trial(self, model: str) -> bool:
+        """Return whether no voice of ours is left that could close the breaker.
+
+        Where only our voices can, and all are past saving by the host's clock, the calls that
+        wait are the probe.
+        """
+        seen = self._evidence
+        if self._causes.get(model) != breaker.UNKNOWN_HERE:
+            return False
+        uses = (known.used_at for v, known in seen.known.items() if v not in seen.abandoned)
+        over = seen.now - seen.policy.window
+        return seen.is_confused() or all(at is None or at <= over for at in uses)
+
+
+def _route(job: Job) -> _Route:
+    if job.kind.is_enrollment:
+        return job.model, str(job.kind), (job.recipe or {})["prefix"]
+    return job.model, "speech", job.spoken or ""
+
+
+class Statuses:
+    """Each transition of a status is allowed, and stands on what the gateway answered.
+
+    Attributes:
+        counts: how often each transition was made.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self.counts: Counter[str] = Counter()
+
+    def failed(self, voice_id: str, *, wrong_account: bool) -> None:
+        """Note an answer that names a voice.
+
+        Args:
+            voice_id: which.
+            wrong_account: whether the account was to blame for it.
+        """
+        known = self._evidence.known.get(voice_id)
+        if known is not None and (not wrong_account or len(self._controls()) < _CONTROLS_LEAST):
+            known.failures += 1
+
+    def _controls(self) -> list[str]:
+        """Return the living voices whose windows the host does not take for over.
+
+        By its clock: one that is days ahead sees windows end that have days left.
+        """
+        over = self._evidence.host_now - self._evidence.policy.window
+        known = self._evidence.known
+        return [v for v in self._evidence.living() if (known[v].used_at or known[v].since) > over]
+
+    def changed(self, fields: dict[str, Any]) -> None:
+        """Check a transition that the host logged."""
+        seen = self._evidence
+        before, after = Status(fields["from"]), Status(fields["to"])
+        self.counts[f"{before}-{after}"] += 1
+        name, voice_id = fields["name"], fields.get("voice_id")
+        if voice_id in seen.known:
+            seen.known[voice_id].is_lost = after is Status.LOST
+        if (before, after) not in TRANSITIONS:
+            seen.violated(f"{name} went from {before} to {after}")
+        if after in (Status.LOST, Status.UNDEPLOYED) and voice_id is not None:
+            book, known = seen.book(voice_id), seen.known.get(voice_id)
+            evident = not book.alive or book.status == "UNDEPLOYED"
+            if not evident and (known is None or known.failures < _FAILURES_LEAST):
+                seen.violated(f"{name} was called {after} and lives")
