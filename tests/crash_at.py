@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpcore
+import httpx
 import requests
 
 from voicekeeper.alerts import senders
@@ -82,18 +82,16 @@ def install(fuse: Fuse) -> None:
             fuse.burn()
 
     database._begin, database._commit = fused_begin, fused_commit  # noqa: SLF001
-    connection = httpcore.AsyncHTTPConnection  # under our own client, and under httpx
-    call = connection.handle_async_request
+    transport = httpx.AsyncHTTPTransport
+    call = transport.handle_async_request
 
-    async def fused(
-        line: httpcore.AsyncHTTPConnection, request: httpcore.Request
-    ) -> httpcore.Response:
+    async def fused(line: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         fuse.burn()
         response = await call(line, request)
         fuse.burn()
         return response
 
-    connection.handle_async_request = fused  # type: ignore[assignment,method-assign]
+    transport.handle_async_request = fused  # type: ignore[assignment,method-assign]
     send = requests.adapters.HTTPAdapter.send
 
     def fused_send(adapter: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - apprise's

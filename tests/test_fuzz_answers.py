@@ -18,11 +18,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from types import ModuleType
 from typing import Any
 
-import httpcore
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +37,6 @@ from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, Clone, Request, Speech
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.upstream import GatewayClient, failure, wire
-from voicekeeper.upstream.connections import _Direct
 from voicekeeper.verdict import Blame
 
 KEY = "sk-0123456789abcdef"
@@ -235,81 +232,67 @@ def _coded(draw: st.DrawFn, body: bytes) -> tuple[bytes, bytes]:
     )
 
 
-class Line(httpcore.AsyncNetworkBackend):
-    """A network on which every call meets the same answer.
+class Gate:
+    """The client before a server on loopback that answers every call the same.
 
     Attributes:
         arrives: the bytes that come for the next call.
     """
 
-    arrives = b""
-
-    async def connect_tcp(self, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
-        return _Stream(self.arrives)
-
-
-class _Stream(httpcore.AsyncNetworkStream):
-    def __init__(self, arrives: bytes) -> None:
-        self._arrives = arrives
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
-        taken, self._arrives = self._arrives[:max_bytes], self._arrives[max_bytes:]
-        return taken
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        pass
-
-    async def aclose(self) -> None:
-        pass
-
-    def get_extra_info(self, info: str) -> object:
-        # Closed by the other side, so that no call meets another's answer.
-        return True if info == "is_readable" else None
-
-
-class Gate:
-    """The client on such a network, in an event loop of its own."""
-
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
-        self._line = Line()
-        origin = httpcore.Origin(b"http", b"127.0.0.1", 80)
-        self._client = GatewayClient(
-            base_url="http://127.0.0.1/api/v1",
+        self.arrives = b""
+        self._server = runner.run(self._serve())
+
+    async def _serve(self) -> asyncio.Server:
+        return await asyncio.start_server(self._answer, "127.0.0.1", 0)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        _, _, rest = head.lower().partition(b"content-length: ")
+        await reader.readexactly(int(rest.split(b"\r\n")[0] or 0))
+        writer.write(self.arrives)
+        writer.close()
+
+    def _client(self) -> GatewayClient:
+        port = self._server.sockets[0].getsockname()[1]
+        return GatewayClient(
+            base_url=f"http://127.0.0.1:{port}/api/v1",
             api_key=KEY,
             timeout=30.0,
             requests_per_second=1e9,
             max_in_flight=4,
             clock=FakeClock(NOW),
-            line=partial(_Direct, origin, network_backend=self._line),
         )
 
     def call(self, said: Said, arrived: Arrived) -> Accepted | Report | CallFailed:
         """Make the call that the answer is for; anything but `CallFailed` is raised."""
-        self._line.arrives = arrived.wire
+        self.arrives = arrived.wire
         try:
             return self._runner.run(self._call(said))
         except CallFailed as failed:
             return failed
 
     async def _call(self, said: Said) -> Accepted | Report:
-        if said.polls:
-            return await self._client.status("task_1", MODEL)
-        if said.kind is Kind.CLONE:
-            return await self._client.submit(Clone(**CLONE), MODEL)
-        return await self._client.submit(Speech(ID, "Hello."), MODEL)
+        async with self._client() as client:
+            if said.polls:
+                return await client.status((said.answer.data or {}).get("taskId", "t"), MODEL)
+            if said.kind is Kind.CLONE:
+                return await client.submit(Clone(**CLONE), MODEL)
+            return await client.submit(Speech(ID, "Hello."), MODEL)
 
     def check(self, arrived: Arrived) -> CallFailed | KeyRefused | None:
         """Ask whether the key is taken; anything but these two errors is raised."""
-        self._line.arrives = arrived.wire
+        self.arrives = arrived.wire
         try:
-            self._runner.run(self._client.check_key())
+            self._runner.run(self._check())
         except (CallFailed, KeyRefused) as failed:
             return failed
         return None
 
-    def close(self) -> None:
-        self._runner.run(self._client.aclose())
+    async def _check(self) -> None:
+        async with self._client() as client:
+            await client.check_key()
 
 
 @contextmanager
@@ -317,7 +300,7 @@ def gates() -> Iterator[Gate]:
     with asyncio.Runner() as runner:
         gate = Gate(runner)
         yield gate
-        gate.close()
+        gate._server.close()  # noqa: SLF001 - its own
 
 
 # Whom it is about, and what it changes

@@ -81,7 +81,7 @@ class Line:
             step=self._step,
         )
         self.client = bootstrap.gateway(
-            settings, SecretStr(KEY), self.clock, line=lambda: self.network
+            settings, SecretStr(KEY), self.clock, transport=self.network
         )
 
     def _step(self) -> None:

@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import struct
+import threading
 import traceback
 import tracemalloc
 import zlib
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import httpcore
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -209,9 +210,12 @@ def test_a_submission_is_the_pages_post(request_: Request) -> None:
 
 
 def test_a_poll_is_the_pages_get_with_the_task_id_encoded() -> None:
+    asked = "a b&c=d/é#?"
+    told = {"code": 200, "data": {"taskId": asked, "state": "processing"}}
+
     async def main() -> tuple[Report, list[Received]]:
-        async with _serving(_says(PROCESSING)) as server, _client(server.base_url + "/") as client:
-            return await client.status("a b&c=d/é#?", "own/model"), server.received
+        async with _serving(_says(told)) as server, _client(server.base_url + "/") as client:
+            return await client.status(asked, "own/model"), server.received
 
     report, [received] = asyncio.run(main())
     assert report == Report("processing")
@@ -585,6 +589,31 @@ def test_cancelling_a_call_passes_through_and_frees_its_place() -> None:
     assert asyncio.run(main()) == Accepted("task_1")
 
 
+@pytest.mark.parametrize("request_", [SPEECH, DESIGN])
+@pytest.mark.parametrize("patient", [True, False])
+def test_calls_go_on_when_a_gateway_that_hung_for_long_heals(
+    request_: Request, *, patient: bool
+) -> None:
+    async def main() -> tuple[list[object], list[Accepted]]:
+        async with (
+            _serving(_hangs) as server,
+            _client(server.base_url, timeout=0.2, max_in_flight=3) as client,
+        ):
+            calls = [asyncio.create_task(client.submit(request_, MODEL)) for _ in range(9)]
+            await _until(lambda: len(server.received) == 3)
+            if not patient:  # the keeper cancels a call that is too old, wherever it is
+                for call in calls[::2]:
+                    call.cancel()
+            failed = await asyncio.gather(*calls, return_exceptions=True)
+            server.answer = _says(ACCEPTED)
+            later = [client.submit(request_, MODEL) for _ in range(9)]
+            return list(failed), await asyncio.wait_for(asyncio.gather(*later), 10)
+
+    failed, later = asyncio.run(main())
+    assert all(isinstance(each, CallFailed | asyncio.CancelledError) for each in failed)
+    assert later == [Accepted("task_1")] * 9
+
+
 # Connections
 
 
@@ -616,15 +645,73 @@ def test_a_call_that_is_cancelled_at_any_moment_leaves_no_connection_broken(
 @pytest.mark.parametrize(
     "stray", [_http({"code": 408}, 408), _http({"code": 200, "data": {"taskId": "another's"}})]
 )
-def test_what_follows_an_answer_is_never_taken_for_the_next_calls(stray: bytes) -> None:
-    async def main() -> tuple[list[Accepted], int]:
+def test_what_follows_an_answer_is_never_taken_for_an_enrollments_or_anothers_report(
+    stray: bytes,
+) -> None:
+    async def main() -> list[Accepted | Report | CallFailed]:
         async with (
             _serving(_says(_http(ACCEPTED) + stray)) as server,
+            _client(server.base_url, max_in_flight=1) as client,
+        ):
+            outcomes: list[Accepted | Report | CallFailed] = [
+                await client.submit(SPEECH, MODEL),  # whose connection is used again
+                *[await client.submit(request, MODEL) for request in (DESIGN, CLONE)],
+            ]
+            server.answer = _says(_http(PROCESSING) + stray)
+            for _ in range(3):
+                try:
+                    outcomes.append(await client.status("t", MODEL))
+                except CallFailed as failed:
+                    outcomes.append(failed)
+            return outcomes
+
+    speech, *enrollments, _, second, third = asyncio.run(main())
+    assert [speech, *enrollments] == [Accepted("task_1")] * 3
+    for report in (second, third):
+        assert isinstance(report, CallFailed) or report == Report("processing")
+
+
+@pytest.mark.parametrize("task_id", ["another's", 5])
+def test_a_report_of_another_task_is_none(task_id: object) -> None:
+    told = {"code": 200, "data": {"taskId": task_id, "state": "success"}}
+
+    async def main() -> CallFailed:
+        async with _serving(_says(told)) as server, _client(server.base_url) as client:
+            return await _failure(client.status("t", MODEL))
+
+    assert "answered for another task" in str(asyncio.run(main()))
+
+
+def test_a_name_that_is_looked_up_for_ever_costs_its_own_call_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over, look_up = threading.Event(), socket.getaddrinfo
+
+    def hang(host: str | bytes, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - the library's
+        if "hanging" in str(host):
+            over.wait(60)
+        return look_up(host, *args, **options)
+
+    async def main() -> tuple[CallFailed, Report]:
+        async with (
+            _serving(_says(PROCESSING)) as server,
+            _client("http://hanging.invalid", timeout=0.5) as nowhere,
             _client(server.base_url) as client,
         ):
-            return [await client.submit(SPEECH, MODEL) for _ in range(3)], server.connections
+            try:
+                call = asyncio.create_task(_failure(nowhere.submit(DESIGN, MODEL)))
+                await asyncio.sleep(0.1)
+                report = await client.status("t", MODEL)
+                assert not call.done()
+                return await call, report
+            finally:
+                over.set()
 
-    assert asyncio.run(main()) == ([Accepted("task_1")] * 3, 3)
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    failed, report = asyncio.run(main())
+    assert not failed.ambiguous
+    assert str(failed).endswith("no connection within 0.5 s")
+    assert report == Report("processing")
 
 
 def test_a_client_that_is_closed_while_a_call_takes_its_turn_sends_nothing() -> None:
@@ -664,7 +751,7 @@ def test_every_enrollment_opens_a_connection_of_its_own() -> None:
 def test_a_connection_that_was_idle_for_long_is_closed_and_not_used_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("voicekeeper.upstream.connections._IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("voicekeeper.http_client._IDLE_SECONDS", 0.0)
 
     async def main() -> Server:
         async with _serving(_says(PROCESSING)) as server, _client(server.base_url) as client:
@@ -1055,19 +1142,13 @@ _HEADERS = st.dictionaries(
 def test_whatever_is_answered_raises_nothing_but_call_failed(
     status: int, headers: dict[str, bytes], body: bytes
 ) -> None:
-    class Says:
-        def is_fit(self) -> bool:
-            return True
-
-        async def handle_async_request(self, _: httpcore.Request) -> httpcore.Response:
+    class Says(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, _: httpx.Request) -> httpx.Response:
             raw = [(name.encode(), value) for name, value in headers.items()]
-            return httpcore.Response(status, headers=raw, content=body)
-
-        async def aclose(self) -> None:
-            pass
+            return httpx.Response(status, headers=raw, stream=httpx.ByteStream(body))
 
     async def main() -> None:
-        async with _client("http://127.0.0.1/", line=Says, max_in_flight=1) as client:
+        async with _client("http://127.0.0.1/", transport=Says(), max_in_flight=1) as client:
             for call in (client.submit(SPEECH, MODEL), client.status("t", MODEL)):
                 try:
                     answered = await call

@@ -3,10 +3,10 @@
 import socket
 import ssl
 
-import httpcore
+import httpx
 import pytest
 
-from voicekeeper.upstream import failure
+from voicekeeper.upstream import failure, wire
 from voicekeeper.upstream.failure import Reply
 from voicekeeper.upstream.wire import Envelope
 
@@ -87,49 +87,49 @@ def _caused(error: Exception, cause: Exception) -> Exception:
     ("error", "ambiguous", "sentence"),
     [
         (
-            _caused(httpcore.ConnectError("x"), ConnectionRefusedError(111, "x")),
+            _caused(httpx.ConnectError("x"), ConnectionRefusedError(111, "x")),
             False,
             "could not reach the gateway at HOST: connection refused",
         ),
         (
-            _caused(httpcore.ConnectError("x"), socket.gaierror(-2, "x")),
+            _caused(httpx.ConnectError("x"), socket.gaierror(-2, "x")),
             False,
             "could not reach the gateway at HOST: its name cannot be resolved",
         ),
         (
-            _caused(httpcore.ConnectError("x"), ssl.SSLError(1, "x")),
+            _caused(httpx.ConnectError("x"), ssl.SSLError(1, "x")),
             False,
             "could not reach the gateway at HOST: TLS failed: no handshake",
         ),
-        (httpcore.ConnectError("x"), False, "could not reach the gateway at HOST: it was closed"),
+        (httpx.ConnectError("x"), False, "could not reach the gateway at HOST: it was closed"),
         (
-            httpcore.ConnectTimeout("x"),
+            httpx.ConnectTimeout("x"),
             False,
             "could not reach the gateway at HOST: no connection within 10 s",
         ),
         (
-            httpcore.PoolTimeout("x"),
+            httpx.PoolTimeout("x"),
             False,
             "no free connection to the gateway at HOST within 30 s",
         ),
         (
-            httpcore.ProxyError("x"),
+            httpx.ProxyError("x"),
             False,
             "could not reach the gateway at HOST: the proxy refused to connect",
         ),
-        (httpcore.ReadTimeout("x"), True, "no answer from the gateway at HOST within 30 s"),
+        (httpx.ReadTimeout("x"), True, "no answer from the gateway at HOST within 30 s"),
         (TimeoutError(), True, "no complete answer from the gateway at HOST within 60 s"),
-        (httpcore.WriteTimeout("x"), True, "the gateway at HOST took no data for 30 s"),
+        (httpx.WriteTimeout("x"), True, "the gateway at HOST took no data for 30 s"),
         (
-            _caused(httpcore.WriteError("x"), BrokenPipeError(32, "x")),
+            _caused(httpx.WriteError("x"), BrokenPipeError(32, "x")),
             True,
             "the connection to the gateway at HOST broke: broken pipe",
         ),
         (ConnectionResetError(104, "x"), True, "broke: connection reset by peer"),
-        (httpcore.RemoteProtocolError("x"), True, "closed the connection before its answer"),
-        (httpcore.LocalProtocolError("x"), True, "failed: LocalProtocolError"),
-        (failure.BodyTooLarge(), True, "sent more than any of its answers holds"),
-        (failure.BodyUnreadable(), True, "cannot be unpacked"),
+        (httpx.RemoteProtocolError("x"), True, "closed the connection before its answer"),
+        (httpx.LocalProtocolError("x"), True, "failed: LocalProtocolError"),
+        (wire.BodyTooLarge(), True, "sent more than any of its answers holds"),
+        (wire.BodyUnreadable(), True, "cannot be unpacked"),
         (KeyError("x"), True, "the call to the gateway at HOST failed: KeyError"),
     ],
 )
@@ -150,14 +150,14 @@ def test_a_certificate_that_is_not_trusted_says_why() -> None:
     untrusted = ssl.SSLCertVerificationError(1, "x")
     untrusted.verify_message = "self-signed certificate"
     failed = failure.of_error(
-        _caused(httpcore.ConnectError("x"), untrusted), host="HOST", timeout=30, paid=True
+        _caused(httpx.ConnectError("x"), untrusted), host="HOST", timeout=30, paid=True
     )
     assert str(failed).endswith("its certificate is not trusted: self-signed certificate")
     assert not failed.ambiguous
 
 
 def test_errors_that_caused_each_other_are_read_to_an_end() -> None:
-    error, cause = httpcore.ReadError("x"), RuntimeError("x")
+    error, cause = httpx.ReadError("x"), RuntimeError("x")
     error.__cause__, cause.__cause__ = cause, error
     failed = failure.of_error(error, host="HOST", timeout=30, paid=True)
     assert str(failed) == "the connection to the gateway at HOST broke: it was closed"

@@ -18,11 +18,11 @@ from voicekeeper.courier import Courier
 from voicekeeper.errors import ConfigError
 from voicekeeper.events import Event
 from voicekeeper.heartbeat import Heartbeat
+from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper, Logger, Offload, tell
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
 from voicekeeper.upstream import GatewayClient
-from voicekeeper.upstream.connections import Line
 from voicekeeper.webhook import Callbacks
 
 
@@ -50,7 +50,7 @@ def gateway(
     api_key: SecretStr,
     clock: Clock,
     *,
-    line: Callable[[], Line] | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> GatewayClient:
     """Return the gateway's client; it must be closed.
 
@@ -58,9 +58,9 @@ def gateway(
         settings: where the gateway is, and how hard it may be used.
         api_key: for nothing else.
         clock: the host's.
-        line: makes a line in place of the network's, in a rehearsal.
+        transport: in place of the network, in a rehearsal.
     """
-    return GatewayClient(**_terms(settings, api_key), clock=clock, line=line)
+    return GatewayClient(**_terms(settings, api_key), clock=clock, transport=transport)
 
 
 def _terms(settings: Settings, api_key: SecretStr) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row
 from tests.benchmarks.upstream import Call, upstream
-from voicekeeper import bootstrap, heap
+from voicekeeper import bootstrap
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Settings
 from voicekeeper.daemon import run_once
@@ -105,7 +105,6 @@ async def _keep(path: Path, chosen: Settings, seconds: float | None) -> float:
         clock=SystemClock(),
         log=get_logger(),
     ) as assembly:
-        heap.settle()
         watching = asyncio.create_task(watch())
         work = asyncio.create_task(run_once(assembly.keeper))
         await asyncio.wait([work], timeout=seconds)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from voicekeeper import bootstrap, heap, log
+from voicekeeper import bootstrap, log
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Daemon, Polling, Settings, Upstream
 from voicekeeper.daemon import run_once
@@ -109,7 +109,6 @@ async def _keep_all(database: Database, chosen: Settings) -> None:
         clock=SystemClock(),
         log=log.get_logger(),
     ) as assembly:
-        heap.settle()
         await run_once(assembly.keeper)
 
 

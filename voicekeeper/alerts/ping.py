@@ -3,10 +3,9 @@
 import asyncio
 from typing import Final
 
-import httpx
-
-from voicekeeper import outbound
+from voicekeeper import http_client
 from voicekeeper.errors import ConfigError, NotSent
+from voicekeeper.http_client import httpx
 from voicekeeper.secret import SecretStr
 
 _PATIENCE_S: Final = 10.0
@@ -48,8 +47,7 @@ async def _asked(address: str) -> int:
     try:
         async with (
             asyncio.timeout(_PATIENCE_S),
-            outbound.client(timeout_s=_PATIENCE_S, follow_redirects=True) as client,
-            client.stream("GET", address) as answer,
+            http_client.get(address, timeout_s=_PATIENCE_S) as answer,
         ):
             return answer.status_code  # its body, however long, is nobody's business
     except ConfigError as error:

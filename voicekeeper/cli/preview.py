@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from voicekeeper import files, outbound
+from voicekeeper import files, http_client
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import ConfigError, FetchFailed
@@ -95,8 +95,7 @@ async def download(url: str, *, most: int = _MOST) -> bytes:
 
 
 async def _audio(url: str, most: int) -> bytes:
-    client = outbound.client(timeout_s=_WAIT_S, follow_redirects=True, headers=_HEADERS)
-    async with client, client.stream("GET", url) as answer:
+    async with http_client.get(url, timeout_s=_WAIT_S, headers=_HEADERS) as answer:
         host, kind = answer.url.host, answer.headers.get("content-type", "").lower()
         if answer.status_code != _OK:
             raise FetchFailed(f"{host} answered {answer.status_code}")

@@ -18,6 +18,7 @@ from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.events import Event
+from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper, Logger
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
@@ -26,7 +27,6 @@ from voicekeeper.rehearsal.weather import Weather
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Claims, Database, Worklist
 from voicekeeper.upstream import GatewayClient
-from voicekeeper.upstream.connections import Line
 
 _LOOK = timedelta(seconds=5)
 _LONGEST_SLEEP = timedelta(days=1)
@@ -82,7 +82,7 @@ class Host:
         self._die_in: int | None = None
         self._restart_after = timedelta(0)
         self._restarting: asyncio.TimerHandle | None = None
-        self.line: Callable[[], Line] | None = None
+        self.transport: httpx.AsyncBaseTransport | None = None
         self.on_kill: Callable[[], None] = lambda: None
         self.on_start: Callable[[], None] = lambda: None
         self.on_crash: Callable[[Exception], None] = lambda _: None
@@ -111,7 +111,9 @@ class Host:
 
     def client(self) -> GatewayClient:
         """Return the client of a new process."""
-        return bootstrap.gateway(self._settings, SecretStr(KEY), self.clock, line=self.line)
+        return bootstrap.gateway(
+            self._settings, SecretStr(KEY), self.clock, transport=self.transport
+        )
 
     def step(self) -> None:
         """Pass a moment at which a process may die.

@@ -1,6 +1,6 @@
 """The way between the client and the gateway, in the same process, with all that goes wrong on it.
 
-It stands where the client has its connections, so the client under test is the one that ships.
+It is the transport of the client under test, which is the one that ships, and keeps its timeouts.
 
 ======================  ===================================================  =============
 fault                   what the client meets                                work done?
@@ -26,15 +26,14 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import format_datetime
-from typing import Any, Final, NoReturn, Protocol, cast
+from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import unquote
 
-import httpcore
-
+from voicekeeper.http_client import httpx
 from voicekeeper.rehearsal import troubles
 from voicekeeper.rehearsal.clocks import HostClock
 from voicekeeper.rehearsal.weather import Weather
@@ -64,7 +63,6 @@ FAULTS: Final = (
 """Every fault that strikes a single call."""
 
 _OUTAGE = ("refused", "http-500", "http-502", "http-503", "http-504", "hang", "html")
-_BREAKS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 _NO_ANSWER = ("reset-before", "reset-after", "hang")
 _REFUSED_AND_DONE = 0.2
 """The share of 5xx answers behind which the work was done."""
@@ -92,6 +90,17 @@ class Call:
     answered: bool = False
 
 
+class _Half(httpx.AsyncByteStream):
+    """A body that breaks off."""
+
+    def __init__(self, whole: bytes) -> None:
+        self._half = whole[: len(whole) // 2]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._half
+        raise httpx.RemoteProtocolError("truncated")
+
+
 class Watcher(Protocol):
     """Who sees everything that reaches the gateway, and what comes back."""
 
@@ -108,8 +117,8 @@ class Watcher(Protocol):
         """An answer has come back whole."""
 
 
-class Network:
-    """A line that leads to a `Gateway`; any number of calls may use it at once.
+class Network(httpx.AsyncBaseTransport):
+    """A transport that leads to a `Gateway`; any number of clients may use it at once.
 
     Args:
         gateway: at the other end.
@@ -142,10 +151,10 @@ class Network:
         self._on_the_way: dict[int, Call] = {}
         self.struck: Counter[str] = Counter()
 
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request, or fail as a network fails."""
         self._step()
-        call = _read(request.url.target, await _content(request))
+        call = _read(request.url.raw_path, request.content)
         fault = self._fault(call)
         if fault is not None:
             self.struck[fault] += 1
@@ -154,21 +163,14 @@ class Network:
         self._on_the_way[id(call)] = call
         try:
             response = await self._answer(call, fault, request)
-        except _BREAKS:
+        except httpx.TransportError:
             self._note(f"{call.kind} {call.subject} {fault}")
             raise
         finally:
             self._on_the_way.pop(id(call), None)
-        self._note(f"{call.kind} {call.subject} {fault or response.status}")
+        self._note(f"{call.kind} {call.subject} {fault or response.status_code}")
         self._step()
         return response
-
-    def is_fit(self) -> bool:
-        """Take any number of calls."""
-        return True
-
-    async def aclose(self) -> None:
-        """Hang up, which nobody notices."""
 
     def cut(self) -> None:
         """Let the host vanish: of what is on its way, the half arrives all the same."""
@@ -202,10 +204,10 @@ class Network:
         return None
 
     async def _answer(
-        self, call: Call, fault: str | None, request: httpcore.Request
-    ) -> httpcore.Response:
+        self, call: Call, fault: str | None, request: httpx.Request
+    ) -> httpx.Response:
         if fault == "refused":
-            raise httpcore.ConnectError("refused") from ConnectionRefusedError(111, "refused")
+            raise httpx.ConnectError("refused") from ConnectionRefusedError(111, "refused")
         await asyncio.sleep(0.05 + 0.4 * self._rng.random())
         if fault is None:
             return self._delivered(call, self._ask(call))
@@ -213,24 +215,25 @@ class Network:
             await self._lose(call, fault, request)
         return self._spoilt(call, fault) or self._refusal(fault) or self._named(call, fault)
 
-    async def _lose(self, call: Call, fault: str, request: httpcore.Request) -> NoReturn:
+    async def _lose(self, call: Call, fault: str, request: httpx.Request) -> NoReturn:
         """End a call without an answer."""
         if fault == "reset-before":
-            raise httpcore.ReadError("reset")
+            raise httpx.ReadError("reset")
         if fault == "reset-after":
             self._ask(call)
-            raise httpcore.RemoteProtocolError("reset")
+            raise httpx.RemoteProtocolError("reset")
         if self._rng.random() < _HANGING_AND_DONE:
             self._ask(call)
+        # httpx leaves timeouts to the transport.
         await asyncio.sleep(request.extensions["timeout"]["read"])
-        raise httpcore.ReadTimeout("hang")
+        raise httpx.ReadTimeout("hang")
 
-    def _spoilt(self, call: Call, fault: str) -> httpcore.Response | None:
+    def _spoilt(self, call: Call, fault: str) -> httpx.Response | None:
         """Return an answer that cannot be read."""
         match fault:
             case "truncated":
                 whole = json.dumps(self._ask(call).body()).encode()
-                return self._response(200, _half(whole[: len(whole) // 2]))
+                return self._response(200, _Half(whole))
             case "garbage":
                 self._ask(call)
                 return self._response(200, b"\x00\xff\x00garbage")
@@ -238,7 +241,7 @@ class Network:
                 return self._response(200, b"<!doctype html><title>Maintenance</title>")
         return None
 
-    def _refusal(self, fault: str) -> httpcore.Response | None:
+    def _refusal(self, fault: str) -> httpx.Response | None:
         """Return an answer that tells when to come again."""
         if not fault.startswith("429-"):
             return None
@@ -247,10 +250,10 @@ class Network:
         is_date = fault.endswith("-date")
         response = self._json(429, Answer(429, "Too many requests."))
         asked = format_datetime(later, usegmt=True) if is_date else str(seconds)
-        response.headers.append((b"Retry-After", asked.encode()))
+        response.headers["Retry-After"] = asked
         return response
 
-    def _named(self, call: Call, fault: str) -> httpcore.Response:
+    def _named(self, call: Call, fault: str) -> httpx.Response:
         """Answer with a fault whose name holds a code, or that befalls the task."""
         kind, _, code = fault.partition("-")
         match kind:
@@ -282,29 +285,17 @@ class Network:
         self._watcher.answered(call, answer)
         return answer
 
-    def _delivered(self, call: Call, answer: Answer) -> httpcore.Response:
+    def _delivered(self, call: Call, answer: Answer) -> httpx.Response:
         self._watcher.delivered(call, answer)
         return self._json(answer.code, answer)
 
-    def _json(self, status: int, answer: Answer) -> httpcore.Response:
+    def _json(self, status: int, answer: Answer) -> httpx.Response:
         return self._response(status, json.dumps(answer.body()).encode())
 
-    def _response(self, status: int, content: bytes | AsyncIterator[bytes]) -> httpcore.Response:
-        response = httpcore.Response(status, content=content)
-        date = format_datetime(self._clock.true, usegmt=True).encode()
-        response.headers = [(b"Date", date)]  # not by its constructor, which looks at each anew
-        return response
-
-
-async def _half(half: bytes) -> AsyncIterator[bytes]:
-    """Yield a body that breaks off."""
-    yield half
-    raise httpcore.RemoteProtocolError("truncated")
-
-
-async def _content(request: httpcore.Request) -> bytes:
-    stream = cast("AsyncIterable[bytes]", request.stream)
-    return b"".join([part async for part in stream])
+    def _response(self, status: int, content: bytes | _Half) -> httpx.Response:
+        stream = httpx.ByteStream(content) if isinstance(content, bytes) else content
+        date = format_datetime(self._clock.true, usegmt=True)
+        return httpx.Response(status, headers={"Date": date}, stream=stream)
 
 
 def _read(target: bytes, body: bytes) -> Call:

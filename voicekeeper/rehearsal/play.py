@@ -123,7 +123,7 @@ class Rehearsal:
             note=self._note,
             step=self._host.step,
         )
-        self._host.line = lambda: self._network
+        self._host.transport = self._network
         self._host.on_kill = self._killed
         self._host.on_start = self._invariants.started
         self._host.on_crash = self._failed

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from voicekeeper import heap
 from voicekeeper.config import Settings
 from voicekeeper.rehearsal.chaos import chaos
 from voicekeeper.rehearsal.play import Rehearsal
@@ -77,7 +76,6 @@ class Scenario:
             seed: of all dice.
             progress: told each day that has passed.
         """
-        heap.settle()
         began = time.process_time()
         report, bug = None, None
         try:

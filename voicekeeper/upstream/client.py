@@ -8,80 +8,69 @@ keeper's to decide, who is told by `CallFailed` all it needs for that.
 
 import asyncio
 import json
-import zlib
-from collections.abc import AsyncIterable, Callable
-from dataclasses import dataclass, field
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 from urllib.parse import quote
 
-import httpcore
-
+from voicekeeper import http_client
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.clock import Clock
-from voicekeeper.errors import CallFailed, KeyRefused
-from voicekeeper.outbound import USER_AGENT
+from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
+from voicekeeper.http_client import httpx
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.secrecy import Secrets
 from voicekeeper.upstream import failure, http_date, retry_after, wire
-from voicekeeper.upstream.address import Address
-from voicekeeper.upstream.connections import Connections, Line
+from voicekeeper.upstream.connections import Connections
 from voicekeeper.upstream.limiter import Limiter
 from voicekeeper.upstream.port import OnTurn
-
-_BODY_MOST = 1024 * 1024
-"""Bytes of a body; the page's answers have some hundred."""
-
-_GZIP_OR_ZLIB = 32
-"""Added to ``wbits``, it has zlib tell them apart itself."""
 
 _MADE_UP_TASK = "voicekeeper-check"
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
-_NO_HEADERS: dict[bytes, str] = {}
-
 _LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
 
-_HEADERS = (
-    (b"Accept", b"application/json"),
-    # A body that is not packed costs no unpacking; that one is packed all the same is borne.
-    (b"Accept-Encoding", b"identity"),
-    (b"Content-Type", b"application/json"),
-    (b"User-Agent", USER_AGENT.encode()),
-    (b"Connection", b"keep-alive"),
-)
+_HEADERS = {
+    "Accept": "application/json",
+    # A body that is not packed costs no unpacking; one that is packed all the same is read.
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+}
 """Of every request."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """What one call goes by, from its first byte to the reading of its answer."""
+    """Where a call goes, and how long it may take.
 
-    address: Address
-    headers: list[tuple[bytes, bytes]] = field(repr=False)
+    Attributes:
+        base: URL of the gateway, without a user or password, nor a slash at its end.
+        host: of that.
+        secret: the key, which must not come out again.
+        timeout: seconds for one step of a call.
+        make: makes a client; its headers hold the key.
+    """
+
+    base: str
+    host: str
     secret: Secrets
     timeout: float
-    steps: dict[str, float]
-    connections: Connections
+    make: Callable[[ssl.SSLContext | None], httpx.AsyncClient]
 
-    def request(self, method: str, target: str, body: bytes | None) -> httpcore.Request:
-        """Write a request down.
+    def maker(self) -> Callable[[], httpx.AsyncClient]:
+        """Return what makes clients that share a TLS context, which is slow to build.
 
-        Args:
-            method: of HTTP.
-            target: of the endpoint, quoted.
-            body: JSON.
+        Raises:
+            ConfigError: the environment names certificates that cannot be read.
         """
-        request = httpcore.Request(
-            method, self.address.url(target), content=body, extensions={"timeout": self.steps}
-        )
-        # Not by its constructor, which looks at each of them anew.
-        request.headers = self.headers
-        if body is not None:
-            request.headers = [*self.headers, (b"Content-Length", b"%d" % len(body))]
-        return request
+        tls = http_client.tls_context() if self.base.startswith("https:") else None
+        return partial(self.make, tls)
 
 
 class GatewayClient:
@@ -95,7 +84,7 @@ class GatewayClient:
         requests_per_second: the client's own limit.
         max_in_flight: calls at once.
         clock: paces the calls, and dates an answer that does not date itself.
-        line: makes a line in place of the network's, for a rehearsal and for tests of pure logic.
+        transport: in place of the network, for a rehearsal and for tests of pure logic.
 
     Raises:
         KeyRefused: the key is empty, or no HTTP header can carry it.
@@ -112,13 +101,13 @@ class GatewayClient:
         requests_per_second: float,
         max_in_flight: int,
         clock: Clock,
-        line: Callable[[], Line] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._clock = clock
-        self._line = line
-        self._closed = False
+        self._transport = transport
+        self._is_closed = False
         self._route = self._route_to(base_url, api_key, timeout)
-        self._retiring: dict[asyncio.Task[None], Connections] = {}
+        self._connections = Connections(self._route.maker())
         self._share = 1.0
         self._limits = (requests_per_second, max_in_flight)
         self._limiter = Limiter(
@@ -143,12 +132,11 @@ class GatewayClient:
             ConfigError: ``base_url`` is none, or the environment names a proxy or certificates
                 that cannot be used; the old settings stay.
         """
-        old, self._route = self._route, self._route_to(base_url, api_key, timeout)
+        route = self._route_to(base_url, api_key, timeout)
+        self._connections.change(route.maker())
+        self._route = route
         self._limits = (requests_per_second, max_in_flight)
         self._limit()
-        retiring = asyncio.create_task(old.connections.retire())
-        self._retiring[retiring] = old.connections
-        retiring.add_done_callback(self._retiring.pop)
 
     def pace(self, share: float) -> None:
         """Allow itself this share of the requests a second that the settings give."""
@@ -161,7 +149,7 @@ class GatewayClient:
         self._limiter.change(requests_per_second=rate * self._share, max_in_flight=most)
 
     def __repr__(self) -> str:
-        return f"<GatewayClient of {self._route.address.host}>"
+        return f"<GatewayClient of {self._route.host}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -175,14 +163,9 @@ class GatewayClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection; a call made afterwards fails and sends nothing."""
-        self._closed = True
-        retiring, left = [*self._retiring], [*self._retiring.values(), self._route.connections]
-        for task in retiring:
-            task.cancel()
-        await asyncio.gather(*retiring, return_exceptions=True)
-        for connections in left:
-            await connections.aclose()
+        """Close every connection, one in use after its call; a later call sends nothing."""
+        self._is_closed = True
+        await self._connections.aclose()
 
     async def submit(
         self,
@@ -232,6 +215,8 @@ class GatewayClient:
         """
         reply, secret = await self._ask(task_id, model)
         data = self._data(reply, paid=False)
+        if wire.read_task_id(data, secret=secret) not in (None, task_id):
+            raise CallFailed("the gateway answered for another task than the one asked for")
         report = wire.read_report(data, answered_at=reply.answered_at, secret=secret)
         if report is None:
             raise CallFailed("the gateway answered 200 but named no state of the task")
@@ -299,20 +284,19 @@ class GatewayClient:
                 "the API key is empty, or holds a space or a character that no HTTP header can "
                 "carry; check the file or variable it comes from"
             )
-        address = Address.read(base_url)
-        steps = dict.fromkeys(("pool", "write", "read"), timeout)
-        return _Route(
-            address=address,
-            headers=[
-                (b"Host", address.authority),
-                *_HEADERS,
-                (b"Authorization", b"Bearer " + api_key.encode("ascii")),
-            ],
-            secret=Secrets([api_key], mark="[API key]"),
-            timeout=timeout,
-            steps={"connect": failure.connect_timeout(timeout), **steps},
-            connections=Connections(address, make=self._line),
-        )
+        url = _url(base_url)
+        headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
+        steps = httpx.Timeout(timeout, connect=failure.connect_timeout(timeout))
+
+        def make(tls: ssl.SSLContext | None) -> httpx.AsyncClient:
+            client = http_client.client(
+                url, timeout=steps, headers=headers, tls=tls, transport=self._transport
+            )
+            client.event_hooks = {"response": [_forget_redirect]}
+            return client
+
+        secret = Secrets([api_key], mark="[API key]")
+        return _Route(str(url).rstrip("/"), url.host, secret, timeout, make)
 
     async def _ask(self, task_id: str, model: str) -> tuple[failure.Reply, Secrets]:
         return await self._call("GET", "statusTask", model, task_id=task_id)
@@ -351,31 +335,26 @@ class GatewayClient:
             Any answer whose head came whole, whatever it says; and the key it was sent with, which
             must not come out again.
         """
-        if self._closed:
-            raise _closed()
-        route = self._route
         try:
-            target = f"/{endpoint}"
+            content = None if body is None else _ENCODER.encode(body).encode()
+            target = endpoint
             if model is not None:
                 target += f"/{quote(model, safe='')}"
             if task_id is not None:
                 target += f"?taskId={quote(task_id, safe='')}"
-            request = route.request(method, target, _written(body))
         except ValueError:
-            request = None
-        if request is None:
-            raise failure.of_no_unicode()
-        line = route.connections.take(fresh=fresh)
-        outcome: failure.Reply | CallFailed | None = None
-        try:
-            if on_turn is not None:
-                await on_turn()
-                if self._closed:
-                    raise _closed()
-            outcome = await self._outcome(route, line, request, paid=body is not None)
-        finally:
-            again = not fresh and isinstance(outcome, failure.Reply)
-            route.connections.give_back(line, again=again)
+            # Not raised from it: that one quotes what was to be sent.
+            content = target = None
+        if target is None:
+            raise CallFailed(
+                "could not call the gateway: the request holds text that is no Unicode"
+            )
+        if on_turn is not None and not self._is_closed:
+            await on_turn()
+        if self._is_closed:
+            raise CallFailed("the client of the gateway is closed; nothing was sent")
+        route = self._route
+        outcome = await self._outcome(route, method, target, content, fresh=fresh)
         # Raised only here: inside an except block it would carry the library's exception as its
         # context, whose text may quote a header.
         if isinstance(outcome, CallFailed):
@@ -383,34 +362,36 @@ class GatewayClient:
         return outcome, route.secret
 
     async def _outcome(
-        self, route: _Route, line: Line, request: httpcore.Request, *, paid: bool
+        self, route: _Route, method: str, target: str, content: bytes | None, *, fresh: bool
     ) -> failure.Reply | CallFailed:
+        request, response, body = None, None, b""
         try:
-            return await self._exchange(route, line, request)
+            with self._connections.lend(fresh=fresh) as client:
+                request = client.build_request(method, f"{route.base}/{target}", content=content)
+                async with asyncio.timeout(failure.whole_timeout(route.timeout)):
+                    response = await client.send(request, stream=True)
+                    try:
+                        body = await wire.read_body(response)
+                    finally:
+                        await response.aclose()
         except Exception as error:  # noqa: BLE001 - what an HTTP stack raises has no one root
-            if failure.is_of_trust(error):
-                route.connections.renew()
-            return failure.of_error(
-                error, host=route.address.host, timeout=route.timeout, paid=paid
-            )
-
-    async def _exchange(
-        self, route: _Route, line: Line, request: httpcore.Request
-    ) -> failure.Reply:
-        status, headers, body = 0, _NO_HEADERS, b""
-        try:
-            async with asyncio.timeout(failure.whole_timeout(route.timeout)):
-                head = await line.handle_async_request(request)
-                status, headers = head.status, _read_headers(head)
-                try:
-                    body = await _read_body(head, headers)
-                finally:
-                    await head.aclose()
-        except Exception:
             # A refusal is one even if its words are cut short.
-            if not status or status in failure.SUCCESS:
-                raise
-        answered_at = http_date.parse(headers.get(b"date"))
+            if response is None or response.is_success:
+                if failure.is_of_trust(error):
+                    self._trust_anew(route)
+                paid = content is not None and request is not None
+                return failure.of_error(error, host=route.host, timeout=route.timeout, paid=paid)
+        return self._reply(route, response, body)
+
+    def _trust_anew(self, route: _Route) -> None:
+        """Trust what is to be trusted now: over years, authorities are replaced."""
+        if route is self._route:
+            with suppress(ConfigError):  # what was trusted so far may do
+                self._connections.change(route.maker())
+
+    def _reply(self, route: _Route, response: httpx.Response, body: bytes) -> failure.Reply:
+        status, headers = response.status_code, response.headers
+        answered_at = http_date.parse(headers.get("date"))
         envelope = wire.read_envelope(body, secret=route.secret)
         is_page = envelope is None and status not in failure.SUCCESS
         return failure.Reply(
@@ -418,48 +399,25 @@ class GatewayClient:
             envelope=envelope,
             page=wire.read_page(body, secret=route.secret) if is_page else None,
             retry_after=retry_after.seconds(
-                headers.get(b"retry-after"), answered_at=answered_at, now=self._clock.now()
+                headers.get("retry-after"), answered_at=answered_at, now=self._clock.now()
             ),
             answered_at=answered_at,
         )
 
 
-def _closed() -> CallFailed:
-    return CallFailed("the client of the gateway is closed; nothing was sent")
+def _url(base_url: str) -> httpx.URL:
+    """Read a base URL, without what it does not need.
+
+    Raises:
+        ConfigError: it is none of http or https, or names no host.
+    """
+    with suppress(httpx.InvalidURL, ValueError):
+        url = httpx.URL(base_url)
+        if url.scheme in ("http", "https") and url.host:
+            return url.copy_with(userinfo=b"", query=None, fragment=None)
+    raise ConfigError(["upstream.base_url: no usable http or https address"])
 
 
-def _written(body: dict[str, Any] | None) -> bytes | None:
-    return None if body is None else _ENCODER.encode(body).encode()
-
-
-def _read_headers(head: httpcore.Response) -> dict[bytes, str]:
-    """Return the header fields by their names in small letters; several of a name are joined."""
-    headers: dict[bytes, str] = {}
-    for raw, value in head.headers:
-        name, text = raw.lower(), value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {text}" if name in headers else text
-    return headers
-
-
-async def _read_body(head: httpcore.Response, headers: dict[bytes, str]) -> bytes:
-    body = bytearray()
-    async for chunk in cast("AsyncIterable[bytes]", head.stream):
-        body += chunk
-        if len(body) > _BODY_MOST:
-            raise failure.BodyTooLarge
-    coding = headers.get(b"content-encoding", "").strip().lower()
-    return bytes(body) if coding in ("", "identity") else _unpacked(bytes(body), coding)
-
-
-def _unpacked(body: bytes, coding: str) -> bytes:
-    """Return a body that was packed although nobody asked for that; never more than a bound."""
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        raise failure.BodyUnreadable
-    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_OR_ZLIB)
-    try:
-        unpacked = unpacking.decompress(body, _BODY_MOST)
-    except zlib.error:
-        raise failure.BodyUnreadable from None
-    if unpacking.unconsumed_tail:
-        raise failure.BodyTooLarge
-    return unpacked
+async def _forget_redirect(response: httpx.Response) -> None:
+    """Take away where an answer leads on to: httpx fails on one that it cannot read."""
+    response.headers.pop("location", None)

@@ -1,193 +1,72 @@
-"""The connections to the gateway, each lent to one call at a time.
-
-They are httpcore's, which httpx itself stands on, because a keepalive is two calls and little else:
-a call through a client of httpx costs twice as much as one on a connection that is already ours.
-What httpx adds is nothing that this gateway needs (redirects, cookies, a pool, URLs put together
-anew for every call), and some of it would have to be switched off.
-"""
+"""The clients of the gateway, each of one connection and lent to one call at a time."""
 
 import asyncio
-import os
-import ssl
-from collections.abc import Callable
-from contextlib import suppress
-from functools import cache, partial
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
-import httpcore
-import httpx
-
-from voicekeeper.errors import ConfigError
-from voicekeeper.outbound import proxy_for, tls_context
-from voicekeeper.upstream.address import Address
-
-_IDLE_SECONDS = 4.0
-"""After how long an idle connection is not used again.
-
-A server closes idle connections too, commonly after five seconds or more. A call sent at that
-very moment fails with no answer, and nobody knows whether it was done.
-"""
-
-
-class Line(Protocol):
-    """A way to the gateway for one call at a time."""
-
-    def is_fit(self) -> bool:
-        """Tell whether another call may go by it, after one that was answered."""
-
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send a request; return the head of its answer, whose body is still to be read."""
-
-    async def aclose(self) -> None:
-        """Hang up."""
+from voicekeeper.http_client import httpx
 
 
 class Connections:
-    """Lines to one address; another is made when all before it are in use.
+    """Clients that are made as they are needed; the limiter alone bounds how many.
 
-    A line is used again only after a call that was answered. Whatever else ended one, a timeout,
-    an error, a cancellation, leaves a line of which nobody knows how it stands.
+    A client is used again only after a call that was answered. Whatever else ended one, a timeout,
+    an error, a cancellation, may have left its pool without a place for the next.
 
     Args:
-        address: of the gateway.
-        make: makes a line in place of the network's.
+        make: makes a client.
 
     Raises:
-        ConfigError: the environment names a proxy or certificates that cannot be used.
+        ConfigError: by ``make``, which is tried at once.
     """
 
-    def __init__(self, address: Address, *, make: Callable[[], Line] | None = None) -> None:
-        self._renewed = partial(_maker, address) if make is None else None
-        self._make = make or _maker(address)
-        self._free: list[Line] = []
-        self._lent: list[Line] = []
-        self._idle = asyncio.Event()
-        self._idle.set()
+    def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:
+        self._make = make
+        self._free = [make()]
         self._closing: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._is_closed = False
 
-    def take(self, *, fresh: bool) -> Line:
-        """Return a line that is lent until `give_back`.
+    @contextmanager
+    def lend(self, *, fresh: bool) -> Iterator[httpx.AsyncClient]:
+        """Lend a client to one call; an exception in the block ends the client too.
 
         Args:
-            fresh: True for one that opens a new connection. It costs a handshake, and rules out
-                the loss of a call on a connection that the server has just closed.
+            fresh: True for one that opens a new connection and is not used again. It costs a
+                handshake, and rules out that a call is lost on a connection that the server has
+                just closed, or takes what came after another's answer for its own.
         """
-        line = None if fresh else self._fit()
-        if line is None:
-            line = self._make()
-        self._lent.append(line)
-        self._idle.clear()
-        return line
+        make = self._make
+        client = make() if fresh or not self._free else self._free.pop()  # the last one used
+        answered = False
+        try:
+            yield client
+            answered = True
+        finally:
+            if answered and not fresh and make is self._make and not self._is_closed:
+                self._free.append(client)
+            else:
+                self._hang_up(client)
 
-    def _fit(self) -> Line | None:
+    def change(self, make: Callable[[], httpx.AsyncClient]) -> None:
+        """Make clients in another way from now on; one that is lent ends after its call."""
+        self._make = make
         while self._free:
-            line = self._free.pop()  # the one used last, whose connection is open most likely
-            if line.is_fit():
-                return line
-            self._hang_up(line)
-        return None
+            self._hang_up(self._free.pop())
 
-    def give_back(self, line: Line, *, again: bool) -> None:
-        """End a loan.
-
-        Args:
-            line: that was lent.
-            again: whether another call may go by it.
-        """
-        self._lent.remove(line)
-        if again and not self._closed:
-            self._free.append(line)
-        else:
-            self._hang_up(line)
-        if not self._lent:
-            self._idle.set()
-
-    def _hang_up(self, line: Line) -> None:
-        """Close a line in a task of its own: who has an answer must not lose it over that."""
-        closing = asyncio.create_task(_closed(line))
+    def _hang_up(self, client: httpx.AsyncClient) -> None:
+        """Close a client in a task of its own: who has an answer must not lose it over that."""
+        closing = asyncio.create_task(_closed(client))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    def renew(self) -> None:
-        """Trust from the next line on what is to be trusted now; over years, that is replaced."""
-        if self._renewed is not None:
-            with suppress(ConfigError):  # what was trusted so far may do
-                self._make = self._renewed()
-            while self._free:
-                self._hang_up(self._free.pop())
-
-    async def retire(self) -> None:
-        """Close every connection as soon as no line is lent, or when this is cancelled."""
-        try:
-            await self._idle.wait()
-        finally:
-            await self.aclose()
-
     async def aclose(self) -> None:
-        """Close every connection; a call that is under way ends at once."""
-        self._closed = True
-        lines, self._free = [*self._free, *self._lent], []
-        for line in lines:
-            self._hang_up(line)
+        """Close every client that is not lent; one that is ends after its call."""
+        self._is_closed = True
+        self.change(self._make)
         if self._closing:
             await asyncio.wait(self._closing)  # which go on if this is cancelled
 
 
-async def _closed(line: Line) -> None:
-    # What a connection says as it is closed is nobody's business any more.
-    with suppress(Exception):
-        await line.aclose()
-
-
-class _Direct(httpcore.AsyncHTTPConnection):
-    """A line that leads straight to the gateway. It costs a third less than a pool of one."""
-
-    def is_fit(self) -> bool:
-        return self.is_idle() and not self.has_expired() and not self._has_more()
-
-    def _has_more(self) -> bool:
-        """Tell whether more came than the answer: the next call would take it for its own."""
-        over: bytes = self._connection._h11_state.trailing_data[0]  # type: ignore[union-attr]  # noqa: SLF001
-        return bool(over)
-
-
-class _ByProxy(httpcore.AsyncConnectionPool):
-    """A line by way of a proxy, which looks by itself whether its connection may be used."""
-
-    def is_fit(self) -> bool:
-        return True
-
-
-def _maker(address: Address) -> Callable[[], Line]:
-    """Return what makes the lines to an address. They share a TLS context, slow to build."""
-    secure = address.origin.scheme == b"https"
-    tls = tls_context() if secure else _trusting_nobody()
-    proxy = _proxy(address.origin)
-    if proxy is None:
-        return partial(_Direct, address.origin, tls, keepalive_expiry=_IDLE_SECONDS)
-    return partial(
-        _ByProxy,
-        tls,
-        proxy=proxy,
-        max_connections=1,
-        keepalive_expiry=_IDLE_SECONDS,
-    )
-
-
-def _proxy(origin: httpcore.Origin) -> httpcore.Proxy | None:
-    """Return the environment's proxy; None where the way is not by one."""
-    scheme, host = origin.scheme.decode("ascii"), origin.host.decode("ascii")
-    chosen = proxy_for(httpx.URL(scheme=scheme, host=host, port=origin.port), os.environ)
-    if chosen is None:
-        return None
-    proxy = httpcore.Proxy(Address.read(str(chosen.url)).url("/"), auth=chosen.raw_auth)
-    if proxy.url.scheme == b"https":
-        proxy.ssl_context = tls_context()
-    return proxy
-
-
-@cache
-def _trusting_nobody() -> ssl.SSLContext:
-    """Return a context for where nothing needs a certificate; it costs little."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+async def _closed(client: httpx.AsyncClient) -> None:
+    with suppress(Exception):  # what a connection says as it is closed is of no use
+        await client.aclose()

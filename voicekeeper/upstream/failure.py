@@ -7,14 +7,12 @@ nothing was sent, or the gateway said no. Everything else is ambiguous.
 import os
 import socket
 import ssl
-from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-import httpcore
-
 from voicekeeper.errors import CallFailed
-from voicekeeper.upstream.wire import OK, Envelope
+from voicekeeper.http_client import httpx, root_cause
+from voicekeeper.upstream.wire import OK, BodyTooLarge, BodyUnreadable, Envelope
 
 ACTIONS = {
     400: "invalid request body or parameter shape; fix the request before retrying",
@@ -31,44 +29,36 @@ ACTIONS = {
 """The page's table *HTTP errors* in our words; 404 and 503 are from older pages."""
 
 
-class BodyTooLarge(Exception):  # noqa: N818 - it ends as a CallFailed, never leaves the package
-    """The body goes on beyond any answer of the gateway."""
-
-
-class BodyUnreadable(Exception):  # noqa: N818 - as above
-    """The body is packed in a way that is unknown, or is damaged."""
-
-
 SUCCESS = range(200, 300)
 REDIRECTION = range(300, 400)
 REFUSAL = range(400, 500)
 FAULT = range(500, 600)
 
 _NOTHING_SENT = (
-    httpcore.ConnectError,  # TLS failures are among these
-    httpcore.ConnectTimeout,
-    httpcore.PoolTimeout,
-    httpcore.ConnectionNotAvailable,
-    httpcore.ProxyError,
+    httpx.ConnectError,  # TLS failures are among these
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
 )
 
 _UNREACHED = "could not reach the gateway at {host}: "
 
 _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
-    (httpcore.ConnectTimeout, _UNREACHED + "no connection within {connect:g} s"),
-    (httpcore.ConnectError, _UNREACHED + "{reason}"),
-    (httpcore.ProxyError, _UNREACHED + "the proxy refused to connect"),
-    (httpcore.PoolTimeout, "no free connection to the gateway at {host} within {step:g} s"),
-    (httpcore.ReadTimeout, "no answer from the gateway at {host} within {step:g} s"),
-    (httpcore.WriteTimeout, "the gateway at {host} took no data for {step:g} s"),
+    (httpx.ConnectTimeout, _UNREACHED + "no connection within {connect:g} s"),
+    (httpx.ConnectError, _UNREACHED + "{reason}"),
+    (httpx.ProxyError, _UNREACHED + "the proxy refused to connect"),
+    (httpx.PoolTimeout, "no free connection to the gateway at {host} within {step:g} s"),
+    (httpx.ReadTimeout, "no answer from the gateway at {host} within {step:g} s"),
+    (httpx.WriteTimeout, "the gateway at {host} took no data for {step:g} s"),
     (TimeoutError, "no complete answer from the gateway at {host} within {whole:g} s"),
     (BodyTooLarge, "the gateway at {host} sent more than any of its answers holds"),
     (
-        httpcore.RemoteProtocolError,
+        httpx.RemoteProtocolError,
         "the gateway at {host} closed the connection before its answer was whole, or broke HTTP",
     ),
     (BodyUnreadable, "the gateway at {host} sent an answer that cannot be unpacked"),
-    (httpcore.NetworkError, "the connection to the gateway at {host} broke: {reason}"),
+    (httpx.NetworkError, "the connection to the gateway at {host} broke: {reason}"),
     (OSError, "the connection to the gateway at {host} broke: {reason}"),
     (Exception, "the call to the gateway at {host} failed: {kind}"),
 )
@@ -159,11 +149,6 @@ def of_error(error: Exception, *, host: str, timeout: float, paid: bool) -> Call
     )
 
 
-def of_no_unicode() -> CallFailed:
-    """Return the failure of a call that could not even be written down; nothing was sent."""
-    return CallFailed("could not call the gateway: the request holds text that is no Unicode")
-
-
 def connect_timeout(timeout: float) -> float:
     """Return how many seconds of a call's timeout a connection may take to open."""
     return min(timeout, 10.0)
@@ -176,34 +161,19 @@ def whole_timeout(timeout: float) -> float:
 
 def _reason(error: BaseException) -> str:
     """Return in words what the operating system or TLS said at the root of an error."""
-    for cause in causes(error):
-        match cause:
-            case ssl.SSLCertVerificationError():
-                return f"its certificate is not trusted: {cause.verify_message}"
-            case ssl.SSLError():
-                reason = getattr(cause, "reason", None) or "no handshake"
-                return f"TLS failed: {reason.lower().replace('_', ' ')}"
-            case socket.gaierror():
-                return "its name cannot be resolved"
-            case OSError() if cause.errno is not None:
-                return os.strerror(cause.errno).lower()
+    match root_cause(error):
+        case ssl.SSLCertVerificationError() as cause:
+            return f"its certificate is not trusted: {cause.verify_message}"
+        case ssl.SSLError() as cause:
+            reason = getattr(cause, "reason", None) or "no handshake"
+            return f"TLS failed: {reason.lower().replace('_', ' ')}"
+        case socket.gaierror() | UnicodeError():
+            return "its name cannot be resolved"
+        case OSError() as cause:
+            return os.strerror(cause.errno or 0).lower()
     return "it was closed"
 
 
 def is_of_trust(error: BaseException) -> bool:
     """Tell whether an exception says that a certificate is not trusted."""
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error))
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and everything it was raised from, each once, nearest first."""
-    waiting, seen = [error], set()
-    while waiting:
-        cause = waiting.pop(0)
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        if isinstance(cause, BaseExceptionGroup):
-            waiting.extend(cause.exceptions)
-        waiting.extend(c for c in (cause.__cause__, cause.__context__) if c is not None)
+    return isinstance(root_cause(error), ssl.SSLCertVerificationError)

@@ -9,11 +9,9 @@ import os
 import socket
 import ssl
 
-import httpx
-
-from voicekeeper import outbound, webhook
+from voicekeeper import http_client, webhook
+from voicekeeper.http_client import httpx
 from voicekeeper.reachability import Reply, Trouble
-from voicekeeper.upstream import failure
 
 _WITHIN_S = 10.0
 """For the whole of a call; the gateway waits thirty seconds."""
@@ -35,13 +33,16 @@ async def call(url: str, *, by_proxy: bool = True) -> Reply:
         ConfigError: the environment names a proxy or certificates that cannot be used.
     """
     try:
+        address = httpx.URL(webhook.address(url, webhook.TRIAL))
         async with (
             asyncio.timeout(_WITHIN_S),
-            outbound.client(timeout_s=_WITHIN_S, by_proxy=by_proxy, headers=_HEADERS) as client,
-            client.stream("POST", webhook.address(url, webhook.TRIAL), content=b"{}") as answer,
+            http_client.client(
+                address, timeout=_WITHIN_S, by_proxy=by_proxy, headers=_HEADERS
+            ) as client,
+            client.stream("POST", address, content=b"{}") as answer,
         ):
             body = b""
-            async for piece in answer.aiter_bytes():
+            async for piece in answer.aiter_raw():
                 body += piece
                 if len(body) > _READ_MOST:
                     break
@@ -55,15 +56,15 @@ async def call(url: str, *, by_proxy: bool = True) -> Reply:
 
 def _failed(error: BaseException) -> Reply:
     """Return why nothing answered: httpx says it only by what it was raised from."""
-    for cause in failure.causes(error):
-        match cause:
-            case socket.gaierror() | UnicodeError():
-                return Reply(trouble=Trouble.NAME)
-            case ssl.SSLCertVerificationError():
-                return Reply(trouble=Trouble.TLS, reason=cause.verify_message.rstrip("."))
-            case ssl.SSLError():
-                reason = getattr(cause, "reason", None) or "no handshake"
-                return Reply(trouble=Trouble.TLS, reason=reason.lower().replace("_", " "))
-            case OSError() if cause.errno is not None:
-                return Reply(trouble=Trouble.CONNECTION, reason=os.strerror(cause.errno).lower())
+    match http_client.root_cause(error):
+        case socket.gaierror() | UnicodeError():
+            return Reply(trouble=Trouble.NAME)
+        case ssl.SSLCertVerificationError() as cause:
+            return Reply(trouble=Trouble.TLS, reason=cause.verify_message.rstrip("."))
+        case ssl.SSLError() as cause:
+            reason = getattr(cause, "reason", None) or "no handshake"
+            return Reply(trouble=Trouble.TLS, reason=reason.lower().replace("_", " "))
+        case OSError() as cause:
+            reason = os.strerror(cause.errno or 0).lower()
+            return Reply(trouble=Trouble.CONNECTION, reason=reason)
     return Reply(trouble=Trouble.CONNECTION)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import click
 
-from voicekeeper import alerts, bootstrap, detached, forecast, health, reachability, webhook
+from voicekeeper import alerts, bootstrap, forecast, health, reachability, webhook
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
@@ -142,7 +142,7 @@ class _Look:
         if isinstance(self._found, VoicekeeperError):
             return _warning("not asked, for want of a key; mend that first")
         try:
-            balance = detached.run(self._ask(self._found.secret))
+            balance = asyncio.run(self._ask(self._found.secret))
         except CallFailed as failure:
             if failure.code is not None:
                 raise  # an answer, with the mend that the page names for it
@@ -223,7 +223,7 @@ class _Look:
             return _ok("alerts.heartbeat_url is not set, so nobody waits for a ping")
         is_in_time = self._is_kept and self._health is not None and not self._health.overdue
         try:
-            detached.run(alerts.ping(address) if is_in_time else alerts.reach(address))
+            asyncio.run(alerts.ping(address) if is_in_time else alerts.reach(address))
         except NotSent as failure:
             sentence = f"alerts.heartbeat_url: {failure}; see that it is right, {_LET_THROUGH}"
             return Finding(Severity.CRITICAL, sentence)
@@ -244,7 +244,7 @@ class _Look:
         async def both() -> tuple[reachability.Reply, reachability.Reply]:
             return await asyncio.gather(trial.call(here, by_proxy=False), trial.call(url))
 
-        near, far = detached.run(both())
+        near, far = asyncio.run(both())
         # ``run --once`` listens to nothing
         runs = self._is_kept and self._health is not None and not self._health.once
         return reachability.judged(near, far, public_url=url, listen=str(listen), runs=runs)

@@ -1,5 +1,6 @@
 """``voicekeeper run``: the daemon."""
 
+import asyncio
 import contextlib
 import faulthandler
 import os
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from voicekeeper import bootstrap, detached, heap, log, reload_socket
+from voicekeeper import bootstrap, log, reload_socket
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.config import Settings
@@ -55,7 +56,7 @@ def command(session: Session, *, once: bool) -> None:
         is_new = not database.exists()
         database.prepare(upgrade=True)
         _tell_of(database, is_new=is_new)
-        detached.run(_run(session, database, api_key, once=once))
+        asyncio.run(_run(session, database, api_key, once=once))
 
 
 def _tell_of(database: Database, *, is_new: bool) -> None:
@@ -97,7 +98,6 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
     ) as assembly:
         keeper = assembly.keeper
         companions = (assembly.courier, assembly.heartbeat)
-        heap.settle()
         if once:
             done = await run_once(keeper, companions)
             if keeper.key_refused:

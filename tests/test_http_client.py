@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.test_upstream_tls import certified
-from voicekeeper import outbound
+from voicekeeper import http_client
 from voicekeeper.errors import ConfigError
 
 GATEWAY = "https://api.example.com/v1"
@@ -18,7 +18,7 @@ P, Q = "http://p.example:3128", "http://q.example:8080"
 
 def by(url: str, **environ: str) -> str | None:
     """Return the address of the proxy by which a URL is asked for."""
-    proxy = outbound.proxy_for(httpx.URL(url), environ)
+    proxy = http_client.proxy_for(httpx.URL(url), environ)
     return None if proxy is None else str(proxy.url)
 
 
@@ -169,8 +169,9 @@ def test_a_client_goes_by_a_tunnel_through_a_real_proxy_with_its_password(
         ):
             at = f"me:p%40ss@127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
             monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://{at}")
-            async with outbound.client(timeout_s=10) as client:
-                response = await client.get("https://ping.example/1")
+            url = httpx.URL("https://ping.example/1")
+            async with http_client.client(url, timeout=10) as client:
+                response = await client.get(url)
                 assert not client.cookies
             await ended.wait()
             return response.status_code
