@@ -154,29 +154,22 @@ def fail(
     error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError,
 ) -> int:
     """Say what went wrong; return the exit code."""
-    lines, exit_code = _explained(error)
-    prose.say(*lines)
-    return exit_code
-
-
-def _explained(
-    error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError,
-) -> tuple[Sequence[str], int]:
-    """Return the lines for the person, and the exit code."""
+    rest: Sequence[str] = ()
+    name, exit_code = "voicekeeper", getattr(error, "exit_code", 1)
     match error:
         case click.UsageError():
-            name = error.ctx.command_path if error.ctx else "voicekeeper"
-            return [f"{name}: {_sentence(error)} See '{name} --help'."], error.exit_code
+            name = error.ctx.command_path if error.ctx else name
+            first = f"{_sentence(error)} See '{name} --help'."
         case click.ClickException():
-            return [f"voicekeeper: {error.format_message()}"], error.exit_code
+            first = error.format_message()
         case VoicekeeperError():
             first, *rest = error.lines
-            return [f"voicekeeper: {first}", *rest], error.exit_code
         case UnicodeEncodeError():
-            words = f"stdout cannot take what is no {error.encoding} text; use a UTF-8 locale"
-            return [f"voicekeeper: {words}"], 1
+            first = f"stdout cannot take what is no {error.encoding} text; use a UTF-8 locale"
         case _:
-            return [f"voicekeeper: {reason(error)}"], 1
+            first = reason(error)
+    prose.say(f"{name}: {first}", *rest)
+    return exit_code
 
 
 def _sentence(error: click.UsageError) -> str:

@@ -1,14 +1,18 @@
 """``voicekeeper list``: the voices and the time each has left."""
 
 import sys
+from collections.abc import Iterable, Iterator
 
 import click
 
-from voicekeeper.cli import document, prose, text
+from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.duration import rfc3339
 from voicekeeper.errors import NotFound
+from voicekeeper.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.glance.fleet import Ranking
+from voicekeeper.schedule import Policy, known_deadline
 
 
 @click.command
@@ -46,9 +50,24 @@ def command(session: Session, *, as_json: bool) -> None:
         else:
             prose.say("No voices; 'voicekeeper add' registers one.")
     else:
-        for row in text.rows(voices, policy):
+        for row in _rows(voices, policy):
             prose.columns(*row)
     if blocked:
         from voicekeeper.cli import notes  # noqa: PLC0415 - seldom needed
 
         notes.say_pauses(session, blocked)
+
+
+def _rows(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[tuple[str, ...]]:
+    """Yield the columns of each voice, for a pipe; empty where unknown."""
+    for voice in voices:
+        deadline = known_deadline(voice, policy)
+        yield (
+            voice.name,
+            voice.voice_id or "",
+            voice.status,
+            rfc3339(deadline) if deadline else "",
+            "paused" if voice.paused else rfc3339(voice.next_at) if voice.next_at else "",
+            " ".join((voice.last_error or "").split()),
+            ANOTHER_VOICE if is_another_voice(voice) else "",
+        )

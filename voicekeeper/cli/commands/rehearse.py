@@ -6,17 +6,17 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from voicekeeper.cli import prose
+from voicekeeper.cli import document, prose, rehearsed
 from voicekeeper.cli.options import json_option, pass_session
+from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
-
-if TYPE_CHECKING:
-    from voicekeeper.rehearsal.scenario import Outcome, Scenario
-    from voicekeeper.rehearsal.troubles import Plan
+from voicekeeper.errors import InvalidInput, VoicekeeperError
+from voicekeeper.rehearsal import campaign, troubles
+from voicekeeper.rehearsal.scenario import Outcome, Scenario
 
 _MOST_SEEDS = 10_000
 _FARTHEST_JUMP = timedelta(days=3650)
@@ -29,9 +29,6 @@ def _timed(*, signed: bool = False) -> Callable[..., list[Timed]]:
     """Return what reads a repeatable ``DURATION@dayN``."""
 
     def read(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> list[Timed]:
-        from voicekeeper.errors import InvalidInput  # noqa: PLC0415
-        from voicekeeper.rehearsal import troubles  # noqa: PLC0415
-
         try:
             found = [(text, *troubles.timed(text, signed=signed)) for text in texts]
         except InvalidInput as error:
@@ -70,26 +67,15 @@ def _trouble(name: str, words: str) -> Callable[..., Any]:
     )
 
 
-@click.command
+@click.command(context_settings={"show_default": True})
 @click.option(
-    "--voices",
-    type=click.IntRange(1, 10_000),
-    default=100,
-    show_default=True,
-    help="How many voices there are.",
+    "--voices", type=click.IntRange(1, 10_000), default=100, help="How many voices there are."
 )
-@click.option(
-    "--days",
-    type=click.IntRange(1, 3650),
-    default=365,
-    show_default=True,
-    help="How long it lasts.",
-)
+@click.option("--days", type=click.IntRange(1, 3650), default=365, help="How long it lasts.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=1,
-    show_default=True,
     help="Of all dice: the same seed, the same story.",
 )
 @_trouble("outage", "The gateway answers nothing.")
@@ -150,8 +136,6 @@ def command(
     other promise was broken, else with 1. A campaign under --chaos fails
     too if something that can go wrong never did.
     """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
-    from voicekeeper.rehearsal.scenario import Scenario  # noqa: PLC0415 - others need not wait
-
     lasting = {"outage": outage, "host-down": host_down, "balance-empty": balance_empty}
     plan = _plan(ctx, lasting, clock_jump, days=days)
     scenario = Scenario(session.settings, plan, voices=voices, days=days, chaos=chaos)
@@ -184,33 +168,22 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 def _plan(
     ctx: click.Context, lasting: dict[str, list[Timed]], jumps: list[Timed], *, days: int
-) -> "Plan":
+) -> troubles.Plan:
     """Return all that goes wrong; all of it has to happen within the days."""
-    from voicekeeper.rehearsal import troubles  # noqa: PLC0415
-
     plan = troubles.Plan()
-    for kind, each in lasting.items():
-        for text, start, length in each:
-            _check_within(ctx, kind, text, start + length, days)
-            plan += troubles.lasting(kind, start, length)
-    for text, at, by in jumps:
-        _check_within(ctx, "clock-jump", text, at, days)
-        plan += troubles.Plan(acts=(troubles.Jump(at, by),))
+    wanted = [(kind, *each) for kind, many in lasting.items() for each in many]
+    for option, text, start, length in [*wanted, *(("clock-jump", *each) for each in jumps)]:
+        is_jump = option == "clock-jump"
+        if (start if is_jump else start + length) > timedelta(days=days):
+            sentence = f"{text!r} lies past the end of the rehearsal, day {days}"
+            raise click.BadParameter(sentence, ctx, param_hint=f"'--{option}'")
+        jump = troubles.Plan(acts=(troubles.Jump(start, length),))
+        plan += jump if is_jump else troubles.lasting(option, start, length)
     return plan
 
 
-def _check_within(ctx: click.Context, option: str, text: str, end: timedelta, days: int) -> None:
-    if end > timedelta(days=days):
-        sentence = f"{text!r} lies past the end of the rehearsal, day {days}"
-        raise click.BadParameter(sentence, ctx, param_hint=f"'--{option}'")
-
-
-def _rehearse(session: Session, scenario: "Scenario", seed: int, *, as_json: bool) -> int:
+def _rehearse(session: Session, scenario: Scenario, seed: int, *, as_json: bool) -> int:
     """Rehearse one seed and tell of it."""
-    from voicekeeper.cli import document, rehearsed  # noqa: PLC0415
-    from voicekeeper.cli.progress import progress  # noqa: PLC0415
-    from voicekeeper.errors import VoicekeeperError  # noqa: PLC0415
-
     with progress("rehearsing", scenario.days) as passed:
         outcome = scenario.rehearse(seed, passed)
     report, policy = outcome.report, session.policy
@@ -218,7 +191,7 @@ def _rehearse(session: Session, scenario: "Scenario", seed: int, *, as_json: boo
         raise VoicekeeperError(rehearsed.failed(outcome))
     if as_json:
         prose.put(document.text(report.document()))
-        return _exit_code(report.kept_its_promise)
+        return int(not report.kept_its_promise)
     rows = list(rehearsed.rows(report, scenario, policy))
     rows += [("speed", rehearsed.speed([outcome], scenario)), ("trace", report.trace)]
     rows += [("broken", sentence) for sentence in report.broken]
@@ -228,15 +201,11 @@ def _rehearse(session: Session, scenario: "Scenario", seed: int, *, as_json: boo
         console = prose.console()
         console.print()
         console.print(rehearsed.margins(report, scenario, policy, console), soft_wrap=True)
-    return _exit_code(report.kept_its_promise)
+    return int(not report.kept_its_promise)
 
 
-def _campaign(scenario: "Scenario", seeds: list[int], *, jobs: int, as_json: bool) -> int:
+def _campaign(scenario: Scenario, seeds: list[int], *, jobs: int, as_json: bool) -> int:
     """Rehearse many seeds and tell of them."""
-    from voicekeeper.cli import document, rehearsed  # noqa: PLC0415
-    from voicekeeper.cli.progress import progress  # noqa: PLC0415
-    from voicekeeper.rehearsal import campaign  # noqa: PLC0415
-
     outcomes: list[Outcome] = []
     with progress("rehearsing", len(seeds)) as passed:
         for outcome in campaign.play(scenario, seeds, jobs=jobs):
@@ -256,15 +225,13 @@ def _campaign(scenario: "Scenario", seeds: list[int], *, jobs: int, as_json: boo
         verdict = rehearsed.campaign_verdict(outcomes, missing)
         counts = campaign.coverage(outcomes, scenario)
         _tell(verdict, rows, counts, heading="How often each thing happened")
-    return _exit_code(kept and not missing)
+    return int(not kept or bool(missing))
 
 
 def _tell(
     verdict: str, rows: Sequence[tuple[str, str]], counts: Mapping[str, int], *, heading: str
 ) -> None:
     """Print what came of it: tables on a terminal, lines of two columns in a pipe."""
-    from voicekeeper.cli import rehearsed  # noqa: PLC0415
-
     prose.tell(verdict, indent=0)
     if not sys.stdout.isatty():
         for row in [*rows, *rehearsed.counts(counts)]:
@@ -276,7 +243,3 @@ def _tell(
     if counts:
         console.print()
         console.print(rehearsed.counts_table(counts, heading=heading))
-
-
-def _exit_code(kept: bool) -> int:  # noqa: FBT001 - the one thing it depends on
-    return 0 if kept else 1

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -66,20 +66,14 @@ def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     return value
 
 
-@click.command
+@click.command(context_settings={"show_default": True})
 @click.option(
-    "--host",
-    metavar="ADDRESS",
-    callback=_loopback,
-    default="127.0.0.1",
-    show_default=True,
-    help="A loopback address.",
+    "--host", metavar="ADDRESS", callback=_loopback, default="127.0.0.1", help="A loopback address."
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8765,
-    show_default=True,
     help="Where to listen; 0 takes a free port.",
 )
 @click.option(
@@ -87,7 +81,6 @@ def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     metavar="DURATION",
     callback=_duration,
     default="7d",
-    show_default=True,
     help="Delete a voice that is not used for this long.",
 )
 @click.option(
@@ -95,7 +88,6 @@ def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     metavar="LEAST-MOST",
     callback=_span,
     default="5s-30s",
-    show_default=True,
     help="How long a speech task takes.",
 )
 @click.option(
@@ -103,14 +95,12 @@ def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     metavar="LEAST-MOST",
     callback=_span,
     default="30s-180s",
-    show_default=True,
     help="How long a clone or design task takes.",
 )
 @click.option(
     "--unknown-voice",
     type=click.Choice(["task", "http"]),
     default="task",
-    show_default=True,
     help="Speech with a voice that is gone: a task that fails, or HTTP 400.",
 )
 @click.option(
@@ -131,14 +121,12 @@ def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     "--error-style",
     type=click.Choice(["http", "body"]),
     default="http",
-    show_default=True,
     help="Refuse by the HTTP status, or by the code in the JSON alone.",
 )
 @click.option(
     "--seed",
     type=int,
     default=0,
-    show_default=True,
     help="Of all that is random: the same seed, the same latencies and faults.",
 )
 @click.option("--key", help="Take this key only; make one up, never a real one.")
@@ -159,17 +147,12 @@ def command(
     *,
     host: str,
     port: int,
-    window: timedelta,
-    speech_time: Span,
-    enrollment_time: Span,
-    unknown_voice: Literal["task", "http"],
-    voices: tuple[str, ...],
-    faults: tuple[str, ...],
     error_style: Literal["http", "body"],
-    seed: int,
-    key: str | None,
-    balance_micros: int | None,
     callback_to: str | None,
+    seed: int,
+    faults: tuple[str, ...],
+    voices: tuple[str, ...],
+    **of_gateway: Any,  # noqa: ANN401 - options by the names that `Gateway` has for them
 ) -> None:
     """Stand in for the gateway on this machine, until Ctrl-C.
 
@@ -206,15 +189,7 @@ def command(
     from voicekeeper.errors import InvalidInput  # noqa: PLC0415
     from voicekeeper.sandbox import Gateway, SandboxServer, serve  # noqa: PLC0415
 
-    gateway = Gateway(
-        random.Random(seed),
-        window=window,
-        speech_time=speech_time,
-        enrollment_time=enrollment_time,
-        unknown_voice=unknown_voice,
-        key=key,
-        balance_micros=balance_micros,
-    )
+    gateway = Gateway(random.Random(seed), **of_gateway)
     server = SandboxServer(
         gateway,
         faults=faults,
@@ -230,4 +205,4 @@ def command(
             gateway.import_voice(voice_id, "cosyvoice-3-flash", now)
         except ValueError as error:
             raise InvalidInput(str(error)) from None
-    serve(server, key_is_set=key is not None)
+    serve(server, key_is_set=of_gateway["key"] is not None)

@@ -1,16 +1,21 @@
 """``voicekeeper status``: whether all is well, for people and for monitoring."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from voicekeeper.cli import document, money, prose
+from voicekeeper import forecast
+from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.duration import rfc3339
 from voicekeeper.errors import VoicekeeperError
+from voicekeeper.forecast import DAY, YEAR
 from voicekeeper.glance.fleet import Fleet
-from voicekeeper.health import Finding, Severity, findings, headline
+from voicekeeper.health import Finding, Health, Severity, findings, headline
+from voicekeeper.pricing import Totals, about_usd, usd
+from voicekeeper.schedule import Policy
 from voicekeeper.terms import Status
 
 
@@ -85,7 +90,7 @@ def command(session: Session, *, as_json: bool) -> int:
         prose.tell(f"  {finding.severity.name.lower()}: {finding.sentence}", indent=4)
     if len(health.keepers) > 1:
         prose.tell(f"  {len(health.keepers)} keepers: {', '.join(health.keepers)}", indent=4)
-    for line in money.spending(totals, health, policy):
+    for line in _spending(totals, health, policy):
         prose.tell(f"  {line}", indent=4)
     return worst
 
@@ -98,3 +103,24 @@ def _mute(session: Session) -> list[Finding]:
 
     lacking = extras.missing(extras.ALERTS)
     return [Finding(Severity.WARNING, f"nobody is sent a message: {lacking}")] if lacking else []
+
+
+def _spending(totals: Totals, health: Health, policy: Policy) -> Iterator[str]:
+    """Yield what was spent, and what keeping the voices costs; nothing where it is nothing."""
+    spent = (totals.today, totals.last_30_days, totals.ever)
+    if totals.ever.at_most:
+        certain = _in_turn(*(usd(each.certain) for each in spent))
+        yield f"spent, by the gateway's prices: {certain}"
+    if totals.ever.possible:
+        possible = _in_turn(*(usd(each.possible) for each in spent))
+        yield f"possibly spent too, as no answer told: {possible}"
+    kept, days, balance = health.kept, health.runway_days(policy), health.balance
+    if kept:
+        day, year = (about_usd(forecast.cost_micros(kept, p, policy)) for p in (DAY, YEAR))
+        yield f"keeping {'it' if kept == 1 else 'them'} costs about {day} a day, {year} a year"
+    if balance is not None and not forecast.is_short(days):  # one that is short is a finding
+        yield forecast.runway(balance.micros, days, told_at=balance.told_at)
+
+
+def _in_turn(today: str, last_30_days: str, ever: str) -> str:
+    return f"{today} today, {last_30_days} in 30 days, {ever} ever"
