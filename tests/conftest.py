@@ -1,4 +1,4 @@
-"""How Hypothesis tries its examples, in every test; a host elsewhere; and the judge's forged."""
+"""How Hypothesis tries its examples, in every test; a host elsewhere; forged evidence."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
-"""The judge can fail: for each promise a forged story that breaks it, and the break is named.
+"""Each invariant can fail: forged evidence violates it, and the violation is named.
 
-What it says of the order of the calls and their pauses, and of alerts, is in tests of their own.
+The order of the calls, breakers and alerts have tests of their own.
 """
 
 from datetime import timedelta

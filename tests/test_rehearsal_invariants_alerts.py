@@ -1,4 +1,4 @@
-"""The judge can fail an alert: untold, told once too often or not again, or without an end."""
+"""The invariants of alerts can fail: not given, too often, not again, or without an end."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The judge can fail the order of the calls, and any call that is made while they are paused."""
+"""The invariants of calls can fail: their order, and any call while a breaker is open."""
 
 from datetime import timedelta
 
@@ -143,7 +143,7 @@ def fleet(forged: Forged, **ages: timedelta) -> None:
 
 
 def take(forged: Forged, *names: str, left: tuple[str, ...] = ()) -> list[str]:
-    """Let a pass take voices, and leave others; return what the judge says."""
+    """Let a pass take voices, and leave others; return the violations."""
     calls = taken(*((Kind.KEEPALIVE, f"id-{name}-") for name in names))
     ready = [f"id-{name}-" for name in left]
     forged.invariants.claimed(calls._replace(more_calls=bool(left)), ready)
