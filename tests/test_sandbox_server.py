@@ -12,7 +12,7 @@ import pytest
 
 from voicekeeper.errors import InvalidInput, VoicekeeperError
 from voicekeeper.sandbox import Gateway, SandboxServer
-from voicekeeper.sandbox.server import ErrorStyle
+from voicekeeper.sandbox.app import ErrorStyle
 
 FLASH = "cosyvoice-3-flash"
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

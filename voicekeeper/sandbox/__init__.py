@@ -3,12 +3,11 @@
 It is built from the gateway's page alone and shares no rule with the rest of voicekeeper, so
 that a rule we misread shows as a disagreement between the two instead of hiding in both.
 
-- `rules`: what the page demands of a request's body.
-- `gateway`: the state machine, a pure function of the calls and of ``now``; `records` is what
-  it keeps and tells.
+- `rules`: the page's rules for a request's body.
+- `gateway`: the state machine, a pure function of the calls and of ``now``; `records` are its
+  tasks, voices and answers.
 - `faults`: what goes wrong between a gateway and its client, on demand.
-- `server`: all this on a loopback port, over real HTTP; `running` is the thread it runs in,
-  `breakage` the answers that break, and `messenger` delivers webhooks.
+- `app`: all this over HTTP; `server` runs it on a loopback port, and delivers webhooks.
 """
 
 from voicekeeper.sandbox.gateway import Gateway, Stuck

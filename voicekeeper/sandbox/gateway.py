@@ -58,7 +58,7 @@ class _Call:
     """A webhook that was not delivered yet.
 
     Attributes:
-        due_at: when it is to be tried next.
+        due_at: when it is tried next.
         tries: how often it failed so far.
     """
 
@@ -152,18 +152,18 @@ class Gateway:
         except RefusedError as refusal:
             return self._refuse(refusal)
         self._polls += 1
-        return Answer(200, data=task.told(now))
+        return Answer(200, data=task.data(now))
 
     def callbacks(self, now: datetime) -> list[Callback]:
-        """Return the webhooks that are to be delivered now; tell `called` what came of each."""
+        """Return the webhooks that are due now; report each to `called`."""
         return [
-            Callback(task_id, call.url, Answer(200, data=self._tasks[task_id].told(now)).body())
+            Callback(task_id, call.url, Answer(200, data=self._tasks[task_id].data(now)).body())
             for task_id, call in self._to_call.items()
             if call.due_at <= now
         ]
 
     def called(self, task_id: str, now: datetime, *, taken: bool) -> None:
-        """Note that a webhook was delivered, or not: then it is tried three times more."""
+        """Record that a webhook was delivered, or not: then it is tried three times more."""
         call = self._to_call.get(task_id)
         if call is None:
             return
@@ -186,7 +186,7 @@ class Gateway:
     def import_voice(
         self, voice_id: str, model: str, now: datetime, *, last_used_at: datetime | None = None
     ) -> None:
-        """Let a custom voice exist that was made before the sandbox was.
+        """Add a custom voice that was made before the sandbox was.
 
         Args:
             voice_id: any id that no living voice has; a voice that is gone is made anew.
@@ -281,7 +281,7 @@ class Gateway:
         """Return the order that was taken and charged, and how it will fail, if it will."""
         self._admit(model, key)
         order = rules.read(body)
-        failure = self._blamed(model, order, now)
+        failure = self._failure_of(model, order, now)
         if failure == _VALIDATION and self._unknown_voice == "http":
             raise RefusedError(400, failure[1])
         self._charge(order)
@@ -300,8 +300,8 @@ class Gateway:
         self._refused[refusal.code] += 1
         return Answer(refusal.code, refusal.message)
 
-    def _blamed(self, model: str, order: Order, now: datetime) -> tuple[str, str] | None:
-        """Return the fail code and words with which the order will fail, or None."""
+    def _failure_of(self, model: str, order: Order, now: datetime) -> tuple[str, str] | None:
+        """Return the fail code and message with which the order will fail, or None."""
         if order.mode != "speech":
             return None
         if model == FLASH and _BUILT_IN.fullmatch(order.subject):
@@ -369,7 +369,7 @@ class Gateway:
     def _enrolled(
         self, order: Order, ended_at: datetime, failure: tuple[str, str] | None
     ) -> tuple[tuple[str, str] | None, str | None, datetime]:
-        """Return the task's failure, its voice's last told status, and when the voice settles."""
+        """Return the task's failure, the status in its answer, and when the voice settles."""
         prefix = order.subject.lower()
         if failure is not None:
             return failure, None, ended_at

@@ -1,4 +1,4 @@
-"""What the stand-in gateway keeps of tasks and voices, and what it tells of them."""
+"""The tasks, voices and answers of the stand-in gateway."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A webhook that is to be delivered now.
+    """A webhook that is due now.
 
     Attributes:
         task_id: the task that has ended.
@@ -38,7 +38,7 @@ class Callback:
 
 
 class VoiceBook(NamedTuple):
-    """The truth about one custom voice, which the real gateway never tells.
+    """The truth about a custom voice, which the real gateway never shows.
 
     Attributes:
         status: ``DEPLOYING``, ``OK`` or ``UNDEPLOYED``; the last one it had, if it is gone.
@@ -61,7 +61,7 @@ class VoiceBook(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """All that the gateway did and knows, at one instant.
+    """All that the gateway did and knows, at an instant.
 
     Attributes:
         voices: every custom voice there ever was, by voice id.
@@ -90,7 +90,7 @@ class Task(NamedTuple):
         ended_at: when that becomes ``success`` or ``failed``.
         audio: the format of its audio.
         failure: the fail code and its words, or None.
-        voice_status: what the ended task says of the voice it made.
+        voice_status: the voice's status in the ended task's answer.
     """
 
     task_id: str
@@ -103,28 +103,28 @@ class Task(NamedTuple):
     voice_id: str | None = None
     voice_status: str | None = None
 
-    def told(self, now: datetime) -> dict[str, Any]:
+    def data(self, now: datetime) -> dict[str, Any]:
         """Return ``data`` as ``statusTask`` shows it (section *Poll for result*)."""
         created = _unix_ms(self.created_at)
-        told: dict[str, Any] = {"taskId": self.task_id, "state": "pending", "createTime": created}
+        data: dict[str, Any] = {"taskId": self.task_id, "state": "pending", "createTime": created}
         if now < self.started_at:
-            return told
+            return data
         ended = now >= self.ended_at
-        told["state"] = "processing"
+        data["state"] = "processing"
         if self.voice_id is not None:
-            told["voice_id"] = self.voice_id
-            told["voice_status"] = self.voice_status if ended else "DEPLOYING"
+            data["voice_id"] = self.voice_id
+            data["voice_status"] = self.voice_status if ended else "DEPLOYING"
         if not ended:
-            return told
+            return data
         completed = _unix_ms(self.ended_at)
-        told["completeTime"] = completed
+        data["completeTime"] = completed
         if self.failure is not None:
             code, message = self.failure
-            return told | {"state": "failed", "failCode": code, "failMsg": message}
+            return data | {"state": "failed", "failCode": code, "failMsg": message}
         # A host that cannot exist: nobody may take a sandbox's result for a recording.
         urls = {"resultUrls": [f"https://sandbox.invalid/{self.task_id}.{self.audio}"]}
         result = json.dumps(urls, separators=(",", ":"))
-        return told | {"state": "success", "resultJson": result, "costTime": completed - created}
+        return data | {"state": "success", "resultJson": result, "costTime": completed - created}
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
-"""What the page demands of the body of ``generateTask``, and what the page charges for it.
+"""The rules of the page for the body of ``generateTask``, and the prices.
 
-Written from the page (sections *Overview*, *Parameters*, *Billing* and *Common validation
-rules*) and on purpose not from `voicekeeper.request`: the stand-in must not repeat our client's
-mistakes. What the page does not mention is let through.
+Written from the page (sections *Overview*, *Parameters*, *Billing* and *Common validation rules*)
+and on purpose not from the client: the stand-in must not repeat its mistakes. What the page does
+not mention passes.
 """
 
 import ipaddress
@@ -36,14 +36,14 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A body that keeps every rule.
+    """A valid body.
 
     Attributes:
         mode: ``speech``, ``clone`` or ``design``.
         subject: the voice to speak with, or the prefix of the voice to make.
         audio: the format of the resulting audio.
         cost_micros: the price, in millionths of a US dollar.
-        callback_url: what to call when the task has ended; None where nobody wants to be called.
+        callback_url: what to call when the task has ended, or None.
     """
 
     mode: str
@@ -54,10 +54,10 @@ class Order:
 
 
 def read(body: object) -> Order:
-    """Hold a body against the page.
+    """Validate a body.
 
     Args:
-        body: what the JSON of the request says; anything at all.
+        body: the request's JSON; anything at all.
 
     Raises:
         RefusedError: 400, with the rule that is broken.
@@ -101,15 +101,10 @@ def _speech(asked: dict[str, Any]) -> Order:
 
 
 def _clone(asked: dict[str, Any]) -> Order:
-    urls = asked.get("audio_urls")
-    if (
-        not isinstance(urls, list)
-        or len(urls) != 1
-        or not isinstance(urls[0], str)
-        or not urls[0].strip()
-    ):
-        raise RefusedError(400, "audio_urls must be an array with exactly one non-empty URL.")
-    return Order("clone", _prefix(asked), "wav", CLONE_MICROS)
+    match asked.get("audio_urls"):
+        case [str(url)] if url.strip():
+            return Order("clone", _prefix(asked), "wav", CLONE_MICROS)
+    raise RefusedError(400, "audio_urls must be an array with exactly one non-empty URL.")
 
 
 def _design(asked: dict[str, Any]) -> Order:

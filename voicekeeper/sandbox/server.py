@@ -1,13 +1,4 @@
-"""The sandbox on a loopback port: the gateway's calls over real HTTP, and its own control calls.
-
-The gateway's calls lie under ``/api/v1``, as on the page (section *Endpoint and
-authentication*). The sandbox's own lie beside it, need no key, and take and give JSON:
-
-- ``GET /books``: what `Gateway.books` tells, and how often each fault struck.
-- ``POST /voices`` with ``voice_id`` and ``model``: let a voice exist that was made elsewhere.
-- ``DELETE /voices/VOICE_ID``: delete a voice for no reason.
-- ``PUT /faults`` with a list of faults: put these in force, instead of those before.
-"""
+"""The sandbox on a loopback port, over real HTTP, in a thread; and another that calls webhooks."""
 
 import asyncio
 import json
@@ -17,58 +8,51 @@ import signal
 import socket
 import ssl
 import threading
+import urllib.request
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from datetime import timedelta
-from email.utils import format_datetime
+from contextlib import suppress
+from http.client import HTTPException
 from types import FrameType, TracebackType
-from typing import Any, Literal, Self
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 import click
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+import uvicorn
 
-from voicekeeper import duration
 from voicekeeper.clock import Clock, SystemClock
-from voicekeeper.errors import InvalidInput, VoicekeeperError, reason
-from voicekeeper.sandbox.breakage import Broken, Truncated
-from voicekeeper.sandbox.faults import Call, Fault, Faults
+from voicekeeper.errors import VoicekeeperError, reason
+from voicekeeper.sandbox.app import BASE, App, ErrorStyle, OpenProtocol
+from voicekeeper.sandbox.faults import Faults
 from voicekeeper.sandbox.gateway import FLASH, Gateway
-from voicekeeper.sandbox.messenger import Messenger
-from voicekeeper.sandbox.records import Answer, Books, Callback
-from voicekeeper.sandbox.running import Running
+from voicekeeper.sandbox.records import Books, Callback
 
-BASE = "/api/v1"
+CALLBACK_WITHIN_S: Final = 30.0
+"""Within this time the receiver of a webhook has to answer 200."""
 
-ErrorStyle = Literal["http", "body"]
-"""Where a refusal's code stands: in the HTTP status too, or in the JSON body alone."""
-
-_PAGE = "<!doctype html><title>Maintenance</title><p>We will be back soon.</p>"
+_LOOK_EVERY_S = 0.05
 
 
 class SandboxServer:
-    """A gateway behind a port of this machine, in a thread of its own.
+    """A gateway on a port of this machine. Use it in ``with``.
 
-    Use it in ``with``. A stopped server can be started again on the same port, which is how an
-    outage is played in which connections are refused.
+    A stopped server can be started again on the same port: an outage in which connections are
+    refused.
 
     Args:
-        gateway: whose calls are served; while the server runs, reach it only through here.
-        clock: the gateway's time. Answers carry it in their ``Date`` header.
+        gateway: use it only through this server while that runs.
+        clock: the gateway's time.
         faults: what goes wrong, in the form of `voicekeeper.sandbox.faults`.
-        seed: of the dice that say when a fault strikes.
+        seed: of the random numbers by which faults strike.
         host: a loopback address.
         port: 0 takes a free one.
         error_style: where the code of the gateway's own refusals stands.
         callback_to: scheme, host and port of this machine that webhooks are delivered to, in
             place of the public ones; None to deliver none.
-        callback_tls: whom to trust there, where that is https.
+        callback_tls: the TLS context to reach it, where that is https.
 
     Raises:
         InvalidInput: a fault cannot be read.
-        VoicekeeperError: on start, when the port cannot be had.
+        VoicekeeperError: on start: cannot listen on the port.
     """
 
     def __init__(
@@ -91,10 +75,14 @@ class SandboxServer:
         self._port = port
         self._error_style = error_style
         self._lock = threading.Lock()
-        self._running: Running | None = None
-        self._callback_to = callback_to
-        self._callback_tls = callback_tls
-        self._messenger: Messenger | None = None
+        self._callback_to = callback_to and callback_to.rstrip("/")
+        # No proxy of the environment: webhooks go to this machine.
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=callback_tls)
+        )
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+        self._server: _Server | None = None
 
     @property
     def base_url(self) -> str:
@@ -103,7 +91,7 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """The address that the sandbox's own control calls lie under."""
+        """The address of the control calls."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
@@ -111,7 +99,7 @@ class SandboxServer:
         """Listen and serve; returns when connections are taken.
 
         Raises:
-            VoicekeeperError: the port cannot be had.
+            VoicekeeperError: cannot listen on the port.
         """
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
@@ -123,20 +111,35 @@ class SandboxServer:
                 " where 0 takes a free one"
             ) from error
         self._port = listener.getsockname()[1]
-        self._running = Running(self._app, listener)
+        self._stopping.clear()
+        closing = asyncio.Event()
+        app = App(
+            self._gateway,
+            lock=self._lock,
+            clock=self._clock,
+            faults=self._faults,
+            error_style=self._error_style,
+            closing=closing,
+        )
+        self._server = _Server(app, closing)
+        self._threads = [
+            threading.Thread(target=self._server.serve_on, args=[listener], name="sandbox")
+        ]
         if self._callback_to is not None:
-            self._messenger = Messenger(
-                self._callback_to, due=self._callbacks, called=self._called, tls=self._callback_tls
-            )
+            self._threads.append(threading.Thread(target=self._deliver_all, name="webhooks"))
+        for thread in self._threads:
+            thread.daemon = True
+            thread.start()
+        self._server.ready.wait()
 
     def stop(self) -> None:
         """Break what still hangs, finish the other answers, and close the port."""
-        if self._messenger is not None:
-            self._messenger.stop()
-            self._messenger = None
-        if self._running is not None:
-            self._running.stop()
-            self._running = None
+        self._stopping.set()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        for thread in self._threads:
+            thread.join()
 
     def __enter__(self) -> Self:
         self.start()
@@ -156,7 +159,7 @@ class SandboxServer:
             return self._gateway.books(self._clock.now())
 
     def import_voice(self, voice_id: str, model: str = FLASH) -> None:
-        """Let a voice exist that was made elsewhere.
+        """Add a voice that was made elsewhere.
 
         Raises:
             ValueError: a living voice has the id.
@@ -174,7 +177,7 @@ class SandboxServer:
             self._gateway.delete_voice(voice_id, self._clock.now())
 
     def set_faults(self, specs: Iterable[str]) -> None:
-        """Put other faults in force; none at all with an empty list.
+        """Replace the faults.
 
         Raises:
             InvalidInput: a fault cannot be read; those before stay in force.
@@ -187,142 +190,80 @@ class SandboxServer:
         with self._lock:
             return dict(self._faults.struck)
 
-    def _callbacks(self) -> list[Callback]:
-        with self._lock:
-            return self._gateway.callbacks(self._clock.now())
+    def _deliver_all(self) -> None:
+        while not self._stopping.wait(_LOOK_EVERY_S):
+            with self._lock:
+                callbacks = self._gateway.callbacks(self._clock.now())
+            for callback in callbacks:
+                taken = self._deliver(callback)
+                with self._lock:
+                    self._gateway.called(callback.task_id, self._clock.now(), taken=taken)
 
-    def _called(self, callback: Callback, taken: bool) -> None:  # noqa: FBT001 - what came of it
-        with self._lock:
-            self._gateway.called(callback.task_id, self._clock.now(), taken=taken)
-
-    def _app(self, closing: asyncio.Event) -> Starlette:
-        async def submit(request: Request) -> Response:
-            body = await request.body()
-            return self._serve(request, "submit", closing, body)
-
-        async def status(request: Request) -> Response:
-            return self._serve(request, "status", closing)
-
-        async def balance(request: Request) -> Response:
-            return self._serve(request, "balance", closing)
-
-        return Starlette(
-            routes=[
-                Route(f"{BASE}/generateTask/{{model}}", submit, methods=["POST"]),
-                Route(f"{BASE}/statusTask/{{model}}", status, methods=["GET"]),
-                Route(f"{BASE}/apikeys/current-balance", balance, methods=["GET"]),
-                Route("/books", self._get_books, methods=["GET"]),
-                Route("/voices", self._post_voice, methods=["POST"]),
-                Route("/voices/{voice_id}", self._delete_voice, methods=["DELETE"]),
-                Route("/faults", self._put_faults, methods=["PUT"]),
-            ]
+    def _deliver(self, callback: Callback) -> bool:
+        """Call a webhook at this machine, as through a proxy; return whether it answered 200."""
+        url = urlsplit(callback.url)
+        request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
+            f"{self._callback_to}{url.path}",
+            data=json.dumps(callback.body).encode(),
+            headers={"Content-Type": "application/json", "Host": url.netloc},
+            method="POST",
         )
+        with (
+            suppress(OSError, HTTPException),
+            self._opener.open(request, timeout=CALLBACK_WITHIN_S) as answer,
+        ):
+            return bool(answer.status == 200)  # noqa: PLR2004 - as the page says
+        return False
 
-    def _serve(
-        self, request: Request, call: Call, closing: asyncio.Event, body: bytes = b""
-    ) -> Response:
-        with self._lock:
-            fault = self._faults.choose(call)
-            if fault is not None and not fault.spares_the_work:
-                return self._instead(fault, closing)
-            doom = None if fault is None else fault.doom
-            response = self._json(self._ask(request, call, body, doom))
-        match None if fault is None else fault.kind:
-            case "lost":
-                return Broken()
-            case "garbage":
-                response.body = b"\x00\xff" + bytes(reversed(response.body))[2:]
-            case "truncated":
-                return Truncated(response)
-        return response
 
-    def _ask(self, request: Request, call: Call, body: bytes, doom: str | None) -> Answer:
-        """Hand the call to the gateway, as the HTTP of it says."""
-        now = self._clock.now()
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        key = token.strip() if scheme.lower() == "bearer" else None
-        match call:
-            case "balance":
-                return self._gateway.balance(key)
-            case "status":
-                task_id = request.query_params.get("taskId")
-                return self._gateway.status(request.path_params["model"], task_id, now, key)
-            case "submit":
-                asked: object = None  # what is no JSON is refused as what is no object
-                if request.headers.get("content-type", "").startswith("application/json"):
-                    try:
-                        asked = json.loads(body)
-                    except ValueError:
-                        asked = None
-                model = request.path_params["model"]
-                return self._gateway.generate(model, asked, now, key, doom=doom)
+class _Server(uvicorn.Server):
+    """A uvicorn that runs in a thread.
 
-    def _instead(self, fault: Fault, closing: asyncio.Event) -> Response:
-        """Return what the client meets instead of the gateway."""
-        match fault.kind:
-            case "drop":
-                return Broken()
-            case "hang":
-                return Broken(closing)
-            case "html":
-                return Response(_PAGE, media_type="text/html", headers=self._date())
-        code = fault.code or 500
-        response = self._json(Answer(code, "Struck by the sandbox's order."))
-        response.status_code = 200 if fault.in_body else code
-        if fault.retry_after is not None:
-            wait = str(fault.retry_after)
-            if fault.as_date:
-                wait = self._date(fault.retry_after)["date"]
-            response.headers["retry-after"] = wait
-        return response
+    Attributes:
+        ready: set when it takes connections, or has failed to start.
+    """
 
-    def _json(self, answer: Answer) -> Response:
-        status = answer.code if self._error_style == "http" else 200
-        return JSONResponse(answer.body(), status, headers=self._date())
+    def __init__(self, app: App, closing: asyncio.Event) -> None:
+        config = uvicorn.Config(
+            app.starlette(),
+            http=OpenProtocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            # Longer than any client keeps an idle connection: the server must not be the one
+            # to close it, just when the client sends on it again.
+            timeout_keep_alive=3600,
+            timeout_graceful_shutdown=5,
+        )
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._closing = closing
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def _date(self, ahead: int = 0) -> dict[str, str]:
-        """Return the ``Date`` header by the gateway's clock, which need not be the host's."""
-        instant = self._clock.now() + timedelta(seconds=ahead)
-        return {"date": format_datetime(instant, usegmt=True)}
-
-    async def _get_books(self, _: Request) -> Response:
-        books = asdict(self.books())
-        books["voices"] = {key: book._asdict() for key, book in books["voices"].items()}
-        for voice in books["voices"].values():
-            for name in ("last_used_at", "deleted_at"):
-                voice[name] = voice[name] and duration.rfc3339(voice[name])
-        books["refused"] = {str(code): count for code, count in books["refused"].items()}
-        return JSONResponse(books | {"struck": self.struck()})
-
-    async def _post_voice(self, request: Request) -> Response:
-        asked = await _read(request)
-        voice_id = asked.get("voice_id") if isinstance(asked, dict) else None
-        model = asked.get("model", FLASH) if isinstance(asked, dict) else None
-        if not (isinstance(voice_id, str) and voice_id and isinstance(model, str)):
-            return _told(400, "the body must be an object with voice_id and model")
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serve until `stop`, and close the listener."""
         try:
-            self.import_voice(voice_id, model)
-        except ValueError as error:
-            return _told(409, str(error))
-        return Response(status_code=204)
+            self.run(sockets=[listener])
+        finally:
+            listener.close()
+            self.ready.set()
 
-    async def _delete_voice(self, request: Request) -> Response:
-        voice_id = request.path_params["voice_id"]
-        try:
-            self.delete_voice(voice_id)
-        except KeyError:
-            return _told(404, f"no living voice has the id {voice_id}")
-        return Response(status_code=204)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell that connections are taken."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self.ready.set()
 
-    async def _put_faults(self, request: Request) -> Response:
-        asked = await _read(request)
-        if not (isinstance(asked, list) and all(isinstance(spec, str) for spec in asked)):
-            return _told(400, 'the body must be a list of faults such as ["500=0.1@status"]')
-        try:
-            self.set_faults(asked)
-        except InvalidInput as error:
-            return _told(400, str(error))
-        return Response(status_code=204)
+    def stop(self) -> None:
+        """Break what hangs, and finish the rest."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._closing.set)
+        self.should_exit = True
 
 
 def serve(server: SandboxServer, *, key_is_set: bool = False) -> None:
@@ -335,12 +276,13 @@ def serve(server: SandboxServer, *, key_is_set: bool = False) -> None:
         key_is_set: whether the gateway takes one key only.
 
     Raises:
-        VoicekeeperError: the port cannot be had.
+        VoicekeeperError: cannot listen on the port.
     """
-    asked_to_stop: queue.SimpleQueue[None] = queue.SimpleQueue()
+    # A signal handler may interrupt itself, which the `set` of an event does not survive.
+    stops: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    def stop(_signum: int, _frame: FrameType | None) -> None:
-        asked_to_stop.put(None)  # may come in the middle of itself, as an event's `set` may not
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stops.put(number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -356,18 +298,7 @@ def serve(server: SandboxServer, *, key_is_set: bool = False) -> None:
                 err=True,
             )
             click.echo(server.base_url)
-            asked_to_stop.get()
+            stops.get()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-async def _read(request: Request) -> Any:  # noqa: ANN401 - JSON from anyone
-    try:
-        return await request.json()
-    except ValueError:
-        return None
-
-
-def _told(status: int, sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status)
