@@ -107,14 +107,11 @@ def test_a_run_of_failures_that_nobody_can_name_opens_it_too() -> None:
     assert (breaker.opened_at, breaker.cause) == (NOW, NOBODY.message)
 
 
-@pytest.mark.parametrize("fault", [VOICE, REQUEST])
-def test_what_is_the_fault_of_a_voice_or_its_request_does_not_count(fault: Fault) -> None:
-    assert after_fault(closed(run=4, last_voice_pk=9), fault) == {}
-
-
-@pytest.mark.parametrize("fault", [ACCOUNT, UPSTREAM, VOICE, NOBODY, REQUEST])
-def test_an_open_breaker_stays_as_it_is_whatever_late_calls_bring(fault: Fault) -> None:
-    assert after_fault(opened(), fault) == {}
+def test_neither_faults_of_voices_nor_any_of_late_calls_while_it_is_open_count() -> None:
+    for fault in (VOICE, REQUEST):
+        assert after_fault(closed(run=4, last_voice_pk=9), fault) == {}
+    for fault in (ACCOUNT, UPSTREAM, VOICE, NOBODY, REQUEST):
+        assert after_fault(opened(), fault) == {}
 
 
 @pytest.mark.parametrize(
@@ -129,9 +126,7 @@ def test_an_open_breaker_stays_as_it_is_whatever_late_calls_bring(fault: Fault) 
     ],
 )
 def test_a_control_call_opens_a_closed_breaker_by_an_accounts_fault_or_a_run_of_others(
-    fault: Fault,
-    run: int,
-    opens: bool,  # noqa: FBT001 - a column of the table
+    fault: Fault, run: int, *, opens: bool
 ) -> None:
     fields = after_control_fault(closed(run=run), fault)
     assert fields.get("opened_at") == (NOW if opens else None)
@@ -140,9 +135,18 @@ def test_a_control_call_opens_a_closed_breaker_by_an_accounts_fault_or_a_run_of_
     assert fields["probe_at"] > NOW
 
 
-@pytest.mark.parametrize("run", [0, TRIP_AFTER - 1])
-def test_a_control_call_that_blames_its_voice_only_puts_off_the_next_one(run: int) -> None:
-    fields = after_control_fault(closed(run=run, probes=3), VOICE)
+@pytest.mark.parametrize(
+    ("breaker", "fault"),
+    [
+        (closed(probes=3), VOICE),
+        (closed(run=TRIP_AFTER - 1, probes=3), VOICE),
+        *((opened(probes=3), fault) for fault in (ACCOUNT, UPSTREAM, VOICE, NOBODY)),
+    ],
+)
+def test_a_control_call_that_blames_its_voice_or_a_probe_only_puts_off_the_next_one(
+    breaker: Breaker, fault: Fault
+) -> None:
+    fields = after_control_fault(breaker, fault)
     assert set(fields) == {"probes", "probe_at", "judged_at"}
     assert fields["probes"] == 4
     assert fields["probe_at"] is not None
@@ -176,26 +180,9 @@ def test_a_breaker_that_our_own_voices_opened_is_probed_in_a_hurry_when_a_deadli
     assert fields["probe_at"] == NOW + MINUTE
 
 
-@pytest.mark.parametrize("is_ours", [True, False])
-def test_what_one_of_our_voices_opened_only_one_of_our_voices_closes(*, is_ours: bool) -> None:
-    breaker = opened(opened_at=NOW - HOUR, distrusted=True, probes=2)
-    fields = breakers.after_control_success(breaker, is_ours=is_ours, sent_at=NOW - MINUTE, now=NOW)
-    assert (applied(breaker, fields).opened_at is None) is is_ours
-
-
 def test_a_control_call_that_failed_counts_in_the_run() -> None:
     fields = after_control_fault(closed(run=2, last_voice_pk=1), UPSTREAM)
     assert (fields["run"], fields["last_voice_pk"]) == (3, None)
-
-
-@pytest.mark.parametrize("fault", [ACCOUNT, UPSTREAM, VOICE, NOBODY])
-def test_a_probe_that_failed_only_puts_off_the_next_one(fault: Fault) -> None:
-    breaker = opened(probes=3)
-    fields = after_control_fault(breaker, fault)
-    assert set(fields) == {"probes", "probe_at", "judged_at"}
-    assert fields["probes"] == 4
-    assert fields["probe_at"] is not None
-    assert 3 * MINUTE <= fields["probe_at"] - NOW <= 5 * MINUTE
 
 
 def test_probes_hurry_when_a_deadline_is_near() -> None:
@@ -253,42 +240,27 @@ def test_the_next_probe_is_always_ahead_and_never_beyond_the_interval(
     assert NOW < at <= NOW + policy.interval
 
 
-def test_a_control_call_that_succeeded_closes_it() -> None:
-    breaker = applied(
-        opened(probes=3, last_voice_pk=1),
-        breakers.after_control_success(
-            opened(probes=3), is_ours=False, sent_at=NOW - MINUTE, now=NOW
-        ),
-    )
-    assert breaker == closed()
-
-
-def test_a_control_call_sent_before_it_opened_does_not_close_it() -> None:
-    breaker = opened(opened_at=NOW - MINUTE, probes=3)
-    fields = breakers.after_control_success(
-        breaker, is_ours=True, sent_at=NOW - 2 * MINUTE, now=NOW
-    )
-    assert applied(breaker, fields).opened_at == NOW - MINUTE
-    assert applied(breaker, fields).probes == 0
-
-
-def test_a_control_call_sent_before_it_opened_does_not_close_it_at_that_instant() -> None:
-    breaker = opened(opened_at=NOW)
-    assert breakers.after_control_success(
-        breaker, is_ours=False, sent_at=NOW - SECOND, now=NOW
-    ) == {"probes": 0}
-
-
-def test_a_control_call_of_the_pass_that_opened_it_closes_it() -> None:
-    breaker = opened(opened_at=NOW - MINUTE)
-    fields = breakers.after_control_success(breaker, is_ours=False, sent_at=NOW - MINUTE, now=NOW)
-    assert applied(breaker, fields).opened_at is None
-
-
-def test_a_breaker_that_a_wrong_clock_opened_in_the_future_is_closed() -> None:
-    breaker = opened(opened_at=NOW + DAY)
-    fields = breakers.after_control_success(breaker, is_ours=False, sent_at=NOW - MINUTE, now=NOW)
-    assert applied(breaker, fields).opened_at is None
+@pytest.mark.parametrize(
+    ("columns", "is_ours", "sent_at", "fields"),
+    [
+        ({"opened_at": NOW - HOUR}, False, NOW - MINUTE, None),
+        ({"opened_at": NOW - MINUTE}, False, NOW - MINUTE, None),  # of the pass that opened it
+        ({"opened_at": NOW - MINUTE}, True, NOW - 2 * MINUTE, {"probes": 0}),  # sent before that
+        ({"opened_at": NOW}, False, NOW - SECOND, {"probes": 0}),
+        ({"opened_at": NOW + DAY}, False, NOW - MINUTE, None),  # opened by a wrong clock
+        ({"opened_at": NOW - HOUR, "distrusted": True}, True, NOW - MINUTE, None),
+        ({"opened_at": NOW - HOUR, "distrusted": True}, False, NOW - MINUTE, {}),
+    ],
+)
+def test_a_control_call_sent_since_it_opened_closes_it_and_one_of_ours_what_ours_opened(
+    columns: dict[str, Any], sent_at: datetime, fields: BreakerFields | None, *, is_ours: bool
+) -> None:
+    breaker = opened(probes=3, last_voice_pk=1, **columns)
+    found = breakers.after_control_success(breaker, is_ours=is_ours, sent_at=sent_at, now=NOW)
+    if fields is None:
+        assert applied(breaker, found) == closed()
+    else:
+        assert found == fields
 
 
 @pytest.mark.parametrize(
@@ -303,16 +275,14 @@ def test_a_breaker_that_a_wrong_clock_opened_in_the_future_is_closed() -> None:
     ],
 )
 def test_a_probe_waits_for_its_time_unless_a_wrong_clock_set_it(
-    probe_at: datetime | None,
-    may: bool,  # noqa: FBT001 - a column of the table
+    probe_at: datetime | None, *, may: bool
 ) -> None:
     assert breakers.may_probe(opened(probe_at=probe_at), now=NOW, policy=POLICY) is may
 
 
 @pytest.mark.parametrize(("judged_at", "may"), [(NOW, False), (NOW + SECOND, True)])
 def test_a_clock_that_was_set_back_by_however_little_holds_off_no_probe(
-    judged_at: datetime,
-    may: bool,  # noqa: FBT001 - a column of the table
+    judged_at: datetime, *, may: bool
 ) -> None:
     breaker = opened(probe_at=judged_at + HOUR, judged_at=judged_at)
     assert breakers.may_probe(breaker, now=NOW, policy=POLICY) is may
@@ -328,46 +298,35 @@ def test_whatever_sets_the_time_of_a_probe_tells_when() -> None:
     assert begun["probe_at"] == breakers.control_ends(opened(), now=NOW, policy=POLICY)
 
 
-def test_the_first_control_call_is_waited_for_as_long_as_a_call_and_a_few_polls_take() -> None:
-    assert breakers.control_ends(closed(), now=NOW, policy=POLICY) == NOW + 90 * SECOND
+QUICK = replace(POLICY, speech_first=SECOND / 10, speech_interval=SECOND / 10, give_up=DAY)
 
 
 @pytest.mark.parametrize(
-    ("probes", "patience"),
+    ("policy", "probes", "patience"),
     [
-        (0, MINUTE),
-        (1, 2 * MINUTE),
-        (2, 4 * MINUTE),
-        (5, 32 * MINUTE),
-        (6, POLICY.give_up),
-        (5000, POLICY.give_up),
+        (POLICY, 0, MINUTE),  # as long as a few polls take
+        (POLICY, 1, 2 * MINUTE),
+        (POLICY, 2, 4 * MINUTE),
+        (POLICY, 5, 32 * MINUTE),
+        (POLICY, 6, POLICY.give_up),
+        (POLICY, 5000, POLICY.give_up),
+        # never less than a few polls take, nor than a second; doubled ten times at most
+        (replace(POLICY, give_up=30 * SECOND), 0, MINUTE),
+        (replace(POLICY, give_up=30 * SECOND), 20, MINUTE),
+        (QUICK, 0, SECOND),
+        (QUICK, 10, 1024 * SECOND),
+        (QUICK, 11, 1024 * SECOND),
+        (QUICK, 5000, 1024 * SECOND),
+        # nor longer than the interval
+        (replace(POLICY, interval=HOUR, give_up=2 * HOUR), 20, HOUR - POLICY.timeout),
     ],
 )
 def test_patience_with_control_calls_doubles_with_each_until_any_task_is_given_up(
-    probes: int, patience: timedelta
+    policy: Policy, probes: int, patience: timedelta
 ) -> None:
     for breaker in (closed(probes=probes), opened(probes=probes)):
-        ends = breakers.control_ends(breaker, now=NOW, policy=POLICY)
+        ends = breakers.control_ends(breaker, now=NOW, policy=policy)
         assert ends == NOW + POLICY.timeout + patience
-
-
-def test_patience_with_control_calls_is_never_less_than_a_few_polls_take() -> None:
-    policy = replace(POLICY, give_up=30 * SECOND)
-    for probes in (0, 1, 20):
-        ends = breakers.control_ends(opened(probes=probes), now=NOW, policy=policy)
-        assert ends == NOW + 90 * SECOND
-
-
-def test_patience_with_control_calls_is_a_second_at_least_and_doubles_ten_times() -> None:
-    policy = replace(POLICY, speech_first=SECOND / 10, speech_interval=SECOND / 10, give_up=DAY)
-    for probes, patience in ((0, 1), (10, 1024), (11, 1024), (5000, 1024)):
-        ends = breakers.control_ends(opened(probes=probes), now=NOW, policy=policy)
-        assert ends == NOW + POLICY.timeout + patience * SECOND
-
-
-def test_patience_with_control_calls_does_not_exceed_the_interval() -> None:
-    policy = replace(POLICY, interval=HOUR, give_up=2 * HOUR)
-    assert breakers.control_ends(opened(probes=20), now=NOW, policy=policy) == NOW + HOUR
 
 
 @given(policies(), st.integers(0, 5000))

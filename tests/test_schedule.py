@@ -251,107 +251,40 @@ def test_a_voice_whose_last_use_nobody_told_is_due_at_once(name: str, policy: Po
     assert schedule.deadline(anchor, policy) > NOW
 
 
+EVER = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
+SENT = NOW - 30 * SECOND
+
+
 @pytest.mark.parametrize(
     ("sent", "created", "answered", "due"),
     [
-        # seconds ago: sent by the host, created and answered by the gateway
-        (30, None, None, 3 * DAY - 30 * SECOND),
-        (30, 29, 0, 3 * DAY - 30 * SECOND),
-        (30, 40, 0, 3 * DAY - 40 * SECOND),
+        (SENT, None, None, SENT + 3 * DAY),
+        (SENT, NOW - 29 * SECOND, NOW, SENT + 3 * DAY),  # the older age counts
+        (SENT, NOW - 40 * SECOND, NOW, NOW + 3 * DAY - 40 * SECOND),
+        (NOW - 2 * DAY, NOW - 2 * DAY, NOW, NOW + DAY),  # learned of days later
+        # a host whose clock is wrong by a month pays no sooner and no later
+        (SENT, NOW - 30 * DAY - 29 * SECOND, NOW - 30 * DAY, SENT + 3 * DAY),
+        (SENT, NOW + 30 * DAY - 29 * SECOND, NOW + 30 * DAY, SENT + 3 * DAY),
+        (SENT, NOW - 30 * DAY, None, NOW + 3 * DAY / 8),  # and not at once without a date
+        (SENT, NOW - 7 * DAY, NOW, NOW),  # an age of a whole window is believed once more
+        # dates that make no sense neither crash nor are paid for
+        (SENT, NOW - 26 * 365 * DAY, NOW, SENT + 3 * DAY),
+        (SENT, NOW - 8 * DAY, NOW, SENT + 3 * DAY),
+        (SENT, NOW, EVER, SENT + 3 * DAY),
+        (SENT, NEVER, EVER, SENT + 3 * DAY),
+        (SENT, EVER, NEVER, SENT + 3 * DAY),
+        (SENT, EVER, NOW, SENT + 3 * DAY),
+        (SENT, EVER, None, SENT + 3 * DAY),
     ],
 )
-def test_the_next_use_counts_from_the_older_age(
-    sent: int, created: int | None, answered: int | None, due: timedelta
+def test_the_next_use_counts_from_the_older_age_that_one_clock_tells(
+    sent: datetime, created: datetime | None, answered: datetime | None, due: datetime
 ) -> None:
-    assert (
-        schedule.next_keepalive(
-            "anna",
-            sent_at=NOW - sent * SECOND,
-            created_at=None if created is None else NOW - created * SECOND,
-            answered_at=None if answered is None else NOW - answered * SECOND,
-            now=NOW,
-            policy=PLAIN,
-        )
-        == NOW + due
+    next_at = schedule.next_keepalive(
+        "anna", sent_at=sent, created_at=created, answered_at=answered, now=NOW, policy=PLAIN
     )
-
-
-@pytest.mark.parametrize("ahead", [30 * DAY, -30 * DAY])
-def test_a_host_whose_clock_is_wrong_by_a_month_pays_no_sooner_and_no_later(
-    ahead: timedelta,
-) -> None:
-    true_now = NOW - ahead
-    due = schedule.next_keepalive(
-        "anna",
-        sent_at=NOW - 30 * SECOND,
-        created_at=true_now - 29 * SECOND,
-        answered_at=true_now,
-        now=NOW,
-        policy=PLAIN,
-    )
-    assert due == NOW + 3 * DAY - 30 * SECOND
-
-
-def test_a_success_that_was_learned_of_days_later_counts_from_its_use() -> None:
-    sent_at = NOW - 2 * DAY
-    due = schedule.next_keepalive(
-        "anna", sent_at=sent_at, created_at=sent_at, answered_at=NOW, now=NOW, policy=PLAIN
-    )
-    assert due == NOW + DAY
-
-
-def test_a_clock_ahead_does_not_pay_again_at_once_where_the_gateway_tells_no_date() -> None:
-    due = schedule.next_keepalive(
-        "anna",
-        sent_at=NOW - 30 * SECOND,
-        created_at=NOW - 30 * DAY,
-        answered_at=None,
-        now=NOW,
-        policy=PLAIN,
-    )
-    assert due == NOW + 3 * DAY / 8
-
-
-EVER = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
-NEVER = datetime(1, 1, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("created", "answered"),
-    [
-        (NOW - 26 * 365 * DAY, NOW),
-        (NOW - 8 * DAY, NOW),
-        (NOW, EVER),
-        (NEVER, EVER),
-        (EVER, NEVER),
-        (EVER, NOW),
-        (EVER, None),
-    ],
-)
-def test_dates_of_the_gateway_that_make_no_sense_neither_crash_nor_are_paid_for(
-    created: datetime, answered: datetime | None
-) -> None:
-    due = schedule.next_keepalive(
-        "anna",
-        sent_at=NOW - 30 * SECOND,
-        created_at=created,
-        answered_at=answered,
-        now=NOW,
-        policy=PLAIN,
-    )
-    assert due == NOW + 3 * DAY - 30 * SECOND
-
-
-def test_an_age_of_a_whole_window_is_believed_once_more() -> None:
-    due = schedule.next_keepalive(
-        "anna",
-        sent_at=NOW - 30 * SECOND,
-        created_at=NOW - 7 * DAY,
-        answered_at=NOW,
-        now=NOW,
-        policy=PLAIN,
-    )
-    assert due == NOW
+    assert next_at == due
 
 
 @given(
@@ -625,8 +558,7 @@ def test_a_poll_is_neither_early_nor_put_off_beyond_the_longest_wait(
     [(3 * DAY, False), (3 * DAY + SECOND, True), (-400 * DAY, False), (33 * DAY, True)],
 )
 def test_a_due_time_beyond_the_interval_was_set_by_a_wrong_clock(
-    ahead: timedelta,
-    wrong: bool,  # noqa: FBT001 - a column of the table
+    ahead: timedelta, *, wrong: bool
 ) -> None:
     assert schedule.is_from_a_wrong_clock(NOW + ahead, now=NOW, policy=POLICY) is wrong
 
@@ -691,8 +623,7 @@ def test_a_voice_that_is_not_known_is_tried_as_others_up_to_its_deadline_and_the
     [(None, False), (-DAY, False), (HOUR, False), (HOUR + SECOND, True), (30 * DAY, True)],
 )
 def test_a_pass_that_lies_ahead_tells_that_the_clock_was_set_back(
-    ahead: timedelta | None,
-    is_set_back: bool,  # noqa: FBT001 - a column of the table
+    ahead: timedelta | None, *, is_set_back: bool
 ) -> None:
     last_pass_at = None if ahead is None else NOW + ahead
     assert schedule.is_set_back(last_pass_at, now=NOW, policy=POLICY) is is_set_back

@@ -1,7 +1,5 @@
 """Whose fault: each answer of the page, and those that it does not list."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,17 +105,15 @@ def test_only_silence_and_the_codes_that_pass_blame_the_gateway(
 
 @pytest.mark.parametrize("state", ["pending", "processing", "queued", "SUCCESS", "cancelled"])
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("voice_status", [None, "DEPLOYING", "OK", "UNDEPLOYED"])
-def test_a_state_that_is_no_end_leaves_the_task_open(
-    state: str, kind: Kind, voice_status: str | None
-) -> None:
-    report = Report(state, voice_id=ID, voice_status=voice_status)
-    assert verdict.of_report(kind, report) == verdict.Verdict(Outcome.OPEN)
+def test_a_state_that_is_no_end_leaves_the_task_open(state: str, kind: Kind) -> None:
+    for voice_status in (None, "DEPLOYING", "OK", "UNDEPLOYED"):
+        report = Report(state, voice_id=ID, voice_status=voice_status)
+        assert verdict.of_report(kind, report) == verdict.Verdict(Outcome.OPEN)
 
 
-@pytest.mark.parametrize("kind", SPEECH)
-def test_speech_that_ended_in_success_needs_no_other_field(kind: Kind) -> None:
-    assert verdict.of_report(kind, Report("success")) == verdict.Verdict(Outcome.SUCCESS)
+def test_speech_that_ended_in_success_needs_no_other_field() -> None:
+    for kind in SPEECH:
+        assert verdict.of_report(kind, Report("success")) == verdict.Verdict(Outcome.SUCCESS)
 
 
 @pytest.mark.parametrize(
@@ -137,150 +133,75 @@ def test_speech_that_ended_in_success_needs_no_other_field(kind: Kind) -> None:
         (None, None, UPSTREAM, "no fail code"),
     ],
 )
-@pytest.mark.parametrize("kind", SPEECH)
 def test_speech_that_failed_is_blamed_by_its_fail_code(
-    kind: Kind, fail_code: str | None, voice_status: str | None, blame: Blame, code: str
+    fail_code: str | None, voice_status: str | None, blame: Blame, code: str
 ) -> None:
     report = Report("failed", fail_code=fail_code, voice_status=voice_status)
-    judged = verdict.of_report(kind, report)
-    assert judged.outcome is Outcome.FAILED
-    assert judged.fault is not None
-    assert (judged.fault.blame, judged.fault.code) == (blame, code)
+    for kind in SPEECH:
+        judged = verdict.of_report(kind, report)
+        assert judged.outcome is Outcome.FAILED
+        assert judged.fault is not None
+        assert (judged.fault.blame, judged.fault.code) == (blame, code)
 
 
-ENROLLMENTS: list[tuple[dict[str, Any], Outcome, Blame | None, str | None]] = [
-    ({"state": "success", "voice_id": ID}, Outcome.SUCCESS, None, None),
-    ({"state": "success", "voice_id": ID, "voice_status": "OK"}, Outcome.SUCCESS, None, None),
-    (
-        {"state": "success", "voice_id": ID, "voice_status": "DEPLOYING"},
-        Outcome.DEPLOYED_LATER,
-        NOBODY,
-        "DEPLOYING",
-    ),
-    (
-        {"state": "success", "voice_id": ID, "voice_status": "something new"},
-        Outcome.DEPLOYED_LATER,
-        NOBODY,
-        "something new",
-    ),
-    (
-        {"state": "success", "voice_id": ID, "voice_status": "UNDEPLOYED"},
-        Outcome.FAILED,
-        VOICE,
-        "UNDEPLOYED",
-    ),
-    ({"state": "success"}, Outcome.OPEN, None, None),
-    ({"state": "success", "voice_status": "OK"}, Outcome.OPEN, None, None),
-    (
-        {
-            "state": "failed",
-            "fail_code": "UNDEPLOYED",
-            "voice_id": ID,
-            "voice_status": "UNDEPLOYED",
-        },
-        Outcome.FAILED,
-        VOICE,
-        "UNDEPLOYED",
-    ),
-    ({"state": "failed", "fail_code": "UNDEPLOYED"}, Outcome.FAILED, VOICE, "UNDEPLOYED"),
-    ({"state": "failed", "voice_status": "UNDEPLOYED"}, Outcome.FAILED, VOICE, "UNDEPLOYED"),
-    (
-        {"state": "failed", "fail_code": "TASK_TIMEOUT", "voice_id": ID},
-        Outcome.DEPLOYED_LATER,
-        REQUEST,
-        "TASK_TIMEOUT",
-    ),
-    ({"state": "failed", "fail_code": "TASK_TIMEOUT"}, Outcome.FAILED, REQUEST, "TASK_TIMEOUT"),
-    (
-        {
-            "state": "failed",
-            "fail_code": "UpstreamError",
-            "voice_id": ID,
-            "voice_status": "DEPLOYING",
-        },
-        Outcome.DEPLOYED_LATER,
-        REQUEST,
-        "UpstreamError",
-    ),
-    (
-        {"state": "failed", "fail_code": "UpstreamError", "voice_id": ID, "voice_status": "OK"},
-        Outcome.DEPLOYED_LATER,
-        REQUEST,
-        "UpstreamError",
-    ),
-    ({"state": "failed", "fail_code": "UpstreamError"}, Outcome.FAILED, REQUEST, "UpstreamError"),
-    (
-        {"state": "failed", "fail_code": "VALIDATION_ERROR"},
-        Outcome.FAILED,
-        VOICE,
-        "VALIDATION_ERROR",
-    ),
-    (
-        {"state": "failed", "fail_code": "VALIDATION_ERROR", "voice_id": ID},
-        Outcome.FAILED,
-        VOICE,
-        "VALIDATION_ERROR",
-    ),
-    (
-        {
-            "state": "failed",
-            "fail_code": "VALIDATION_ERROR",
-            "voice_id": ID,
-            "voice_status": "DEPLOYING",
-        },
-        Outcome.DEPLOYED_LATER,
-        VOICE,
-        "VALIDATION_ERROR",
-    ),
-    (
-        {
-            "state": "failed",
-            "fail_code": "TASK_TIMEOUT",
-            "voice_id": ID,
-            "voice_status": "UNDEPLOYED",
-        },
-        Outcome.FAILED,
-        VOICE,
-        "UNDEPLOYED",
-    ),
-    (
-        {"state": "failed", "fail_code": "INSUFFICIENT_CREDITS"},
-        Outcome.FAILED,
-        ACCOUNT,
-        "INSUFFICIENT_CREDITS",
-    ),
-    ({"state": "failed"}, Outcome.FAILED, REQUEST, "no fail code"),
-]
+FAILED, LATER, OPEN = Outcome.FAILED, Outcome.DEPLOYED_LATER, Outcome.OPEN
+TAKEN, INVALID, TIMEOUT = "UNDEPLOYED", "VALIDATION_ERROR", "TASK_TIMEOUT"
+BROKEN, NO_CREDIT = "UpstreamError", "INSUFFICIENT_CREDITS"
 
 
-@pytest.mark.parametrize(("fields", "outcome", "blame", "code"), ENROLLMENTS)
-@pytest.mark.parametrize("kind", ENROLLMENT)
+@pytest.mark.parametrize(
+    ("state", "voice_id", "voice_status", "fail_code", "judged"),
+    [
+        ("success", ID, None, None, (Outcome.SUCCESS, None, None)),
+        ("success", ID, "OK", None, (Outcome.SUCCESS, None, None)),
+        ("success", ID, "DEPLOYING", None, (LATER, NOBODY, "DEPLOYING")),
+        ("success", ID, "something new", None, (LATER, NOBODY, "something new")),
+        ("success", ID, TAKEN, None, (FAILED, VOICE, TAKEN)),
+        ("success", None, None, None, (OPEN, None, None)),
+        ("success", None, "OK", None, (OPEN, None, None)),
+        ("failed", ID, TAKEN, TAKEN, (FAILED, VOICE, TAKEN)),
+        ("failed", None, None, TAKEN, (FAILED, VOICE, TAKEN)),
+        ("failed", None, TAKEN, None, (FAILED, VOICE, TAKEN)),
+        ("failed", ID, TAKEN, TIMEOUT, (FAILED, VOICE, TAKEN)),
+        ("failed", ID, None, TIMEOUT, (LATER, REQUEST, TIMEOUT)),
+        ("failed", None, None, TIMEOUT, (FAILED, REQUEST, TIMEOUT)),
+        ("failed", ID, "DEPLOYING", BROKEN, (LATER, REQUEST, BROKEN)),
+        ("failed", ID, "OK", BROKEN, (LATER, REQUEST, BROKEN)),
+        ("failed", None, None, BROKEN, (FAILED, REQUEST, BROKEN)),
+        ("failed", None, None, INVALID, (FAILED, VOICE, INVALID)),
+        ("failed", ID, None, INVALID, (FAILED, VOICE, INVALID)),
+        ("failed", ID, "DEPLOYING", INVALID, (LATER, VOICE, INVALID)),
+        ("failed", None, None, NO_CREDIT, (FAILED, ACCOUNT, NO_CREDIT)),
+        ("failed", None, None, None, (FAILED, REQUEST, "no fail code")),
+    ],
+)
 def test_an_enrollment_is_judged_by_its_state_its_fail_code_and_its_voice(
-    kind: Kind,
-    fields: dict[str, Any],
-    outcome: Outcome,
-    blame: Blame | None,
-    code: str | None,
+    *,
+    state: str,
+    voice_id: str | None,
+    voice_status: str | None,
+    fail_code: str | None,
+    judged: tuple[Outcome, Blame | None, str | None],
 ) -> None:
-    judged = verdict.of_report(kind, Report(**fields))
-    assert judged.outcome is outcome
-    assert (judged.fault.blame if judged.fault else None) is blame
-    assert (judged.fault.code if judged.fault else None) == code
+    for kind in ENROLLMENT:
+        found = verdict.of_report(kind, Report(state, voice_id, voice_status, fail_code))
+        fault = found.fault
+        assert (found.outcome, fault and fault.blame, fault and fault.code) == judged
 
 
-def test_the_gateways_own_words_are_passed_on() -> None:
-    words = "Voice review failed. This custom voice is unavailable (UNDEPLOYED)."
-    judged = verdict.of_report(
-        Kind.CLONE, Report("failed", fail_code="UNDEPLOYED", fail_message=words)
-    )
-    assert judged.fault is not None
-    assert judged.fault.message == words
-
-
-def test_a_failure_without_words_is_told_with_its_code() -> None:
-    judged = verdict.of_report(Kind.KEEPALIVE, Report("failed", fail_code="UpstreamError"))
-    assert judged.fault is not None
-    assert judged.fault.message == "the gateway ended the task with UpstreamError"
+@pytest.mark.parametrize(
+    ("kind", "words", "told"),
+    [
+        (Kind.CLONE, "Voice review failed.", "Voice review failed."),
+        (Kind.KEEPALIVE, None, "the gateway ended the task with UNDEPLOYED"),
+    ],
+)
+def test_the_gateways_own_words_are_passed_on_else_its_code(
+    kind: Kind, words: str | None, told: str
+) -> None:
+    fault = verdict.of_report(kind, Report("failed", fail_code=TAKEN, fail_message=words)).fault
+    assert fault is not None
+    assert fault.message == told
 
 
 WORDS = st.none() | st.sampled_from(
