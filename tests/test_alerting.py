@@ -136,11 +136,11 @@ def test_a_risk_is_blamed_on_paused_calls_before_the_voices_own_failure() -> Non
 # when
 
 
-def test_a_telling_is_leased_and_then_a_day_away() -> None:
+def test_a_telling_is_leased_and_then_a_day_away_and_an_end_is_told_once() -> None:
     row = alert(told=2, tell_at=NOW)
-    leased = alerting.handed_out(row, now=NOW)
-    assert leased == {"told": 3, "tell_at": NOW + MINUTE}
+    assert alerting.handed_out(row, now=NOW) == {"told": 3, "tell_at": NOW + MINUTE}
     assert alerting.confirmed(row, now=NOW) == {"tell_at": NOW + DAY}
+    assert alerting.confirmed(alert(ended_at=NOW), now=NOW) == {"tell_at": None}
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,6 @@ def test_an_end_is_told_where_all_is_well_and_somebody_was_told_of_the_trouble(
 ) -> None:
     fields = alerting.ended(alert(told=told), now=NOW, well=well)
     assert fields == {"ended_at": NOW, "tell_at": tell_at, "send_at": tell_at}
-
-
-def test_an_end_is_told_once() -> None:
-    assert alerting.confirmed(alert(ended_at=NOW), now=NOW) == {"tell_at": None}
 
 
 @pytest.mark.parametrize(

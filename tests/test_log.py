@@ -8,7 +8,7 @@ import pty
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -274,7 +274,6 @@ def leak(text: str) -> bool:
     return any(spelling in text or spelling in decoded for spelling in spellings())
 
 
-@pytest.mark.parametrize("form", ["json", "console"])
 @pytest.mark.parametrize(
     "fields",
     [
@@ -286,37 +285,18 @@ def leak(text: str) -> bool:
         {"exc_info": ValueError(SECRET)},
         {"bytes": SECRET.encode()},
         {"spelled": json.dumps({"a": SECRET})},
-        {"spelled": repr([SECRET])},
         {"path": Path(f"/{SECRET}")},
         {"deep": [[[[[[[[[[SECRET]]]]]]]]]]},
         {"name": SECRET},
     ],
 )
-def test_a_secret_is_cut_out_wherever_it_hides(form: str, fields: dict[str, Any]) -> None:
-    log = start(format=form)
-    get_logger().info("voice.registered", **fields)
-    assert not leak(log.getvalue())
-    assert "voice.registered" in log.getvalue()
-    assert form == "console" or log.line["event"] == "voice.registered"
-
-
-@pytest.mark.parametrize("form", ["json", "console"])
-@pytest.mark.parametrize(
-    "secret", ['sk-7f/"Lantern4\\%Harbor9', "sk-'Lantern\\\\Harbor", 'Lantérn"Harbor']
-)
-@pytest.mark.parametrize("quote", [repr, json.dumps])
-def test_a_secret_is_cut_out_however_often_it_was_quoted(
-    form: str, secret: str, quote: Callable[[str], str]
-) -> None:
-    log = start(format=form, secret=secret)
-    text = f"Bearer {secret}"
-    for _ in range(4):
-        text = quote(f"{text}; Bearer {secret}")
-    get_logger().info("voice.registered", text=text, exc_info=ValueError(text))
-    assert "Lant" not in log.getvalue()
-    assert "Harbor" not in log.getvalue()
-    assert log.getvalue().count("Bearer") == 5 + 5
-    assert form == "console" or log.line["event"] == "voice.registered"
+def test_a_secret_is_cut_out_wherever_it_hides(fields: dict[str, Any]) -> None:
+    for form in ("json", "console"):
+        log = start(format=form)
+        get_logger().info("voice.registered", **fields)
+        assert not leak(log.getvalue())
+        assert "voice.registered" in log.getvalue()
+        assert form == "console" or log.line["event"] == "voice.registered"
 
 
 def test_the_rest_of_a_text_with_a_secret_stays() -> None:
@@ -352,12 +332,6 @@ def test_a_secret_that_is_part_of_the_form_itself_still_leaves_one_json_object(
     assert f"a{secret}b" not in log.getvalue()
 
 
-def test_an_empty_secret_is_none() -> None:
-    log = start(secret="")
-    get_logger().info("voice.registered")
-    assert log.line == HEAD
-
-
 # --- libraries
 
 
@@ -375,13 +349,13 @@ def test_a_library_speaks_through_the_same_pipeline_with_its_name() -> None:
 @pytest.mark.parametrize(
     "name", ["httpx", "httpcore.http11", "apscheduler.scheduler", "sqlalchemy.engine", "uvicorn"]
 )
-@pytest.mark.parametrize("level", ["debug", "info"])
-def test_a_library_speaks_only_from_warning(name: str, level: str) -> None:
-    log = start(level=level)
-    logging.getLogger(name).debug("chatter")
-    logging.getLogger(name).info("chatter")
-    logging.getLogger(name).warning("trouble")
-    assert [line["event"] for line in log.lines] == ["trouble"]
+def test_a_library_speaks_only_from_warning(name: str) -> None:
+    for level in ("debug", "info"):
+        log = start(level=level)
+        logging.getLogger(name).debug("chatter")
+        logging.getLogger(name).info("chatter")
+        logging.getLogger(name).warning("trouble")
+        assert [line["event"] for line in log.lines] == ["trouble"]
 
 
 def test_at_level_error_a_library_keeps_its_warnings() -> None:
@@ -458,14 +432,11 @@ def test_a_person_reads_whole_fields_within_80_columns() -> None:
     ]
 
 
-def test_a_long_message_of_a_library_is_broken_between_words() -> None:
+def test_long_words_are_broken_between_words() -> None:
     log = start(format="console")
     logging.getLogger("library").warning("word " * 60)
     assert max(map(len, log.getvalue().splitlines())) <= 80
     assert log.getvalue().split().count("word") == 60
-
-
-def test_a_long_value_is_broken_between_words() -> None:
     log = start(format="console")
     get_logger().warning("keepalive.failed", name="alice", error="word " * 40, to="OK")
     lines = log.getvalue().splitlines()
@@ -553,36 +524,30 @@ def test_each_line_of_the_console_form_begins_with_its_priority(tmp_path: Path) 
     assert [line[:3] for line in file.read_text().splitlines()] == ["<3>", "<3>"]
 
 
-@pytest.mark.parametrize("journal", ["", "1:1", "x", None])
-def test_a_stream_that_is_not_the_journal_gets_no_priority(
-    tmp_path: Path, journal: str | None
-) -> None:
-    environ = {} if journal is None else {"JOURNAL_STREAM": journal}
-    with (tmp_path / "file").open("w") as stream:
-        start(to=stream, environ=environ)
-        get_logger().info("daemon.ready")
-    assert (tmp_path / "file").read_text().startswith("{")
+def test_a_stream_that_is_not_the_journal_gets_no_priority(tmp_path: Path) -> None:
+    for journal in ("", "1:1", "x", None):
+        environ: dict[str, str] = {} if journal is None else {"JOURNAL_STREAM": journal}
+        with (tmp_path / "file").open("w") as stream:
+            start(to=stream, environ=environ)
+            get_logger().info("daemon.ready")
+        assert (tmp_path / "file").read_text().startswith("{")
 
 
 # --- a stream that fails
 
 
-def test_a_full_disk_costs_the_line_and_nothing_else() -> None:
-    with open("/dev/full", "wb", buffering=0) as raw:  # noqa: PTH123 - a device
-        stream = io.TextIOWrapper(raw, write_through=True)
-        start(to=stream)
-        get_logger().info("daemon.ready")
-        get_logger().info("daemon.stopped")
-        stream.detach()
-
-
-def test_a_reader_that_went_away_costs_the_line_and_nothing_else() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
+@pytest.mark.parametrize("way", ["full disk", "reader gone"])
+def test_a_stream_that_fails_costs_the_line_and_nothing_else(way: str) -> None:
+    if way == "full disk":
+        writer = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, writer = os.pipe()
+        os.close(reader)
     with os.fdopen(writer, "wb", buffering=0) as raw:
         stream = io.TextIOWrapper(raw, write_through=True)
         start(to=stream)
         get_logger().info("daemon.ready")
+        get_logger().info("daemon.stopped")
         stream.detach()
 
 
