@@ -219,7 +219,7 @@ def test_show_tells_of_a_voice_that_is_to_be_made_what_it_is_made_from(cli: Comm
 
 
 def test_show_as_json_is_the_voice_with_its_recipe(cli: CommandLine) -> None:
-    nothing = {"spent_usd": 0.0, "possibly_spent_usd": 0.0, "audio": []}
+    nothing = {"spent_usd": 0.0, "possibly_spent_usd": 0.0, "preview_url": None}
     assert cli("show", "anna", "--json").json == {"schema": 1, **ANNA, "recipe": None, **nothing}
     assert cli("show", "bert", "--json").json == {"schema": 1, **BERT, "recipe": CLONE, **nothing}
 
