@@ -6,11 +6,9 @@ with its dotted path, because a person who edits a file on a server wants to edi
 
 The parts: `settings` holds the tables and the rule of each key, `contradictions` the rules
 between keys, `gone` the keys of earlier versions, `sources` reads the file and the environment,
-`key` finds the API key, `policy` hands the rules what they need, `changes` tells two settings
-apart.
+`key` finds the API key, `policy` hands the rules what they need.
 """
 
-from voicekeeper.config.changes import changed, unchangeable
 from voicekeeper.config.key import FoundKey, find_api_key, of_service
 from voicekeeper.config.settings import (
     Alerts,
@@ -25,6 +23,8 @@ from voicekeeper.config.settings import (
     Upstream,
     Web,
     Webhook,
+    changed,
+    unchangeable,
 )
 from voicekeeper.config.sources import DEFAULT_PATH, Places, load, places
 from voicekeeper.config.values import Address

@@ -4,11 +4,12 @@
 is not here, and addresses of messages are hidden, so a ``repr`` of the settings, or a dump of
 them, holds no secret.
 
-Plain tuples, because every command waits for them: pydantic-settings, whose own checks are not
-wanted (see `values`), takes seven times as long to import as an interpreter takes to start.
+Plain tuples, because every command waits for them and refuses wrong ones: the first model of
+pydantic alone takes as long as thirteen starts of an interpreter, `voicekeeper list` with all else
+that it needs takes nine.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,36 +27,10 @@ _SHORTEST_PASSWORD: Final = 6
 
 _HOUR = timedelta(hours=1)
 _JITTER = timedelta(hours=12)
+_FIXED = ("database.url", "webhook.public_url")
 
 Span = Annotated[timedelta, values.span()]
 UpToAnHour = Annotated[timedelta, values.span(most=_HOUR)]
-SpanOrForever = Annotated[timedelta | None, values.span_or_forever]
-SpanOrZero = Annotated[timedelta, values.span(zero=True)]
-Url = Annotated[str, values.base_url]
-Model = Annotated[str, values.model]
-Rate = Annotated[float, values.rate]
-InFlight = Annotated[int, values.in_flight]
-FilePath = Annotated[Path | None, values.file_path]
-DatabaseUrl = Annotated[SecretStr, values.database_url]
-Amount = Annotated[Decimal | None, values.dollars]
-Listen = Annotated[values.Address | None, values.address]
-Address = Annotated[values.Address, values.address]
-HostNames = Annotated[tuple[str, ...], values.host_names]
-PublicUrl = Annotated[str | None, values.public_url]
-Prompt = Annotated[str, values.prompt]
-AudioFormat = Annotated[
-    Literal["mp3", "wav", "pcm", "opus"],
-    values.one_of(("mp3", "wav", "pcm", "opus")),
-]
-Level = Annotated[
-    Literal["debug", "info", "warning", "error"],
-    values.one_of(("debug", "info", "warning", "error")),
-]
-Addresses = Annotated[tuple[SecretStr, ...], values.addresses]
-WebAddress = Annotated[SecretStr | None, values.web_address]
-LogFormat = Annotated[
-    Literal["auto", "json", "console"], values.one_of(("auto", "json", "console"))
-]
 
 
 class Upstream(NamedTuple):
@@ -69,18 +44,20 @@ class Upstream(NamedTuple):
         max_in_flight: calls under way at once.
     """
 
-    base_url: Url = "https://api.apixo.ai/api/v1"
-    api_key_file: FilePath = None
-    model: Model = "cosyvoice-3-flash"
+    base_url: Annotated[str, values.base_url] = "https://api.apixo.ai/api/v1"
+    api_key_file: Annotated[Path | None, values.file_path] = None
+    model: Annotated[str, values.model] = "cosyvoice-3-flash"
     timeout: UpToAnHour = timedelta(seconds=30)
-    requests_per_second: Rate = 5.0
-    max_in_flight: InFlight = 8
+    requests_per_second: Annotated[float, values.rate] = 5.0
+    max_in_flight: Annotated[int, values.in_flight] = 8
 
 
 class Database(NamedTuple):
     """Where the registry lives. The address may hold a password, so a ``repr`` shows none."""
 
-    url: DatabaseUrl = SecretStr("sqlite:////var/lib/voicekeeper/voicekeeper.db")
+    url: Annotated[SecretStr, values.database_url] = SecretStr(
+        "sqlite:////var/lib/voicekeeper/voicekeeper.db"
+    )
 
 
 class Keepalive(NamedTuple):
@@ -96,9 +73,11 @@ class Keepalive(NamedTuple):
 
     window: Span = timedelta(days=7)
     interval: Span = timedelta(days=3)
-    jitter: SpanOrZero = _JITTER
-    prompt: Prompt = "Hello."
-    format: AudioFormat = "mp3"
+    jitter: Annotated[timedelta, values.span(zero=True)] = _JITTER
+    prompt: Annotated[str, values.prompt] = "Hello."
+    format: Annotated[
+        Literal["mp3", "wav", "pcm", "opus"], values.one_of("mp3", "wav", "pcm", "opus")
+    ] = "mp3"
 
 
 class Budget(NamedTuple):
@@ -109,7 +88,7 @@ class Budget(NamedTuple):
             for no limit. Keepalives have none: a lost voice costs more.
     """
 
-    enrollments_usd_per_day: Amount = None
+    enrollments_usd_per_day: Annotated[Decimal | None, values.dollars] = None
 
 
 class Polling(NamedTuple):
@@ -141,7 +120,7 @@ class Daemon(NamedTuple):
     """
 
     tick: UpToAnHour = timedelta(seconds=10)
-    keep_history: SpanOrForever = timedelta(days=365)
+    keep_history: Annotated[timedelta | None, values.span_or_forever] = timedelta(days=365)
 
 
 class Alerts(NamedTuple):
@@ -152,8 +131,8 @@ class Alerts(NamedTuple):
         heartbeat_url: asked for at a pace while voices are kept in time.
     """
 
-    urls: Addresses = ()
-    heartbeat_url: WebAddress = None
+    urls: Annotated[tuple[SecretStr, ...], values.addresses] = ()
+    heartbeat_url: Annotated[SecretStr | None, values.web_address] = None
 
 
 class Web(NamedTuple):
@@ -166,8 +145,8 @@ class Web(NamedTuple):
             and this host's own; else a stranger's name could be made to lead there.
     """
 
-    listen: Listen = None
-    hosts: HostNames = ()
+    listen: Annotated[values.Address | None, values.address] = None
+    hosts: Annotated[tuple[str, ...], values.host_names] = ()
 
 
 class Webhook(NamedTuple):
@@ -178,15 +157,20 @@ class Webhook(NamedTuple):
         listen: where what comes in there is handed on to; may be the address of ``web.listen``.
     """
 
-    public_url: PublicUrl = None
-    listen: Address = values.Address("127.0.0.1", 8470)
+    public_url: Annotated[str | None, values.public_url] = None
+    listen: Annotated[values.Address, values.address] = values.Address("127.0.0.1", 8470)
 
 
 class Log(NamedTuple):
     """What the log tells, and in which form."""
 
-    level: Level = "info"
-    format: LogFormat = "auto"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        values.one_of("debug", "info", "warning", "error"),
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "console"], values.one_of("auto", "json", "console")
+    ] = "auto"
 
 
 class Settings(NamedTuple):
@@ -230,6 +214,29 @@ class Settings(NamedTuple):
 def keys() -> dict[str, tuple[str, ...]]:
     """Return the names of every table and of its keys, in the order of the example file."""
     return {name: table._fields for name, table in Settings()._asdict().items()}
+
+
+def changed(old: Settings, new: Settings) -> tuple[str, ...]:
+    """Return the dotted paths of the settings that differ, in the order of the example file."""
+    return tuple(
+        f"{table}.{key}"
+        for table, names in keys().items()
+        for key in names
+        if getattr(getattr(old, table), key) != getattr(getattr(new, table), key)
+    )
+
+
+def unchangeable(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return a problem for each of these settings that only a restart can change.
+
+    The database is held by the process, an address to listen on is bound by it, and enrollments
+    under way are told of where they were told to.
+    """
+    return tuple(
+        f"{path}: cannot change while the daemon runs; restart it, or put the old value back"
+        for path in paths
+        if path in _FIXED or path.endswith(".listen")
+    )
 
 
 def rule(table: str, key: str) -> Callable[[object], Any]:

@@ -10,7 +10,7 @@ or a key may have been pasted into them.
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
@@ -33,7 +33,7 @@ _RICHEST = 1_000_000
 _KINDS = {bool: "a yes or no", int: "a number", float: "a number", list: "a list", dict: "a table"}
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)
-_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+_HOST_NAME = re.compile(r"(?=.{1,253}?\.*$)([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.*", re.IGNORECASE)
 _IPV6 = 6
 _LAST_PORT = 65_535
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
@@ -52,7 +52,7 @@ def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[obje
             raise ValueError(
                 f'must be a duration in quotes with its unit, such as "30s", not {quoted(value)}'
             )
-        length = value if isinstance(value, timedelta) else duration.parse(text(value))
+        length = duration.parse(text(value))
         if length < timedelta(0) or (not length and not zero):
             raise ValueError("must be longer than 0s")
         if most is not None and length > most:
@@ -82,7 +82,7 @@ def text(value: object) -> str:
     return value
 
 
-def one_of(words: Sequence[str]) -> Callable[[object], str]:
+def one_of(*words: str) -> Callable[[object], str]:
     """Make the rule of a setting that is one of a few words."""
     listed = f"{', '.join(words[:-1])} or {words[-1]}"
 
@@ -153,22 +153,22 @@ def base_url(value: object) -> str:
 
 def addresses(value: object) -> tuple[SecretStr, ...]:
     """Read where messages go: a list, or in one text with white space between them."""
+    read = _listed(value, _ADDRESS, 'addresses such as "mailto://user:password@example.com"')
+    return tuple(map(SecretStr, read))
+
+
+def _listed(value: object, form: re.Pattern[str], what: str) -> list[str]:
     given = value if isinstance(value, (list, tuple)) else text(value).split()
-    read = []
-    for number, each in enumerate(given, 1):
-        address = each if isinstance(each, SecretStr) else SecretStr(text(each).strip())
-        if not _ADDRESS.fullmatch(address.get_secret_value()):
-            raise ValueError(
-                'must be a list of addresses such as "mailto://user:password@example.com";'
-                f" number {number} is none"
-            )
-        read.append(address)
-    return tuple(read)
+    read = [text(each).strip() for each in given]
+    for number, each in enumerate(read, 1):
+        if not form.fullmatch(each):
+            raise ValueError(f"must be a list of {what}; number {number} is none")
+    return read
 
 
 def web_address(value: object) -> SecretStr:
     """Read an http or https URL that may hold a secret."""
-    address = value.get_secret_value() if isinstance(value, SecretStr) else text(value).strip()
+    address = text(value).strip()
     if _apart(address, "http", "https") is None or not _ADDRESS.fullmatch(address):
         raise ValueError("must be an http or https URL; leave it out if there is none")
     return SecretStr(address)
@@ -193,8 +193,6 @@ class Address(NamedTuple):
 def address(value: object) -> Address:
     """Read an address of this machine with a port."""
     rule = "must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
-    if isinstance(value, Address):
-        return value
     host, _, port = text(value).rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     try:
@@ -208,15 +206,8 @@ def address(value: object) -> Address:
 
 def host_names(value: object) -> tuple[str, ...]:
     """Read names of hosts: a list, or in one text with white space between them."""
-    given = value if isinstance(value, (list, tuple)) else text(value).split()
-    names = [text(each).strip().lower().rstrip(".") for each in given]
-    for number, name in enumerate(names, 1):
-        if not _HOST_NAME.fullmatch(name):
-            raise ValueError(
-                'must be a list of names without a port such as "voices.example.com";'
-                f" number {number} is none"
-            )
-    return tuple(names)
+    read = _listed(value, _HOST_NAME, 'names without a port such as "voices.example.com"')
+    return tuple(each.lower().rstrip(".") for each in read)
 
 
 def public_url(value: object) -> str:
@@ -257,7 +248,7 @@ def prompt(value: object) -> str:
 
 def file_path(value: object) -> Path:
     """Read the path of a file."""
-    written = str(value) if isinstance(value, Path) else text(value)
+    written = text(value)
     if not written.strip():
         raise ValueError("must be the path of a file; leave it out if there is none")
     return at_home(written)
@@ -273,7 +264,7 @@ def at_home(path: str | Path) -> Path:
 
 def database_url(value: object) -> SecretStr:
     """Read where the registry lives; the address may hold a password."""
-    url = value.get_secret_value() if isinstance(value, SecretStr) else text(value)
+    url = text(value)
     scheme = url.partition(":")[0].lower()
     if scheme.partition("+")[0] in ("postgresql", "postgres"):
         return SecretStr(_server_url(url))
