@@ -267,7 +267,8 @@ def test_after_a_restore_every_voice_is_used_at_once_and_nothing_is_paid_for_aga
     life.database.close()
     copy = Copy(tmp_path / "copy.db")
     done = restore(life.database, copy, now=life.clock.now(), policy=life.policy)
-    assert (done.voices, done.missing, done.doubted) == (2, ["later"], 0)
+    assert (done.voices, [each.name for each in done.missing], done.unknown) == (2, ["later"], [])
+    assert (done.changed, done.removed) == ([], [])
     assert done.replaced is not None
     assert names(done.replaced) == ["anna", "cloned", "later"]
     life.live(HOUR)
@@ -278,27 +279,28 @@ def test_after_a_restore_every_voice_is_used_at_once_and_nothing_is_paid_for_aga
     assert [voice.status for voice in life.registry.all()] == [Status.OK, Status.OK]
 
 
-def test_what_waits_in_the_copy_is_made_where_the_notes_followed_it(
+def test_what_was_asked_for_before_a_pass_of_either_registry_is_unknown_after_a_restore(
     life: Life, tmp_path: Path
 ) -> None:
-    life.register(wanted("made", prefix="made"))
-    life.live(HOUR)
-    life.register(wanted("waiting", prefix="waiting"), wanted("begun", prefix="begun"))
+    life.register(imported("anna"), wanted("waiting", prefix="waiting"))
     life.registry.pause("waiting", now=life.clock.now())
+    life.live(HOUR)
+    life.clock.advance(HOUR)
+    life.register(wanted("begun", prefix="begun"))  # no pass of the copy is later
     backup.write(life.database.path, tmp_path / "copy.db")
     life.live(HOUR)
     life.database.close()
-    assert (
-        restore(
-            life.database, Copy(tmp_path / "copy.db"), now=life.clock.now(), policy=life.policy
-        ).doubted
-        == 0
-    )
+    copy = Copy(tmp_path / "copy.db")
+    done = restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+    assert done.unknown == ["begun", "waiting"]
+    assert [(each.name, each.voice_id is None) for each in done.changed] == [("begun", False)]
+    life.live(HOUR)
+    assert {life.voice(name).status for name in done.unknown} == {Status.UNKNOWN}
+    assert len(life.upstream.submitted("begun")) == 1
     life.registry.resume("waiting", now=life.clock.now(), policy=life.policy)
+    life.registry.retry("waiting", now=life.clock.now())
     life.live(HOUR)
     assert life.voice("waiting").status is Status.OK
-    assert life.voice("begun").status is Status.UNKNOWN
-    assert len(life.upstream.submitted("begun")) == 1
 
 
 @pytest.mark.parametrize("beside", ["nothing", "another registry"])
@@ -306,7 +308,7 @@ def test_on_another_machine_what_waits_in_the_copy_is_left_to_a_person(
     life: Life, tmp_path: Path, beside: str
 ) -> None:
     life.register(imported("anna"))
-    life.live(HOUR)
+    life.live(MINUTE)
     life.register(wanted("waiting"))
     backup.write(life.database.path, tmp_path / "copy.db")
     elsewhere = tmp_path / "elsewhere"
@@ -321,17 +323,72 @@ def test_on_another_machine_what_waits_in_the_copy_is_left_to_a_person(
             path.unlink()
     life.live(timedelta(seconds=30))  # it is made on the old machine
     made = life.books().clone
-    assert (
-        restore(
-            there.database, Copy(tmp_path / "copy.db"), now=life.clock.now(), policy=life.policy
-        ).doubted
-        == 1
-    )
+    copy = Copy(tmp_path / "copy.db")
+    done = restore(there.database, copy, now=life.clock.now(), policy=life.policy)
+    assert (done.unknown, done.removed) == (["waiting"], [])
     there.live(HOUR)
     assert there.voice("waiting").status is Status.UNKNOWN
-    assert "put back from a copy" in (there.voice("waiting").last_error or "")
+    assert "may be an older copy" in (there.voice("waiting").last_error or "")
     assert there.voice("anna").status is Status.OK
     assert life.books().clone == made
+
+
+def test_on_a_new_machine_what_was_asked_for_while_no_daemon_ran_is_made(
+    life: Life, tmp_path: Path
+) -> None:
+    life.register(imported("anna"))
+    life.live(HOUR)
+    life.clock.advance(HOUR)
+    life.register(wanted("waiting"))
+    backup.write(life.database.path, tmp_path / "copy.db")
+    life.database.close()
+    life.database.path.unlink()
+    copy = Copy(tmp_path / "copy.db")
+    done = restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+    assert done.unknown == []
+    life.live(HOUR)
+    assert (life.voice("waiting").status, life.books().clone) == (Status.OK, 1)
+
+
+def test_a_restore_names_what_the_replaced_registry_knew_and_the_copy_does_not(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    cli.ready(imported("anna"), imported("berta"), imported("clara"))
+    copy = tmp_path / "copy.db"
+    cli("backup", str(copy))
+    cli("remove", "berta")
+    cli("remove", "clara")
+    cli("add", "id-clara-2", "--name", "clara")
+    cli("add", "id-new", "--name", "new-voice")
+    cli.ready(wanted("asked"))
+    ended = cli("restore", str(copy))
+    assert ended.code == 0
+    lines, add = ended.err.splitlines(), "voicekeeper add"
+    assert lines[1:-1] == [
+        "note: the copy does not know 2 voices of the registry that it replaced:",
+        "  # asked had no voice_id yet",
+        f"  {add} id-new --name new-voice --model cosyvoice-3-flash",
+        "note: 1 voice had another voice_id in the registry that was replaced:",
+        f"  voicekeeper remove clara && {add} id-clara-2 --name clara --model cosyvoice-3-flash",
+        "note: 1 voice of the copy had been removed since, and will be used again:",
+        "  voicekeeper remove berta",
+    ]
+
+
+def test_of_many_voices_a_restore_names_twenty_and_where_the_others_stand(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    cli.ready(imported("anna"))
+    copy = tmp_path / "copy.db"
+    cli("backup", str(copy))
+    cli.ready(*(imported(f"v{number:02}") for number in range(25)))
+    lines = cli("restore", str(copy)).err.splitlines()
+    assert sum(line.startswith("  voicekeeper add id-v") for line in lines) == 20
+    replaced = next(path for path in tmp_path.iterdir() if ".replaced-" in path.name)
+    assert lines[-2] == (
+        f"  and 5 more; 'VOICEKEEPER_DATABASE__URL=sqlite:///{replaced} voicekeeper export' "
+        "writes out what was replaced."
+    )
 
 
 def spoilt(path: Path) -> None:
@@ -377,7 +434,7 @@ def test_a_copy_that_is_no_good_is_refused_before_anything_is_touched(
     assert words in sentence(ended)
     assert str(copy) in ended.err
     assert cli.path.read_bytes() == before
-    kept = {"voicekeeper.db", "voicekeeper.db.enrollments", "voicekeeper.db.lock", "config.toml"}
+    kept = {"voicekeeper.db", "voicekeeper.db.lock", "config.toml"}
     assert files(tmp_path) - {"copy.db"} <= kept
 
 

@@ -313,7 +313,6 @@ def assert_all_was_looked_at(told: Mapping[str, bytes], daemon: Daemon) -> None:
     for place, held in (
         ("voicekeeper.db while all is well", b"id-anna"),
         ("rows of voicekeeper.db while the key is refused", b"[API key]"),
-        ("voicekeeper.db.enrollments at the end", b"made"),
         ("rows of copy.db at the end", b"id-anna"),
         ("log of the daemon that was aborted", b"[API key]"),
         ("stderr of the daemon that was aborted", b"Fatal Python error: Aborted"),

@@ -29,7 +29,7 @@ from voicekeeper.events import Event
 from voicekeeper.facts import is_another_voice
 from voicekeeper.lifecycle import Change, TaskFields, Telling, VoiceFields
 from voicekeeper.lifecycle.change import INTERRUPTED, NO_END, sentence
-from voicekeeper.lifecycle.enrollment import afresh
+from voicekeeper.lifecycle.enrollment import RESTORED, afresh, is_in_doubt, left_unknown
 from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.terms import NEVER_KNOWN
@@ -838,6 +838,45 @@ def test_a_voice_is_another_one_from_when_it_lost_its_first(
 )
 def test_only_a_design_that_was_made_again_sounds_different(row: Voice, *, another: bool) -> None:
     assert is_another_voice(row) is another
+
+
+# an old copy of the registry
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "last_pass_at", "in_doubt"),
+    [
+        (NOW - DAY, NOW - HOUR, True),
+        (NOW - DAY, NOW - DAY, True),
+        (NOW - DAY + POLICY.silence, NOW - DAY, True),  # the next pass requested it
+        (NOW - DAY + POLICY.silence + SECOND, NOW - DAY, False),  # the keeper was off
+        (NOW - DAY, None, False),  # there never was a keeper
+    ],
+)
+def test_what_was_asked_for_before_a_pass_may_have_been_requested(
+    asked_at: datetime, last_pass_at: datetime | None, *, in_doubt: bool
+) -> None:
+    row = new_voice(anchored_at=asked_at)
+    assert is_in_doubt(row, last_pass_at=last_pass_at, policy=POLICY) is in_doubt
+
+
+def test_an_enrollment_that_an_old_copy_may_have_forgotten_is_left_to_a_person() -> None:
+    task = enrollment(state=TaskState.INTENT, task_id=None, possible_cost_micros=2_000)
+    words = "this registry may be an older copy, and the voice may have been requested already"
+    told = {"code": "restored", "error": words, "task_id": None, "possible_cost_micros": 2_000}
+    assert left_unknown(new_voice(failures=1), task, now=NOW) == Change(
+        voice={
+            "status": Status.UNKNOWN,
+            "next_at": None,
+            "failures": 2,
+            "last_error": f"restored: {words}",
+        },
+        task=over(TaskState.UNKNOWN, RESTORED),
+        tellings=(
+            Telling(Event.ENROLLMENT_FAILED, told),
+            became(Status.NEW, Status.UNKNOWN),
+        ),
+    )
 
 
 # control calls

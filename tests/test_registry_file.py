@@ -239,7 +239,6 @@ def test_without_hard_links_a_registry_is_made_and_kept(
     assert sorted(path.name for path in host.path.parent.iterdir()) == [
         "key",
         "voicekeeper.db",
-        "voicekeeper.db.enrollments",
     ]
     with host.run_command("run", "--once", **faulty("links")) as run:
         assert run.end() == 0

@@ -93,19 +93,6 @@ def link_the_lock(cli: CommandLine, loot: Path) -> None:
     given(lock)
 
 
-def link_the_notes(cli: CommandLine, loot: Path) -> None:
-    notes = cli.path.with_name("voicekeeper.db.enrollments")
-    notes.unlink(missing_ok=True)
-    notes.symlink_to(loot)
-    given(notes)
-
-
-def link_notes_that_are_none(cli: CommandLine, loot: Path) -> None:
-    """A file that root would make, and no registry: `add` makes both."""
-    cli.path.unlink()
-    link_the_notes(cli, loot.with_name("new"))
-
-
 def link_a_registry_that_is_none(cli: CommandLine, loot: Path) -> None:
     cli.path.unlink()
     cli.path.symlink_to(loot.with_name("new.db"))
@@ -142,8 +129,6 @@ Plant = Callable[[CommandLine, Path], None]
     [
         (link_the_lock, ["run", "--once"]),
         (link_the_lock, ["restore", "COPY"]),
-        (link_the_notes, ["restore", "COPY"]),
-        (link_notes_that_are_none, ["add", "id-ben", "--name", "ben"]),
         (link_a_registry_that_is_none, ["add", "id-ben", "--name", "ben"]),
         (link_a_registry_that_is_none, ["run", "--once"]),
         (link_the_registry, ["add", "id-ben", "--name", "ben"]),

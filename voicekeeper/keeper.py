@@ -397,7 +397,6 @@ class Keeper:
                     token_digest=digest,
                 )
             )
-            await self._offload(partial(self._worklist.note, job))
 
         async def refuse(fault: Fault) -> None:
             if job.task_pk is None:  # an enrollment that failed before its turn
@@ -415,11 +414,8 @@ class Keeper:
         except CallFailed as failure:
             self._note_key(failure)
             await refuse(verdict.of_submission(job.kind, failure, refusals=job.refusals))
-        except VoicekeeperError as error:
-            # Nothing was sent: withdrawn, or its intent could not be written or noted.
-            if job.kind.is_enrollment and job.task_pk is not None:
-                await refuse(Fault(Blame.NOBODY, verdict.NOT_NOTED, str(error)))
-            raise
+        except VoicekeeperError:
+            raise  # nothing was sent: it was withdrawn, or its intent could not be written
         except Exception as error:
             # A bug of ours, and nobody knows whether the call was made: judge it as unanswered.
             words = f"voicekeeper failed in the middle of the call ({type(error).__name__})"

@@ -43,11 +43,8 @@ _PASSING_CODES = {408, 425, 429}
 _REQUEST_CODES = {400, 405, 413, 415, 422}
 
 NO_ANSWER: Final = "no answer"
-NOT_NOTED: Final = "not noted"
 
-WAITS: Final = frozenset(
-    {*map(str, _ACCOUNT_CODES), *map(str, _PASSING_CODES), NO_ANSWER, NOT_NOTED}
-)
+WAITS: Final = frozenset({*map(str, _ACCOUNT_CODES), *map(str, _PASSING_CODES), NO_ANSWER})
 """The codes of an enrollment that was certainly not made, for reasons that are not its own."""
 
 TRIES: Final = 3

@@ -157,7 +157,7 @@ def _live(machine: Machine, told: Story) -> None:
 
     machine.sh(
         "mkdir /root/move && voicekeeper backup /root/move/move.db &&"
-        f"cp {DATABASE}.enrollments /etc/voicekeeper/config.toml /etc/voicekeeper/apixo-api-key"
+        "cp /etc/voicekeeper/config.toml /etc/voicekeeper/apixo-api-key"
         " /root/move/; sed -i '1i# as it was' /opt/voicekeeper/venv/units/voicekeeper.service"
         " /etc/systemd/system/voicekeeper.service"  # as an older version has it
     )

@@ -58,7 +58,6 @@ def ran(service: Service) -> Service:
         ("copy.db", "narrator"),
         ("state/voicekeeper.db", "narrator"),
         ("state/voicekeeper.db.backups", "CREATE TABLE"),
-        ("state/voicekeeper.db.enrollments", "made"),
     ],
 )
 def test_what_is_searched_for_the_key_holds_what_it_should(

@@ -44,11 +44,7 @@ FILES: Final[Mapping[str, str]] = {
     str(DEFAULT_PATH): "The settings.",
     "/etc/voicekeeper/apixo-api-key": "The API key, which systemd hands to the service.",
     "/var/lib/voicekeeper/voicekeeper.db": "The registry, unless database.url names another.",
-    "voicekeeper.db.enrollments": (
-        "Beside it: notes of each clone and design that was begun, so that none is paid for "
-        "twice. Leave it where it is."
-    ),
-    "voicekeeper.db.backups/": "The daily copies, the last 14.",
+    "voicekeeper.db.backups/": "Beside it: the daily copies, the last 14.",
     "voicekeeper.db.lock": "Held by the daemon that runs.",
     "voicekeeper.db.replaced-*": "What a restore replaced.",
 }

@@ -4,8 +4,8 @@ Pure functions: rows, an answer and ``now`` in, a `Change` out. They touch nothi
 applies a change in one transaction, its history included. They follow one call: `submitted` or
 `refused`, then `reported` or `unanswered`, or, after a crash, `interrupted`. What they mean for
 each kind of task stands in `keepalive`, `enrollment` and `control`. Before the call of an
-enrollment it may be `held`, and later `released`; or, at a start, left to a person on a doubt
-(`enrollment.doubt`).
+enrollment it may be `held`, and later `released`; or, on an old copy of the registry, be left
+UNKNOWN (`enrollment.left_unknown`).
 
 Legal ways of a status::
 

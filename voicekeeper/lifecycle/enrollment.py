@@ -15,8 +15,7 @@ from datetime import datetime, timedelta
 from voicekeeper import schedule, verdict
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.budget import Hold
-from voicekeeper.duration import rfc3339
-from voicekeeper.duration import words as duration_words
+from voicekeeper.duration import plus
 from voicekeeper.events import Event
 from voicekeeper.lifecycle.change import (
     INTERRUPTED,
@@ -43,8 +42,11 @@ from voicekeeper.schedule import Policy
 from voicekeeper.terms import Status, TaskState
 from voicekeeper.verdict import Blame, Fault, Outcome
 
-_RESTORED = "restored"
-_DAY = timedelta(days=1)
+RESTORED = Fault(
+    Blame.NOBODY,
+    "restored",
+    "this registry may be an older copy, and the voice may have been requested already",
+)
 
 
 def afresh(voice: Voice, *, now: datetime) -> VoiceFields:
@@ -147,58 +149,23 @@ def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
     return _unknown(voice, task, INTERRUPTED, now=now)
 
 
-def doubt(
-    voice: Voice,
-    *,
-    forgotten: datetime | None,
-    witnessed: bool,
-    last_pass_at: datetime | None,
-    now: datetime,
-    policy: Policy,
-) -> Fault | None:
-    """Judge, at a start, whether an enrollment that waits may have been made already.
+def is_in_doubt(voice: Voice, *, last_pass_at: datetime | None, policy: Policy) -> bool:
+    """Return whether a waiting enrollment may have been requested, unknown to an old copy.
 
-    The registry may be an older copy that was put back, and nothing is paid for on a doubt. What
-    the notes beside it tell of is certain. Where they are gone, a registry that rested for longer
-    than a claim was moved or put back; with them, one that rested for longer than a voice does,
-    and than a day, may be part of a whole machine that was put back.
+    A pass requests what was asked for before it. So does the pass after the last one that a copy
+    knows of, and a copy may have been made between a person's word and that pass.
 
     Args:
-        voice: its row; it is NEW.
-        forgotten: when it was begun by the notes, if the registry knows nothing of that.
-        witnessed: whether there are notes.
-        last_pass_at: the last pass that the registry knows of.
-        now: of this start.
+        voice: its row; it is NEW and has no voice_id.
+        last_pass_at: the last pass that is known of; None where none is.
         policy: the settings.
-
-    Returns:
-        What is to be told, or None: it is simply to be made.
     """
-    if forgotten is not None:
-        at = rfc3339(forgotten)
-        words = f"this registry is an older copy, and the voice was requested at {at} already"
-        return Fault(Blame.NOBODY, _RESTORED, words)
-    if voice.restored_at is not None and not witnessed:
-        at = rfc3339(voice.restored_at)
-        words = (
-            f"this registry was put back from a copy at {at}, and no notes tell whether the voice "
-            "was requested already"
-        )
-        return Fault(Blame.NOBODY, _RESTORED, words)
-    asked_at = voice.anchored_at
-    rested = now - max(asked_at, last_pass_at or asked_at)
-    if rested > (max(policy.interval, _DAY) if witnessed else policy.lease):
-        words = (
-            f"the registry rested for {duration_words(rested)} and may be an older copy, "
-            "so the voice may have been requested already"
-        )
-        return Fault(Blame.NOBODY, _RESTORED, words)
-    return None
+    return last_pass_at is not None and voice.anchored_at <= plus(last_pass_at, policy.silence)
 
 
-def doubted(voice: Voice, task: Task, fault: Fault, *, now: datetime) -> Change:
-    """It may have been made by a daemon that this registry knows nothing of."""
-    return _unknown(voice, task, fault, now=now)
+def left_unknown(voice: Voice, task: Task, *, now: datetime) -> Change:
+    """Leave an enrollment to a person that an old copy of the registry may have forgotten."""
+    return _unknown(voice, task, RESTORED, now=now)
 
 
 def _still_open(

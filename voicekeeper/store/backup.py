@@ -1,8 +1,8 @@
 """Copies of the registry: one that a person asks for, and one a day that the daemon makes.
 
 A copy is made by SQLite's own online backup, so that it is one state of the registry whatever is
-written meanwhile; it is checked before it gets its name, and appears whole or not at all. It holds
-neither the API key nor the notes of the witness: those tell of what was begun *after* it.
+written meanwhile; it is checked before it gets its name, and appears whole or not at all. It does
+not hold the API key.
 """
 
 import errno

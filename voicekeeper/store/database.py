@@ -20,7 +20,6 @@ from voicekeeper.errors import DatabaseUnusable, VoicekeeperError
 from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns
 from voicekeeper.store.unreadable import UNREADABLE
-from voicekeeper.store.witness import Witness
 from voicekeeper.terms import SCHEMA
 
 _OURS = ("alembic_version", "voice")
@@ -36,7 +35,6 @@ class Database(ABC):
     Args:
         engine: whose transactions nobody but this class begins or ends.
         place: what sentences call it; holds no secret.
-        witness: the notes beside it.
 
     Attributes:
         is_shared: whether several keepers may work on it at once.
@@ -48,9 +46,8 @@ class Database(ABC):
     _mend: ClassVar[str]
     """What helps where the data are wrong; the end of a sentence."""
 
-    def __init__(self, engine: sa.Engine, place: str, witness: Witness) -> None:
+    def __init__(self, engine: sa.Engine, place: str) -> None:
         self.place = place
-        self.witness = witness
         self._engine = engine
         self._idle: list[Session] = []
 

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.turns import Turns
-from voicekeeper.store.witness import Recollection
 
 
 class MemoryDatabase(SqliteDatabase):
@@ -21,7 +20,6 @@ class MemoryDatabase(SqliteDatabase):
 
     def __init__(self) -> None:
         super().__init__(Path(":memory:"))
-        self.witness = Recollection()
         session = self.lent_session()
         with closing(sqlite3.connect(":memory:")) as empty:
             empty.deserialize(_empty_registry())

@@ -29,7 +29,6 @@ from voicekeeper.errors import (
 from voicekeeper.secret import SecretStr
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
-from voicekeeper.store.witness import NoWitness
 
 _FROZEN_S: Final = 5
 _LOCKED_S: Final = 10
@@ -122,7 +121,7 @@ class PostgresDatabase(Database):
         sa.event.listen(engine, "connect", _settle)
         host = read.host or read.query.get("host") or "this machine"
         place = f"the PostgreSQL database {read.database} on {host}"
-        super().__init__(engine, place, NoWitness())
+        super().__init__(engine, place)
 
     @property
     def file(self) -> Path | None:

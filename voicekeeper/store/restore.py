@@ -11,13 +11,14 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import col
 
 from voicekeeper.errors import (
@@ -29,36 +30,53 @@ from voicekeeper.errors import (
     reason,
 )
 from voicekeeper.files import open_named, open_plain
-from voicekeeper.models import Kind, Status, Task, Voice
+from voicekeeper.models import Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import quiet
+from voicekeeper.store import old_copies, quiet
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
+from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
-from voicekeeper.store.witness import Begun
 from voicekeeper.terms import LIVING
-
-Voices = Mapping[str, datetime | None]
-"""Their names, and when they were registered; None where their registry was put back itself."""
 
 _NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
 """The end of a journal that names a list of others, a file that SQLite would remove, whoever's."""
 
 
+class Known(NamedTuple):
+    """A voice as a registry knows it.
+
+    Attributes:
+        name: of the voice.
+        model: of the voice.
+        voice_id: the gateway's; None where it has none.
+        created_at: when it was registered.
+    """
+
+    name: str
+    model: str
+    voice_id: str | None
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore has done.
+    """What a restore has done, and what the replaced registry knew and the copy does not.
 
     Attributes:
         voices: how many the registry has now.
         missing: voices that the replaced registry had and this one has not.
+        changed: voices of both whose id the replaced registry knew otherwise, as it did.
+        removed: names of voices that were removed after the copy was made.
+        unknown: names of voices whose enrollment waited, and may have been requested already.
         replaced: where what was there before is kept; None where there was nothing.
-        doubted: how many enrollments wait, and may have been made already.
     """
 
     voices: int
-    missing: Sequence[str]
+    missing: Sequence[Known]
+    changed: Sequence[Known]
+    removed: Sequence[str]
+    unknown: Sequence[str]
     replaced: Path | None
-    doubted: int
 
 
 class Copy:
@@ -147,18 +165,40 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
         ready = SqliteDatabase(copy)
         try:
             _prepare(ready, source.file)
-            before = _voices(database)
-            names, doubted = _make_ready(ready, database.witness.begun(), before, now=now)
+            before, last_pass_at = _known(database)
             with ready.writing() as session:
+                now_known = {voice.name: voice for voice in _voices(session)}
                 quiet.fall(session, now=now, policy=policy)
+                known = [at for at in (last_pass_at, old_copies.last_pass(session)) if at]
+                unknown = old_copies.settle(
+                    session, last_pass_at=max(known, default=None), now=now, policy=policy
+                )
+                session.execute(_MAKE_DUE, {"now": now})
         finally:
             ready.close()
         sync(copy)
-        if doubted:
-            _set_aside(database.witness.path, now)
         replaced = _replace(database.path, copy, now=now)
-    missing = sorted(before.keys() - names)
-    return Restored(len(names), missing, replaced, doubted)
+    missing, changed, removed = _compared(before, now_known)
+    return Restored(len(now_known), missing, changed, removed, unknown, replaced)
+
+
+def _compared(
+    before: Sequence[Known], now_known: Mapping[str, Known]
+) -> tuple[list[Known], list[Known], list[str]]:
+    """Return the missing voices, those whose id changed, and the names of the removed ones.
+
+    A registry without any voice of the copy is another one, and nothing was removed from it.
+    """
+    missing = [voice for voice in before if voice.name not in now_known]
+    both = [voice for voice in before if voice.name in now_known]
+    changed = [
+        voice
+        for voice in both
+        if voice.voice_id is not None and voice.voice_id != now_known[voice.name].voice_id
+    ]
+    related = any(voice.created_at == now_known[voice.name].created_at for voice in both)
+    removed = now_known.keys() - {voice.name for voice in both}
+    return missing, changed, sorted(removed) if related else []
 
 
 def _seen(file: Path) -> int:
@@ -238,76 +278,37 @@ def _explained(path: Path) -> Iterator[None]:
         raise BackupFailed(f"{path}: {reason(error)}; the registry is as it was") from None
 
 
-def _make_ready(
-    copy: SqliteDatabase, begun: Sequence[Begun] | None, before: Voices, *, now: datetime
-) -> tuple[set[str], int]:
-    """Make every voice due in a copy; return their names, and how many enrollments are in doubt.
-
-    Args:
-        copy: ready to be written.
-        begun: what the notes beside the replaced registry tell.
-        before: the voices of that registry.
-        now: of this command.
-    """
-    with copy.writing() as session:
-        session.execute(update(Voice).values(restored_at=now))
-        session.execute(
-            update(Voice)
-            .where(
-                col(Voice.status).in_(LIVING),
-                col(Voice.paused).is_(False),
-                col(Voice.voice_id).is_not(None),
-                col(Voice.next_at).is_not(None),
-            )
-            .values(next_at=now)
-        )
-        voices: dict[str, datetime] = dict(
-            session.execute(select(col(Voice.name), col(Voice.created_at))).all()
-        )
-        waiting = session.scalar(
-            select(func.count()).where(
-                col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
-            )
-        )
-        known = session.scalars(
-            select(col(Task.sent_at)).where(col(Task.kind).in_((Kind.CLONE, Kind.DESIGN)))
-        ).all()
-    followed = _is_followed(known, begun, related=bool(voices.items() & before.items()))
-    return set(voices), 0 if followed else waiting or 0
+_MAKE_DUE = (
+    update(Voice)
+    .where(
+        col(Voice.status).in_(LIVING),
+        col(Voice.paused).is_(False),
+        col(Voice.voice_id).is_not(None),
+        col(Voice.next_at).is_not(None),
+    )
+    .values(next_at=bindparam("now"))
+)
 
 
-def _is_followed(
-    known: Collection[datetime], begun: Sequence[Begun] | None, *, related: bool
-) -> bool:
-    """Tell whether the notes are of the registry that a copy was made of, and not of another.
-
-    They are where they know each enrollment that the copy knows. Where it knows none, the
-    replaced registry tells: it has a voice of the copy, and was not put back itself.
-    """
-    if begun is None:
-        return False
-    noted = {each.begun_at for each in begun}
-    return noted.issuperset(known) and (bool(known) or related)
-
-
-def _voices(database: SqliteDatabase) -> Voices:
-    """Return the voices of the registry that is replaced, as far as it can be read.
+def _known(database: SqliteDatabase) -> tuple[list[Known], datetime | None]:
+    """Return the voices and the last pass of the registry that is replaced, where it can be read.
 
     To read it also ends what a crash left open, so that it is one whole file.
     """
     try:
         if not database.exists():
-            return {}
-        query = select(col(Voice.name), col(Voice.created_at), col(Voice.restored_at))
+            return [], None
         with database.reading() as session:
-            return {
-                name: None if restored_at else created_at
-                for name, created_at, restored_at in session.execute(query)
-            }
+            return _voices(session), old_copies.last_pass(session)
     except VoicekeeperError:
-        return {}
+        return [], None
     finally:
         database.close()
+
+
+def _voices(session: Session) -> list[Known]:
+    columns = col(Voice.name), col(Voice.model), col(Voice.voice_id), col(Voice.created_at)
+    return [Known(*row) for row in session.execute(select(*columns).order_by(col(Voice.name)))]
 
 
 def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:
@@ -327,12 +328,6 @@ def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:
     copy.replace(path)
     sync(path.parent)
     return replaced
-
-
-def _set_aside(notes: Path, now: datetime) -> None:
-    """Take notes that are not this registry's from its side: they would say nothing was begun."""
-    with suppress(FileNotFoundError):
-        notes.rename(_named_after(notes, f".replaced-{_stamp(now)}"))
 
 
 def _named_after(path: Path, ending: str) -> Path:

@@ -41,7 +41,6 @@ from voicekeeper.errors import (
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns
-from voicekeeper.store.witness import Witness
 
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
@@ -106,7 +105,7 @@ class SqliteDatabase(Database):
             hide_parameters=True,
         )
         sa.event.listen(engine, "connect", _set_pragmas)
-        super().__init__(engine, str(path), Witness(path))
+        super().__init__(engine, str(path))
         self._turns = Turns()
         self.is_shared_in_wal = False
         self._in_place: dict[Path, tuple[int, int]] = {}
@@ -308,7 +307,6 @@ class SqliteDatabase(Database):
             made._set_journal_mode()
             made._migrate()
             made.close()  # before it gets its name: SQLite's own files are named after it
-            self.witness.note()
             with suppress(FileExistsError):  # another command was faster
                 give_name(made.path, self.path)
         except OSError as error:

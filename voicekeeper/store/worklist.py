@@ -26,9 +26,9 @@ from voicekeeper.store import (
     breakers,
     claims,
     controls,
-    doubts,
     holds,
     ledger,
+    old_copies,
     open_calls,
     replanning,
     results,
@@ -43,7 +43,6 @@ from voicekeeper.store.pruner import Pruned, Pruner
 from voicekeeper.store.roll import Roll
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
-from voicekeeper.store.witness import Begun
 from voicekeeper.verdict import WAITS
 
 _TASK, _VOICE = rows.table_of(Task), rows.table_of(Voice)
@@ -123,8 +122,7 @@ class Worklist:
                     results.apply(
                         session, voice, task, change, now=now, policy=policy, logged=False
                     )
-            begun = self._database.witness.begun()
-            doubts.settle(session, begun, now=now, policy=policy)
+            old_copies.settle_after_a_rest(session, now=now, policy=policy)
             _LET_GO_ON.run(session, now=now)
             if not shared:  # where there are others, they may be at it
                 _CLAIM_ANEW.run(session, now=now)
@@ -135,7 +133,6 @@ class Worklist:
             roll.begin_anew(session, keeper, shared=shared, now=now, policy=policy)
             roll.enter(session, keeper, version=version, once=once, now=now, policy=policy)
             lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
-        self._database.witness.note()  # there is one from now on
         return lines
 
     @staticmethod
@@ -266,19 +263,6 @@ class Worklist:
                 return job._replace(refusals=refusals)
             holds.put(session, voice, hold, now=now, policy=policy, logged=False)
         raise Withdrawn(f"the enrollment of {job.name} is {hold.sentence}")  # the hold is kept
-
-    def note(self, job: Job) -> None:
-        """Note beside the database that an enrollment is begun; its intent is written down.
-
-        Raises:
-            VoicekeeperError: it could not be noted, so it must not be begun.
-        """
-        with self._database.reading() as session:
-            voice, task = session.get(Voice, job.voice_pk), session.get(Task, job.task_pk)
-            if voice is None or task is None:
-                raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
-            begun = Begun(voice.name, asked_at=voice.anchored_at, begun_at=task.sent_at)
-        self._database.witness.note(begun)
 
     def record(self, answers: Sequence[Answer]) -> list[Sequence[LogLine]]:
         """Apply what answers change, all or none, to the rows as they are now.

@@ -1,7 +1,9 @@
 """``voicekeeper restore``: a copy of the registry put back."""
 
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -9,7 +11,11 @@ from voicekeeper.cli import prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.health import few, voices
-from voicekeeper.store.restore import Copy, Restored, restore
+from voicekeeper.store.restore import Copy, Known, Restored, restore
+from voicekeeper.visible import visible
+
+_NAMED = 20
+"""So many voices are named, each with its command."""
 
 
 @click.command
@@ -19,9 +25,9 @@ def command(session: Session, *, file: Path) -> None:
     """Put the copy FILE in the place of the registry; the daemon must be stopped.
 
     FILE is checked before anything is touched, and the registry that it
-    replaces is kept. Every voice falls due at once. What was registered
-    since the copy was made has to be registered again. Exits with 75 while a
-    daemon runs.
+    replaces is kept. Every voice falls due at once. What the replaced registry
+    knew and the copy does not is named, with the commands that mend it. Exits
+    with 75 while a daemon runs.
     """
     if session.settings.database_path is None:
         session.file_database()  # it is none: told before FILE is looked at
@@ -38,16 +44,49 @@ def command(session: Session, *, file: Path) -> None:
 
 def _tell_of_the_rest(done: Restored) -> None:
     if done.missing:
-        prose.say(
-            f"note: the copy does not know {few(done.missing)}; "
-            f"'VOICEKEEPER_DATABASE__URL=sqlite:///{done.replaced} voicekeeper export' tells of "
-            "what was replaced, and 'voicekeeper import' registers it again."
+        counted = voices(len(done.missing))
+        prose.say(f"note: the copy does not know {counted} of the registry that it replaced:")
+        _say_commands(map(_addition, done.missing), done)
+    if done.changed:
+        counted = voices(len(done.changed))
+        prose.say(f"note: {counted} had another voice_id in the registry that was replaced:")
+        _say_commands(
+            (f"{_removal(each.name)} && {_addition(each)}" for each in done.changed), done
         )
-    if done.doubted:
+    if done.removed:
+        counted = voices(len(done.removed))
+        prose.say(f"note: {counted} of the copy had been removed since, and will be used again:")
+        _say_commands(map(_removal, done.removed), done)
+    if done.unknown:
         prose.say(
-            f"note: {voices(done.doubted)} waiting to be made may have been made already, "
-            "and become UNKNOWN when the daemon starts; 'voicekeeper retry NAME' pays for one "
-            "again."
+            f"note: {voices(len(done.unknown))} waiting to be made may have been requested "
+            f"already, and became UNKNOWN: {few(done.unknown)}; 'voicekeeper retry NAME' pays for "
+            "one again."
         )
     if done.replaced is not None:
         prose.say(f"What was there before is kept as {done.replaced}.")
+
+
+def _say_commands(commands: Iterable[str], done: Restored) -> None:
+    """Name a command for each voice; of many, the first."""
+    commands = [f"  {visible(command)}" for command in commands]
+    prose.put("\n".join(commands[:_NAMED]), err=True)  # unbroken, to be copied
+    if len(commands) > _NAMED:
+        prose.say(
+            f"  and {len(commands) - _NAMED} more; 'VOICEKEEPER_DATABASE__URL=sqlite:///"
+            f"{done.replaced} voicekeeper export' writes out what was replaced."
+        )
+
+
+def _addition(voice: Known) -> str:
+    """Return the command that registers a voice of the replaced registry."""
+    if voice.voice_id is None:
+        return f"# {voice.name} had no voice_id yet"
+    return (
+        f"voicekeeper add {quote(voice.voice_id)} --name {quote(voice.name)} "
+        f"--model {quote(voice.model)}"
+    )
+
+
+def _removal(name: str) -> str:
+    return f"voicekeeper remove {quote(name)}"
