@@ -144,14 +144,14 @@ def test_no_command_prints_a_character_that_does_not_show(
     planted: CommandLine, args: list[str]
 ) -> None:
     ended = planted(*args)
-    assert set(ended.out + ended.err) - {"\n", "\t"} <= set(filter(is_visible, EVERY_CHARACTER))
+    assert is_visible("".join(set(ended.out + ended.err) - {"\n", "\t"}))
     assert "Traceback" not in ended.err
     assert forged(ended) == []
 
 
 @pytest.mark.parametrize(
     "args",
-    [["list"], ["show", "bert"], ["history", "bert"], ["status"], ["add", HOSTILE, "--name", "n"]],
+    [["list"], ["history", "bert"], ["add", HOSTILE, "--name", "n"]],
     ids=each,
 )
 def test_a_terminal_gets_colors_and_nothing_else(planted: CommandLine, args: list[str]) -> None:
