@@ -18,8 +18,8 @@ from voicekeeper import alerting, breaker, lifecycle, schedule
 from voicekeeper.config import Settings
 from voicekeeper.lifecycle import control, enrollment, keepalive
 from voicekeeper.models import Alert, Status, Task, TaskState, Voice
-from voicekeeper.rehearsal import Plan, Rehearsal, Report
-from voicekeeper.rehearsal.troubles import (
+from voicekeeper.rehearsal import Plan, Report, Simulation
+from voicekeeper.rehearsal.faults import (
     BALANCE_EMPTY,
     HOST_DOWN,
     OUTAGE,
@@ -28,7 +28,7 @@ from voicekeeper.rehearsal.troubles import (
     Enroll,
     Jump,
     Kill,
-    Spell,
+    Period,
     lasting,
 )
 from voicekeeper.store import Worklist, claims, jobs
@@ -46,14 +46,16 @@ def lived(
     plan: Plan, seed: int, *, voices: int = 6, days: int = 14, watchdog: bool = True
 ) -> Report:
     """Live through a plan by the defaults."""
-    return Rehearsal(Settings(), plan, voices=voices, days=days, seed=seed, watchdog=watchdog).run()
+    return Simulation(
+        Settings(), plan, voices=voices, days=days, seed=seed, watchdog=watchdog
+    ).run()
 
 
 def set_back(seed: int, *, watchdog: bool = True) -> Report:
     """Live through a clock that is set back by days, and right again a week later."""
     by = timedelta(days=4, hours=seed % 48)
     return lived(
-        Plan(acts=(Jump(3 * DAY, -by), Jump(10 * DAY, by))), seed, days=18, watchdog=watchdog
+        Plan(incidents=(Jump(3 * DAY, -by), Jump(10 * DAY, by))), seed, days=18, watchdog=watchdog
     )
 
 
@@ -65,7 +67,7 @@ def without_watchdog(seed: int) -> Report:
 def ahead_at_first(seed: int) -> Report:
     """Begin with a clock that is days ahead, and is corrected on the fourth day."""
     by = timedelta(days=4, hours=seed % 48)
-    return lived(Plan(acts=(Jump(4 * DAY, -by),), clock_wrong_by=by), seed, days=18)
+    return lived(Plan(incidents=(Jump(4 * DAY, -by),), clock_wrong_by=by), seed, days=18)
 
 
 def empty_account(seed: int) -> Report:
@@ -90,7 +92,7 @@ def enrolling(seed: int) -> Report:
     for number in range(8):
         at = (1 + number + rng.random()) * DAY
         cut = Kill(at + timedelta(seconds=1), steps=rng.randint(1, 14))
-        plan += Plan(acts=(Enroll(at, f"ok{number}", design=number % 2 == 0), cut))
+        plan += Plan(incidents=(Enroll(at, f"ok{number}", design=number % 2 == 0), cut))
     return lived(plan, seed, voices=2)
 
 
@@ -105,9 +107,9 @@ def cut_short(seed: int) -> Report:
     plan = Plan()
     for turn in range(4):
         at, still = (4 + 6 * turn + 2 * rng.random()) * DAY, (1 + rng.random()) * DAY
-        spell = Spell(HOST_DOWN, at, at + still + DAY)
+        period = Period(HOST_DOWN, at, at + still + DAY)
         death = Kill(at, steps=rng.randint(1, 12), restart_after=still)
-        plan += Plan((spell,), (death,))
+        plan += Plan((period,), (death,))
     return lived(plan, seed, days=30)
 
 
@@ -127,7 +129,7 @@ def dying_as_voices_are_lost(seed: int) -> Report:
     rng = random.Random(seed)
     deleted = (Delete((1 + turn) * DAY, rng.random()) for turn in range(2))
     deaths = (Kill((1 + turn / 6) * DAY, steps=rng.randint(1, 40)) for turn in range(4 * 6))
-    return lived(Plan(acts=(*deleted, *deaths)), seed, voices=4, days=7)
+    return lived(Plan(incidents=(*deleted, *deaths)), seed, voices=4, days=7)
 
 
 def long_outages(seed: int) -> Report:
@@ -135,7 +137,7 @@ def long_outages(seed: int) -> Report:
     settings = Settings()
     settings = settings._replace(retry=settings.retry._replace(cap=DAY / 2))
     plan = lasting(OUTAGE, 4 * DAY, timedelta(days=3, hours=12 + 4 * (seed % 20)))
-    return Rehearsal(settings, plan, voices=6, days=14, seed=seed).run()
+    return Simulation(settings, plan, voices=6, days=14, seed=seed).run()
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,15 @@ import random
 from datetime import timedelta
 from typing import Any
 
-from tests.rehearsal_support import MINUTE, ChangingWeather
+from tests.rehearsal_support import MINUTE, ChangingFaults
 from tests.support import policy
 from voicekeeper.events import Event, Level
 from voicekeeper.models import Kind, Status
-from voicekeeper.rehearsal.clocks import HostClock
+from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
+from voicekeeper.rehearsal.faults import Period
 from voicekeeper.rehearsal.invariants import Invariants
-from voicekeeper.rehearsal.loop import VirtualLoop
 from voicekeeper.rehearsal.network import KEY, Call
-from voicekeeper.rehearsal.play import BEGINNING
-from voicekeeper.rehearsal.troubles import Spell
+from voicekeeper.rehearsal.simulation import BEGINNING
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.store import Claims, Job
@@ -32,10 +31,10 @@ class Forged:
         self.loop = VirtualLoop()
         self.clock = HostClock(self.loop, BEGINNING)
         self.clock.wrong_by = wrong_by
-        self.weather = ChangingWeather()
+        self.timeline = ChangingFaults()
         self.gateway = Gateway(random.Random(0))
         self.invariants = Invariants(
-            self.gateway, clock=self.clock, weather=self.weather, policy=policy()
+            self.gateway, clock=self.clock, timeline=self.timeline, policy=policy()
         )
         self.invariants.started()
         self.gateway.import_voice(OURS, FLASH, BEGINNING)
@@ -44,8 +43,8 @@ class Forged:
     def wait(self, length: timedelta) -> None:
         self.loop.leap(length.total_seconds())
 
-    def spell(self, kind: str, start: timedelta, length: timedelta) -> None:
-        self.weather.begin(Spell(kind, start, start + length))
+    def period(self, kind: str, start: timedelta, length: timedelta) -> None:
+        self.timeline.begin(Period(kind, start, start + length))
 
     def speak(
         self,

@@ -1,6 +1,6 @@
-"""A rehearsal that a test plays itself: what goes wrong is not planned, it is done, step by step.
+"""A simulation that a test drives itself: faults are not planned but begun, step by step.
 
-The parts are those of `Rehearsal`, wired by it; only the plan is missing, and time passes when
+The parts are those of `Simulation`, wired by it; only the plan is missing, and time passes when
 the test says so.
 """
 
@@ -14,10 +14,9 @@ from typing import Any, Self, TypeVar
 from voicekeeper.config import Settings
 from voicekeeper.errors import NotAllowed, NotFound
 from voicekeeper.models import Voice
-from voicekeeper.rehearsal import Plan, Rehearsal, troubles
-from voicekeeper.rehearsal.play import BEGINNING
-from voicekeeper.rehearsal.troubles import Act, Rates, Spell
-from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.rehearsal import Plan, Simulation, faults
+from voicekeeper.rehearsal.faults import Incident, Period, Rates, Timeline
+from voicekeeper.rehearsal.simulation import BEGINNING
 from voicekeeper.sandbox import Books
 
 T = TypeVar("T")
@@ -33,8 +32,8 @@ _FOR_EVER_DAYS = 40_000
 _HEALED_WITHIN = timedelta(hours=7)
 
 
-class ChangingWeather(Weather):
-    """Weather that is made as it goes.
+class ChangingFaults(Timeline):
+    """A timeline that is made as it goes.
 
     Attributes:
         next_faults: strike the next calls, one each, before any other fault.
@@ -43,50 +42,50 @@ class ChangingWeather(Weather):
     def __init__(self) -> None:
         super().__init__(Plan(), BEGINNING)
         self.next_faults: list[str] = []
-        self._made: list[Spell] = []
+        self._made: list[Period] = []
 
-    def begin(self, spell: Spell) -> None:
+    def begin(self, period: Period) -> None:
         """Let something be wrong from now on."""
-        self._made.append(spell)
+        self._made.append(period)
         super().__init__(Plan(tuple(self._made)), BEGINNING)
 
     def clear(self, since: timedelta) -> None:
         """Let nothing be wrong from now on."""
         self.next_faults.clear()
-        ended = (Spell(s.kind, s.start, min(s.end, since), s.rates) for s in self._made)
-        self._made = [spell for spell in ended if spell.start < spell.end]
+        ended = (Period(s.kind, s.start, min(s.end, since), s.rates) for s in self._made)
+        self._made = [period for period in ended if period.start < period.end]
         super().__init__(Plan(tuple(self._made)), BEGINNING)
 
     def fault(self, now: datetime, die: float) -> str | None:
-        """Return the next of the faults that were ordered, else that of the spells."""
+        """Return the next of the faults that were ordered, else that of the periods."""
         drawn = super().fault(now, die)
         return self.next_faults.pop(0) if self.next_faults else drawn
 
 
-class Stage(Rehearsal):
+class Stage(Simulation):
     """A rehearsal without a plan. Use it as a context manager.
 
     Args:
         voices: how many exist at the beginning; they are called ``v00001`` and so on.
         seed: of every die.
-        options: of `Rehearsal`.
+        options: of `Simulation`.
 
     Attributes:
-        weather: what is wrong.
+        timeline: what is wrong.
         host: the machine.
         registry: on it.
         notes: what goes into the trace.
     """
 
     def __init__(self, *, voices: int = 1, seed: int = 0, **options: Any) -> None:  # noqa: ANN401
-        self.weather = ChangingWeather()
+        self.timeline = ChangingFaults()
         super().__init__(
             Settings(),
             Plan(),
             voices=voices,
             days=_FOR_EVER_DAYS,
             seed=seed,
-            weather=self.weather,
+            timeline=self.timeline,
             **options,
         )
         self.host = self._host
@@ -143,18 +142,18 @@ class Stage(Rehearsal):
             self._loop.call_later(ahead, waited.set_result, None)
             self._until(waited)
 
-    def do(self, act: Act) -> None:
+    def do(self, incident: Incident) -> None:
         """Let something happen now, whatever its own time."""
-        self.soon(lambda: self._do(act))
+        self.soon(lambda: self._do(incident))
 
     def begin(self, kind: str, length: timedelta, rates: Rates | None = None) -> None:
-        """Let a spell begin now."""
-        plan = troubles.lasting(kind, self.since, length)
-        for spell in plan.spells:
-            self.weather.begin(Spell(spell.kind, spell.start, spell.end, rates or {}))
-            self._begun(spell.kind)
-        for act in plan.acts:
-            self.do(act)
+        """Let a period begin now."""
+        plan = faults.lasting(kind, self.since, length)
+        for period in plan.periods:
+            self.timeline.begin(Period(period.kind, period.start, period.end, rates or {}))
+            self._begun(period.kind)
+        for incident in plan.incidents:
+            self.do(incident)
 
     @property
     def since(self) -> timedelta:
@@ -251,7 +250,7 @@ class Stage(Rehearsal):
 
     def heal(self) -> None:
         """Let nothing be wrong any more, and give it time to show."""
-        self.weather.clear(self.since)
+        self.timeline.clear(self.since)
         if not self._host.is_up:
             self.soon(self._host.start)
         self.let_pass(_HEALED_WITHIN)

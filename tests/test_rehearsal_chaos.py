@@ -6,9 +6,18 @@ from functools import cache
 
 import pytest
 
-from voicekeeper.rehearsal import Plan, chaos, troubles
+from voicekeeper.rehearsal import Plan, chaos, faults
+from voicekeeper.rehearsal.faults import (
+    Delete,
+    Enroll,
+    Incident,
+    Jump,
+    Kill,
+    Retry,
+    Suspend,
+    Undeploy,
+)
 from voicekeeper.rehearsal.network import FAULTS
-from voicekeeper.rehearsal.troubles import Act, Delete, Enroll, Jump, Kill, Retry, Suspend, Undeploy
 
 DAY = timedelta(days=1)
 NOUGHT = timedelta(0)
@@ -21,8 +30,8 @@ def plans(days: int = 365) -> tuple[Plan, ...]:
     return tuple(chaos(seed, days=days, voices=5) for seed in SEEDS)
 
 
-def acts(kind: type[Act]) -> list[Act]:
-    return [act for plan in plans() for act in plan.acts if type(act) is kind]
+def incidents(kind: type[Incident]) -> list[Incident]:
+    return [incident for plan in plans() for incident in plan.incidents if type(incident) is kind]
 
 
 def test_the_same_seed_draws_the_same_plan() -> None:
@@ -34,20 +43,20 @@ def test_no_two_seeds_draw_the_same_plan() -> None:
 
 
 def test_every_spell_comes() -> None:
-    kinds = Counter(spell.kind for plan in plans() for spell in plan.spells)
+    kinds = Counter(period.kind for plan in plans() for period in plan.periods)
 
-    assert set(kinds) == troubles.HARD | {troubles.DATABASE_LOCKED, troubles.STORM}
+    assert set(kinds) == faults.HARD | {faults.DATABASE_LOCKED, faults.STORM}
     assert min(kinds.values()) > 50
 
 
 @pytest.mark.parametrize("kind", [Kill, Jump, Suspend, Delete, Undeploy, Enroll, Retry])
-def test_every_act_comes(kind: type[Act]) -> None:
-    assert len(acts(kind)) > 100
+def test_every_act_comes(kind: type[Incident]) -> None:
+    assert len(incidents(kind)) > 100
 
 
 def test_every_fault_of_a_single_call_comes_in_calm_years_and_in_storms() -> None:
     usual = {fault for plan in plans() for fault in plan.rates}
-    storms = [s for plan in plans() for s in plan.spells if s.kind == troubles.STORM]
+    storms = [s for plan in plans() for s in plan.periods if s.kind == faults.STORM]
     stormy = {fault for storm in storms for fault in storm.rates}
 
     assert usual == set(FAULTS)
@@ -57,13 +66,13 @@ def test_every_fault_of_a_single_call_comes_in_calm_years_and_in_storms() -> Non
 def test_never_do_so_many_calls_fail_that_none_comes_through() -> None:
     for plan in plans():
         assert 0 <= sum(plan.rates.values()) <= 0.06
-        for spell in plan.spells:
-            assert 0 <= sum(spell.rates.values()) <= 0.6
+        for period in plan.periods:
+            assert 0 <= sum(period.rates.values()) <= 0.6
 
 
 def test_clocks_are_wrong_either_way_at_first_and_later() -> None:
     first = [plan.clock_wrong_by for plan in plans()]
-    jumps = [act.by for act in acts(Jump) if isinstance(act, Jump)]
+    jumps = [incident.by for incident in incidents(Jump) if isinstance(incident, Jump)]
 
     for wrong in (first, jumps):
         assert any(by > DAY for by in wrong)
@@ -73,38 +82,52 @@ def test_clocks_are_wrong_either_way_at_first_and_later() -> None:
 
 def test_every_wrong_clock_is_set_right_in_the_end() -> None:
     for plan in plans():
-        jumps = [act.by for act in plan.acts if isinstance(act, Jump)]
+        jumps = [incident.by for incident in plan.incidents if isinstance(incident, Jump)]
         assert abs(sum(jumps, plan.clock_wrong_by)) < timedelta(seconds=1)
 
 
 def test_some_clocks_are_set_right_while_the_process_is_down() -> None:
     def is_down_at(plan: Plan, at: timedelta) -> bool:
-        kills = (act for act in plan.acts if isinstance(act, Kill) and not act.steps)
+        kills = (
+            incident
+            for incident in plan.incidents
+            if isinstance(incident, Kill) and not incident.steps
+        )
         return any(kill.at < at < kill.at + kill.restart_after for kill in kills)
 
     stopped = [
-        is_down_at(plan, act.at) for plan in plans() for act in plan.acts if isinstance(act, Jump)
+        is_down_at(plan, incident.at)
+        for plan in plans()
+        for incident in plan.incidents
+        if isinstance(incident, Jump)
     ]
 
     assert set(stopped) == {True, False}
 
 
 def test_processes_die_at_once_and_some_steps_later() -> None:
-    steps = {act.steps for act in acts(Kill) if isinstance(act, Kill)}
+    steps = {incident.steps for incident in incidents(Kill) if isinstance(incident, Kill)}
 
     assert steps == set(range(31))
 
 
 def test_voices_are_made_both_ways_and_end_in_every_way() -> None:
-    made = [act for act in acts(Enroll) if isinstance(act, Enroll)]
+    made = [incident for incident in incidents(Enroll) if isinstance(incident, Enroll)]
 
-    assert {act.design for act in made} == {True, False}
-    assert {act.name.rstrip("0123456789") for act in made} == {"ok", "slow", "reject", "fail"}
+    assert {incident.design for incident in made} == {True, False}
+    assert {incident.name.rstrip("0123456789") for incident in made} == {
+        "ok",
+        "slow",
+        "reject",
+        "fail",
+    }
 
 
 def test_no_name_is_asked_for_twice() -> None:
     for plan in plans():
-        names = Counter(act.name for act in plan.acts if isinstance(act, Enroll))
+        names = Counter(
+            incident.name for incident in plan.incidents if isinstance(incident, Enroll)
+        )
         assert set(names.values()) <= {1}
 
 
@@ -112,10 +135,10 @@ def test_no_name_is_asked_for_twice() -> None:
 def test_nothing_goes_wrong_on_the_calm_days_at_the_end(days: int) -> None:
     end = days * DAY - CALM
     for plan in plans(days):
-        assert all(NOUGHT <= spell.start < spell.end <= end for spell in plan.spells)
-        assert all(NOUGHT <= act.at <= end for act in plan.acts)
+        assert all(NOUGHT <= period.start < period.end <= end for period in plan.periods)
+        assert all(NOUGHT <= incident.at <= end for incident in plan.incidents)
 
 
-def test_some_spells_are_longer_than_a_window_and_none_is_much_longer() -> None:
-    lengths = [spell.end - spell.start for plan in plans() for spell in plan.spells]
+def test_some_periods_are_longer_than_a_window_and_none_is_much_longer() -> None:
+    lengths = [period.end - period.start for plan in plans() for period in plan.periods]
     assert 7 * DAY < max(lengths) <= 8 * DAY

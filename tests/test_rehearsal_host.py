@@ -1,6 +1,6 @@
-"""The rehearsed machine: its process dies at any step, its disk says no, its scheduler stops.
+"""The simulated host: its process dies at any step, its disk is full, its scheduler stops.
 
-The last of these where the clock was set back and no watchdog looks after it.
+The last of these where the clock was set back and no watchdog wakes it.
 """
 
 from datetime import timedelta
@@ -10,8 +10,8 @@ import pytest
 from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
 from voicekeeper.config import Settings
 from voicekeeper.models import Status
-from voicekeeper.rehearsal import Plan, Rehearsal, troubles
-from voicekeeper.rehearsal.troubles import Enroll, Jump, Kill, Suspend
+from voicekeeper.rehearsal import Plan, Simulation, faults
+from voicekeeper.rehearsal.faults import Enroll, Jump, Kill, Suspend
 from voicekeeper.store import Claims
 
 NOW = timedelta(0)
@@ -102,7 +102,7 @@ def test_a_second_death_before_the_restart_puts_it_off_and_starts_one_process_on
         assert stage.broken() == []
 
 
-@pytest.mark.parametrize("kind", [troubles.DISK_FULL, troubles.DATABASE_LOCKED])
+@pytest.mark.parametrize("kind", [faults.DISK_FULL, faults.DATABASE_LOCKED])
 def test_a_process_that_cannot_begin_is_started_until_it_can(kind: str) -> None:
     with Stage() as stage:
         stage.begin(kind, 3 * HOUR)
@@ -120,7 +120,7 @@ def test_a_disk_that_is_full_in_the_middle_stops_calls_and_no_process() -> None:
     with Stage(voices=3) as stage:
         stage.let_pass(HOUR)
         stage.let_pass(until_one_is_due(stage))
-        stage.begin(troubles.DISK_FULL, 4 * HOUR)
+        stage.begin(faults.DISK_FULL, 4 * HOUR)
         before = stage.books.speech
         stage.let_pass(3.9 * HOUR)
 
@@ -176,7 +176,7 @@ def test_calls_that_wait_for_days_for_their_turn_cost_few_passes() -> None:
     """At a call in a day their leases end before their turn: what is due is under way already."""
     upstream = Settings().upstream._replace(requests_per_second=1e-5)
     settings = Settings(upstream=upstream)
-    rehearsal = Rehearsal(settings, Plan(), voices=3, days=12, seed=1)
+    rehearsal = Simulation(settings, Plan(), voices=3, days=12, seed=1)
     passes: list[Claims] = []
     judged = rehearsal._host.on_claim  # noqa: SLF001
 

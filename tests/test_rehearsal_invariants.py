@@ -12,10 +12,10 @@ from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
 from voicekeeper.config import Settings
 from voicekeeper.events import Event
 from voicekeeper.models import Status
-from voicekeeper.rehearsal import Plan, Rehearsal, troubles
+from voicekeeper.rehearsal import Plan, Simulation, faults
+from voicekeeper.rehearsal.faults import Kill
 from voicekeeper.rehearsal.invariants.calls import TRANSITIONS
-from voicekeeper.rehearsal.play import BEGINNING
-from voicekeeper.rehearsal.troubles import Kill
+from voicekeeper.rehearsal.simulation import BEGINNING
 from voicekeeper.request import FLASH
 
 
@@ -46,11 +46,11 @@ def test_a_voice_that_nobody_used_for_a_window_is_lost_and_could_have_been_saved
     assert forged.invariants.losses.unsaveable() == []
 
 
-@pytest.mark.parametrize("kind", sorted(troubles.HARD))
+@pytest.mark.parametrize("kind", sorted(faults.HARD))
 def test_nobody_could_save_a_voice_through_two_days_in_which_nothing_worked(
     forged: Forged, kind: str
 ) -> None:
-    forged.spell(kind, 5 * DAY, 49 * HOUR)
+    forged.period(kind, 5 * DAY, 49 * HOUR)
     forged.wait(8 * DAY)
 
     assert forged.invariants.losses.unsaveable() == [OURS]
@@ -58,16 +58,16 @@ def test_nobody_could_save_a_voice_through_two_days_in_which_nothing_worked(
 
 
 def test_two_hours_in_which_all_worked_would_have_been_enough(forged: Forged) -> None:
-    forged.spell(troubles.OUTAGE, 5 * DAY, 20 * HOUR)
-    forged.spell(troubles.HOST_DOWN, 5 * DAY + 22 * HOUR, 30 * HOUR)
+    forged.period(faults.OUTAGE, 5 * DAY, 20 * HOUR)
+    forged.period(faults.HOST_DOWN, 5 * DAY + 22 * HOUR, 30 * HOUR)
     forged.wait(8 * DAY)
 
     assert forged.invariants.losses.saveable() == [OURS]
 
 
-@pytest.mark.parametrize("kind", [troubles.STORM, troubles.DATABASE_LOCKED])
+@pytest.mark.parametrize("kind", [faults.STORM, faults.DATABASE_LOCKED])
 def test_calls_that_fail_one_by_one_are_no_excuse(forged: Forged, kind: str) -> None:
-    forged.spell(kind, 0 * DAY, 9 * DAY)
+    forged.period(kind, 0 * DAY, 9 * DAY)
     forged.wait(8 * DAY)
 
     assert forged.invariants.losses.saveable() == [OURS]
@@ -223,7 +223,7 @@ def test_a_voice_called_lost_because_another_account_does_not_know_it_is_named(
 ) -> None:
     forged.gateway.import_voice("id-ben-", FLASH, BEGINNING)
     forged.invariants.registered("ben", "id-ben-")
-    forged.spell(troubles.WRONG_ACCOUNT, 0 * DAY, DAY)
+    forged.period(faults.WRONG_ACCOUNT, 0 * DAY, DAY)
     for _ in range(3):
         task_id = forged.speak(refused=refused, doom=None if refused else "VALIDATION_ERROR")
         forged.wait(MINUTE)
@@ -245,7 +245,7 @@ def test_of_voices_whose_windows_are_over_none_can_tell_whose_the_account_is(
     for voice_id in ("id-anna-", "id-ben-"):
         forged.speak(voice_id)  # and nobody asks how that ended
     forged.wait(2 * DAY)
-    forged.spell(troubles.WRONG_ACCOUNT, 7 * DAY, 2 * DAY)
+    forged.period(faults.WRONG_ACCOUNT, 7 * DAY, 2 * DAY)
     for _ in range(2):
         forged.speak(refused=400)
         forged.wait(MINUTE)
@@ -260,7 +260,7 @@ def test_by_a_clock_days_ahead_all_windows_may_be_over_and_no_voice_a_witness(
     forged.gateway.import_voice("id-ben-", FLASH, BEGINNING)
     forged.invariants.registered("ben", "id-ben-")
     forged.clock.wrong_by = 3 * DAY
-    forged.spell(troubles.WRONG_ACCOUNT, 3 * DAY, 3 * DAY)
+    forged.period(faults.WRONG_ACCOUNT, 3 * DAY, 3 * DAY)
     forged.wait(5 * DAY)
     for _ in range(2):
         forged.speak(refused=400)
@@ -395,7 +395,7 @@ def test_tasks_that_hang_are_counted(forged: Forged) -> None:
 
 
 def test_a_calm_season_breaks_nothing_and_costs_little() -> None:
-    report = Rehearsal(Settings(), Plan(), voices=3, days=60, seed=1).run()
+    report = Simulation(Settings(), Plan(), voices=3, days=60, seed=1).run()
 
     assert report.kept_its_promise
     assert (report.saveable_lost, report.unsaveable_lost, report.broken) == (0, 0, [])
@@ -407,15 +407,15 @@ def test_a_calm_season_breaks_nothing_and_costs_little() -> None:
 
 def test_a_host_that_is_never_started_again_loses_what_it_could_have_saved() -> None:
     kill = Kill(10 * DAY, restart_after=1000 * DAY)
-    report = Rehearsal(Settings(), Plan(acts=(kill,)), voices=3, days=30, seed=1).run()
+    report = Simulation(Settings(), Plan(incidents=(kill,)), voices=3, days=30, seed=1).run()
 
     assert report.saveable_lost == 3
     assert not report.kept_its_promise
 
 
 def test_the_same_death_in_a_spell_that_tells_of_it_is_nobody_s_fault() -> None:
-    plan = troubles.lasting(troubles.HOST_DOWN, 10 * DAY, 20 * DAY)
-    report = Rehearsal(Settings(), plan, voices=3, days=29, seed=1).run()
+    plan = faults.lasting(faults.HOST_DOWN, 10 * DAY, 20 * DAY)
+    report = Simulation(Settings(), plan, voices=3, days=29, seed=1).run()
 
     assert (report.saveable_lost, report.unsaveable_lost) == (0, 3)
 

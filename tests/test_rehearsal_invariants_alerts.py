@@ -8,12 +8,10 @@ from tests.forged import OURS, Forged, taken
 from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND
 from voicekeeper.events import Event, Level
 from voicekeeper.models import Kind, Status
-from voicekeeper.rehearsal import troubles
+from voicekeeper.rehearsal import faults
 from voicekeeper.request import FLASH
 
-HINDRANCES = sorted(
-    {troubles.HOST_DOWN, troubles.SUSPENDED, troubles.DISK_FULL, troubles.DATABASE_LOCKED}
-)
+HINDRANCES = sorted({faults.HOST_DOWN, faults.SUSPENDED, faults.DISK_FULL, faults.DATABASE_LOCKED})
 LOST = {"name": "anna", "voice_id": OURS}
 BLOCKED = {"model": FLASH, "error": "402: the account is empty"}
 
@@ -103,15 +101,15 @@ def test_a_voice_used_at_the_last_moment_was_at_risk_all_the_same(forged: Forged
 @pytest.mark.parametrize("kind", HINDRANCES)
 def test_a_host_that_could_not_work_is_excused(forged: Forged, kind: str) -> None:
     forged.use()
-    forged.spell(kind, 5 * DAY, 20 * HOUR)
+    forged.period(kind, 5 * DAY, 20 * HOUR)
     forged.wait(5 * DAY + 20 * HOUR)
     assert checked(forged) == []
 
 
-@pytest.mark.parametrize("kind", sorted(troubles.ACCOUNT | {troubles.OUTAGE, troubles.STORM}))
+@pytest.mark.parametrize("kind", sorted(faults.ACCOUNT | {faults.OUTAGE, faults.STORM}))
 def test_what_is_wrong_elsewhere_is_no_reason_not_to_tell(forged: Forged, kind: str) -> None:
     forged.use()
-    forged.spell(kind, 5 * DAY, 20 * HOUR)
+    forged.period(kind, 5 * DAY, 20 * HOUR)
     forged.wait(5 * DAY + 20 * HOUR)
     assert len(checked(forged)) == 1
 
@@ -292,7 +290,7 @@ def test_a_word_whose_noting_was_hindered_is_told_twice(forged: Forged, excuse: 
     elif excuse == "clock":
         forged.invariants.clock_set()
     else:
-        forged.spell(excuse, SECOND, HOUR)
+        forged.period(excuse, SECOND, HOUR)
     forged.wait(2 * HOUR)
     forged.log(Event.VOICE_LOST, "error", **LOST, told=2)
     assert forged.invariants.broken == []

@@ -1,4 +1,4 @@
-"""The rehearsal in the hands of Hypothesis: any order of troubles, judged after each of them.
+"""The simulation in the hands of Hypothesis: any order of faults, checked after each of them.
 
 What it finds it makes short: two voices, and the fewest deeds that still break the promise.
 The suite plays a few; ``pytest -m campaign -n 0 tests/test_rehearsal_machine.py`` plays many.
@@ -21,12 +21,12 @@ from hypothesis.stateful import (
 )
 
 from tests.rehearsal_support import HOUR, MINUTE, SECOND, Stage
-from voicekeeper.rehearsal import troubles
+from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.network import FAULTS
 
 NOW = timedelta(0)
 VOICES = 2
-KINDS = sorted(troubles.HARD | {troubles.DATABASE_LOCKED})
+KINDS = sorted(faults.HARD | {faults.DATABASE_LOCKED})
 
 hours = st.integers(1, 200).map(lambda count: count * HOUR)
 minutes = st.integers(1, 180).map(lambda count: count * MINUTE)
@@ -60,53 +60,53 @@ class Promise(RuleBasedStateMachine):
         self.stage.let_pass(length)
 
     @rule(kind=kinds, length=minutes | hours)
-    def a_spell_begins(self, kind: str, length: timedelta) -> None:
+    def a_period_begins(self, kind: str, length: timedelta) -> None:
         self.stage.begin(kind, length)
 
-    @rule(faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=3), length=hours)
-    def many_calls_fail(self, faults: list[str], length: timedelta) -> None:
-        rates = dict.fromkeys(faults, 0.6 / len(faults))
-        self.stage.begin(troubles.STORM, length, rates)
+    @rule(names=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=3), length=hours)
+    def many_calls_fail(self, names: list[str], length: timedelta) -> None:
+        rates = dict.fromkeys(names, 0.6 / len(names))
+        self.stage.begin(faults.STORM, length, rates)
 
     @rule()
-    def the_sky_clears(self) -> None:
-        self.stage.weather.clear(self.stage.since)
+    def all_faults_end(self) -> None:
+        self.stage.timeline.clear(self.stage.since)
 
-    @rule(faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4))
-    def the_next_calls_fail(self, faults: list[str]) -> None:
-        self.stage.weather.next_faults += faults
+    @rule(names=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4))
+    def the_next_calls_fail(self, names: list[str]) -> None:
+        self.stage.timeline.next_faults += names
 
     @rule(steps=st.integers(0, 30))
     def the_process_dies(self, steps: int) -> None:
-        self.stage.do(troubles.Kill(NOW, steps))
+        self.stage.do(faults.Kill(NOW, steps))
 
     @rule(by=jumps)
     def the_clock_is_set(self, by: timedelta) -> None:
-        self.stage.do(troubles.Jump(NOW, by))
+        self.stage.do(faults.Jump(NOW, by))
 
     @precondition(lambda self: self.stage.wrong_by)
     @rule()
     def the_clock_is_set_right(self) -> None:
-        self.stage.do(troubles.Jump(NOW, -self.stage.wrong_by))
+        self.stage.do(faults.Jump(NOW, -self.stage.wrong_by))
 
     @rule(pick=shares)
     def a_voice_is_deleted_for_no_reason(self, pick: float) -> None:
-        self.stage.do(troubles.Delete(NOW, pick))
+        self.stage.do(faults.Delete(NOW, pick))
 
     @rule(pick=shares)
     def a_review_takes_a_voice(self, pick: float) -> None:
-        self.stage.do(troubles.Undeploy(NOW, pick))
+        self.stage.do(faults.Undeploy(NOW, pick))
 
     @rule(name=names, design=st.booleans())
     def a_voice_is_asked_for(self, name: str, design: bool) -> None:  # noqa: FBT001 - drawn
         if name.startswith("v") or name in self.enrolled:
             return
         self.enrolled.add(name)
-        self.stage.do(troubles.Enroll(NOW, name, design))
+        self.stage.do(faults.Enroll(NOW, name, design))
 
     @rule()
     def enrollments_are_retried(self) -> None:
-        self.stage.do(troubles.Retry(NOW))
+        self.stage.do(faults.Retry(NOW))
 
     @rule(name=names)
     def a_voice_is_paused(self, name: str) -> None:
@@ -157,6 +157,6 @@ def test_the_promise_is_kept_in_any_order_of_a_few_troubles() -> None:
 def test_the_promise_is_kept_in_any_order_of_many_troubles() -> None:
     play(examples=2000, deeds=25)
 
-    promised = {*FAULTS, *KINDS, troubles.STORM}
-    acts = {"killed", "clock-jump", "suspend", "deleted", "undeployed", "enrolled", "retried"}
-    assert promised | acts <= set(Promise.happened)
+    promised = {*FAULTS, *KINDS, faults.STORM}
+    incidents = {"killed", "clock-jump", "suspend", "deleted", "undeployed", "enrolled", "retried"}
+    assert promised | incidents <= set(Promise.happened)

@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 
-from tests.rehearsal_support import HOUR, ChangingWeather
+from tests.rehearsal_support import HOUR, ChangingFaults
 from voicekeeper import bootstrap
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.config import Settings
 from voicekeeper.errors import CallFailed
-from voicekeeper.rehearsal import troubles
-from voicekeeper.rehearsal.clocks import HostClock
-from voicekeeper.rehearsal.loop import VirtualLoop
+from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
+from voicekeeper.rehearsal.faults import Period
 from voicekeeper.rehearsal.network import CODES, FAIL_CODES, FAULTS, KEY, Call, Network
-from voicekeeper.rehearsal.play import BEGINNING
-from voicekeeper.rehearsal.troubles import Spell
+from voicekeeper.rehearsal.simulation import BEGINNING
 from voicekeeper.request import FLASH, Clone, Request, Speech
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.secret import SecretStr
@@ -67,14 +66,14 @@ class Line:
         self.clock = HostClock(self.loop, BEGINNING)
         self.gateway = Gateway(random.Random(seed))
         self.gateway.import_voice(OURS, FLASH, BEGINNING)
-        self.weather = ChangingWeather()
+        self.timeline = ChangingFaults()
         self.onlooker = Onlooker()
         self.notes: list[str] = []
         self.steps = 0
         self.network = Network(
             self.gateway,
             clock=self.clock,
-            weather=self.weather,
+            timeline=self.timeline,
             rng=random.Random(seed),
             watcher=self.onlooker,
             note=self.notes.append,
@@ -93,7 +92,7 @@ class Line:
     def submit(self, fault: str | None = None, request: Request = SPEECH) -> Accepted | CallFailed:
         """Return what comes of one submission that this fault strikes."""
         if fault is not None:
-            self.weather.next_faults.append(fault)
+            self.timeline.next_faults.append(fault)
         try:
             accepted: Accepted = self.run(self.client.submit(request, FLASH))
         except CallFailed as failed:
@@ -104,7 +103,7 @@ class Line:
         """Return what is told of a task."""
         assert isinstance(accepted, Accepted)
         if fault is not None:
-            self.weather.next_faults.append(fault)
+            self.timeline.next_faults.append(fault)
         report: Report = self.run(self.client.status(accepted.task_id, FLASH))
         return report
 
@@ -269,27 +268,27 @@ def test_an_enrollment_whose_answer_is_lost_is_made_and_charged(line: Line, faul
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
-        (troubles.KEY_REFUSED, 401),
-        (troubles.BALANCE_EMPTY, 402),
-        (troubles.FORBIDDEN, 403),
+        (faults.KEY_REFUSED, 401),
+        (faults.BALANCE_EMPTY, 402),
+        (faults.FORBIDDEN, 403),
     ],
 )
 def test_under_an_account_s_fault_every_submission_is_refused(
     line: Line, kind: str, code: int
 ) -> None:
     accepted = line.submit()
-    line.weather.begin(Spell(kind, timedelta(0), 2 * HOUR))
+    line.timeline.begin(Period(kind, timedelta(0), 2 * HOUR))
 
     answers = [line.submit(request=request) for request in (SPEECH, CLONE) for _ in range(FEW)]
 
     assert {a.code for a in answers if isinstance(a, CallFailed)} == {code}
     assert line.done == 1
-    if kind == troubles.BALANCE_EMPTY:  # asking is free
+    if kind == faults.BALANCE_EMPTY:  # asking is free
         assert line.status(accepted).state in ("pending", "processing", "success")
 
 
 def test_in_an_outage_every_call_fails(line: Line) -> None:
-    line.weather.begin(Spell(troubles.OUTAGE, timedelta(0), 100 * HOUR))
+    line.timeline.begin(Period(faults.OUTAGE, timedelta(0), 100 * HOUR))
 
     answers = [line.submit() for _ in range(MANY)]
 
@@ -298,7 +297,7 @@ def test_in_an_outage_every_call_fails(line: Line) -> None:
 
 
 def test_another_account_knows_the_built_in_voices_and_none_of_ours(line: Line) -> None:
-    line.weather.begin(Spell(troubles.WRONG_ACCOUNT, timedelta(0), 2 * HOUR))
+    line.timeline.begin(Period(faults.WRONG_ACCOUNT, timedelta(0), 2 * HOUR))
 
     ours = [line.submit() for _ in range(MANY)]
     built_in = line.submit(request=Speech("longanyang", "Hello.", "mp3"))
@@ -354,7 +353,7 @@ def test_a_host_that_vanishes_leaves_some_calls_to_arrive_and_none_twice(
     done: list[int] = []
     for seed in range(20):
         line = Line(seed)
-        line.weather.next_faults.append("hang")
+        line.timeline.next_faults.append("hang")
 
         async def vanish(line: Line = line) -> None:
             call = asyncio.ensure_future(line.client.submit(SPEECH, FLASH))

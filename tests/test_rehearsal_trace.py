@@ -1,4 +1,4 @@
-"""One seed tells one story to the last byte, in whatever process; another tells another."""
+"""One seed gives one trace, in whatever process; another seed gives another."""
 
 import os
 import subprocess
@@ -7,21 +7,21 @@ import sys
 import pytest
 
 from voicekeeper.config import Settings
-from voicekeeper.rehearsal import Rehearsal, Report, chaos
+from voicekeeper.rehearsal import Report, Simulation, chaos
 
 DAYS, VOICES = 15, 3
 
 _PROGRAM = f"""
 from voicekeeper.config import Settings
-from voicekeeper.rehearsal import Rehearsal, chaos
+from voicekeeper.rehearsal import Simulation, chaos
 plan = chaos(5, days={DAYS}, voices={VOICES})
-print(Rehearsal(Settings(), plan, voices={VOICES}, days={DAYS}, seed=5).run().document())
+print(Simulation(Settings(), plan, voices={VOICES}, days={DAYS}, seed=5).run().document())
 """
 
 
 def rehearsed(seed: int) -> Report:
     plan = chaos(seed, days=DAYS, voices=VOICES)
-    return Rehearsal(Settings(), plan, voices=VOICES, days=DAYS, seed=seed).run()
+    return Simulation(Settings(), plan, voices=VOICES, days=DAYS, seed=seed).run()
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def fifth() -> Report:
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_one_seed_tells_one_story_in_every_process(fifth: Report, hash_seed: str) -> None:
+def test_one_seed_gives_one_trace_in_every_process(fifth: Report, hash_seed: str) -> None:
     told = subprocess.run(
         [sys.executable, "-W", "error", "-c", _PROGRAM],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
@@ -44,11 +44,11 @@ def test_one_seed_tells_one_story_in_every_process(fifth: Report, hash_seed: str
     assert fifth.faults  # and something happened in it
 
 
-def test_one_seed_tells_one_story_twice_in_one_process(fifth: Report) -> None:
+def test_one_seed_gives_one_trace_twice_in_one_process(fifth: Report) -> None:
     assert rehearsed(5) == fifth
 
 
-def test_every_other_seed_tells_another(fifth: Report) -> None:
+def test_every_other_seed_gives_another(fifth: Report) -> None:
     traces = {rehearsed(seed).trace for seed in range(4)}
 
     assert len(traces | {fifth.trace}) == 5

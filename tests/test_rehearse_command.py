@@ -16,10 +16,10 @@ from tests.examples import DAY, HOUR, POLICY
 from voicekeeper.cli import rehearsed
 from voicekeeper.cli.plot import Mark, plot
 from voicekeeper.config import load
-from voicekeeper.rehearsal import advice, campaign
-from voicekeeper.rehearsal.report import Drained, Report
-from voicekeeper.rehearsal.scenario import Outcome, Scenario
-from voicekeeper.rehearsal.troubles import HOST_DOWN, OUTAGE, Plan, lasting
+from voicekeeper.rehearsal import campaign
+from voicekeeper.rehearsal.campaign import Outcome, Scenario
+from voicekeeper.rehearsal.faults import HOST_DOWN, OUTAGE, Plan, lasting
+from voicekeeper.rehearsal.report import Drained, Report, longest_gap
 
 CONTRACT = {
     *("schema", "seed", "voices", "days", "saveable_lost", "unsaveable_lost"),
@@ -119,7 +119,7 @@ def test_my_settings_are_what_is_rehearsed_and_a_promise_not_kept_ends_with_1(
     assert "lost that could have been saved" in ended.out.splitlines()[0]
     assert not ended.out.startswith("No voice")
     assert values(ended, "rehearsed")[0].endswith("interval 6d23h of a window of 7d")
-    assert values(ended, "backlog") == ["none after 2 troubles: no voice was overdue"]
+    assert values(ended, "backlog") == ["none after 2 faults: no voice was overdue"]
 
 
 def test_settings_that_cannot_be_used_are_told_and_nothing_is_rehearsed(cli: CommandLine) -> None:
@@ -289,7 +289,7 @@ def test_two_troubles_are_one_unless_a_voice_could_be_saved_between_them(
 ) -> None:
     plan = lasting(OUTAGE, DAY, 2 * DAY) + lasting(HOST_DOWN, 3 * DAY + gap, DAY)
 
-    assert advice.longest(plan, POLICY) == longest
+    assert longest_gap(plan, POLICY) == longest
 
 
 def test_of_many_backlogs_the_longest_are_told_and_the_others_counted() -> None:
@@ -305,7 +305,7 @@ def test_of_many_backlogs_the_longest_are_told_and_the_others_counted() -> None:
     assert told[1] == "3 voices overdue after outage to day 8, drained in 8 min"
     assert told[6:] == [
         "3 more, which were drained sooner",
-        "none after 1 trouble: no voice was overdue",
+        "none after 1 fault: no voice was overdue",
     ]
 
 

@@ -36,7 +36,7 @@ from voicekeeper.duration import compact
 from voicekeeper.errors import EXIT_CODES
 from voicekeeper.events import MEANINGS
 from voicekeeper.health import Severity
-from voicekeeper.rehearsal import Rehearsal, chaos
+from voicekeeper.rehearsal import Simulation, chaos
 from voicekeeper.sandbox import SandboxServer
 
 FOLDER: Final = Path(__file__).parent / "golden"
@@ -138,14 +138,14 @@ def _rehearsed() -> Iterator[Mapping[str, Any]]:
     """Yield the lines of years in which everything goes wrong."""
     seen: list[Mapping[str, Any]] = []
 
-    class Observed(Rehearsal):
+    class Observed(Simulation):
         def log(self, level: int, event: str, **fields: Any) -> None:  # noqa: ANN401 - a log's
             seen.append({"event": str(event), **fields})
             super().log(level, event, **fields)
 
     for seed in (1, 2):
         plan = chaos(seed, days=120, voices=5)
-        Observed(Settings(), plan, voices=5, days=120, seed=seed, strangers=0.25).run()
+        Observed(Settings(), plan, voices=5, days=120, seed=seed, undated=0.25).run()
     yield from seen
 
 

@@ -12,9 +12,9 @@ from voicekeeper.cli import prose
 from voicekeeper.cli.plot import Mark, plot
 from voicekeeper.duration import compact, words
 from voicekeeper.pricing import about_usd, usd
-from voicekeeper.rehearsal import advice, troubles
-from voicekeeper.rehearsal.report import Drained, Report
-from voicekeeper.rehearsal.scenario import Outcome, Scenario, per_cpu_minute
+from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.campaign import Outcome, Scenario, per_cpu_minute
+from voicekeeper.rehearsal.report import Drained, Report, fitting_interval, longest_gap
 from voicekeeper.schedule import Policy
 
 Row = tuple[str, str]
@@ -23,14 +23,14 @@ _BACKLOGS = 6
 _COLUMNS = 3
 _DAY = timedelta(days=1)
 _LETTERS = {
-    troubles.OUTAGE: "o",
-    troubles.HOST_DOWN: "h",
-    troubles.SUSPENDED: "s",
-    troubles.DISK_FULL: "d",
-    troubles.BALANCE_EMPTY: "b",
-    troubles.KEY_REFUSED: "k",
-    troubles.FORBIDDEN: "f",
-    troubles.WRONG_ACCOUNT: "w",
+    faults.OUTAGE: "o",
+    faults.HOST_DOWN: "h",
+    faults.SUSPENDED: "s",
+    faults.DISK_FULL: "d",
+    faults.BALANCE_EMPTY: "b",
+    faults.KEY_REFUSED: "k",
+    faults.FORBIDDEN: "f",
+    faults.WRONG_ACCOUNT: "w",
 }
 _JUMP = "j"
 
@@ -103,12 +103,14 @@ def margins(report: Report, scenario: Scenario, policy: Policy, console: Console
     """Return the plot of the smallest margin over time, for a terminal."""
     plan = scenario.plan_of(report.seed)
     marks = [
-        Mark(_LETTERS[spell.kind], spell.kind, spell.start / _DAY, spell.end / _DAY)
-        for spell in plan.spells
-        if spell.kind in _LETTERS
+        Mark(_LETTERS[period.kind], period.kind, period.start / _DAY, period.end / _DAY)
+        for period in plan.periods
+        if period.kind in _LETTERS
     ]
-    jumps = [act for act in plan.acts if isinstance(act, troubles.Jump)]
-    marks += [Mark(_JUMP, "clock-jump", act.at / _DAY, act.at / _DAY) for act in jumps]
+    jumps = [incident for incident in plan.incidents if isinstance(incident, faults.Jump)]
+    marks += [
+        Mark(_JUMP, "clock-jump", incident.at / _DAY, incident.at / _DAY) for incident in jumps
+    ]
     drawn = plot(
         report.margins,
         marks,
@@ -170,13 +172,13 @@ def _lost(report: Report) -> str:
 def _advice(report: Report, scenario: Scenario, policy: Policy) -> str:
     """Return which interval would have had room for what went wrong."""
     plan = scenario.plan_of(report.seed)
-    longest = advice.longest(plan, policy)
+    longest = longest_gap(plan, policy)
     if longest >= policy.window:
         return (
             f" For {words(longest)} nothing worked, which is longer than the window of"
             f" {words(policy.window)}: no interval helps against that."
         )
-    fitting = advice.interval(plan, policy, voices=report.voices)
+    fitting = fitting_interval(plan, policy, voices=report.voices)
     if fitting is None:
         return ""
     return (
@@ -202,7 +204,7 @@ def _backlogs(backlogs: Sequence[Drained]) -> Iterator[str]:
         yield f"{rest} more, which were drained sooner"
     nothing = len(backlogs) - len(real)
     if nothing:
-        yield f"none after {_counted(nothing, 'trouble')}: no voice was overdue"
+        yield f"none after {_counted(nothing, 'fault')}: no voice was overdue"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,24 +1,34 @@
-"""Many seeds of one scenario, in several processes; and what happened in all of them.
+"""A scenario, run with one seed or with many in several processes.
 
-A campaign under chaos fails too if something that chaos promises never happened: what did not
-strike was not tested.
+A campaign under chaos fails too if a fault that chaos promises never struck: what did not strike
+was not tested.
 """
 
 import multiprocessing
 import signal
+import time
+import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing import resource_tracker
 from typing import Any, Final
 
-from voicekeeper.rehearsal import troubles
+from voicekeeper.config import Settings
+from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.chaos import chaos
+from voicekeeper.rehearsal.faults import Plan
 from voicekeeper.rehearsal.network import FAULTS
-from voicekeeper.rehearsal.play import NAMES
-from voicekeeper.rehearsal.report import SCHEMA
-from voicekeeper.rehearsal.scenario import Outcome, Scenario, per_cpu_minute
+from voicekeeper.rehearsal.report import SCHEMA, Report
+from voicekeeper.rehearsal.simulation import NAMES, Simulation
 
+UNDATED: Final = 0.3
+"""The share of the voices that are registered without their last use, under chaos."""
+
+_YEAR = timedelta(days=365)
 _UNKNOWN: Final = ("NEW-UNKNOWN", "DEPLOYING-UNKNOWN")
 _TRANSITIONS: Final = (
     "NEW-OK",
@@ -30,18 +40,99 @@ _TRANSITIONS: Final = (
     "OK-UNDEPLOYED",
 )
 PROMISED: Final[tuple[tuple[str, ...], ...]] = (
-    *((name,) for name in (*FAULTS, *sorted(troubles.SPELLS), *NAMES.values(), *_TRANSITIONS)),
+    *((name,) for name in (*FAULTS, *sorted(faults.PERIODS), *NAMES.values(), *_TRANSITIONS)),
     _UNKNOWN,
 )
 """What a campaign under chaos has to meet; of each group one."""
 
 
-def play(scenario: Scenario, seeds: Sequence[int], *, jobs: int) -> Iterator[Outcome]:
-    """Rehearse each seed; yield what came of it, in the order in which they end.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of one seed.
+
+    Attributes:
+        seed: of all random numbers.
+        cpu_s: of the processor, in seconds.
+        report: None if the program failed by a bug.
+        bug: as a sentence.
+    """
+
+    seed: int
+    cpu_s: float
+    report: Report | None
+    bug: str | None = None
+
+    @property
+    def kept_its_promise(self) -> bool:
+        """Whether nothing was lost that could have been saved, and no invariant violated."""
+        return self.report is not None and self.report.kept_its_promise
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is simulated.
+
+    Attributes:
+        settings: their rules are simulated.
+        plan: the faults, whatever the seed.
+        voices, days: how many, and how long.
+        chaos: whether the seed adds faults of every kind.
+    """
+
+    settings: Settings
+    plan: Plan
+    voices: int
+    days: int
+    chaos: bool = False
+
+    @property
+    def voice_years(self) -> float:
+        """How many years of keeping one voice this is."""
+        return self.voices * (timedelta(days=self.days) / _YEAR)
+
+    def plan_of(self, seed: int) -> Plan:
+        """Return all faults of a seed."""
+        if not self.chaos:
+            return self.plan
+        return chaos(seed, days=self.days, voices=self.voices) + self.plan
+
+    def run(self, seed: int, progress: Callable[[int], None] = lambda _: None) -> Outcome:
+        """Simulate it.
+
+        Args:
+            seed: of all random numbers.
+            progress: called after each day.
+        """
+        began = time.process_time()
+        report, bug = None, None
+        try:
+            report = Simulation(
+                self.settings,
+                self.plan_of(seed),
+                voices=self.voices,
+                days=self.days,
+                seed=seed,
+                undated=UNDATED if self.chaos else 0.0,
+            ).run(progress)
+        except Exception as error:  # noqa: BLE001 - a bug is an outcome too
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            bug = f"the program failed by a bug, {words} ({place.name}, line {place.lineno})"
+        return Outcome(seed, time.process_time() - began, report, bug)
+
+
+def per_cpu_minute(outcomes: Iterable[Outcome], scenario: Scenario) -> float:
+    """Return how many years of keeping one voice took a minute of one processor."""
+    seconds = [outcome.cpu_s for outcome in outcomes]
+    return scenario.voice_years * len(seconds) / max(sum(seconds), 0.001) * 60
+
+
+def run(scenario: Scenario, seeds: Sequence[int], *, jobs: int) -> Iterator[Outcome]:
+    """Simulate each seed; yield the outcomes in the order in which they end.
 
     Args:
-        scenario: what is rehearsed.
-        seeds: with which.
+        scenario: what is simulated.
+        seeds: at least one.
         jobs: how many processes work.
     """
     spawn = multiprocessing.get_context("spawn")
@@ -57,7 +148,7 @@ def play(scenario: Scenario, seeds: Sequence[int], *, jobs: int) -> Iterator[Out
 
 
 def coverage(outcomes: Iterable[Outcome], scenario: Scenario) -> dict[str, int]:
-    """Return how often each fault, spell, act and step of a status happened, by its name.
+    """Return how often each fault struck and each transition was made, by its name.
 
     What chaos promises is named even if it never happened.
     """
@@ -104,20 +195,17 @@ def document(outcomes: Sequence[Outcome], scenario: Scenario) -> dict[str, Any]:
 def _submitted(
     pool: ProcessPoolExecutor, scenario: Scenario, seeds: Sequence[int]
 ) -> list[Future[Outcome]]:
-    """Hand the seeds to workers that leave Ctrl-C to us, who end them then.
-
-    They inherit that the signal is held back; ours comes as soon as all are started.
-    """
-    resource_tracker.ensure_running()  # started later, it would let the signal through
+    """Hand the seeds to workers that inherit a blocked Ctrl-C; this process ends them then."""
+    resource_tracker.ensure_running()  # started later, it would unblock the signal
     with _ctrl_c_held_back():
-        return [pool.submit(scenario.rehearse, seed) for seed in seeds]
+        return [pool.submit(scenario.run, seed) for seed in seeds]
 
 
 @contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
     """Let Ctrl-C wait for the end of the block.
 
-    The mask alone would not do: another thread, such as a progress bar's, may take the signal
+    The mask alone is not enough: another thread, such as a progress bar's, may take the signal
     all the same, and its handler then runs here.
     """
     came: list[int] = []

@@ -1,10 +1,9 @@
-"""The rehearsed host: a process that keeps voices, and dies; its scheduler; its disk.
+"""The simulated host: a process that keeps voices, and dies; its scheduler; its disk.
 
-The process is the keeper, store and client that ship. Its scheduler is played: as APScheduler
-does, it makes a pass each tick of the wall clock, stands still after the clock was set back,
-and is woken by the daemon's watchdog. Ticks at which no pass could find work, or write down that it
-takes it, are left out, and most of those at which something is due that none could have: its call
-waits for its turn.
+The process is the keeper, store and client that ship. Its scheduler is simulated: as APScheduler
+does, it makes a pass each tick of the wall clock, stands still after the clock was set back, and is
+woken by the daemon's watch over the clocks. Ticks at which a pass could find no work, or write
+nothing, are left out, and most of those at which all that is due waits in the limiter.
 """
 
 import asyncio
@@ -20,10 +19,10 @@ from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper, Logger
-from voicekeeper.rehearsal import troubles
-from voicekeeper.rehearsal.clocks import HostClock
+from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.clock import HostClock
+from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.rehearsal.network import KEY
-from voicekeeper.rehearsal.weather import Weather
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Claims, Database, Worklist
 from voicekeeper.upstream import GatewayClient
@@ -31,12 +30,12 @@ from voicekeeper.upstream import GatewayClient
 _LOOK = timedelta(seconds=5)
 _LONGEST_SLEEP = timedelta(days=1)
 _SETTLED_S = 1.0
-"""So long after something was written down it is looked when there is work next."""
+"""After a write, the delay before the next tick is chosen."""
 
 _TRY_TO_START_AGAIN_S = 60.0
 
 _LONGEST_IN_VAIN = timedelta(hours=1)
-"""Between passes that found nothing though something is due, as its call waits for its turn."""
+"""Between passes that found nothing though something is due."""
 
 
 class Killed(BaseException):
@@ -50,14 +49,14 @@ class Host:
         settings: of the process.
         database: outlives the process.
         clock: the host's.
-        weather: what is wrong with it.
-        log: takes what the process tells.
-        watchdog: whether the daemon looks after its scheduler when the clock was set.
+        timeline: the faults.
+        log: of the process.
+        watchdog: whether the daemon wakes its scheduler after the clock was set back.
 
     Attributes:
         transport: the way to the gateway; set before the start.
-        on_kill, on_start, on_crash: told when a process dies, begins, and fails by a bug.
-        on_claim: told what a pass was given.
+        on_kill, on_start, on_crash: called when a process dies, begins, and fails by a bug.
+        on_claim: called with the work that a pass took.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Host:
         *,
         database: Database,
         clock: HostClock,
-        weather: Weather,
+        timeline: Timeline,
         log: Logger,
         watchdog: bool = True,
     ) -> None:
@@ -77,7 +76,7 @@ class Host:
         self.watchdog = watchdog
         self.tick = settings.daemon.tick
         self._settings = settings
-        self._weather = weather
+        self._timeline = timeline
         self._process: _Process | None = None
         self._die_in: int | None = None
         self._restart_after = timedelta(0)
@@ -102,7 +101,7 @@ class Host:
         self._process = _Process(self)
 
     def kill(self, *, restart_after: timedelta, steps: int = 0) -> None:
-        """Let the process die, now or some steps later, and start it again in time."""
+        """Let the process die, now or some steps later, and start another in time."""
         self._restart_after = restart_after
         if steps:
             self._die_in = steps
@@ -143,18 +142,18 @@ class Host:
             self._process.clock_was_set(length)
 
     def storage_fails(self) -> VoicekeeperError | None:
-        """Return what the disk says to a write now, if it says no."""
-        spells = self._weather.at(self.clock.true)
-        if troubles.DISK_FULL in spells:
+        """Return why the disk cannot be written now, or None."""
+        periods = self._timeline.at(self.clock.true)
+        if faults.DISK_FULL in periods:
             return VoicekeeperError("the disk of the registry is full; nothing was changed")
-        if troubles.DATABASE_LOCKED in spells:
+        if faults.DATABASE_LOCKED in periods:
             return DatabaseHeld("the registry is busy with another command; try again")
         return None
 
     def idle_for(self) -> timedelta:
         """Return for how long no pass could find work, or write anything down."""
         if self.storage_fails() is not None:
-            return self._weather.lasts(self.clock.true)
+            return self._timeline.lasts(self.clock.true)
         now = self.clock.now()
         until = self.worklist.idle_until(now=now, policy=self.policy)
         return _LONGEST_SLEEP if until is None else until - now
@@ -220,7 +219,7 @@ class _Process:
             task.cancel()
 
     def clock_was_set(self, by: timedelta) -> None:
-        """Do as APScheduler, which waits for a wall time; the watchdog wakes it."""
+        """Wait for a wall time, as APScheduler does; the watchdog wakes it."""
         if self._timer is not None:
             self._timer.cancel()
         before = self._host.clock.now() - by
@@ -277,7 +276,7 @@ class _Process:
         self._host.step()
 
     def look_again(self) -> None:
-        """Take it that there may be work, whatever was found so far."""
+        """Expect work, whatever the passes found so far."""
         self._in_vain = 0
         self.set_timer()
 
@@ -296,7 +295,7 @@ class _Process:
         host = self._host
         now = host.clock.now()
         ahead = min(host.idle_for(), _LONGEST_SLEEP)
-        if ahead <= timedelta(0) and self._in_vain:  # what is due is under way: look more rarely
+        if ahead <= timedelta(0) and self._in_vain:  # what is due is in flight: look more rarely
             ahead = min(host.tick * 2.0 ** min(self._in_vain - 1, 20), _LONGEST_IN_VAIN)
         ticks = max(1, math.ceil(ahead / host.tick))
         at = max(now + ticks * host.tick, self._not_before)
@@ -314,7 +313,7 @@ class _Process:
             await self._keeper.sweep()
         except VoicekeeperError as error:
             self._host.log.log(40, Event.PASS_FAILED, error=str(error))
-        except Exception as error:  # noqa: BLE001 - a bug that the real daemon would tell and survive
+        except Exception as error:  # noqa: BLE001 - a bug that the real daemon would log and survive
             self._host.on_crash(error)
         finally:
             self._sweeping = False

@@ -1,4 +1,4 @@
-"""The way between the client and the gateway, in the same process, with all that goes wrong on it.
+"""The network between the client and the gateway, in one process, where single calls fail.
 
 It is the transport of the client under test, which is the one that ships, and keeps its timeouts.
 
@@ -34,9 +34,9 @@ from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import unquote
 
 from voicekeeper.http_client import httpx
-from voicekeeper.rehearsal import troubles
-from voicekeeper.rehearsal.clocks import HostClock
-from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.clock import HostClock
+from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.sandbox import Answer, Gateway, Stuck
 
 KEY: Final = "rehearsal"
@@ -73,7 +73,7 @@ _CUT_AND_DONE = 0.5
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call on its way.
+    """One call.
 
     Attributes:
         kind: ``status`` or the mode of a submission: ``speech``, ``clone``, ``design``.
@@ -102,10 +102,10 @@ class _Half(httpx.AsyncByteStream):
 
 
 class Watcher(Protocol):
-    """Who sees everything that reaches the gateway, and what comes back."""
+    """Sees everything that reaches the gateway, and what comes back."""
 
     def posted(self, call: Call) -> None:
-        """A submission set out for the gateway."""
+        """A submission was sent."""
 
     def reached(self, call: Call) -> None:
         """A submission is at the gateway, which has not looked at it yet."""
@@ -122,12 +122,12 @@ class Network(httpx.AsyncBaseTransport):
 
     Args:
         gateway: at the other end.
-        clock: for the truth.
-        weather: which faults there are.
-        rng: the dice.
-        watcher: who looks on.
-        note: told how each call ended.
-        step: told each moment at which a process may die.
+        clock: for the true time.
+        timeline: which faults there are.
+        rng: of all random numbers.
+        watcher: sees every call.
+        note: writes to the trace how each call ended.
+        step: called at each moment at which a process may die.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Network(httpx.AsyncBaseTransport):
         gateway: Gateway,
         *,
         clock: HostClock,
-        weather: Weather,
+        timeline: Timeline,
         rng: random.Random,
         watcher: Watcher,
         note: Callable[[str], None],
@@ -143,7 +143,7 @@ class Network(httpx.AsyncBaseTransport):
     ) -> None:
         self._gateway = gateway
         self._clock = clock
-        self._weather = weather
+        self._timeline = timeline
         self._rng = rng
         self._watcher = watcher
         self._note = note
@@ -173,33 +173,33 @@ class Network(httpx.AsyncBaseTransport):
         return response
 
     def cut(self) -> None:
-        """Let the host vanish: of what is on its way, the half arrives all the same."""
+        """Let the host vanish: half of its calls arrive all the same."""
         on_the_way, self._on_the_way = self._on_the_way, {}
         for call in on_the_way.values():
             if not call.answered and self._rng.random() < _CUT_AND_DONE:
                 self._ask(call)
 
     def _fault(self, call: Call) -> str | None:
-        """Return what befalls a call."""
+        """Return the fault that strikes a call, or None."""
         now = self._clock.true
-        fault = self._of_the_spells(call) or self._weather.fault(now, self._rng.random())
+        fault = self._of_the_periods(call) or self._timeline.fault(now, self._rng.random())
         if fault is not None and call.kind == "status" and _is_of_a_task(fault):
             return None
         return fault
 
-    def _of_the_spells(self, call: Call) -> str | None:
-        """Return what befalls every call of its kind now."""
-        spells = self._weather.at(self._clock.true)
-        if troubles.OUTAGE in spells:
+    def _of_the_periods(self, call: Call) -> str | None:
+        """Return the fault that strikes every such call now, or None."""
+        periods = self._timeline.at(self._clock.true)
+        if faults.OUTAGE in periods:
             return self._rng.choice(_OUTAGE)
-        if troubles.KEY_REFUSED in spells:
+        if faults.KEY_REFUSED in periods:
             return "http-401"
-        if troubles.FORBIDDEN in spells:
+        if faults.FORBIDDEN in periods:
             return "http-403"
-        if call.kind != "status" and troubles.BALANCE_EMPTY in spells:
+        if call.kind != "status" and faults.BALANCE_EMPTY in periods:
             return "http-402"
         is_ours = call.kind == "speech" and call.subject in self._gateway.voice_ids()
-        if is_ours and troubles.WRONG_ACCOUNT in spells:
+        if is_ours and faults.WRONG_ACCOUNT in periods:
             return self._rng.choice(("http-400", "task-VALIDATION_ERROR"))
         return None
 
@@ -229,7 +229,7 @@ class Network(httpx.AsyncBaseTransport):
         raise httpx.ReadTimeout("hang")
 
     def _spoilt(self, call: Call, fault: str) -> httpx.Response | None:
-        """Return an answer that cannot be read."""
+        """Return an answer that cannot be read, or None."""
         match fault:
             case "truncated":
                 whole = json.dumps(self._ask(call).body()).encode()
@@ -242,7 +242,7 @@ class Network(httpx.AsyncBaseTransport):
         return None
 
     def _refusal(self, fault: str) -> httpx.Response | None:
-        """Return an answer that tells when to come again."""
+        """Return an answer with ``Retry-After``, or None."""
         if not fault.startswith("429-"):
             return None
         seconds = self._rng.randint(1, 7200)
@@ -254,7 +254,7 @@ class Network(httpx.AsyncBaseTransport):
         return response
 
     def _named(self, call: Call, fault: str) -> httpx.Response:
-        """Answer with a fault whose name holds a code, or that befalls the task."""
+        """Answer with a fault whose name holds a code, or that strikes the task."""
         kind, _, code = fault.partition("-")
         match kind:
             case "task":

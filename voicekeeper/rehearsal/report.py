@@ -1,22 +1,29 @@
-"""What came of a rehearsal, as values."""
+"""The result of a simulation, and which interval would have had room for its faults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-SCHEMA = 1
+from voicekeeper.rehearsal.faults import HARD, Plan
+from voicekeeper.schedule import Policy
+
+SCHEMA: Final = 1
 _WEEK = timedelta(days=7)
+_HOUR = timedelta(hours=1)
+_STEPS = (timedelta(hours=12), _HOUR)
+_REQUESTS = 3
+"""A keepalive and its polls, rounded up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """How long the overdue took after something hard had ended.
+    """How long a hard fault's backlog took.
 
     Attributes:
-        cause: what had ended.
-        day: when, in days since the beginning.
-        voices: how many were overdue.
+        cause: the kind of the fault.
+        day: its end, in days since the beginning.
+        voices: how many were overdue then.
         took: until the last of them was used or gone; None if some never were.
     """
 
@@ -28,22 +35,22 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a rehearsal.
+    """The result of a simulation.
 
     Attributes:
-        seed, voices, days: what was rehearsed.
+        seed, voices, days: of the simulation.
         saveable_lost: voices lost that could have been saved.
-        unsaveable_lost: voices lost that nobody could have saved.
+        unsaveable_lost: voices lost that could not have been saved.
         smallest_margin: the least time that any voice had left when it was used; None if none was.
         keepalives: speech calls that the gateway accepted, control calls included.
         polls: answers of ``statusTask``.
         cost_micros: by the gateway's books, in millionths of a US dollar.
-        faults: how often each thing went wrong, by its name.
-        transitions: how often each step of a status was made.
-        backlogs: what each hard trouble left to catch up with.
+        faults: how often each fault struck, by its name.
+        transitions: how often each transition of a status was made.
+        backlogs: after each hard fault.
         margins: for each day the least time that any voice had left at its end.
-        broken: every other break of the promise, as a sentence.
-        trace: a hash of all that happened.
+        broken: each other violation of an invariant, as a sentence.
+        trace: a hash of everything that happened.
     """
 
     seed: int
@@ -99,3 +106,30 @@ class Report:
             "broken": list(self.broken),
             "trace": self.trace,
         }
+
+
+def longest_gap(plan: Plan, policy: Policy) -> timedelta:
+    """Return the longest stretch of time in which no voice could have been saved."""
+    pause = policy.window / 84  # two hours of seven days
+    found, begun, ended = timedelta(0), timedelta(0), timedelta(0)
+    for period in sorted((s for s in plan.periods if s.kind in HARD), key=lambda s: s.start):
+        if period.start - ended >= pause:
+            begun = period.start
+        ended = max(ended, period.end)
+        found = max(found, ended - begun)
+    return found
+
+
+def fitting_interval(plan: Plan, policy: Policy, *, voices: int) -> timedelta | None:
+    """Return a shorter interval that has room for the longest gap; None if none helps.
+
+    A voice that is due as the gap begins has to last to its end, and until all others that
+    wait were called.
+    """
+    requests = timedelta(seconds=_REQUESTS * voices / policy.requests_per_second)
+    room = policy.window - longest_gap(plan, policy) - requests - 2 * _HOUR
+    step = next((step for step in _STEPS if room >= step), None)
+    if step is None:
+        return None
+    fitting = room // step * step
+    return fitting if fitting < policy.interval else None

@@ -15,8 +15,8 @@ from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import InvalidInput, VoicekeeperError
-from voicekeeper.rehearsal import campaign, troubles
-from voicekeeper.rehearsal.scenario import Outcome, Scenario
+from voicekeeper.rehearsal import campaign, faults
+from voicekeeper.rehearsal.campaign import Outcome, Scenario
 
 _MOST_SEEDS = 10_000
 _FARTHEST_JUMP = timedelta(days=3650)
@@ -30,7 +30,7 @@ def _timed(*, signed: bool = False) -> Callable[..., list[Timed]]:
 
     def read(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> list[Timed]:
         try:
-            found = [(text, *troubles.timed(text, signed=signed)) for text in texts]
+            found = [(text, *faults.timed(text, signed=signed)) for text in texts]
         except InvalidInput as error:
             raise click.BadParameter(str(error)) from None
         for text, _, length in found:
@@ -61,7 +61,7 @@ def _seeds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> li
     return sorted(set(seeds))
 
 
-def _trouble(name: str, words: str) -> Callable[..., Any]:
+def _fault_option(name: str, words: str) -> Callable[..., Any]:
     return click.option(
         f"--{name}", metavar="LENGTH@dayN", multiple=True, callback=_timed(), help=words
     )
@@ -78,9 +78,9 @@ def _trouble(name: str, words: str) -> Callable[..., Any]:
     default=1,
     help="Of all dice: the same seed, the same story.",
 )
-@_trouble("outage", "The gateway answers nothing.")
-@_trouble("host-down", "The host is off.")
-@_trouble("balance-empty", "The account is empty: 402.")
+@_fault_option("outage", "The gateway answers nothing.")
+@_fault_option("host-down", "The host is off.")
+@_fault_option("balance-empty", "The account is empty: 402.")
 @click.option(
     "--clock-jump",
     metavar="BY@dayN",
@@ -168,24 +168,24 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 def _plan(
     ctx: click.Context, lasting: dict[str, list[Timed]], jumps: list[Timed], *, days: int
-) -> troubles.Plan:
+) -> faults.Plan:
     """Return all that goes wrong; all of it has to happen within the days."""
-    plan = troubles.Plan()
+    plan = faults.Plan()
     wanted = [(kind, *each) for kind, many in lasting.items() for each in many]
     for option, text, start, length in [*wanted, *(("clock-jump", *each) for each in jumps)]:
         is_jump = option == "clock-jump"
         if (start if is_jump else start + length) > timedelta(days=days):
             sentence = f"{text!r} lies past the end of the rehearsal, day {days}"
             raise click.BadParameter(sentence, ctx, param_hint=f"'--{option}'")
-        jump = troubles.Plan(acts=(troubles.Jump(start, length),))
-        plan += jump if is_jump else troubles.lasting(option, start, length)
+        jump = faults.Plan(incidents=(faults.Jump(start, length),))
+        plan += jump if is_jump else faults.lasting(option, start, length)
     return plan
 
 
 def _rehearse(session: Session, scenario: Scenario, seed: int, *, as_json: bool) -> int:
     """Rehearse one seed and tell of it."""
     with progress("rehearsing", scenario.days) as passed:
-        outcome = scenario.rehearse(seed, passed)
+        outcome = scenario.run(seed, passed)
     report, policy = outcome.report, session.policy
     if report is None:
         raise VoicekeeperError(rehearsed.failed(outcome))
@@ -208,7 +208,7 @@ def _campaign(scenario: Scenario, seeds: list[int], *, jobs: int, as_json: bool)
     """Rehearse many seeds and tell of them."""
     outcomes: list[Outcome] = []
     with progress("rehearsing", len(seeds)) as passed:
-        for outcome in campaign.play(scenario, seeds, jobs=jobs):
+        for outcome in campaign.run(scenario, seeds, jobs=jobs):
             outcomes.append(outcome)
             if not outcome.kept_its_promise and not as_json:
                 # click's echo would write into the bar, which takes what is written to sys.stdout.

@@ -18,14 +18,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicekeeper.events import Event, Level
-from voicekeeper.rehearsal import troubles
-from voicekeeper.rehearsal.clocks import HostClock
+from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.clock import HostClock
+from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.rehearsal.invariants.alerts import Alerts, OwedAlerts
 from voicekeeper.rehearsal.invariants.calls import Breakers, PaidOnce, Statuses
 from voicekeeper.rehearsal.invariants.evidence import Evidence, KnownVoice, Task, is_well
 from voicekeeper.rehearsal.invariants.keeping import Backlogs, Losses, Order
 from voicekeeper.rehearsal.network import Call
-from voicekeeper.rehearsal.weather import Weather
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Claims
@@ -55,7 +55,7 @@ class Invariants:
     Args:
         gateway: its books are the truth.
         clock: for the true time.
-        weather: which faults there were when.
+        timeline: which faults there were when.
         policy: the settings.
 
     Attributes:
@@ -64,9 +64,9 @@ class Invariants:
     """
 
     def __init__(
-        self, gateway: Gateway, *, clock: HostClock, weather: Weather, policy: Policy
+        self, gateway: Gateway, *, clock: HostClock, timeline: Timeline, policy: Policy
     ) -> None:
-        self.evidence = Evidence(gateway, clock=clock, weather=weather, policy=policy)
+        self.evidence = Evidence(gateway, clock=clock, timeline=timeline, policy=policy)
         self.losses = Losses(self.evidence)
         self.backlogs = Backlogs(self.evidence)
         self.statuses = Statuses(self.evidence)
@@ -156,7 +156,7 @@ class Invariants:
         """The gateway answered a submission."""
         if answer.data is None:
             return
-        now, wrong_account = self.evidence.now, self.evidence.has(troubles.WRONG_ACCOUNT)
+        now, wrong_account = self.evidence.now, self.evidence.has(faults.WRONG_ACCOUNT)
         task = Task(call.kind, call.subject, now, None, wrong_account, None)
         self.evidence.tasks[answer.data["taskId"]] = task
         if call.kind != "speech":
@@ -172,7 +172,7 @@ class Invariants:
         self._owed.answered(call, answer.code)
         if call.kind == "speech":
             if answer.code == 400:  # noqa: PLR2004 - HTTP's
-                wrong_account = self.evidence.has(troubles.WRONG_ACCOUNT)
+                wrong_account = self.evidence.has(faults.WRONG_ACCOUNT)
                 self.statuses.failed(call.subject, wrong_account=wrong_account)
                 self._owed.failed(call.subject, self.evidence.now)
         elif call.kind == "status" and isinstance(answer.data, dict):

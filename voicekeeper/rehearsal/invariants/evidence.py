@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from voicekeeper.rehearsal import troubles
-from voicekeeper.rehearsal.clocks import HostClock
-from voicekeeper.rehearsal.weather import Span, Weather, has_room
+from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.clock import HostClock
+from voicekeeper.rehearsal.faults import Span, Timeline, has_room
 from voicekeeper.sandbox import Gateway, VoiceBook
 from voicekeeper.schedule import Policy
 
@@ -18,7 +18,7 @@ SLACK: Final = timedelta(minutes=2)
 """A death within this time after an answer may have come before the answer was written down."""
 
 _HINDERED: Final = frozenset(
-    {troubles.HOST_DOWN, troubles.SUSPENDED, troubles.DISK_FULL, troubles.DATABASE_LOCKED}
+    {faults.HOST_DOWN, faults.SUSPENDED, faults.DISK_FULL, faults.DATABASE_LOCKED}
 )
 """The faults in which the host itself can do nothing, or write nothing down."""
 
@@ -74,7 +74,7 @@ class Evidence:
     Args:
         gateway: its books are the truth.
         clock: for the true time.
-        weather: which faults there were when.
+        timeline: which faults there were when.
         policy: the settings.
 
     Attributes:
@@ -88,10 +88,10 @@ class Evidence:
     """
 
     def __init__(
-        self, gateway: Gateway, *, clock: HostClock, weather: Weather, policy: Policy
+        self, gateway: Gateway, *, clock: HostClock, timeline: Timeline, policy: Policy
     ) -> None:
         self.gateway = gateway
-        self.weather = weather
+        self.timeline = timeline
         self.policy = policy
         self._clock = clock
         self._downs: list[Span] = []
@@ -135,7 +135,7 @@ class Evidence:
 
     def has(self, kind: str) -> bool:
         """Return whether there is such a fault now."""
-        return kind in self.weather.at(self.now)
+        return kind in self.timeline.at(self.now)
 
     def died_within(self, start: datetime, length: timedelta) -> bool:
         """Return whether the process died in a stretch of time."""
@@ -172,8 +172,8 @@ class Evidence:
         return died or not has_room(self._hindrances(), start, end, end - start)
 
     def _hindrances(self, *, in_calm: bool = False) -> list[Span]:
-        kinds = troubles.SPELLS if in_calm else _HINDERED
-        return [*self.weather.of(kinds), *self._downs]
+        kinds = faults.PERIODS if in_calm else _HINDERED
+        return [*self.timeline.of(kinds), *self._downs]
 
     def violated(self, sentence: str) -> None:
         """Note a violation."""

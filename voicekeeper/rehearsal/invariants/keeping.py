@@ -48,7 +48,7 @@ class Losses:
         seen, interval = self._evidence, self._evidence.policy.interval
         healing = seen.now - _HEALED_WITHIN
         died = [at for at in seen.deaths if at > healing]
-        calm = seen.weather.was_calm(healing, seen.now)
+        calm = seen.timeline.was_calm(healing, seen.now)
         if not calm or len(died) > _DEATHS_SURVIVED:
             return
         for voice_id, used_at in living.items():
@@ -85,7 +85,7 @@ class Losses:
         if gone_at is None or gone_at < book.last_used_at + window:
             return False  # deleted for no reason
         start = max(gone_at - window * 2 / 7, self._evidence.known[voice_id].since)
-        return self._evidence.weather.worked(start, gone_at, window / 84)
+        return self._evidence.timeline.worked(start, gone_at, window / 84)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The order of it all: a fleet, a host, a gateway, and what happens to them day by day."""
+"""One simulation: a fleet, a host and a gateway, and the faults of a plan, day by day."""
 
 import asyncio
 import hashlib
@@ -18,25 +18,24 @@ from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import NotAllowed
 from voicekeeper.events import Level
 from voicekeeper.models import Task, Voice
-from voicekeeper.rehearsal import troubles
-from voicekeeper.rehearsal.clocks import HostClock
-from voicekeeper.rehearsal.host import Host, Killed
-from voicekeeper.rehearsal.invariants import Invariants
-from voicekeeper.rehearsal.loop import VirtualLoop
-from voicekeeper.rehearsal.network import Network
-from voicekeeper.rehearsal.report import Drained, Report
-from voicekeeper.rehearsal.troubles import (
-    Act,
+from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
+from voicekeeper.rehearsal.faults import (
     Delete,
     Enroll,
+    Incident,
     Jump,
     Kill,
     Plan,
     Retry,
     Suspend,
+    Timeline,
     Undeploy,
 )
-from voicekeeper.rehearsal.weather import Weather
+from voicekeeper.rehearsal.host import Host, Killed
+from voicekeeper.rehearsal.invariants import Invariants
+from voicekeeper.rehearsal.network import Network
+from voicekeeper.rehearsal.report import Drained, Report
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway
 from voicekeeper.store import Claims, MemoryDatabase, NewVoice, Registry
@@ -45,9 +44,9 @@ from voicekeeper.store.statement import Statement
 from voicekeeper.terms import Kind, Origin, Status, TaskState
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
-"""The true time at which every rehearsal begins; any would do."""
+"""The true time at which every simulation begins; any would do."""
 
-Happening = Callable[[], None]
+Action = Callable[[], None]
 
 _DAY = timedelta(days=1)
 _PERSON_TRIES_AGAIN = timedelta(hours=1)
@@ -57,18 +56,18 @@ _LEVELS: Final[dict[int, Level]] = {10: "debug", 20: "info", 30: "warning", 40: 
 """The level of a line by the logger's number."""
 
 
-class Rehearsal:
-    """One fleet's life in virtual time.
+class Simulation:
+    """A fleet's life in virtual time.
 
     Args:
-        settings: whose rules, limits and prompts are rehearsed.
-        plan: what goes wrong.
+        settings: their rules, limits and prompts are simulated.
+        plan: the faults.
         voices: how many voices exist at the beginning; the plan's enrollments come on top.
         days: how long it lasts.
-        seed: of every die.
-        strangers: the share of the voices whose last use nobody told the host.
-        watchdog: whether the daemon looks after its scheduler when the clock was set.
-        weather: replaces that of the plan, where a test makes its own.
+        seed: of all random numbers.
+        undated: the share of the voices that are registered without their last use.
+        watchdog: whether the daemon wakes its scheduler after the clock was set back.
+        timeline: replaces that of the plan, where a test makes its own.
     """
 
     def __init__(
@@ -79,9 +78,9 @@ class Rehearsal:
         voices: int,
         days: int,
         seed: int,
-        strangers: float = 0.0,
+        undated: float = 0.0,
         watchdog: bool = True,
-        weather: Weather | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         # No name is resolved and no handshake made; without https no certificates are read either.
         upstream = settings.upstream._replace(base_url="http://rehearsed.invalid")
@@ -90,16 +89,16 @@ class Rehearsal:
         self._voices = voices
         self._days = days
         self._seed = seed
-        self._strangers = strangers
+        self._undated = undated
         self._rng = random.Random(f"rehearsal {seed}")
         self._policy = policy_of(settings)
         self._loop = VirtualLoop()
         self._clock = HostClock(self._loop, BEGINNING)
         self._clock.wrong_by = plan.clock_wrong_by
-        self._weather = weather or Weather(plan, BEGINNING)
+        self._timeline = timeline or Timeline(plan, BEGINNING)
         self._gateway = Gateway(random.Random(f"gateway {seed}"), window=self._policy.window)
         self._invariants = Invariants(
-            self._gateway, clock=self._clock, weather=self._weather, policy=self._policy
+            self._gateway, clock=self._clock, timeline=self._timeline, policy=self._policy
         )
         self._trace = hashlib.sha256()
         self._happened: Counter[str] = Counter()
@@ -110,14 +109,14 @@ class Rehearsal:
             settings,
             database=self._database,
             clock=self._clock,
-            weather=self._weather,
+            timeline=self._timeline,
             log=self,
             watchdog=watchdog,
         )
         self._network = Network(
             self._gateway,
             clock=self._clock,
-            weather=self._weather,
+            timeline=self._timeline,
             rng=random.Random(f"network {seed}"),
             watcher=self._invariants,
             note=self._note,
@@ -131,10 +130,10 @@ class Rehearsal:
         self._bug: BaseException | None = None
 
     def run(self, progress: Callable[[int], None] = lambda _: None) -> Report:
-        """Live through it all.
+        """Run to the end.
 
         Args:
-            progress: told each day that has passed.
+            progress: called after each day.
         """
         self._loop.set_exception_handler(self._crashed)
         try:
@@ -151,20 +150,18 @@ class Rehearsal:
         return self._report()
 
     def log(self, level: int, event: str, **fields: Any) -> None:  # noqa: ANN401 - a log's
-        """Take what the host tells."""
+        """Take a line of the host's log."""
         fields.pop("exc_info", None)
-        told = " ".join(f"{key}={fields[key]}" for key in sorted(fields))
-        self._note(f"{level} {event} {told}")
+        text = " ".join(f"{key}={fields[key]}" for key in sorted(fields))
+        self._note(f"{level} {event} {text}")
         self._invariants.logged(_LEVELS[level], event, fields)
-
-    # What happens.
 
     async def _live(self, progress: Callable[[int], None]) -> None:
         self._import_fleet()
         self._host.start()
-        for at, happen in self._moments(partial(self._day, progress)):
+        for at, incident in self._moments(partial(self._day, progress)):
             await self._wait_until(BEGINNING + at)
-            happen()
+            incident()
         await self._wait_until(BEGINNING + self._days * _DAY)
         self._day(progress)
         self._invariants.settle()
@@ -175,17 +172,17 @@ class Rehearsal:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
-    def _moments(self, day: Happening) -> list[tuple[timedelta, Happening]]:
-        """Return all that is to happen, in its order."""
-        spells = self._plan.spells
-        acts = sorted(self._plan.acts, key=lambda act: type(act).__name__)
-        moments: list[tuple[timedelta, Happening]] = [
-            *((act.at, partial(self._do_planned, act)) for act in acts),
-            *((spell.start, partial(self._begun, spell.kind)) for spell in spells),
+    def _moments(self, day: Action) -> list[tuple[timedelta, Action]]:
+        """Return all that happens, in order."""
+        periods = self._plan.periods
+        incidents = sorted(self._plan.incidents, key=lambda incident: type(incident).__name__)
+        moments: list[tuple[timedelta, Action]] = [
+            *((incident.at, partial(self._do_planned, incident)) for incident in incidents),
+            *((period.start, partial(self._begun, period.kind)) for period in periods),
             *(
-                (spell.end, partial(self._invariants.backlogs.begin, spell.kind))
-                for spell in spells
-                if spell.kind in troubles.HARD
+                (period.end, partial(self._invariants.backlogs.begin, period.kind))
+                for period in periods
+                if period.kind in faults.HARD
             ),
             *((number * _DAY, day) for number in range(1, self._days)),
         ]
@@ -203,38 +200,38 @@ class Rehearsal:
             name = f"v{number:05d}"
             used_at = BEGINNING - self._policy.interval * self._rng.random()
             self._gateway.import_voice(f"id-{name}-", FLASH, BEGINNING, last_used_at=used_at)
-            told = self._rng.random() >= self._strangers and used_at <= self._clock.now()
+            is_dated = self._rng.random() >= self._undated and used_at <= self._clock.now()
             voices.append(
-                NewVoice(name, FLASH, f"id-{name}-", Origin.IMPORTED, used_at if told else None)
+                NewVoice(name, FLASH, f"id-{name}-", Origin.IMPORTED, used_at if is_dated else None)
             )
             self._invariants.registered(name, f"id-{name}-")
         self._registry.register(voices, now=self._clock.now(), policy=self._policy)
 
-    def _do_planned(self, act: Act) -> None:
-        """Do what was planned; what happens to a suspended host, happens late."""
-        self._do(act, late=self._clock.true - (BEGINNING + act.at))
+    def _do_planned(self, incident: Incident) -> None:
+        """Do what is planned; on a suspended host it happens late."""
+        self._do(incident, late=self._clock.true - (BEGINNING + incident.at))
 
-    def _do(self, act: Act, late: timedelta = timedelta(0)) -> None:
-        self._happened[NAMES[type(act)]] += 1
-        match act:
+    def _do(self, incident: Incident, late: timedelta = timedelta(0)) -> None:
+        self._happened[NAMES[type(incident)]] += 1
+        match incident:
             case Kill():
-                after = max(act.restart_after - late, timedelta(0))
-                self._host.kill(restart_after=after, steps=act.steps)
+                after = max(incident.restart_after - late, timedelta(0))
+                self._host.kill(restart_after=after, steps=incident.steps)
             case Jump():
                 self._invariants.clock_set()
-                self._host.set_clock(act.by)
+                self._host.set_clock(incident.by)
             case Suspend():
-                self._host.suspend(max(act.length - late, timedelta(0)))
+                self._host.suspend(max(incident.length - late, timedelta(0)))
             case Delete():
-                voice_id = self._pick(act.pick)
+                voice_id = self._pick(incident.pick)
                 if voice_id is not None:
                     self._gateway.delete_voice(voice_id, self._clock.true)
             case Undeploy():
-                voice_id = self._pick(act.pick)
+                voice_id = self._pick(incident.pick)
                 if voice_id is not None:
                     self._gateway.undeploy_voice(voice_id, self._clock.true)
             case Enroll():
-                self._as_a_person(lambda: self._enroll(act))
+                self._as_a_person(lambda: self._enroll(incident))
             case Retry():
                 self._as_a_person(self._retry)
 
@@ -251,21 +248,20 @@ class Rehearsal:
         living = sorted(self._invariants.evidence.living())
         return living[int(pick * len(living))] if living else None
 
-    def _as_a_person(self, deed: Callable[[], None]) -> None:
-        """Do something at the terminal, and again later as long as the disk says no."""
-        failure = self._host.storage_fails()
-        if failure is None:
-            deed()
+    def _as_a_person(self, command: Action) -> None:
+        """Give a command, and again later while the disk cannot be written."""
+        if self._host.storage_fails() is None:
+            command()
         else:
             wait = _PERSON_TRIES_AGAIN.total_seconds()
-            self._loop.call_later(wait, lambda: self._as_a_person(deed))
+            self._loop.call_later(wait, lambda: self._as_a_person(command))
 
-    def _enroll(self, act: Enroll) -> None:
-        recipe = _design(act.name) if act.design else _clone(act.name)
-        origin = Origin.DESIGN if act.design else Origin.CLONE
-        voice = NewVoice(act.name, FLASH, None, origin, recipe=recipe)
+    def _enroll(self, incident: Enroll) -> None:
+        recipe = _design(incident.name) if incident.design else _clone(incident.name)
+        origin = Origin.DESIGN if incident.design else Origin.CLONE
+        voice = NewVoice(incident.name, FLASH, None, origin, recipe=recipe)
         self._registry.register([voice], now=self._clock.now(), policy=self._policy)
-        self._invariants.losses.acknowledged.add(act.name)
+        self._invariants.losses.acknowledged.add(incident.name)
         self._host.registry_changed()
 
     def _retry(self) -> None:
@@ -283,10 +279,9 @@ class Rehearsal:
         self._invariants.claimed(claims, self._ready() if full else ())
 
     def _ready(self) -> Sequence[str]:
-        """Return the ids of the voices that a pass could have taken, and did not.
+        """Return the ids of the voices that a pass left though they were due.
 
-        Whether a voice is ready only the host's own rows can tell; how urgent it is, they are
-        not asked.
+        Only the host's own rows can tell that a voice is due; its urgency is the gateway's.
         """
         with self._database.reading() as session:
             speaking = {key for (key,) in _SPEAKING.rows(session)}
@@ -304,14 +299,16 @@ class Rehearsal:
             self._failed(error or RuntimeError(context["message"]))
 
     def _failed(self, error: BaseException) -> None:
-        """Stop: a bug is not one more thing that goes wrong."""
+        """Stop: a bug is not one more fault."""
         self._bug = self._bug or error
         self._loop.stop()
 
     def _check_healed(self) -> None:
-        ends = [spell.end for spell in self._plan.spells] + [act.at for act in self._plan.acts]
+        ends = [period.end for period in self._plan.periods] + [
+            incident.at for incident in self._plan.incidents
+        ]
         if max(ends, default=timedelta(0)) + _CALM > self._days * _DAY:
-            return  # it has had no time to heal
+            return  # there was no time to heal
         before = self._clock.now() - timedelta(hours=6)
         with self._database.reading() as session:
             hanging = session.scalar(
@@ -365,7 +362,7 @@ _DUE = Statement(
     )
 )
 
-NAMES: Final[dict[type[Act], str]] = {
+NAMES: Final[dict[type[Incident], str]] = {
     Kill: "killed",
     Jump: "clock-jump",
     Suspend: "suspend",
@@ -374,7 +371,7 @@ NAMES: Final[dict[type[Act], str]] = {
     Enroll: "enrolled",
     Retry: "retried",
 }
-"""What a report calls each act."""
+"""The name of each incident in a report."""
 
 
 def _clone(name: str) -> dict[str, str]:

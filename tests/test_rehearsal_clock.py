@@ -1,4 +1,4 @@
-"""Waiting takes no time in a rehearsal, and years of it stay exact; and the host's two clocks."""
+"""The virtual clock: waiting takes no time, and years of it stay exact; the host's two clocks."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from voicekeeper.rehearsal.clocks import HostClock
-from voicekeeper.rehearsal.loop import Deadlock, VirtualLoop
+from voicekeeper.rehearsal.clock import Deadlock, HostClock, VirtualLoop
 
 BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -1,0 +1,91 @@
+"""The virtual clock: an event loop in which waiting takes no time, and the host's wrong clock.
+
+The loop leaps to the next timer. Everything that waits by asyncio, the keeper, the client's limiter
+and its timeouts, then runs through years in seconds, and in the same order each time.
+"""
+
+import asyncio
+import math
+import selectors
+from datetime import datetime, timedelta
+
+
+class Deadlock(Exception):  # noqa: N818 - what it is, not an error to be handled
+    """Every task waits for something that never comes."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop with a time of its own, in seconds from 0.
+
+    Attributes:
+        elapsed: the seconds that have passed in here.
+    """
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+        super().__init__(_Leap(self))
+
+    def time(self) -> float:
+        """Return the seconds that have passed in here."""
+        return self.elapsed
+
+    def leap(self, seconds: float) -> None:
+        """Let time pass, to just past its end, so that a timer at the very end of it has run out.
+
+        After some months a moment is longer than the resolution that asyncio allows for, and a
+        timer would be due for ever.
+        """
+        self.elapsed = math.nextafter(self.elapsed + seconds, math.inf)
+
+
+class _Leap(selectors.SelectSelector):
+    """A selector that never waits: nothing but time happens in a rehearsal."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise Deadlock
+        self._loop.leap(timeout)
+        return []
+
+
+class HostClock:
+    """A `Clock` that may lie.
+
+    Args:
+        loop: whose time is the host's monotonic one.
+        beginning: the true time at the loop's 0.
+
+    Attributes:
+        wrong_by: how far ahead of the truth the wall clock is.
+    """
+
+    def __init__(self, loop: VirtualLoop, beginning: datetime) -> None:
+        self._loop = loop
+        self._beginning = beginning
+        self.wrong_by = timedelta(0)
+        self._true, self._true_at = beginning, 0.0
+
+    @property
+    def true(self) -> datetime:
+        """The true time."""
+        elapsed = self._loop.elapsed
+        if elapsed != self._true_at:  # read many times at each instant
+            self._true, self._true_at = self._beginning + timedelta(seconds=elapsed), elapsed
+        return self._true
+
+    def now(self) -> datetime:
+        """Return the wall time of the host."""
+        return self.true + self.wrong_by
+
+    def monotonic(self) -> float:
+        """Return seconds that stand still while the machine is suspended."""
+        return self._loop.elapsed
+
+    def suspend(self, length: timedelta) -> None:
+        """Let time pass for all but the host."""
+        self._beginning += length
+        self._true += length

@@ -1,0 +1,298 @@
+"""The faults of a simulation: periods that last, incidents that happen once, and their timeline.
+
+Times count from the beginning of the simulation. A period is *hard* when no voice could be kept
+while it lasts: host, network, account or disk do not work at all. Everything else, single calls
+that fail, a clock that is days wrong, a process killed every minute, is no excuse.
+"""
+
+import re
+import reprlib
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import accumulate
+from typing import Final
+
+from voicekeeper import duration
+from voicekeeper.errors import InvalidInput
+
+OUTAGE: Final = "outage"
+HOST_DOWN: Final = "host-down"
+SUSPENDED: Final = "suspended"
+DISK_FULL: Final = "disk-full"
+BALANCE_EMPTY: Final = "balance-empty"
+KEY_REFUSED: Final = "key-refused"
+FORBIDDEN: Final = "forbidden"
+WRONG_ACCOUNT: Final = "wrong-account"
+"""The key is another account's: it is taken, and none of our voices is known."""
+DATABASE_LOCKED: Final = "database-locked"
+STORM: Final = "storm"
+"""Many calls fail, each in a way of its own."""
+
+ACCOUNT: Final = frozenset({BALANCE_EMPTY, KEY_REFUSED, FORBIDDEN, WRONG_ACCOUNT})
+HARD: Final = ACCOUNT | {OUTAGE, HOST_DOWN, SUSPENDED, DISK_FULL}
+PERIODS: Final = HARD | {DATABASE_LOCKED, STORM}
+
+_WRITTEN = "DURATION@dayN such as 2d@day40"
+_WRITTEN_SIGNED = "DURATION@dayN such as -5d@day10"
+_TIMED = re.compile(r"(?P<sign>[+-]?)(?P<length>[^@]+)@day(?P<day>[0-9]{1,5}(\.[0-9]{1,9})?)")
+
+Rates = dict[str, float]
+"""The share of the calls that each fault of `network` strikes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A fault that lasts.
+
+    Attributes:
+        kind: one of this module's.
+        start, end: since the beginning.
+        rates: of the faults that strike single calls while it lasts.
+    """
+
+    kind: str
+    start: timedelta
+    end: timedelta
+    rates: Rates = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A fault, or a person's command, at one moment.
+
+    Attributes:
+        at: since the beginning.
+    """
+
+    at: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Kill(Incident):
+    """The process dies, without a chance to clean up.
+
+    Attributes:
+        steps: how many commits and calls later, each counted before and after; 0 for at once.
+        restart_after: when the service manager starts it again.
+    """
+
+    steps: int = 0
+    restart_after: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Jump(Incident):
+    """The host's wall clock is set.
+
+    Attributes:
+        by: so much ahead of where it was; negative for back.
+    """
+
+    by: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend(Incident):
+    """The machine sleeps: its monotonic clock stands still, and everything on it.
+
+    Attributes:
+        length: how long.
+    """
+
+    length: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Incident):
+    """The gateway deletes a voice for no reason.
+
+    Attributes:
+        pick: which of the living, from 0 to 1.
+    """
+
+    pick: float
+
+
+@dataclass(frozen=True, slots=True)
+class Undeploy(Incident):
+    """The gateway's review takes a voice out of use, long after its enrollment.
+
+    Attributes:
+        pick: which of the living, from 0 to 1.
+    """
+
+    pick: float
+
+
+@dataclass(frozen=True, slots=True)
+class Enroll(Incident):
+    """A person asks for an enrollment.
+
+    Attributes:
+        name: of the voice; its prefix too.
+        design: whether by a description, else by a recording.
+    """
+
+    name: str
+    design: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Incident):
+    """A person retries every enrollment that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All faults of a simulation.
+
+    Attributes:
+        periods, incidents: in any order.
+        rates: of the faults that strike single calls all the time.
+        clock_wrong_by: how far ahead of the truth the host's wall clock is at the beginning.
+    """
+
+    periods: tuple[Period, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    rates: Rates = field(default_factory=dict)
+    clock_wrong_by: timedelta = timedelta(0)
+
+    def __add__(self, other: "Plan") -> "Plan":
+        """Return a plan with the faults of both."""
+        return Plan(
+            self.periods + other.periods,
+            self.incidents + other.incidents,
+            self.rates | other.rates,
+            self.clock_wrong_by + other.clock_wrong_by,
+        )
+
+
+def lasting(kind: str, start: timedelta, length: timedelta) -> Plan:
+    """Return a plan of one period, with what it does to the host."""
+    period = Period(kind, start, start + length)
+    match kind:
+        case "host-down":
+            return Plan((period,), (Kill(start, restart_after=length),))
+        case "suspended":
+            return Plan((period,), (Suspend(start, length),))
+        case _:
+            return Plan((period,))
+
+
+def timed(text: str, *, signed: bool = False) -> tuple[timedelta, timedelta]:
+    """Read ``2d@day40``; return the start and the length.
+
+    Args:
+        text: of that form.
+        signed: whether the length may be negative.
+
+    Raises:
+        InvalidInput: it is of another form.
+    """
+    read = _TIMED.fullmatch(text.strip())
+    if read is None or (read["sign"] and not signed):
+        written = _WRITTEN_SIGNED if signed else _WRITTEN
+        raise InvalidInput(f"must be {written}, not {reprlib.repr(text)}")
+    try:
+        length = duration.parse(read["length"])
+        start = timedelta(days=float(read["day"]))
+    except ValueError as error:
+        raise InvalidInput(f"{error}, before '@dayN'") from None
+    except OverflowError:
+        raise InvalidInput(f"must tell a day that can come, not {reprlib.repr(text)}") from None
+    return start, -length if read["sign"] == "-" else length
+
+
+Span = tuple[datetime, datetime | None]
+"""From when until when; None for something that has not ended."""
+
+
+class Timeline:
+    """A plan's faults over time.
+
+    Args:
+        plan: the faults.
+        beginning: of the simulation, in true time.
+    """
+
+    def __init__(self, plan: Plan, beginning: datetime) -> None:
+        self._beginning = beginning
+        self._always = plan.rates
+        self._periods = sorted(plan.periods, key=lambda s: (s.start, s.end, s.kind))
+        edges = {edge for period in self._periods for edge in (period.start, period.end)}
+        self._edges = sorted(beginning + edge for edge in edges)
+        self._of: dict[frozenset[str], list[Span]] = {}
+        self._until = datetime.min.replace(tzinfo=beginning.tzinfo)
+        self._names: list[str] = []
+        self._odds: list[float] = []
+        self.periods: dict[str, Period] = {}
+
+    def at(self, now: datetime) -> dict[str, Period]:
+        """Return the periods at an instant, by kind; ``now`` never goes back."""
+        if now >= self._until:
+            self._turn(now)
+        return self.periods
+
+    def lasts(self, now: datetime) -> timedelta:
+        """Return how long the periods stay as they are."""
+        self.at(now)
+        return self._until - now
+
+    def fault(self, now: datetime, die: float) -> str | None:
+        """Return the fault that strikes a call, or None.
+
+        Args:
+            now: when.
+            die: a random number from 0 to 1.
+        """
+        self.at(now)
+        index = bisect_right(self._odds, die)
+        return self._names[index] if index < len(self._names) else None
+
+    def worked(self, start: datetime, end: datetime, length: timedelta) -> bool:
+        """Return whether host, network, account and disk all worked for so long at a stretch."""
+        return has_room(self.of(HARD), start, end, length)
+
+    def of(self, kinds: frozenset[str]) -> list[Span]:
+        """Return when there is a period of any of these kinds."""
+        if kinds not in self._of:
+            self._of[kinds] = [
+                (self._beginning + period.start, self._beginning + period.end)
+                for period in self._periods
+                if period.kind in kinds
+            ]
+        return self._of[kinds]
+
+    def was_calm(self, start: datetime, end: datetime) -> bool:
+        """Return whether no period touched a stretch of time."""
+        since, until = start - self._beginning, end - self._beginning
+        return not any(period.start < until and period.end > since for period in self._periods)
+
+    def _turn(self, now: datetime) -> None:
+        since = now - self._beginning
+        self.periods = {s.kind: s for s in self._periods if s.start <= since < s.end}
+        rates = dict(self._always)
+        for period in self.periods.values():
+            rates |= period.rates
+        self._names = list(rates)
+        self._odds = list(accumulate(rates.values()))
+        ahead = (edge for edge in self._edges if edge > now)
+        self._until = next(ahead, datetime.max.replace(tzinfo=now.tzinfo))
+
+
+def has_room(spans: Iterable[Span], start: datetime, end: datetime, length: timedelta) -> bool:
+    """Return whether a stretch of time holds one of this length that no span touches."""
+    free_from = start
+    for begun, ended in sorted(spans, key=lambda span: span[0]):
+        if ended is not None and ended <= free_from:
+            continue
+        if begun >= end:
+            break
+        if begun - free_from >= length:
+            return True
+        if ended is None:
+            return False
+        free_from = ended
+    return end - free_from >= length
