@@ -475,6 +475,7 @@ TROUBLED: dict[str, Any] = {"failures": 4, "last_error": "429", **SUSPECT}
         (voice(last_used_at=NOW - HOUR), NOW - 2 * HOUR, None, None, NOW - HOUR, NOW - HOUR),
         (voice(last_used_at=SENT + SECOND), SENT, None, None, SENT + SECOND, SENT + SECOND),
         (voice(last_used_at=NOW), SENT, None, None, NOW, NOW),
+        (voice(last_used_at=SENT), SENT, SENT, SENT + HOUR, SENT, NOW - HOUR),  # the older age
         # noted by a wrong clock, and replaced
         (voice(last_used_at=NOW + 30 * DAY), SENT, None, None, SENT, SENT),
         # ahead by a month, else each success would be paid for again at once
@@ -752,6 +753,7 @@ def test_an_accepted_enrollment_survives_an_outage_of_any_length() -> None:
         (3_600, None, 0, True),
         (30, 26 * 365 * 86_400, 0, False),  # a date of the year 2000 gives up nothing
         (30, 40, -7_900 * 365 * 86_400, False),  # nor does one of the year 9921
+        (30, 7 * 86_400, 0, True),  # a whole window is believed
         (3_600, 40, -7_900 * 365 * 86_400, True),
     ],
 )

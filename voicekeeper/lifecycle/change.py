@@ -155,7 +155,7 @@ def status_told(voice: Voice, fields: VoiceFields) -> tuple[Telling, ...]:
 
     A voice that the gateway took away is told in an event of its own besides.
     """
-    after = fields.get("status", voice.status)
+    after = fields["status"]
     if after is voice.status:
         return ()
     changed = Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": after})
