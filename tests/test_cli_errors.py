@@ -1,16 +1,11 @@
 """Bad input: one clear sentence on stderr, a code that says what kind it is, and no change."""
 
-import json
 import os
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from tests.command import CommandLine, sentence
 from tests.support import imported
@@ -276,51 +271,3 @@ def test_what_a_terminal_cannot_show_is_told_and_not_a_crash(cli: CommandLine) -
     assert ended.code == 1
     assert ended.err.splitlines()[-1].startswith("voicekeeper: stdout cannot take")
     assert "Traceback" not in ended.err
-
-
-names = st.sampled_from(["voice_id", "name", "model", "last_used_at", "origin", "recipe", "paused"])
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
-values = st.recursive(
-    scalars | st.sampled_from(["clone", "design", "imported", "2026-04-30T12:00:00Z"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["prefix", "audio_url", "prompt", "preview_text"])
-            | st.text(max_size=5),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=6,
-)
-records = st.dictionaries(names | st.text(max_size=5), values, max_size=7).map(
-    lambda record: json.dumps(record).encode()
-)
-anything = st.lists(records | st.binary(max_size=40), max_size=4).map(b"\n".join)
-
-
-@pytest.fixture(scope="module")
-def fuzzed() -> Any:  # noqa: ANN401 - pytest's way to tidy up
-    with tempfile.TemporaryDirectory() as directory:
-        yield CommandLine(Path(directory) / "voicekeeper.db").ready(imported("anna"))
-
-
-@settings(max_examples=100, deadline=None)
-@given(content=anything)
-@example(content=b'{"voice_id": "1", "name": "\\u0000"}')
-@example(content=b'{"voice_id": "1", "name": "a", "paused": NaN}')
-@example(content=b'{"voice_id": "1", "name": "a", "last_used_at": "0001-01-01T00:00:00+14:00"}')
-@example(content=b"9" * 5000)
-def test_an_import_of_anything_is_taken_whole_or_refused_whole(
-    fuzzed: CommandLine, content: bytes
-) -> None:
-    before = fuzzed.names()
-    ended = fuzzed("import", "-", stdin=content)
-    assert ended.out == ""
-    if ended.code == 0:
-        for name in set(fuzzed.names()) - set(before):
-            assert fuzzed("remove", name).code == 0
-    else:
-        assert ended.code in (1, 2)
-        assert ended.err.startswith("voicekeeper: nothing was imported")
-        assert fuzzed.names() == before

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.command import CommandLine, Ended
@@ -99,6 +99,10 @@ def test_a_distorted_import_is_taken_whole_or_refused_by_line(
 
     @settings(max_examples=examples)
     @given(imports())
+    @example(b'{"voice_id": "1", "name": "\\u0000"}')
+    @example(b'{"voice_id": "1", "name": "a", "paused": NaN}')
+    @example(b'{"voice_id": "1", "name": "a", "last_used_at": "0001-01-01T00:00:00+14:00"}')
+    @example(b"9" * 5000)
     def hold(content: bytes) -> None:
         ended = cli("import", "-", stdin=content)
         reached[ended.code] += 1
