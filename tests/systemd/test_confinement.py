@@ -63,6 +63,10 @@ def as_library():
     except OSError:
         raise PermissionError(errno.EACCES, "") from None
 
+def ask_dbus():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.connect("/run/dbus/system_bus_socket")
+
 print("probe " + json.dumps({
     "write state": attempt(write(home + "/x")),
     "write runtime": attempt(write(os.environ["RUNTIME_DIRECTORY"] + "/x")),
@@ -88,6 +92,7 @@ print("probe " + json.dumps({
     "inet socket": attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()),
     "other processes": [pid for pid in os.listdir("/proc") if pid.isdigit()
                         and os.stat("/proc/" + pid).st_uid != os.getuid()],
+    "D-Bus": attempt(ask_dbus),
     "capabilities": status("CapEff") + status("CapBnd"),
     "no new privileges": status("NoNewPrivs"),
     "seccomp": status("Seccomp"),
@@ -160,3 +165,8 @@ def test_it_has_no_privileges_and_can_gain_none(found: dict[str, object]) -> Non
 
 def test_it_sees_no_process_of_another_user(found: dict[str, object]) -> None:
     assert found["other processes"] == []
+
+
+def test_it_cannot_have_others_start_programs_of_its_users(found: dict[str, object]) -> None:
+    """``loginctl enable-linger`` takes no right: logind starts what stands in the user's home."""
+    assert found["D-Bus"] == "EACCES"
