@@ -133,7 +133,7 @@ def test_bash_reads_each_completed_name_as_that_name(tmp_path: Path) -> None:
     script = """
     source ./completion; set -H
     COMP_WORDS=(voicekeeper resolve ""); COMP_CWORD=2
-    _voicekeeper_completion ./voicekeeper
+    PATH=.:$PATH _voicekeeper_completion
     for word in "${COMPREPLY[@]}"; do eval "set -- $word"; printf '%s\\0' "$#" "$1"; done
     """
     done = subprocess.run(
@@ -149,3 +149,17 @@ def test_bash_reads_each_completed_name_as_that_name(tmp_path: Path) -> None:
     assert set(words[::2]) == {"1"}
     assert sorted(words[1::2]) == sorted(ODD)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_a_file_of_the_programs_name_is_not_run_at_tab(tmp_path: Path, name: str) -> None:
+    """Root may stand in a folder of another's, and has not yet said that it is to be run."""
+    cli = CommandLine(tmp_path / "voicekeeper.db").ready(imported("anna"))
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "voicekeeper").write_text("#!/bin/sh\ntouch ran\n")
+    (folder / "voicekeeper").chmod(0o755)
+    with shell(name, cli, folder) as terminal:
+        terminal.type("./voicekeeper resolve \t")
+        terminal.wait_for("anna")
+        assert not (folder / "ran").exists()

@@ -225,5 +225,12 @@ def test_every_command_in_the_docs_is_one_with_these_options(page: Path) -> None
         assert {word for word in words if word.startswith("--")} <= known | {"--help"}, line
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_root_is_told_to_lend_its_terminal_to_nobody(page: Path) -> None:
+    """Whoever is the user that root becomes could type there (``TIOCSTI``)."""
+    for line in re.findall(r"`(?:runuser|su|sudo) [^`]*`", page.read_text()):
+        assert line.startswith("`runuser --pty -u "), line
+
+
 def test_the_changelog_knows_the_version() -> None:
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()

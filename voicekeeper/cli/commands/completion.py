@@ -7,7 +7,10 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 
 class _Bash(BashComplete):
-    """Each word is quoted: a name such as ``$(id)`` would run when the line is entered."""
+    """Each word is quoted: a name such as ``$(id)`` would run when the line is entered.
+
+    The program is the one on PATH: a file that a person has begun to name is not run at Tab.
+    """
 
     source_template = """\
 %(complete_func)s() {
@@ -20,7 +23,7 @@ class _Bash(BashComplete):
             plain) COMPREPLY+=("$(printf %%q "$value")") ;;
         esac
     done < <(IFS=$'\\n'; env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD \\
-        %(complete_var)s=bash_complete "$1")
+        %(complete_var)s=bash_complete %(prog_name)s)
 }
 
 complete -o nosort -F %(complete_func)s %(prog_name)s
