@@ -1,14 +1,13 @@
 """The proxy by which a URL is asked for, as a table: variables, what they spare, what is none."""
 
 import asyncio
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.test_upstream_tls import certified
+from tests.tls_support import certified, needs_openssl
 from voicekeeper import http_client
 from voicekeeper.errors import ConfigError
 
@@ -123,9 +122,7 @@ def test_this_host_is_never_asked_for_by_a_proxy(host: str) -> None:
     assert by(f"https://{host}:8443/", all_proxy=P) is None
 
 
-@pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="openssl is not installed (Debian: openssl)"
-)
+@needs_openssl
 @pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_client_goes_by_a_tunnel_through_a_real_proxy_with_its_password(

@@ -6,8 +6,8 @@ import ssl
 import httpx
 import pytest
 
-from voicekeeper.upstream import failure, wire
-from voicekeeper.upstream.failure import Reply
+from voicekeeper.upstream import failure, reply
+from voicekeeper.upstream.reply import Reply
 from voicekeeper.upstream.wire import Envelope
 
 
@@ -128,8 +128,8 @@ def _caused(error: Exception, cause: Exception) -> Exception:
         (ConnectionResetError(104, "x"), True, "broke: connection reset by peer"),
         (httpx.RemoteProtocolError("x"), True, "closed the connection before its answer"),
         (httpx.LocalProtocolError("x"), True, "failed: LocalProtocolError"),
-        (wire.BodyTooLarge(), True, "sent more than any of its answers holds"),
-        (wire.BodyUnreadable(), True, "cannot be unpacked"),
+        (reply.BodyTooLarge(), True, "sent more than any of its answers holds"),
+        (reply.BodyUnreadable(), True, "cannot be unpacked"),
         (KeyError("x"), True, "the call to the gateway at HOST failed: KeyError"),
     ],
 )

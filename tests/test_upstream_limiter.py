@@ -47,7 +47,7 @@ def _starts(rate: float, count: int, *, overrun: float = 0.0) -> list[float]:
     return starts
 
 
-async def _settle() -> None:
+async def settle() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -170,7 +170,7 @@ def test_who_is_cancelled_while_waiting_for_a_token_has_taken_nothing() -> None:
         limiter = Limiter(requests_per_second=1, max_in_flight=2, clock=time, sleep=sleep)
         await enter(limiter)
         cancelled = [asyncio.create_task(enter(limiter)) for _ in range(2)]
-        await _settle()
+        await settle()
         last = asyncio.create_task(enter(limiter))
         for task in cancelled:
             task.cancel()
@@ -192,9 +192,9 @@ def test_who_is_cancelled_while_waiting_for_a_place_blocks_nobody_behind() -> No
         async with limiter.turn():
             cancelled = asyncio.create_task(enter(limiter))
             behind = asyncio.create_task(enter(limiter))
-            await _settle()
+            await settle()
             cancelled.cancel()
-            await _settle()
+            await settle()
             assert not behind.done()
         return await behind
 
@@ -205,3 +205,91 @@ def test_who_is_cancelled_while_waiting_for_a_place_blocks_nobody_behind() -> No
 def test_a_limit_that_would_let_nothing_through_is_refused(rate: float, at_once: int) -> None:
     with pytest.raises(ValueError, match="more than 0"):
         _limiter(FakeTime(), rate, at_once)
+
+
+# With other limits
+
+
+def _inside(at_once: int, then: int) -> tuple[int, int]:
+    """Return how many of many calls are in flight, before and after the limit is another."""
+    time, gate, inside = FakeTime(), asyncio.Event(), 0
+
+    async def main() -> tuple[int, int]:
+        limiter = _limiter(time, 1_000_000, at_once=at_once)
+
+        async def one() -> None:
+            nonlocal inside
+            async with limiter.turn():
+                inside += 1
+                await gate.wait()
+                inside -= 1
+
+        calls = [asyncio.create_task(one()) for _ in range(20)]
+        await settle()
+        before = inside
+        limiter.change(requests_per_second=1_000_000, max_in_flight=then)
+        await settle()
+        after = inside
+        gate.set()
+        await asyncio.gather(*calls)
+        return before, after
+
+    return asyncio.run(main())
+
+
+def test_more_room_is_taken_at_once() -> None:
+    assert _inside(2, 5) == (2, 5)
+
+
+def test_less_room_throws_nobody_out() -> None:
+    assert _inside(5, 2) == (5, 5)
+
+
+def test_with_less_room_nobody_comes_in_before_there_is_some() -> None:
+    async def main() -> list[str]:
+        limiter, told = _limiter(FakeTime(), 1_000_000, at_once=2), list[str]()
+        gates = [asyncio.Event() for _ in range(3)]
+
+        async def one(number: int) -> None:
+            async with limiter.turn():
+                told.append(f"in {number}")
+                await gates[number].wait()
+
+        calls = [asyncio.create_task(one(number)) for number in range(3)]
+        await settle()
+        limiter.change(requests_per_second=1_000_000, max_in_flight=1)
+        for gate in gates[:2]:
+            gate.set()
+            await settle()
+            told.append("left")
+        gates[2].set()
+        await asyncio.gather(*calls)
+        return told
+
+    assert asyncio.run(main()) == ["in 0", "in 1", "left", "in 2", "left"]
+
+
+def test_another_pace_holds_from_the_next_call_on() -> None:
+    async def main() -> list[float]:
+        time, starts = FakeTime(), list[float]()
+        limiter = _limiter(time, 0.01)
+        async with limiter.turn():
+            starts.append(time.seconds)
+        limiter.change(requests_per_second=1, max_in_flight=1)
+        for _ in range(2):
+            async with limiter.turn():
+                starts.append(time.seconds)
+        return starts
+
+    assert asyncio.run(main()) == pytest.approx([1_000, 1_001, 1_002])
+
+
+def test_a_limit_that_lets_nobody_through_is_refused() -> None:
+    async def main() -> None:
+        limiter = _limiter(FakeTime(), 1)
+        with pytest.raises(ValueError, match="more than 0"):
+            limiter.change(requests_per_second=1, max_in_flight=0)
+        async with limiter.turn():
+            pass
+
+    asyncio.run(main())

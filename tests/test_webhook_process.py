@@ -17,6 +17,7 @@ import pytest
 from tests.command import CommandLine
 from tests.daemon_support import KEY, Daemon, Host, fast_gateway, until
 from tests.support import FakeClock, imported, wanted
+from tests.tls_support import certified
 from tests.web_support import free_port, lead_here
 from voicekeeper.clock import SystemClock
 from voicekeeper.models import Status
@@ -37,25 +38,12 @@ def lines_for(proxy: str) -> str:
     return found[1]
 
 
-def certified(directory: Path) -> tuple[Path, Path]:
-    """Return a key and a certificate of this machine's own."""
-    key, certificate = directory / "key.pem", directory / "cert.pem"
-    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=v"]
-    subject = "subjectAltName=DNS:voices.example.com,IP:127.0.0.1"
-    subprocess.run(
-        ["openssl", *words, "-addext", subject, "-keyout", str(key), "-out", str(certificate)],
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    return key, certificate
-
-
 @contextmanager
 def nginx(directory: Path, *, https: int, daemon: int) -> Iterator[ssl.SSLContext]:
     """Run nginx by the lines of the docs; give whom its clients are to trust."""
     directory.mkdir()
-    key, certificate = certified(directory)
+    certified(directory, "DNS:voices.example.com,IP:127.0.0.1")
+    key, certificate = directory / "key.pem", directory / "cert.pem"
     lines = lines_for("nginx").replace("listen 443 ssl", f"listen 127.0.0.1:{https} ssl")
     lines = lines.replace("127.0.0.1:8470", f"127.0.0.1:{daemon}")
     lines = re.sub(r"(ssl_certificate_key +)\S+;", rf"\1{key};", lines)

@@ -8,69 +8,29 @@ keeper's to decide, who is told by `CallFailed` all it needs for that.
 
 import asyncio
 import json
-import ssl
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from voicekeeper import http_client
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
 from voicekeeper.http_client import httpx
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.secrecy import Secrets
-from voicekeeper.upstream import failure, http_date, retry_after, wire
-from voicekeeper.upstream.connections import Connections
+from voicekeeper.upstream import failure, wire
+from voicekeeper.upstream.connections import Connections, Route
 from voicekeeper.upstream.limiter import Limiter
 from voicekeeper.upstream.port import OnTurn
+from voicekeeper.upstream.reply import Reply, read_body, read_reply
 
 _MADE_UP_TASK = "voicekeeper-check"
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 _LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
-
-_HEADERS = {
-    "Accept": "application/json",
-    # A body that is not packed costs no unpacking; one that is packed all the same is read.
-    "Accept-Encoding": "identity",
-    "Content-Type": "application/json",
-}
-"""Of every request."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """Where a call goes, and how long it may take.
-
-    Attributes:
-        base: URL of the gateway, without a user or password, nor a slash at its end.
-        host: of that.
-        secret: the key, which must not come out again.
-        timeout: seconds for one step of a call.
-        make: makes a client; its headers hold the key.
-    """
-
-    base: str
-    host: str
-    secret: Secrets
-    timeout: float
-    make: Callable[[ssl.SSLContext | None], httpx.AsyncClient]
-
-    def maker(self) -> Callable[[], httpx.AsyncClient]:
-        """Return what makes clients that share a TLS context, which is slow to build.
-
-        Raises:
-            ConfigError: the environment names certificates that cannot be read.
-        """
-        tls = http_client.tls_context() if self.base.startswith("https:") else None
-        return partial(self.make, tls)
 
 
 class GatewayClient:
@@ -106,8 +66,8 @@ class GatewayClient:
         self._clock = clock
         self._transport = transport
         self._is_closed = False
-        self._route = self._route_to(base_url, api_key, timeout)
-        self._connections = Connections(self._route.maker())
+        self._route = Route.to(base_url, api_key, timeout, transport=transport)
+        self._connections = Connections(self._route.clients())
         self._share = 1.0
         self._limits = (requests_per_second, max_in_flight)
         self._limiter = Limiter(
@@ -132,8 +92,8 @@ class GatewayClient:
             ConfigError: ``base_url`` is none, or the environment names a proxy or certificates
                 that cannot be used; the old settings stay.
         """
-        route = self._route_to(base_url, api_key, timeout)
-        self._connections.change(route.maker())
+        route = Route.to(base_url, api_key, timeout, transport=self._transport)
+        self._connections.change(route.clients())
         self._route = route
         self._limits = (requests_per_second, max_in_flight)
         self._limit()
@@ -149,7 +109,7 @@ class GatewayClient:
         self._limiter.change(requests_per_second=rate * self._share, max_in_flight=most)
 
     def __repr__(self) -> str:
-        return f"<GatewayClient of {self._route.host}>"
+        return f"<GatewayClient of {self._route.url.host}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -193,14 +153,15 @@ class GatewayClient:
         delivery = {"request_type": "async"}
         if callback_url is not None:
             delivery = {"request_type": "callback", "callback_url": callback_url}
-        reply, secret = await self._call(
-            "POST",
-            "generateTask",
-            model,
-            body={**delivery, "input": request.body()},
-            fresh=not isinstance(request, Speech),
-            on_turn=on_turn,
-        )
+        async with self._limiter.turn():
+            reply, secret = await self._send(
+                "POST",
+                "generateTask",
+                model,
+                body={**delivery, "input": request.body()},
+                fresh=not isinstance(request, Speech),
+                on_turn=on_turn,
+            )
         data = self._data(reply, paid=True)
         task_id = wire.read_task_id(data, secret=secret)
         if task_id is None:
@@ -265,70 +226,33 @@ class GatewayClient:
         Raises:
             CallFailed: the gateway was not reached, or answered what leaves it open.
         """
-        reply, _ = await self._send("GET", "apikeys/current-balance", fresh=True)
+        reply, _ = await self._send("GET", "apikeys", "current-balance", fresh=True)
         failed = failure.of_reply(reply, paid=False)
         if failed is not None and failed.code != 404:  # noqa: PLR2004 - HTTP's number
             raise failed
-        told = reply.envelope if failed is None else None
-        return told.amount_micros if told is not None else None
+        if failed is not None or reply.envelope is None:
+            return None
+        return reply.envelope.amount_micros
 
-    def _data(self, reply: failure.Reply, *, paid: bool) -> dict[str, Any]:
+    def _data(self, reply: Reply, *, paid: bool) -> dict[str, Any]:
         failed = failure.of_reply(reply, paid=paid)
         if failed is not None:
             raise failed
         return reply.envelope.data if reply.envelope is not None else {}
 
-    def _route_to(self, base_url: str, api_key: str, timeout: float) -> _Route:
-        if not (api_key.isascii() and api_key.isprintable() and api_key.split() == [api_key]):
-            raise KeyRefused(
-                "the API key is empty, or holds a space or a character that no HTTP header can "
-                "carry; check the file or variable it comes from"
-            )
-        url = _url(base_url)
-        headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
-        steps = httpx.Timeout(timeout, connect=failure.connect_timeout(timeout))
-
-        def make(tls: ssl.SSLContext | None) -> httpx.AsyncClient:
-            client = http_client.client(
-                url, timeout=steps, headers=headers, tls=tls, transport=self._transport
-            )
-            client.event_hooks = {"response": [_forget_redirect]}
-            return client
-
-        secret = Secrets([api_key], mark="[API key]")
-        return _Route(str(url).rstrip("/"), url.host, secret, timeout, make)
-
-    async def _ask(self, task_id: str, model: str) -> tuple[failure.Reply, Secrets]:
-        return await self._call("GET", "statusTask", model, task_id=task_id)
-
-    async def _call(
-        self,
-        method: str,
-        endpoint: str,
-        model: str,
-        *,
-        task_id: str | None = None,
-        body: dict[str, Any] | None = None,
-        fresh: bool = False,
-        on_turn: OnTurn | None = None,
-    ) -> tuple[failure.Reply, Secrets]:
-        """Make one call in its turn; return what `_send` does."""
+    async def _ask(self, task_id: str, model: str) -> tuple[Reply, Secrets]:
         async with self._limiter.turn():
-            return await self._send(
-                method, endpoint, model, task_id=task_id, body=body, fresh=fresh, on_turn=on_turn
-            )
+            return await self._send("GET", "statusTask", model, task_id=task_id)
 
     async def _send(
         self,
         method: str,
-        endpoint: str,
-        model: str | None = None,
-        *,
+        *path: str,
         task_id: str | None = None,
         body: dict[str, Any] | None = None,
         fresh: bool = False,
         on_turn: OnTurn | None = None,
-    ) -> tuple[failure.Reply, Secrets]:
+    ) -> tuple[Reply, Secrets]:
         """Make one call now.
 
         Returns:
@@ -337,9 +261,7 @@ class GatewayClient:
         """
         try:
             content = None if body is None else _ENCODER.encode(body).encode()
-            target = endpoint
-            if model is not None:
-                target += f"/{quote(model, safe='')}"
+            target = "/".join(quote(step, safe="") for step in path)
             if task_id is not None:
                 target += f"?taskId={quote(task_id, safe='')}"
         except ValueError:
@@ -347,7 +269,7 @@ class GatewayClient:
             content = target = None
         if target is None:
             raise CallFailed(
-                "could not call the gateway: the request holds text that is no Unicode"
+                "could not call the gateway: its request holds text that is no Unicode"
             )
         if on_turn is not None and not self._is_closed:
             await on_turn()
@@ -362,16 +284,17 @@ class GatewayClient:
         return outcome, route.secret
 
     async def _outcome(
-        self, route: _Route, method: str, target: str, content: bytes | None, *, fresh: bool
-    ) -> failure.Reply | CallFailed:
+        self, route: Route, method: str, target: str, content: bytes | None, *, fresh: bool
+    ) -> Reply | CallFailed:
         request, response, body = None, None, b""
+        url = f"{str(route.url).rstrip('/')}/{target}"
         try:
             with self._connections.lend(fresh=fresh) as client:
-                request = client.build_request(method, f"{route.base}/{target}", content=content)
+                request = client.build_request(method, url, content=content)
                 async with asyncio.timeout(failure.whole_timeout(route.timeout)):
                     response = await client.send(request, stream=True)
                     try:
-                        body = await wire.read_body(response)
+                        body = await read_body(response)
                     finally:
                         await response.aclose()
         except Exception as error:  # noqa: BLE001 - what an HTTP stack raises has no one root
@@ -379,45 +302,16 @@ class GatewayClient:
             if response is None or response.is_success:
                 if failure.is_of_trust(error):
                     self._trust_anew(route)
-                paid = content is not None and request is not None
-                return failure.of_error(error, host=route.host, timeout=route.timeout, paid=paid)
-        return self._reply(route, response, body)
+                return failure.of_error(
+                    error,
+                    host=route.url.host,
+                    timeout=route.timeout,
+                    paid=content is not None and request is not None,
+                )
+        return read_reply(response, body, secret=route.secret, now=self._clock.now())
 
-    def _trust_anew(self, route: _Route) -> None:
+    def _trust_anew(self, route: Route) -> None:
         """Trust what is to be trusted now: over years, authorities are replaced."""
         if route is self._route:
             with suppress(ConfigError):  # what was trusted so far may do
-                self._connections.change(route.maker())
-
-    def _reply(self, route: _Route, response: httpx.Response, body: bytes) -> failure.Reply:
-        status, headers = response.status_code, response.headers
-        answered_at = http_date.parse(headers.get("date"))
-        envelope = wire.read_envelope(body, secret=route.secret)
-        is_page = envelope is None and status not in failure.SUCCESS
-        return failure.Reply(
-            status=status,
-            envelope=envelope,
-            page=wire.read_page(body, secret=route.secret) if is_page else None,
-            retry_after=retry_after.seconds(
-                headers.get("retry-after"), answered_at=answered_at, now=self._clock.now()
-            ),
-            answered_at=answered_at,
-        )
-
-
-def _url(base_url: str) -> httpx.URL:
-    """Read a base URL, without what it does not need.
-
-    Raises:
-        ConfigError: it is none of http or https, or names no host.
-    """
-    with suppress(httpx.InvalidURL, ValueError):
-        url = httpx.URL(base_url)
-        if url.scheme in ("http", "https") and url.host:
-            return url.copy_with(userinfo=b"", query=None, fragment=None)
-    raise ConfigError(["upstream.base_url: no usable http or https address"])
-
-
-async def _forget_redirect(response: httpx.Response) -> None:
-    """Take away where an answer leads on to: httpx fails on one that it cannot read."""
-    response.headers.pop("location", None)
+                self._connections.change(route.clients())

@@ -1,10 +1,95 @@
-"""The clients of the gateway, each of one connection and lent to one call at a time."""
+"""Where calls go, and the clients that they go by: each of one connection, lent to one call."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Self
 
+from voicekeeper import http_client
+from voicekeeper.errors import ConfigError, KeyRefused
 from voicekeeper.http_client import httpx
+from voicekeeper.secrecy import Secrets
+from voicekeeper.upstream import failure
+
+_HEADERS = {
+    "Accept": "application/json",
+    # A body that is not packed costs no unpacking; one that is packed all the same is read.
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+}
+"""Of every request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where calls go, and what they are sent with.
+
+    Attributes:
+        url: of the gateway, without a user or password.
+        headers: of every request; they hold the key.
+        secret: the key, which must not come out again.
+        timeout: seconds for one step of a call.
+        transport: in place of the network.
+    """
+
+    url: httpx.URL
+    headers: dict[str, str] = field(repr=False)
+    secret: Secrets
+    timeout: float
+    transport: httpx.AsyncBaseTransport | None
+
+    @classmethod
+    def to(
+        cls,
+        base_url: str,
+        api_key: str,
+        timeout: float,
+        *,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> Self:
+        """Return the route that the settings name.
+
+        Raises:
+            KeyRefused: the key is empty, or no HTTP header can carry it.
+            ConfigError: ``base_url`` is none of http or https, or names no host.
+        """
+        if not (api_key.isascii() and api_key.isprintable() and api_key.split() == [api_key]):
+            raise KeyRefused(
+                "the API key is empty, or holds a space or a character that no HTTP header can "
+                "carry; check the file or variable it comes from"
+            )
+        url, host = None, ""
+        with suppress(httpx.InvalidURL, ValueError):
+            url = httpx.URL(base_url).copy_with(userinfo=b"", query=None, fragment=None)
+            host = url.host
+        if url is None or url.scheme not in ("http", "https") or not host:
+            raise ConfigError(["upstream.base_url: no usable http or https address"])
+        headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
+        return cls(url, headers, Secrets([api_key], mark="[API key]"), timeout, transport)
+
+    def clients(self) -> Callable[[], httpx.AsyncClient]:
+        """Return what makes clients that share a TLS context, which is slow to build.
+
+        Raises:
+            ConfigError: the environment names certificates that cannot be read.
+        """
+        tls = http_client.tls_context() if self.url.scheme == "https" else None
+        steps = httpx.Timeout(self.timeout, connect=failure.connect_timeout(self.timeout))
+
+        def make() -> httpx.AsyncClient:
+            client = http_client.client(
+                self.url, timeout=steps, headers=self.headers, tls=tls, transport=self.transport
+            )
+            client.event_hooks = {"response": [_forget_redirect]}
+            return client
+
+        return make
+
+
+async def _forget_redirect(response: httpx.Response) -> None:
+    """Take away where an answer leads on to: httpx fails on one that it cannot read."""
+    response.headers.pop("location", None)
 
 
 class Connections:

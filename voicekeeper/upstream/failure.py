@@ -7,12 +7,11 @@ nothing was sent, or the gateway said no. Everything else is ambiguous.
 import os
 import socket
 import ssl
-from datetime import datetime
-from typing import NamedTuple
 
 from voicekeeper.errors import CallFailed
 from voicekeeper.http_client import httpx, root_cause
-from voicekeeper.upstream.wire import OK, BodyTooLarge, BodyUnreadable, Envelope
+from voicekeeper.upstream.reply import BodyTooLarge, BodyUnreadable, Reply
+from voicekeeper.upstream.wire import OK
 
 ACTIONS = {
     400: "invalid request body or parameter shape; fix the request before retrying",
@@ -63,31 +62,6 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (Exception, "the call to the gateway at {host} failed: {kind}"),
 )
 """What to say of an exception, by the first kind that it is of."""
-
-
-class Reply(NamedTuple):
-    """An answer whose head came whole.
-
-    Attributes:
-        status: the HTTP status.
-        envelope: the body; None when it is not the gateway's JSON.
-        retry_after: seconds to wait, if the gateway asked for that.
-        answered_at: the ``Date`` of the answer.
-        page: what it says to people where it is not the gateway's JSON, nor a success.
-    """
-
-    status: int
-    envelope: Envelope | None
-    retry_after: float | None
-    answered_at: datetime | None
-    page: str | None = None
-
-    @property
-    def code(self) -> int | None:
-        """The code that counts: the HTTP status if that is no success, else the body's."""
-        if self.status not in SUCCESS:
-            return self.status
-        return self.envelope.code if self.envelope else None
 
 
 def of_reply(reply: Reply, *, paid: bool) -> CallFailed | None:

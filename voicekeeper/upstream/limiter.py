@@ -6,9 +6,8 @@ limit is a setting and calls wait here, in the order in which they came.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from types import TracebackType
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from voicekeeper.clock import Clock
 
@@ -66,15 +65,12 @@ class Limiter:
         self._most = max_in_flight
         self._room.set()
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn and hold one place in flight until the block ends.
 
         Who is cancelled while waiting has taken nothing: neither a place nor a token.
         """
-        return _Turn(self)
-
-    async def enter(self) -> None:
-        """Wait for a turn, and take a place in flight; `leave` gives it back."""
         # The place comes first: a token taken before a wait for a place would be spent late,
         # and the calls that waited would go out as one burst.
         async with self._queue:
@@ -85,11 +81,14 @@ class Limiter:
             try:
                 await self._pace()
             except BaseException:
-                self.leave()
+                self._leave()
                 raise
+        try:
+            yield
+        finally:
+            self._leave()
 
-    def leave(self) -> None:
-        """Give a place in flight back."""
+    def _leave(self) -> None:
         self._in_flight -= 1
         self._room.set()
 
@@ -99,21 +98,3 @@ class Limiter:
             # Never longer than one interval, so that a clock that stood still stops nobody.
             await self._sleep(min(wait, self._interval))
         self._next = max(self._next, self._clock.monotonic()) + self._interval
-
-
-class _Turn(AbstractAsyncContextManager[None]):
-    """One call's place in flight; a generator in its stead costs four times as much."""
-
-    def __init__(self, limiter: Limiter) -> None:
-        self._limiter = limiter
-
-    async def __aenter__(self) -> None:
-        await self._limiter.enter()
-
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self._limiter.leave()

@@ -8,13 +8,11 @@ over; so an answer can surprise us without stopping us. (Page section *Response 
 import json
 import math
 import re
-import zlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from voicekeeper.answers import Report
-from voicekeeper.http_client import httpx
 from voicekeeper.secrecy import Secrets, unescaped
 
 OK = 200
@@ -22,12 +20,6 @@ OK = 200
 
 MESSAGE_MOST = 200
 """Characters of the gateway's prose that are worth a place in a log."""
-
-_BODY_MOST = 1024 * 1024
-"""Bytes of a body; the page's answers have some hundred."""
-
-_GZIP_OR_ZLIB = 32
-"""Added to ``wbits``, it has zlib tell them apart itself."""
 
 _WORD_MOST = 4_096
 _PROSE_MOST = 65_536
@@ -39,14 +31,6 @@ _CODE_END = 10**9
 _PAGE_MOST = 16_384
 _MARKUP = re.compile(r"<(script|style)\b.*?(</\1>|\Z)|<[^>]*(>|\Z)", re.DOTALL | re.IGNORECASE)
 _MILLISECONDS = re.compile(r"\d{1,18}(\.\d{1,18})?", re.ASCII)
-
-
-class BodyTooLarge(Exception):  # noqa: N818 - it ends as a CallFailed, never leaves the package
-    """The body goes on beyond any answer of the gateway."""
-
-
-class BodyUnreadable(Exception):  # noqa: N818 - as above
-    """The body is packed in a way that is unknown, or is damaged."""
 
 
 class Envelope(NamedTuple):
@@ -63,35 +47,6 @@ class Envelope(NamedTuple):
     message: str | None
     data: dict[str, Any]
     amount_micros: int | None = None
-
-
-async def read_body(response: httpx.Response) -> bytes:
-    """Read the body of an answer, and unpack one that was packed although nobody asked for that.
-
-    Raises:
-        BodyTooLarge: it has more bytes, packed or unpacked, than any answer of the gateway.
-        BodyUnreadable: it is packed in a way that is unknown, or is damaged.
-    """
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > _BODY_MOST:
-            raise BodyTooLarge
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    return bytes(body) if coding in ("", "identity") else _unpacked(bytes(body), coding)
-
-
-def _unpacked(body: bytes, coding: str) -> bytes:
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        raise BodyUnreadable
-    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_OR_ZLIB)
-    try:
-        unpacked = unpacking.decompress(body, _BODY_MOST)
-    except zlib.error:
-        raise BodyUnreadable from None
-    if unpacking.unconsumed_tail:
-        raise BodyTooLarge
-    return unpacked
 
 
 def read_envelope(body: bytes, *, secret: Secrets) -> Envelope | None:

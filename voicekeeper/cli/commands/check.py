@@ -9,7 +9,7 @@ from functools import cached_property
 import click
 
 from voicekeeper import alerts, bootstrap, forecast, health, reachability, webhook
-from voicekeeper.cli import prose
+from voicekeeper.cli import prose, webhook_trial
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
@@ -18,7 +18,6 @@ from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, Voice
 from voicekeeper.health import Finding, Health, Severity
 from voicekeeper.secret import SecretStr
 from voicekeeper.store.backup import DailyCopies
-from voicekeeper.upstream import trial
 
 _SENTENCE_AT = 19  # the column
 _SHOWN_VARIABLES = 2
@@ -242,7 +241,9 @@ class _Look:
         here = f"http://{listen}{webhook.path(url)}"
 
         async def both() -> tuple[reachability.Reply, reachability.Reply]:
-            return await asyncio.gather(trial.call(here, by_proxy=False), trial.call(url))
+            return await asyncio.gather(
+                webhook_trial.call(here, by_proxy=False), webhook_trial.call(url)
+            )
 
         near, far = asyncio.run(both())
         # ``run --once`` listens to nothing

@@ -1,7 +1,6 @@
 """A trial call over real sockets: what is the receiver's own answer, and why there is none."""
 
 import asyncio
-import shutil
 import socket
 import ssl
 import threading
@@ -15,17 +14,13 @@ import pytest
 
 from tests.support import Life
 from tests.test_webhook import called_life
-from tests.test_webhook_process import certified
+from tests.tls_support import certified, needs_openssl
 from tests.web_support import free_port, lead_here, served, settings
 from voicekeeper import webhook
+from voicekeeper.cli import webhook_trial
 from voicekeeper.reachability import Reply, Trouble
-from voicekeeper.upstream import trial
 
 PUBLIC, OTHER = "voices.example.com", "other.example.com"
-
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="openssl is not installed (Debian: openssl)"
-)
 
 
 @contextmanager
@@ -67,7 +62,7 @@ def program(
 
 
 def called(url: str) -> Reply:
-    return asyncio.run(trial.call(url))
+    return asyncio.run(webhook_trial.call(url))
 
 
 @pytest.fixture
@@ -83,7 +78,9 @@ def test_the_receiver_is_known_by_its_own_words_and_looks_nothing_up(tmp_path: P
     async def call(life: Life) -> tuple[Reply, Reply]:
         async with served(life, settings(webhook=port)):
             here = f"http://127.0.0.1:{port}"
-            return await trial.call(f"{here}/webhook"), await trial.call(f"{here}/hooks")
+            return await webhook_trial.call(f"{here}/webhook"), await webhook_trial.call(
+                f"{here}/hooks"
+            )
 
     ours, elsewhere = asyncio.run(call(life))
     assert ours == Reply(404, is_ours=True)
@@ -121,7 +118,7 @@ def test_a_name_that_leads_nowhere_is_told(host: str) -> None:
 
 
 def test_a_program_that_says_nothing_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "_WITHIN_S", 0.2)
+    monkeypatch.setattr(webhook_trial, "_WITHIN_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert called(f"http://127.0.0.1:{port}/webhook") == Reply(trouble=Trouble.TIME)
@@ -145,12 +142,10 @@ def test_a_program_that_hangs_up_is_told() -> None:
 def test_a_certificate_is_as_good_as_who_signed_it_and_for_whom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, certificate = certified(tmp_path)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    tls = certified(tmp_path, f"DNS:{PUBLIC}")
     with program(404, b"no such webhook\n", tls=tls) as port:
         nobodys = called(f"https://{PUBLIC}:{port}/webhook")
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
         trusted = called(f"https://{PUBLIC}:{port}/webhook")
         others = called(f"https://{OTHER}:{port}/webhook")
         plain = called(f"http://{PUBLIC}:{port}/webhook")
