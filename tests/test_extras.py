@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from voicekeeper import bootstrap, extras
+from voicekeeper import extras
+from voicekeeper.cli.session import database_of
 from voicekeeper.config import load
 from voicekeeper.errors import ConfigError
 
@@ -76,4 +77,4 @@ def test_a_driver_that_finds_no_library_of_its_own_is_no_traceback(
     for module in [name for name in sys.modules if name.startswith(("psycopg", STORE))]:
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(ConfigError, match=r"cannot be loaded \(ImportError: no pq.*psycopg\[bin"):
-        bootstrap.database(settings)
+        database_of(settings)

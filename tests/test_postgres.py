@@ -21,8 +21,9 @@ from tests.command import CommandLine
 from tests.daemon_support import Daemon, until
 from tests.postgres import Cluster
 from tests.support import HOUR, MINUTE, NOW, SECOND, imported, policy, wanted
-from voicekeeper import bootstrap, lifecycle, schedule
+from voicekeeper import lifecycle, schedule
 from voicekeeper.answers import Accepted, Report
+from voicekeeper.cli.session import database_of
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import load
 from voicekeeper.errors import (
@@ -114,6 +115,14 @@ def test_the_migrations_make_what_the_models_describe(database: PostgresDatabase
     with database.reading() as session:
         context = MigrationContext.configure(session.connection())
         assert compare_metadata(context, SQLModel.metadata) == []
+        indexes = "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '% WHERE %'"
+        partial = set(session.connection().exec_driver_sql(indexes.replace("%", "%%")).scalars())
+    assert partial == {
+        index.name
+        for table in SQLModel.metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options["sqlite"]["where"] is not None
+    }
 
 
 def test_an_older_registry_is_upgraded_with_all_that_it_holds(bare: PostgresDatabase) -> None:
@@ -504,7 +513,7 @@ def test_a_daemon_that_loses_its_database_says_so_once_and_goes_on(
 def test_a_password_is_in_no_sentence_and_no_repr() -> None:
     url = f"postgresql+psycopg://keeper:{PASSWORD}@127.0.0.1:1/voices"
     settings = load(None, {"VOICEKEEPER_DATABASE__URL": url})
-    database = bootstrap.database(settings)
+    database = database_of(settings)
     with pytest.raises(DatabaseAway) as away:
         database.exists()
     said = [str(away.value), repr(away.value), database.place, repr(settings), repr(vars(database))]

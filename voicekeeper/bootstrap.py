@@ -10,39 +10,19 @@ from functools import partial
 from secrets import token_urlsafe
 from typing import Any
 
-from voicekeeper import alerts, extras
+from voicekeeper import alerts
 from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.courier import Courier
-from voicekeeper.errors import ConfigError
 from voicekeeper.events import Event
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper, Logger, Offload, tell
 from voicekeeper.secret import SecretStr
-from voicekeeper.store import Database, Outbox, Registry, SqliteDatabase, Worklist
+from voicekeeper.store import Database, Outbox, Registry, Worklist
 from voicekeeper.upstream import GatewayClient
 from voicekeeper.webhook import Callbacks
-
-
-def database(settings: Settings) -> Database:
-    """Return the registry's database, not yet opened.
-
-    Raises:
-        ConfigError: its driver cannot be loaded.
-    """
-    path = settings.database_path
-    if path is not None:
-        return SqliteDatabase(path.resolve())  # a lock beside a link would be a second one
-    try:
-        from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
-    except Exception as error:  # such as a psycopg that finds no libpq
-        why = f"{type(error).__name__}: {error}"
-        problem = f"database.url: {extras.broken(extras.POSTGRES, why)}"
-        raise ConfigError([problem]) from error
-
-    return PostgresDatabase(settings.database.url.get_secret_value())
 
 
 def gateway(

@@ -131,10 +131,8 @@ class Session:
     @cached_property
     def database(self) -> Database:
         """The database, as the user that owns its folder."""
-        from voicekeeper import bootstrap  # noqa: PLC0415 - see the module
-
         _ = self.file
-        return bootstrap.database(self.settings)
+        return database_of(self.settings)
 
     def file_database(self) -> SqliteDatabase:
         """Return the database that is a file.
@@ -199,6 +197,29 @@ class Session:
             must_exist(self.database)
         self.database.prepare(upgrade=False)
         return Registry(self.database)
+
+
+def database_of(settings: Settings) -> Database:
+    """Return the registry's database, not yet opened.
+
+    Raises:
+        ConfigError: its driver cannot be loaded.
+    """
+    from voicekeeper.store import SqliteDatabase  # noqa: PLC0415 - see the module
+
+    path = settings.database_path
+    if path is not None:
+        return SqliteDatabase(path.resolve())  # a lock beside a link would be a second one
+    try:
+        from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
+    except Exception as error:  # such as a psycopg that finds no libpq
+        from voicekeeper import extras  # noqa: PLC0415 - for few
+
+        why = f"{type(error).__name__}: {error}"
+        problem = f"database.url: {extras.broken(extras.POSTGRES, why)}"
+        raise ConfigError([problem]) from error
+
+    return PostgresDatabase(settings.database.url.get_secret_value())
 
 
 def must_exist(database: Database) -> None:
