@@ -32,7 +32,7 @@ def heartbeat(life: Life, receiver: Receiver) -> Heartbeat:
         return life.registry.is_in_time(now=life.clock.now(), tick=TICK, policy=life.policy)
 
     ping = partial(alerts.ping, SecretStr(receiver.web_url()))
-    return Heartbeat(is_in_time=is_in_time, ping=ping, log=life.log, pace_s=0.01)
+    return Heartbeat(is_in_time=is_in_time, ping=ping, log=life.log)
 
 
 def beat(life: Life, receiver: Receiver) -> int:
@@ -128,24 +128,12 @@ def test_no_failure_of_it_reaches_further_and_no_sentence_shows_the_address(
     assert receiver.pings == []
 
 
-def test_it_goes_on_at_its_pace_and_a_run_once_beats_once(life: Life, receiver: Receiver) -> None:
+def test_a_run_once_beats_once(life: Life, receiver: Receiver) -> None:
     life.register(imported("anna"))
     life.live(MINUTE)
     asyncio.run(life.one_pass())
-    heart = heartbeat(life, receiver)
-
-    async def some() -> None:
-        task = asyncio.create_task(heart.run())
-        while len(receiver.pings) < 3:  # noqa: ASYNC110 - a thread is under way
-            await asyncio.sleep(0.005)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await heart.stop(1)
-
-    asyncio.run(some())
-    before = len(receiver.pings)
-    asyncio.run(heart.once(5))
-    assert len(receiver.pings) == before + 1
+    asyncio.run(heartbeat(life, receiver).once(5))
+    assert len(receiver.pings) == 1
 
 
 def ping(address: str) -> str:

@@ -20,8 +20,8 @@ from tests.command import CommandLine
 from tests.daemon_support import KEY, LIMIT_S, POLICY, Daemon, Host, fast_gateway, until
 from tests.support import FakeClock, imported, policy, wanted
 from voicekeeper.clock import SystemClock
-from voicekeeper.daemon import STOP_WITHIN_S
 from voicekeeper.health import Severity
+from voicekeeper.keeper import STOP_WITHIN_S
 from voicekeeper.models import HistoryEntry, Status
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer

@@ -25,8 +25,8 @@ T = TypeVar("T")
 _NOTE_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between tries to note what became of a message when the database is busy or full."""
 
-_LOOK_S = (0.2, 60.0)
-"""The shortest and the longest time between two looks for what is to be told."""
+_SHORTEST, _LONGEST = timedelta(seconds=0.2), timedelta(minutes=1)
+"""Between two looks for what is to be told."""
 
 
 class Courier:
@@ -78,13 +78,10 @@ class Courier:
         """Whether a message is under way."""
         return bool(self._rounds)
 
-    async def run(self) -> None:
-        """Look for what is to be told, again and again, until cancelled."""
-        shortest, longest = _LOOK_S
-        while True:
-            await self.look()
-            settling: timedelta = alerting.settling(self._policy)
-            await asyncio.sleep(max(shortest, min(settling.total_seconds(), longest)))
+    @property
+    def pace(self) -> timedelta:
+        """Between two looks."""
+        return max(_SHORTEST, min(alerting.settling(self._policy), _LONGEST))
 
     async def once(self, within: float) -> None:
         """Send what is to be told; after a run nothing more comes that would be gathered.

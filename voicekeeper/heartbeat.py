@@ -7,14 +7,10 @@ dead, hangs, or runs and gets nothing done, it is silent, and the service at the
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
 
 from voicekeeper.errors import NotSent, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import Logger, tell
-
-PACE_S: Final = 60.0
-"""Between two pings."""
 
 
 class Heartbeat:
@@ -24,7 +20,6 @@ class Heartbeat:
         is_in_time: tells whether it is.
         ping: sends one ping; None where nobody waits for one.
         log: where events are told.
-        pace_s: seconds between two pings.
     """
 
     def __init__(
@@ -33,24 +28,16 @@ class Heartbeat:
         is_in_time: Callable[[], Awaitable[bool]],
         ping: Callable[[], Awaitable[None]] | None,
         log: Logger,
-        pace_s: float = PACE_S,
     ) -> None:
         self._is_in_time = is_in_time
         self._ping = ping
         self._log = log
-        self._pace_s = pace_s
         self._failing = False
 
     def adopt(self, ping: Callable[[], Awaitable[None]] | None) -> None:
         """Ping another way from now on."""
         self._ping = ping
         self._failing = False
-
-    async def run(self) -> None:
-        """Ping at the pace, until cancelled."""
-        while True:
-            await self.beat()
-            await asyncio.sleep(self._pace_s)
 
     async def beat(self) -> None:
         """Ping once, if all is in time; no failure of it reaches further."""
@@ -80,6 +67,3 @@ class Heartbeat:
         """Ping once."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.beat(), within)
-
-    async def stop(self, within: float) -> None:
-        """End; a ping under way is not waited for."""

@@ -41,6 +41,9 @@ Rule = Callable[..., Change]
 Work = Callable[[Job], Coroutine[Any, Any, None]]
 """One call and what follows; begun in a task of its own, or never if that is cancelled before."""
 
+STOP_WITHIN_S = 8.0
+"""For what is under way when the process is told to stop; the whole stop stays under 10 s."""
+
 _PRUNED_A_PASS = 5
 """So many steps; together they take more rows than the calls that one pass begins leave."""
 

@@ -12,8 +12,8 @@ from tests.benchmarks.upstream import Call, upstream
 from voicekeeper import bootstrap
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Settings
-from voicekeeper.daemon import run_once
 from voicekeeper.log import get_logger
+from voicekeeper.once import run_once
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import SqliteDatabase
 

@@ -14,7 +14,7 @@ from typing import Any
 from voicekeeper import bootstrap, log
 from voicekeeper.clock import SystemClock
 from voicekeeper.config import Daemon, Polling, Settings, Upstream
-from voicekeeper.daemon import run_once
+from voicekeeper.once import run_once
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, SqliteDatabase
 

@@ -14,11 +14,12 @@ from voicekeeper import bootstrap, log, reload_socket
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.config import Settings
-from voicekeeper.daemon import Daemon, run_once
+from voicekeeper.daemon import Daemon
 from voicekeeper.errors import KeyRefused, VoicekeeperError
 from voicekeeper.events import Event
 from voicekeeper.keeper import tell
 from voicekeeper.log.spool import spooled
+from voicekeeper.once import run_once
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.secret import SecretStr
@@ -97,9 +98,8 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
         listens=not once,
     ) as assembly:
         keeper = assembly.keeper
-        companions = (assembly.courier, assembly.heartbeat)
         if once:
-            done = await run_once(keeper, companions)
+            done = await run_once(keeper, assembly.courier.once, assembly.heartbeat.once)
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             if not done:
@@ -114,7 +114,8 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             tick=session.settings.daemon.tick,
             notifier=Notifier(os.environ),
             log=logger,
-            companions=companions,
+            courier=assembly.courier,
+            heartbeat=assembly.heartbeat,
             reload=None if sys.stdout.isatty() else _reload(session, assembly),
             socket_in=reload_socket.directory(os.environ),
             copies=_copies(database),

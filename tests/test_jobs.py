@@ -1,0 +1,141 @@
+"""The jobs that run for years, by the real scheduler: whatever becomes of the wall clock."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+from freezegun import freeze_time
+
+from tests.support import DAY, HOUR, NOW, SECOND, FakeClock, Told
+from voicekeeper import jobs as module
+from voicekeeper.jobs import Job, Jobs
+
+LIMIT_S = 10.0
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110 - what a test looks at has no event
+            await asyncio.sleep(0.0005)
+
+
+class Runs:
+    """Counts the runs of two jobs, one of a second and one of an hour.
+
+    Attributes:
+        pace: of the first.
+        hang: whether a run does not end.
+    """
+
+    def __init__(self) -> None:
+        self.counted = Counter[str]()
+        self.pace = SECOND
+        self.hang = False
+        self.clock = FakeClock()
+        self.log = Told()
+        self.jobs = Jobs(self.table, clock=self.clock, log=self.log)
+
+    def table(self) -> Sequence[Job]:
+        async def run(name: str) -> None:
+            self.counted[name] += 1
+            if self.hang:
+                await asyncio.Event().wait()
+
+        return [
+            Job("quick", lambda: run("quick"), self.pace),
+            Job("slow", lambda: run("slow"), HOUR),
+        ]
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_EVERY", timedelta(milliseconds=1))
+
+
+async def wake(runs: Runs, move: Callable[[], object]) -> None:
+    """Let freezegun's time pass, which moves no timer, and the scheduler see it."""
+    move()
+    runs.jobs._scheduler.wakeup()  # noqa: SLF001
+    await asyncio.sleep(0.02)
+
+
+def played(*jumps: timedelta, passed: timedelta = SECOND) -> tuple[Counter[str], Sequence[float]]:
+    """Return the runs after the start and these jumps of the wall clock, and what was logged."""
+    runs = Runs()
+
+    async def play() -> None:
+        with freeze_time(NOW, real_asyncio=True) as frozen:
+            runs.jobs.start()
+            await until(lambda: runs.counted["slow"])
+            for jump in jumps:
+                runs.clock.wrong_by += jump
+                runs.clock.advance(passed)
+                await wake(runs, lambda: frozen.move_to(runs.clock.now()))
+            runs.jobs.pause()
+            runs.jobs.shutdown()
+
+    asyncio.run(play())
+    return runs.counted, [told["seconds"] for told in runs.log.of("clock.jumped")]
+
+
+def test_each_job_runs_at_once_and_then_at_its_pace() -> None:
+    assert played(*[timedelta()] * 5) == ({"quick": 6, "slow": 1}, [])
+
+
+@pytest.mark.parametrize("jump", [-HOUR, -56 * 365 * DAY], ids=["hour", "years"])
+def test_after_a_jump_back_all_jobs_run_at_once_and_go_on(jump: timedelta) -> None:
+    counted, jumps = played(jump, timedelta(), timedelta())
+    assert jumps == [jump.total_seconds()]
+    assert counted == {"quick": 4, "slow": 2}
+
+
+def test_after_a_leap_ahead_no_job_makes_up_for_the_runs_it_missed() -> None:
+    counted, jumps = played(30 * 365 * DAY, timedelta())
+    assert jumps == [(30 * 365 * DAY).total_seconds()]
+    assert counted["quick"] <= 4
+    assert counted["slow"] <= 3
+
+
+def test_a_small_step_of_the_clock_is_no_jump() -> None:
+    assert played(timedelta(seconds=-1.5), timedelta(seconds=1.5))[1] == []
+
+
+def test_a_changed_pace_holds_when_the_jobs_are_scheduled_anew() -> None:
+    runs = Runs()
+
+    async def play() -> None:
+        with freeze_time(NOW, real_asyncio=True) as frozen:
+            runs.jobs.start()
+            await until(lambda: runs.counted["slow"])
+            runs.pace = 3 * SECOND
+            runs.jobs.schedule()
+            await wake(runs, lambda: None)
+            assert runs.counted == {"quick": 2, "slow": 2}
+            for _ in range(6):
+                runs.clock.advance(SECOND)
+                await wake(runs, lambda: frozen.move_to(runs.clock.now()))
+            runs.jobs.pause()
+            runs.jobs.shutdown()
+
+    asyncio.run(play())
+    assert runs.counted == {"quick": 4, "slow": 2}
+
+
+def test_a_run_that_is_cut_short_at_the_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    runs = Runs()
+    runs.hang = True
+
+    async def play() -> None:
+        runs.jobs.start()
+        await until(lambda: runs.counted["slow"])
+        runs.jobs.pause()
+        runs.jobs.shutdown()
+        await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(play())
+    assert caplog.records == []
