@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def test_every_import_goes_down_the_layers() -> None:
     )
     assert lint.returncode == 0, lint.stdout + lint.stderr
     assert "2 kept, 0 broken" in lint.stdout
+
+
+def test_every_file_of_the_package_is_shipped() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    globs = settings["tool"]["setuptools"]["package-data"]["voicekeeper"]
+    shipped = {path for pattern in globs for path in PACKAGE.glob(pattern)}
+    files = {path for path in PACKAGE.rglob("*") if path.is_file()}
+    assert {path for path in files if path.suffix not in (".py", ".pyc")} == shipped
 
 
 def test_only_the_clock_reads_the_clock() -> None:

@@ -1,10 +1,10 @@
 """The stand-in gateway as a state machine: calls and ``now`` in, answers out.
 
-No I/O and no clock, and its only randomness is a seeded generator, so the same calls at the same
-times get the same answers. How a task ends is settled when it is accepted; what a caller sees of
-it follows from ``now``. Nothing runs in the background, so years pass in no time.
+No I/O and no clock, and its only randomness is a seeded generator: the same calls at the same times
+get the same answers. How a task ends is settled when it is accepted; its answers follow from
+``now``. Nothing runs in the background, so years pass in no time.
 
-What the page leaves open is decided here, and always for the harder case:
+What the page leaves open is decided here, always for the harder case:
 
 - A custom voice is gone from the very instant at which its last use lies one window back. Its
   enrollment is its first use; a speech task that succeeds uses it at the task's ``createTime``.
@@ -18,10 +18,10 @@ What the page leaves open is decided here, and always for the harder case:
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from voicekeeper.sandbox import rules
 from voicekeeper.sandbox.records import Answer, Books, Callback, Task, Voice, VoiceBook
@@ -55,12 +55,7 @@ _UPSTREAM = "UpstreamError"
 
 @dataclass(slots=True)
 class _Call:
-    """A webhook that was not delivered yet.
-
-    Attributes:
-        due_at: when it is tried next.
-        tries: how often it failed so far.
-    """
+    """A webhook that was not delivered yet; ``tries`` have failed."""
 
     url: str
     due_at: datetime
@@ -132,27 +127,39 @@ class Gateway:
             stuck: where the task, if accepted, stops for ever: a speech task then uses no
                 voice, and an enrollment that is processing has shown its voice's id.
         """
-        try:
-            order, failure = self._accept(model, body, now, key)
-        except RefusedError as refusal:
-            return self._refuse(refusal)
-        if doom is not None:
-            failure = (doom, "The task failed by the sandbox's order.")
-        task = self._task(model, order, now, failure, stuck)
-        self._forget(now)
-        self._tasks[task.task_id] = task
-        if order.callback_url is not None:
-            self._to_call[task.task_id] = _Call(order.callback_url, task.ended_at)
-        return Answer(200, data={"taskId": task.task_id})
+
+        def accepted() -> dict[str, str]:
+            self._admit(model, key)
+            order = rules.read(body)
+            failure = self._failure_of(model, order, now)
+            if failure == _VALIDATION and self._unknown_voice == "http":
+                raise RefusedError(400, failure[1])
+            self._charge(order)
+            if doom is not None:
+                failure = (doom, "The task failed by the sandbox's order.")
+            task = self._task(model, order, now, failure, stuck)
+            self._forget(now)
+            self._tasks[task.task_id] = task
+            if order.callback_url is not None:
+                self._to_call[task.task_id] = _Call(order.callback_url, task.ended_at)
+            return {"taskId": task.task_id}
+
+        return self._answer(accepted)
 
     def status(self, model: str, task_id: str | None, now: datetime, key: str | None) -> Answer:
         """Answer ``GET statusTask/{model}?taskId=``; 404 for a task it does not know."""
-        try:
-            task = self._find(model, task_id, key)
-        except RefusedError as refusal:
-            return self._refuse(refusal)
-        self._polls += 1
-        return Answer(200, data=task.data(now))
+
+        def found() -> dict[str, Any]:
+            self._admit(model, key)
+            if not task_id:
+                raise RefusedError(400, "taskId is required.")
+            task = self._tasks.get(task_id)
+            if task is None or task.model != model:
+                raise RefusedError(404, "Task not found.")
+            self._polls += 1
+            return task.data(now)
+
+        return self._answer(found)
 
     def callbacks(self, now: datetime) -> list[Callback]:
         """Return the webhooks that are due now; report each to `called`."""
@@ -175,24 +182,18 @@ class Gateway:
 
     def balance(self, key: str | None) -> Answer:
         """Answer ``GET apikeys/current-balance``: US dollars; an endless account shows 74.87."""
-        try:
+
+        def left() -> float:
             self._admit(FLASH, key)
-        except RefusedError as refusal:
-            return self._refuse(refusal)
-        if self._balance_micros is None:
-            return Answer(200, data=74.87)
-        return Answer(200, data=(self._balance_micros - self._cost_micros) / 1_000_000)
+            micros = self._balance_micros
+            return 74.87 if micros is None else (micros - self._cost_micros) / 1_000_000
+
+        return self._answer(left)
 
     def import_voice(
         self, voice_id: str, model: str, now: datetime, *, last_used_at: datetime | None = None
     ) -> None:
-        """Add a custom voice that was made before the sandbox was.
-
-        Args:
-            voice_id: any id that no living voice has; a voice that is gone is made anew.
-            model: the only model that knows it.
-            now: the gateway's time.
-            last_used_at: its last use, if not now.
+        """Add a custom voice that was made elsewhere; ``last_used_at`` is now if not given.
 
         Raises:
             ValueError: a living voice has the id.
@@ -275,30 +276,13 @@ class Gateway:
         if not model.startswith("cosyvoice-"):
             raise RefusedError(403, "This key cannot access the model.")
 
-    def _accept(
-        self, model: str, body: object, now: datetime, key: str | None
-    ) -> tuple[Order, tuple[str, str] | None]:
-        """Return the order that was taken and charged, and how it will fail, if it will."""
-        self._admit(model, key)
-        order = rules.read(body)
-        failure = self._failure_of(model, order, now)
-        if failure == _VALIDATION and self._unknown_voice == "http":
-            raise RefusedError(400, failure[1])
-        self._charge(order)
-        return order, failure
-
-    def _find(self, model: str, task_id: str | None, key: str | None) -> Task:
-        self._admit(model, key)
-        if not task_id:
-            raise RefusedError(400, "taskId is required.")
-        task = self._tasks.get(task_id)
-        if task is None or task.model != model:
-            raise RefusedError(404, "Task not found.")
-        return task
-
-    def _refuse(self, refusal: RefusedError) -> Answer:
-        self._refused[refusal.code] += 1
-        return Answer(refusal.code, refusal.message)
+    def _answer(self, data: Callable[[], Any]) -> Answer:
+        """Answer with data, or with the refusal that is raised instead."""
+        try:
+            return Answer(200, data=data())
+        except RefusedError as refusal:
+            self._refused[refusal.code] += 1
+            return Answer(refusal.code, refusal.message)
 
     def _failure_of(self, model: str, order: Order, now: datetime) -> tuple[str, str] | None:
         """Return the fail code and message with which the order will fail, or None."""

@@ -95,20 +95,20 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One voice as the page shows it; ``left`` is None where it has no window."""
+    """A voice as the page shows it.
 
-    name: str
-    status: Status
+    Attributes:
+        look: of its status: ``good``, ``plain`` or ``dire``.
+        left: None where it has no window; ``no_window`` says why.
+    """
+
+    voice: Voice
     look: str
-    is_paused: bool
-    origin: str
     left: Left | None
-    without_window: str
+    no_window: str
     next_call: str
     month: Month | None
     error: str
-    error_label: str
-    is_held: bool
 
 
 def page(board: Board, *, now: datetime, tick: timedelta, policy: Policy) -> str:
@@ -187,23 +187,15 @@ def row(voice: Voice, board: Board, *, now: datetime, policy: Policy) -> Row:
     if voice.status is Status.OK and left is not None and left.look == "good":
         look = "good"  # the gateway's OK, in green, beside a red bar would mislead
     error = " ".join((voice.last_error or "").split())
-    times = f" ({voice.failures} in a row)" if voice.failures > 1 else ""
-    is_unknown = NEVER_KNOWN in (voice.last_error or "")
+    no_window = _GONE.get(voice.status, "Not used yet")
     return Row(
-        name=voice.name,
-        status=voice.status,
+        voice,
         look=look,
-        is_paused=voice.paused,
-        origin="" if voice.origin == "imported" else voice.origin,
         left=left,
-        without_window=(
-            "Never known to the gateway" if is_unknown else _GONE.get(voice.status, "Not used yet")
-        ),
+        no_window="Never known to the gateway" if NEVER_KNOWN in error else no_window,
         next_call=_next_call(voice, now=now),
         month=_month(board.days.get(voice.id or 0, {}), now=now),
         error=error if len(error) <= _ERROR_MOST else f"{error[:_ERROR_MOST]}…",
-        error_label="Waits" if voice.held_at else f"Last error{times}",
-        is_held=voice.held_at is not None,
     )
 
 
