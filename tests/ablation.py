@@ -16,6 +16,7 @@ from sqlmodel import col
 
 from voicekeeper import alerting, breaker, lifecycle, schedule
 from voicekeeper.config import Settings
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.lifecycle import control, enrollment, keepalive
 from voicekeeper.models import Alert, Status, Task, TaskState, Voice
 from voicekeeper.rehearsal import Plan, Report, Simulation
@@ -35,7 +36,6 @@ from voicekeeper.store import Worklist, claims, jobs
 from voicekeeper.store import alerts as alert_rows
 from voicekeeper.store import breakers as breaker_rows
 from voicekeeper.store import controls as control_rows
-from voicekeeper.upstream import GatewayClient
 
 DAY = timedelta(days=1)
 Remove = Callable[[pytest.MonkeyPatch], None]

@@ -12,8 +12,8 @@ from typing import Any
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.clock import SystemClock
 from voicekeeper.errors import CallFailed
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.request import Clone, Design, Speech
-from voicekeeper.upstream import GatewayClient
 
 KEY = "sk-0123456789abcdef"
 MODEL = "cosyvoice-3-flash"

@@ -22,6 +22,7 @@ from voicekeeper.answers import Accepted, Report
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import CallFailed
+from voicekeeper.gateway import OnTurn, wire
 from voicekeeper.keeper import Keeper
 from voicekeeper.models import Origin, Task, Voice
 from voicekeeper.request import FLASH, Request, Speech
@@ -29,7 +30,6 @@ from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.schedule import Policy
 from voicekeeper.secrecy import Secrets
 from voicekeeper.store import NewVoice, Registry, SqliteDatabase, Worklist
-from voicekeeper.upstream import OnTurn, wire
 from voicekeeper.webhook import Callbacks
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

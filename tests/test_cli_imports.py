@@ -21,7 +21,7 @@ LIBRARIES = {
 }
 OURS = {
     *("voicekeeper.models", "voicekeeper.store", "voicekeeper.bootstrap", "voicekeeper.keeper"),
-    *("voicekeeper.upstream", "voicekeeper.log", "voicekeeper.lifecycle", "voicekeeper.daemon"),
+    *("voicekeeper.gateway", "voicekeeper.log", "voicekeeper.lifecycle", "voicekeeper.daemon"),
 }
 RULES = {"voicekeeper.schedule", "voicekeeper.health", "voicekeeper.pricing"}
 FOR_A_TERMINAL = {"textwrap", "shutil", "difflib"}

@@ -31,12 +31,12 @@ from tests.support import CLONE, FakeClock
 from voicekeeper import lifecycle, verdict
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.errors import CallFailed, KeyRefused
+from voicekeeper.gateway import GatewayClient, failure, wire
 from voicekeeper.lifecycle import Change
 from voicekeeper.lifecycle import keepalive as keepalive_rules
 from voicekeeper.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.request import CONTROL_VOICE, Clone, Request, Speech
 from voicekeeper.sandbox import Answer, Gateway
-from voicekeeper.upstream import GatewayClient, failure, wire
 from voicekeeper.verdict import Blame
 
 KEY = "sk-0123456789abcdef"

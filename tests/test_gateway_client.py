@@ -48,8 +48,8 @@ from tests.gateway_support import (
 )
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.request import Request
-from voicekeeper.upstream import GatewayClient
 
 # What goes out
 

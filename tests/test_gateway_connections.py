@@ -33,12 +33,12 @@ from tests.gateway_support import (
     speak,
     until,
 )
-from tests.test_upstream_limiter import settle
+from tests.test_gateway_limiter import settle
 from tests.tls_support import certified, needs_openssl
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.request import Request
-from voicekeeper.upstream import GatewayClient
 
 # Who shares one
 

@@ -14,9 +14,9 @@ from tests.support import MINUTE, NOW, SECOND, FakeClock, SandboxUpstream
 from voicekeeper.answers import Report
 from voicekeeper.clock import SystemClock
 from voicekeeper.errors import CallFailed, Withdrawn
+from voicekeeper.gateway import GatewayClient, GatewayPort
 from voicekeeper.request import CONTROL_VOICE, FLASH, Clone, Design, Request, Speech
 from voicekeeper.sandbox import Books, Gateway, SandboxServer
-from voicekeeper.upstream import GatewayClient, Upstream
 
 SPEECH = Speech(CONTROL_VOICE, "Hello.")
 CLONE = Clone("demo01", "https://example.com/a.wav")
@@ -46,7 +46,7 @@ class Visit:
         clock: the gateway's.
     """
 
-    upstream: Upstream
+    upstream: GatewayPort
     books: Callable[[], Books]
     clock: FakeClock
 

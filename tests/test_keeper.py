@@ -29,20 +29,20 @@ from tests.support import (
 )
 from voicekeeper import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld
+from voicekeeper.gateway import GatewayPort
 from voicekeeper.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.pricing import Spent
 from voicekeeper.request import CONTROL_VOICE
 from voicekeeper.sandbox import Gateway
 from voicekeeper.sandbox.records import Answer
 from voicekeeper.store import sqlite as store_sqlite
-from voicekeeper.upstream import Upstream
 
 TURNS = 10_000
 """So many turns of the loop are more than any test's work needs."""
 
 
 def test_the_stand_in_has_the_shape_of_the_port(tmp_path: Path) -> None:
-    port: Upstream = Life(tmp_path).upstream
+    port: GatewayPort = Life(tmp_path).upstream
     assert callable(port.submit)
 
 

@@ -16,12 +16,12 @@ from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.courier import Courier
 from voicekeeper.events import Event
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper, Logger, Offload, tell
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, Outbox, Registry, Worklist
-from voicekeeper.upstream import GatewayClient
 from voicekeeper.webhook import Callbacks
 
 

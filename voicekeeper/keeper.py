@@ -20,13 +20,13 @@ from voicekeeper import __version__, alerting, lifecycle, pricing, request, verd
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, DatabaseAway, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.events import MEANINGS, Event
+from voicekeeper.gateway import GatewayPort
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Task, Voice
 from voicekeeper.recorder import Recorder
 from voicekeeper.request import Request, Speech
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Answer, Job, LogLine, Outlook, Pruned, Worklist
-from voicekeeper.upstream import Upstream
 from voicekeeper.verdict import Blame, Fault
 from voicekeeper.webhook import Callbacks
 
@@ -101,7 +101,7 @@ class Keeper:
         self,
         *,
         worklist: Worklist,
-        upstream: Upstream,
+        upstream: GatewayPort,
         clock: Clock,
         policy: Policy,
         name: str,

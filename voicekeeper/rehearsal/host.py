@@ -17,6 +17,7 @@ from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.events import Event
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper, Logger
 from voicekeeper.rehearsal import faults
@@ -25,7 +26,6 @@ from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.rehearsal.network import KEY
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Claims, Database, Worklist
-from voicekeeper.upstream import GatewayClient
 
 _LOOK = timedelta(seconds=5)
 _LONGEST_SLEEP = timedelta(days=1)

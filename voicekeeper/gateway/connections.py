@@ -8,9 +8,9 @@ from typing import Self
 
 from voicekeeper import http_client
 from voicekeeper.errors import ConfigError, KeyRefused
+from voicekeeper.gateway import failure
 from voicekeeper.http_client import httpx
 from voicekeeper.secrecy import Secrets
-from voicekeeper.upstream import failure
 
 _HEADERS = {
     "Accept": "application/json",

@@ -17,14 +17,14 @@ from urllib.parse import quote
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
+from voicekeeper.gateway import failure, wire
+from voicekeeper.gateway.connections import Connections, Route
+from voicekeeper.gateway.limiter import Limiter
+from voicekeeper.gateway.port import OnTurn
+from voicekeeper.gateway.reply import Reply, read_body, read_reply
 from voicekeeper.http_client import httpx
 from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.secrecy import Secrets
-from voicekeeper.upstream import failure, wire
-from voicekeeper.upstream.connections import Connections, Route
-from voicekeeper.upstream.limiter import Limiter
-from voicekeeper.upstream.port import OnTurn
-from voicekeeper.upstream.reply import Reply, read_body, read_reply
 
 _MADE_UP_TASK = "voicekeeper-check"
 
@@ -34,7 +34,7 @@ _LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
 
 
 class GatewayClient:
-    """An `Upstream` over HTTP. Use it as an async context manager, or call `aclose`.
+    """A `GatewayPort` over HTTP. Use it as an async context manager, or call `aclose`.
 
     Args:
         base_url: such as ``https://api.apixo.ai/api/v1``.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicekeeper.upstream import reply
+from voicekeeper.gateway import reply
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -19,6 +19,7 @@ NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
         ("120", 120),
         (" 120 ", 120),
         ("1.5", 1.5),
+        ("0\x1f", 0),
         ("-5", 0),
         ("86400", 86_400),
         ("86401", 86_400),

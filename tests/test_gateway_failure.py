@@ -6,9 +6,9 @@ import ssl
 import httpx
 import pytest
 
-from voicekeeper.upstream import failure, reply
-from voicekeeper.upstream.reply import Reply
-from voicekeeper.upstream.wire import Envelope
+from voicekeeper.gateway import failure, reply
+from voicekeeper.gateway.reply import Reply
+from voicekeeper.gateway.wire import Envelope
 
 
 def _reply(status: int, envelope: Envelope | None = None) -> Reply:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from voicekeeper.answers import Report
+from voicekeeper.gateway import wire
 from voicekeeper.secrecy import Secrets
-from voicekeeper.upstream import wire
 
 KEY = "sk-0123456789abcdef"
 SECRETS = Secrets([KEY], mark="[API key]")

@@ -13,7 +13,7 @@ OnTurn = Callable[[], Awaitable[None]]
 """Run when a call's turn has come, just before its first byte; if it raises, nothing is sent."""
 
 
-class Upstream(Protocol):
+class GatewayPort(Protocol):
     """What a keeper asks of a gateway."""
 
     async def submit(

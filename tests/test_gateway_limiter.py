@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from voicekeeper.upstream.limiter import Limiter
+from voicekeeper.gateway.limiter import Limiter
 
 
 class FakeTime:

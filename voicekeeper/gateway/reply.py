@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from voicekeeper.gateway import wire
 from voicekeeper.http_client import httpx
 from voicekeeper.secrecy import Secrets
-from voicekeeper.upstream import wire
 
 LONGEST_WAIT = 86_400.0
 """Seconds of a ``Retry-After``: more is a mistake, as a voice has only seven days."""
@@ -122,7 +122,7 @@ def retry_after(header: str | None, *, answered_at: datetime | None, now: dateti
         None when nothing usable is asked.
     """
     if header is not None and _SECONDS.fullmatch(header.strip()):
-        wait = float(header)
+        wait = float(header.strip())
     else:
         until = date(header)
         if until is None:

@@ -1,0 +1,9 @@
+"""The gateway, as seen by voicekeeper: a port, and the HTTP client that fills it.
+
+Nothing in it knows what an answer means for a voice: that is `voicekeeper.verdict`'s.
+"""
+
+from voicekeeper.gateway.client import GatewayClient
+from voicekeeper.gateway.port import GatewayPort, OnTurn
+
+__all__ = ["GatewayClient", "GatewayPort", "OnTurn"]
