@@ -96,17 +96,8 @@ def register(session: Session, name: str, origin: Origin, recipe: dict[str, str]
     registry = session.registry(make=True)
     registry.register([new], now=session.now, policy=session.policy)
     prose.say(f"{name} is registered; the daemon requests it from the gateway.")
-    warn_if_held(session, registry, registry.get(name))
-    notes.of_pauses(session, registry, new.model)
-    notes.of_keeping(session, registry)
+    notes.of_request(session, registry, registry.get(name))
     return registry
-
-
-def warn_if_held(session: Session, registry: Registry, voice: Voice) -> None:
-    """Say on stderr that the day's budget holds an enrollment, and how to go on."""
-    hold = registry.hold(voice, now=session.now, policy=session.policy)
-    if hold is not None:
-        prose.say(f"note: {voice.name} is {hold.sentence}.")
 
 
 def follow(session: Session, registry: Registry, name: str) -> None:

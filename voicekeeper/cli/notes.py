@@ -12,6 +12,7 @@ from voicekeeper.duration import words
 from voicekeeper.facts import BreakerFacts
 
 if TYPE_CHECKING:
+    from voicekeeper.models import Voice
     from voicekeeper.store import NewVoice, Registry
 
 
@@ -61,6 +62,15 @@ def say_pauses(session: Session, blocked: Iterable[BreakerFacts]) -> None:
     """Say which calls are paused, why, and when they are tried next."""
     for breaker in blocked:
         prose.say(f"note: {health.pause(breaker, session.now)}.")
+
+
+def of_request(session: Session, registry: Registry, voice: Voice) -> None:
+    """Say what keeps an enrollment from being made: the day's budget, a pause, or no daemon."""
+    hold = registry.hold(voice, now=session.now, policy=session.policy)
+    if hold is not None:
+        prose.say(f"note: {voice.name} is {hold.sentence}.")
+    of_pauses(session, registry, voice.model)
+    of_keeping(session, registry)
 
 
 def is_unkept(session: Session, registry: Registry) -> bool:

@@ -55,7 +55,8 @@ HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Every command and its line in the help, under its heading."""
 
-_UNKNOWN = 3  # of monitoring plugins
+_UNKNOWN = 3
+"""The exit code of a wrong use of `status`: monitoring reads 2 as critical."""
 
 
 class _Commands(click.Group):
@@ -68,14 +69,9 @@ class _Commands(click.Group):
         parent: click.Context | None = None,
         **extra: Any,  # noqa: ANN401 - click's
     ) -> click.Context:
-        """Read the options before the command; monitoring reads a wrong use of `status` as 3."""
-        is_status = "status" in args
+        """Read the options before the command; `invoke` tells of a reader that has enough."""
         try:
             return super().make_context(info_name, args, parent, **extra)
-        except click.UsageError as error:
-            if is_status:
-                error.exit_code = _UNKNOWN  # type: ignore[misc]  # of this error alone
-            raise
         except BrokenPipeError:
             raise click.exceptions.Exit from None
 
@@ -141,6 +137,11 @@ def run(args: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as no_command:
         prose.put(no_command.format_message(), err=True)
         return no_command.exit_code
+    except click.UsageError as error:
+        command = error.ctx.info_name if error.ctx and error.ctx.parent else None
+        is_status = "status" in args if command is None else command == "status"
+        exit_code = fail(error)
+        return _UNKNOWN if is_status else exit_code
     except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
         return fail(error)
     except Exception as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from voicekeeper.cli import notes, prose
-from voicekeeper.cli.enrollment import enroll, wait_options, warn_if_held
+from voicekeeper.cli.enrollment import enroll, wait_options
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.store import Registry
@@ -35,7 +35,5 @@ def _retry(session: Session, name: str) -> Registry:
     voice = registry.get(name)
     again = "designed" if voice.origin is Origin.DESIGN else "cloned"
     prose.say(f"{name} is to be {again} again, as a new voice.")
-    warn_if_held(session, registry, voice)
-    notes.of_pauses(session, registry, voice.model)
-    notes.of_keeping(session, registry)
+    notes.of_request(session, registry, voice)
     return registry

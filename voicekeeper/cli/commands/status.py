@@ -1,7 +1,6 @@
 """``voicekeeper status``: whether all is well, for people and for monitoring."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import click
 
@@ -19,18 +18,7 @@ from voicekeeper.schedule import Policy
 from voicekeeper.terms import Status
 
 
-class _Plugin(click.Command):
-    """A command whose wrong use is 3 too: monitoring reads 2 as critical."""
-
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401 - click's
-        try:
-            return super().make_context(*args, **extra)
-        except click.UsageError as error:
-            error.exit_code = Severity.UNKNOWN  # type: ignore[misc]  # of this error alone
-            raise
-
-
-@click.command(cls=_Plugin)
+@click.command
 @json_option
 @pass_session
 def command(session: Session, *, as_json: bool) -> int:
