@@ -15,11 +15,11 @@ from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.courier import Courier
-from voicekeeper.events import Event
+from voicekeeper.events import Event, Logger, tell
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.http_client import httpx
-from voicekeeper.keeper import Keeper, Logger, Offload, tell
+from voicekeeper.keeper import Keeper, Offload
 from voicekeeper.secret import SecretStr
 from voicekeeper.store import Database, Outbox, Registry, Worklist
 from voicekeeper.webhook import Callbacks

@@ -15,8 +15,8 @@ from voicekeeper import alerting
 from voicekeeper.alerts import Sender
 from voicekeeper.clock import Clock
 from voicekeeper.errors import NotSent, VoicekeeperError
-from voicekeeper.events import Event
-from voicekeeper.keeper import Logger, Offload, tell
+from voicekeeper.events import Event, Logger, tell
+from voicekeeper.keeper import Offload
 from voicekeeper.schedule import Policy
 from voicekeeper.store import Outbox, Parcel
 

@@ -24,11 +24,11 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
-from voicekeeper.events import Event
+from voicekeeper.events import Event, Logger, tell
 from voicekeeper.health import voices
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.jobs import Job, Jobs
-from voicekeeper.keeper import STOP_WITHIN_S, Keeper, Logger, tell
+from voicekeeper.keeper import STOP_WITHIN_S, Keeper
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.store.backup import DailyCopies

@@ -7,7 +7,7 @@ is ``warning``, a voice's ordinary life is ``info``, polling is ``debug``.
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from voicekeeper.terms import Status
 
@@ -170,6 +170,22 @@ MEANINGS: Final[dict[Event, Meaning]] = {
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),
     Event.PASS_FAILED: Meaning("error", "A pass ended in an error of the program itself."),
 }
+
+
+NUMBERS: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+"""The standard logger's number of each level."""
+
+
+class Logger(Protocol):
+    """What is needed of a structlog logger."""
+
+    def log(self, level: int, event: str, **fields: Any) -> Any:  # noqa: ANN401 - structlog's
+        """Write one event."""
+
+
+def tell(log: Logger, event: Event, **fields: Any) -> None:  # noqa: ANN401 - any field
+    """Write one event to the log, as loud as the catalogue says."""
+    log.log(NUMBERS[MEANINGS[event].level], event, **fields)
 
 
 def is_pruned(history: Sequence[str]) -> bool:

@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from voicekeeper.errors import NotSent, VoicekeeperError
-from voicekeeper.events import Event
-from voicekeeper.keeper import Logger, tell
+from voicekeeper.events import Event, Logger, tell
 
 
 class Heartbeat:

@@ -15,8 +15,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from voicekeeper.clock import Clock
-from voicekeeper.events import Event
-from voicekeeper.keeper import Logger, tell
+from voicekeeper.events import Event, Logger, tell
 
 _JUMP_S = 2.0
 """Wall and monotonic time may drift apart by this much between two looks."""

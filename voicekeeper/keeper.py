@@ -7,19 +7,18 @@ once; otherwise it waits for the scheduler's tick.
 """
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
 from voicekeeper.clock import Clock
 from voicekeeper.errors import CallFailed, DatabaseAway, InvalidInput, VoicekeeperError, Withdrawn
-from voicekeeper.events import MEANINGS, Event
+from voicekeeper.events import NUMBERS, Event, Logger, tell
 from voicekeeper.gateway import GatewayPort
 from voicekeeper.lifecycle import Change
 from voicekeeper.models import Task, Voice
@@ -55,31 +54,10 @@ _COUNT_EVERY_S = 300.0
 """To count so many voices takes longer than a pass; a line for people may be minutes old."""
 
 
-class Logger(Protocol):
-    """What is needed of a structlog logger."""
-
-    def log(self, level: int, event: str, **fields: Any) -> Any:  # noqa: ANN401
-        """Write one event."""
-
-
-_NUMBERS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
-"""The logger's number of each level of the catalogue."""
-
-
-def tell(log: Logger, event: Event, **fields: Any) -> None:  # noqa: ANN401 - any field
-    """Write one event to the log, as loud as the catalogue says."""
-    log.log(_NUMBERS[MEANINGS[event].level], event, **fields)
-
-
 def say(log: Logger, lines: Iterable[LogLine]) -> None:
     """Write events to the log, after their commit."""
     for line in lines:
-        log.log(_NUMBERS[line.level], line.event, **line.fields)
+        log.log(NUMBERS[line.level], line.event, **line.fields)
 
 
 class Keeper:

@@ -16,10 +16,10 @@ from voicekeeper import bootstrap
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
-from voicekeeper.events import Event
+from voicekeeper.events import Event, Logger
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.http_client import httpx
-from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.keeper import Keeper
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline

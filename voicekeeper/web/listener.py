@@ -20,8 +20,7 @@ from uvicorn.server import ServerState
 
 from voicekeeper.config import Address
 from voicekeeper.errors import reason
-from voicekeeper.events import Event
-from voicekeeper.keeper import Logger, tell
+from voicekeeper.events import Event, Logger, tell
 
 LONGEST_S: Final = 10.0
 """For a whole request and its answer."""

@@ -10,7 +10,8 @@ from starlette.routing import Route
 
 from voicekeeper.clock import Clock
 from voicekeeper.config import Address, Settings
-from voicekeeper.keeper import Keeper, Logger
+from voicekeeper.events import Logger
+from voicekeeper.keeper import Keeper
 from voicekeeper.store import Database
 from voicekeeper.web.listener import Listener
 from voicekeeper.web.metrics import Heard

@@ -16,8 +16,7 @@ from voicekeeper.cli.session import Session
 from voicekeeper.config import Settings
 from voicekeeper.daemon import Daemon
 from voicekeeper.errors import KeyRefused, VoicekeeperError
-from voicekeeper.events import Event
-from voicekeeper.keeper import tell
+from voicekeeper.events import Event, tell
 from voicekeeper.log.spool import spooled
 from voicekeeper.once import run_once
 from voicekeeper.reload import Reload
