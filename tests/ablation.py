@@ -32,10 +32,11 @@ from voicekeeper.rehearsal.faults import (
     Period,
     lasting,
 )
-from voicekeeper.store import Worklist, claims, jobs
 from voicekeeper.store import alerts as alert_rows
 from voicekeeper.store import breakers as breaker_rows
+from voicekeeper.store import claims, jobs
 from voicekeeper.store import controls as control_rows
+from voicekeeper.store.worklist import Worklist
 
 DAY = timedelta(days=1)
 Remove = Callable[[pytest.MonkeyPatch], None]

@@ -19,7 +19,8 @@ from tests import support
 from tests.support import NOW, FakeClock
 from voicekeeper.cli.main import main
 from voicekeeper.models import Breaker, HistoryEntry, KeeperBeat, Voice
-from voicekeeper.store import NewVoice, Registry, SqliteDatabase
+from voicekeeper.store.registry import NewVoice, Registry
+from voicekeeper.store.sqlite import SqliteDatabase
 
 
 @dataclass(frozen=True, slots=True)

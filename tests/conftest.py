@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests import support
 from tests.forged import Forged
 from tests.postgres import Cluster, missing
-from voicekeeper.store import Database
+from voicekeeper.store.database import Database
 from voicekeeper.store.postgres import PostgresDatabase
 
 # A busy machine is no finding, so nothing here is measured against the wall clock.

@@ -25,7 +25,7 @@ from tests import support
 from voicekeeper.clock import SystemClock
 from voicekeeper.models import Task, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
-from voicekeeper.store import NewVoice, Registry
+from voicekeeper.store.registry import NewVoice, Registry
 
 LIMIT_S = 30.0
 KEY = "sk-made-up-0123456789"

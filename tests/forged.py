@@ -15,7 +15,7 @@ from voicekeeper.rehearsal.network import KEY, Call
 from voicekeeper.rehearsal.simulation import BEGINNING
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Answer, Gateway
-from voicekeeper.store import Claims, Job
+from voicekeeper.store.jobs import Claims, Job
 
 OURS = "id-anna-"
 

@@ -29,7 +29,9 @@ from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.schedule import Policy
 from voicekeeper.secrecy import Secrets
-from voicekeeper.store import NewVoice, Registry, SqliteDatabase, Worklist
+from voicekeeper.store.registry import NewVoice, Registry
+from voicekeeper.store.sqlite import SqliteDatabase
+from voicekeeper.store.worklist import Worklist
 from voicekeeper.webhook import Callbacks
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -14,8 +14,8 @@ from voicekeeper import alerting
 from voicekeeper.errors import CallFailed
 from voicekeeper.models import Alert, AlertKind, Breaker, Status, Voice
 from voicekeeper.request import FLASH
-from voicekeeper.store import LogLine
 from voicekeeper.store import alerts as store
+from voicekeeper.store.chronicle import LogLine
 from voicekeeper.terms import NEVER_KNOWN
 
 pytestmark = pytest.mark.usefixtures("each_database")

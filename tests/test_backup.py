@@ -18,10 +18,11 @@ from tests.support import DAY, HOUR, MINUTE, NOW, Life, imported, wanted
 from voicekeeper.errors import BackupFailed
 from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
-from voicekeeper.store import SqliteDatabase, backup
+from voicekeeper.store import backup
 from voicekeeper.store import restore as restoring
 from voicekeeper.store.backup import KEPT, DailyCopies
 from voicekeeper.store.restore import Copy, restore
+from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.terms import SCHEMA
 
 

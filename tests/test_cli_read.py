@@ -22,8 +22,8 @@ from voicekeeper.config import DEFAULT_PATH
 from voicekeeper.models import Breaker, HistoryEntry, Status
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer
-from voicekeeper.store import Registry
 from voicekeeper.store.backup import DailyCopies
+from voicekeeper.store.registry import Registry
 from voicekeeper.store.sqlite import WAL_IS_SAFE
 
 ANNA = {

@@ -17,7 +17,7 @@ from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, FakeClock, impo
 from voicekeeper.duration import rfc3339
 from voicekeeper.models import Origin, Status
 from voicekeeper.request import FLASH
-from voicekeeper.store import Registry
+from voicekeeper.store.registry import Registry
 
 NOTE = (
     "note: nothing is kept yet: no daemon has ever made a pass; "

@@ -49,7 +49,7 @@ from voicekeeper.models import Balance, Status, TaskState
 from voicekeeper.reload import Reload
 from voicekeeper.sandbox import Gateway
 from voicekeeper.sdnotify import Notifier
-from voicekeeper.store import Claims
+from voicekeeper.store.jobs import Claims
 
 LIMIT_S = 30.0
 QUICK = timedelta(milliseconds=20)

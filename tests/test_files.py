@@ -10,7 +10,7 @@ import pytest
 from tests.support import NOW, database
 from tests.test_store_database import as_another_user
 from voicekeeper import files
-from voicekeeper.store import SqliteDatabase
+from voicekeeper.store.sqlite import SqliteDatabase
 
 
 @pytest.fixture

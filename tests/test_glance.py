@@ -41,7 +41,8 @@ from voicekeeper.models import (
     Voice,
 )
 from voicekeeper.request import FLASH
-from voicekeeper.store import Registry, SqliteDatabase
+from voicekeeper.store.registry import Registry
+from voicekeeper.store.sqlite import SqliteDatabase
 
 TABLES: Mapping[type[SQLModel], Mapping[str, Read]] = {
     Voice: columns.VOICE,

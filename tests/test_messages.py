@@ -30,7 +30,7 @@ from voicekeeper.courier import Courier
 from voicekeeper.errors import CallFailed, DatabaseFull
 from voicekeeper.models import Alert, Message, Status, Voice
 from voicekeeper.request import FLASH
-from voicekeeper.store import Outbox
+from voicekeeper.store.outbox import Outbox
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

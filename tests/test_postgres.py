@@ -37,9 +37,10 @@ from voicekeeper.lifecycle import Change
 from voicekeeper.models import Active, KeeperBeat, Kind, Status, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.secret import SecretStr
-from voicekeeper.store import Answer, Claims, NewVoice, Registry, Worklist
-from voicekeeper.store.jobs import Decide
+from voicekeeper.store.jobs import Answer, Claims, Decide
 from voicekeeper.store.postgres import PostgresDatabase
+from voicekeeper.store.registry import NewVoice, Registry
+from voicekeeper.store.worklist import Worklist
 from voicekeeper.terms import SCHEMA
 from voicekeeper.verdict import Blame, Fault
 

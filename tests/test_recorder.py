@@ -12,7 +12,8 @@ from voicekeeper.answers import Accepted, Report
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.models import Kind, Status, TaskState
 from voicekeeper.recorder import Recorder
-from voicekeeper.store import Answer, Job, LogLine
+from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.jobs import Answer, Job
 
 
 def answer(name: str) -> Answer:

@@ -12,7 +12,7 @@ from voicekeeper.config import Settings
 from voicekeeper.models import Status
 from voicekeeper.rehearsal import Plan, Simulation, faults
 from voicekeeper.rehearsal.faults import Enroll, Jump, Kill, Suspend
-from voicekeeper.store import Claims
+from voicekeeper.store.jobs import Claims
 
 NOW = timedelta(0)
 

@@ -23,9 +23,9 @@ from voicekeeper.errors import (
     DatabaseHeld,
     DatabaseUnusable,
 )
-from voicekeeper.store import Registry, SqliteDatabase
 from voicekeeper.store import sqlite as module
-from voicekeeper.store.sqlite import WAL_IS_SAFE
+from voicekeeper.store.registry import Registry
+from voicekeeper.store.sqlite import WAL_IS_SAFE, SqliteDatabase
 from voicekeeper.terms import SCHEMA
 
 NOBODY = 65534

@@ -12,7 +12,7 @@ from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, wanted
 from voicekeeper.errors import CallFailed, Withdrawn
 from voicekeeper.models import Kind, Origin, Status, Task, TaskState
 from voicekeeper.pricing import Spent
-from voicekeeper.store import Job
+from voicekeeper.store.jobs import Job
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

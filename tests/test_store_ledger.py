@@ -11,7 +11,7 @@ from tests.support import DAY, HOUR, MINUTE, NOW, Call, Life, imported, wanted
 from voicekeeper.errors import CallFailed
 from voicekeeper.models import Kind, LedgerEntry, Origin, Status, Task, TaskState
 from voicekeeper.pricing import Spent, Totals
-from voicekeeper.store import NewVoice
+from voicekeeper.store.registry import NewVoice
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

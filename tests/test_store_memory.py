@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import NOW, imported, policy
-from voicekeeper.store import MemoryDatabase, Registry, memory, sqlite
+from voicekeeper.store import memory, sqlite
+from voicekeeper.store.memory import MemoryDatabase
+from voicekeeper.store.registry import Registry
 
 ADD = "INSERT INTO breaker (model, run, probes, distrusted) VALUES ('m', 0, 0, 0)"
 

@@ -16,7 +16,7 @@ from sqlmodel import SQLModel
 from tests.support import database
 from voicekeeper import models
 from voicekeeper.errors import DatabaseUnusable
-from voicekeeper.store import SqliteDatabase
+from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.terms import SCHEMA
 
 REGISTRY = Path(__file__).with_name("registry_0004.sql")

@@ -27,7 +27,9 @@ from voicekeeper.models import (
 )
 from voicekeeper.pricing import Spent
 from voicekeeper.request import FLASH
-from voicekeeper.store import Pruned, Worklist, pruner
+from voicekeeper.store import pruner
+from voicekeeper.store.pruner import Pruned
+from voicekeeper.store.worklist import Worklist
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

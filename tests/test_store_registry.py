@@ -33,7 +33,7 @@ from voicekeeper.models import (
 )
 from voicekeeper.pricing import Spent
 from voicekeeper.request import FLASH
-from voicekeeper.store import NewVoice
+from voicekeeper.store.registry import NewVoice
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

@@ -10,8 +10,10 @@ import pytest
 
 from tests import support
 from tests.support import NOW, imported, policy
-from voicekeeper.store import Database, Registry, Worklist
+from voicekeeper.store.database import Database
+from voicekeeper.store.registry import Registry
 from voicekeeper.store.turns import Turns
+from voicekeeper.store.worklist import Worklist
 
 LIMIT_S = 30.0
 

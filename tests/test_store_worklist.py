@@ -42,8 +42,8 @@ from voicekeeper.models import (
     Voice,
 )
 from voicekeeper.request import CONTROL_VOICE, FLASH
-from voicekeeper.store import Answer, Claims, Job, Worklist
-from voicekeeper.store.jobs import Decide
+from voicekeeper.store.jobs import Answer, Claims, Decide, Job
+from voicekeeper.store.worklist import Worklist
 from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.usefixtures("each_database")

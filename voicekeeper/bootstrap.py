@@ -21,7 +21,10 @@ from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper, Offload
 from voicekeeper.secret import SecretStr
-from voicekeeper.store import Database, Outbox, Registry, Worklist
+from voicekeeper.store.database import Database
+from voicekeeper.store.outbox import Outbox
+from voicekeeper.store.registry import Registry
+from voicekeeper.store.worklist import Worklist
 from voicekeeper.webhook import Callbacks
 
 

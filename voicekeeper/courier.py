@@ -18,7 +18,7 @@ from voicekeeper.errors import NotSent, VoicekeeperError
 from voicekeeper.events import Event, Logger, tell
 from voicekeeper.keeper import Offload
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Outbox, Parcel
+from voicekeeper.store.outbox import Outbox, Parcel
 
 T = TypeVar("T")
 

@@ -25,7 +25,10 @@ from voicekeeper.models import Task, Voice
 from voicekeeper.recorder import Recorder
 from voicekeeper.request import Request, Speech
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Answer, Job, LogLine, Outlook, Pruned, Worklist
+from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.jobs import Answer, Job
+from voicekeeper.store.pruner import Pruned
+from voicekeeper.store.worklist import Outlook, Worklist
 from voicekeeper.verdict import Blame, Fault
 from voicekeeper.webhook import Callbacks
 

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.store import Answer, LogLine
+from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.jobs import Answer
 
 Write = Callable[[Sequence[Answer]], Awaitable[Sequence[Sequence[LogLine]]]]
 """Writes answers down, all or none; returns what to log of each."""

@@ -15,7 +15,7 @@ from voicekeeper.config import Settings
 from voicekeeper.log import get_logger
 from voicekeeper.once import run_once
 from voicekeeper.secret import SecretStr
-from voicekeeper.store import SqliteDatabase
+from voicekeeper.store.sqlite import SqliteDatabase
 
 VOICES = 100_000
 _LOOKED_AT_S = 30.0

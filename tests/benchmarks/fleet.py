@@ -16,7 +16,8 @@ from voicekeeper.clock import SystemClock
 from voicekeeper.config import Daemon, Polling, Settings, Upstream
 from voicekeeper.once import run_once
 from voicekeeper.secret import SecretStr
-from voicekeeper.store import Database, SqliteDatabase
+from voicekeeper.store.database import Database
+from voicekeeper.store.sqlite import SqliteDatabase
 
 KEY = "benchmark"
 _MODEL = "cosyvoice-3-flash"

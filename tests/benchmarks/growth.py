@@ -16,7 +16,8 @@ from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row, rounds
 from tests.benchmarks.upstream import Upstream, upstream
 from voicekeeper.config.policy import policy_of
-from voicekeeper.store import SqliteDatabase, Worklist
+from voicekeeper.store.sqlite import SqliteDatabase
+from voicekeeper.store.worklist import Worklist
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _IDLE_PASSES = 50

@@ -17,7 +17,7 @@ from voicekeeper.config.values import at_home
 from voicekeeper.duration import words
 from voicekeeper.errors import NotAllowed
 from voicekeeper.models import Voice
-from voicekeeper.store import NewVoice, Registry
+from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.terms import Origin, Status
 
 _LOOK_EVERY_S = 0.3

@@ -13,7 +13,7 @@ from voicekeeper.facts import BreakerFacts
 
 if TYPE_CHECKING:
     from voicekeeper.models import Voice
-    from voicekeeper.store import NewVoice, Registry
+    from voicekeeper.store.registry import NewVoice, Registry
 
 
 def of_windows(session: Session, voices: Sequence[NewVoice]) -> None:

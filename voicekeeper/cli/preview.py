@@ -11,7 +11,8 @@ from voicekeeper import files, http_client
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import ConfigError, FetchFailed
-from voicekeeper.store import Registry, backup
+from voicekeeper.store import backup
+from voicekeeper.store.registry import Registry
 
 WITHIN_S: Final = 60.0
 """For the whole download."""

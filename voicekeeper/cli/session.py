@@ -22,7 +22,9 @@ from voicekeeper.glance.file import File, Unsure
 
 if TYPE_CHECKING:
     from voicekeeper.schedule import Policy
-    from voicekeeper.store import Database, Registry, SqliteDatabase
+    from voicekeeper.store.database import Database
+    from voicekeeper.store.registry import Registry
+    from voicekeeper.store.sqlite import SqliteDatabase
 
 Answer = TypeVar("Answer")
 Side = TypeVar("Side", bound=File)
@@ -140,7 +142,7 @@ class Session:
         Raises:
             InvalidInput: it is none.
         """
-        from voicekeeper.store import SqliteDatabase  # noqa: PLC0415 - see the module
+        from voicekeeper.store.sqlite import SqliteDatabase  # noqa: PLC0415 - see the module
 
         if not isinstance(self.database, SqliteDatabase):
             raise InvalidInput(
@@ -191,7 +193,7 @@ class Session:
             NotFound: there is none.
             DatabaseUnusable: it cannot be made or used.
         """
-        from voicekeeper.store import Registry  # noqa: PLC0415 - see the module
+        from voicekeeper.store.registry import Registry  # noqa: PLC0415 - see the module
 
         if not make:
             must_exist(self.database)
@@ -205,7 +207,7 @@ def database_of(settings: Settings) -> Database:
     Raises:
         ConfigError: its driver cannot be loaded.
     """
-    from voicekeeper.store import SqliteDatabase  # noqa: PLC0415 - see the module
+    from voicekeeper.store.sqlite import SqliteDatabase  # noqa: PLC0415 - see the module
 
     path = settings.database_path
     if path is not None:

@@ -25,7 +25,9 @@ from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.rehearsal.network import KEY
 from voicekeeper.secret import SecretStr
-from voicekeeper.store import Claims, Database, Worklist
+from voicekeeper.store.database import Database
+from voicekeeper.store.jobs import Claims
+from voicekeeper.store.worklist import Worklist
 
 _LOOK = timedelta(seconds=5)
 _LONGEST_SLEEP = timedelta(days=1)

@@ -38,8 +38,9 @@ from voicekeeper.rehearsal.network import Network
 from voicekeeper.rehearsal.report import Drained, Report
 from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway
-from voicekeeper.store import Claims, MemoryDatabase, NewVoice, Registry
-from voicekeeper.store.jobs import IS_OPEN
+from voicekeeper.store.jobs import IS_OPEN, Claims
+from voicekeeper.store.memory import MemoryDatabase
+from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.statement import Statement
 from voicekeeper.terms import Kind, Origin, Status, TaskState
 

@@ -12,7 +12,7 @@ from voicekeeper.clock import Clock
 from voicekeeper.config import Address, Settings
 from voicekeeper.events import Logger
 from voicekeeper.keeper import Keeper
-from voicekeeper.store import Database
+from voicekeeper.store.database import Database
 from voicekeeper.web.listener import Listener
 from voicekeeper.web.metrics import Heard
 from voicekeeper.web.receiver import Receiver

@@ -23,7 +23,8 @@ from voicekeeper import health, hosts
 from voicekeeper.clock import Clock
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Database, Registry
+from voicekeeper.store.database import Database
+from voicekeeper.store.registry import Registry
 from voicekeeper.store.survey import Survey
 from voicekeeper.visible import visible
 from voicekeeper.web import metrics, page

@@ -6,7 +6,7 @@ from voicekeeper import registration
 from voicekeeper.cli import notes, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.store import NewVoice
+from voicekeeper.store.registry import NewVoice
 from voicekeeper.terms import Origin
 
 

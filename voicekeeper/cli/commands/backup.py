@@ -9,7 +9,8 @@ from voicekeeper import files
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session, must_exist
-from voicekeeper.store import SqliteDatabase, backup
+from voicekeeper.store import backup
+from voicekeeper.store.sqlite import SqliteDatabase
 
 
 @click.command

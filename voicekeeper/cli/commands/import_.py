@@ -14,7 +14,7 @@ from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError, quoted
-from voicekeeper.store import NewVoice
+from voicekeeper.store.registry import NewVoice
 from voicekeeper.visible import decoded
 
 _WITH_A_BAR = 1000

@@ -9,7 +9,7 @@ from voicekeeper.cli import notes, prose
 from voicekeeper.cli.enrollment import enroll, wait_options
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.store import Registry
+from voicekeeper.store.registry import Registry
 from voicekeeper.terms import Origin
 
 

@@ -22,8 +22,9 @@ from voicekeeper.once import run_once
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
 from voicekeeper.secret import SecretStr
-from voicekeeper.store import Database, SqliteDatabase
 from voicekeeper.store.backup import DailyCopies
+from voicekeeper.store.database import Database
+from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.web import serving
 
 

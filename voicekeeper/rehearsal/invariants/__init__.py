@@ -28,7 +28,7 @@ from voicekeeper.rehearsal.invariants.keeping import Backlogs, Losses, Order
 from voicekeeper.rehearsal.network import Call
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.schedule import Policy
-from voicekeeper.store import Claims
+from voicekeeper.store.jobs import Claims
 from voicekeeper.terms import AlertKind
 
 __all__ = ["Counts", "Invariants"]

@@ -12,7 +12,7 @@ from voicekeeper.events import Event
 from voicekeeper.rehearsal.invariants.alerts import Alerts
 from voicekeeper.rehearsal.invariants.evidence import SLACK, Evidence, Task
 from voicekeeper.rehearsal.network import Call
-from voicekeeper.store import Claims, Job
+from voicekeeper.store.jobs import Claims, Job
 from voicekeeper.terms import AlertKind, Kind, Status
 
 _CONTROLS: Final = (Event.CONTROL_SUBMITTED, Event.CONTROL_SUCCEEDED, Event.CONTROL_FAILED)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from voicekeeper.rehearsal.invariants.evidence import SLACK, Evidence, is_well
 from voicekeeper.sandbox import VoiceBook
-from voicekeeper.store import Claims
+from voicekeeper.store.jobs import Claims
 from voicekeeper.terms import Kind
 
 _HEALED_WITHIN = timedelta(hours=6)
