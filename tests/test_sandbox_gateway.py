@@ -177,10 +177,6 @@ def test_a_missing_or_wrong_key_is_refused_on_every_call(
     assert gateway.balance(given).code == code
 
 
-def test_a_model_of_another_family_is_forbidden() -> None:
-    assert submit(Gateway(), speech(), model="minimax-voice").code == 403
-
-
 def test_a_task_that_is_not_known_or_is_of_another_model_is_not_found() -> None:
     gateway = Gateway()
     task_id = accepted(gateway, speech())
@@ -258,14 +254,6 @@ def test_a_slow_voice_times_out_and_becomes_ok_by_itself_later() -> None:
     assert outcome(gateway, speech(voice_id), ready_at) == "success"
 
 
-def test_an_enrollment_that_fails_leaves_no_voice() -> None:
-    gateway = Gateway()
-    done = told(gateway, accepted(gateway, CLONE | {"prefix": "fail01"}), NOW + LATER)
-    assert done["failCode"] == "UpstreamError"
-    assert "voice_id" not in done
-    assert gateway.books(NOW + LATER).voices == {}
-
-
 def test_a_doomed_task_fails_as_told_and_uses_no_voice() -> None:
     gateway = Gateway()
     gateway.import_voice("v1", FLASH, NOW)
@@ -318,49 +306,6 @@ def test_an_enrollment_is_the_first_use_from_its_creation() -> None:
     assert (gone.alive, gone.uses, gone.last_used_at) == (False, 0, NOW)
 
 
-def test_a_failed_speech_task_is_no_use() -> None:
-    gateway = Gateway(late=timedelta(days=1))
-    task_id = accepted(gateway, CLONE | {"prefix": "slow"})
-    voice_id = told(gateway, task_id, NOW + LATER)["voice_id"]
-    assert outcome(gateway, speech(voice_id), NOW + LATER) == "UpstreamError"
-    book = gateway.books(NOW + 2 * LATER).voices[voice_id]
-    assert (book.uses, book.last_used_at) == (0, NOW)
-
-
-def test_a_voice_used_every_six_days_lives_for_years() -> None:
-    gateway = Gateway()
-    gateway.import_voice("v1", FLASH, NOW)
-    at = NOW
-    for _ in range(200):
-        at += timedelta(days=6)
-        assert outcome(gateway, speech("v1"), at) == "success"
-    book = gateway.books(at + LATER).voices["v1"]
-    assert (book.alive, book.uses) == (True, 200)
-
-
-def test_another_window_holds_if_one_is_given() -> None:
-    gateway = Gateway(window=MINUTE)
-    gateway.import_voice("v1", FLASH, NOW, last_used_at=NOW - MINUTE + INSTANT)
-    assert gateway.books(NOW).voices["v1"].alive
-    assert not gateway.books(NOW + INSTANT).voices["v1"].alive
-
-
-@pytest.mark.parametrize(
-    ("voice", "model"), [("nobody", FLASH), ("plus-voice", FLASH), ("longanlang_v3", PLUS)]
-)
-def test_a_voice_the_model_does_not_know_fails_its_task_or_is_refused(
-    voice: str, model: str
-) -> None:
-    patient, strict = Gateway(), Gateway(unknown_voice="http")
-    for gateway in (patient, strict):
-        gateway.import_voice("plus-voice", PLUS, NOW)
-    assert outcome(patient, speech(voice), model=model) == "VALIDATION_ERROR"
-    assert patient.books(NOW).cost_micros == 30
-    assert submit(strict, speech(voice), model=model).code == 400
-    assert strict.books(NOW).cost_micros == 0
-    assert outcome(strict, speech("plus-voice"), model=PLUS) == "success"
-
-
 def test_a_voice_deleted_for_no_reason_is_unknown_from_then_on() -> None:
     gateway = Gateway()
     gateway.import_voice("v1", FLASH, NOW)
@@ -398,10 +343,6 @@ def test_an_account_that_is_used_up_is_refused_and_not_charged() -> None:
     accepted(gateway, speech(prompt="Hi"))
     assert gateway.balance("any").body() == {"code": 200, "message": "success", "data": 0.000009}
     assert gateway.books(NOW).refused == {402: 1}
-
-
-def test_an_endless_account_shows_the_balance_of_the_documented_example() -> None:
-    assert Gateway().balance("any").body() == {"code": 200, "message": "success", "data": 74.87}
 
 
 def test_a_task_is_forgotten_after_thirty_days() -> None:

@@ -151,14 +151,6 @@ def test_a_broken_connection_gives_no_answer_before_or_after_the_work(
         assert server.books().speech == done
 
 
-def test_a_lost_enrollment_made_its_voice_all_the_same() -> None:
-    clone = {"mode": "clone", "prefix": "demo", "audio_urls": ["https://example.com/a.wav"]}
-    with sandbox(faults=["lost@submit"]) as server:
-        with pytest.raises(httpx.TransportError):
-            submit(server, clone)
-        assert [voice.status for voice in server.books().voices.values()] == ["OK"]
-
-
 def test_a_truncated_answer_promises_more_than_it_brings() -> None:
     with sandbox(faults=["truncated"]) as server:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
