@@ -18,7 +18,7 @@ from voicekeeper.errors import CallFailed
 from voicekeeper.store import survey
 from voicekeeper.store.survey import Survey
 from voicekeeper.web import metrics
-from voicekeeper.web.metrics import Heard
+from voicekeeper.web.metrics import WebCounts
 
 ROOT = Path(__file__).parent.parent
 MONITORING = ROOT / "monitoring"
@@ -32,9 +32,9 @@ needs_prometheus = pytest.mark.skipif(
 )
 
 
-def exposition(life: Life, heard: Heard | None = None) -> str:
+def exposition(life: Life, web: WebCounts | None = None) -> str:
     figures = Survey(life.database).figures(now=life.clock.now(), policy=life.policy)
-    return metrics.exposition(figures, heard or Heard(), life.policy).decode()
+    return metrics.exposition(figures, web or WebCounts(), life.policy).decode()
 
 
 def samples(text: str) -> dict[str, float]:
@@ -174,7 +174,7 @@ def whole(tmp_path: Path) -> str:
     """Return an exposition in which every metric has a sample."""
     life = lived(tmp_path)
     asyncio.run(life.keeper.look_at_balance())
-    return exposition(life, Heard(webhooks={"heeded": 1}, refused={"slow": 1}))
+    return exposition(life, WebCounts(webhooks={"heeded": 1}, refused={"slow": 1}))
 
 
 def test_the_table_in_the_docs_is_what_prometheus_is_told(tmp_path: Path) -> None:

@@ -180,13 +180,13 @@ def test_a_call_that_comes_while_the_database_is_busy_is_looked_up_later(
         async with made.heeding(), asyncio.timeout(LIMIT_S):
             made._waiting.add("digest")  # noqa: SLF001
             made._came.set()  # noqa: SLF001
-            while not made.heard:  # noqa: ASYNC110 - a counter has no event
+            while not made.counts:  # noqa: ASYNC110 - a counter has no event
                 await asyncio.sleep(0.001)
         return made
 
     made = asyncio.run(come())
     assert lookups.asked == [{"digest"}]
-    assert made.heard == {"heeded": 1, "unknown": 0}
+    assert made.counts == {"heeded": 1, "unknown": 0}
 
 
 def test_when_too_many_wait_the_gateway_is_told_to_try_again(

@@ -1,11 +1,12 @@
-"""What Prometheus is told: a pure function of what the registry knows, made anew at each scrape.
+"""The metrics: a pure function of what the registry knows, made anew at each scrape.
 
 So a voice that was removed leaves no series behind, and a restart loses no count. Only what comes
-over the web itself is counted in this process, from its start on.
+over the web itself is counted in this process, from its start.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -29,23 +30,16 @@ _RESULTS = (TaskState.SUCCESS, TaskState.FAILED, TaskState.REFUSED, TaskState.UN
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class WebCounts:
     """What came over the web since this process began.
 
     Attributes:
-        webhooks: by what came of them.
+        webhooks: by outcome.
         refused: connections that were closed, by reason.
     """
 
     webhooks: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
-
-
-def exposition(figures: Figures, heard: Heard, policy: Policy) -> bytes:
-    """Return the figures in Prometheus's text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Made(families(figures, heard, policy)))
-    return generate_latest(registry)
 
 
 class _Made:
@@ -58,37 +52,48 @@ class _Made:
         return self._made
 
 
-def families(figures: Figures, heard: Heard, policy: Policy) -> Iterator[Metric]:
-    """Yield every metric."""
-    yield InfoMetricFamily(
-        "voicekeeper_build", "The version that runs.", value={"version": __version__}
-    )
+def exposition(figures: Figures, web: WebCounts, policy: Policy) -> bytes:
+    """Return the figures in Prometheus's text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Made(_families(figures, web, policy)))
+    return generate_latest(registry)
+
+
+def _families(figures: Figures, web: WebCounts, policy: Policy) -> Iterator[Metric]:
+    build = {"version": __version__}
+    yield InfoMetricFamily("voicekeeper_build", "The version that runs.", value=build)
     yield from _of_the_fleet(figures)
     yield _margins(figures.margins)
     yield from _of_voices(figures.kept, policy)
     yield from _of_tasks(figures)
     yield from _of_money(figures, policy)
-    yield from _of_the_keeper(figures)
-    yield _counted(
-        "voicekeeper_webhooks",
-        "Webhooks that came, by what came of them, since the daemon began.",
-        "outcome",
-        heard.webhooks,
+    health = figures.health
+    yield _gauge(
+        "last_pass_timestamp_seconds",
+        "When a keeper last ended a pass.",
+        _unix(health.last_pass_at),
     )
-    yield _counted(
-        "voicekeeper_connections_refused",
+    yield _gauge(
+        "keeper_start_timestamp_seconds", "When that keeper began.", _unix(figures.started_at)
+    )
+    yield _counter(
+        "webhooks",
+        "Webhooks that came, by what came of them, since the daemon began.",
+        ["outcome"],
+        (((outcome,), count) for outcome, count in sorted(web.webhooks.items())),
+    )
+    yield _counter(
+        "connections_refused",
         "Connections that were closed without an answer, by reason, since the daemon began.",
-        "reason",
-        heard.refused,
+        ["reason"],
+        (((reason,), count) for reason, count in sorted(web.refused.items())),
     )
 
 
 def _of_the_fleet(figures: Figures) -> Iterator[Metric]:
     health = figures.health
-    voices = GaugeMetricFamily("voicekeeper_voices", "Voices, by status.", labels=["status"])
-    for status in Status:
-        voices.add_metric([status], health.by_status.get(status, 0))
-    yield voices
+    statuses = (((status,), health.by_status.get(status, 0)) for status in Status)
+    yield _gauges("voices", "Voices, by status.", ["status"], statuses)
     for name, words, value in (
         ("kept", "Voices that are to be kept alive.", health.kept),
         ("paused", "Living voices that a person paused.", health.paused),
@@ -97,11 +102,15 @@ def _of_the_fleet(figures: Figures) -> Iterator[Metric]:
         ("at_risk", "Voices with little of their window left.", health.at_risk),
         ("held", "Enrollments that the day's budget holds.", health.held + health.held_for_good),
     ):
-        yield GaugeMetricFamily(f"voicekeeper_voices_{name}", words, value)
+        yield _gauge(f"voices_{name}", words, value)
 
 
 def _margins(margins: Margins) -> Metric:
-    buckets = [(_number(edge.total_seconds()), n) for edge, n in margins.at_most.items()]
+    # Edges are rounded, so that the labels of the buckets never change.
+    buckets = [
+        (str(float(round(edge.total_seconds(), 3))), count)
+        for edge, count in margins.at_most.items()
+    ]
     return HistogramMetricFamily(
         "voicekeeper_voice_margin_seconds",
         "What is left of the window of each voice that is kept, as of now.",
@@ -110,108 +119,94 @@ def _margins(margins: Margins) -> Metric:
     )
 
 
-def _number(value: float) -> str:
-    """Write the edge of a bucket, rounded, so that its label never changes."""
-    return str(float(round(value, 3)))
-
-
 def _of_voices(voices: Collection[Voice], policy: Policy) -> Iterator[Metric]:
-    deadline, success, due = (
-        GaugeMetricFamily(f"voicekeeper_voice_{name}_timestamp_seconds", words, labels=["name"])
-        for name, words in (
-            ("deadline", "When the gateway deletes the voice unless it is used."),
-            ("last_success", "When the voice was last used."),
-            ("next_due", "When the voice is called next."),
-        )
-    )
-    for voice in voices:
-        instants = (known_deadline(voice, policy), voice.last_used_at, voice.next_at)
-        for metric, at in zip((deadline, success, due), instants, strict=True):
-            if at is not None:
-                metric.add_metric([voice.name], at.timestamp())
-    yield from (deadline, success, due)
+    for name, words, at in (
+        (
+            "deadline",
+            "When the gateway deletes the voice unless it is used.",
+            lambda voice: known_deadline(voice, policy),
+        ),
+        ("last_success", "When the voice was last used.", lambda voice: voice.last_used_at),
+        ("next_due", "When the voice is called next.", lambda voice: voice.next_at),
+    ):
+        instants = ((voice.name, at(voice)) for voice in voices)
+        known = (((voice,), when.timestamp()) for voice, when in instants if when is not None)
+        yield _gauges(f"voice_{name}_timestamp_seconds", words, ["name"], known)
 
 
 def _of_tasks(figures: Figures) -> Iterator[Metric]:
-    ended = CounterMetricFamily(
-        "voicekeeper_attempts",
+    ended = figures.ended_tasks
+    yield _counter(
+        "attempts",
         "Calls that cost money, by how they ended.",
-        labels=["kind", "result"],
+        ["kind", "result"],
+        (((kind, end), ended.get((kind, end), 0)) for kind in Kind for end in _RESULTS),
     )
-    running = GaugeMetricFamily(
-        "voicekeeper_tasks_open", "Calls whose end is not known yet.", labels=["kind"]
-    )
-    for kind in Kind:
-        for result in _RESULTS:
-            ended.add_metric([kind, result], figures.ended_tasks.get((kind, result), 0))
-        running.add_metric([kind], figures.open_tasks.get(kind, 0))
-    yield from (ended, running)
-    breakers = GaugeMetricFamily(
-        "voicekeeper_breaker_open",
-        "Whether the calls of a model are paused: 1, or 0 while they flow.",
-        labels=["model"],
-    )
+    running = (((kind,), figures.open_tasks.get(kind, 0)) for kind in Kind)
+    yield _gauges("tasks_open", "Calls whose end is not known yet.", ["kind"], running)
     blocked = {breaker.model for breaker in figures.health.blocked}
-    for model in sorted(figures.models):
-        breakers.add_metric([model], float(model in blocked))
-    yield breakers
+    yield _gauges(
+        "breaker_open",
+        "Whether the calls of a model are paused: 1, or 0 while they flow.",
+        ["model"],
+        (((model,), float(model in blocked)) for model in sorted(figures.models)),
+    )
 
 
 def _of_money(figures: Figures, policy: Policy) -> Iterator[Metric]:
-    certain = CounterMetricFamily(
-        "voicekeeper_spent_usd", "US dollars that calls should have cost.", labels=["kind"]
+    spent = [((kind,), figures.spent.get(kind, pricing.Spent())) for kind in Kind]
+    yield _counter(
+        "spent_usd",
+        "US dollars that calls should have cost.",
+        ["kind"],
+        ((key, pricing.dollars(each.certain)) for key, each in spent),
     )
-    possible = GaugeMetricFamily(
-        "voicekeeper_possibly_spent_usd",
+    yield _gauges(
+        "possibly_spent_usd",
         "US dollars that calls without an answer may have cost, those under way too.",
-        labels=["kind"],
+        ["kind"],
+        ((key, pricing.dollars(each.possible)) for key, each in spent),
     )
-    for kind in Kind:
-        spent = figures.spent.get(kind, pricing.Spent())
-        certain.add_metric([kind], pricing.dollars(spent.certain))
-        possible.add_metric([kind], pricing.dollars(spent.possible))
-    yield from (certain, possible)
     balance, days = figures.health.balance, figures.health.runway_days(policy)
-    yield _if_known(
-        "voicekeeper_balance_usd",
+    yield _gauge(
+        "balance_usd",
         "US dollars on the account, as the gateway last told.",
         None if balance is None else pricing.dollars(balance.micros),
     )
-    yield _if_known(
-        "voicekeeper_balance_timestamp_seconds",
+    yield _gauge(
+        "balance_timestamp_seconds",
         "When the gateway told the balance.",
         None if balance is None else balance.told_at.timestamp(),
     )
-    yield _if_known(
-        "voicekeeper_runway_seconds",
+    yield _gauge(
+        "runway_seconds",
         "For how long the balance pays the keepalives, in whole days.",
         None if days is None else days * forecast.DAY.total_seconds(),
     )
 
 
-def _of_the_keeper(figures: Figures) -> Iterator[Metric]:
-    last, started = figures.health.last_pass_at, figures.started_at
-    yield _if_known(
-        "voicekeeper_last_pass_timestamp_seconds",
-        "When a keeper last ended a pass.",
-        None if last is None else last.timestamp(),
-    )
-    yield _if_known(
-        "voicekeeper_keeper_start_timestamp_seconds",
-        "When that keeper began.",
-        None if started is None else started.timestamp(),
-    )
+def _unix(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()
 
 
-def _if_known(name: str, words: str, value: float | None) -> Metric:
-    """Return a gauge; without a sample where there is nothing to tell."""
-    if value is None:
-        return GaugeMetricFamily(name, words, labels=[])
-    return GaugeMetricFamily(name, words, value)
+def _gauge(name: str, words: str, value: float | None) -> Metric:
+    """Return a gauge; without a sample where its value is not known."""
+    return _gauges(name, words, [], [] if value is None else [((), value)])
 
 
-def _counted(name: str, words: str, label: str, counts: Mapping[str, int]) -> Metric:
-    counter = CounterMetricFamily(name, words, labels=[label])
-    for value, count in sorted(counts.items()):
-        counter.add_metric([value], count)
+def _gauges(
+    name: str, words: str, labels: list[str], samples: Iterable[tuple[Sequence[str], float]]
+) -> Metric:
+    gauge = GaugeMetricFamily(f"voicekeeper_{name}", words, labels=labels)
+    for key, value in samples:
+        gauge.add_metric(key, value)
+    return gauge
+
+
+def _counter(
+    name: str, words: str, labels: list[str], samples: Iterable[tuple[Sequence[str], float]]
+) -> Metric:
+    counter = CounterMetricFamily(f"voicekeeper_{name}", words, labels=labels)
+    for key, value in samples:
+        counter.add_metric(key, value)
     return counter

@@ -14,7 +14,7 @@ from voicekeeper.events import Logger
 from voicekeeper.keeper import Keeper
 from voicekeeper.store.database import Database
 from voicekeeper.web.listener import Listener
-from voicekeeper.web.metrics import Heard
+from voicekeeper.web.metrics import WebCounts
 from voicekeeper.web.receiver import Receiver
 from voicekeeper.web.site import Site
 
@@ -44,9 +44,9 @@ async def serving(
     public_url = settings.webhook.public_url
     receiver = Receiver(keeper.heed, public_url) if public_url is not None else None
 
-    def heard() -> Heard:
+    def counts() -> WebCounts:
         refused = sum((listener.refused for listener in listeners), Counter[str]())
-        return Heard(webhooks=receiver.heard if receiver else {}, refused=refused)
+        return WebCounts(webhooks=receiver.counts if receiver else {}, refused=refused)
 
     own = socket.gethostname().lower()
 
@@ -58,7 +58,7 @@ async def serving(
                 clock=clock,
                 policy=lambda: keeper.policy,
                 tick=lambda: in_force().daemon.tick,
-                heard=heard,
+                counts=counts,
                 names=lambda: {own, *in_force().web.hosts},
             )
             routes[settings.web.listen] += site.routes

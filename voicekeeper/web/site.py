@@ -28,7 +28,7 @@ from voicekeeper.store.registry import Registry
 from voicekeeper.store.survey import Survey
 from voicekeeper.visible import visible
 from voicekeeper.web import metrics, page
-from voicekeeper.web.metrics import Heard
+from voicekeeper.web.metrics import WebCounts
 
 FRESH_S: Final = 1.0
 """How old an answer may be: however many ask, the registry is read once a second."""
@@ -74,7 +74,7 @@ class Site:
         clock: the host's.
         policy: returns the settings in force.
         tick: returns the time between two passes, as it is now.
-        heard: returns what came over the web so far.
+        counts: returns what came over the web so far.
         names: returns the names it is served by, besides addresses and local ones.
     """
 
@@ -85,7 +85,7 @@ class Site:
         clock: Clock,
         policy: Callable[[], Policy],
         tick: Callable[[], timedelta],
-        heard: Callable[[], Heard],
+        counts: Callable[[], WebCounts],
         names: Callable[[], Collection[str]],
     ) -> None:
         self._page_headers = HEADERS | {
@@ -99,7 +99,7 @@ class Site:
         self._clock = clock
         self._policy = policy
         self._tick = tick
-        self._heard = heard
+        self._counts = counts
         self._names = names
         self._answers = {
             path: _SharedAnswer(make, clock)
@@ -161,7 +161,7 @@ class Site:
             figures = self._survey.figures(now=self._clock.now(), policy=policy)
         except VoicekeeperError as error:
             return _text(503, str(error))
-        text = metrics.exposition(figures, self._heard(), policy)
+        text = metrics.exposition(figures, self._counts(), policy)
         return Response(text, headers=HEADERS | {"Content-Type": metrics.CONTENT_TYPE})
 
 
