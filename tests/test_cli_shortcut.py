@@ -9,8 +9,7 @@ import pytest
 
 from tests.command import CommandLine, sentence
 from tests.support import imported
-from voicekeeper.cli import shortcut
-from voicekeeper.cli.main import main
+from voicekeeper.cli.main import main, shortcut
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import INTERRUPTED
 from voicekeeper.models import Status
@@ -88,13 +87,13 @@ def test_an_id_that_not_every_terminal_takes_is_left_to_the_command(
 ) -> None:
     for name, value in cli.environ.items():
         monkeypatch.setenv(name, value)
-    assert shortcut.answer(["resolve", "anna"]) == "id-anna"
+    assert shortcut(["resolve", "anna"]) == "id-anna"
     cli.change("anna", voice_id=voice_id)
-    assert shortcut.answer(["resolve", "anna"]) is None
+    assert shortcut(["resolve", "anna"]) is None
 
 
 @pytest.mark.parametrize(
     "args", [["resolve"], ["resolve", "-h"], ["resolve", "anna", "--json"], []]
 )
 def test_only_the_plain_form_is_answered(args: list[str]) -> None:
-    assert shortcut.answer(args) is None
+    assert shortcut(args) is None

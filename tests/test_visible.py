@@ -17,7 +17,7 @@ from tests.command import CommandLine, Ended
 from tests.support import NOW, imported, wanted
 from tests.test_cli_process import on_a_terminal, plain
 from voicekeeper import fields
-from voicekeeper.log import forms
+from voicekeeper.log import lines
 from voicekeeper.models import Breaker, HistoryEntry, KeeperBeat, Origin, Status
 from voicekeeper.request import FLASH
 from voicekeeper.visible import is_visible, visible
@@ -202,7 +202,7 @@ def test_the_holder_of_the_lock_cannot_write_on_a_terminal(planted: CommandLine)
 
 def test_the_log_and_the_page_show_whatever_they_hold() -> None:
     for encoding in ("utf-8", "ascii"):
-        line = forms.json_line({"event": HOSTILE}, encoding)
+        line = lines.json_line({"event": HOSTILE}, encoding)
         assert is_visible(line)
         assert json.loads(line) == {"event": HOSTILE}
     assert is_visible(page.failure(HOSTILE).rstrip("\n").replace("\n", ""))

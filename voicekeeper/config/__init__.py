@@ -4,9 +4,9 @@ A setting comes from the environment (``VOICEKEEPER_<TABLE>__<KEY>``), else from
 else from its default. Whatever is wrong is reported at once as one `ConfigError`, each problem
 with its dotted path, because a person who edits a file on a server wants to edit it once.
 
-The parts: `settings` holds the tables and the rule of each key, `contradictions` the rules
-between keys, `gone` the keys of earlier versions, `sources` reads the file and the environment,
-`key` finds the API key, `policy` hands the rules what they need.
+The parts: `settings` holds the tables, the rule of each key and those between keys, `values` what
+a single value may be, `gone` the keys of earlier versions, `sources` reads the file and the
+environment, `key` finds the API key, `policy` hands the rules what they need.
 """
 
 from voicekeeper.config.key import FoundKey, find_api_key, of_service

@@ -1,4 +1,4 @@
-"""The tables of the settings: every key, its type, its default and its rule.
+"""The tables of the settings: every key, its type, its default, its rule, and rules between keys.
 
 ``Settings()`` is the defaults and reads nothing; `voicekeeper.config.load` reads. The API key
 is not here, and addresses of messages are hidden, so a ``repr`` of the settings, or a dump of
@@ -9,7 +9,7 @@ pydantic alone takes as long as thirteen starts of an interpreter, `voicekeeper 
 that it needs takes nine.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from voicekeeper.config import values
+from voicekeeper.duration import compact
 from voicekeeper.secret import SecretStr
 
 PREFIX: Final = "VOICEKEEPER_"
@@ -253,3 +254,68 @@ def rule(table: str, key: str) -> Callable[[object], Any]:
 def fitted(keepalive: Keepalive) -> Keepalive:
     """Return what a jitter that is not set makes of the table: an interval may be too short."""
     return keepalive._replace(jitter=min(_JITTER, keepalive.interval / 6))
+
+
+class Contradiction(NamedTuple):
+    """One rule between settings that is broken.
+
+    Attributes:
+        path: the setting to change, dotted.
+        others: the settings it is measured against.
+        sentence: the rest of the sentence that begins with the path.
+    """
+
+    path: str
+    others: tuple[str, ...]
+    sentence: str
+
+
+def contradictions(settings: Settings) -> Iterator[Contradiction]:
+    """Yield every broken rule between two or more settings."""
+    keepalive, polling, retry = settings.keepalive, settings.polling, settings.retry
+    interval, jitter, tick = keepalive.interval, keepalive.jitter, settings.daemon.tick
+    if interval >= keepalive.window:
+        yield Contradiction(
+            "keepalive.interval",
+            ("keepalive.window",),
+            f"must be shorter than the window ({compact(keepalive.window)}),"
+            f" not {compact(interval)}",
+        )
+    if jitter > interval / 2:
+        yield Contradiction(
+            "keepalive.jitter",
+            ("keepalive.interval",),
+            f"must be at most half of the interval ({compact(interval / 2)}),"
+            f" not {compact(jitter)}; left out, it fits itself",
+        )
+    if tick >= interval:
+        yield Contradiction(
+            "daemon.tick",
+            ("keepalive.interval",),
+            f"must be shorter than the keepalive interval ({compact(interval)}),"
+            f" not {compact(tick)}",
+        )
+    keeps = settings.daemon.keep_history
+    if keeps is not None and keeps < keepalive.window:
+        yield Contradiction(
+            "daemon.keep_history",
+            ("keepalive.window",),
+            f"must be at least the window ({compact(keepalive.window)}), not {compact(keeps)}",
+        )
+    if retry.cap < retry.base:
+        yield Contradiction(
+            "retry.cap",
+            ("retry.base",),
+            f"must be at least the base ({compact(retry.base)}), not {compact(retry.cap)}",
+        )
+    for kind, second_poll in (
+        ("speech", polling.speech_first + polling.speech_interval),
+        ("enrollment", polling.enrollment_first + polling.enrollment_interval),
+    ):
+        if polling.give_up < second_poll:
+            yield Contradiction(
+                "polling.give_up",
+                (f"polling.{kind}_first", f"polling.{kind}_interval"),
+                f"must be at least {kind}_first + {kind}_interval ({compact(second_poll)}),"
+                f" not {compact(polling.give_up)}",
+            )

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from voicekeeper.config.contradictions import contradictions
 from voicekeeper.config.gone import INSTEAD
-from voicekeeper.config.settings import NESTED, PREFIX, Settings, fitted, keys, rule
+from voicekeeper.config.settings import NESTED, PREFIX, Settings, contradictions, fitted, keys, rule
 from voicekeeper.config.values import SQLITE, at_home
 from voicekeeper.errors import ConfigError, quoted, reason
 from voicekeeper.secret import SecretStr

@@ -5,8 +5,8 @@ and warnings. At its end the API key is cut out twice: from every value before i
 and from the finished line. Nothing that happens here may stop the daemon: a value that cannot
 be written is shown as best it can be, a line that cannot be written is dropped.
 
-The parts: `redaction` makes values plain and cuts the secrets out, `forms` lays out a line, and
-`spool` is the daemon's stdout, whose reader holds nobody up.
+The parts: `lines` makes values plain, cuts the secrets out and lays out a line, and `spool` is the
+daemon's stdout, whose reader holds nobody up.
 Libraries speak only from WARNING: what they do at INFO (each request, each run of the
 scheduler) our own events tell better, with the voice's name.
 """
@@ -23,8 +23,8 @@ from structlog.stdlib import LoggerFactory, ProcessorFormatter
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from voicekeeper.clock import Clock
-from voicekeeper.log import forms
-from voicekeeper.log.redaction import Plain, Redactor
+from voicekeeper.log import lines
+from voicekeeper.log.lines import Plain, Redactor
 from voicekeeper.secret import SecretStr
 
 OWN: Final = "voicekeeper"
@@ -96,7 +96,7 @@ class _Pipeline:
         self._color = color
         self._encoding = encoding
         self.formatter = ProcessorFormatter(
-            processors=[ExceptionRenderer(forms.exception_text), self._finish]
+            processors=[ExceptionRenderer(lines.exception_text), self._finish]
         )
 
     def _finish(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
@@ -109,7 +109,7 @@ class _Pipeline:
             rest = {"logger": record.name, **rest}
             message = message.strip()
         if trace is not None:
-            rest["exception"] = forms.shortened(self._redactor.text(str(trace)))
+            rest["exception"] = lines.shortened(self._redactor.text(str(trace)))
         return self.line(record, message, rest)
 
     def line(self, record: logging.LogRecord, event: object, rest: EventDict) -> str:
@@ -124,9 +124,9 @@ class _Pipeline:
         fields = head | self._redactor.plain_fields(own)
         if self._console:
             return self._redactor.text(
-                forms.console_line(fields, color=self._color, encoding=self._encoding)
+                lines.console_line(fields, color=self._color, encoding=self._encoding)
             )
-        return self._redactor.json_line(forms.json_line(fields, self._encoding), head)
+        return self._redactor.json_line(lines.json_line(fields, self._encoding), head)
 
 
 class _LineHandler(logging.Handler):
@@ -147,7 +147,7 @@ class _LineHandler(logging.Handler):
             rest = {"logger": record.name, "log_error": type(error).__name__}
             line = self._pipeline.line(record, record.msg, rest)
         if self._journal:
-            line = forms.with_priority(line, record.levelno)
+            line = lines.with_priority(line, record.levelno)
         try:
             self._stream.write(f"{line}\n")
             self._stream.flush()
