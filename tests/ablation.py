@@ -34,7 +34,7 @@ from voicekeeper.rehearsal.faults import (
 )
 from voicekeeper.store import alerts as alert_rows
 from voicekeeper.store import breakers as breaker_rows
-from voicekeeper.store import claims, jobs
+from voicekeeper.store import claims, clocks, jobs
 from voicekeeper.store import controls as control_rows
 from voicekeeper.store.worklist import Worklist
 
@@ -173,8 +173,7 @@ def _anchor_at_the_answer(patch: pytest.MonkeyPatch) -> None:
 
 def _trust_any_due_time(patch: pytest.MonkeyPatch) -> None:
     """Wait for a due time, however far ahead a wrong clock has set it."""
-    patch.setattr(schedule, "latest_due", lambda now, _: now + 3650 * DAY)
-    patch.setattr(schedule, "is_set_back", lambda *_, **__: False)
+    patch.setattr(clocks, "_found", lambda *_, **__: None)
 
 
 def _plain_earliest_deadline(patch: pytest.MonkeyPatch) -> None:
@@ -260,7 +259,7 @@ def _claims_for_ever(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Worklist, "take_over", begin_as_they_left)
     patch.setattr(schedule.Policy, "lease", property(lambda _: 3650 * DAY))
-    patch.setattr(schedule, "latest_due", lambda now, _: now + 36500 * DAY)
+    patch.setattr(clocks, "_found", lambda *_, **__: None)
 
 
 def _forget_open_tasks(patch: pytest.MonkeyPatch) -> None:

@@ -223,17 +223,6 @@ def test_what_is_not_due_is_not_claimed(life: Life) -> None:
     assert claim(life).calls == []
 
 
-@pytest.mark.parametrize(
-    ("ahead", "due"), [(3 * DAY, False), (3 * DAY + SECOND, True), (3000 * DAY, True)]
-)
-def test_a_due_time_that_only_a_wrong_clock_can_have_set_is_due(
-    life: Life, ahead: timedelta, *, due: bool
-) -> None:
-    life.register(imported("anna"))
-    edit(life, "anna", next_at=NOW + ahead)
-    assert names(claim(life)) == (["anna"] if due else [])
-
-
 def test_a_voice_given_up_speaks_again_when_a_person_asks(life: Life) -> None:
     life.register(imported("anna"))
     edit(life, "anna", status=Status.LOST, next_at=None)

@@ -23,12 +23,6 @@ from voicekeeper.verdict import Blame, Fault, Outcome
 ID = "cosyvoice-v3-flash-anna"
 
 
-def test_a_breaker_that_a_wrong_clock_opened_is_closed_by_the_next_probe() -> None:
-    breaker = Breaker(model="m", run=1, probes=0, opened_at=NOW + 30 * DAY, cause="402")
-    fields = breakers.after_control_success(breaker, is_ours=False, sent_at=NOW - MINUTE, now=NOW)
-    assert fields.get("opened_at", breaker.opened_at) is None
-
-
 def test_an_open_task_of_a_voice_used_since_does_not_make_it_due() -> None:
     row = voice(last_used_at=NOW - MINUTE, anchored_at=NOW - MINUTE, next_at=NOW + 3 * DAY)
     old = keepalive(sent_at=NOW - 2 * HOUR)

@@ -43,6 +43,9 @@ AGAIN: Final = timedelta(days=1)
 LEASE: Final = timedelta(minutes=1)
 """For handing one telling out; if it was not confirmed by then, it is told once more."""
 
+SEND_LEASE: Final = timedelta(minutes=5)
+"""For sending one message; longer than any try may take."""
+
 _SLACK: Final = timedelta(hours=1)
 """A clock that is set back by less delays a telling by less; one set back further is seen."""
 
@@ -143,6 +146,11 @@ def ended(alert: Alert, *, now: datetime, well: bool) -> AlertFields:
 def latest_turn(now: datetime) -> datetime:
     """Return how far ahead a telling can be; one that is further was set by a wrong clock."""
     return plus(now, AGAIN + _SLACK)
+
+
+def latest_send(now: datetime, policy: Policy) -> datetime:
+    """Return how far ahead the next try of a message can be, as `latest_turn` does."""
+    return plus(now, max(SEND_LEASE, policy.retry_cap) + _SLACK)
 
 
 def is_first(alert: Alert, how_loud: Level) -> bool:

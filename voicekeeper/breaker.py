@@ -122,20 +122,15 @@ def after_control_fault(
     return probe | _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
 
 
-def after_control_success(
-    breaker: Breaker, *, is_ours: bool, sent_at: datetime, now: datetime
-) -> BreakerFields:
+def after_control_success(breaker: Breaker, *, is_ours: bool, sent_at: datetime) -> BreakerFields:
     """Close the breaker, unless it opened after the control call was sent.
-
-    One that opened in the future was opened by a wrong clock, which must not keep it open.
 
     Args:
         breaker: its row.
         is_ours: whether the control call spoke with a voice of ours, and to its end.
         sent_at: of the control call.
-        now: of this pass.
     """
-    if breaker.opened_at is not None and sent_at < breaker.opened_at <= now:
+    if breaker.opened_at is not None and sent_at < breaker.opened_at:
         return {"probes": 0}
     if breaker.distrusted and not is_ours:
         return {}
@@ -149,18 +144,6 @@ def after_control_success(
         "judged_at": None,
         "distrusted": False,
     }
-
-
-def may_probe(breaker: Breaker, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether the next control call's time has come; a wrong clock does not hold it off.
-
-    All calls of the model wait for it: so where the clock was set back since that time was set,
-    by however little, it has come.
-    """
-    at, judged_at = breaker.probe_at, breaker.judged_at
-    if at is None or at <= now or (judged_at is not None and judged_at > now):
-        return True
-    return schedule.is_from_a_wrong_clock(at, now=now, policy=policy)
 
 
 def probing(breaker: Breaker, *, now: datetime, policy: Policy) -> BreakerFields:

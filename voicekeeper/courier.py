@@ -141,7 +141,7 @@ class Courier:
     async def _round(self, place: int, sender: Sender) -> None:
         """Send all that is due to one address."""
         while not self._stopping and sender in self._senders:
-            take = partial(self._outbox.take, place, now=self._clock.now(), policy=self._policy)
+            take = partial(self._outbox.take, place, now=self._clock.now())
             parcel: Parcel | None = await self._offload(take)
             if parcel is None:
                 return

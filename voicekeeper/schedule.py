@@ -15,7 +15,7 @@ poll               the page's pace, slower as the task grows older
 =================  ===============================================================
 
 No due time that these functions return is further ahead than now + interval. So one that is
-further ahead was reckoned by a clock that was wrong (see `is_from_a_wrong_clock`).
+further ahead was reckoned by a clock that was wrong (see `latest_due`).
 """
 
 import hashlib
@@ -354,11 +354,6 @@ def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -
 
 def _poll_interval(kind: Kind, policy: Policy) -> timedelta:
     return policy.enrollment_interval if kind.is_enrollment else policy.speech_interval
-
-
-def is_from_a_wrong_clock(next_at: datetime, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether a due time is further ahead than any that these rules set."""
-    return next_at > latest_due(now, policy)
 
 
 def latest_due(now: datetime, policy: Policy) -> datetime:

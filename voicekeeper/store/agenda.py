@@ -7,21 +7,19 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import func, select
 
-from voicekeeper import alerting, schedule
-from voicekeeper import breaker as rules
+from voicekeeper import alerting
 from voicekeeper.models import (
     Alert,
     AlertKind,
     Breaker,
     HistoryEntry,
-    KeeperBeat,
     Kind,
     Removal,
     Task,
     Voice,
 )
 from voicekeeper.schedule import Policy
-from voicekeeper.store import breakers, rows, unreadable
+from voicekeeper.store import breakers, clocks, rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement, listed, room_for, spread
@@ -31,8 +29,6 @@ class Agenda(NamedTuple):
     """Whether there may be work of each sort; one cheap query.
 
     Attributes:
-        set_back: the clock was set back since the last pass.
-        misdated: a due time is further ahead than any that a right clock sets.
         unlogged: commands have written what the log has not told.
         opened: a breaker is open.
         suspected: a voice waits for a control call.
@@ -42,8 +38,6 @@ class Agenda(NamedTuple):
         alerting: an alert is owed, or may have to be opened or ended.
     """
 
-    set_back: bool
-    misdated: bool
     unlogged: bool
     opened: bool
     suspected: bool
@@ -53,64 +47,47 @@ class Agenda(NamedTuple):
     alerting: bool
 
 
-_HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK, _KEEPER = (
-    rows.table_of(model).c
-    for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task, KeeperBeat)
+_HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
+    rows.table_of(model).c for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task)
 )
-_LAST_PASS = select(func.max(_KEEPER.last_pass_at))
-_LOOK, _LOOK_AS_ONE_OF_MANY = (
-    Statement(
-        select(
-            select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
-            | select(_REMOVAL.id).exists(),
-            select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
-            select(_VOICE.id)
-            .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
-            .exists(),
-            select(func.min(_VOICE.next_at)).scalar_subquery(),
-            select(func.max(_VOICE.next_at)).scalar_subquery(),
-            select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-            select(func.max(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-            select(func.min(_ALERT.tell_at)).where(_ALERT.tell_at.is_not(None)).scalar_subquery(),
-            select(_ALERT.id)
-            .where(
-                _ALERT.voice_pk.is_not(None),  # by an index
-                _ALERT.ended_at.is_(None),
-                _ALERT.kind == AlertKind.RISK,
-            )
-            .exists(),
-            select(_VOICE.id)
-            .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
-            .exists(),
-            last_pass.scalar_subquery(),
+_LOOK = Statement(
+    select(
+        select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
+        | select(_REMOVAL.id).exists(),
+        select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
+        select(_VOICE.id)
+        .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
+        .exists(),
+        select(func.min(_VOICE.next_at)).scalar_subquery(),
+        select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+        select(func.min(_ALERT.tell_at)).where(_ALERT.tell_at.is_not(None)).scalar_subquery(),
+        select(_ALERT.id)
+        .where(
+            _ALERT.voice_pk.is_not(None),  # by an index
+            _ALERT.ended_at.is_(None),
+            _ALERT.kind == AlertKind.RISK,
         )
+        .exists(),
+        select(_VOICE.id)
+        .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
+        .exists(),
     )
-    for last_pass in (_LAST_PASS, _LAST_PASS.where(_KEEPER.keeper == sa.bindparam("of")))
 )
 
 
-def look(session: Session, *, now: datetime, policy: Policy, of: str | None = None) -> Agenda:
-    """See what there is to do. What a wrong clock has set too far ahead is due now.
-
-    Where a due time cannot be read, all is looked at.
+def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
+    """See what there is to do; where a due time cannot be read, all is looked at.
 
     Args:
         session: any.
         now: of this look.
         policy: the settings.
-        of: the keeper whose own last pass tells whether its clock was set back; None where there
-            is one keeper.
     """
     risky = alerting.risky_before(now, policy)
     try:
-        if of is None:
-            (seen,) = _LOOK.rows(session, risky=risky)
-        else:
-            (seen,) = _LOOK_AS_ONE_OF_MANY.rows(session, risky=risky, of=of)
+        (seen,) = _LOOK.rows(session, risky=risky)
     except unreadable.UNREADABLE:
         return Agenda(
-            set_back=False,
-            misdated=True,
             unlogged=True,
             opened=True,
             suspected=True,
@@ -119,59 +96,45 @@ def look(session: Session, *, now: datetime, policy: Policy, of: str | None = No
             tell_at=now,
             alerting=True,
         )
-    unlogged, opened, suspected, due, last_due, poll, last_poll, tell, at_risk, risky, beat = seen
-    set_back = schedule.is_set_back(beat, now=now, policy=policy)
-    late_due = last_due is not None and schedule.is_from_a_wrong_clock(
-        last_due, now=now, policy=policy
-    )
-    late_poll = last_poll is not None and last_poll > now + policy.longest_poll
+    unlogged, opened, suspected, due, poll, tell, at_risk, risky = seen
     return Agenda(
-        set_back=set_back,
-        misdated=late_due or late_poll or set_back,
         unlogged=unlogged,
         opened=opened,
         suspected=suspected,
-        due_at=now if due is not None and (late_due or set_back) else due,
-        poll_at=now if poll is not None and (late_poll or set_back) else poll,
+        due_at=due,
+        poll_at=poll,
         tell_at=tell,
         # What a person did to a voice may end an alert, and so may a clock that was set right.
-        alerting=unlogged or at_risk or risky or _is_owed(tell, now),
+        alerting=unlogged or at_risk or risky or (tell is not None and tell <= now),
     )
-
-
-def _is_owed(tell_at: datetime | None, now: datetime) -> bool:
-    """Tell whether the first alert is to be told now; also where a wrong clock put it off."""
-    return tell_at is not None and (tell_at <= now or tell_at > alerting.latest_turn(now))
 
 
 def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:
     """Return the earliest instant at which `Worklist.claim` could find anything, or None."""
+    if clocks.find(session, now=now, policy=policy):
+        return now
     agenda = look(session, now=now, policy=policy)
     events = [agenda.due_at, agenda.poll_at]
     if agenda.opened:
-        events = _behind_breakers(session, agenda, now=now, policy=policy)
+        events = _behind_breakers(session, agenda, now=now)
     if agenda.tell_at is not None:
         # What is owed for long waits for something else, such as a voice to be told of.
         looks = 2 if agenda.tell_at > now - alerting.pace(policy) * 3 else 20
         events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
     if agenda.suspected:
         events += [
-            _probe_at(rows.made(Breaker, row) if row[0] is not None else None, now, policy)
+            _probe_at(rows.made(Breaker, row) if row[0] is not None else None, now)
             for row in _SUSPECTS_BREAKERS.rows(session)
         ]
     return min((at for at in events if at is not None), default=None)
 
 
-def _probe_at(breaker: Breaker | None, now: datetime, policy: Policy) -> datetime:
+def _probe_at(breaker: Breaker | None, now: datetime) -> datetime:
     """Return when a model's next control call may be made."""
-    if breaker is None or rules.may_probe(breaker, now=now, policy=policy):
-        return now
-    return breaker.probe_at or now
+    return breaker.probe_at or now if breaker is not None else now
 
 
-def _behind_breakers(
-    session: Session, agenda: Agenda, *, now: datetime, policy: Policy
-) -> list[datetime | None]:
+def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list[datetime | None]:
     """Return the same events where calls of some models pause until their breaker's probe."""
     opened = breakers.opened(session)
     models = [breaker.model for breaker in opened]
@@ -181,7 +144,7 @@ def _behind_breakers(
         waiting = _WAITING.rows(session, model=breaker.model)[0]
         first = now if wrong else min((at for at in waiting if at is not None), default=None)
         if first is not None:
-            events.append(max(first, _probe_at(breaker, now, policy)))
+            events.append(max(first, _probe_at(breaker, now)))
     return events
 
 

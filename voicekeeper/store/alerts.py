@@ -107,7 +107,6 @@ _OWED = Statement(
     .where(
         col(Alert.tell_at).is_not(None),
         (col(Alert.tell_at) <= _NOW)
-        | (col(Alert.tell_at) > sa.bindparam("latest"))
         | (  # it has got louder
             (col(Alert.kind) == AlertKind.RISK)
             & (col(Alert.level) == MEANINGS[Event.VOICE_AT_RISK].level)
@@ -301,7 +300,6 @@ def _hand_out(session: Session, *, now: datetime, policy: Policy) -> list[LogLin
     owed, _ = _OWED.sifted(
         session,
         now=now,
-        latest=alerting.latest_turn(now),
         dire=alerting.dire_before(now, policy),
     )
     paused = _paused(session) if owed else {}

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy import exists, select
 from sqlmodel import col
 
-from voicekeeper import schedule
 from voicekeeper.models import Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import rows, unreadable
@@ -107,18 +106,6 @@ _PUT_OFF_VOICE, _PUT_OFF_TASK = (
     )
 )
 
-_REDATE_VOICES, _REDATE_TASKS = (
-    Statement(
-        sa.update(table)
-        .where(table.c[column] > sa.bindparam("latest"), *conditions)
-        .values({column: sa.bindparam("now")})
-    )
-    for table, column, conditions in (
-        (rows.table_of(Voice), "next_at", ()),
-        (rows.table_of(Task), "next_poll_at", (IS_RUNNING,)),
-    )
-)
-
 _OWNER = [column.name for column in rows.columns(Task)].index("voice_pk")
 
 
@@ -172,22 +159,6 @@ def _calls(paused: int, busy: int, reach: Reach = Reach.ALL) -> Statement:
         .values(next_at=sa.bindparam("until"))
         .returning(*table.c)
     )
-
-
-def redate(session: Session, *, now: datetime, policy: Policy, all_of_them: bool) -> None:
-    """Make due what shows a time that only a wrong clock can have set.
-
-    At once and for good: while calls pause, that time would come near enough to be believed.
-
-    Args:
-        session: a writing one.
-        now: of this pass.
-        policy: the settings.
-        all_of_them: whether the clock was set back, so that any time ahead may be such a one.
-    """
-    latest_due, latest_poll = schedule.latest_due(now, policy), now + policy.longest_poll
-    _REDATE_VOICES.run(session, now=now, latest=now if all_of_them else latest_due)
-    _REDATE_TASKS.run(session, now=now, latest=now if all_of_them else latest_poll)
 
 
 def polls(

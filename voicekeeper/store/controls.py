@@ -52,9 +52,7 @@ _CLEARED = (
     select(_VOICE.c.id)
     .where(
         _VOICE.c.model == _MODEL,
-        # A suspicion in the future was dated by a wrong clock.
-        (_VOICE.c.suspected_at <= sa.bindparam("sent_at"))
-        | (_VOICE.c.suspected_at > sa.bindparam("now")),
+        _VOICE.c.suspected_at <= sa.bindparam("sent_at"),
         _VOICE.c.controlled_at.is_(None),
         _VOICE.c.voice_id != sa.bindparam("spoken"),
     )
@@ -96,7 +94,7 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
     jobs = []
     for (model,) in _WANTED.rows(session):
         breaker = breakers.of_model(session, model)
-        if not rules.may_probe(breaker, now=now, policy=policy):
+        if breaker.probe_at is not None and breaker.probe_at > now:
             continue
         if _abandon(session, model, now=now):
             assign(session, breaker, {"probes": breaker.probes + 1})
@@ -224,7 +222,7 @@ def _close(
     session: Session, task: Task, breaker: Breaker, *, is_ours: bool, now: datetime
 ) -> list[LogLine]:
     was_open = breaker.opened_at
-    fields = rules.after_control_success(breaker, is_ours=is_ours, sent_at=task.sent_at, now=now)
+    fields = rules.after_control_success(breaker, is_ours=is_ours, sent_at=task.sent_at)
     assign(session, breaker, fields)
     if was_open is None or breaker.opened_at is not None:
         return []

@@ -26,9 +26,6 @@ from voicekeeper.store.database import Database
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.session import Session
 
-LEASE = timedelta(minutes=5)
-"""For sending one message; longer than any try may take."""
-
 KEPT = timedelta(days=30)
 """So long a message stays after it was made: it tells what was told."""
 
@@ -121,16 +118,15 @@ class Outbox:
             made += self._make_digest(now=now, policy=policy)
         return made
 
-    def take(self, place: int, *, now: datetime, policy: Policy) -> Parcel | None:
+    def take(self, place: int, *, now: datetime) -> Parcel | None:
         """Hand out the next message for an address; None when none is due."""
-        absurd = now + max(LEASE, policy.retry_cap) + timedelta(hours=1)
         behind = exists().where(
             col(_OTHER.place) == Message.place,
             col(_OTHER.topic) == Message.topic,
             col(_OTHER.id) < Message.id,
             col(_OTHER.send_at).is_not(None),
         )
-        due = (col(Message.send_at) <= now) | (col(Message.send_at) > absurd)
+        due = col(Message.send_at) <= now
         with self._database.writing_alone() as session:
             message = session.scalars(
                 select(Message)
@@ -141,7 +137,7 @@ class Outbox:
             if message is None:
                 return None
             message.tries += 1
-            message.send_at = until = now + LEASE
+            message.send_at = until = now + alerting.SEND_LEASE
             assert message.id is not None  # noqa: S101 - a stored message has its key
             return Parcel(message.id, until, message.tries, _notice(message))
 
@@ -212,7 +208,7 @@ class Outbox:
 def _waiting(session: Session, *, now: datetime) -> dict[AlertKind, Waiting]:
     """Return what the next message about each kind is to hold, where anything waits."""
     open_, new = col(Alert.ended_at).is_(None), col(Alert.sent_at).is_(None)
-    is_due = (col(Alert.send_at) <= now) | (col(Alert.send_at) > alerting.latest_turn(now))
+    is_due = col(Alert.send_at) <= now
 
     def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
         return func.count().filter(condition)

@@ -25,6 +25,7 @@ from voicekeeper.store import (
     blockages,
     breakers,
     claims,
+    clocks,
     controls,
     holds,
     ledger,
@@ -126,8 +127,7 @@ class Worklist:
             _LET_GO_ON.run(session, now=now)
             if not shared:  # where there are others, they may be at it
                 _CLAIM_ANEW.run(session, now=now)
-                if agenda.look(session, now=now, policy=policy).set_back:
-                    claims.redate(session, now=now, policy=policy, all_of_them=True)
+                clocks.mend(session, now=now, policy=policy)
             if not (reckoned := roll.reckoned_by(session)).is_by(policy):
                 replanning.due_times(session, old_interval=reckoned.interval, new=policy, now=now)
             roll.begin_anew(session, keeper, shared=shared, now=now, policy=policy)
@@ -162,7 +162,7 @@ class Worklist:
         """Take what is due, most urgent first, and note the pass.
 
         First the voices that can still be saved, by earliest deadline; those past their
-        deadline last. What shows a time that only a wrong clock can have set, is due from now on.
+        deadline last. What only a wrong clock can have written is mended before.
 
         Args:
             keeper: whose pass it is.
@@ -183,9 +183,8 @@ class Worklist:
             left_behind: Sequence[LogLine] = []
             if standing.steady:
                 left_behind = open_calls.settle_left_behind(session, now=now, policy=policy)
-            due = agenda.look(session, now=now, policy=policy, of=standing.one_of)
-            if due.misdated:
-                claims.redate(session, now=now, policy=policy, all_of_them=due.set_back)
+            clocks.mend(session, now=now, policy=policy)
+            due = agenda.look(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]

@@ -1,0 +1,146 @@
+"""Find what only a wrong clock can have written, and mend it, at the head of each pass.
+
+A plan that lies further ahead than any rule sets one, or a mark that lies ahead of now, was
+written while the host's clock was ahead. The plan is due now, and the mark is of now: at once and
+for good, for while calls are paused such a time would come near enough to be believed. After the
+clock was set back no plan to call can be trusted, so all are due.
+
+Records of what happened, such as a last use, stay as they are: the clock that is wrong may be
+today's. The rules that read them go by the gateway's dates, or do nothing on the host's word.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import func, select
+
+from voicekeeper import alerting, schedule
+from voicekeeper.duration import plus
+from voicekeeper.models import Alert, Breaker, KeeperBeat, Message, Task, Voice
+from voicekeeper.schedule import Policy
+from voicekeeper.store import rows, unreadable
+from voicekeeper.store.jobs import IS_RUNNING
+from voicekeeper.store.session import Session
+from voicekeeper.store.statement import Statement
+
+_VOICE, _TASK, _BREAKER, _ALERT, _MESSAGE, _KEEPER = (
+    rows.table_of(model) for model in (Voice, Task, Breaker, Alert, Message, KeeperBeat)
+)
+_NOW: sa.BindParameter[datetime] = sa.bindparam("now")
+_LATEST: sa.BindParameter[datetime] = sa.bindparam("latest")
+_IS_LATE = (_BREAKER.c.judged_at > _NOW) | (_BREAKER.c.probe_at > _LATEST)
+_SEEN = Statement(
+    select(
+        select(func.max(_KEEPER.c.last_pass_at)).scalar_subquery(),
+        select(func.max(_VOICE.c.next_at)).scalar_subquery(),
+        select(func.max(_TASK.c.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+        select(func.max(_ALERT.c.tell_at)).where(_ALERT.c.tell_at.is_not(None)).scalar_subquery(),
+        select(func.max(_ALERT.c.send_at)).where(_ALERT.c.send_at.is_not(None)).scalar_subquery(),
+        select(func.max(_MESSAGE.c.send_at))
+        .where(_MESSAGE.c.send_at.is_not(None))
+        .scalar_subquery(),
+        select(_BREAKER.c.model).where(_IS_LATE | (_BREAKER.c.opened_at > _NOW)).exists()
+        | select(_VOICE.c.id)
+        .where(
+            _VOICE.c.suspected_at.is_not(None),  # by an index
+            _VOICE.c.controlled_at.is_(None),
+            _VOICE.c.suspected_at > _NOW,
+        )
+        .exists(),
+    )
+)
+
+
+def _due(column: sa.Column[datetime], *where: sa.ColumnElement[bool]) -> Statement:
+    """Return the statement that makes due now what is planned for later than the latest."""
+    late = column > _LATEST
+    return Statement(sa.update(column.table).where(late, *where).values({column.name: _NOW}))
+
+
+_DUE_VOICES = _due(_VOICE.c.next_at)
+_DUE_TASKS = _due(_TASK.c.next_poll_at, IS_RUNNING)
+_DUE_TELLINGS, _DUE_SENDINGS = _due(_ALERT.c.tell_at), _due(_ALERT.c.send_at)
+_DUE_MESSAGES = _due(_MESSAGE.c.send_at)
+_DUE_PROBES = Statement(
+    sa.update(_BREAKER)
+    .where(_BREAKER.c.probe_at.is_not(None), _IS_LATE)
+    .values(probe_at=_NOW, judged_at=_NOW)
+)
+_MARKS = tuple(
+    Statement(sa.update(column.table).where(column > _NOW).values({column.name: _NOW}))
+    for column in (_BREAKER.c.opened_at, _VOICE.c.suspected_at, _VOICE.c.controlled_at)
+)
+
+
+class _Latest(NamedTuple):
+    """How far ahead a plan of each sort can lie.
+
+    Attributes:
+        due: the next keepalive or try of a voice, or the next probe of a breaker.
+        poll: the next poll of a task.
+        turn: the next line or message about an alert.
+        send: the next try of a message.
+    """
+
+    due: datetime
+    poll: datetime
+    turn: datetime
+    send: datetime
+
+
+def find(session: Session, *, now: datetime, policy: Policy) -> bool:
+    """Return whether there is anything that only a wrong clock can have written.
+
+    Args:
+        session: any.
+        now: of this look.
+        policy: the settings.
+    """
+    return _found(session, now=now, policy=policy) is not None
+
+
+def mend(session: Session, *, now: datetime, policy: Policy) -> None:
+    """Make due now what only a wrong clock can have planned, and date its marks now.
+
+    Args:
+        session: a writing one.
+        now: of this pass.
+        policy: the settings that the plans were made by.
+    """
+    latest = _found(session, now=now, policy=policy)
+    if latest is None:
+        return
+    _DUE_VOICES.run(session, now=now, latest=latest.due)
+    _DUE_TASKS.run(session, now=now, latest=latest.poll)
+    _DUE_PROBES.run(session, now=now, latest=latest.due)
+    _DUE_TELLINGS.run(session, now=now, latest=latest.turn)
+    _DUE_SENDINGS.run(session, now=now, latest=latest.turn)
+    _DUE_MESSAGES.run(session, now=now, latest=latest.send)
+    for mark in _MARKS:
+        mark.run(session, now=now)
+
+
+def _found(session: Session, *, now: datetime, policy: Policy) -> _Latest | None:
+    """Return how far ahead plans may lie, where anything is to be mended."""
+    due = schedule.latest_due(now, policy)
+    latest = _Latest(
+        due=due,
+        poll=plus(now, policy.longest_poll),
+        turn=alerting.latest_turn(now),
+        send=alerting.latest_send(now, policy),
+    )
+    try:
+        last_pass_at, *plans, marked = _SEEN.rows(session, now=now, latest=due)[0]
+    except unreadable.UNREADABLE:
+        return latest
+    if schedule.is_set_back(last_pass_at, now=now, policy=policy):
+        return latest._replace(due=now, poll=now)
+    limits = (latest.due, latest.poll, latest.turn, latest.turn, latest.send)
+    return latest if marked or any(_are_late(plans, limits)) else None
+
+
+def _are_late(plans: list[datetime | None], limits: tuple[datetime, ...]) -> Iterator[bool]:
+    for at, limit in zip(plans, limits, strict=True):
+        yield at is not None and at > limit
