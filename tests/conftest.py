@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from tests import support
 from tests.forged import Forged
 from tests.postgres import Cluster, missing
+from tests.receiver import Receiver
+from tests.support import Life
 from voicekeeper.store.database import Database
 from voicekeeper.store.postgres import PostgresDatabase
 
@@ -58,6 +60,17 @@ def forged() -> Iterator[Forged]:
     forged = Forged()
     yield forged
     forged.loop.close()
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    return Life(tmp_path)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture

@@ -34,12 +34,6 @@ def server() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def host(tmp_path: Path, server: SandboxServer, receiver: Receiver) -> Iterator[Host]:
     host = Host(tmp_path, server.base_url, ALERTS__URLS=receiver.url())
     yield host

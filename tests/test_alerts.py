@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +22,6 @@ pytestmark = pytest.mark.usefixtures("each_database")
 MODEL = "cosyvoice-v3-plus"
 ALERTS = ("voice.lost", "voice.undeployed", "voice.at_risk", "upstream.blocked")
 ALL_CLEAR = ("voice.recovered", "upstream.recovered")
-
-
-@pytest.fixture
-def life(tmp_path: Path) -> Life:
-    return Life(tmp_path)
 
 
 def told(life: Life, *events: str) -> list[tuple[str, str]]:

@@ -1,10 +1,8 @@
 """The dead man's switch, on a real receiver: it pings while voices are kept in time."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -14,17 +12,6 @@ from voicekeeper import alerts
 from voicekeeper.errors import CallFailed, DatabaseHeld, NotSent
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.secret import SecretStr
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def life(tmp_path: Path) -> Life:
-    return Life(tmp_path)
 
 
 def heartbeat(life: Life, receiver: Receiver) -> Heartbeat:

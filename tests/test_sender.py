@@ -4,7 +4,6 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from voicekeeper.notice import Notice
 from voicekeeper.secret import SecretStr
 
 NOTICE = Notice(Topic.LOST, "error", "anna is lost", "Why: it is gone\n<b> & more")
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 def send(sender: Sender, notice: Notice = NOTICE) -> None:

@@ -14,11 +14,6 @@ from voicekeeper.models import Status
 from voicekeeper.store import unreadable
 
 
-@pytest.fixture
-def life(tmp_path: Path) -> Life:
-    return Life(tmp_path)
-
-
 def write(life: Life, *statements: str) -> None:
     """Write to the file past the schema's CHECKs, as a failing disk might."""
     with closing(sqlite3.connect(life.database.path)) as connection, connection:
