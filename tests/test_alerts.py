@@ -79,13 +79,6 @@ def put(life: Life, **columns: Any) -> None:  # noqa: ANN401 - any column
 # what is told, and how often
 
 
-def test_nothing_is_told_of_voices_that_are_well(life: Life) -> None:
-    life.register(*(imported(f"v{n}") for n in range(3)), wanted("anna"))
-    life.live(8 * DAY)
-    assert told(life) == []
-    assert life.rows(Alert) == []
-
-
 def test_a_loss_is_told_at_once_and_daily_until_the_voice_is_removed(life: Life) -> None:
     unknown_upstream(life)
     life.live(5 * MINUTE)
@@ -145,20 +138,6 @@ def test_a_failed_review_is_told_daily_until_the_enrollment_is_repeated(life: Li
     life.live(HOUR)  # it fails again, which is another alert
     assert told(life) == [("voice.undeployed", "warning")] * 4
     assert len(life.log.of("voice.undeployed")[-1]) == len(life.log.of("voice.undeployed")[0])
-
-
-def test_an_outage_of_three_days_is_told_once_and_daily_and_its_end_once(life: Life) -> None:
-    life.register(*(imported(f"v{n}", last_used_at=NOW) for n in range(100)))
-    outage = NOW + 2 * DAY, NOW + 5 * DAY
-    life.upstream.trouble = lambda call: (
-        empty_account(call) if outage[0] < call.at < outage[1] else None
-    )
-    life.live(6 * DAY)
-    assert told(life) == [("upstream.blocked", "error")] * 3 + [("upstream.recovered", "info")]
-    first, *again = life.log.of("upstream.blocked")
-    assert [line["told"] for line in again] == [2, 3]
-    assert {line["since"] for line in again} == {first["since"]}
-    assert len(life.alive()) == 100
 
 
 def test_a_risk_is_told_once_for_each_level_and_daily_and_its_end_once(life: Life) -> None:

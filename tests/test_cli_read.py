@@ -101,12 +101,6 @@ def test_list_prints_a_line_a_voice_into_a_pipe(cli: CommandLine) -> None:
     )
 
 
-def test_no_text_of_the_gateway_breaks_the_columns_of_a_pipe(cli: CommandLine) -> None:
-    cli.change("bert", last_error="one\ttwo\n three\r\n")
-    assert cli("list").out.splitlines()[1].split("\t")[5] == "one two three"
-    assert len(cli("list").out.splitlines()) == 2
-
-
 def test_list_as_json_holds_every_voice_with_its_contracted_keys(cli: CommandLine) -> None:
     ended = cli("list", "--json")
     assert (ended.code, ended.err) == (0, "")
@@ -182,12 +176,6 @@ def test_where_there_is_no_registry_yet_list_tells_how_to_begin(tmp_path: Path) 
     assert "'voicekeeper add'" in err
     assert cli("list", "--json").json == {"schema": 1, "voices": []}
     assert not cli.path.exists()
-
-
-def test_list_writes_names_of_any_script_as_they_are(empty: CommandLine) -> None:
-    empty.ready(imported("日本語の声"))
-    assert empty("list").out.startswith("日本語の声\t")
-    assert "日本語の声" in empty("list", "--json").out
 
 
 def test_show_tells_all_that_is_known(cli: CommandLine) -> None:
@@ -446,11 +434,6 @@ def test_an_empty_registry_needs_no_daemon(empty: CommandLine) -> None:
         "clone' or 'voicekeeper design' makes one\n"
     )
     assert cli_told(empty, "status") == (0, told, "")
-
-
-def test_status_calls_no_voice_kept_that_nobody_keeps(cli: CommandLine) -> None:
-    assert cli("status").out.startswith("CRITICAL: 1 voice to keep, 1 paused, next due in ")
-    assert cli("status", "--json").json["headline"].startswith("1 voice to keep")
 
 
 def missing(path: Path) -> None:

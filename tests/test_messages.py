@@ -16,7 +16,6 @@ from tests.support import (
     HOUR,
     MINUTE,
     NOW,
-    SECOND,
     TICK,
     Call,
     Life,
@@ -469,10 +468,3 @@ def test_messages_are_kept_for_a_month(life: Told) -> None:
     assert 2 * 4 <= len(made) <= 2 * 6
 
 
-def test_a_step_of_the_clock_sends_nothing_twice(life: Told) -> None:
-    life.register(imported("well"))
-    gone(life, "anna")
-    life.live(HOUR)
-    life.clock.wrong_by = -SECOND
-    life.live(HOUR)
-    assert life.sent() == ["anna is lost"]
