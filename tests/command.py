@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from sqlmodel import select
 
 from tests import support
+from tests.daemon_support import until
 from tests.support import NOW, FakeClock
 from voicekeeper.cli.main import main
 from voicekeeper.models import Breaker, HistoryEntry, KeeperBeat, Voice
@@ -126,6 +128,21 @@ class CommandLine:
     def add_row(self, row: HistoryEntry | Breaker | KeeperBeat) -> None:
         with self.database() as database, database.writing() as session:
             session.add(row)
+
+    @contextlib.contextmanager
+    def once_registered(self, name: str, deed: Callable[[], object]) -> Iterator[None]:
+        """Do something as soon as a voice is registered, while a command in the block waits."""
+
+        def work() -> None:
+            until(lambda: name in self.names(), f"{name} registered")
+            deed()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
     def passed(self, ago: timedelta = timedelta(0)) -> None:
         """Let a daemon have made a pass."""

@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-import threading
-from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -149,24 +147,11 @@ def test_no_note_tells_of_a_daemon_that_works(cli: CommandLine) -> None:
         assert "note" not in ended.err
 
 
-def once_registered(cli: CommandLine, deed: Callable[[], object]) -> threading.Thread:
-    """Do something to the voice anna as soon as there is one, while a command waits."""
-
-    def work() -> None:
-        until(lambda: "anna" in cli.names(), "anna registered")
-        deed()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
-
-
 def test_a_clone_that_is_waited_for_prints_its_voice_id_alone(cli: CommandLine) -> None:
-    daemon = once_registered(
-        cli, lambda: cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
-    )
-    ended = cli(*CLONE_ANNA, "--wait")
-    daemon.join()
+    with cli.once_registered(
+        "anna", lambda: cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
+    ):
+        ended = cli(*CLONE_ANNA, "--wait")
     assert (ended.code, ended.out) == (0, "id-new\n")
     assert "anna is OK after 0 s.\n" in ended.err
 
@@ -182,11 +167,10 @@ def test_waiting_ends_with_an_enrollment_that_made_no_voice_or_is_held(
     cli: CommandLine, status: Status, held_at: datetime | None
 ) -> None:
     error = "the reason in words"
-    daemon = once_registered(
-        cli, lambda: cli.change("anna", status=status, held_at=held_at, last_error=error)
-    )
-    ended = cli(*DESIGN_ANNA, "--wait")
-    daemon.join()
+    with cli.once_registered(
+        "anna", lambda: cli.change("anna", status=status, held_at=held_at, last_error=error)
+    ):
+        ended = cli(*DESIGN_ANNA, "--wait")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.endswith(f"voicekeeper: anna is {status}: {error}\n")
 
@@ -213,9 +197,8 @@ def test_who_waits_is_told_once_that_the_daemon_has_ended(cli: CommandLine) -> N
         until(lambda: clock.looks > before + 3, "a few more looks")
         cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
 
-    daemon = once_registered(cli, end)
-    ended = cli(*CLONE_ANNA, "--wait")
-    daemon.join()
+    with cli.once_registered("anna", end):
+        ended = cli(*CLONE_ANNA, "--wait")
     assert (ended.code, ended.out) == (0, "id-new\n")
     assert ended.err.count("no daemon has made a pass since ") == 1
 
@@ -225,9 +208,8 @@ def test_waiting_for_a_voice_that_is_removed_meanwhile_ends(cli: CommandLine) ->
         with cli.database() as database:
             Registry(database).remove("anna", now=NOW)
 
-    person = once_registered(cli, remove)
-    ended = cli(*CLONE_ANNA, "--wait")
-    person.join()
+    with cli.once_registered("anna", remove):
+        ended = cli(*CLONE_ANNA, "--wait")
     assert ended.code == 1
     assert "no voice is named 'anna'" in ended.err
 

@@ -466,5 +466,3 @@ def test_messages_are_kept_for_a_month(life: Told) -> None:
     made = [message.made_at for message in life.rows(Message)]
     assert min(made) > life.clock.now() - 38 * DAY  # they go when a digest is made
     assert 2 * 4 <= len(made) <= 2 * 6
-
-

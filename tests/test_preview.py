@@ -1,9 +1,8 @@
 """The preview of a new voice: shown where the gateway has it, and saved on a person's word."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -197,10 +196,7 @@ def cli(tmp_path: Path) -> CommandLine:
 
 def make(cli: CommandLine, url: str | None) -> None:
     """Do what the daemon does: make the voice anna as soon as somebody waits for it."""
-    until(
-        lambda: "anna" in cli.names() and cli.voice("anna").status is Status.NEW,
-        "anna registered",
-    )
+    until(lambda: cli.voice("anna").status is Status.NEW, "anna to be made")
     entry = HistoryEntry(
         voice_pk=cli.voice("anna").id or 0,
         at=NOW,
@@ -213,15 +209,9 @@ def make(cli: CommandLine, url: str | None) -> None:
     cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
 
 
-@contextmanager
-def making(cli: CommandLine, url: str | None) -> Iterator[None]:
+def making(cli: CommandLine, url: str | None) -> AbstractContextManager[None]:
     """Have the voice anna made beside a block."""
-    daemon = threading.Thread(target=partial(make, cli, url))
-    daemon.start()
-    try:
-        yield
-    finally:
-        daemon.join()
+    return cli.once_registered("anna", partial(make, cli, url))
 
 
 @pytest.mark.parametrize("args", [CLONE_ANNA, DESIGN_ANNA], ids=["clone", "design"])
@@ -274,14 +264,9 @@ def test_a_preview_that_cannot_be_saved_leaves_the_voice_and_no_file(
 def test_no_file_is_left_of_an_enrollment_that_made_no_voice(
     cli: CommandLine, tmp_path: Path
 ) -> None:
-    def fail() -> None:
-        until(lambda: "anna" in cli.names(), "anna registered")
-        cli.change("anna", status=Status.FAILED, last_error="refused")
-
-    daemon = threading.Thread(target=fail)
-    daemon.start()
-    ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(tmp_path / "anna.wav"))
-    daemon.join()
+    fail = partial(cli.change, "anna", status=Status.FAILED, last_error="refused")
+    with cli.once_registered("anna", fail):
+        ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(tmp_path / "anna.wav"))
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.endswith("voicekeeper: anna is FAILED: refused\n")
     assert list(tmp_path.glob("*anna*")) == []
@@ -313,14 +298,11 @@ def test_a_file_that_appears_meanwhile_is_not_written_over(
     file = tmp_path / "anna.wav"
 
     def make_and_take() -> None:
-        until(lambda: "anna" in cli.names(), "anna registered")
         file.write_bytes(b"mine")
         make(cli, url)
 
-    daemon = threading.Thread(target=make_and_take)
-    daemon.start()
-    ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(file))
-    daemon.join()
+    with cli.once_registered("anna", make_and_take):
+        ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(file))
     assert (ended.code, ended.out) == (1, "id-new\n")
     assert "exists already; name another file" in ended.err
     assert file.read_bytes() == b"mine"
