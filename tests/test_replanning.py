@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tests.support import DAY, HOUR, MINUTE, Life, imported
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import KeeperBeat, Status
+from voicekeeper.models import KeeperBeat, Status, Voice
 from voicekeeper.sandbox import Gateway
 from voicekeeper.schedule import Policy
 
@@ -65,25 +65,43 @@ def test_a_due_time_that_only_looks_right_by_shorter_settings_costs_no_voice(
     assert {life.voice(name).status for name in FLEET} == {Status.OK}
 
 
-def test_no_voice_is_used_before_its_turn_for_them(tmp_path: Path, change: Change) -> None:
-    life = life_of(tmp_path)
+@pytest.mark.parametrize(("interval", "window"), [(DAY, 7 * DAY), (3 * DAY, 6 * DAY)])
+def test_by_a_shorter_interval_or_window_every_voice_is_used_at_once(
+    tmp_path: Path, change: Change, interval: timedelta, window: timedelta
+) -> None:
+    life = Life(tmp_path)
     life.register(*map(imported, FLEET))
     life.live(HOUR)
-    change(life, shorter(life))
-    life.live(22 * HOUR)
-    assert life.books().speech == len(FLEET)
-    life.live(2 * HOUR)
+    change(life, replace(life.policy, interval=interval, window=window))
+    life.live(MINUTE)
+    assert life.books().speech == 2 * len(FLEET)
+    life.live(HOUR)
     assert life.books().speech == 2 * len(FLEET)
 
 
-def test_a_longer_interval_puts_the_next_turn_off(tmp_path: Path, change: Change) -> None:
+def test_by_longer_ones_each_keeps_its_next_turn(tmp_path: Path, change: Change) -> None:
     life = Life(tmp_path, interval=DAY, jitter=NONE)
     life.register(imported("anna"))
     life.live(HOUR)
     change(life, replace(life.policy, interval=4 * DAY))
-    life.live(90 * HOUR)
+    life.live(22 * HOUR)
     assert life.books().speech == 1
-    life.live(7 * HOUR)
+    life.live(2 * HOUR)
+    assert life.books().speech == 2
+    life.live(90 * HOUR)
+    assert life.books().speech == 2
+
+
+def test_a_due_time_of_a_wrong_clock_does_not_look_right_by_a_longer_interval(
+    tmp_path: Path,
+) -> None:
+    life = Life(tmp_path, interval=DAY, jitter=NONE)
+    life.register(imported("anna"))
+    life.live(HOUR)
+    with life.database.writing() as session:
+        session.execute(sa.update(Voice).values(next_at=life.clock.now() + 2 * DAY))
+    restart(life, replace(life.policy, interval=4 * DAY))
+    life.live(MINUTE)
     assert life.books().speech == 2
 
 

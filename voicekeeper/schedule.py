@@ -153,44 +153,6 @@ def due(anchor: datetime, name: str, policy: Policy) -> datetime:
     return plus(anchor, policy.interval - policy.jitter * spread(name))
 
 
-def replanned(
-    next_at: datetime,
-    name: str,
-    *,
-    anchor: datetime,
-    settled: bool,
-    old_interval: timedelta | None,
-    new: Policy,
-    now: datetime,
-) -> datetime:
-    """Return the due time that other settings make of one that these rules set.
-
-    A time reckoned from a use is reckoned anew. Any other, such as a retry or a lease, stays within
-    what the new settings can have set: beyond that it would be taken for the work of a wrong
-    clock, or pass a deadline that is nearer now. One that was a wrong clock's work by the old
-    settings is due now: longer ones must not make it look right.
-
-    Args:
-        next_at: as the row has it.
-        name: of the voice.
-        anchor: what its deadline counts from.
-        settled: whether it was reckoned from the anchor, and nothing is under way.
-        old_interval: the longest that it may have been reckoned by; None where nobody knows.
-        new: the settings that hold from now on.
-        now: when they do.
-    """
-    if next_at <= now:
-        return next_at
-    if old_interval is not None and next_at > plus(now, old_interval):
-        return now
-    remains = deadline(anchor, new) - now
-    if settled:
-        next_at = max(now, due(anchor, name, new))
-    elif remains > _ZERO:
-        next_at = min(next_at, plus(now, remains / 2))
-    return min(next_at, latest_due(now, new))
-
-
 def kept_since(now: datetime, last_use: datetime | None, policy: Policy) -> datetime | None:
     """Return since when it is kept what happened; None where nothing may be deleted.
 

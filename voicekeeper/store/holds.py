@@ -7,6 +7,7 @@ enrollment's intent: there no two can both be the last that the budget allows.
 
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
@@ -52,6 +53,16 @@ def put(
     change = lifecycle.held(voice, hold, now=now, policy=policy)
     assign(session, voice, change.voice)
     return [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
+
+
+def look_again(session: Session, *, now: datetime) -> None:
+    """Make what is held due now: the budget may be another one."""
+    session.execute(
+        sa.update(Voice)
+        .where(col(Voice.held_at).is_not(None), col(Voice.paused).is_(False))
+        .values(next_at=now),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:

@@ -106,15 +106,17 @@ class Reckoned(NamedTuple):
 
     pairs: frozenset[tuple[float, float]]
 
-    def is_by(self, policy: Policy) -> bool:
-        """Tell whether all due times were reckoned by these settings, or by no keeper at all."""
-        return self.pairs <= {(policy.interval.total_seconds(), policy.window.total_seconds())}
+    def is_longer_than(self, policy: Policy) -> bool:
+        """Return whether a due time may be later than these settings allow."""
+        now = (policy.interval.total_seconds(), policy.window.total_seconds())
+        return any(
+            not old or old > new for pair in self.pairs for old, new in zip(pair, now, strict=True)
+        )
 
-    @property
-    def interval(self) -> timedelta | None:
-        """The longest interval; None where nobody knows."""
-        known = self.pairs and all(interval for interval, _ in self.pairs)
-        return timedelta(seconds=max(self.pairs)[0]) if known else None
+    def shorter(self, policy: Policy) -> Policy:
+        """Return the settings with the shorter interval of these and its own."""
+        known = [timedelta(seconds=interval) for interval, _ in self.pairs if interval]
+        return replace(policy, interval=min([policy.interval, *known]))
 
 
 class Roll:

@@ -31,7 +31,6 @@ from voicekeeper.store import (
     ledger,
     old_copies,
     open_calls,
-    replanning,
     results,
     roll,
     rows,
@@ -57,20 +56,28 @@ _ASK_NOW = Statement(
 )
 
 _OWNERS = Statement(select(_TASK.c.id, _TASK.c.voice_pk).where(IS_OPEN))
-_LET_GO_ON, _CLAIM_ANEW = (
+_CLAIM_ANEW = Statement(
+    sa.update(_VOICE)
+    .where(
+        _VOICE.c.voice_id.is_(None),
+        _VOICE.c.status == Status.NEW,
+        _VOICE.c.next_at > sa.bindparam("now"),
+        _VOICE.c.failures == 0,
+    )
+    .values(next_at=sa.bindparam("now"))
+)
+"""Enrollments that were claimed and never begun are due at a start."""
+
+_IS_CALLED = sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN)
+_ALL_DUE, _CALLED_DUE = (
     Statement(
         sa.update(_VOICE)
-        .where(_VOICE.c.voice_id.is_(None), _VOICE.c.status == Status.NEW, *conditions)
-        .values(next_at=sa.bindparam("now"))
+        .where(_VOICE.c.next_at > sa.bindparam("due"), which)
+        .values(next_at=sa.bindparam("due"))
     )
-    for conditions in (
-        # Held back; the budget may be another one now.
-        (_VOICE.c.held_at.is_not(None), _VOICE.c.paused == sa.false()),
-        # Claimed and never begun.
-        (_VOICE.c.next_at > sa.bindparam("now"), _VOICE.c.failures == 0),
-    )
+    for which in (~_IS_CALLED, _IS_CALLED)
 )
-"""Enrollments that are due at a start."""
+"""By a shorter interval or window any due time may be too late; a call that is open goes on."""
 
 _NEXT_DUE = Statement(claims.NEXT_DUE)
 
@@ -124,12 +131,13 @@ class Worklist:
                         session, voice, task, change, now=now, policy=policy, logged=False
                     )
             old_copies.settle_after_a_rest(session, now=now, policy=policy)
-            _LET_GO_ON.run(session, now=now)
+            holds.look_again(session, now=now)
             if not shared:  # where there are others, they may be at it
                 _CLAIM_ANEW.run(session, now=now)
-                clocks.mend(session, now=now, policy=policy)
-            if not (reckoned := roll.reckoned_by(session)).is_by(policy):
-                replanning.due_times(session, old_interval=reckoned.interval, new=policy, now=now)
+            reckoned = roll.reckoned_by(session)
+            clocks.mend(session, now=now, policy=reckoned.shorter(policy))
+            if reckoned.is_longer_than(policy):
+                _hurry(session, now=now, policy=policy)
             roll.begin_anew(session, keeper, shared=shared, now=now, policy=policy)
             roll.enter(session, keeper, version=version, once=once, now=now, policy=policy)
             lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
@@ -221,14 +229,19 @@ class Worklist:
             )
 
     def replan(self, *, keeper: str, old: Policy, new: Policy, now: datetime) -> None:
-        """Reckon by other settings when voices are due; what the budget holds is looked at anew."""
-        before, after = ((each.interval, each.jitter, each.window) for each in (old, new))
+        """Go by other settings from now on.
+
+        Where the interval or the window shrank, every voice is due now. What the budget holds is
+        looked at again where the budget changed.
+        """
+        spans = ((each.interval, each.window) for each in (old, new))
+        (old_interval, old_window), (interval, window) = spans
         with self._database.writing_alone() as session:
-            if before != after:
-                replanning.due_times(session, old_interval=old.interval, new=new, now=now)
-                roll.note_settings(session, keeper, new)
+            if interval < old_interval or window < old_window:
+                _hurry(session, now=now, policy=new)
+            roll.note_settings(session, keeper, new)
             if old.enrollments_per_day != new.enrollments_per_day:
-                replanning.held(session, now=now)
+                holds.look_again(session, now=now)
 
     def intend(
         self, job: Job, *, now: datetime, policy: Policy, token_digest: str | None = None
@@ -382,6 +395,12 @@ def _refusals(session: Session, voice: Voice) -> int:
         .subquery()
     )
     return session.scalar(select(func.count(tries.c.code)).where(tries.c.code.not_in(WAITS))) or 0
+
+
+def _hurry(session: Session, *, now: datetime, policy: Policy) -> None:
+    """Make every voice due now, but those of an open call: within the new interval."""
+    _ALL_DUE.run(session, due=now)
+    _CALLED_DUE.run(session, due=schedule.latest_due(now, policy))
 
 
 def _is_here(at: datetime | None, now: datetime) -> bool:
