@@ -41,7 +41,6 @@ from voicekeeper.sandbox import Gateway
 from voicekeeper.store.jobs import IS_OPEN, Claims
 from voicekeeper.store.memory import MemoryDatabase
 from voicekeeper.store.registry import NewVoice, Registry
-from voicekeeper.store.statement import Statement
 from voicekeeper.terms import Kind, Origin, Status, TaskState
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
@@ -160,9 +159,9 @@ class Simulation:
     async def _live(self, progress: Callable[[int], None]) -> None:
         self._import_fleet()
         self._host.start()
-        for at, incident in self._moments(partial(self._day, progress)):
+        for at, action in self._moments(partial(self._day, progress)):
             await self._wait_until(BEGINNING + at)
-            incident()
+            action()
         await self._wait_until(BEGINNING + self._days * _DAY)
         self._day(progress)
         self._invariants.settle()
@@ -285,9 +284,13 @@ class Simulation:
         Only the host's own rows can tell that a voice is due; its urgency is the gateway's.
         """
         with self._database.reading() as session:
-            speaking = {key for (key,) in _SPEAKING.rows(session)}
-            due = _DUE.rows(session, now=self._clock.now())
-        return [voice_id for key, voice_id in due if key not in speaking]
+            speaking = set(session.scalars(select(col(Task.voice_pk)).where(IS_OPEN)))
+            due = session.execute(
+                select(col(Voice.id), col(Voice.voice_id)).where(
+                    col(Voice.next_at) <= self._clock.now(), col(Voice.voice_id).is_not(None)
+                )
+            )
+            return [voice_id for key, voice_id in due if key not in speaking]
 
     def _killed(self) -> None:
         self._note("killed")
@@ -355,13 +358,6 @@ class Simulation:
             trace=self._trace.hexdigest(),
         )
 
-
-_SPEAKING = Statement(select(col(Task.voice_pk)).where(IS_OPEN))
-_DUE = Statement(
-    select(col(Voice.id), col(Voice.voice_id)).where(
-        col(Voice.next_at) <= sa.bindparam("now"), col(Voice.voice_id).is_not(None)
-    )
-)
 
 NAMES: Final[dict[type[Incident], str]] = {
     Kill: "killed",
