@@ -44,7 +44,6 @@ def test_no_two_seeds_draw_the_same_plan() -> None:
 
 def test_every_spell_comes() -> None:
     kinds = Counter(period.kind for plan in plans() for period in plan.periods)
-
     assert set(kinds) == faults.HARD | {faults.DATABASE_LOCKED, faults.STORM}
     assert min(kinds.values()) > 50
 
@@ -58,7 +57,6 @@ def test_every_fault_of_a_single_call_comes_in_calm_years_and_in_storms() -> Non
     usual = {fault for plan in plans() for fault in plan.rates}
     storms = [s for plan in plans() for s in plan.periods if s.kind == faults.STORM]
     stormy = {fault for storm in storms for fault in storm.rates}
-
     assert usual == set(FAULTS)
     assert stormy == set(FAULTS)
 
@@ -73,7 +71,6 @@ def test_never_do_so_many_calls_fail_that_none_comes_through() -> None:
 def test_clocks_are_wrong_either_way_at_first_and_later() -> None:
     first = [plan.clock_wrong_by for plan in plans()]
     jumps = [incident.by for incident in incidents(Jump) if isinstance(incident, Jump)]
-
     for wrong in (first, jumps):
         assert any(by > DAY for by in wrong)
         assert any(by < -DAY for by in wrong)
@@ -101,19 +98,16 @@ def test_some_clocks_are_set_right_while_the_process_is_down() -> None:
         for incident in plan.incidents
         if isinstance(incident, Jump)
     ]
-
     assert set(stopped) == {True, False}
 
 
 def test_processes_die_at_once_and_some_steps_later() -> None:
     steps = {incident.steps for incident in incidents(Kill) if isinstance(incident, Kill)}
-
     assert steps == set(range(31))
 
 
 def test_voices_are_made_both_ways_and_end_in_every_way() -> None:
     made = [incident for incident in incidents(Enroll) if isinstance(incident, Enroll)]
-
     assert {incident.design for incident in made} == {True, False}
     assert {incident.name.rstrip("0123456789") for incident in made} == {
         "ok",

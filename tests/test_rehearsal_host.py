@@ -30,7 +30,6 @@ def until_one_is_due(stage: Stage) -> timedelta:
 def test_a_process_keeps_its_voices() -> None:
     with Stage(voices=2) as stage:
         stage.let_pass(20 * DAY)
-
         assert stage.host.is_up
         assert [book.alive for book in stage.books.voices.values()] == [True, True]
         assert 10 <= stage.books.speech <= 18
@@ -45,7 +44,6 @@ def test_killed_at_any_step_it_loses_nothing_and_pays_for_nothing_twice(steps: i
         stage.do(Enroll(NOW, "ok1", design=False))
         stage.let_pass(9 * DAY)
         stage.heal()
-
         assert died(stage) == 1
         assert stage.books.clone <= 1
         assert stage.voice("ok1").status in (Status.OK, Status.UNKNOWN)
@@ -60,7 +58,6 @@ def test_killed_in_the_middle_of_each_start_it_keeps_its_voice_in_the_end() -> N
             stage.do(Kill(NOW, steps))
             stage.let_pass(12 * SECOND)
         assert died(stage) == 8
-
         stage.let_pass(8 * DAY)
         assert stage.broken() == []
 
@@ -70,10 +67,8 @@ def test_a_process_that_died_is_started_again_in_time() -> None:
         stage.let_pass(MINUTE)
         stage.do(Kill(NOW, restart_after=5 * SECOND))
         assert not stage.host.is_up
-
         stage.let_pass(4 * SECOND)
         assert not stage.host.is_up
-
         stage.let_pass(2 * SECOND)
         assert stage.host.is_up
 
@@ -84,7 +79,6 @@ def test_while_no_process_runs_nothing_is_called() -> None:
         stage.do(Kill(NOW, restart_after=5 * DAY))
         before = stage.books
         stage.let_pass(4.9 * DAY)
-
         assert (stage.books.speech, stage.books.polls) == (before.speech, before.polls)
 
 
@@ -95,7 +89,6 @@ def test_a_second_death_before_the_restart_puts_it_off_and_starts_one_process_on
         stage.do(Kill(NOW, restart_after=2 * HOUR))
         stage.let_pass(1.5 * HOUR)
         assert not stage.host.is_up
-
         stage.let_pass(HOUR)
         assert stage.host.is_up
         stage.let_pass(7 * DAY)
@@ -109,7 +102,6 @@ def test_a_process_that_cannot_begin_is_started_until_it_can(kind: str) -> None:
         stage.do(Kill(NOW))
         stage.let_pass(2.9 * HOUR)
         assert not stage.host.is_up
-
         stage.let_pass(12 * MINUTE)
         assert stage.host.is_up
         stage.let_pass(7 * DAY)
@@ -123,10 +115,8 @@ def test_a_disk_that_is_full_in_the_middle_stops_calls_and_no_process() -> None:
         stage.begin(faults.DISK_FULL, 4 * HOUR)
         before = stage.books.speech
         stage.let_pass(3.9 * HOUR)
-
         assert stage.host.is_up
         assert stage.books.speech == before
-
         stage.let_pass(12 * MINUTE)
         assert stage.books.speech == before + 1
         assert stage.broken() == []
@@ -137,7 +127,6 @@ def test_a_scheduler_without_a_watchdog_stands_still_when_the_clock_is_set_back(
         stage.let_pass(25 * HOUR)
         stage.do(Jump(NOW, -10 * DAY))
         stage.let_pass(9 * DAY)
-
         assert stage.broken() == ["id-v00001- was lost"]
 
 
@@ -146,7 +135,6 @@ def test_the_watchdog_wakes_the_scheduler() -> None:
         stage.let_pass(25 * HOUR)
         stage.do(Jump(NOW, -10 * DAY))
         stage.let_pass(9 * DAY)
-
         assert stage.host.is_up
         assert stage.broken() == []
 
@@ -158,7 +146,6 @@ def test_without_a_watchdog_a_restart_wakes_the_scheduler_as_well() -> None:
         stage.let_pass(HOUR)
         stage.do(Kill(NOW))
         stage.let_pass(9 * DAY)
-
         assert stage.broken() == []
 
 
@@ -168,7 +155,6 @@ def test_a_machine_that_slept_for_days_uses_its_voice_as_soon_as_it_wakes() -> N
         stage.do(Suspend(NOW, 4 * DAY))
         woke_at = stage.now
         stage.let_pass(MINUTE)
-
         assert stage.books.voices["id-v00001-"].last_used_at >= woke_at
 
 
@@ -186,7 +172,6 @@ def test_calls_that_wait_for_days_for_their_turn_cost_few_passes() -> None:
 
     rehearsal._host.on_claim = on_claim  # noqa: SLF001
     rehearsal.run()
-
     assert len(passes) < 1000  # at 103,680 ticks
 
 
@@ -200,5 +185,4 @@ def test_a_person_who_asks_for_more_is_not_kept_waiting_by_passes_in_vain() -> N
         stage.soon(lambda: stage.registry.keep("v00001", now=stage.now))
         stage.soon(stage.host.registry_changed)
         stage.let_pass(MINUTE)
-
         assert stage.books.voices["id-v00001-"].uses == before + 1

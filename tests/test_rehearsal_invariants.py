@@ -23,7 +23,6 @@ def test_a_voice_that_is_used_every_three_days_breaks_nothing(forged: Forged) ->
     for _ in range(10):
         forged.use()
         forged.wait(3 * DAY)
-
     assert forged.settled() == []
     assert forged.invariants.losses.saveable() == forged.invariants.losses.unsaveable() == []
     forged.use()
@@ -40,7 +39,6 @@ def test_a_voice_that_nobody_used_for_a_window_is_lost_and_could_have_been_saved
 ) -> None:
     forged.wait(7 * DAY - MINUTE)
     assert forged.invariants.losses.saveable() == []
-
     forged.wait(2 * MINUTE)
     assert forged.invariants.losses.saveable() == [OURS]
     assert forged.invariants.losses.unsaveable() == []
@@ -52,7 +50,6 @@ def test_nobody_could_save_a_voice_through_two_days_in_which_nothing_worked(
 ) -> None:
     forged.period(kind, 5 * DAY, 49 * HOUR)
     forged.wait(8 * DAY)
-
     assert forged.invariants.losses.unsaveable() == [OURS]
     assert forged.invariants.losses.saveable() == []
 
@@ -61,7 +58,6 @@ def test_two_hours_in_which_all_worked_would_have_been_enough(forged: Forged) ->
     forged.period(faults.OUTAGE, 5 * DAY, 20 * HOUR)
     forged.period(faults.HOST_DOWN, 5 * DAY + 22 * HOUR, 30 * HOUR)
     forged.wait(8 * DAY)
-
     assert forged.invariants.losses.saveable() == [OURS]
 
 
@@ -69,14 +65,12 @@ def test_two_hours_in_which_all_worked_would_have_been_enough(forged: Forged) ->
 def test_calls_that_fail_one_by_one_are_no_excuse(forged: Forged, kind: str) -> None:
     forged.period(kind, 0 * DAY, 9 * DAY)
     forged.wait(8 * DAY)
-
     assert forged.invariants.losses.saveable() == [OURS]
 
 
 def test_a_voice_deleted_for_no_reason_could_not_have_been_saved(forged: Forged) -> None:
     forged.wait(DAY)
     forged.gateway.delete_voice(OURS, forged.clock.true)
-
     assert forged.invariants.losses.unsaveable() == [OURS]
 
 
@@ -85,7 +79,6 @@ def test_a_voice_told_of_in_its_last_hour_could_not_have_been_saved(forged: Forg
     forged.wait(7 * DAY - HOUR)
     forged.invariants.registered("ben", "id-ben-")
     forged.wait(DAY)
-
     assert forged.invariants.losses.unsaveable() == ["id-ben-"]
     assert forged.invariants.losses.saveable() == [OURS]
 
@@ -93,7 +86,6 @@ def test_a_voice_told_of_in_its_last_hour_could_not_have_been_saved(forged: Forg
 def test_a_voice_that_a_person_gave_up_is_no_loss(forged: Forged) -> None:
     forged.invariants.evidence.abandoned.add(OURS)
     forged.wait(8 * DAY)
-
     assert forged.invariants.losses.saveable() == forged.invariants.losses.unsaveable() == []
 
 
@@ -104,7 +96,6 @@ def test_a_voice_used_again_though_its_last_use_is_known_is_paid_for_twice(forge
     forged.use()
     forged.wait(DAY)
     forged.use()
-
     (sentence,) = forged.settled()
     assert f"{OURS} was used again after 1 day, 0:01:00" in sentence
 
@@ -113,7 +104,6 @@ def test_a_use_whose_success_never_came_back_excuses_another(forged: Forged) -> 
     forged.speak()
     forged.wait(DAY)
     forged.use()
-
     assert forged.settled() == []
 
 
@@ -123,7 +113,6 @@ def test_one_lost_answer_excuses_one_use_and_no_second(forged: Forged) -> None:
     forged.use()
     forged.wait(DAY)
     forged.use()
-
     assert len(forged.settled()) == 1
 
 
@@ -132,7 +121,6 @@ def test_a_clock_that_was_set_meanwhile_excuses_a_use(forged: Forged) -> None:
     forged.invariants.clock_set()
     forged.wait(DAY)
     forged.use()
-
     assert forged.settled() == []
 
 
@@ -141,7 +129,6 @@ def test_a_process_that_died_as_it_was_told_of_a_use_is_excused(forged: Forged) 
     forged.invariants.killed()
     forged.wait(DAY)
     forged.use()
-
     assert forged.settled() == []
 
 
@@ -151,7 +138,6 @@ def test_a_process_that_died_long_after_is_not(forged: Forged) -> None:
     forged.invariants.killed()
     forged.wait(DAY)
     forged.use()
-
     assert len(forged.settled()) == 1
 
 
@@ -160,7 +146,6 @@ def test_a_control_call_is_no_keepalive(forged: Forged) -> None:
     forged.wait(DAY)
     task_id = forged.speak()
     forged.log(Event.CONTROL_SUBMITTED, task_id=task_id, name="anna")
-
     assert forged.settled() == []
 
 
@@ -170,7 +155,6 @@ def test_nor_is_one_that_was_made_and_whose_answer_was_lost(forged: Forged) -> N
     forged.speak()
     forged.wait(30 * SECOND)
     forged.log(Event.CONTROL_FAILED, voice_id=OURS, name="anna")
-
     assert forged.settled() == []
 
 
@@ -180,7 +164,6 @@ def test_a_lost_control_call_excuses_no_use_of_an_hour_ago(forged: Forged) -> No
     forged.speak()
     forged.wait(HOUR)
     forged.log(Event.CONTROL_FAILED, voice_id=OURS, name="anna")
-
     assert len(forged.settled()) == 1
 
 
@@ -191,7 +174,6 @@ def test_an_enrollment_accepted_twice_is_paid_for_again(forged: Forged) -> None:
     forged.enroll("ben")
     forged.wait(DAY)
     forged.enroll("ben")
-
     (sentence,) = forged.settled()
     assert "the enrollment of ben was paid for again" in sentence
 
@@ -201,7 +183,6 @@ def test_a_person_may_have_it_made_once_more_and_not_twice_more(forged: Forged) 
     forged.invariants.retried("ben")
     forged.enroll("ben")
     assert forged.settled() == []
-
     forged.enroll("ben")
     assert len(forged.settled()) == 1
 
@@ -210,7 +191,6 @@ def test_a_retry_of_one_voice_allows_nothing_for_another(forged: Forged) -> None
     forged.enroll("ben")
     forged.invariants.retried("cleo")
     forged.enroll("ben")
-
     assert len(forged.settled()) == 1
 
 
@@ -230,7 +210,6 @@ def test_a_voice_called_lost_because_another_account_does_not_know_it_is_named(
         if task_id:
             forged.poll(task_id)
     forged.turned(Status.OK, Status.LOST)
-
     (sentence,) = forged.settled()
     assert "anna was called LOST and lives" in sentence
 
@@ -250,7 +229,6 @@ def test_of_voices_whose_windows_are_over_none_can_tell_whose_the_account_is(
         forged.speak(refused=400)
         forged.wait(MINUTE)
     forged.turned(Status.OK, Status.LOST)
-
     assert not any("called LOST" in sentence for sentence in forged.settled())
 
 
@@ -266,7 +244,6 @@ def test_by_a_clock_days_ahead_all_windows_may_be_over_and_no_voice_a_witness(
         forged.speak(refused=400)
         forged.wait(MINUTE)
     forged.turned(Status.OK, Status.LOST)
-
     assert not any("called LOST" in sentence for sentence in forged.settled())
 
 
@@ -276,7 +253,6 @@ def test_by_a_clock_days_ahead_all_windows_may_be_over_and_no_voice_a_witness(
 @pytest.mark.parametrize("after", [Status.LOST, Status.UNDEPLOYED])
 def test_a_voice_that_nobody_blamed_is_not_called_gone(forged: Forged, after: Status) -> None:
     forged.turned(Status.OK, after)
-
     assert f"anna was called {after} and lives" in forged.settled()[0]
 
 
@@ -287,7 +263,6 @@ def test_one_blame_is_not_enough_and_a_success_takes_it_back(forged: Forged) -> 
         forged.poll(blamed)
         forged.use()
     forged.turned(Status.OK, Status.LOST)
-
     assert any("was called LOST" in sentence for sentence in forged.settled())
 
 
@@ -298,7 +273,6 @@ def test_a_voice_that_was_blamed_twice_may_be_called_gone(forged: Forged, code: 
         forged.wait(MINUTE)
         forged.poll(blamed)
     forged.turned(Status.OK, Status.LOST)
-
     assert forged.settled() == []
 
 
@@ -309,7 +283,6 @@ def test_other_failures_blame_no_voice(forged: Forged, code: str) -> None:
         forged.wait(MINUTE)
         forged.poll(failed)
     forged.turned(Status.OK, Status.LOST)
-
     assert len(forged.settled()) == 1
 
 
@@ -318,21 +291,18 @@ def test_a_blame_that_never_arrived_is_no_evidence(forged: Forged) -> None:
         forged.speak(doom="VALIDATION_ERROR")
         forged.wait(MINUTE)
     forged.turned(Status.OK, Status.LOST)
-
     assert len(forged.settled()) == 1
 
 
 def test_a_voice_that_is_gone_may_be_called_so(forged: Forged) -> None:
     forged.gateway.delete_voice(OURS, forged.clock.true)
     forged.turned(Status.OK, Status.LOST)
-
     assert forged.settled() == []
 
 
 def test_a_voice_that_the_review_took_may_be_called_undeployed(forged: Forged) -> None:
     forged.gateway.undeploy_voice(OURS, forged.clock.true)
     forged.turned(Status.OK, Status.UNDEPLOYED)
-
     assert forged.settled() == []
 
 
@@ -342,7 +312,6 @@ def test_every_other_step_of_a_status_is_named(
     forged: Forged, before: Status, after: Status
 ) -> None:
     forged.turned(before, after, voice_id=None)
-
     words = [] if (before, after) in TRANSITIONS else [f"anna went from {before} to {after}"]
     assert [sentence.partition(": ")[2] for sentence in forged.settled()] == words
 
@@ -353,7 +322,6 @@ def test_every_other_step_of_a_status_is_named(
 def test_a_voice_that_was_acknowledged_and_is_not_there_is_named(forged: Forged) -> None:
     forged.invariants.losses.acknowledged |= {"anna", "ben"}
     forged.invariants.losses.check_healed({"anna"}, set(), 0)
-
     assert "ben was registered and is not there" in forged.settled()[0]
 
 
@@ -361,7 +329,6 @@ def test_a_voice_that_is_overdue_when_all_is_well_is_named(forged: Forged) -> No
     forged.wait(3 * DAY + 5 * HOUR)
     forged.invariants.losses.check_overdue(forged.invariants.evidence.living())
     assert forged.settled() == []
-
     forged.wait(2 * HOUR)
     forged.invariants.losses.check_overdue(forged.invariants.evidence.living())
     assert f"{OURS} is overdue though all is well" in forged.settled()[0]
@@ -387,7 +354,6 @@ def test_a_voice_that_came_to_no_end_is_named(forged: Forged) -> None:
 
 def test_tasks_that_hang_are_counted(forged: Forged) -> None:
     forged.invariants.losses.check_healed({"anna"}, set(), 2)
-
     assert "2 tasks hang though all is well" in forged.settled()[0]
 
 
@@ -396,7 +362,6 @@ def test_tasks_that_hang_are_counted(forged: Forged) -> None:
 
 def test_a_calm_season_breaks_nothing_and_costs_little() -> None:
     report = Simulation(Settings(), Plan(), voices=3, days=60, seed=1).run()
-
     assert report.kept_its_promise
     assert (report.saveable_lost, report.unsaveable_lost, report.broken) == (0, 0, [])
     assert report.smallest_margin is not None
@@ -408,7 +373,6 @@ def test_a_calm_season_breaks_nothing_and_costs_little() -> None:
 def test_a_host_that_is_never_started_again_loses_what_it_could_have_saved() -> None:
     kill = Kill(10 * DAY, restart_after=1000 * DAY)
     report = Simulation(Settings(), Plan(incidents=(kill,)), voices=3, days=30, seed=1).run()
-
     assert report.saveable_lost == 3
     assert not report.kept_its_promise
 
@@ -416,7 +380,6 @@ def test_a_host_that_is_never_started_again_loses_what_it_could_have_saved() -> 
 def test_the_same_death_in_a_spell_that_tells_of_it_is_nobody_s_fault() -> None:
     plan = faults.lasting(faults.HOST_DOWN, 10 * DAY, 20 * DAY)
     report = Simulation(Settings(), plan, voices=3, days=29, seed=1).run()
-
     assert (report.saveable_lost, report.unsaveable_lost) == (0, 3)
 
 
@@ -426,7 +389,6 @@ def test_a_registry_that_forgets_a_voice_is_found_out() -> None:
         stage.soon(lambda: stage.registry.remove("v00001", now=stage.now))
         stage.let_pass(8 * DAY)
         stage.heal()
-
         assert stage.broken()[0].endswith("v00001 was registered and is not there")
         assert stage.broken()[1:] == ["id-v00001- was lost"]
 
@@ -438,6 +400,5 @@ def test_a_registry_that_forgets_uses_pays_twice() -> None:
         stage.soon(stage.host.registry_changed)
         stage.let_pass(10 * SECOND + HOUR)
         stage.heal()
-
         (sentence,) = stage.broken()
         assert "id-v00001- was used again after" in sentence

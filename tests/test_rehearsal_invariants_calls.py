@@ -28,7 +28,6 @@ def pause(forged: Forged, why: str = "402: the account is empty") -> None:
 def test_a_call_that_is_taken_while_calls_are_paused_is_named(forged: Forged, kind: Kind) -> None:
     pause(forged)
     forged.invariants.claimed(taken((kind, OURS)))
-
     (sentence,) = forged.invariants.broken
     assert f"{OURS} was taken though calls for {FLASH} are paused" in sentence
 
@@ -37,7 +36,6 @@ def test_a_call_that_is_taken_while_calls_are_paused_is_named(forged: Forged, ki
 def test_so_is_a_task_that_is_asked_for(forged: Forged, kind: Kind) -> None:
     pause(forged)
     forged.invariants.claimed(taken(polls=(kind,)))
-
     assert len(forged.invariants.broken) == 1
 
 
@@ -45,7 +43,6 @@ def test_the_probe_and_its_task_are_not(forged: Forged) -> None:
     pause(forged)
     forged.invariants.claimed(taken(PROBE, polls=(Kind.CONTROL,)))
     forged.invariants.posted(Call("speech", FLASH, CONTROL_VOICE, None))
-
     assert forged.invariants.broken == []
 
 
@@ -54,7 +51,6 @@ def test_a_call_that_was_taken_before_still_has_its_turn_once(forged: Forged) ->
     pause(forged)
     forged.invariants.posted(SPEECH)
     assert forged.invariants.broken == []
-
     forged.invariants.posted(SPEECH)
     (sentence,) = forged.invariants.broken
     assert f"a speech call with {OURS} was made that no pass chose" in sentence
@@ -63,7 +59,6 @@ def test_a_call_that_was_taken_before_still_has_its_turn_once(forged: Forged) ->
 def test_a_pause_of_one_model_stops_no_other(forged: Forged) -> None:
     pause(forged)
     forged.invariants.claimed(taken(OURS_TAKEN, model="cosyvoice-v3-plus"))
-
     assert forged.invariants.broken == []
 
 
@@ -71,7 +66,6 @@ def test_after_the_pause_calls_flow(forged: Forged) -> None:
     pause(forged)
     forged.log(Event.UPSTREAM_RECOVERED, model=FLASH)
     forged.invariants.claimed(taken(OURS_TAKEN))
-
     assert forged.invariants.broken == []
 
 
@@ -85,7 +79,6 @@ def test_a_new_process_says_whether_calls_are_paused_still(
     if mentions:
         pause(forged)
     forged.invariants.claimed(taken(OURS_TAKEN))
-
     assert len(forged.invariants.broken) == mentions
 
 
@@ -94,7 +87,6 @@ def test_what_a_dead_process_chose_no_other_calls(forged: Forged) -> None:
     forged.invariants.killed()
     forged.invariants.started()
     forged.invariants.posted(SPEECH)
-
     assert len(forged.invariants.broken) == 1
 
 
@@ -104,14 +96,12 @@ def test_probes_keep_the_shortest_backoff(forged: Forged, after: timedelta, name
     forged.invariants.claimed(taken(PROBE))
     forged.wait(after)
     forged.invariants.claimed(taken(PROBE))
-
     assert len(forged.invariants.broken) == named
 
 
 def test_two_probes_at_once_are_named(forged: Forged) -> None:
     pause(forged)
     forged.invariants.claimed(taken(PROBE, PROBE))
-
     assert "was probed again after 0:00:00" in forged.invariants.broken[0]
 
 
@@ -123,7 +113,6 @@ def test_where_no_voice_of_ours_is_left_to_ask_the_waiting_calls_ask(
     forged.wait(used)
     pause(forged, breaker.UNKNOWN_HERE)
     forged.invariants.claimed(taken(OURS_TAKEN))
-
     assert len([s for s in forged.invariants.broken if "are paused" in s]) == named
 
 
@@ -152,27 +141,23 @@ def take(forged: Forged, *names: str, left: tuple[str, ...] = ()) -> list[str]:
 
 def test_an_order_by_deadline_breaks_nothing(forged: Forged) -> None:
     fleet(forged, old=6 * DAY, young=4 * DAY, dead=8 * DAY)
-
     assert take(forged, "old", "young", "dead") == []
 
 
 def test_a_voice_past_saving_that_is_called_before_another_is_named(forged: Forged) -> None:
     fleet(forged, dead=8 * DAY, young=DAY)
-
     (sentence,) = take(forged, "dead", "young")
     assert "id-dead- was past saving and called before id-young-" in sentence
 
 
 def test_a_less_urgent_voice_that_is_called_before_another_is_named(forged: Forged) -> None:
     fleet(forged, old=6 * DAY, mid=5 * DAY, young=4 * DAY)
-
     (sentence,) = take(forged, "mid", "young", "old")
     assert "id-young- was called before id-old-, which is more urgent" in sentence
 
 
 def test_a_more_urgent_voice_that_is_left_behind_is_named(forged: Forged) -> None:
     fleet(forged, old=6 * DAY, mid=5 * DAY, young=4 * DAY)
-
     assert take(forged, "old", "mid", left=("young",)) == []
     (sentence,) = take(forged, "old", "young", left=("mid",))
     assert "id-young- was taken before id-mid-, which is more urgent" in sentence
@@ -180,7 +165,6 @@ def test_a_more_urgent_voice_that_is_left_behind_is_named(forged: Forged) -> Non
 
 def test_a_voice_past_saving_is_not_taken_where_another_is_left_behind(forged: Forged) -> None:
     fleet(forged, dead=8 * DAY, young=4 * DAY)
-
     assert take(forged, "young", left=("dead",)) == []
     (sentence,) = take(forged, "dead", left=("young",))
     assert "id-dead- was past saving and taken before id-young-" in sentence
@@ -189,7 +173,6 @@ def test_a_voice_past_saving_is_not_taken_where_another_is_left_behind(forged: F
 def test_a_minute_between_two_deadlines_is_not_judged(forged: Forged) -> None:
     """The host counts from when it meant to use a voice, the gateway from when it was used."""
     fleet(forged, one=5 * DAY, other=5 * DAY + MINUTE)
-
     assert take(forged, "one", "other") == []
 
 
@@ -197,7 +180,6 @@ def test_a_minute_between_two_deadlines_is_not_judged(forged: Forged) -> None:
 def test_a_use_of_which_the_host_may_not_know_is_not_judged(forged: Forged, which: str) -> None:
     fleet(forged, old=6 * DAY, young=4 * DAY)
     forged.invariants.evidence.known[f"id-{which}-"].used_at = None
-
     assert take(forged, "young", "old") == []
 
 
@@ -205,7 +187,6 @@ def test_by_a_clock_that_is_wrong_or_was_no_order_is_judged(forged: Forged) -> N
     fleet(forged, old=6 * DAY, young=4 * DAY)
     forged.clock.wrong_by = DAY
     assert take(forged, "young", "old") == []
-
     forged.clock.wrong_by = timedelta(0)
     forged.invariants.clock_set()
     assert take(forged, "young", "old") == []

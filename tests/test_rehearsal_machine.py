@@ -156,7 +156,6 @@ def test_the_promise_is_kept_in_any_order_of_a_few_troubles() -> None:
 @pytest.mark.timeout(3600)
 def test_the_promise_is_kept_in_any_order_of_many_troubles() -> None:
     play(examples=2000, deeds=25)
-
     promised = {*FAULTS, *KINDS, faults.STORM}
     incidents = {"killed", "clock-jump", "suspend", "deleted", "undeployed", "enrolled", "retried"}
     assert promised | incidents <= set(Promise.happened)

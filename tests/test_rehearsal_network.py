@@ -144,7 +144,6 @@ def test_these_are_all_the_faults_there_are() -> None:
 def test_without_a_fault_the_work_is_done_and_told(line: Line) -> None:
     accepted = line.submit()
     line.later()
-
     assert line.status(accepted).state == "success"
     assert (line.done, line.uses) == (1, 1)
     assert not line.network.struck
@@ -156,9 +155,7 @@ def test_a_code_reaches_the_client_and_leaves_a_doubt_only_when_it_is_5xx(
 ) -> None:
     code = int(fault.rpartition("-")[2])
     calls = MANY if code >= 500 else FEW
-
     answers = [line.submit(fault) for _ in range(calls)]
-
     assert all(isinstance(a, CallFailed) and a.code == code for a in answers)
     assert {a.ambiguous for a in answers if isinstance(a, CallFailed)} == {code >= 500}
     assert (0 < line.done < calls) if code >= 500 else line.done == 0
@@ -168,7 +165,6 @@ def test_a_code_reaches_the_client_and_leaves_a_doubt_only_when_it_is_5xx(
 @pytest.mark.parametrize("fault", WITH_A_TIME)
 def test_a_429_tells_when_to_come_again(line: Line, fault: str) -> None:
     answer = line.submit(fault)
-
     assert isinstance(answer, CallFailed)
     assert (answer.code, answer.ambiguous, line.done) == (429, False, 0)
     assert answer.retry_after is not None
@@ -190,7 +186,6 @@ def test_silence_and_nonsense_leave_a_doubt_unless_nothing_was_sent(
     line: Line, fault: str, words: str, *, doubtful: bool, always_done: bool
 ) -> None:
     answers = [line.submit(fault) for _ in range(FEW)]
-
     for answer in answers:
         assert isinstance(answer, CallFailed)
         assert (answer.code, answer.ambiguous) == (None, doubtful)
@@ -202,7 +197,6 @@ def test_a_hang_lasts_as_long_as_the_client_s_patience_and_the_work_may_be_done(
     line: Line,
 ) -> None:
     answers = [line.submit("hang") for _ in range(MANY)]
-
     assert all(isinstance(a, CallFailed) and a.ambiguous for a in answers)
     assert all("within 30 s" in str(a) for a in answers)
     assert 30 * MANY <= line.loop.time() <= 31 * MANY
@@ -213,7 +207,6 @@ def test_a_hang_lasts_as_long_as_the_client_s_patience_and_the_work_may_be_done(
 def test_a_stuck_task_is_accepted_and_never_ends(line: Line, state: str) -> None:
     accepted = line.submit(f"stuck-{state}")
     line.later()
-
     assert line.status(accepted).state == state
     assert (line.done, line.uses) == (1, 0)
 
@@ -221,7 +214,6 @@ def test_a_stuck_task_is_accepted_and_never_ends(line: Line, state: str) -> None
 def test_a_forgotten_task_uses_its_voice_and_is_never_told_of(line: Line) -> None:
     accepted = line.submit("forgotten")
     line.later()
-
     with pytest.raises(CallFailed) as failed:
         line.status(accepted)
     assert failed.value.code == 404
@@ -232,7 +224,6 @@ def test_a_forgotten_task_uses_its_voice_and_is_never_told_of(line: Line) -> Non
 def test_a_doomed_task_is_accepted_charged_and_fails_with_its_code(line: Line, code: str) -> None:
     accepted = line.submit(f"task-{code}")
     line.later()
-
     report = line.status(accepted)
     assert (report.state, report.fail_code) == ("failed", code)
     assert (line.done, line.uses) == (1, 0)
@@ -245,7 +236,6 @@ def test_every_fault_strikes_a_poll_too_or_is_one_of_tasks_and_spares_it(
     accepted = line.submit()
     line.later()
     before = line.gateway.books(line.clock.true)
-
     if fault in ACCEPTED:
         assert line.status(accepted, fault).state == "success"
         assert not line.network.struck
@@ -261,7 +251,6 @@ def test_every_fault_strikes_a_poll_too_or_is_one_of_tasks_and_spares_it(
 @pytest.mark.parametrize("fault", ["reset-after", "truncated", "garbage", "forgotten"])
 def test_an_enrollment_whose_answer_is_lost_is_made_and_charged(line: Line, fault: str) -> None:
     line.submit(fault, CLONE)
-
     assert line.gateway.books(line.clock.true).clone == 1
 
 
@@ -278,9 +267,7 @@ def test_under_an_account_s_fault_every_submission_is_refused(
 ) -> None:
     accepted = line.submit()
     line.timeline.begin(Period(kind, timedelta(0), 2 * HOUR))
-
     answers = [line.submit(request=request) for request in (SPEECH, CLONE) for _ in range(FEW)]
-
     assert {a.code for a in answers if isinstance(a, CallFailed)} == {code}
     assert line.done == 1
     if kind == faults.BALANCE_EMPTY:  # asking is free
@@ -289,20 +276,16 @@ def test_under_an_account_s_fault_every_submission_is_refused(
 
 def test_in_an_outage_every_call_fails(line: Line) -> None:
     line.timeline.begin(Period(faults.OUTAGE, timedelta(0), 100 * HOUR))
-
     answers = [line.submit() for _ in range(MANY)]
-
     assert all(isinstance(answer, CallFailed) for answer in answers)
     assert len(line.network.struck) > 3
 
 
 def test_another_account_knows_the_built_in_voices_and_none_of_ours(line: Line) -> None:
     line.timeline.begin(Period(faults.WRONG_ACCOUNT, timedelta(0), 2 * HOUR))
-
     ours = [line.submit() for _ in range(MANY)]
     built_in = line.submit(request=Speech("longanyang", "Hello.", "mp3"))
     line.later()
-
     for answer in ours:
         if isinstance(answer, Accepted):
             assert line.status(answer).fail_code == "VALIDATION_ERROR"
@@ -317,7 +300,6 @@ def test_the_onlooker_sees_a_submission_on_its_whole_way(line: Line) -> None:
     line.submit()
     line.submit("reset-after")
     line.submit("refused")
-
     assert line.onlooker.seen == [
         ("posted", "speech", None),
         ("reached", "speech", None),
@@ -334,14 +316,12 @@ def test_how_each_call_ended_is_noted(line: Line) -> None:
     line.submit()
     line.submit("refused")
     line.submit("http-503")
-
     assert line.notes == [f"speech {OURS} 200", f"speech {OURS} refused", f"speech {OURS} http-503"]
 
 
 def test_a_process_may_die_before_a_call_and_after_its_answer(line: Line) -> None:
     line.submit()
     assert line.steps == 2
-
     line.submit("refused")
     assert line.steps == 3
 
@@ -366,18 +346,4 @@ def test_a_host_that_vanishes_leaves_some_calls_to_arrive_and_none_twice(
         line.run(vanish())
         line.loop.close()
         done.append(line.done)
-
     assert set(done) == {0, 1}
-
-
-def test_the_same_dice_lose_the_same_calls() -> None:
-    def done_under_hangs() -> list[int]:
-        line, done = Line(seed=7), []
-        for _ in range(FEW * 4):
-            line.submit("hang")
-            done.append(line.done)
-        line.run(line.client.aclose())
-        line.loop.close()
-        return done
-
-    assert done_under_hangs() == done_under_hangs()

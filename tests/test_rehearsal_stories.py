@@ -23,7 +23,6 @@ def test_a_whole_fleet_that_falls_due_under_another_account_s_key_is_not_called_
     """All were suspects at once, so a built-in voice bore witness against each of them."""
     down = lasting(faults.HOST_DOWN, 10 * DAY, 4 * DAY)
     wrong = lasting(faults.WRONG_ACCOUNT, 14 * DAY - 2 * HOUR, DAY)
-
     assert called_lost(down + wrong, voices=voices) == []
 
 
@@ -31,7 +30,6 @@ def test_a_whole_fleet_that_falls_due_under_another_account_s_key_is_not_called_
 def test_a_fleet_imported_under_another_account_s_key_is_not_called_lost(voices: int) -> None:
     """None had spoken yet, so none of them was asked to bear witness."""
     wrong = lasting(faults.WRONG_ACCOUNT, 0 * DAY, DAY)
-
     assert called_lost(wrong, voices=voices, undated=1.0) == []
 
 
@@ -41,7 +39,6 @@ def test_a_clock_set_back_while_calls_pause_holds_off_no_probe(back: timedelta) 
     wrong = lasting(faults.WRONG_ACCOUNT, 5 * DAY, 4 * DAY)
     plan = wrong + Plan(incidents=(Jump(8 * DAY, -back),))
     report = Simulation(Settings(), plan, voices=10, days=16, seed=1).run()
-
     assert report.saveable_lost == 0
 
 
@@ -50,7 +47,6 @@ def test_what_was_used_unknown_to_us_and_blamed_by_another_account_is_found_agai
     outage = lasting(faults.OUTAGE, 10 * DAY, 6.8 * DAY)
     wrong = lasting(faults.WRONG_ACCOUNT, 10 * DAY, 7.4 * DAY)
     report = Simulation(Settings(), outage + wrong, voices=6, days=24, seed=1).run()
-
     assert report.saveable_lost == 0
 
 
@@ -58,7 +54,6 @@ def test_a_fleet_that_the_review_took_before_it_ever_spoke_is_called_so() -> Non
     """Each bore witness against the other, which only another account's key would explain."""
     taken = Plan(incidents=(Undeploy(timedelta(0), 0.0), Undeploy(timedelta(0), 0.0)))
     report = Simulation(Settings(), taken, voices=2, days=3, seed=1, undated=1.0).run()
-
     assert report.transitions["NEW-UNDEPLOYED"] == 2
     assert report.broken == []
 
@@ -68,7 +63,6 @@ def test_what_a_wrong_clock_put_off_stays_due_while_calls_pause() -> None:
     outage = lasting(faults.OUTAGE, 8 * DAY, 2.5 * DAY)
     ahead = Plan(incidents=(Jump(4 * DAY, 3.6 * DAY), Jump(8.4 * DAY, -3.6 * DAY)))
     report = Simulation(Settings(), outage + ahead, voices=10, days=18, seed=1).run()
-
     assert report.broken == []
 
 
@@ -79,6 +73,5 @@ def test_a_clock_days_ahead_that_is_set_right_in_its_sleep_costs_no_voice() -> N
     report = Simulation(
         Settings(), asleep + Plan(incidents=jumps), voices=10, days=20, seed=1
     ).run()
-
     assert report.saveable_lost == 0
     assert report.broken == []

@@ -74,7 +74,6 @@ def scenario(plan: Plan = Plan(), *, chaos: bool = False) -> Scenario:  # noqa: 
 def test_one_seed_tells_one_story_in_every_process(cli: CommandLine) -> None:
     story = (*SHORT, "--chaos", "--seed", "5", "--json")
     first, second = (cli.process(*story, environ={"PYTHONHASHSEED": seed}) for seed in "17")
-
     assert first.err == second.err == ""
     assert first.out == second.out
     assert set(first.json) >= CONTRACT
@@ -84,7 +83,6 @@ def test_one_seed_tells_one_story_in_every_process(cli: CommandLine) -> None:
 
 def test_a_pipe_takes_the_verdict_and_lines_of_two_columns(cli: CommandLine) -> None:
     ended = cli(*SHORT)
-
     assert (ended.code, ended.err) == (0, "")
     first, *lines = ended.out.splitlines()
     assert first == "No voice was lost."
@@ -100,7 +98,6 @@ def test_neither_key_nor_network_nor_registry_is_needed_or_made(
     cli: CommandLine, tmp_path: Path
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
-
     assert cli(*SHORT).code == 0
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -112,9 +109,7 @@ def test_my_settings_are_what_is_rehearsed_and_a_promise_not_kept_ends_with_1(
     mine.write_text('[keepalive]\ninterval = "6d23h"\njitter = "0s"\n')
     fleet = ("--voices", "8", "--days", "6")
     down = ("--host-down", "44h@day0.3", "--host-down", "44h@day3")
-
     ended = cli("--config", str(mine), "rehearse", *fleet, *down)
-
     assert ended.code == 1
     assert "lost that could have been saved" in ended.out.splitlines()[0]
     assert not ended.out.startswith("No voice")
@@ -124,7 +119,6 @@ def test_my_settings_are_what_is_rehearsed_and_a_promise_not_kept_ends_with_1(
 
 def test_settings_that_cannot_be_used_are_told_and_nothing_is_rehearsed(cli: CommandLine) -> None:
     ended = cli(*SHORT, environ={"VOICEKEEPER_KEEPALIVE__INTERVAL": "8d"})
-
     assert (ended.code, ended.out) == (78, "")
     assert "keepalive.interval" in ended.err
 
@@ -158,7 +152,6 @@ def test_an_option_that_cannot_be_used_is_named_in_a_sentence(
     cli: CommandLine, options: list[str], told: str
 ) -> None:
     ended = cli("rehearse", *options)
-
     assert ended.code == 2
     assert told in sentence(ended)
 
@@ -174,7 +167,6 @@ def test_ctrl_c_ends_it_without_a_word(cli: CommandLine, options: list[str]) -> 
         out, _ = process.communicate(timeout=60)
         shown += _read_until(None, mine)
         os.close(mine)
-
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in shown
     assert b"Error" not in shown
@@ -198,7 +190,6 @@ def _read_until(wanted: bytes | None, terminal: int) -> bytes:
 def test_a_campaign_tells_each_seed_as_it_is_told_alone(cli: CommandLine) -> None:
     ended = cli.process(*SHORT, "--outage", "12h@day3", "--seeds", "3,7", "--jobs", "2", "--json")
     alone = [cli(*SHORT, "--outage", "12h@day3", "--seed", s, "--json").json for s in "37"]
-
     assert (ended.code, ended.err) == (0, "")
     assert ended.json["passed"] is True
     assert ended.json["seeds"] == alone
@@ -207,7 +198,6 @@ def test_a_campaign_tells_each_seed_as_it_is_told_alone(cli: CommandLine) -> Non
 
 def test_a_campaign_in_which_something_never_happened_fails(cli: CommandLine) -> None:
     ended = cli(*SHORT, "--chaos", "--seeds", "1", "--jobs", "1")
-
     assert ended.code == 1
     assert ended.out.splitlines()[0].startswith("FAIL: what never happened was not tested")
     assert values(ended, "happened wrong-account") == ["0"]
@@ -216,7 +206,6 @@ def test_a_campaign_in_which_something_never_happened_fails(cli: CommandLine) ->
 def test_a_seed_that_failed_is_told_in_a_line() -> None:
     broken = Outcome(7, 1.0, report(saveable_lost=2, broken=["v1 was paid for twice", "so was v2"]))
     bug = Outcome(8, 1.0, None, "the program failed by a bug, KeyError: 1 (sweep, line 3)")
-
     assert rehearsed.failed(broken) == (
         "seed 7: lost 2 voices that could have been saved; v1 was paid for twice and 1 more"
     )
@@ -229,7 +218,6 @@ def test_every_promised_thing_has_to_happen_once() -> None:
     all_of_it = {group[-1]: 1 for group in groups}
     met = Outcome(1, 1.0, report(faults=all_of_it))
     without = Outcome(1, 1.0, report(faults=all_of_it | {"hang": 0, groups[-1][-1]: 0}))
-
     assert campaign.missing([met], scenario(chaos=True)) == []
     assert campaign.missing([without], scenario(chaos=True)) == [
         "hang",
@@ -267,7 +255,6 @@ def test_the_verdict_is_a_sentence(facts: dict[str, object], told: str) -> None:
 def test_after_a_loss_an_interval_is_advised_that_has_room() -> None:
     plan = lasting(OUTAGE, 20 * DAY, 5 * DAY)
     told = rehearsed.verdict(report(unsaveable_lost=4), scenario(plan), POLICY)
-
     assert told.endswith(
         " Nothing worked for 5 d: an interval of 1d12h has room for that, one of 3d has not."
         " Rehearse it with VOICEKEEPER_KEEPALIVE__INTERVAL=1d12h."
@@ -277,7 +264,6 @@ def test_after_a_loss_an_interval_is_advised_that_has_room() -> None:
 def test_nothing_is_advised_against_an_outage_longer_than_the_window() -> None:
     plan = lasting(OUTAGE, 20 * DAY, 8 * DAY)
     told = rehearsed.verdict(report(unsaveable_lost=10), scenario(plan), POLICY)
-
     assert told.endswith("no interval helps against that.")
 
 
@@ -288,7 +274,6 @@ def test_two_troubles_are_one_unless_a_voice_could_be_saved_between_them(
     gap: timedelta, longest: timedelta
 ) -> None:
     plan = lasting(OUTAGE, DAY, 2 * DAY) + lasting(HOST_DOWN, 3 * DAY + gap, DAY)
-
     assert longest_gap(plan, POLICY) == longest
 
 
@@ -300,7 +285,6 @@ def test_of_many_backlogs_the_longest_are_told_and_the_others_counted() -> None:
         for label, line in rehearsed.rows(report(backlogs=backlogs), scenario(), POLICY)
         if label == "backlog"
     ]
-
     assert told[0] == "3 voices overdue after outage to day 9, never drained"
     assert told[1] == "3 voices overdue after outage to day 8, drained in 8 min"
     assert told[6:] == [
@@ -317,7 +301,6 @@ def test_of_many_backlogs_the_longest_are_told_and_the_others_counted() -> None:
 def test_the_plot_fits_a_terminal_and_marks_the_troubles(days: int, plain: bool) -> None:  # noqa: FBT001
     marks = [Mark("o", "outage", 0, days), Mark("j", "clock-jump", days, days)]
     drawn = plot([4 * DAY] * days, marks, window=7 * DAY, columns=80, plain=plain).plain
-
     assert max(map(len, drawn.splitlines())) <= 80
     assert drawn.isascii() == plain
     assert drawn.splitlines()[-1] == "j clock-jump, o outage, * several"
@@ -328,7 +311,6 @@ def test_the_plot_shows_the_least_of_the_days_in_a_column() -> None:
     margins[100] = 1 * DAY
     drawn = plot(margins, [], window=7 * DAY, columns=80, plain=True).plain.splitlines()
     top = drawn[0].partition("|")[2]
-
     assert drawn[0].startswith("     7 d |")
     assert top == "#" * 35 + " " + "#" * 34
     assert drawn[6].partition("|")[2] == "#" * 70
@@ -337,7 +319,6 @@ def test_the_plot_shows_the_least_of_the_days_in_a_column() -> None:
 
 def test_a_day_on_which_no_voice_lives_is_empty() -> None:
     drawn = plot([None, 7 * DAY], [], window=7 * DAY, columns=80, plain=True).plain.splitlines()
-
     assert {line.partition("|")[2] for line in drawn[:7]} == {" " * 35 + "#" * 35}
 
 
