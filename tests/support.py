@@ -300,8 +300,12 @@ class Life:
     async def run(self, duration: timedelta) -> None:
         """Live on for so long, a pass each tick; ticks at which nothing can be due are left out."""
         end = self.clock.true + duration
+        prune_at = 0.0
         while self.clock.true < end:
             await self.one_pass()
+            if self.clock.monotonic() >= prune_at:
+                prune_at = self.clock.monotonic() + self.policy.prunes_every.total_seconds()
+                await self.keeper.prune()
             now = self.clock.now()
             idle_until = self.worklist.idle_until(now=now, policy=self.policy) or now + DAY
             ahead = max(min(idle_until - now, DAY), TICK)

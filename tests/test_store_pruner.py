@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -256,54 +257,46 @@ def test_what_a_wrong_clock_dated_ahead_is_passed_over(life: Life) -> None:
 # in short steps
 
 
-def test_a_step_looks_at_few_rows_and_a_pass_makes_few_steps(life: Life) -> None:
+def test_a_step_looks_at_few_rows_and_between_two_a_pass_has_its_turn(life: Life) -> None:
     add(life, *(event(OLD) for _ in range(pruner.MOST * 12)))
     edit(life, "anna", last_used_at=NOW + DAY)
     life.clock.advance(2 * DAY)
     now = life.clock.now()
     assert life.worklist.prune(now=now, policy=life.policy).events <= pruner.MOST
+    turns = []
 
-    async def one_pass() -> int:
-        await life.one_pass()
-        return sum(line["events"] for line in life.log.of("history.pruned"))
+    async def offload(function: partial[Any]) -> object:
+        await asyncio.sleep(0)
+        turns.append(function.func.__name__)
+        return function()
 
-    async def passes() -> list[int]:
+    async def beside() -> None:
         await life.keeper.take_over()
-        return [await one_pass() for _ in range(4)]
+        life.keeper._offload = offload  # type: ignore[assignment]  # noqa: SLF001 - the thread's place
+        await asyncio.gather(life.keeper.prune(), life.keeper.sweep())
 
-    first, second, *_, last = asyncio.run(passes())
-    assert 0 < first <= pruner.MOST * 5
-    assert first < second
-    assert last >= pruner.MOST * 11 - 1
-
-
-def is_outdated(life: Life, now: datetime) -> bool:
-    """Make a pass; return whether it found anything that is too old."""
-    return life.worklist.claim(
-        keeper="1@here", now=now, policy=life.policy, calls=0, polls=0
-    ).outdated
+    asyncio.run(beside())
+    assert turns.index("claim") <= 2
+    assert turns.count("prune") >= 11
 
 
 @pytest.mark.parametrize("keeps", [MONTH, 365 * DAY])
-def test_what_was_left_behind_is_found_on_the_next_day(life: Life, keeps: timedelta) -> None:
+def test_what_was_left_behind_is_found_within_a_day(life: Life, keeps: timedelta) -> None:
     life.policy, old = policy(keep_history=keeps), NOW - keeps - SECOND
     life.register(imported("berta", last_used_at=old, paused=True))
     add(life, call(old, voice_pk=2), call(NOW))
-    assert is_outdated(life, NOW)
     assert prune(life).calls == 0  # it is the newest of its voice
     add(life, call(NOW, voice_pk=2))
-    found = [hour for hour in range(1, 26) if is_outdated(life, NOW + hour * HOUR)]
-    assert found[0] == 24
-    assert prune(life).calls == 1
+    every = life.policy.prunes_every
+    found = next(n for n in range(1, 99) if prune(life, NOW + n * every).calls)
+    assert found == min(24, DAY // every)
 
 
 def test_a_walk_stops_before_a_young_row_whatever_follows(life: Life) -> None:
     add(life, event(OLD), event(NOW), event(NOW + 9_000 * DAY), event(OLD))
-    assert is_outdated(life, NOW)
     assert prune(life).events == 1
     later = NOW + 40 * DAY
     edit(life, "anna", last_used_at=later)
-    assert is_outdated(life, later)
     assert prune(life, later).events == 2
 
 
@@ -346,7 +339,7 @@ def test_a_step_that_is_not_committed_leaves_the_walk_where_it_was(life: Life) -
     assert prune(life).calls == 1
 
 
-def test_a_reload_that_keeps_less_is_heeded_at_the_next_pass(life: Life) -> None:
+def test_a_reload_that_keeps_less_is_heeded(life: Life) -> None:
     add(life, event(NOW - 20 * DAY))
 
     async def story() -> list[list[dict[str, Any]]]:
@@ -354,19 +347,11 @@ def test_a_reload_that_keeps_less_is_heeded_at_the_next_pass(life: Life) -> None
         await life.keeper.take_over()
         for days in (30, 10):
             await life.keeper.adopt(policy(keep_history=days * DAY))
-            await life.one_pass()
+            await life.keeper.prune()
             told.append(life.log.of("history.pruned"))
         return told
 
     assert asyncio.run(story()) == [[], [{"events": 1, "calls": 0, "alerts": 0}]]
-
-
-def test_a_pass_looks_for_what_is_old_only_now_and_then(life: Life) -> None:
-    every = life.policy.prunes_every
-    assert not is_outdated(life, NOW)
-    add(life, event(OLD))
-    assert not is_outdated(life, NOW + every - TINY)
-    assert is_outdated(life, NOW + every)
 
 
 def test_a_run_once_prunes_to_the_end_however_much_there_is(life: Life) -> None:

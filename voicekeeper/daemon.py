@@ -88,6 +88,7 @@ class Daemon:
         jobs = [
             Job("sweep", self._pass, self._tick),
             Job("balance", self._keeper.look_at_balance, timedelta(hours=6)),
+            Job("retention", self._keeper.prune, self._keeper.policy.prunes_every),
         ]
         if self._courier is not None:
             jobs.append(Job("messages", self._courier.look, self._courier.pace))

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
@@ -45,9 +44,6 @@ Work = Callable[[Job], Coroutine[Any, Any, None]]
 
 STOP_WITHIN_S = 8.0
 """For what is under way when the process is told to stop; the whole stop stays under 10 s."""
-
-_PRUNED_A_PASS = 5
-"""So many steps; together they take more rows than the calls that one pass begins leave."""
 
 _SUCCESSES = (Event.KEEPALIVE_SUCCEEDED, Event.ENROLLMENT_SUCCEEDED)
 _FAILURES = (Event.KEEPALIVE_FAILED, Event.ENROLLMENT_FAILED)
@@ -204,8 +200,6 @@ class Keeper:
                 self._start(self._calls, job, self._call)
             if claims.alerts:
                 await self._look_at_alerts()
-            if claims.outdated:
-                await self._prune(_PRUNED_A_PASS)
             return bool(claims.polls or claims.calls)
 
     async def heed(self, digests: Collection[str]) -> int:
@@ -475,25 +469,14 @@ class Keeper:
             tell(self._log, Event.PASS_FAILED, error=str(error))
 
     async def prune(self) -> None:
-        """Delete all that is older than the history is kept."""
-        async with self._sweeping:
-            await self._prune(None)
-
-    async def _prune(self, most: int | None) -> None:
-        """Delete what is older than the history is kept; no failure of it fails the pass.
+        """Delete what is older than the history is kept; no failure of it reaches further.
 
         Each step is a short transaction of its own, and between two of them the store does what
         else waits for it.
-
-        Args:
-            most: so many steps; None for all that it takes.
         """
-        steps = range(most) if most is not None else count()
         pruned = Pruned()
         try:
-            for _ in steps:
-                if self._stopping:
-                    break
+            while not self._stopping:
                 prune = partial(self._worklist.prune, now=self._clock.now(), policy=self._policy)
                 pruned += await self._offload(prune)
                 if not pruned.more:

@@ -206,6 +206,7 @@ class _Process:
         self._sweeping = False
         self._setting = False
         self._in_vain = 0
+        self._prune_at = 0.0
         self._not_before = host.clock.now()
         self._upstream: GatewayClient | None = None
         self._keeper: Keeper | None = None
@@ -255,6 +256,13 @@ class _Process:
             host.ended()
         else:
             self.set_timer()
+
+    async def _prune(self, keeper: Keeper) -> None:
+        """Delete what is old at its pace, but after a pass only."""
+        now = self._host.clock.monotonic()
+        if now >= self._prune_at:
+            self._prune_at = now + self._host.policy.prunes_every.total_seconds()
+            await keeper.prune()
 
     async def _offload(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
         await asyncio.sleep(0)
@@ -313,6 +321,7 @@ class _Process:
         assert self._keeper is not None  # noqa: S101 - no timer is set before it is there
         try:
             await self._keeper.sweep()
+            await self._prune(self._keeper)
         except VoicekeeperError as error:
             self._host.log.log(40, Event.PASS_FAILED, error=str(error))
         except Exception as error:  # noqa: BLE001 - a bug that the real daemon would log and survive

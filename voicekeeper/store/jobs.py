@@ -72,7 +72,6 @@ class Claims(NamedTuple):
         lines: for the log.
         unreadable: for the log too, but the same again as long as nobody mends the rows.
         share: of the account's requests a second that this keeper has until its next pass.
-        outdated: whether anything is older than the history is kept.
     """
 
     calls: Sequence[Job]
@@ -83,7 +82,6 @@ class Claims(NamedTuple):
     lines: Sequence[LogLine]
     unreadable: Sequence[LogLine] = ()
     share: float = 1.0
-    outdated: bool = False
 
 
 Decide = Callable[[Voice | None, Task], Change]

@@ -114,12 +114,6 @@ class _Walk:
         is_young = its_time.between(_BEFORE, _NOW)
         following = select(key, its_time < _BEFORE, is_young).where(key > _AFTER).order_by(key)
         self._look = Statement(following.limit(MOST))
-        self._next_is_young = Statement(select(is_young).where(key > _AFTER).order_by(key).limit(1))
-
-    def may_go_on(self, session: Session, after: int, *, before: datetime, now: datetime) -> bool:
-        """Tell whether a row follows that is not young; the first young one ends a walk."""
-        is_young = self._next_is_young.first(session, after=after, before=before, now=now)
-        return is_young is not None and not is_young[0]
 
     def look(self, session: Session, after: int, *, before: datetime, now: datetime) -> _Stretch:
         """Return what follows a row."""
@@ -210,33 +204,6 @@ class Pruner:
         self._after = _BEGINNING
         self._walks = 0
         self._is_under_way = False
-        self._looked_at: datetime | None = None
-        self._keeps: timedelta | None = None
-
-    def finds_any(self, session: Session, *, now: datetime, policy: Policy) -> bool:
-        """Tell whether a row may have to be deleted; it looks for that only now and then.
-
-        Args:
-            session: any.
-            now: of this pass.
-            policy: the settings.
-        """
-        last, changed = self._looked_at, self._keeps != policy.keep_history
-        rests = last is not None and abs(now - last) < policy.prunes_every
-        if rests and not changed and not self._is_under_way:
-            return False
-        self._looked_at, self._keeps = now, policy.keep_history
-        if not self._is_under_way:
-            self._walks += 1
-        if changed or self._walks > min(_WALKS, _DAY // policy.prunes_every):
-            self._after, self._walks = _BEGINNING, 1
-        before = _before(session, now=now, policy=policy)
-        if before is None:
-            return False
-        return any(
-            walk.may_go_on(session, after, before=before, now=now)
-            for walk, after in zip(_WAYS, self._after, strict=True)
-        )
 
     def prune(self, *, now: datetime, policy: Policy) -> Pruned:
         """Walk on by one stretch of each table, and delete what is old there.
@@ -245,7 +212,11 @@ class Pruner:
             now: of this step.
             policy: the settings.
         """
-        self._is_under_way = False  # nor after a failure: a full disk is left alone for a while
+        if not self._is_under_way:
+            self._walks += 1
+            if self._walks > min(_WALKS, _DAY // policy.prunes_every):
+                self._after, self._walks = _BEGINNING, 1
+        self._is_under_way = False  # nor after a failure
         deleted, after, more = [], [], False
         with self._database.writing_alone() as session:
             before = _before(session, now=now, policy=policy)

@@ -225,7 +225,6 @@ class Worklist:
                 lines=[*left_behind, *lines],
                 unreadable=[*bad_tasks, *bad_voices],
                 share=standing.share,
-                outdated=self._pruner.finds_any(session, now=now, policy=settings),
             )
 
     def replan(self, *, keeper: str, old: Policy, new: Policy, now: datetime) -> None:
