@@ -265,14 +265,9 @@ def test_completing_a_line_never_fails(cli: CommandLine) -> None:
 
 @pytest.mark.host
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("begun", [True, False])
-def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path, *, begun: bool) -> None:
+def test_root_makes_a_registry_as_the_user_that_owns_its_folder(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
         cli = CommandLine(Path(home) / "voicekeeper.db")
-        if begun:
-            cli.ready()
-            for made in Path(home).iterdir():
-                os.chown(made, NOBODY, NOBODY)
         cli.path.with_name("config.toml").rename(tmp_path / "config.toml")
         cli.environ["VOICEKEEPER_CONFIG"] = str(tmp_path / "config.toml")
         os.chown(home, NOBODY, NOBODY)
@@ -292,7 +287,7 @@ def test_root_works_as_the_user_that_owns_the_database(tmp_path: Path, *, begun:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(
     "args",
-    [["resolve", "nobody"], ["resolve", "anna", "--json"], ["list"], ["status"]],
+    [["resolve", "nobody"], ["list"], ["status"]],
     ids=" ".join,
 )
 def test_root_is_told_what_only_the_owner_finds_out(args: list[str]) -> None:
