@@ -85,6 +85,21 @@ def test_once_does_all_that_is_due_and_ends(host: Host, server: SandboxServer) -
     assert (server.books().clone, server.books().speech) == (1, 2)
 
 
+def test_keeping_goes_on_when_a_gateway_that_hung_for_long_heals(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    names = [f"v{number}" for number in range(9)]
+    host = Host(tmp_path, server.base_url, UPSTREAM__TIMEOUT="0.5s", UPSTREAM__MAX_IN_FLIGHT="3")
+    server.set_faults(["hang"])
+    register(host, server, *names)
+    with host.run() as daemon:
+        daemon.await_event("keepalive.failed", count=4)  # more of them waited than may go at once
+        server.set_faults([])
+        for name in names:
+            daemon.await_event("keepalive.succeeded", name=name)
+        assert daemon.end(signal.SIGTERM) == 0
+
+
 @pytest.mark.host
 def test_settings_that_are_shorter_at_the_next_start_cost_no_voice(tmp_path: Path) -> None:
     """Their due times lie within the new interval, and after the deadline by the new window."""
