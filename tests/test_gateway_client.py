@@ -13,10 +13,7 @@ import zlib
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.gateway_support import (
     ACCEPTED,
@@ -38,7 +35,6 @@ from tests.gateway_support import (
     floods,
     hangs,
     http,
-    outcome,
     poll,
     resets,
     says,
@@ -144,14 +140,9 @@ def test_a_page_that_refuses_is_quoted_without_its_markup() -> None:
     ("answer", "code", "ambiguous"),
     [
         (http({"code": 401, "message": "bad key"}, 401), 401, False),
-        (http({"code": 402}, 200), 402, False),
         (http(b"<html>busy</html>", 429), 429, False),
         (http(b"<html>&#%s;</html>" % (b"1" * 5_000), 429), 429, False),
         (http({"code": 401, "message": f"&#{'1' * 5_000};"}, 401), 401, False),
-        (http({"code": 500}, 500), 500, True),
-        (http(b"<html>bad gateway</html>", 502), 502, True),
-        (http({"code": 200, "data": {"taskId": "task_1"}}, 500), 500, True),
-        (http({"code": 504}, 200), 504, True),
         (http(b"<html>welcome</html>"), None, True),
         (http(b""), None, True),
         (http(b"", 204), None, True),
@@ -160,7 +151,6 @@ def test_a_page_that_refuses_is_quoted_without_its_markup() -> None:
         (http({"code": 200, "data": 74.87}), None, True),
         (http({"code": 200, "data": {"taskId": ""}}), None, True),
         (http({"data": {"taskId": "task_1"}}), None, True),
-        (http({"code": 7, "data": {"taskId": "task_1"}}), 7, True),
         (http(b"", 301, Location="https://example.com/"), 301, False),
         (http(b"", 307, Location="http://x:port/"), 307, False),
         # The body ends before its declared length.
@@ -187,11 +177,6 @@ def test_an_answer_that_is_no_success_fails_the_call(
     failed, server = asked(says(answer, then_closes=True), speak, design, poll)
     assert [(f.code, f.ambiguous) for f in failed] == [(code, ambiguous)] * 2 + [(code, False)]
     assert len(server.received) == 3
-
-
-def test_an_answer_without_a_length_ends_with_its_connection() -> None:
-    answer = b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(ACCEPTED).encode()
-    assert asked(says(answer, then_closes=True), speak)[0] == [Accepted("task_1")]
 
 
 @pytest.mark.parametrize("answer", [resets, closes])
@@ -224,19 +209,23 @@ def test_an_answer_that_drips_forever_is_given_up_and_its_connection_closed(answ
     assert str(failed) == "no complete answer from the gateway at 127.0.0.1 within 1.4 s"
 
 
-def test_a_body_just_under_the_cap_is_read() -> None:
-    answer = http(json.dumps(ACCEPTED).encode().ljust(1024 * 1024))
-    assert asked(answer, speak)[0] == [Accepted("task_1")]
-
-
 def _packed(body: bytes, coding: str = "gzip") -> bytes:
     packed = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
     return http(packed, Content_Encoding=coding)
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_body_that_was_packed_unasked_is_read(coding: str) -> None:
-    assert asked(_packed(json.dumps(ACCEPTED).encode(), coding), speak)[0] == [Accepted("task_1")]
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(ACCEPTED).encode(),  # it ends with its connection
+        http(json.dumps(ACCEPTED).encode().ljust(1024 * 1024)),
+        _packed(json.dumps(ACCEPTED).encode()),
+        _packed(json.dumps(ACCEPTED).encode(), "deflate"),
+    ],
+    ids=["without a length", "as large as may be", "gzip unasked", "deflate unasked"],
+)
+def test_a_whole_answer_is_read_in_whatever_form_it_comes(answer: bytes) -> None:
+    assert asked(says(answer, then_closes=True), speak)[0] == [Accepted("task_1")]
 
 
 @pytest.mark.parametrize("answer", [floods, says(_packed(bytes(60_000_000)))])
@@ -515,55 +504,3 @@ def test_the_gateways_echo_of_the_key_is_not_passed_on_in_a_report() -> None:
     masked = {"code": 200, "data": {"state": "failed", "failMsg": f"Bearer {KEY} has no money"}}
     [report], _ = asked(masked, poll)
     assert report == Report("failed", fail_message="Bearer [API key] has no money")
-
-
-# Anything else
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
-_FIELDS = (
-    "taskId", "state", "voice_id", "voice_status", "failCode", "failMsg", "createTime",
-    "completeTime", "resultJson",
-)  # fmt: skip
-_ENVELOPES = st.fixed_dictionaries(
-    {},
-    optional={
-        "code": _JSON | st.just(200),
-        "message": _JSON,
-        "data": _JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(_FIELDS, _JSON)),
-    },
-)
-_BODIES = st.binary() | (_JSON | _ENVELOPES).map(lambda value: json.dumps(value).encode())
-_HEADERS = st.dictionaries(
-    st.sampled_from(["Date", "Retry-After", "Location", "Content-Encoding", "Set-Cookie"]),
-    st.binary().map(lambda value: value.replace(b"\n", b"").replace(b"\r", b"")),
-)
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    status=st.sampled_from([200, 200, 200, 201, 204, 302, 400, 401, 429, 500, 503, 999]),
-    headers=_HEADERS,
-    body=_BODIES,
-)
-def test_whatever_is_answered_raises_nothing_but_call_failed(
-    status: int, headers: dict[str, bytes], body: bytes
-) -> None:
-    class Says(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, _: httpx.Request) -> httpx.Response:
-            raw = [(name.encode(), value) for name, value in headers.items()]
-            return httpx.Response(status, headers=raw, stream=httpx.ByteStream(body))
-
-    async def main() -> None:
-        async with client("http://127.0.0.1/", transport=Says(), max_in_flight=1) as ours:
-            for call in (speak, poll):
-                answered = await outcome(call(ours))
-                told = str(answered) if isinstance(answered, CallFailed) else repr(answered)
-                json.dumps(told).encode()
-                told.encode()
-
-    asyncio.run(main())

@@ -173,20 +173,6 @@ def test_as_many_calls_as_allowed_are_in_flight_at_once_and_no_more(request_: Re
     assert most == 6
 
 
-def test_cancelling_a_call_passes_through_and_frees_its_place() -> None:
-    async def main() -> Accepted:
-        async with serving(hangs) as server, client(server.base_url, max_in_flight=1) as ours:
-            call = asyncio.create_task(speak(ours))
-            await until(lambda: len(server.received) == 1)
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-            server.answer = says(ACCEPTED)
-            return await speak(ours)
-
-    assert asyncio.run(main()) == Accepted("task_1")
-
-
 # By which proxy
 
 

@@ -127,6 +127,7 @@ def _caused(error: Exception, cause: Exception) -> Exception:
         ),
         (ConnectionResetError(104, "x"), True, "broke: connection reset by peer"),
         (httpx.RemoteProtocolError("x"), True, "closed the connection before its answer"),
+        (httpx.UnsupportedProtocol("x"), False, "failed: UnsupportedProtocol"),
         (httpx.LocalProtocolError("x"), True, "failed: LocalProtocolError"),
         (reply.BodyTooLarge(), True, "sent more than any of its answers holds"),
         (reply.BodyUnreadable(), True, "cannot be unpacked"),

@@ -52,12 +52,9 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_turns_are_evenly_spaced() -> None:
-    assert _starts(5, 6) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-
-
-def test_a_rate_below_one_a_second_is_kept() -> None:
-    assert _starts(0.5, 3) == pytest.approx([0, 2, 4])
+@pytest.mark.parametrize(("rate", "starts"), [(5, [0, 0.2, 0.4, 0.6, 0.8, 1.0]), (0.5, [0, 2, 4])])
+def test_turns_are_evenly_spaced(rate: float, starts: list[float]) -> None:
+    assert _starts(rate, len(starts)) == pytest.approx(starts)
 
 
 @pytest.mark.parametrize("rate", [1, 3, 10, 15, 100])
@@ -107,40 +104,24 @@ def test_a_clock_that_stands_still_stops_nobody() -> None:
     assert slept == pytest.approx([0.2] * 9)
 
 
-def test_who_comes_first_is_served_first() -> None:
-    time, served = FakeTime(), list[int]()
+def test_who_comes_first_is_served_first_and_no_more_at_once_than_allowed() -> None:
+    time, served, inside, most = FakeTime(), list[int](), 0, 0
 
     async def one(limiter: Limiter, number: int) -> None:
+        nonlocal inside, most
         async with limiter.turn():
             served.append(number)
-            await asyncio.sleep(0)
-
-    async def main() -> None:
-        limiter = _limiter(time, 50, at_once=2)
-        await asyncio.gather(*(one(limiter, number) for number in range(30)))
-
-    asyncio.run(main())
-    assert served == list(range(30))
-
-
-def test_no_more_are_in_flight_than_allowed_and_all_get_through() -> None:
-    time, inside, most, done = FakeTime(), 0, 0, 0
-
-    async def one(limiter: Limiter) -> None:
-        nonlocal inside, most, done
-        async with limiter.turn():
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0.001)
             inside -= 1
-            done += 1
 
     async def main() -> None:
         limiter = _limiter(time, 100_000, at_once=3)
-        await asyncio.gather(*(one(limiter) for _ in range(20)))
+        await asyncio.gather(*(one(limiter, number) for number in range(30)))
 
     asyncio.run(main())
-    assert (most, done) == (3, 20)
+    assert (served, most) == (list(range(30)), 3)
 
 
 def test_a_place_comes_back_from_a_call_that_raised() -> None:
@@ -237,12 +218,11 @@ def _inside(at_once: int, then: int) -> tuple[int, int]:
     return asyncio.run(main())
 
 
-def test_more_room_is_taken_at_once() -> None:
-    assert _inside(2, 5) == (2, 5)
-
-
-def test_less_room_throws_nobody_out() -> None:
-    assert _inside(5, 2) == (5, 5)
+@pytest.mark.parametrize(("at_once", "then", "inside"), [(2, 5, 5), (5, 2, 5)])
+def test_more_room_is_taken_at_once_and_less_throws_nobody_out(
+    at_once: int, then: int, inside: int
+) -> None:
+    assert _inside(at_once, then) == (at_once, inside)
 
 
 def test_with_less_room_nobody_comes_in_before_there_is_some() -> None:
