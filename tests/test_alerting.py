@@ -197,9 +197,6 @@ def waiting(**fields: Any) -> alerting.Waiting:  # noqa: ANN401 - any of its fie
     return alerting.Waiting(**(usual | fields))
 
 
-FAR = NOW + 30 * DAY
-
-
 @pytest.mark.parametrize(
     ("fields", "due"),
     [
@@ -208,11 +205,10 @@ FAR = NOW + 30 * DAY
         ({"news": 1, "newest": NOW - 59 * SECOND}, False),  # more may come
         ({"news": 1, "newest": NOW, "oldest": NOW - 10 * MINUTE}, True),  # long enough
         ({"news": 1, "newest": NOW, "oldest": NOW - 9 * MINUTE}, False),
-        ({"news": 1, "newest": FAR, "oldest": FAR}, True),  # a wrong clock
         ({"news": 1, "last_at": NOW - 59 * MINUTE}, False),  # gathered
         ({"news": 1, "last_at": NOW}, False),
         ({"news": 1, "last_at": NOW - HOUR}, True),
-        ({"news": 1, "last_at": FAR}, True),
+        ({"news": 1, "last_at": NOW + 30 * DAY}, True),  # by a wrong clock
         ({"ends": 1}, True),
         ({"ends": 1, "last_at": NOW - MINUTE}, True),  # good news waits for nothing
         ({"ends": 1, "newest": NOW}, False),

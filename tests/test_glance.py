@@ -147,7 +147,7 @@ def rows(draw: st.DrawFn) -> list[SQLModel]:
                     column: draw(MAYBE)
                     for column in (
                         *("last_used_at", "enrolled_at", "next_at", "suspected_at"),
-                        *("controlled_at", "held_at", "restored_at", "remade_at"),
+                        *("controlled_at", "held_at", "remade_at"),
                     )
                 },
             )

@@ -788,7 +788,6 @@ def test_a_voice_that_is_made_again_is_as_though_it_were_new() -> None:
         suspected_at=NOW - HOUR,
         controlled_at=NOW - MINUTE,
         held_at=NOW - 9 * DAY,
-        restored_at=NOW - 8 * DAY,
         remade_at=NOW - 10 * DAY,
     )
     assert afresh(row, now=NOW) == {
@@ -803,7 +802,6 @@ def test_a_voice_that_is_made_again_is_as_though_it_were_new() -> None:
         "suspected_at": None,
         "controlled_at": None,
         "held_at": None,
-        "restored_at": None,
         "remade_at": NOW,
     }
 

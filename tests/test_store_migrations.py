@@ -24,7 +24,7 @@ REGISTRY = Path(__file__).with_name("registry_0004.sql")
 GONE = ("audio",)
 """Tables of older schemas that there are no more."""
 
-GONE_COLUMNS: dict[str, tuple[str, ...]] = {}
+GONE_COLUMNS: dict[str, tuple[str, ...]] = {"voice": ("restored_at",)}
 """Columns of older schemas that there are no more, by table."""
 
 TABLES = (

@@ -208,7 +208,7 @@ def is_message_due(
     """Tell whether it is time for a message about what waits.
 
     A daily one holds whatever there is. Before it, news are gathered, and an end is told when all
-    have ended. Times that lie ahead were written by a wrong clock, and hold nothing up.
+    have ended. A message of a time that lies ahead was made by a wrong clock, and holds nothing up.
 
     Args:
         waiting: what waits.
@@ -219,7 +219,7 @@ def is_message_due(
     if waiting.repeats:
         return True
     quiet = settling(policy)
-    growing = timedelta(0) <= now - waiting.newest < quiet
+    growing = now - waiting.newest < quiet
     if growing and not settled and now - waiting.oldest < 10 * quiet:
         return False
     if waiting.news:

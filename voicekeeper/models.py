@@ -85,8 +85,6 @@ class Voice(SQLModel, table=True):
         suspected_at: when the first of a run of answers blamed the voice itself.
         controlled_at: when a control call sent after ``suspected_at`` succeeded.
         held_at: since when the day's budget has held the enrollment back.
-        restored_at: when the registry was put back from a copy that knew the voice, or was
-            found without its notes, so that it may have been.
         remade_at: when it was asked to be made again after it had a voice_id; a design is not
             the same voice since.
     """
@@ -127,7 +125,6 @@ class Voice(SQLModel, table=True):
     suspected_at: datetime | None = None
     controlled_at: datetime | None = None
     held_at: datetime | None = None
-    restored_at: datetime | None = None
     remade_at: datetime | None = None
 
 

@@ -72,7 +72,6 @@ VOICE: Final[Mapping[str, Read]] = {
     "suspected_at": maybe(instant),
     "controlled_at": maybe(instant),
     "held_at": maybe(instant),
-    "restored_at": maybe(instant),
     "remade_at": maybe(instant),
 }
 """Every column of a voice, and what reads it: one that cannot be read spoils the row."""

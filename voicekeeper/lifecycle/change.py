@@ -35,7 +35,6 @@ class VoiceFields(TypedDict, total=False):
     suspected_at: datetime | None
     controlled_at: datetime | None
     held_at: datetime | None
-    restored_at: datetime | None
     remade_at: datetime | None
 
 

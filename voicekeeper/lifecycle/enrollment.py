@@ -63,7 +63,6 @@ def afresh(voice: Voice, *, now: datetime) -> VoiceFields:
         "suspected_at": None,
         "controlled_at": None,
         "held_at": None,
-        "restored_at": None,
         "remade_at": voice.remade_at if voice.voice_id is None else now,
     }
 

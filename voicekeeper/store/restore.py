@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlmodel import col
 
+from voicekeeper import alerting
 from voicekeeper.errors import (
     BackupFailed,
     DatabaseDamaged,
@@ -30,9 +31,9 @@ from voicekeeper.errors import (
     reason,
 )
 from voicekeeper.files import open_named, open_plain
-from voicekeeper.models import Voice
+from voicekeeper.models import Alert, AlertKind, Message, Topic, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.store import old_copies, quiet
+from voicekeeper.store import old_copies
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
 from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
@@ -168,7 +169,7 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
             before, last_pass_at = _known(database)
             with ready.writing() as session:
                 now_known = {voice.name: voice for voice in _voices(session)}
-                quiet.fall(session, now=now, policy=policy)
+                _cancel_stale_alerts(session, now=now, policy=policy)
                 known = [at for at in (last_pass_at, old_copies.last_pass(session)) if at]
                 unknown = old_copies.settle(
                     session, last_pass_at=max(known, default=None), now=now, policy=policy
@@ -309,6 +310,57 @@ def _known(database: SqliteDatabase) -> tuple[list[Known], datetime | None]:
 def _voices(session: Session) -> list[Known]:
     columns = col(Voice.name), col(Voice.model), col(Voice.voice_id), col(Voice.created_at)
     return [Known(*row) for row in session.execute(select(*columns).order_by(col(Voice.name)))]
+
+
+_LASTING = col(Alert.kind).in_((AlertKind.LOST, AlertKind.UNDEPLOYED))
+"""What no pass mends by itself."""
+
+_ALERTED = {Topic(kind) for kind in AlertKind}
+
+
+def _cancel_stale_alerts(session: Session, *, now: datetime, policy: Policy) -> None:
+    """Cancel the alerts and messages of a copy; what holds still is told as if it began.
+
+    A risk is a matter of time: each that is there still is found by the next look. Paused calls
+    may flow since; they have as long to show it as a risk has. A voice that is gone has been told
+    of, and is again a day from now; but if nobody was, then now.
+
+    Args:
+        session: a writing one, on the copy.
+        now: of the restore.
+        policy: the settings.
+    """
+    alert, message = update(Alert), update(Message)
+    waits = col(Message.send_at).is_not(None)
+    unheard = select(col(Message.topic)).where(waits).distinct()
+    topics = set(session.scalars(unheard))
+    session.execute(message.where(waits).values(send_at=None))
+    last_digest = select(func.max(col(Message.id))).where(col(Message.topic) == Topic.DIGEST)
+    session.execute(  # the next one is of a week that this registry saw
+        message.where(col(Message.id) == last_digest.scalar_subquery()).values(made_at=now)
+    )
+    session.execute(
+        delete(Alert).where(col(Alert.kind).in_((AlertKind.ENROLLMENT, AlertKind.RISK)))
+    )
+    session.execute(
+        alert.where(col(Alert.ended_at).is_not(None)).values(tell_at=None, send_at=None)
+    )
+    is_open = col(Alert.ended_at).is_(None)
+    later = now + alerting.grace(policy)
+    session.execute(
+        alert.where(is_open, col(Alert.kind) == AlertKind.BLOCKED).values(
+            told=0, tell_at=later, send_at=later, sent_at=None
+        )
+    )
+    tomorrow = now + alerting.AGAIN
+    session.execute(alert.where(is_open, _LASTING, col(Alert.told) > 0).values(tell_at=tomorrow))
+    heard = col(Alert.kind).not_in([AlertKind(topic) for topic in topics & _ALERTED])
+    session.execute(
+        alert.where(is_open, _LASTING, col(Alert.sent_at).is_not(None), heard).values(
+            send_at=tomorrow
+        )
+    )
+    session.execute(alert.where(is_open, _LASTING, ~heard).values(**alerting.to_be_sent(now)))
 
 
 def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:

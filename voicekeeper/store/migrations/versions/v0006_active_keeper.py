@@ -16,6 +16,7 @@ _AGREED = "(SELECT CASE WHEN min({0}) = max({0}) THEN max({0}) END FROM keeper)"
 def upgrade() -> None:
     """Make the row of what the keeper with the newest pass left; drop what is kept no more."""
     op.drop_table("audio")
+    op.drop_column("voice", "restored_at")
     op.create_table(
         "active",
         sa.Column("id", _WHOLE, primary_key=True),
