@@ -5,6 +5,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -194,6 +195,26 @@ def test_a_campaign_tells_each_seed_as_it_is_told_alone(cli: CommandLine) -> Non
     assert ended.json["passed"] is True
     assert ended.json["seeds"] == alone
     assert ended.json["coverage"]["outage"] == 2
+
+
+def test_a_campaign_imports_nothing_from_the_folder_it_is_run_in(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    """Root may stand in a folder of another's."""
+    (tmp_path / "multiprocessing.py").write_text("open('ran', 'w')")
+    program = tmp_path / "bin" / "voicekeeper"
+    program.parent.mkdir()
+    program.write_text("if __name__ == '__main__':\n    from voicekeeper.cli import main; main()\n")
+    done = subprocess.run(
+        [sys.executable, program, *SHORT, "--seeds", "1-2", "--jobs", "1"],
+        cwd=tmp_path,
+        env={**cli.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not (tmp_path / "ran").exists()
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_campaign_in_which_something_never_happened_fails(cli: CommandLine) -> None:

@@ -5,6 +5,7 @@ was not tested.
 """
 
 import multiprocessing
+import os
 import signal
 import time
 import traceback
@@ -135,6 +136,7 @@ def run(scenario: Scenario, seeds: Sequence[int], *, jobs: int) -> Iterator[Outc
         seeds: at least one.
         jobs: how many processes work.
     """
+    os.environ["PYTHONSAFEPATH"] = "1"  # else each process imports from the working directory first
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(seeds)), mp_context=spawn) as pool:
         try:
