@@ -19,9 +19,9 @@ from sqlmodel import SQLModel
 
 from tests import support
 from tests.command import CommandLine
-from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, Life, imported, policy, wanted
+from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, imported, policy, wanted
 from tests.test_unreadable_rows import BAD_VALUES
-from voicekeeper.errors import CallFailed, DatabaseUnusable
+from voicekeeper.errors import DatabaseUnusable
 from voicekeeper.glance import columns
 from voicekeeper.glance.columns import Read
 from voicekeeper.glance.file import File, Unsure
@@ -50,7 +50,6 @@ TABLES: Mapping[type[SQLModel], Mapping[str, Read]] = {
     KeeperBeat: columns.KEEPER,
     Balance: columns.BALANCE,
 }
-NOBODY = 65534
 READERS = {
     "UTCDateTime": columns.instant,
     "Integer": columns.whole,
@@ -253,21 +252,6 @@ def voice_row(key: int, *, status: Status, paused: bool) -> Voice:
         created_at=NOW - 30 * DAY,
         anchored_at=NOW,
     )
-
-
-def test_a_glance_tells_the_same_all_through_a_life_with_troubles(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(*map(imported, ("anna", "berta")), wanted("made"))
-    assert_same(life.database, now=life.clock.now())
-    life.live(HOUR)
-    assert_same(life.database, now=life.clock.now())
-    life.upstream.trouble = lambda _: CallFailed("no money", code=402)
-    for _ in range(12):
-        life.live(12 * HOUR)
-        assert_same(life.database, now=life.clock.now())
-    life.upstream.trouble = lambda _: None
-    life.live(3 * DAY)
-    assert_same(life.database, now=life.clock.now())
 
 
 @pytest.mark.parametrize("table", TABLES)
