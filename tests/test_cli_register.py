@@ -192,6 +192,7 @@ def test_who_waits_is_told_once_that_the_daemon_has_ended(cli: CommandLine) -> N
     cli.passed()
 
     def end() -> None:
+        until(lambda: clock.looks > 2, "the command waits")
         clock.advance(timedelta(minutes=3))
         before = clock.looks
         until(lambda: clock.looks > before + 3, "a few more looks")
