@@ -260,3 +260,23 @@ def test_a_stop_waits_for_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             return answer.status_code
 
     assert asyncio.run(story()) == 503
+
+
+def test_look_ups_of_names_that_hang_hold_up_no_answer(tmp_path: Path) -> None:
+    life, over = Life(tmp_path), threading.Event()
+    passed(life)
+
+    async def story() -> int:
+        port = free_port()
+        async with (
+            served(life, settings(web=port)),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client,
+        ):
+            for _ in range(64):  # in the threads in which the loop looks names up
+                asyncio.get_running_loop().run_in_executor(None, over.wait, LIMIT_S)
+            try:
+                return (await client.get("/readyz")).status_code
+            finally:
+                over.set()
+
+    assert asyncio.run(story()) == 200

@@ -1,7 +1,7 @@
 """The paths that show the fleet: the page, metrics and health.
 
-They only read. Each answer is made in a thread that nothing waits for, neither a keepalive nor the
-end of the daemon, and at most once a second, for everyone who asks meanwhile.
+They only read. Each answer is made at most once a second, for everyone who asks meanwhile, and in a
+thread of its own: no keepalive waits for it, nor it for the look-up of a name.
 
 A web page of a stranger must not read them: whoever owns a name can point it at this port once
 their page is loaded (DNS rebinding). So the request's ``Host`` must be an address, a name that
@@ -12,6 +12,7 @@ list of names alone.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final
 
@@ -169,13 +170,14 @@ class _SharedAnswer:
     """The answer for a path, made once for all who wait for it.
 
     Args:
-        make: makes it, in a thread that nobody joins.
+        make: makes it, in a thread of its own.
         clock: its monotonic time says how old an answer is.
     """
 
     def __init__(self, make: Callable[[], Response], clock: Clock) -> None:
         self._make = make
         self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="site")
         self._making: asyncio.Task[Response] | None = None
         self._made_at = 0.0
         self._waiting = 0
@@ -197,7 +199,7 @@ class _SharedAnswer:
 
     async def _made(self) -> Response:
         try:
-            return await asyncio.to_thread(self._make)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._make)
         finally:
             self._made_at = self._clock.monotonic()
 
@@ -206,6 +208,7 @@ class _SharedAnswer:
         self._is_closed = True
         if self._making is not None:
             self._making.cancel()
+        self._thread.shutdown(wait=False)
 
 
 def _text(status: int, words: str) -> Response:
