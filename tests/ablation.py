@@ -34,7 +34,7 @@ from voicekeeper.rehearsal.faults import (
 )
 from voicekeeper.store import alerts as alert_rows
 from voicekeeper.store import breakers as breaker_rows
-from voicekeeper.store import claims, clocks, jobs
+from voicekeeper.store import claims, clocks, jobs, open_calls
 from voicekeeper.store import controls as control_rows
 from voicekeeper.store.worklist import Worklist
 
@@ -180,12 +180,12 @@ def _plain_earliest_deadline(patch: pytest.MonkeyPatch) -> None:
     """Call the earliest deadline first, past saving or not."""
     patch.setattr(claims, "IN_ORDER", (col(Voice.anchored_at),))
     patch.setattr(claims, "_calls", cache(claims._calls.__wrapped__))  # noqa: SLF001 - as patched
-    patch.setattr(claims, "urgency", lambda voice, _: voice.anchored_at)
 
 
 def _first_come_first_served(patch: pytest.MonkeyPatch) -> None:
     """Put voices that can all be saved in the order of their names."""
-    patch.setattr(claims, "urgency", lambda voice, over: (voice.anchored_at <= over, voice.name))
+    patch.setattr(claims, "IN_ORDER", (claims.IN_ORDER[0], col(Voice.name)))
+    patch.setattr(claims, "_calls", cache(claims._calls.__wrapped__))  # noqa: SLF001 - as patched
 
 
 def _backoff_without_a_deadline(patch: pytest.MonkeyPatch) -> None:
@@ -240,26 +240,16 @@ def _repeat_the_unknown(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(enrollment, "_unknown", again)
 
 
-def _claims_for_ever(patch: pytest.MonkeyPatch) -> None:
-    """Let a claim hold until its call is recorded, also where that never comes."""
+def _never_settled(patch: pytest.MonkeyPatch) -> None:
+    """Leave the calls that a predecessor made in flight for ever, and their voices with them."""
+    patch.setattr(open_calls, "settle_interrupted", lambda *_, **__: {})
+    calls = claims.calls
 
-    def begin_as_they_left(
-        self: Worklist, *, keeper: str, version: str, now: datetime, **_: object
-    ) -> list[Any]:
-        with self._database.writing() as session:
-            session.execute(sa.text("DELETE FROM keeper"))
-            session.execute(
-                sa.text(
-                    "INSERT INTO keeper (keeper, version, once, started_at, share, interval_s)"
-                    " VALUES (:k, :v, 0, :n, 0, 0)"
-                ),
-                {"k": keeper, "v": version, "n": now.isoformat(" ")},
-            )
-        return []
+    def only_free(session: Any, *given: Any, busy: Any = (), **more: Any) -> Any:  # noqa: ANN401
+        taken = session.scalars(sa.select(col(Task.voice_pk)).where(jobs.IS_INTENT)).all()
+        return calls(session, *given, busy=[*busy, *filter(None, taken)], **more)
 
-    patch.setattr(Worklist, "take_over", begin_as_they_left)
-    patch.setattr(schedule.Policy, "lease", property(lambda _: 3650 * DAY))
-    patch.setattr(clocks, "_found", lambda *_, **__: None)
+    patch.setattr(claims, "calls", only_free)
 
 
 def _forget_open_tasks(patch: pytest.MonkeyPatch) -> None:
@@ -365,7 +355,7 @@ ABLATIONS = (
     Ablation("probe that ends the pause", _probe_without_end, 1, empty_account),
     Ablation("intent row", _intent_after_the_call, 2, enrolling),
     Ablation("UNKNOWN instead of repeat", _repeat_the_unknown, 1, enrolling),
-    Ablation("lease expiry", _claims_for_ever, 1, enrolling),
+    Ablation("interrupted calls settled", _never_settled, 1, enrolling),
     Ablation("wall-clock watchdog", _nothing, 1, without_watchdog),
     Ablation("resumed polling", _forget_open_tasks, 1, enrolling),
     Ablation("success-only counting", _count_what_was_accepted, 1, failing_tasks),

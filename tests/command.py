@@ -20,7 +20,7 @@ from tests import support
 from tests.daemon_support import until
 from tests.support import NOW, FakeClock
 from voicekeeper.cli.main import main
-from voicekeeper.models import Breaker, HistoryEntry, KeeperBeat, Voice
+from voicekeeper.models import Active, Breaker, HistoryEntry, Voice
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 
@@ -125,7 +125,7 @@ class CommandLine:
             for column, value in columns.items():
                 setattr(voice, column, value)
 
-    def add_row(self, row: HistoryEntry | Breaker | KeeperBeat) -> None:
+    def add_row(self, row: HistoryEntry | Breaker) -> None:
         with self.database() as database, database.writing() as session:
             session.add(row)
 
@@ -144,18 +144,13 @@ class CommandLine:
         finally:
             thread.join()
 
-    def passed(self, ago: timedelta = timedelta(0)) -> None:
+    def passed(self, ago: timedelta = timedelta(0), *, keeper: str = "1@here") -> None:
         """Let a daemon have made a pass."""
         at = self.clock.now() - ago
-        self.add_row(
-            KeeperBeat(
-                keeper="1@here",
-                version="0",
-                started_at=at,
-                last_pass_at=at,
-                alive_until=at + support.policy().silence,
-            )
-        )
+        with self.database() as database, database.writing() as session:
+            active = session.get_one(Active, 1)
+            active.keeper = active.version = keeper
+            active.started_at = active.last_pass_at = active.beat = at
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Return every row of voices and of history."""

@@ -263,6 +263,7 @@ class Life:
         self.database = database(path / "voicekeeper.db")
         self.registry = Registry(self.database)
         self.worklist = Worklist(self.database)
+        self.worklist.take_over(keeper="1@here", version="1", now=NOW, policy=self.policy)
         self.log = Told()
         self.keeper = self.new_keeper()
 
@@ -321,6 +322,7 @@ class Life:
         """Take the registry over as a new process, and live on for so long."""
 
         async def life() -> None:
+            self.worklist.leave(keeper="1@here")  # as it died long ago
             self.keeper = self.new_keeper()
             await self.keeper.take_over()
             await self.run(duration)

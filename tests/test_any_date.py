@@ -32,7 +32,6 @@ from voicekeeper.models import (
     AlertKind,
     Balance,
     Breaker,
-    KeeperBeat,
     Kind,
     Message,
     Removal,
@@ -164,7 +163,6 @@ def add_rows(host: Host) -> None:
                 Alert(kind=AlertKind.RISK, voice_pk=odd.id, told=1, tell_at=NOW, **told),
                 Alert(kind=AlertKind.BLOCKED, tell_at=NOW, told=1, send_at=NOW, **told),
                 Balance(micros=10**7, told_at=NOW),
-                KeeperBeat(keeper="1@here", version="0", started_at=NOW, last_pass_at=NOW),
                 Breaker(model=odd.model, opened_at=NOW, cause="the cause", probe_at=NOW),
                 Message(
                     topic=Topic.RISK, place=0, level="error", title="t", body="b", made_at=NOW,

@@ -9,7 +9,7 @@ from sqlmodel import SQLModel
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported
 from voicekeeper import alerting
-from voicekeeper.models import Alert, AlertKind, Breaker, KeeperBeat, Message, Topic, Voice
+from voicekeeper.models import Active, Alert, AlertKind, Breaker, Message, Topic, Voice
 from voicekeeper.request import FLASH
 from voicekeeper.store import clocks
 
@@ -42,7 +42,7 @@ def mended(life: Life) -> bool:
 
 def passed(life: Life) -> datetime:
     """Return the last pass: until the next is noted, the clock is seen to be set back."""
-    return max((row.last_pass_at or NOW for row in life.rows(KeeperBeat)), default=NOW)
+    return max((row.last_pass_at or NOW for row in life.rows(Active)), default=NOW)
 
 
 def opened(
@@ -73,7 +73,8 @@ def test_after_the_clock_was_set_back_by_over_an_hour_every_voice_is_due(
     life: Life, behind: timedelta, *, wrong: bool
 ) -> None:
     edit(life, next_at=NOW + DAY)
-    put(life, KeeperBeat(keeper="1@h", version="1", started_at=NOW, last_pass_at=NOW + behind))
+    with life.database.writing() as session:
+        session.get_one(Active, 1).last_pass_at = NOW + behind
     assert mended(life) is wrong
     assert life.voice("anna").next_at == (NOW if wrong else NOW + DAY)
 
@@ -169,12 +170,7 @@ def test_where_nothing_can_be_read_it_is_mended_all_the_same(life: Life) -> None
     edit(life, next_at=NOW + 30 * DAY)
     with life.database.writing() as session:
         session.execute(sa.text("UPDATE voice SET suspected_at = NULL"))
-        session.execute(
-            sa.text(
-                "INSERT INTO keeper (keeper, version, once, started_at, last_pass_at, share,"
-                " interval_s, window_s) VALUES ('1@h', '1', 0, 'then', 'then', 0, 0, 0)"
-            )
-        )
+        session.execute(sa.text("UPDATE active SET started_at = 'then', last_pass_at = 'then'"))
         clocks.mend(session, now=NOW, policy=life.policy)
     assert life.voice("anna").next_at == NOW
     assert life.voice("anna").last_used_at == NOW - 0 * MINUTE

@@ -29,9 +29,9 @@ from voicekeeper.glance.fleet import Fleet, Ranking
 from voicekeeper.glance.voices import MOST, Voices
 from voicekeeper.health import Health
 from voicekeeper.models import (
+    Active,
     Balance,
     Breaker,
-    KeeperBeat,
     Kind,
     LedgerEntry,
     Origin,
@@ -47,7 +47,7 @@ from voicekeeper.store.sqlite import SqliteDatabase
 TABLES: Mapping[type[SQLModel], Mapping[str, Read]] = {
     Voice: columns.VOICE,
     Breaker: columns.BREAKER,
-    KeeperBeat: columns.KEEPER,
+    Active: columns.ACTIVE,
     Balance: columns.BALANCE,
 }
 READERS = {
@@ -166,18 +166,16 @@ def rows(draw: st.DrawFn) -> list[SQLModel]:
         Breaker(model=model, opened_at=draw(MAYBE), cause=draw(st.sampled_from([None, "402"])))
         for model in draw(st.sets(st.sampled_from([FLASH, "other", "third"])))
     ]
-    made += [
-        KeeperBeat(
-            keeper=f"{number}@here",
+    made.append(
+        Active(
+            keeper=draw(st.sampled_from([None, "1@here"])),
             version="0",
             once=draw(st.booleans()),
-            started_at=draw(INSTANTS),
-            last_pass_at=draw(st.none() | st.just(NOW - number * MINUTE)),
-            alive_until=draw(MAYBE),
-            share=draw(st.sampled_from([0.0, 0.5, 1.0])),
+            started_at=draw(MAYBE),
+            last_pass_at=draw(MAYBE),
+            beat=draw(MAYBE),
         )
-        for number in range(draw(st.integers(0, 3)))
-    ]
+    )
     if draw(st.booleans()):
         made.append(Balance(micros=draw(st.integers(-(10**9), 10**12)), told_at=draw(INSTANTS)))
     days = draw(st.sets(st.integers(-1, 40), max_size=4))
@@ -201,7 +199,9 @@ def registry_of(made: Sequence[SQLModel]) -> Iterator[SqliteDatabase]:
             with database.writing() as session:
                 session.add_all([row for row in made if isinstance(row, Voice)])
                 session.flush()
-                session.add_all([row for row in made if not isinstance(row, Voice)])
+                for row in made:
+                    if not isinstance(row, Voice):
+                        session.merge(row)  # there is a row of the active keeper already
             yield database
         finally:
             database.close()
@@ -332,7 +332,7 @@ def test_a_value_that_is_not_of_its_type_is_left_to_the_registry(
     [
         "UPDATE voice SET status = 'bogus'",
         "UPDATE voice SET next_at = 'soon'",
-        "UPDATE keeper SET alive_until = 'then'",
+        "UPDATE active SET beat = 'then'",
         "UPDATE breaker SET judged_at = 'then'",
         "UPDATE balance SET micros = 'much'",
         "UPDATE ledger SET cost_micros = 'much'",

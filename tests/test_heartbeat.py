@@ -48,7 +48,7 @@ def test_it_falls_silent_when_a_voice_is_overdue_and_speaks_again_when_it_was_us
     life.live(HOUR)
     life.clock.advance(3 * DAY)  # no daemon made a pass
     asyncio.run(life.keeper.stop(0))
-    life.worklist.claim(keeper="1@here", now=life.clock.now(), policy=life.policy, calls=0, polls=0)
+    life.worklist.claim(now=life.clock.now(), policy=life.policy, calls=0, polls=0)
     assert beat(life, receiver) == 0  # a pass that could begin no call
     life.live(HOUR)
     asyncio.run(life.one_pass())

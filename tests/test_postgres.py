@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from alembic import command
@@ -30,14 +30,16 @@ from voicekeeper.errors import (
     ConfigError,
     DatabaseAway,
     DatabaseUnusable,
+    NotActive,
     NotFound,
     VoicekeeperError,
 )
 from voicekeeper.lifecycle import Change
-from voicekeeper.models import Active, KeeperBeat, Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Active, Kind, LedgerEntry, Status, Tally, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.secret import SecretStr
-from voicekeeper.store.jobs import Answer, Claims, Decide
+from voicekeeper.store import claims, jobs
+from voicekeeper.store.jobs import Answer, Claims, Decide, Job
 from voicekeeper.store.postgres import PostgresDatabase
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.worklist import Worklist
@@ -47,6 +49,7 @@ from voicekeeper.verdict import Blame, Fault
 pytestmark = pytest.mark.postgres
 
 POLICY = policy()
+LEASE = POLICY.lease
 SILENCE = POLICY.silence
 Row = TypeVar("Row", bound=SQLModel)
 PASSWORD = "pass-of-nobody"
@@ -93,20 +96,32 @@ def by(rule: Callable[..., Change], answer: object, now: datetime = NOW) -> Deci
 
 
 class Keeper:
-    """A keeper's side of the store."""
+    """A keeper's side of the store; it takes over at once, unless told not to."""
 
     def __init__(self, database: PostgresDatabase, name: str, begun: datetime = NOW) -> None:
         self.name = name
         self.worklist = Worklist(database)
-        self.worklist.take_over(keeper=name, version="1", now=begun, policy=POLICY)
+        self.take_over(begun)
+
+    def take_over(self, now: datetime = NOW) -> None:
+        self.worklist.take_over(keeper=self.name, version="1", now=now, policy=POLICY)
 
     def claim(self, now: datetime = NOW, *, calls: int = 100) -> Claims:
-        return self.worklist.claim(keeper=self.name, now=now, policy=POLICY, calls=calls, polls=100)
+        return self.worklist.claim(now=now, policy=POLICY, calls=calls, polls=100)
 
-    def passes(self, since: datetime, until: datetime) -> list[Claims]:
-        """Pass each 10 s from one time to another."""
-        ticks = (until - since) // (10 * SECOND)
-        return [self.claim(since + number * 10 * SECOND) for number in range(ticks + 1)]
+
+def let_silence_pass(database: PostgresDatabase) -> None:
+    """Let the active keeper have given no sign of life for as long as makes it count as dead."""
+    with database.writing() as session:
+        active = session.get_one(Active, 1)
+        assert active.beat is not None
+        active.beat -= SILENCE + SECOND
+
+
+def successor(database: PostgresDatabase, name: str = "2@here", begun: datetime = NOW) -> Keeper:
+    """Return the keeper that took over from one that is silent."""
+    let_silence_pass(database)
+    return Keeper(database, name, begun)
 
 
 # the tables
@@ -129,13 +144,13 @@ def test_the_migrations_make_what_the_models_describe(database: PostgresDatabase
 def test_an_older_registry_is_upgraded_with_all_that_it_holds(bare: PostgresDatabase) -> None:
     told = OLDER.read_text().partition("CREATE INDEX")[2]
     rows = [line for line in told.split(";\n") if line.startswith("INSERT INTO ")]
-    with bare.writing() as session:
+    with bare._engine.begin() as connection:  # noqa: SLF001 - nothing of ours is there yet
         config = Config()
         config.set_main_option("script_location", "voicekeeper.store:migrations")
-        config.attributes["connection"] = session.connection()
+        config.attributes["connection"] = connection
         command.upgrade(config, "0004")
         for row in rows:
-            session.connection().exec_driver_sql(row.replace("%", "%%"))
+            connection.exec_driver_sql(row.replace("%", "%%"))
     bare.prepare(upgrade=True)
     assert bare.schema() == SCHEMA
     registry = Registry(bare)
@@ -220,42 +235,161 @@ def test_words_of_the_gateway_may_hold_what_postgresql_cannot_store(
     assert task.message == "no\ufffdwords"
 
 
-# who has what
+# who is the active one
 
 
-def test_keepers_at_once_get_different_voices(database: PostgresDatabase) -> None:
-    register(database, *(imported(f"v{n}") for n in range(60)))
-    keepers = [Keeper(database, f"{n}@here") for n in range(3)]
-    for keeper in keepers:  # until all know of all, and have their share
-        keeper.claim(calls=0)
-        keeper.claim(calls=0)
-    start = threading.Barrier(3)
-    taken: list[str] = []
+def test_one_keeper_is_active_and_the_others_stand_by(database: PostgresDatabase) -> None:
+    Keeper(database, "1@here")
+    for name in ("2@here", "3@here"):
+        with pytest.raises(NotActive, match="1@here is the active keeper") as stands_by:
+            Keeper(database, name)
+        assert (stands_by.value.keeper, stands_by.value.exit_code) == ("1@here", 75)
+    health = Registry(database).health(now=NOW, policy=POLICY)
+    assert list(health.keepers) == ["1@here", "2@here", "3@here"]
 
-    def work(keeper: Keeper) -> None:
+
+def test_six_started_in_one_moment_are_one_active_keeper_and_five_that_stand_by(
+    cluster: Cluster,
+) -> None:
+    url = cluster.empty()
+    databases = [PostgresDatabase(url) for _ in range(6)]
+    start, ends = threading.Barrier(6), Counter[str]()
+
+    def begin(number: int) -> None:
         start.wait(30)
-        while calls := keeper.claim(calls=3).calls:
-            taken.extend(job.name for job in calls)
+        try:
+            Keeper(databases[number], f"{number}@here")
+        except NotActive:
+            ends["stands by"] += 1
+        else:
+            ends["is active"] += 1
 
-    threads = [threading.Thread(target=work, args=(keeper,)) for keeper in keepers]
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sorted(taken) == sorted(f"v{n}" for n in range(60))
+    assert ends == {"is active": 1, "stands by": 5}
+    assert len(Registry(databases[0]).health(now=NOW, policy=POLICY).keepers) == 6
+    for each in databases:
+        each.close()
 
 
-def test_keepers_in_each_others_way_wait_and_fail_none(database: PostgresDatabase) -> None:
-    """While calls fail, open breakers and are probed, each pass and answer wants the same rows."""
-    register(database, *(imported(f"v{n}") for n in range(40)))
-    keepers = [Keeper(database, f"{n}@here") for n in range(4)]
-    for _ in range(2):
-        for keeper in keepers:
-            keeper.claim(calls=0)
-    start, failed, answered = threading.Barrier(4), [], Counter[str]()
-    trouble = Fault(Blame.UPSTREAM, "500", "server error")
+def test_who_stands_by_takes_over_when_the_active_one_is_silent_and_not_before(
+    database: PostgresDatabase,
+) -> None:
+    first = Keeper(database, "1@here")
+    with pytest.raises(NotActive):
+        Keeper(database, "2@here")
+    let_silence_pass(database)
+    first.claim()  # which was slow, and lives
+    with pytest.raises(NotActive):
+        Keeper(database, "2@here")
+    second = successor(database)
+    assert second.claim().calls == []
+    assert list(Registry(database).health(now=NOW, policy=POLICY).keepers) == ["2@here"]
 
-    def work(keeper: Keeper, chance: random.Random) -> None:
+
+def test_one_that_leaves_is_followed_at_once(database: PostgresDatabase) -> None:
+    registry, tick = Registry(database), timedelta(seconds=10)
+    first = Keeper(database, "1@here")
+    assert registry.runs() is False  # it has made no pass
+    first.claim()
+    assert registry.runs() is None
+    assert not registry.is_unkept(now=NOW, tick=tick)
+    first.worklist.leave(keeper="1@here")
+    assert registry.runs() is False
+    assert registry.is_unkept(now=NOW, tick=tick)
+    second = Keeper(database, "2@here")
+    second.claim()
+    first.worklist.leave(keeper="1@here")  # which is no business of the one that left
+    assert registry.runs() is None
+
+
+def test_one_that_stood_by_and_ended_is_named_no_more(database: PostgresDatabase) -> None:
+    Keeper(database, "1@here")
+    idle = Worklist(database)
+    with pytest.raises(NotActive):
+        idle.take_over(keeper="2@here", version="1", now=NOW, policy=POLICY)
+    idle.leave(keeper="2@here")
+    assert list(Registry(database).health(now=NOW, policy=POLICY).keepers) == ["1@here"]
+
+
+def test_run_once_beside_an_active_keeper_is_to_try_again_and_stands_not_by(
+    database: PostgresDatabase,
+) -> None:
+    Keeper(database, "1@here")
+    with pytest.raises(NotActive):
+        Worklist(database).take_over(
+            keeper="2@here", version="1", now=NOW, policy=POLICY, once=True
+        )
+    assert list(Registry(database).health(now=NOW, policy=POLICY).keepers) == ["1@here"]
+
+
+def test_a_deposed_keeper_writes_no_intent(database: PostgresDatabase) -> None:
+    register(database, imported("anna"), wanted("bert"))
+    deposed = Keeper(database, "1@here")
+    enrollment = next(job for job in deposed.claim().calls if job.task_pk is None)
+    second = successor(database)
+    before = rows(database, Task)
+    for attempt in (
+        deposed.claim,
+        lambda: deposed.worklist.intend(enrollment, now=NOW, policy=POLICY),
+    ):
+        with pytest.raises(NotActive, match="2@here is the active keeper"):
+            attempt()
+    assert rows(database, Task) == before
+    assert [job.name for job in second.claim().calls] == ["anna", "bert"]
+
+
+def test_a_command_waits_for_a_pass_and_has_the_last_word(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pause` between what a pass reads and what it writes."""
+    keeping, commanding = (PostgresDatabase(url) for url in [cluster.empty()] * 2)
+    register(keeping, imported("anna"))
+    keeper = Keeper(keeping, "1@here")
+    has_read, may_write, is_paused = (threading.Event() for _ in range(3))
+
+    def slow(*given: Any, **more: Any) -> Job:  # noqa: ANN401 - all that it takes
+        has_read.set()
+        assert may_write.wait(30)
+        return jobs.write_intent(*given, **more)
+
+    def pause() -> None:
+        Registry(commanding).pause("anna", now=NOW)
+        is_paused.set()
+
+    monkeypatch.setattr(claims, "write_intent", slow)
+    claimed: list[Job] = []
+    passing = threading.Thread(target=lambda: claimed.extend(keeper.claim().calls))
+    passing.start()
+    assert has_read.wait(30)
+    pausing = threading.Thread(target=pause)
+    pausing.start()
+    assert not is_paused.wait(0.3)
+    may_write.set()
+    for thread in (passing, pausing):
+        thread.join(30)
+    (job,) = claimed
+    submitted = by(partial(lifecycle.submitted, cost_micros=60), Accepted("task_1"))
+    keeper.worklist.record([Answer(job, submitted, NOW, POLICY)])
+    voice = Registry(keeping).get("anna")
+    assert (voice.paused, voice.next_at) == (True, None)
+    keeping.close()
+    commanding.close()
+
+
+def test_a_keeper_and_commands_in_each_others_way_wait_and_fail_none(cluster: Cluster) -> None:
+    """While calls fail, open breakers and are probed, each wants the same rows."""
+    url = cluster.empty()
+    keeping, commanding = PostgresDatabase(url), PostgresDatabase(url)
+    names = [f"v{n}" for n in range(40)]
+    register(keeping, *map(imported, names))
+    keeper, failed, answered = Keeper(keeping, "1@here"), [], Counter[str]()
+    trouble, chance = Fault(Blame.UPSTREAM, "500", "server error"), random.Random(1)
+
+    def keep() -> None:
         for number in range(60):
             now = NOW + number * 60 * SECOND
             for job in keeper.claim(now, calls=4).calls:
@@ -264,115 +398,39 @@ def test_keepers_in_each_others_way_wait_and_fail_none(database: PostgresDatabas
                 keeper.worklist.record([Answer(job, answer, now, POLICY)])
                 answered[job.kind] += 1
 
-    def guarded(keeper: Keeper, seed: int) -> None:
-        start.wait(30)
+    def command() -> None:
+        for name in names * 3:
+            Registry(commanding).pause(name, now=NOW)
+            Registry(commanding).resume(name, now=NOW, policy=POLICY)
+
+    def guarded(work: Callable[[], None]) -> None:
         try:
-            work(keeper, random.Random(seed))
+            work()
         except VoicekeeperError as error:
             failed.append(str(error))
 
-    threads = [
-        threading.Thread(target=guarded, args=(keeper, seed)) for seed, keeper in enumerate(keepers)
-    ]
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in (keep, command)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(100)
     assert failed == []
     assert answered[Kind.KEEPALIVE] > 5
-    assert answered[Kind.CONTROL] > 5
+    assert answered[Kind.CONTROL] > 1
+    keeping.close()
+    commanding.close()
 
 
-def test_who_comes_new_calls_nothing_until_the_others_have_made_room(
-    database: PostgresDatabase,
-) -> None:
-    register(database, imported("anna"))
-    first = Keeper(database, "1@here")
-    assert first.claim(calls=0).share == 1
-    second = Keeper(database, "2@here")
-    early = second.claim()
-    assert (early.calls, early.share < 0.01) == ([], True)
-    assert first.claim(calls=0).share == 0.5
-    later = second.claim()
-    assert ([job.name for job in later.calls], later.share) == (["anna"], 0.5)
-
-
-def test_what_one_had_who_left_falls_to_the_others_at_once(database: PostgresDatabase) -> None:
-    first, second = Keeper(database, "1@here"), Keeper(database, "2@here")
-    for keeper in (first, second, first):
-        keeper.claim()
-    second.worklist.leave(keeper="2@here")
-    assert first.claim().share == 1
-
-
-def test_what_a_dead_one_had_falls_to_the_others_when_its_time_is_over(
-    database: PostgresDatabase,
-) -> None:
-    first, second = Keeper(database, "1@here"), Keeper(database, "2@here")
-    for keeper in (first, second, first):
-        keeper.claim()
-    assert first.claim(NOW + SILENCE - SECOND).share == 0.5
-    assert first.claim(NOW + SILENCE).share == 1
-
-
-def test_one_that_was_taken_for_dead_begins_anew(database: PostgresDatabase) -> None:
-    first, second = Keeper(database, "1@here"), Keeper(database, "2@here")
-    second.claim()
-    awake = NOW + 2 * HOUR * 24
-    first.passes(awake - SILENCE, awake)
-    Keeper(database, "3@here", awake)  # which forgets the long dead
-    assert {beat.keeper for beat in rows(database, KeeperBeat)} == {"1@here", "3@here"}
-    assert second.claim(awake).share < 0.01
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_shares_never_add_up_to_more_than_the_account(
-    database: PostgresDatabase, seed: int
-) -> None:
-    chance, now = random.Random(seed), NOW
-    keepers = [Keeper(database, f"{n}@here") for n in range(4)]
-    for _ in range(80):
-        now += timedelta(seconds=chance.expovariate(1 / 5))
-        keeper = chance.choice(keepers)
-        if chance.random() < 0.1:
-            keeper.worklist.leave(keeper=keeper.name)
-        else:
-            keeper.claim(now)
-        living = [
-            beat.share
-            for beat in rows(database, KeeperBeat)
-            if beat.alive_until is not None and beat.alive_until > now
-        ]
-        assert sum(living) <= 1 + 1e-9
-
-
-def test_other_settings_of_another_keeper_make_no_voice_due(database: PostgresDatabase) -> None:
+def test_other_settings_of_the_next_keeper_make_no_voice_due(database: PostgresDatabase) -> None:
     register(database, imported("anna", last_used_at=NOW))
-    patient = Worklist(database)
-    patient.take_over(keeper="1@here", version="1", now=NOW, policy=POLICY)
     longer = policy(interval=POLICY.interval * 2)
-    patient.claim(keeper="1@here", now=NOW, policy=longer, calls=1, polls=1)
+    patient = Worklist(database)
+    patient.take_over(keeper="1@here", version="1", now=NOW, policy=longer)
     with database.writing() as session:
-        voice = session.scalars(select(Voice)).one()
-        voice.next_at = NOW + POLICY.interval * 1.5
-    hasty = Keeper(database, "2@here")
+        session.scalars(select(Voice)).one().next_at = NOW + POLICY.interval * 1.5
+    hasty = successor(database)
     assert hasty.claim().calls == []
     assert Registry(database).get("anna").next_at == schedule.due(NOW, "anna", POLICY)
-
-
-def test_a_keeper_that_has_left_is_missed_at_once(database: PostgresDatabase) -> None:
-    registry, tick = Registry(database), timedelta(seconds=10)
-    first, second = Keeper(database, "1@here"), Keeper(database, "2@here")
-    assert registry.runs() is False  # neither has made a pass
-    for keeper in (first, second):
-        keeper.claim()
-        assert registry.runs() is None
-        assert not registry.is_unkept(now=NOW, tick=tick)
-    first.worklist.leave(keeper="1@here")
-    assert not registry.is_unkept(now=NOW, tick=tick)
-    second.worklist.leave(keeper="2@here")
-    assert registry.runs() is False
-    assert registry.is_unkept(now=NOW, tick=tick)
 
 
 # what a dead keeper leaves
@@ -381,55 +439,71 @@ def test_a_keeper_that_has_left_is_missed_at_once(database: PostgresDatabase) ->
 def test_an_enrollment_of_a_dead_keeper_is_left_to_a_person(database: PostgresDatabase) -> None:
     register(database, wanted("anna"))
     dying = Keeper(database, "1@here")
-    job = dying.worklist.intend(dying.claim().calls[0], now=NOW, policy=POLICY)
-    living = Keeper(database, "2@here")
-    early = living.passes(NOW, NOW + SILENCE - 10 * SECOND)
+    dying.worklist.intend(dying.claim().calls[0], now=NOW, policy=POLICY)
+    living = successor(database)
+    early = living.claim(NOW + LEASE - SECOND)
     assert Registry(database).get("anna").status is Status.NEW
-    late = living.passes(NOW + SILENCE, NOW + SILENCE + 30 * SECOND)
+    late = living.claim(NOW + LEASE)
     assert Registry(database).get("anna").status is Status.UNKNOWN
-    assert [job for claims in (*early, *late) for job in claims.calls] == []
-    told = [line.event for claims in late for line in claims.lines]
-    assert told == ["enrollment.failed", "voice.status_changed"]
-    answered = NOW + SILENCE + HOUR
-    submitted = partial(lifecycle.submitted, cost_micros=1)
-    late_answer = by(submitted, Accepted("task_1"), answered)
-    assert dying.worklist.record([Answer(job, late_answer, answered, POLICY)]) == [[]]
+    assert [*early.calls, *late.calls] == []
+    assert [line.event for line in late.lines] == ["enrollment.failed", "voice.status_changed"]
 
 
-def test_a_keepalive_of_a_dead_keeper_is_made_by_another_after_its_lease(
-    database: PostgresDatabase,
-) -> None:
-    register(database, imported("anna"))
-    assert len(Keeper(database, "1@here").claim().calls) == 1
-    living = Keeper(database, "2@here")
-    claims = living.passes(NOW, NOW + 2 * SILENCE)
-    assert [job.name for each in claims for job in each.calls] == ["anna"]
-    first, second = sorted(rows(database, Task), key=lambda task: task.id or 0)
-    assert (first.state, second.state) == (TaskState.UNKNOWN, TaskState.INTENT)
-
-
-def test_after_the_database_was_away_nobody_is_taken_for_dead_at_once(
+def test_the_answer_to_an_enrollment_counts_though_its_keeper_was_taken_for_dead(
     database: PostgresDatabase,
 ) -> None:
     register(database, wanted("anna"))
-    first, second = Keeper(database, "1@here"), Keeper(database, "2@here")
-    first.worklist.intend(first.claim().calls[0], now=NOW, policy=POLICY)
-    second.passes(NOW, NOW + SILENCE / 2)
-    back = NOW + 2 * SILENCE
-    second.passes(back, back + SILENCE / 2)
-    assert Registry(database).get("anna").status is Status.NEW
+    frozen = Keeper(database, "1@here")
+    job = frozen.worklist.intend(frozen.claim().calls[0], now=NOW, policy=POLICY)
+    second = successor(database)
+    second.claim(NOW + LEASE)
+    assert Registry(database).get("anna").status is Status.UNKNOWN
+    late = NOW + LEASE + MINUTE
+    submitted = by(partial(lifecycle.submitted, cost_micros=1), Accepted("task_1"), late)
+    frozen.worklist.record([Answer(job, submitted, late, POLICY)])
+    voice = Registry(database).get("anna")
+    assert (voice.status, voice.failures, voice.last_error) == (Status.DEPLOYING, 0, None)
+    (task,) = rows(database, Task)
+    assert (task.state, task.task_id, task.code) == (TaskState.RUNNING, "task_1", None)
+    (poll,) = second.claim(late + HOUR).polls
+    assert poll.task_id == "task_1"
+    assert {tally.ended for tally in rows(database, Tally)} == {0}
+    assert sum(entry.possible_cost_micros for entry in rows(database, LedgerEntry)) == 0
 
 
-def test_a_start_leaves_a_living_keepers_calls_alone(database: PostgresDatabase) -> None:
-    register(database, imported("anna"), wanted("bert"))
-    first = Keeper(database, "1@here")
-    for job in first.claim().calls:
-        if job.task_pk is None:
-            first.worklist.intend(job, now=NOW, policy=POLICY)
-    second = Keeper(database, "2@here", NOW + SECOND)
-    assert second.claim(NOW + SECOND).calls == []
-    assert {task.state for task in rows(database, Task)} == {TaskState.INTENT}
-    assert {beat.keeper for beat in rows(database, KeeperBeat)} == {"1@here", "2@here"}
+def test_a_late_answer_to_an_enrollment_that_was_asked_for_again_changes_nothing(
+    database: PostgresDatabase,
+) -> None:
+    register(database, wanted("anna"))
+    frozen = Keeper(database, "1@here")
+    job = frozen.worklist.intend(frozen.claim().calls[0], now=NOW, policy=POLICY)
+    second = successor(database)
+    second.claim(NOW + LEASE)
+    late = NOW + LEASE + MINUTE
+    Registry(database).retry("anna", now=late)
+    again = second.worklist.intend(second.claim(late).calls[0], now=late, policy=POLICY)
+    before = [task.model_dump() for task in rows(database, Task)]
+    submitted = by(partial(lifecycle.submitted, cost_micros=1), Accepted("task_1"), late)
+    assert frozen.worklist.record([Answer(job, submitted, late, POLICY)]) == [[]]
+    assert [task.model_dump() for task in rows(database, Task)] == before
+    second.worklist.record([Answer(again, submitted, late, POLICY)])
+    assert Registry(database).get("anna").status is Status.DEPLOYING
+
+
+def test_a_keepalive_of_a_dead_keeper_is_made_again_once_its_call_must_be_over(
+    database: PostgresDatabase,
+) -> None:
+    register(database, imported("anna"))
+    (job,) = Keeper(database, "1@here").claim().calls
+    living = successor(database)
+    assert [each.name for each in living.claim(NOW + LEASE).calls] == ["anna"]
+    first, second = sorted(rows(database, Task), key=lambda task: task.id or 0)
+    assert (first.state, second.state) == (TaskState.UNKNOWN, TaskState.INTENT)
+    late = NOW + LEASE + MINUTE
+    used = by(lifecycle.reported, Report("success"), late)
+    living.worklist.record([Answer(job, used, late, POLICY)])
+    voice = Registry(database).get("anna")
+    assert (voice.status, voice.last_used_at) == (Status.OK, NOW)  # a use is a use
 
 
 def test_a_keeper_frozen_in_a_transaction_holds_nobody_up_for_long(
@@ -564,12 +638,17 @@ def test_copies_are_left_to_the_servers_own_tools(cli: CommandLine, command: str
     assert "pg_dump" in " ".join(ended.err.split())
 
 
-def test_status_names_the_keepers_that_live(cli: CommandLine, database: PostgresDatabase) -> None:
+def test_status_names_the_active_keeper_and_those_that_stand_by(
+    cli: CommandLine, database: PostgresDatabase
+) -> None:
     register(database, imported("anna", last_used_at=NOW))
-    for name in ("1@a", "2@b"):
-        Keeper(database, name).claim()
-    assert cli("status", "--json").json["keepers"] == ["1@a", "2@b"]
-    assert "  2 keepers: 1@a, 2@b\n" in cli("status").out
+    Keeper(database, "1@a").claim()
+    for name in ("2@b", "3@c"):
+        with pytest.raises(NotActive):
+            Keeper(database, name)
+    told = cli("status", "--json").json
+    assert (told["keeper"], told["keepers"]) == ("1@a", ["1@a", "2@b", "3@c"])
+    assert "  kept by 1@a; standing by: 2@b, 3@c\n" in cli("status").out
 
 
 def test_check_tells_of_the_server(cli: CommandLine) -> None:
@@ -593,16 +672,3 @@ def test_a_keeper_whose_clock_is_not_the_servers_does_not_begin(database: Postgr
     for wrong, way in ((HOUR + MINUTE, "1 h ahead of that"), (-HOUR, "1 h behind that")):
         with pytest.raises(VoicekeeperError, match=way), database.held(now + wrong):
             pass
-
-
-def test_a_clock_that_was_set_back_makes_every_voice_due_but_not_for_the_others(
-    database: PostgresDatabase,
-) -> None:
-    register(database, imported("anna", last_used_at=NOW))
-    first, second = Keeper(database, "1@here"), Keeper(database, "2@here")
-    for keeper in (first, second, first, second):
-        keeper.claim()
-    ahead = NOW + 48 * HOUR
-    assert first.claim(ahead).calls == []
-    assert second.claim(NOW + SECOND).calls == []
-    assert [job.name for job in first.claim(NOW + SECOND).calls] == ["anna"]

@@ -179,7 +179,7 @@ def test_to_settle_is_to_wait_for_those_that_came_before() -> None:
 def test_a_group_changes_all_of_its_voices_or_none(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(imported("anna"), imported("bert"))
-    claims = life.worklist.claim(keeper="1@here", now=NOW, policy=life.policy, calls=9, polls=9)
+    claims = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9)
 
     def accepted(number: int) -> lifecycle.Change:
         raise NotImplementedError(number)
@@ -216,7 +216,7 @@ def test_one_answer_of_a_group_sees_what_another_changed(tmp_path: Path) -> None
     """Two answers to one task: the first settles it, and the second finds it settled."""
     life = Life(tmp_path)
     life.register(imported("anna"))
-    claims = life.worklist.claim(keeper="1@here", now=NOW, policy=life.policy, calls=9, polls=9)
+    claims = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9)
 
     def success(voice: object, task: object) -> lifecycle.Change:
         return lifecycle.reported(voice, task, Report("success"), now=NOW, policy=life.policy)  # type: ignore[arg-type]

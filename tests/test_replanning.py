@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tests.support import DAY, HOUR, MINUTE, Life, imported
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import KeeperBeat, Status, Voice
+from voicekeeper.models import Active, Status, Voice
 from voicekeeper.sandbox import Gateway
 from voicekeeper.schedule import Policy
 
@@ -126,7 +126,7 @@ def test_a_registry_of_a_version_that_noted_no_settings_is_reckoned_anew(tmp_pat
     life.register(*map(imported, FLEET))
     life.live(HOUR)
     with life.database.writing() as session:
-        session.execute(sa.update(KeeperBeat).values(interval_s=0, window_s=0))
+        session.execute(sa.update(Active).values(interval_s=0, window_s=0))
     life.clock.advance(46 * HOUR)
     life.policy = shorter(life)
     life.live(3 * DAY)
@@ -139,7 +139,7 @@ def test_whatever_stands_in_the_keepers_row_stops_no_start(tmp_path: Path, odd: 
     life.register(*map(imported, FLEET))
     life.live(HOUR)
     with life.database.writing() as session:
-        session.execute(sa.update(KeeperBeat).values(interval_s=sa.text(odd), window_s=1))
+        session.execute(sa.update(Active).values(interval_s=sa.text(odd), window_s=1))
     life.policy = shorter(life)
     life.live(3 * DAY)
     assert {life.voice(name).status for name in FLEET} == {Status.OK}

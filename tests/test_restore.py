@@ -75,7 +75,7 @@ def test_an_enrollment_that_was_open_in_the_copy_is_not_paid_for_again(
         life.live(SECOND)
     elif moment == CUT_OFF:
         (job,) = life.worklist.claim(
-            keeper="1@here", now=life.clock.now(), policy=life.policy, calls=9, polls=0
+            now=life.clock.now(), policy=life.policy, calls=9, polls=0
         ).calls
         life.worklist.intend(job, now=life.clock.now(), policy=life.policy)
     put_back = copied(life)
@@ -176,7 +176,7 @@ def test_a_voice_registered_anew_under_an_old_name_is_made(life: Life) -> None:
 def rest(path: Path) -> None:
     """Have a registry's last pass, and what waits in it, be two hours ago."""
     with closing(sqlite3.connect(path)) as file, file:
-        for table, column in (("keeper", "last_pass_at"), ("voice", "anchored_at")):
+        for table, column in (("active", "last_pass_at"), ("voice", "anchored_at")):
             ago = f"strftime('%Y-%m-%d %H:%M:%f', {column}, '-2 hours')"
             file.execute(f"UPDATE {table} SET {column} = {ago}")  # noqa: S608 - our own words
 

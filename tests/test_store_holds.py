@@ -30,9 +30,7 @@ def statuses(life: Life) -> list[Status]:
 
 
 def claimed(life: Life) -> list[Job]:
-    claims = life.worklist.claim(
-        keeper="1@here", now=life.clock.now(), policy=life.policy, calls=100, polls=0
-    )
+    claims = life.worklist.claim(now=life.clock.now(), policy=life.policy, calls=100, polls=0)
     return list(claims.calls)
 
 
@@ -199,7 +197,7 @@ def test_those_held_take_no_room_from_those_that_are_due(tmp_path: Path) -> None
     life = Life(tmp_path, enrollments_per_day=0)
     clones(life, 10)
     life.register(imported("late", last_used_at=NOW - 8 * DAY))
-    claims = life.worklist.claim(keeper="1@here", now=NOW, policy=life.policy, calls=1, polls=0)
+    claims = life.worklist.claim(now=NOW, policy=life.policy, calls=1, polls=0)
     assert [job.name for job in claims.calls] == ["late"]
     assert [line.event for line in claims.lines].count("enrollment.held") == 10
 
@@ -214,9 +212,7 @@ def test_one_that_was_claimed_while_there_was_money_is_held_at_its_turn(tmp_path
     assert life.voice("clone-1").held_at == NOW
     assert [task.state for task in life.rows(Task)] == [TaskState.INTENT]
     life.clock.advance(SECOND)
-    lines = life.worklist.claim(
-        keeper="1@here", now=life.clock.now(), policy=life.policy, calls=0, polls=0
-    ).lines
+    lines = life.worklist.claim(now=life.clock.now(), policy=life.policy, calls=0, polls=0).lines
     assert [line.event for line in lines if line.fields["name"] == "clone-1"] == ["enrollment.held"]
 
 

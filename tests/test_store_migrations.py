@@ -21,7 +21,7 @@ from voicekeeper.terms import SCHEMA
 
 REGISTRY = Path(__file__).with_name("registry_0004.sql")
 
-GONE = ("audio",)
+GONE = ("audio", "keeper")
 """Tables of older schemas that there are no more."""
 
 GONE_COLUMNS: dict[str, tuple[str, ...]] = {"voice": ("restored_at",)}
@@ -40,7 +40,7 @@ TABLES = (
     "breaker",
     "alert",
     "message",
-    "keeper",
+    "standby",
 )
 
 

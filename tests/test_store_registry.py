@@ -23,7 +23,6 @@ from voicekeeper.errors import NotAllowed, NotFound, Taken
 from voicekeeper.models import (
     Breaker,
     HistoryEntry,
-    KeeperBeat,
     Kind,
     Origin,
     Status,
@@ -337,7 +336,7 @@ def test_the_cost_of_a_voice_is_that_of_its_tasks(life: Life) -> None:
 def test_health_of_an_empty_registry(life: Life) -> None:
     health = life.registry.health(now=NOW, policy=life.policy)
     assert (health.by_status, health.paused, health.overdue, health.at_risk) == ({}, 0, 0, 0)
-    assert (health.last_pass_at, health.keeper, health.next_at) == (None, None, None)
+    assert (health.last_pass_at, health.next_at) == (None, None)
     assert list(health.blocked) == []
     assert life.registry.last_pass_at() is None
 
@@ -411,14 +410,12 @@ def test_health_counts_what_a_person_must_know(life: Life) -> None:
         life,
         Breaker(model="plus", opened_at=NOW, cause="402"),
         Breaker(model=FLASH, run=2),
-        KeeperBeat(keeper="1@old", version="0", started_at=NOW, last_pass_at=NOW - HOUR),
-        KeeperBeat(keeper="2@young", version="0", started_at=NOW, last_pass_at=NOW),
-        KeeperBeat(keeper="3@new", version="0", started_at=NOW),
     )
+    life.worklist.claim(now=NOW, policy=life.policy, calls=0, polls=0)
     health = life.registry.health(now=NOW, policy=life.policy)
     assert health.by_status == {Status.NEW: 4, Status.OK: 1, Status.LOST: 1}
     assert (health.paused, health.overdue, health.at_risk) == (1, 1, 1)
-    assert (health.keeper, health.last_pass_at) == ("2@young", NOW)
+    assert (health.keeper, health.last_pass_at) == ("1@here", NOW)
     assert [(b.model, b.cause) for b in health.blocked] == [("plus", "402")]
     assert health.next_at == NOW - 4 * HOUR
     assert life.registry.last_pass_at() == NOW

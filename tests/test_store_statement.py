@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from tests.support import DAY, NOW, Life, imported, policy
-from voicekeeper.models import KeeperBeat, Status, Task, Voice
+from voicekeeper.models import Breaker, Status, Task, Voice
 from voicekeeper.store import rows
 from voicekeeper.store.conversion import from_driver, to_driver
 from voicekeeper.store.statement import Statement
@@ -59,7 +59,7 @@ def test_a_column_that_no_table_has_is_refused_and_nothing_is_written(life: Life
     with pytest.raises(AssertionError, match="nonsense"), life.database.writing() as session:
         rows.assign(session, voice, {"failures": 9, "nonsense": 1})
     with pytest.raises(AssertionError, match="nonsense"), life.database.writing() as session:
-        rows.insert(session, KeeperBeat, keeper="1@here", nonsense=1)
+        rows.insert(session, Breaker, model="m", nonsense=1)
 
 
 @pytest.mark.parametrize("text", ["soon", "2030-01-01 00:00:00.00000x", 7, b"\x00"])
@@ -124,11 +124,11 @@ def test_a_pass_prepares_nothing_a_second_time(life: Life, prepared: list[str]) 
         prepared.clear()
         for _ in range(20):  # until it is past saving
             now += DAY / 2
-            life.worklist.claim(keeper="1@here", now=now, policy=policy(), calls=8, polls=8)
+            life.worklist.claim(now=now, policy=policy(), calls=8, polls=8)
             life.worklist.take_alerts(now=now, policy=policy())
             life.worklist.idle_until(now=now, policy=policy())
         life.registry.remove(name, now=now)
-        life.worklist.claim(keeper="1@here", now=now, policy=policy(), calls=8, polls=8)
+        life.worklist.claim(now=now, policy=policy(), calls=8, polls=8)
 
     live("anna", NOW)  # which makes every statement ready
     assert prepared != []

@@ -161,7 +161,7 @@ def test_no_thread_that_writes_on_and_on_keeps_a_pass_from_the_database(tmp_path
     def make_passes() -> None:
         for _ in range(30):
             before = mine
-            worklist.claim(keeper="1@here", now=NOW, policy=settings, calls=1, polls=1)
+            worklist.claim(now=NOW, policy=settings, calls=1, polls=1)
             others.append(mine - before)
         stop.set()
 

@@ -1,8 +1,7 @@
 """The keepers' side: who gets what, in which order, and what an answer or a crash leaves."""
 
 import sqlite3
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from tests.support import (
     NOW,
     SECOND,
     Life,
-    database,
     imported,
     policy,
     wanted,
@@ -30,9 +28,9 @@ from voicekeeper.answers import Accepted, Report
 from voicekeeper.errors import Withdrawn
 from voicekeeper.lifecycle import control
 from voicekeeper.models import (
+    Active,
     Breaker,
     HistoryEntry,
-    KeeperBeat,
     Kind,
     Origin,
     Removal,
@@ -43,7 +41,6 @@ from voicekeeper.models import (
 )
 from voicekeeper.request import CONTROL_VOICE, FLASH
 from voicekeeper.store.jobs import Answer, Claims, Decide, Job
-from voicekeeper.store.worklist import Worklist
 from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -56,9 +53,21 @@ def life(tmp_path: Path) -> Life:
     return Life(tmp_path)
 
 
-def claim(life: Life, now: datetime = NOW, *, calls: int = 100, polls: int = 100) -> Claims:
+def claim(
+    life: Life,
+    now: datetime = NOW,
+    *,
+    calls: int = 100,
+    polls: int = 100,
+    under_way: Sequence[Job] = (),
+) -> Claims:
     return life.worklist.claim(
-        keeper="1@here", now=now, policy=life.policy, calls=calls, polls=polls
+        now=now,
+        policy=life.policy,
+        calls=calls,
+        polls=polls,
+        busy=[job.voice_pk for job in under_way if job.voice_pk is not None],
+        in_flight=[job.task_pk for job in under_way if job.task_pk is not None],
     )
 
 
@@ -121,6 +130,7 @@ def put(life: Life, *rows: SQLModel) -> None:
 
 
 def take_over(life: Life, now: datetime) -> None:
+    life.worklist.leave(keeper="1@here")  # as it died long ago
     life.worklist.take_over(keeper="2@here", version="1", now=now, policy=life.policy)
 
 
@@ -144,9 +154,11 @@ def test_among_many_that_are_due_the_order_is_the_same_as_among_few(life: Life) 
     life.register(*(imported(f"v{age}", last_used_at=NOW - age * HOUR) for age in ages))
     savable = [f"v{age}" for age in range(167, 79, -1)]
     past = [f"v{age}" for age in range(379, 167, -1)]
-    few = names(claim(life, calls=100))
-    rest = names(claim(life, calls=150))  # of 200, which are few
-    assert few + rest == (savable + past)[:250]
+    few = claim(life, calls=100)
+    for job in few.calls:
+        edit(life, job.name, next_at=NOW + DAY)
+    rest = claim(life, calls=150)  # of 200, which are few
+    assert names(few) + names(rest) == (savable + past)[:250]
 
 
 def test_a_claim_takes_the_most_urgent_and_says_whether_there_is_more(life: Life) -> None:
@@ -154,7 +166,7 @@ def test_a_claim_takes_the_most_urgent_and_says_whether_there_is_more(life: Life
     first = claim(life, calls=2)
     assert names(first) == ["v4", "v3"]
     assert first.more_calls
-    second = claim(life, calls=4)
+    second = claim(life, calls=4, under_way=first.calls)
     assert names(second) == ["v2", "v1", "v0"]
     assert not second.more_calls
 
@@ -179,9 +191,7 @@ def test_every_voice_alive_after_a_long_outage_is_saved(life: Life) -> None:
     assert alive == set()
 
 
-def test_a_claim_moves_the_due_time_as_its_lease_and_a_second_claim_gets_nothing(
-    life: Life,
-) -> None:
+def test_a_call_under_way_keeps_its_voice_from_another_and_moves_no_due_time(life: Life) -> None:
     life.register(imported("anna"))
     job = only(claim(life))
     assert (job.kind, job.spoken, job.recipe, job.task_id) == (
@@ -190,9 +200,19 @@ def test_a_claim_moves_the_due_time_as_its_lease_and_a_second_claim_gets_nothing
         None,
         None,
     )
-    assert life.voice("anna").next_at == NOW + LEASE
-    assert claim(life, NOW + LEASE - SECOND).calls == []
+    assert life.voice("anna").next_at == NOW
+    for later in (NOW, NOW + LEASE + MINUTE):
+        assert claim(life, later, under_way=[job]).calls == []
+    assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]
+
+
+def test_a_call_that_nobody_makes_is_settled_once_none_can_take_so_long(life: Life) -> None:
+    life.register(imported("anna"))
+    only(claim(life))
+    claim(life, NOW + LEASE - SECOND, calls=0)
+    assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]
     assert names(claim(life, NOW + LEASE)) == ["anna"]
+    assert [task.state for task in life.tasks("anna")] == [TaskState.UNKNOWN, TaskState.INTENT]
 
 
 def test_the_intent_of_a_call_is_written_before_it_is_handed_out(life: Life) -> None:
@@ -260,7 +280,7 @@ def test_an_enrollment_whose_turn_never_came_is_claimed_again(life: Life) -> Non
     life.register(wanted("anna"))
     job = only(claim(life))
     assert life.tasks("anna") == []
-    assert claim(life, NOW + LEASE - SECOND).calls == []
+    assert claim(life, NOW + LEASE, under_way=[job]).calls == []
     assert names(claim(life, NOW + LEASE)) == ["anna"]
     assert life.worklist.intend(job, now=NOW + LEASE, policy=life.policy).task_pk is not None
 
@@ -305,36 +325,12 @@ def test_only_a_new_voice_is_enrolled(life: Life, status: Status) -> None:
     assert claim(life).calls == []
 
 
-@pytest.mark.sqlite_only
-def test_two_keepers_at_once_get_different_voices(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(*(imported(f"v{n}") for n in range(60)))
-    start = threading.Barrier(2)
-    taken: list[list[str]] = [[], []]
-
-    def work(mine: list[str]) -> None:
-        worklist = Worklist(database(life.database.path))
-        start.wait(30)
-        while len(mine) < 60:
-            claims = worklist.claim(keeper="x", now=NOW, policy=life.policy, calls=3, polls=0)
-            if not claims.calls:
-                return
-            mine.extend(names(claims))
-
-    threads = [threading.Thread(target=work, args=(mine,)) for mine in taken]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(taken[0] + taken[1]) == sorted(f"v{n}" for n in range(60))
-
-
 def test_a_pass_leaves_the_keepers_sign_of_life(life: Life) -> None:
     take_over(life, NOW)
     claim_as = partial(life.worklist.claim, policy=life.policy, calls=1, polls=1)
-    claim_as(keeper="2@here", now=NOW + HOUR)
-    (beat,) = life.rows(KeeperBeat)
-    assert (beat.keeper, beat.started_at, beat.last_pass_at) == ("2@here", NOW, NOW + HOUR)
+    claim_as(now=NOW + HOUR)
+    (active,) = life.rows(Active)
+    assert (active.keeper, active.started_at, active.last_pass_at) == ("2@here", NOW, NOW + HOUR)
 
 
 # polls
@@ -354,8 +350,8 @@ def test_a_running_task_is_asked_for_at_its_time(life: Life) -> None:
     assert claim(life, NOW + first - SECOND).polls == []
     (poll,) = claim(life, NOW + first).polls
     assert (poll.task_id, poll.name, poll.kind) == ("task-anna", "anna", Kind.KEEPALIVE)
-    assert claim(life, NOW + first).polls == []
-    assert claim(life, NOW + first + LEASE).polls[0].task_id == "task-anna"
+    assert claim(life, NOW + first, under_way=[poll]).polls == []
+    assert claim(life, NOW + first).polls[0].task_id == "task-anna"
 
 
 def test_a_poll_that_only_a_wrong_clock_can_have_set_is_made_now(life: Life) -> None:
@@ -373,7 +369,7 @@ def test_a_voice_is_asked_for_first_and_spoken_with_later(life: Life) -> None:
     claims = claim(life, later)
     assert [poll.task_pk for poll in claims.polls] == [job.task_pk]
     assert claims.calls == []
-    assert life.voice("anna").next_at == later + LEASE
+    assert claim(life, later, polls=0).calls == []  # nor as long as the answer is not there
     record(life, claims.polls[0], reported(life, Report("processing"), later), later)
 
 
@@ -435,13 +431,14 @@ def test_an_account_fault_stops_all_claims_of_its_model_but_a_control_call(life:
     )
     anna, *_ = claim(life, calls=1).calls
     assert record(life, anna, refused(life, NO_MONEY)) == ["keepalive.failed", "upstream.blocked"]
-    assert names(claim(life)) == ["plus"]
+    plus = only(claim(life))
+    assert plus.name == "plus"
     (breaker,) = life.rows(Breaker, col(Breaker.model) == FLASH)
     assert (breaker.opened_at, breaker.cause) == (NOW, "insufficient balance")
     assert 22 * SECOND <= breaker.probe_at - NOW <= 40 * SECOND
-    probe = only(claim(life, breaker.probe_at))
+    probe = only(claim(life, breaker.probe_at, under_way=[plus]))
     assert (probe.kind, probe.spoken, probe.name) == (Kind.CONTROL, CONTROL_VOICE, FLASH)
-    assert claim(life, breaker.probe_at).calls == []
+    assert claim(life, breaker.probe_at, under_way=[plus]).calls == []
 
 
 def test_an_open_breaker_makes_no_control_call_when_nothing_waits(life: Life) -> None:
@@ -760,7 +757,8 @@ def test_a_keepalive_that_may_have_been_sent_is_due_again(life: Life) -> None:
     assert (task.state, task.code) == (TaskState.UNKNOWN, "interrupted")
     assert life.voice("anna").next_at == later
     assert names(claim(life, later)) == ["anna"]
-    assert record(life, job, reported(life, SUCCESS)) == []
+    record(life, job, refused(life, TROUBLE), later)
+    assert life.voice("anna").failures == 0  # the newer call has the say
 
 
 @pytest.mark.sqlite_only
@@ -824,12 +822,16 @@ def test_a_control_call_that_may_have_been_sent_is_settled(life: Life) -> None:
 
 
 @pytest.mark.sqlite_only
-def test_a_start_forgets_the_keepers_before_it(life: Life) -> None:
-    put(life, KeeperBeat(keeper="1@old", version="0", started_at=NOW, last_pass_at=NOW))
+def test_a_start_takes_the_place_of_the_keeper_before_it(life: Life) -> None:
+    claim(life)
     take_over(life, NOW + HOUR)
-    assert [(b.keeper, b.started_at, b.last_pass_at) for b in life.rows(KeeperBeat)] == [
-        ("2@here", NOW + HOUR, None)
-    ]
+    (active,) = life.rows(Active)
+    assert (active.keeper, active.started_at, active.last_pass_at, active.epoch) == (
+        "2@here",
+        NOW + HOUR,
+        None,
+        2,
+    )
 
 
 def plans_of_a_keepalive(life: Life) -> set[str]:
@@ -921,8 +923,9 @@ def test_a_clock_that_was_set_back_makes_every_voice_due(
     assert life.voice("anna").next_at == before
     if stopped:
         life.worklist.take_over(keeper="1@here", version="1", now=NOW, policy=life.policy)
-    assert names(claim(life, NOW)) == ["anna"]
-    assert claim(life, NOW).calls == []
+    anna = only(claim(life, NOW))
+    assert anna.name == "anna"
+    assert claim(life, NOW, under_way=[anna]).calls == []
 
 
 @pytest.mark.sqlite_only
@@ -937,6 +940,6 @@ def test_a_clock_that_was_set_back_makes_every_task_due_also_one_that_a_start_hu
     record(life, job, accepted(life, now=late), late)
     with life.database.writing() as session:
         session.execute(sa.update(Task).values(next_poll_at=late + 20 * MINUTE))
-        session.execute(sa.update(KeeperBeat).values(last_pass_at=late))
+        session.execute(sa.update(Active).values(last_pass_at=late))
     take_over(life, NOW)
     assert [job.task_id for job in claim(life, NOW).polls] == ["task_1"]

@@ -18,7 +18,7 @@ from tests.support import NOW, imported, wanted
 from tests.test_cli_process import on_a_terminal, plain
 from voicekeeper import fields
 from voicekeeper.log import lines
-from voicekeeper.models import Breaker, HistoryEntry, KeeperBeat, Origin, Status
+from voicekeeper.models import Breaker, HistoryEntry, Origin, Status
 from voicekeeper.request import FLASH
 from voicekeeper.visible import is_visible, visible
 from voicekeeper.web import page
@@ -68,11 +68,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cli.ready(imported("anna"), wanted("bert", Origin.DESIGN), imported("carla"))
     cli.change("bert", status=Status.FAILED, last_error=HOSTILE)
     cli.change("carla", voice_id=f"id{HOSTILE}", last_error=HOSTILE, model=HOSTILE)
-    cli.passed()
     cli.add_row(Breaker(model=FLASH, opened_at=NOW, cause=HOSTILE))
-    cli.add_row(
-        KeeperBeat(keeper=HOSTILE, version=HOSTILE, started_at=NOW, alive_until=NOW, once=False)
-    )
+    cli.passed(keeper=HOSTILE)
     entry = {"error": HOSTILE, HOSTILE: [HOSTILE]}
     cli.add_row(
         HistoryEntry(voice_pk=2, at=NOW, event=HOSTILE, level="warning", detail=entry, logged=True)

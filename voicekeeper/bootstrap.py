@@ -162,7 +162,6 @@ async def assembly(
                 log=log,
                 offload=offload,
                 callbacks=callbacks(settings) if listens else None,
-                pace=upstream.pace,
             )
             courier = Courier(
                 outbox=outbox,

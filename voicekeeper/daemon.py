@@ -5,7 +5,7 @@ systemd's watchdog is fed by completed passes only: what counts is progress, not
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from voicekeeper.errors import (
     DatabaseFull,
     DatabaseReplaced,
     DatabaseUnusable,
+    NotActive,
     VoicekeeperError,
     reason,
 )
@@ -78,6 +79,7 @@ class Daemon:
         self._tick = self._paced(tick)
         self._jobs = Jobs(self._table, clock=clock, log=log)
         self._is_ready = False
+        self._stands_by: str | None = None
         self._stop = asyncio.Event()
         self._failing: str | None = None
         self._failed_copy: str | None = None
@@ -87,20 +89,31 @@ class Daemon:
         """Return the table of all that is periodic."""
         jobs = [
             Job("sweep", self._pass, self._tick),
-            Job("balance", self._keeper.look_at_balance, timedelta(hours=6)),
-            Job("retention", self._keeper.prune, self._keeper.policy.prunes_every),
+            self._job("balance", self._keeper.look_at_balance, timedelta(hours=6)),
+            self._job("retention", self._keeper.prune, self._keeper.policy.prunes_every),
         ]
         if self._courier is not None:
-            jobs.append(Job("messages", self._courier.look, self._courier.pace))
+            jobs.append(self._job("messages", self._courier.look, self._courier.pace))
         if self._heartbeat is not None:
-            jobs.append(Job("heartbeat", self._heartbeat.beat, timedelta(minutes=1)))
+            jobs.append(self._job("heartbeat", self._heartbeat.beat, timedelta(minutes=1)))
         if self._copies is not None:  # one a day, and an hour late at most
-            jobs.append(Job("copies", partial(self._copy, self._copies), timedelta(hours=1)))
+            copy = partial(self._copy, self._copies)
+            jobs.append(self._job("copies", copy, timedelta(hours=1)))
         return jobs if self._is_ready else jobs[:1]
+
+    def _job(self, name: str, run: Callable[[], Awaitable[None]], pace: timedelta) -> Job:
+        """Return the row of a job that a standby leaves to the active keeper."""
+
+        async def unless_standing_by() -> None:
+            if self._stands_by is None:
+                await run()
+
+        return Job(name, unless_standing_by, pace)
 
     async def run(self) -> None:
         """Make passes until told to stop; be ready, and begin the other jobs, after the first.
 
+        Where another keeper is the active one, each pass is an attempt to take over from it.
         While the disk is full or the database's server is away it tries again, at the start too.
         Any other pass that fails is told, and the next one follows; but where the file is damaged,
         or another one, none can do better.
@@ -137,26 +150,38 @@ class Daemon:
         return tick if watched is None else min(tick, timedelta(seconds=watched / 3))
 
     async def _pass(self) -> None:
-        """Make a pass; the first one takes over before, and is followed by the other jobs."""
+        """Make a pass, or stand by; the first one is followed by the other jobs."""
+        took_over = not self._is_ready or self._stands_by is not None
         try:
-            if not self._is_ready:
-                await self._keeper.take_over()
             await self._keeper.sweep()
+        except NotActive as error:
+            status = self._told_standby(error)
         except Exception as error:  # noqa: BLE001 - the next pass may do better
             self._pass_failed(error)
             return
+        else:
+            self._stands_by = None
+            status = await self._outlook()
         self._failing = None
         self._notifier.watchdog()
-        outlook = await self._outlook()
         if self._stop.is_set():  # the last word is that it stops
             return
         if self._is_ready:
-            self._notifier.status(outlook)
-            return
-        self._is_ready = True
-        self._notifier.ready(outlook)
-        tell(self._log, Event.DAEMON_READY, version=__version__, status=outlook)
-        self._jobs.schedule(self._table()[1:])
+            self._notifier.status(status)
+        else:
+            self._notifier.ready(status)
+        if took_over and self._stands_by is None:
+            tell(self._log, Event.DAEMON_READY, version=__version__, status=status)
+        if not self._is_ready:
+            self._is_ready = True
+            self._jobs.schedule(self._table()[1:])
+
+    def _told_standby(self, error: NotActive) -> str:
+        """Say once that another keeper is the active one; return it in words."""
+        if self._stands_by != str(error):
+            tell(self._log, Event.DAEMON_STANDBY, keeper=error.keeper)
+        self._stands_by = str(error)
+        return self._stands_by
 
     def _pass_failed(self, error: Exception) -> None:
         """Tell of a failed pass, once for all that fail alike; end where none can do better."""

@@ -8,6 +8,7 @@ The tree::
     ├── NotAllowed              1   the voice's status, or another voice, stands in the way
     │   └── Taken               1   names or voice ids that the registry has already
     ├── DatabaseHeld           75   another daemon holds the database
+    │   └── NotActive          75   another keeper is the active one; this one stands by
     ├── DatabaseReplaced       75   its file, or its lock, is another one than was opened
     ├── DatabaseAway           75   the server of the database does not answer, for now
     ├── DatabaseFull            1   the disk under the database is full, for now
@@ -111,6 +112,18 @@ class DatabaseHeld(VoicekeeperError):  # noqa: N818
     """Another daemon works on the same database; try again when it has stopped."""
 
     exit_code = 75
+
+
+class NotActive(DatabaseHeld):
+    """Another keeper is the active one, or has taken over: this one writes no intent.
+
+    Attributes:
+        keeper: that one, ``PID@HOST``.
+    """
+
+    def __init__(self, keeper: str, place: str) -> None:
+        self.keeper = keeper
+        super().__init__(f"{keeper} is the active keeper of {place}; this one stands by")
 
 
 class DatabaseReplaced(VoicekeeperError):  # noqa: N818

@@ -59,6 +59,7 @@ class Event(StrEnum):
     MESSAGE_DROPPED = "message.dropped"
     HEARTBEAT_FAILED = "heartbeat.failed"
     DAEMON_READY = "daemon.ready"
+    DAEMON_STANDBY = "daemon.standby"
     DAEMON_STOPPED = "daemon.stopped"
     PASS_FAILED = "pass.failed"  # noqa: S105 - a pass, not a password
 
@@ -167,6 +168,9 @@ MEANINGS: Final[dict[Event, Meaning]] = {
         "warning", "The dead man's switch could not be pinged; told once until it can."
     ),
     Event.DAEMON_READY: Meaning("info", "The daemon has started and recovered what was open."),
+    Event.DAEMON_STANDBY: Meaning(
+        "info", "The daemon waits to take over; `keeper` is the active one, which works."
+    ),
     Event.DAEMON_STOPPED: Meaning("info", "The daemon has stopped; open tasks wait in the rows."),
     Event.PASS_FAILED: Meaning("error", "A pass ended in an error of the program itself."),
 }

@@ -82,7 +82,7 @@ class Health:
         held: how many wait to be made until the next day's budget.
         held_for_good: how many are never made, as each costs more than a whole day's budget.
         balance: what the account held when a daemon last asked.
-        keepers: those that live, ``PID@HOST`` each, in the order in which they began.
+        keepers: those that live, ``PID@HOST`` each: the active one, then those that stand by.
     """
 
     by_status: Mapping[Status, int]

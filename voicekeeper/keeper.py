@@ -16,7 +16,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
 from voicekeeper.clock import Clock
-from voicekeeper.errors import CallFailed, DatabaseAway, InvalidInput, VoicekeeperError, Withdrawn
+from voicekeeper.errors import (
+    CallFailed,
+    DatabaseAway,
+    InvalidInput,
+    NotActive,
+    VoicekeeperError,
+    Withdrawn,
+)
 from voicekeeper.events import NUMBERS, Event, Logger, tell
 from voicekeeper.gateway import GatewayPort
 from voicekeeper.lifecycle import Change
@@ -25,7 +32,7 @@ from voicekeeper.recorder import Recorder
 from voicekeeper.request import Request, Speech
 from voicekeeper.schedule import Policy
 from voicekeeper.store.chronicle import LogLine
-from voicekeeper.store.jobs import Answer, Job
+from voicekeeper.store.jobs import Answer, Claims, Job
 from voicekeeper.store.pruner import Pruned
 from voicekeeper.store.worklist import Outlook, Worklist
 from voicekeeper.verdict import Blame, Fault
@@ -71,7 +78,6 @@ class Keeper:
         log: where events are told.
         offload: runs the store's blocking functions.
         callbacks: how the gateway is to call when an enrollment has ended; None to ask only.
-        pace: told at each pass which share of the account's requests a second is this keeper's.
     """
 
     def __init__(
@@ -85,9 +91,7 @@ class Keeper:
         log: Logger,
         offload: Offload[Any],
         callbacks: Callbacks | None = None,
-        pace: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self._pace = pace
         self._worklist = worklist
         self._upstream = upstream
         self._clock = clock
@@ -103,6 +107,12 @@ class Keeper:
         self._polls, self._calls = _Lane(), _Lane()
         self._give_room()
         self._busy: Counter[int] = Counter()
+        self._in_flight: set[int] = set()
+        self._intended: dict[int | None, int | None] = {}
+        """The task of each enrollment under way whose intent is written, by its voice."""
+        self._is_active = False
+        self.stands_by = False
+        """Whether another keeper is the active one, as far as it knows."""
         self._unreadable: set[str] = set()
         self.key_refused = False
         """Whether the gateway answered 401 to any call so far."""
@@ -117,24 +127,25 @@ class Keeper:
         return self._policy
 
     async def take_over(self, *, once: bool = False) -> None:
-        """Begin: settle what a predecessor left in the middle.
+        """Become the active keeper, and settle what a predecessor left in the middle.
 
         Args:
             once: whether this keeper ends when all that is due is done.
 
         Raises:
+            NotActive: another keeper is the active one.
             VoicekeeperError: the database cannot be used.
         """
-        lines = await self._offload(
-            partial(
-                self._worklist.take_over,
-                keeper=self._name,
-                version=__version__,
-                now=self._clock.now(),
-                policy=self._policy,
-                once=once,
-            )
+        take_over = partial(
+            self._worklist.take_over,
+            keeper=self._name,
+            version=__version__,
+            now=self._clock.now(),
+            policy=self._policy,
+            once=once,
         )
+        lines = await self._as_active(take_over)
+        self._is_active, self.stands_by = True, False
         say(self._log, lines)
 
     async def adopt(self, policy: Policy) -> None:
@@ -148,15 +159,10 @@ class Keeper:
             # anew, and what is recorded from here on goes by the new ones.
             old, self._policy = self._policy, policy
             await self._recorder.settle()
-            replan = partial(
-                self._worklist.replan,
-                keeper=self._name,
-                old=old,
-                new=policy,
-                now=self._clock.now(),
-            )
+            replan = partial(self._worklist.replan, old=old, new=policy, now=self._clock.now())
             try:
-                await self._offload(replan)
+                if self._is_active:  # else whoever takes over sees to it
+                    await self._offload(replan)
             except BaseException:
                 self._policy = old
                 raise
@@ -171,24 +177,27 @@ class Keeper:
     async def sweep(self) -> bool:
         """Make one pass; return whether it found work.
 
+        A keeper that is not the active one takes over first, if it may.
+
         Raises:
+            NotActive: another keeper is the active one.
             VoicekeeperError: the database cannot be used; nothing was claimed.
         """
         async with self._sweeping:
             if self._stopping:
                 return False
-            claims = await self._offload(
-                partial(
-                    self._worklist.claim,
-                    keeper=self._name,
-                    now=self._clock.now(),
-                    policy=self._policy,
-                    calls=self._calls.free,
-                    polls=self._polls.free,
-                    busy=tuple(self._busy),
-                )
+            if not self._is_active:
+                await self.take_over()
+            claim = partial(
+                self._worklist.claim,
+                now=self._clock.now(),
+                policy=self._policy,
+                calls=self._calls.free,
+                polls=self._polls.free,
+                busy=tuple(self._busy),
+                in_flight=self._tasks_in_flight(),
             )
-            self._pace(claims.share)
+            claims: Claims = await self._as_active(claim)
             if claims.lines:  # a command may have changed how many there are
                 self._counted = None
             say(self._log, claims.lines)
@@ -201,6 +210,14 @@ class Keeper:
             if claims.alerts:
                 await self._look_at_alerts()
             return bool(claims.polls or claims.calls)
+
+    async def _as_active(self, function: Callable[[], T]) -> T:
+        """Run what only the active keeper may, and note where another one is that."""
+        try:
+            return await self._offload(function)  # type: ignore[no-any-return]
+        except NotActive:
+            self._is_active, self.stands_by = False, True
+            raise
 
     async def heed(self, digests: Collection[str]) -> int:
         """Ask at once for the tasks whose webhooks came; return how many there are.
@@ -296,7 +313,7 @@ class Keeper:
             async with asyncio.timeout(within), self._sweeping:
                 pass  # a pass that is claiming begins its calls first
         left = await self._stopped(until)
-        with suppress(VoicekeeperError):  # else the others wait until it counts as dead
+        with suppress(VoicekeeperError):  # else whoever stands by waits until it counts as dead
             await self._offload(partial(self._worklist.leave, keeper=self._name))
         return left
 
@@ -323,14 +340,33 @@ class Keeper:
         lane.running.add(task)
         if job.voice_pk is not None:
             self._busy[job.voice_pk] += 1
-        task.add_done_callback(partial(self._ended, lane, job.voice_pk))
+        if job.task_pk is not None:
+            self._in_flight.add(job.task_pk)
+        task.add_done_callback(partial(self._ended, lane, job))
 
-    def _ended(self, lane: "_Lane", voice_pk: int | None, task: asyncio.Task[None]) -> None:
+    def _tasks_in_flight(self) -> set[int]:
+        """Return the tasks whose calls are under way, or that are asked for."""
+        intended = {task_pk for task_pk in self._intended.values() if task_pk is not None}
+        return self._in_flight | intended
+
+    def _release(self, job: Job) -> None:
+        """Let a later pass take the same work again."""
+        if job.voice_pk is not None:
+            self._busy[job.voice_pk] -= 1
+            if not self._busy[job.voice_pk]:
+                del self._busy[job.voice_pk]
+        if job.task_pk is None:
+            self._intended.pop(job.voice_pk, None)
+        else:
+            self._in_flight.discard(job.task_pk)
+
+    def _ended(self, lane: "_Lane", job: Job, task: asyncio.Task[bool]) -> None:
         lane.running.discard(task)
-        if voice_pk is not None:
-            self._busy[voice_pk] -= 1
-            if not self._busy[voice_pk]:
-                del self._busy[voice_pk]
+        if task.cancelled() or task.result():
+            self._release(job)
+        else:  # nothing says that it is done, so it would be taken again at once
+            backoff = self._policy.lease.total_seconds()
+            asyncio.get_running_loop().call_later(backoff, self._release, job)
         if lane.more and not self._stopping and lane.free * 2 >= lane.size:
             lane.more = False
             refill = asyncio.create_task(self._refill())
@@ -340,17 +376,21 @@ class Keeper:
     async def _refill(self) -> None:
         try:
             await self.sweep()
-        except DatabaseAway:
+        except (DatabaseAway, NotActive):
             return  # the next pass tells of it
         except VoicekeeperError as error:
             tell(self._log, Event.PASS_FAILED, error=str(error))
 
-    async def _guarded(self, job: Job, work: Work) -> None:
-        """Keep an error in one voice's work from stopping another's."""
+    async def _guarded(self, job: Job, work: Work) -> bool:
+        """Keep an error in one voice's work from stopping another's.
+
+        Returns:
+            Whether its outcome is recorded, or nothing was begun.
+        """
         try:
             await work(job)
-        except (Withdrawn, DatabaseAway):
-            return  # nothing was sent; of a database that is away the passes tell
+        except (Withdrawn, DatabaseAway, NotActive):
+            return True  # nothing was sent; of a database that is away the passes tell
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
             tell(
                 self._log,
@@ -359,6 +399,8 @@ class Keeper:
                 error=str(error) or type(error).__name__,
                 exc_info=error,
             )
+            return False
+        return True
 
     async def _call(self, job: Job) -> None:
         """Make the POST whose intent is written down, and record its answer."""
@@ -366,15 +408,15 @@ class Keeper:
 
         async def intend() -> None:
             nonlocal job
-            job = await self._offload(
-                partial(
-                    self._worklist.intend,
-                    job,
-                    now=self._clock.now(),
-                    policy=self._policy,
-                    token_digest=digest,
-                )
+            write = partial(
+                self._worklist.intend,
+                job,
+                now=self._clock.now(),
+                policy=self._policy,
+                token_digest=digest,
             )
+            job = await self._as_active(write)
+            self._intended[job.voice_pk] = job.task_pk
 
         async def refuse(fault: Fault) -> None:
             if job.task_pk is None:  # an enrollment that failed before its turn
@@ -383,7 +425,7 @@ class Keeper:
 
         try:
             wanted = self._request(job)
-            on_turn = intend if job.kind.is_enrollment else None
+            on_turn = intend if job.kind.is_enrollment else self._see_active
             accepted = await self._upstream.submit(
                 wanted, job.model, on_turn=on_turn, callback_url=url
             )
@@ -402,6 +444,15 @@ class Keeper:
         else:
             submitted = partial(lifecycle.submitted, cost_micros=pricing.cost_micros(wanted))
             await self._record(job, submitted, accepted)
+
+    async def _see_active(self) -> None:
+        """See that a call that has waited for its turn is still this keeper's to make.
+
+        Raises:
+            Withdrawn: another keeper has taken over.
+        """
+        if not self._is_active:
+            raise Withdrawn("another keeper has taken over")
 
     async def _ask(self, job: Job) -> None:
         """Ask for a task, and record what is told of it."""
@@ -514,7 +565,7 @@ class _Lane:
 
     def __init__(self) -> None:
         self.size = 0
-        self.running: set[asyncio.Task[None]] = set()
+        self.running: set[asyncio.Task[bool]] = set()
         self.refills: set[asyncio.Task[None]] = set()
         self.more = False
 

@@ -22,12 +22,12 @@ __all__ = [
     "Balance",
     "Breaker",
     "HistoryEntry",
-    "KeeperBeat",
     "Kind",
     "LedgerEntry",
     "Message",
     "Origin",
     "Removal",
+    "Standby",
     "Status",
     "Tally",
     "Task",
@@ -432,34 +432,6 @@ class Message(SQLModel, table=True):
     sent_at: datetime | None = None
 
 
-class KeeperBeat(SQLModel, table=True):
-    """The sign of life of one keeper process.
-
-    Attributes:
-        keeper: ``PID@HOST``.
-        version: of voicekeeper.
-        once: whether it is ``run --once``, which a timer starts again.
-        last_pass_at: when its last pass ended.
-        alive_until: when others take it for dead, unless it passes again; None once it has ended.
-        share: of the account's requests a second that it allows itself; those of all that live
-            make one at most.
-        interval_s, window_s: the keepalive interval and the window that it reckons due times by,
-            in seconds; 0 where an older version did not note them.
-    """
-
-    __tablename__ = "keeper"
-
-    keeper: str = Field(primary_key=True)
-    version: str
-    once: bool = False
-    started_at: datetime
-    last_pass_at: datetime | None = None
-    alive_until: datetime | None = None
-    share: float = 0
-    interval_s: float = 0
-    window_s: float = 0
-
-
 class Active(SQLModel, table=True):
     """The active keeper: the one row that each transaction which writes an intent begins with.
 
@@ -489,3 +461,21 @@ class Active(SQLModel, table=True):
     beat: datetime | None = None
     interval_s: float = 0
     window_s: float = 0
+
+
+class Standby(SQLModel, table=True):
+    """A keeper that stands by, ready to take over from the active one.
+
+    Attributes:
+        keeper: ``PID@HOST``.
+        version: of voicekeeper.
+        since: when it began to stand by, by its host's clock.
+        seen_at: its last sign of life, by the server's clock.
+    """
+
+    __tablename__ = "standby"
+
+    keeper: str = Field(primary_key=True)
+    version: str
+    since: datetime
+    seen_at: datetime

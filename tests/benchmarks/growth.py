@@ -77,7 +77,7 @@ def _idle_pass_ms(path: Path, size: int) -> float:
     worklist.take_over(keeper="1@here", version="0", now=datetime.now(UTC), policy=policy)
 
     def one() -> None:
-        worklist.claim(keeper="1@here", now=datetime.now(UTC), policy=policy, calls=32, polls=32)
+        worklist.claim(now=datetime.now(UTC), policy=policy, calls=32, polls=32)
         worklist.outlook(size)
 
     one()

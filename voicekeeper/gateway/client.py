@@ -68,8 +68,6 @@ class GatewayClient:
         self._is_closed = False
         self._route = Route.to(base_url, api_key, timeout, transport=transport)
         self._connections = Connections(self._route.clients())
-        self._share = 1.0
-        self._limits = (requests_per_second, max_in_flight)
         self._limiter = Limiter(
             requests_per_second=requests_per_second, max_in_flight=max_in_flight, clock=clock
         )
@@ -95,18 +93,7 @@ class GatewayClient:
         route = Route.to(base_url, api_key, timeout, transport=self._transport)
         self._connections.change(route.clients())
         self._route = route
-        self._limits = (requests_per_second, max_in_flight)
-        self._limit()
-
-    def pace(self, share: float) -> None:
-        """Allow itself this share of the requests a second that the settings give."""
-        if share != self._share:
-            self._share = share
-            self._limit()
-
-    def _limit(self) -> None:
-        rate, most = self._limits
-        self._limiter.change(requests_per_second=rate * self._share, max_in_flight=most)
+        self._limiter.change(requests_per_second=requests_per_second, max_in_flight=max_in_flight)
 
     def __repr__(self) -> str:
         return f"<GatewayClient of {self._route.url.host}>"

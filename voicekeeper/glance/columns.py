@@ -87,14 +87,15 @@ BREAKER: Final[Mapping[str, Read]] = {
     "judged_at": maybe(instant),
     "distrusted": flag,
 }
-KEEPER: Final[Mapping[str, Read]] = {
-    "keeper": text,
-    "version": text,
+ACTIVE: Final[Mapping[str, Read]] = {
+    "id": whole,
+    "epoch": whole,
+    "keeper": maybe(text),
+    "version": maybe(text),
     "once": flag,
-    "started_at": instant,
+    "started_at": maybe(instant),
     "last_pass_at": maybe(instant),
-    "alive_until": maybe(instant),
-    "share": number,
+    "beat": maybe(instant),
     "interval_s": number,
     "window_s": number,
 }

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from voicekeeper import alerting, budget
 from voicekeeper.facts import BreakerFacts, VoiceFacts
-from voicekeeper.glance.columns import BALANCE, BREAKER, KEEPER, instant, record, text, whole
+from voicekeeper.glance.columns import ACTIVE, BALANCE, BREAKER, instant, record, text, whole
 from voicekeeper.glance.file import File
 from voicekeeper.glance.voices import Voices
 from voicekeeper.health import NAMED, SHOWN_NAMES, Health, late_before, named
@@ -47,14 +47,10 @@ class Fleet(File):
             "soon": now + policy.interval,
         }
         by_status = self.ask("SELECT status, count(*) FROM voice GROUP BY status")
-        beats = self.rows("keeper", KEEPER, "ORDER BY last_pass_at DESC NULLS LAST")
-        beat = beats[0] if beats else dict.fromkeys(KEEPER)
+        (active,) = self.rows("active", ACTIVE, "WHERE id = 1")
+        lives = active["beat"] is not None and active["beat"] > now - policy.silence
         balance = self.rows("balance", BALANCE, "WHERE id = 1")
         opened = self.rows("breaker", BREAKER, _OPENED)
-        living = sorted(
-            (each for each in beats if each["alive_until"] and each["alive_until"] > now),
-            key=lambda each: (each["started_at"], each["keeper"]),
-        )
         due = f"{_LIVING} AND next_at IS NOT NULL"
         soonest = self.ask(f"SELECT next_at FROM voice WHERE {due} ORDER BY next_at LIMIT 1")
         return Health(
@@ -66,9 +62,9 @@ class Fleet(File):
             risky=self._urgent(_AT_RISK, over=over, **risk),
             refused=(refused := self._count(_REFUSED)),
             waiting=self._some(Status.NEW, _REFUSED) if refused else [],
-            last_pass_at=beat["last_pass_at"],
-            keeper=beat["keeper"],
-            once=bool(beat["once"]),
+            last_pass_at=active["last_pass_at"],
+            keeper=active["keeper"],
+            once=active["once"],
             runs=self.is_held(),
             names={status: self._some(status, f"status = '{status}'") for status in NAMED},
             blocked=[record(row) for row in opened],
@@ -76,7 +72,7 @@ class Fleet(File):
             held=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NOT NULL"),
             held_for_good=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NULL"),
             next_at=instant(soonest[0][0]) if soonest else None,
-            keepers=[each["keeper"] for each in living],
+            keepers=[active["keeper"]] if lives else [],
         )
 
     def totals(self, *, now: datetime) -> Totals:

@@ -2,10 +2,10 @@
 
 Pure functions: rows, an answer and ``now`` in, a `Change` out. They touch nothing; the store
 applies a change in one transaction, its history included. They follow one call: `submitted` or
-`refused`, then `reported` or `unanswered`, or, after a crash, `interrupted`. What they mean for
-each kind of task stands in `keepalive`, `enrollment` and `control`. Before the call of an
-enrollment it may be `held`, and later `released`; or, on an old copy of the registry, be left
-UNKNOWN (`enrollment.left_unknown`).
+`refused`, then `reported` or `unanswered`, or, after a crash, `interrupted`, which is taken back
+where the answer comes after all (`taken_up`). What they mean for each kind of task stands in
+`keepalive`, `enrollment` and `control`. Before the call of an enrollment it may be `held`, and
+later `released`; or, on an old copy of the registry, be left UNKNOWN (`enrollment.left_unknown`).
 
 Legal ways of a status::
 
@@ -20,6 +20,7 @@ Legal ways of a status::
     any with a voice_id ──> OK        a keepalive succeeded: a LOST voice is tried on until its
                                       deadline, and any when a person asks for it
     any but OK and NEW ──> NEW        a person asks for it to be made again
+    UNKNOWN ──> NEW                   the lost answer came after all
 """
 
 from datetime import datetime
@@ -28,14 +29,22 @@ from typing import Final
 
 from voicekeeper.answers import Accepted, Report
 from voicekeeper.lifecycle import control, enrollment, keepalive
-from voicekeeper.lifecycle.change import Change, TaskFields, Telling, VoiceFields
+from voicekeeper.lifecycle.change import (
+    INTERRUPTED,
+    Change,
+    TaskFields,
+    Telling,
+    VoiceFields,
+    status_told,
+)
 from voicekeeper.lifecycle.enrollment import held, released
 from voicekeeper.models import Task, Voice
 from voicekeeper.schedule import Policy
-from voicekeeper.terms import Kind
+from voicekeeper.terms import Kind, Status, TaskState
 from voicekeeper.verdict import Fault
 
 __all__ = [
+    "INTERRUPTED",
     "Change",
     "TaskFields",
     "Telling",
@@ -46,6 +55,7 @@ __all__ = [
     "released",
     "reported",
     "submitted",
+    "taken_up",
     "unanswered",
 ]
 
@@ -114,3 +124,24 @@ def interrupted(voice: Voice | None, task: Task, *, now: datetime) -> Change:
     """
     change: Change = _RULES[task.kind].interrupted(voice, task, now=now)
     return change
+
+
+def taken_up(voice: Voice | None, task: Task) -> Change:
+    """The answer to a call that was taken for interrupted has come: it is an intent again.
+
+    Its keeper was frozen, or cut off from the database, while another one took over.
+    """
+    columns: TaskFields = {
+        "state": TaskState.INTENT,
+        "finished_at": None,
+        "code": None,
+        "message": None,
+    }
+    if voice is None or not task.kind.is_enrollment:
+        return Change(task=columns)
+    fields: VoiceFields = {
+        "status": Status.NEW,
+        "failures": max(0, voice.failures - 1),
+        "last_error": None,
+    }
+    return Change(fields, columns, status_told(voice, fields))

@@ -44,11 +44,11 @@ class TaskFields(TypedDict, total=False):
     state: TaskState
     task_id: str
     created_at: datetime | None
-    finished_at: datetime
+    finished_at: datetime | None
     next_poll_at: datetime | None
     polls: int
-    code: str
-    message: str
+    code: str | None
+    message: str | None
     cost_micros: int
     possible_cost_micros: int | None
 

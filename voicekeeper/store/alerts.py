@@ -56,17 +56,11 @@ last call succeeded, and the next is not due.
 
 _IS_OPEN = col(Alert.ended_at).is_(None)
 _ALERTS = select(*rows.columns(Alert)).where(_IS_OPEN)
-_OF_VOICE = Statement(
-    _ALERTS.where(col(Alert.voice_pk) == sa.bindparam("voice_pk")).with_for_update()
-)
+_OF_VOICE = Statement(_ALERTS.where(col(Alert.voice_pk) == sa.bindparam("voice_pk")))
 _OF_MODEL = Statement(
-    _ALERTS.where(
-        col(Alert.model) == sa.bindparam("model"), col(Alert.voice_pk).is_(None)
-    ).with_for_update()
+    _ALERTS.where(col(Alert.model) == sa.bindparam("model"), col(Alert.voice_pk).is_(None))
 )
-_BY_KEY = Statement(
-    select(*rows.columns(Alert)).where(col(Alert.id) == sa.bindparam("key")).with_for_update()
-)
+_BY_KEY = Statement(select(*rows.columns(Alert)).where(col(Alert.id) == sa.bindparam("key")))
 _DELETE = Statement(
     sa.delete(rows.table_of(Alert)).where(rows.table_of(Alert).c.id == sa.bindparam("key"))
 )
@@ -97,7 +91,6 @@ _SETTLED = Statement(
         ),
     )
     .limit(_MOST)
-    .with_for_update(of=Alert, skip_locked=True)
 )
 _OTHER = aliased(Voice)
 _OWED = Statement(
@@ -120,7 +113,6 @@ _OWED = Statement(
     )
     .order_by(col(Alert.tell_at))
     .limit(_MOST)
-    .with_for_update(of=Alert, skip_locked=True)
 )
 
 

@@ -14,16 +14,13 @@ from voicekeeper.store import unreadable
 from voicekeeper.store.jobs import IS_INTENT
 from voicekeeper.store.rows import made, table_of
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import InsertIfMissing, Statement
+from voicekeeper.store.statement import Statement
 
 _TABLE = table_of(Breaker)
-_OF_MODEL = Statement(
-    select(_TABLE).where(_TABLE.c.model == sa.bindparam("model")).with_for_update()
-)
+_OF_MODEL = Statement(select(_TABLE).where(_TABLE.c.model == sa.bindparam("model")))
 _BEGIN = Statement(
-    InsertIfMissing(_TABLE).values(model=sa.bindparam("of"), run=0, probes=0, distrusted=sa.false())
+    _TABLE.insert().values(model=sa.bindparam("of"), run=0, probes=0, distrusted=sa.false())
 )
-_LOCK = Statement(select(_TABLE.c.model).order_by(_TABLE.c.model).with_for_update())
 _OPENED = Statement(select(_TABLE).where(_TABLE.c.opened_at.is_not(None)).order_by(_TABLE.c.model))
 _FORGET = Statement(sa.delete(_TABLE).where(_TABLE.c.model == sa.bindparam("model")))
 _MOST_URGENT = Statement(
@@ -51,10 +48,7 @@ _LAST_ANSWERED = Statement(
 
 
 def of_model(session: Session, model: str) -> Breaker:
-    """Return the breaker of a model, made if it has none that can be read.
-
-    It is locked until the transaction ends: who reads it is about to judge by it.
-    """
+    """Return the breaker of a model, made if it has none that can be read."""
     readable, bad = _OF_MODEL.sifted(session, model=model)
     if not readable:
         if bad:
@@ -71,16 +65,6 @@ def flows(session: Session, model: str) -> bool:
         return any(state in taken for (state,) in _LAST_ANSWERED.rows(session, model=model))
     except unreadable.UNREADABLE:
         return False
-
-
-def hold(session: Session) -> None:
-    """Keep others from judging by any breaker until the transaction ends.
-
-    Many keepers lock rows in one order: breakers, voices, tasks, and the books last. So that comes
-    before anything else is locked by who may have to judge.
-    """
-    if session.locks_rows:
-        _LOCK.rows(session)
 
 
 def open_models(session: Session) -> list[str]:

@@ -106,7 +106,7 @@ def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
 def _take_removals(session: Session, most: int) -> list[LogLine]:
     """Return the lines of the voices that were forgotten, and forget them altogether."""
     query = select(Removal).order_by(col(Removal.id)).limit(most)
-    removals = session.scalars(query.with_for_update(skip_locked=True)).all()
+    removals = session.scalars(query).all()
     for removal in removals:
         session.delete(removal)
     event = Event.VOICE_REMOVED
@@ -130,7 +130,6 @@ def _take_history(session: Session, most: int) -> list[LogLine]:
         .where(col(HistoryEntry.logged) == sa.false())
         .order_by(col(HistoryEntry.id))
         .limit(most)
-        .with_for_update(of=HistoryEntry, skip_locked=True)
     )
     unlogged = session.execute(query).all()
     if not unlogged:

@@ -1,7 +1,7 @@
 """Claiming: which tasks are asked for and which voices are called next, in which order.
 
-A row that cannot be read is claimed like any other, then put off, so that it crowds out no other
-voice, and told of.
+A claim changes no due time: the process itself knows which calls it has in flight, and names them.
+A row that cannot be read is put off, so that it crowds out no other voice, and told of.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -110,35 +110,35 @@ _OWNER = [column.name for column in rows.columns(Task)].index("voice_pk")
 
 
 @cache
-def _polls(paused: int) -> Statement:
+def _polls(paused: int, in_flight: int) -> Statement:
     """Return the statement that finds the tasks to ask for, with their voices.
 
     Args:
         paused: how many parameters name models whose calls are paused.
+        in_flight: how many name tasks that are asked for right now.
     """
     flowing = col(Task.model).not_in(listed("paused", paused)) if paused else sa.true()
-    return Statement(
+    query = (
         select(*rows.columns(Task, Voice))
         .select_from(Task)
         .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
         .where(ASKABLE, (col(Task.kind) == Kind.CONTROL) | flowing)
-        .order_by(col(Voice.anchored_at).asc().nulls_first())
-        .limit(_MOST)
-        .with_for_update(of=Task, skip_locked=True)
     )
+    if in_flight:
+        query = query.where(col(Task.id).not_in(listed("in_flight", in_flight)))
+    return Statement(query.order_by(col(Voice.anchored_at).asc().nulls_first()).limit(_MOST))
 
 
 @cache
 def _calls(paused: int, busy: int, reach: Reach = Reach.ALL) -> Statement:
-    """Return the statement that claims voices.
+    """Return the statement that finds the voices to call.
 
     Args:
         paused: how many parameters name models whose calls are paused.
         busy: how many name voices that a call is under way for.
         reach: among which.
     """
-    table = rows.table_of(Voice)
-    due = select(col(Voice.id)).where(
+    due = select(*rows.columns(Voice)).where(
         DUE, (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST) | TO_ENROLL
     )
     if paused:
@@ -152,42 +152,38 @@ def _calls(paused: int, busy: int, reach: Reach = Reach.ALL) -> Statement:
             due = due.where(col(Voice.anchored_at) > _OVER).order_by(col(Voice.anchored_at))
         case Reach.PAST_SAVING:
             due = due.where(col(Voice.anchored_at) <= _OVER).order_by(col(Voice.anchored_at))
-    chosen = due.limit(_MOST).with_for_update(skip_locked=True).cte("due")
-    return Statement(
-        sa.update(table)
-        .where(table.c.id.in_(select(chosen.c.id)))
-        .values(next_at=sa.bindparam("until"))
-        .returning(*table.c)
-    )
+    return Statement(due.limit(_MOST))
 
 
 def polls(
-    session: Session, open_models: Sequence[str], *, now: datetime, policy: Policy, most: int
+    session: Session,
+    open_models: Sequence[str],
+    *,
+    now: datetime,
+    policy: Policy,
+    most: int,
+    in_flight: Collection[int] = (),
 ) -> tuple[list[Job], list[LogLine]]:
     """Take tasks that are to be asked for, those of the most urgent voices first.
 
     Returns:
         The jobs, and the lines of the rows that cannot be read.
     """
-    leased_until = now + policy.lease
-    due, bad = _polls(room_for(open_models)).sifted(
+    due, bad = _polls(room_for(open_models), room_for(in_flight)).sifted(
         session,
         now=now,
         most=most,
         **spread("paused", open_models),
+        **spread("in_flight", in_flight),
     )
     for task_pk, *_ in (row for row, _ in bad):
         _PUT_OFF_TASK.run(session, key=task_pk, later=now + policy.retry_cap)
-    jobs = []
-    for task, voice in (rows.pair(Task, Voice, row) for row in due):
-        rows.assign(session, task, {"next_poll_at": leased_until})
-        if voice is None:
-            jobs.append(control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id))
-            continue
-        if not task.kind.is_enrollment and _is_before(voice.next_at, leased_until):
-            # Ask first, speak later: while its task is asked for, the voice is not due.
-            rows.assign(session, voice, {"next_at": leased_until})
-        jobs.append(job(task.kind, voice, task_pk=task.id, task_id=task.task_id))
+    jobs = [
+        control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id)
+        if voice is None
+        else job(task.kind, voice, task_pk=task.id, task_id=task.task_id)
+        for task, voice in (rows.pair(Task, Voice, row) for row in due)
+    ]
     return jobs, unreadable_lines(session, {row[_OWNER]: why for row, why in bad})
 
 
@@ -209,29 +205,26 @@ def calls(
     """
     over = now - policy.window
     are_many = _ARE_MANY.scalar(session, now=now)
-    claimed: list[Values] = []
+    due: list[Values] = []
     bad: list[tuple[Values, str]] = []
     for reach in (Reach.SAVABLE, Reach.PAST_SAVING) if are_many else (Reach.ALL,):
-        room = most - len(claimed) - len(bad)
+        room = most - len(due) - len(bad)
         if room <= 0:
             break
         readable, unreadable_ones = _calls(room_for(open_models), room_for(busy), reach).sifted(
             session,
             now=now,
             over=over,
-            until=now + policy.lease,
             most=room,
             **spread("paused", open_models),
             **spread("busy", busy),
         )
-        claimed += readable
+        due += readable
         bad += unreadable_ones
     for voice_pk, *_ in (row for row, _ in bad):
         later = now + min(policy.retry_cap, policy.interval)
         _PUT_OFF_VOICE.run(session, key=voice_pk, later=later)
-    voices = sorted(
-        (rows.made(Voice, row) for row in claimed), key=lambda voice: urgency(voice, over)
-    )
+    voices = (rows.made(Voice, row) for row in due)
     jobs = [
         job(kind_for(voice), voice, task_pk=None)
         if voice.voice_id is None
@@ -239,20 +232,6 @@ def calls(
         for voice in voices
     ]
     return jobs, unreadable_lines(session, {row[0]: why for row, why in bad})
-
-
-def urgency(voice: Voice, over: datetime) -> tuple[bool, datetime]:
-    """Return by what voices are put in order: those that can be saved, by deadline; the others.
-
-    Args:
-        voice: its row.
-        over: the last use that lies one window back.
-    """
-    return voice.anchored_at <= over, voice.anchored_at
-
-
-def _is_before(at: datetime | None, other: datetime) -> bool:
-    return at is not None and at < other
 
 
 def unreadable_lines(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]:

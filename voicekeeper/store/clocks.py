@@ -18,22 +18,22 @@ from sqlalchemy import func, select
 
 from voicekeeper import alerting, schedule
 from voicekeeper.duration import plus
-from voicekeeper.models import Alert, Breaker, KeeperBeat, Message, Task, Voice
+from voicekeeper.models import Active, Alert, Breaker, Message, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 
-_VOICE, _TASK, _BREAKER, _ALERT, _MESSAGE, _KEEPER = (
-    rows.table_of(model) for model in (Voice, Task, Breaker, Alert, Message, KeeperBeat)
+_VOICE, _TASK, _BREAKER, _ALERT, _MESSAGE, _ACTIVE = (
+    rows.table_of(model) for model in (Voice, Task, Breaker, Alert, Message, Active)
 )
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _LATEST: sa.BindParameter[datetime] = sa.bindparam("latest")
 _IS_LATE = (_BREAKER.c.judged_at > _NOW) | (_BREAKER.c.probe_at > _LATEST)
 _SEEN = Statement(
     select(
-        select(func.max(_KEEPER.c.last_pass_at)).scalar_subquery(),
+        select(_ACTIVE.c.last_pass_at).scalar_subquery(),
         select(func.max(_VOICE.c.next_at)).scalar_subquery(),
         select(func.max(_TASK.c.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
         select(func.max(_ALERT.c.tell_at)).where(_ALERT.c.tell_at.is_not(None)).scalar_subquery(),

@@ -48,19 +48,14 @@ _ABANDON = Statement(
     .where(_TASK.c.model == _MODEL, _TASK.c.kind == Kind.CONTROL, IS_OPEN)
     .values(state=TaskState.UNKNOWN, finished_at=sa.bindparam("now"), next_poll_at=sa.null())
 )
-_CLEARED = (
-    select(_VOICE.c.id)
+_CLEAR = Statement(
+    sa.update(_VOICE)
     .where(
         _VOICE.c.model == _MODEL,
         _VOICE.c.suspected_at <= sa.bindparam("sent_at"),
         _VOICE.c.controlled_at.is_(None),
         _VOICE.c.voice_id != sa.bindparam("spoken"),
     )
-    .with_for_update(skip_locked=True)  # who has one waits for the breaker, which is ours
-)
-_CLEAR = Statement(
-    sa.update(_VOICE)
-    .where(_VOICE.c.id.in_(_CLEARED))
     .values(controlled_at=sa.bindparam("now"))
     .returning(*_VOICE.c)
 )

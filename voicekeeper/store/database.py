@@ -1,7 +1,7 @@
 """The database under the registry, whichever it is: its transactions, schema, and errors.
 
-What every database has stands here; `sqlite` is one file with one keeper, `postgres` a server
-that several keepers share. A transaction commits as a whole or not at all, and an error of the
+What every database has stands here; `sqlite` is one file, `postgres` a server. Either has one
+writer at a time. A transaction commits as a whole or not at all, and an error of the
 driver leaves it as a sentence for the person who has to deal with it.
 """
 
@@ -37,7 +37,7 @@ class Database(ABC):
         place: what sentences call it; holds no secret.
 
     Attributes:
-        is_shared: whether several keepers may work on it at once.
+        is_shared: whether several keepers may use it, one active and the others standing by.
     """
 
     is_shared: ClassVar[bool]
@@ -98,7 +98,7 @@ class Database(ABC):
         """
 
     def is_held(self) -> bool | None:
-        """Tell whether a daemon holds the database; None where the keepers' rows alone tell."""
+        """Tell whether a daemon holds the database; None where its row alone tells."""
         return None
 
     def see_never_made(self) -> None:  # noqa: B027 - of a server's nothing is left beside it
@@ -132,12 +132,13 @@ class Database(ABC):
         """Return what an error of the driver means to a person; None for any other."""
 
     def writing(self) -> AbstractContextManager[Session]:
-        """Give a session whose transaction commits as a whole or not at all.
+        """Give a session whose transaction commits as a whole or not at all; one at a time.
 
         Raises:
             VoicekeeperError: the database is busy, full, read-only, away, or broken.
         """
-        return _Transaction(self, self._writes, self._explanation, self._turns_to_write())
+        turns = self._turns_to_write()
+        return _Transaction(self, self._writes, self._explanation, turns, first=self._lock_out)
 
     def reading(self) -> AbstractContextManager[Session]:
         """Give a session that sees one state of the database and changes nothing.
@@ -157,21 +158,8 @@ class Database(ABC):
         """Return the same of those that read."""
         return None
 
-    def writing_alone(self) -> AbstractContextManager[Session]:
-        """Give a session as `writing` does, of which there is one at a time.
-
-        For what reads many rows and then decides. Where there is one writer anyway, it costs
-        nothing.
-
-        Raises:
-            VoicekeeperError: as for `writing`.
-        """
-        turns = self._turns_to_write()
-        return _Transaction(self, self._writes, self._explanation, turns, first=self._lock_out)
-
-    @abstractmethod
-    def _lock_out(self, session: Session) -> None:
-        """Wait until no other such transaction is under way, and keep others waiting."""
+    def _lock_out(self, session: Session) -> None:  # noqa: B027 - a file has one writer anyway
+        """Keep every other writer waiting from the first statement on."""
 
     def lent_session(self) -> Session:
         """Return a session that nobody uses, new if there is none; give it back when done.

@@ -81,7 +81,6 @@ def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]
         select(col(Voice.id))
         .where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
         .limit(_MOST)
-        .with_for_update(skip_locked=True)
     )
     at = {"now": now}
     lines: list[LogLine] = []

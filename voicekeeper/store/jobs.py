@@ -7,7 +7,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from voicekeeper import pricing
-from voicekeeper.lifecycle import Change
+from voicekeeper.lifecycle import INTERRUPTED, Change
 from voicekeeper.models import Kind, Origin, Task, TaskState, Voice
 from voicekeeper.pricing import Spent
 from voicekeeper.schedule import Policy
@@ -31,6 +31,9 @@ OPEN = (TaskState.INTENT, TaskState.RUNNING)
 IS_OPEN: sa.ColumnElement[bool] = sa.literal_column("task.state IN ('intent', 'running')")
 IS_INTENT: sa.ColumnElement[bool] = sa.literal_column("task.state = 'intent'")
 IS_RUNNING: sa.ColumnElement[bool] = sa.literal_column("task.state = 'running'")
+IS_INTERRUPTED: sa.ColumnElement[bool] = sa.literal_column(
+    f"(task.state = 'unknown' AND task.code = '{INTERRUPTED.code}')"
+)
 SUCCEEDED: sa.ColumnElement[bool] = sa.literal_column("task.state = 'success'")
 """Conditions on a task."""
 
@@ -71,7 +74,6 @@ class Claims(NamedTuple):
         alerts: whether an alert may have to be told.
         lines: for the log.
         unreadable: for the log too, but the same again as long as nobody mends the rows.
-        share: of the account's requests a second that this keeper has until its next pass.
     """
 
     calls: Sequence[Job]
@@ -81,7 +83,6 @@ class Claims(NamedTuple):
     alerts: bool
     lines: Sequence[LogLine]
     unreadable: Sequence[LogLine] = ()
-    share: float = 1.0
 
 
 Decide = Callable[[Voice | None, Task], Change]

@@ -5,7 +5,6 @@ them: `move` it with an intent, `settle` a task with its answer.
 """
 
 from datetime import date, datetime, timedelta
-from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
@@ -18,7 +17,7 @@ from voicekeeper.pricing import Spent, Totals
 from voicekeeper.store import tallies
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import InsertIfMissing, Statement
+from voicekeeper.store.statement import Statement
 
 _TABLE = table_of(LedgerEntry)
 
@@ -42,7 +41,7 @@ _MOVE = Statement(
 )
 
 _BEGIN = Statement(
-    InsertIfMissing(_TABLE).values(
+    _TABLE.insert().values(
         day=sa.bindparam("day"),
         kind=sa.bindparam("kind"),
         cost_micros=sa.bindparam("cost"),
@@ -77,11 +76,8 @@ def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: 
         return
     day = budget.day(sent_at)
     by, possibly_by = after.certain - before.certain, after.possible - before.possible
-    move = partial(_MOVE.run, session, its_day=day, its_kind=kind, by=by, possibly_by=possibly_by)
-    if not move():
-        cost, possible = max(0, by), max(0, possibly_by)
-        if not _BEGIN.run(session, day=day, kind=kind, cost=cost, possible=possible):
-            move()  # another keeper began it just now
+    if not _MOVE.run(session, its_day=day, its_kind=kind, by=by, possibly_by=possibly_by):
+        _BEGIN.run(session, day=day, kind=kind, cost=max(0, by), possible=max(0, possibly_by))
 
 
 def enrollments_on(session: Session, day: date) -> Spent:

@@ -7,11 +7,11 @@ for twice; `enrollment.is_in_doubt` is the rule.
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlmodel import col
 
 from voicekeeper.lifecycle import enrollment
-from voicekeeper.models import KeeperBeat, Status, Task, Voice
+from voicekeeper.models import Active, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import results, unreadable
 from voicekeeper.store.jobs import write_intent
@@ -20,7 +20,7 @@ from voicekeeper.store.session import Session
 _RESTED: Final = timedelta(hours=1)
 """A registry without a pass for longer may be a copy that was put back by hand."""
 
-_LAST_PASS: Final = select(func.max(col(KeeperBeat.last_pass_at)))
+_LAST_PASS: Final = select(col(Active.last_pass_at))
 
 
 def last_pass(session: Session) -> datetime | None:
@@ -56,10 +56,8 @@ def settle(
         now: of the start, or of the restore.
         policy: the settings.
     """
-    waiting = (
-        select(col(Voice.id))
-        .where(col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None))
-        .with_for_update()
+    waiting = select(col(Voice.id)).where(
+        col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
     )
     voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
     left = []

@@ -103,7 +103,7 @@ class Outbox:
             settled: whether no more alerts are to be expected for now.
         """
         made = 0
-        with self._database.writing_alone() as session:
+        with self._database.writing() as session:
             gone = _WAITS & (col(Message.place) >= self._places)
             session.execute(sa.update(Message).where(gone).values(send_at=None))
             for kind, waiting in _waiting(session, now=now).items():
@@ -127,7 +127,7 @@ class Outbox:
             col(_OTHER.send_at).is_not(None),
         )
         due = col(Message.send_at) <= now
-        with self._database.writing_alone() as session:
+        with self._database.writing() as session:
             message = session.scalars(
                 select(Message)
                 .where(_WAITS, due, col(Message.place) == place, ~behind)
@@ -194,7 +194,7 @@ class Outbox:
 
     def _make_digest(self, *, now: datetime, policy: Policy) -> int:
         health = self._registry.health(now=now, policy=policy)
-        with self._database.writing_alone() as session:
+        with self._database.writing() as session:
             if not digest.is_due(_last_at(session, Topic.DIGEST), now=now):
                 return 0  # another keeper made it just now
             session.execute(sa.delete(Message).where(col(Message.made_at) < now - KEPT, ~_WAITS))

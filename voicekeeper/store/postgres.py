@@ -1,11 +1,11 @@
-"""A database on a PostgreSQL server, which several keepers share.
+"""A database on a PostgreSQL server: one active keeper, and others that stand by.
 
-A writing transaction is READ COMMITTED: what is read in order to be changed is locked by its rows,
-and what is decided from many rows is done `writing_alone`, one such transaction at a time. A
-reading one sees one state. A connection that the server has ended is thrown away and made anew.
+A writing transaction is READ COMMITTED and begins by locking the row of the active keeper, so that
+there is one writer at a time, as of a file, and no order of locks to get wrong. A reading one sees
+one state. A connection that the server has ended is thrown away and made anew.
 
-A keeper that is frozen in the middle of a transaction holds its locks no longer than
-``_FROZEN_S``: then the server ends its connection, and the transaction never was.
+A keeper that is frozen in the middle of a transaction holds its lock no longer than ``_FROZEN_S``:
+then the server ends its connection, and the transaction never was.
 """
 
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -35,12 +35,11 @@ _LOCKED_S: Final = 10
 """So long a statement waits for a row; longer than any frozen keeper holds one."""
 
 _CLOCKS_MAY_DIFFER: Final = timedelta(seconds=5)
-"""Half of what a lease leaves over for such things."""
+"""Half of what the longest call leaves over for such things."""
 
 _LOCKS: Final = 0x564B
-"""The first number of our advisory locks; the second tells which it is."""
 _MIGRATING: Final = 1
-_ALONE: Final = 2
+"""The two numbers of the advisory lock that a migration holds to its commit."""
 
 _PATIENCE: Final = {
     "connect_timeout": "5",
@@ -58,7 +57,6 @@ _CLOSED = (
 )
 _KNOWN: Final[dict[str, tuple[type[VoicekeeperError], str]]] = {
     "40001": (DatabaseHeld, _BUSY),
-    "40P01": (DatabaseHeld, _BUSY),  # a deadlock: whoever tries again finds it gone
     "55P03": (DatabaseHeld, _BUSY),
     "53100": (
         DatabaseFull,
@@ -156,7 +154,7 @@ class PostgresDatabase(Database):
             VoicekeeperError: they cannot.
         """
         with self.reading() as session:
-            session.connection().exec_driver_sql("SELECT count(*) FROM keeper").scalar()
+            session.connection().exec_driver_sql("SELECT 1 FROM voice LIMIT 1").scalar()
 
     def state(self) -> str:
         """Return which PostgreSQL it is."""
@@ -165,9 +163,9 @@ class PostgresDatabase(Database):
         return f"PostgreSQL {str(version).split()[0]}"
 
     def held(self, now: datetime) -> AbstractContextManager[None]:
-        """Hold nothing, as several daemons may work on it; but see that they agree on the time.
+        """Hold nothing, as others may stand by; but see that the clocks agree.
 
-        Each judges by its own clock which leases are over, and who is silent.
+        A keeper judges by its own which calls of another are over.
 
         Raises:
             VoicekeeperError: this host's clock is not the server's.
@@ -178,7 +176,7 @@ class PostgresDatabase(Database):
             way = "ahead of" if now > server else "behind"
             raise VoicekeeperError(
                 f"this host's clock is {words(abs(now - server))} {way} that of {self.place}, and "
-                "keepers that share a registry go by one time; 'timedatectl set-ntp true' sets it "
+                "keepers of one registry go by one time; 'timedatectl set-ntp true' sets it "
                 "right, and keeps it so"
             )
         return nullcontext()
@@ -211,7 +209,7 @@ class PostgresDatabase(Database):
         return set(session.connection().exec_driver_sql(query).scalars())
 
     def _lock_out(self, session: Session) -> None:
-        session.driver.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _ALONE))
+        session.driver.execute("SELECT 1 FROM active FOR UPDATE")
 
     def _lock_migrations(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '10min'")

@@ -128,13 +128,9 @@ class _Walk:
 
 
 def _old(table: sa.Table, at: str, *conditions: sa.ColumnElement[bool]) -> sa.Select[int]:
-    """Return the keys of the rows of a stretch that are old; nobody waits for another's."""
+    """Return the keys of the rows of a stretch that are old."""
     stretch = (table.c.id > _AFTER) & (table.c.id <= _UP_TO)
-    return (
-        select(table.c.id)
-        .where(stretch, table.c[at] < _BEFORE, *conditions)
-        .with_for_update(key_share=True, skip_locked=True)
-    )
+    return select(table.c.id).where(stretch, table.c[at] < _BEFORE, *conditions)
 
 
 _newer = _TASK.alias("newer")
@@ -218,7 +214,7 @@ class Pruner:
                 self._after, self._walks = _BEGINNING, 1
         self._is_under_way = False  # nor after a failure
         deleted, after, more = [], [], False
-        with self._database.writing_alone() as session:
+        with self._database.writing() as session:
             before = _before(session, now=now, policy=policy)
             if before is None:
                 return Pruned()

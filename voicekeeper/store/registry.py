@@ -34,10 +34,10 @@ from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_befor
 from voicekeeper.lifecycle import Telling
 from voicekeeper.lifecycle.enrollment import afresh
 from voicekeeper.models import (
+    Active,
     Balance,
     Breaker,
     HistoryEntry,
-    KeeperBeat,
     Origin,
     Status,
     Task,
@@ -46,7 +46,7 @@ from voicekeeper.models import (
 )
 from voicekeeper.pricing import Spent, Totals
 from voicekeeper.schedule import Policy
-from voicekeeper.store import alerts, breakers, holds, ledger, unreadable
+from voicekeeper.store import active, alerts, breakers, holds, ledger, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import IN_ORDER, IS_KEPT, NEXT_DUE, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
@@ -108,7 +108,7 @@ class Registry:
         Raises:
             Taken: names or voice ids are in the registry, or twice among these.
         """
-        with self._database.writing_alone() as session:
+        with self._database.writing() as session:
             conflicts = _conflicts(session, voices)
             if conflicts:
                 raise Taken(conflicts)
@@ -221,23 +221,23 @@ class Registry:
             return self._runs(session)
 
     def _lacks_keeper(self, session: Session, *, now: datetime, tick: timedelta) -> bool:
-        beat = _youngest_beat(session)
-        last, once = (beat.last_pass_at, beat.once) if beat else (None, False)
-        return is_unkept(last, now=now, tick=tick, once=once, runs=self._runs(session))
+        holder = _active(session)
+        return is_unkept(
+            holder.last_pass_at, now=now, tick=tick, once=holder.once, runs=self._runs(session)
+        )
 
     def _runs(self, session: Session) -> bool | None:
         """Tell whether a daemon runs; None where nobody can tell."""
         if not self._database.is_shared:
             return self._database.is_held()
-        passed = col(KeeperBeat.last_pass_at).is_not(None)
-        at_work = select(exists().where(passed, col(KeeperBeat.alive_until).is_not(None)))
-        return None if session.scalar(at_work) else False
+        holder = _active(session)
+        at_work = holder.last_pass_at is not None and holder.beat is not None
+        return None if at_work else False
 
     def last_pass_at(self) -> datetime | None:
         """Return when any keeper last ended a pass; None when none ever did."""
         with self._database.reading() as session:
-            beat = _youngest_beat(session)
-            return beat.last_pass_at if beat else None
+            return _active(session).last_pass_at
 
     def is_in_time(self, *, now: datetime, tick: timedelta, policy: Policy) -> bool:
         """Tell whether a keeper has made a pass lately, and nothing is overdue."""
@@ -258,7 +258,7 @@ class Registry:
         held = IS_KEPT & col(Voice.held_at).is_not(None)
         with self._database.reading() as session:
             by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
-            beat = _youngest_beat(session)
+            holder = _active(session)
             health = Health(
                 by_status=dict(session.execute(by_status).all()),
                 paused=_count(session, col(Voice.paused).is_(True) & living),
@@ -268,9 +268,9 @@ class Registry:
                 risky=_urgent(session, alerts.AT_RISK, at),
                 refused=(refused := _count(session, _REFUSED)),
                 waiting=_some(session, Status.NEW, _REFUSED) if refused else [],
-                last_pass_at=beat.last_pass_at if beat else None,
-                keeper=beat.keeper if beat else None,
-                once=beat is not None and beat.once,
+                last_pass_at=holder.last_pass_at,
+                keeper=holder.keeper,
+                once=holder.once,
                 runs=self._runs(session),
                 names={
                     status: _some(session, status, col(Voice.status) == status) for status in NAMED
@@ -280,11 +280,7 @@ class Registry:
                 held=_count(session, held & col(Voice.next_at).is_not(None)),
                 held_for_good=_count(session, held & col(Voice.next_at).is_(None)),
                 next_at=session.scalar(NEXT_DUE),
-                keepers=session.scalars(
-                    select(col(KeeperBeat.keeper))
-                    .where(col(KeeperBeat.alive_until) > now)
-                    .order_by(col(KeeperBeat.started_at), col(KeeperBeat.keeper))
-                ).all(),
+                keepers=active.living(session, now=now, policy=policy),
             )
             session.expunge_all()
             return health
@@ -408,7 +404,7 @@ class Registry:
     @contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Session, Voice]]:
         with self._database.writing() as session:
-            yield session, _named(session, name, lock=True)
+            yield session, _named(session, name)
 
 
 _LATE: BindParameter[datetime] = bindparam("late")
@@ -444,10 +440,10 @@ _REFUSED: ColumnElement[bool] = (
 """A voice is yet to be made, and its enrollment was refused so far."""
 
 
-def _named(session: Session, name: str, *, lock: bool = False) -> Voice:
+def _named(session: Session, name: str) -> Voice:
     query = select(Voice).where(col(Voice.name) == _known(session, name))
     try:
-        voice = session.scalars(query.with_for_update() if lock else query).one_or_none()
+        voice = session.scalars(query).one_or_none()
     except unreadable.UNREADABLE as error:
         raise DatabaseUnusable(unreadable.sentence(name, str(error))) from error
     if voice is None:
@@ -480,9 +476,8 @@ def _refuse_without_id(voice: Voice) -> None:
         raise NotAllowed(f"{voice.name} is {voice.status} and has no voice_id yet")
 
 
-def _youngest_beat(session: Session) -> KeeperBeat | None:
-    query = select(KeeperBeat).order_by(col(KeeperBeat.last_pass_at).desc().nulls_last())
-    return session.scalars(query).first()
+def _active(session: Session) -> Active:
+    return session.get_one(Active, 1)
 
 
 def _urgent(

@@ -11,7 +11,7 @@ from sqlmodel import col
 from voicekeeper import breaker as rules
 from voicekeeper.events import Event
 from voicekeeper.lifecycle import Change, Telling, VoiceFields
-from voicekeeper.models import Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Status, Task, TaskState, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import alerts, blockages, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
@@ -20,17 +20,14 @@ from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 
 _VOICE = table_of(Voice)
-_SOUGHT = (
-    select(_VOICE.c.id)
+_SEEK = Statement(
+    sa.update(_VOICE)
     .where(
         _VOICE.c.model == sa.bindparam("model"),
         _VOICE.c.status == Status.LOST,
         _VOICE.c.next_at > sa.bindparam("now"),
     )
-    .with_for_update(skip_locked=True)  # one that another keeper is at is sought already
-)
-_SEEK = Statement(
-    sa.update(_VOICE).where(_VOICE.c.id.in_(_SOUGHT)).values(next_at=sa.bindparam("now"))
+    .values(next_at=sa.bindparam("now"))
 )
 """All that are LOST, and are tried still, are due."""
 
@@ -84,19 +81,23 @@ def apply(
         lines += blockages.set_and_tell(session, breaker, fields, change.fault, now=now)
     if change.success:
         lines += blockages.end_run(session, voice.model, now=now)
-    # Last, as in a claim, of what many keepers write: whoever waits for it holds nothing they want.
     ledger.settle(session, task, change.task)
     return lines
 
 
 def is_superseded() -> ColumnElement[bool]:
-    """Return whether a keepalive's voice was called again since, its patience at an end."""
+    """Return whether the task's voice was called again since for the same purpose."""
     newer = aliased(Task)
-    return (col(Task.kind) == Kind.KEEPALIVE) & exists().where(
+    return exists().where(
         col(newer.voice_pk) == col(Task.voice_pk),
-        col(newer.kind) == Kind.KEEPALIVE,
+        col(newer.kind) == col(Task.kind),
         col(newer.id) > col(Task.id),
     )
+
+
+def without_say(change: Change) -> Change:
+    """Return what an answer changes where a newer call of the voice has the say."""
+    return replace(change, voice={}, tellings=())
 
 
 def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change) -> Change:

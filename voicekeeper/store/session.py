@@ -12,14 +12,12 @@ class Session(sqlmodel.Session):
     Attributes:
         driver: the driver's own connection, for a `Statement`.
         dialect: of the database.
-        locks_rows: whether what is read may be changed by another before this one writes.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
         super().__init__(bind=connection, expire_on_commit=False)
         self.driver: Any = connection.connection.driver_connection
         self.dialect = connection.dialect
-        self.locks_rows = connection.dialect.name != "sqlite"
         self._connection = connection
 
     def forget(self) -> None:

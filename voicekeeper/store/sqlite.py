@@ -71,7 +71,7 @@ five times as many."""
 
 _STEPS_AT_A_TIME = 100_000
 
-_NEEDED = ("voice", "breaker", "keeper", "alembic_version")
+_NEEDED = ("voice", "breaker", "alembic_version")
 
 _BAD_VALUE = re.compile(r"(NULL|TEXT|NUMERIC|non-\w+) value in |CHECK constraint failed in ")
 """What ``quick_check`` says of a row that is whole and holds what it should not."""

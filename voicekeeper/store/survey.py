@@ -14,7 +14,7 @@ from sqlmodel import col
 
 from voicekeeper import budget
 from voicekeeper.health import NAMED, Health
-from voicekeeper.models import KeeperBeat, Kind, Task, TaskState, Voice
+from voicekeeper.models import Active, Kind, Task, TaskState, Voice
 from voicekeeper.pricing import Spent
 from voicekeeper.schedule import Policy
 from voicekeeper.store import breakers, claims, ledger, rows, tallies
@@ -157,9 +157,6 @@ class Survey:
         """
         health = self._registry.health(now=now, policy=policy)
         with self._database.reading() as session:
-            beat = session.scalars(
-                select(KeeperBeat).order_by(col(KeeperBeat.last_pass_at).desc().nulls_last())
-            ).first()
             known = set(session.scalars(select(col(Voice.model)).distinct()))
             return Figures(
                 health=health,
@@ -170,7 +167,7 @@ class Survey:
                 ended_tasks=tallies.all_of(session),
                 spent=ledger.by_kind(session),
                 models=known | {breaker.model for breaker in breakers.opened(session)},
-                started_at=beat.started_at if beat else None,
+                started_at=session.scalar(select(col(Active.started_at))),
             )
 
     def board(self, *, now: datetime, policy: Policy) -> Board:

@@ -1,25 +1,26 @@
 """The keepers' side of the registry: what is due, who has it, and what came of it.
 
-`claim` hands out work and `record` takes its result, each in one transaction. A claim moves the
-due time forward as the lease. A call's intent row is committed before its POST: with the claim
-for speech, and for an enrollment, which no doubt may fall on, by `intend` at the last moment.
-So after a crash at any moment the rows say what may have been sent.
+`claim` hands out work and `record` takes its result, each in one transaction. A call's intent row
+is committed before its POST: with the claim for speech, and for an enrollment, which no doubt may
+fall on, by `intend` at the last moment. So after a crash at any moment the rows say what may have
+been sent. Only the active keeper writes intents; an answer is recorded whoever that is by now.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper import __version__, lifecycle, schedule
+from voicekeeper import lifecycle, schedule
 from voicekeeper.duration import plus
 from voicekeeper.errors import Withdrawn
-from voicekeeper.models import Balance, Kind, Status, Task, TaskState, Voice
+from voicekeeper.models import Balance, Kind, Status, Task, Voice
 from voicekeeper.schedule import Policy
 from voicekeeper.store import (
+    active,
     agenda,
     alerts,
     blockages,
@@ -28,19 +29,16 @@ from voicekeeper.store import (
     clocks,
     controls,
     holds,
-    ledger,
     old_copies,
     open_calls,
     results,
-    roll,
     rows,
-    unreadable,
 )
+from voicekeeper.store.active import Fence
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intent
 from voicekeeper.store.pruner import Pruned, Pruner
-from voicekeeper.store.roll import Roll
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 from voicekeeper.verdict import WAITS
@@ -55,19 +53,6 @@ _ASK_NOW = Statement(
     .values(next_poll_at=sa.bindparam("now"), token_digest=sa.null())
 )
 
-_OWNERS = Statement(select(_TASK.c.id, _TASK.c.voice_pk).where(IS_OPEN))
-_CLAIM_ANEW = Statement(
-    sa.update(_VOICE)
-    .where(
-        _VOICE.c.voice_id.is_(None),
-        _VOICE.c.status == Status.NEW,
-        _VOICE.c.next_at > sa.bindparam("now"),
-        _VOICE.c.failures == 0,
-    )
-    .values(next_at=sa.bindparam("now"))
-)
-"""Enrollments that were claimed and never begun are due at a start."""
-
 _IS_CALLED = sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN)
 _ALL_DUE, _CALLED_DUE = (
     Statement(
@@ -78,6 +63,18 @@ _ALL_DUE, _CALLED_DUE = (
     for which in (~_IS_CALLED, _IS_CALLED)
 )
 """By a shorter interval or window any due time may be too late; a call that is open goes on."""
+
+_ASK_WHAT_MAY_HAVE_CALLED = Statement(
+    sa.update(_TASK)
+    .where(
+        IS_RUNNING,
+        _TASK.c.token_digest.is_not(None),
+        _TASK.c.next_poll_at > sa.bindparam("now"),
+        _TASK.c.sent_at <= sa.bindparam("old"),
+    )
+    .values(next_poll_at=sa.bindparam("now"))
+)
+"""Tasks whose webhook may have come while nobody listened are asked for at a start."""
 
 _NEXT_DUE = Statement(claims.NEXT_DUE)
 
@@ -95,77 +92,64 @@ class Worklist:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._roll = Roll(shared=database.is_shared)
+        self._fence = Fence(is_shared=database.is_shared, place=database.place)
         self._pruner = Pruner(database)
 
     def take_over(
         self, *, keeper: str, version: str, now: datetime, policy: Policy, once: bool = False
     ) -> Sequence[LogLine]:
-        """Begin: as the only keeper, settle what a predecessor left in the middle of a call.
+        """Become the active keeper, and settle what a predecessor left in the middle of a call.
 
-        Where several share the database, what one of them left is settled by a pass, once it is
-        certain that its keeper is gone.
-
-        Calls whose answer nobody saw are judged by `lifecycle.interrupted`; accepted tasks are
-        asked for again at once, or at the page's pace where they are young. Enrollments that an
-        older copy of the registry may have forgotten are left to a person.
+        Calls whose answer nobody saw are judged by `lifecycle.interrupted`: at once where the
+        lock of a file tells that whoever made them is gone, else by the passes, once no call can
+        take so long. Enrollments that an older copy of the registry may have forgotten are left
+        to a person.
 
         Returns:
             What to log: whose calls are paused still.
+
+        Raises:
+            NotActive: another keeper is the active one; this one stands by.
         """
-        shared = self._database.is_shared
-        with self._database.writing_alone() as session:
-            tasks, lines = ([], []) if shared else self._open_tasks(session)
-            for task, voice in tasks:
-                if task.state is TaskState.RUNNING:
-                    young = plus(task.sent_at, schedule.first_poll(task.kind, policy))
-                    # At once, and not with the commit: what comes next may make it due.
-                    ask_at = min(task.next_poll_at or now, max(now, young))
-                    rows.assign(session, task, {"next_poll_at": ask_at})
-                    continue
-                change = lifecycle.interrupted(voice, task, now=now)
-                if voice is None:
-                    ledger.settle(session, task, change.task)
-                else:
-                    results.apply(
-                        session, voice, task, change, now=now, policy=policy, logged=False
-                    )
-            old_copies.settle_after_a_rest(session, now=now, policy=policy)
-            holds.look_again(session, now=now)
-            if not shared:  # where there are others, they may be at it
-                _CLAIM_ANEW.run(session, now=now)
-            reckoned = roll.reckoned_by(session)
-            clocks.mend(session, now=now, policy=reckoned.shorter(policy))
-            if reckoned.is_longer_than(policy):
-                _hurry(session, now=now, policy=policy)
-            roll.begin_anew(session, keeper, shared=shared, now=now, policy=policy)
-            roll.enter(session, keeper, version=version, once=once, now=now, policy=policy)
-            lines += [blockages.opening(breaker) for breaker in breakers.opened(session)]
+        with self._database.writing() as session:
+            stands_by = self._fence.take(
+                session, keeper, version=version, once=once, now=now, policy=policy
+            )
+            lines = [] if stands_by else self._begin(session, now=now, policy=policy)
+        if stands_by is not None:  # after the commit, which holds that it stands by
+            raise stands_by
         return lines
 
-    @staticmethod
-    def _open_tasks(session: Session) -> tuple[list[tuple[Task, Voice | None]], list[LogLine]]:
-        """Return the open tasks with their voices, and the lines of those that cannot be read."""
-        owners: dict[int, int | None] = dict(_OWNERS.rows(session))
-        tasks, bad_tasks = unreadable.by_key(session, Task, list(owners))
-        voices, bad_voices = unreadable.by_key(session, Voice, sorted({*owners.values()} - {None}))
-        bad = bad_voices | {owners[task_pk]: why for task_pk, why in bad_tasks.items()}
-        readable = [
-            (task, voices.get(owners[task_pk]))
-            for task_pk, task in tasks.items()
-            if owners[task_pk] not in bad_voices
+    def _begin(self, session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
+        """Set right what a predecessor left; return what to log."""
+        bad: dict[int | None, str] = {}
+        if not self._database.is_shared:
+            bad = open_calls.settle_interrupted(
+                session, (), before=now, after=now, now=now, policy=policy
+            )
+        old_copies.settle_after_a_rest(session, now=now, policy=policy)
+        holds.look_again(session, now=now)
+        _ASK_WHAT_MAY_HAVE_CALLED.run(session, now=now, old=plus(now, -policy.enrollment_first))
+        reckoned = active.reckoned_by(session)
+        clocks.mend(session, now=now, policy=reckoned.shorter(policy))
+        if reckoned.is_longer_than(policy):
+            _hurry(session, now=now, policy=policy)
+        active.note_settings(session, policy)
+        active.note_pass(session, None)
+        return [
+            *claims.unreadable_lines(session, bad),
+            *(blockages.opening(breaker) for breaker in breakers.opened(session)),
         ]
-        return readable, claims.unreadable_lines(session, bad)
 
     def claim(
         self,
         *,
-        keeper: str,
         now: datetime,
         policy: Policy,
         calls: int,
         polls: int,
         busy: Collection[int] = (),
+        in_flight: Collection[int] = (),
     ) -> Claims:
         """Take what is due, most urgent first, and note the pass.
 
@@ -173,31 +157,32 @@ class Worklist:
         deadline last. What only a wrong clock can have written is mended before.
 
         Args:
-            keeper: whose pass it is.
             now: of this pass.
             policy: the settings.
             calls: the most POSTs to take.
             polls: the most tasks to ask for.
-            busy: voices that a call is under way for. Its lease may be over all the same, where
-                the process was frozen meanwhile.
+            busy: voices that this process makes a call for.
+            in_flight: tasks whose calls it makes, or that it asks for.
+
+        Raises:
+            NotActive: another keeper has taken over.
         """
-        settings = policy
         self._database.see_in_place()
         with self._database.writing() as session:
-            standing = self._roll.stand(session, keeper, now=now, policy=policy)
-            policy = standing.adapted(policy)
-            if not standing.may_call:
-                calls = polls = 0
-            left_behind: Sequence[LogLine] = []
-            if standing.steady:
-                left_behind = open_calls.settle_left_behind(session, now=now, policy=policy)
+            self._fence.beat(session, now=now)
+            left = open_calls.settle_interrupted(
+                session,
+                in_flight,
+                before=plus(now, -policy.lease),
+                after=plus(now, policy.lease),
+                now=now,
+                policy=policy,
+            )
             clocks.mend(session, now=now, policy=policy)
             due = agenda.look(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
-            if due.opened or due.suspected:
-                breakers.hold(session)
             paused = breakers.open_models(session) if due.opened else []
             asked: Sequence[Job] = []
             probes: Sequence[Job] = []
@@ -205,7 +190,9 @@ class Worklist:
             bad_tasks: Sequence[LogLine] = []
             bad_voices: Sequence[LogLine] = []
             if polls and _is_here(due.poll_at, now):
-                asked, bad_tasks = claims.polls(session, paused, now=now, policy=policy, most=polls)
+                asked, bad_tasks = claims.polls(
+                    session, paused, now=now, policy=policy, most=polls, in_flight=in_flight
+                )
             if calls and (due.opened or due.suspected):
                 probes = controls.claim(session, now=now, policy=policy)
             room = max(calls - len(probes), 0)
@@ -213,21 +200,19 @@ class Worklist:
                 voices, bad_voices = claims.calls(
                     session, paused, now=now, policy=policy, most=room, busy=busy
                 )
-            self._roll.sign(
-                session, keeper, standing, version=__version__, now=now, policy=settings
-            )
+            active.note_pass(session, now)
+            bad_left = claims.unreadable_lines(session, left)
             return Claims(
                 calls=[*probes, *voices],
                 polls=asked,
                 more_calls=len(voices) == room,
                 more_polls=len(asked) == polls,
                 alerts=due.alerting,
-                lines=[*left_behind, *lines],
-                unreadable=[*bad_tasks, *bad_voices],
-                share=standing.share,
+                lines=lines,
+                unreadable=[*bad_left, *bad_tasks, *bad_voices],
             )
 
-    def replan(self, *, keeper: str, old: Policy, new: Policy, now: datetime) -> None:
+    def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
         """Go by other settings from now on.
 
         Where the interval or the window shrank, every voice is due now. What the budget holds is
@@ -235,10 +220,10 @@ class Worklist:
         """
         spans = ((each.interval, each.window) for each in (old, new))
         (old_interval, old_window), (interval, window) = spans
-        with self._database.writing_alone() as session:
+        with self._database.writing() as session:
             if interval < old_interval or window < old_window:
                 _hurry(session, now=now, policy=new)
-            roll.note_settings(session, keeper, new)
+            active.note_settings(session, new)
             if old.enrollments_per_day != new.enrollments_per_day:
                 holds.look_again(session, now=now)
 
@@ -258,9 +243,11 @@ class Worklist:
         Raises:
             Withdrawn: the voice was removed, paused, or is being enrolled already; or the day's
                 budget does not allow it, which its row then says.
+            NotActive: another keeper has taken over.
         """
-        with self._database.writing_alone() as session:
-            voice = session.get(Voice, job.voice_pk, with_for_update=True)
+        with self._database.writing() as session:
+            self._fence.beat(session, now=now)
+            voice = session.get(Voice, job.voice_pk)
             wanted = voice is not None and not voice.paused and voice.status is Status.NEW
             if voice is None or not wanted or claims.is_enrolling(session, voice):
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
@@ -278,15 +265,14 @@ class Worklist:
     def record(self, answers: Sequence[Answer]) -> list[Sequence[LogLine]]:
         """Apply what answers change, all or none, to the rows as they are now.
 
-        An answer to a task that is gone (its voice was removed) or was settled already changes
-        nothing.
+        Whoever is the active keeper by now: an answer to a task that was settled as interrupted
+        meanwhile counts too. One to a task that is gone (its voice was removed), was answered
+        already, or whose enrollment was asked for again since, changes nothing.
 
         Returns:
             What to log of each.
         """
-        # Groups of several keepers would want the rows of the books in orders of their own.
-        with self._database.writing_alone() as session:
-            breakers.hold(session)
+        with self._database.writing() as session:
             told = []
             for answer in answers:
                 told.append(self._record(session, answer))
@@ -295,15 +281,15 @@ class Worklist:
 
     def _record(self, session: Session, answer: Answer) -> Sequence[LogLine]:
         job, decide, now, policy = answer
-        found = open_calls.locked(session, job.task_pk)
-        if found is None:
+        found = open_calls.find(session, job.task_pk)
+        if found is None or not open_calls.take_up(session, found, now=now):
             return []
         task, voice, superseded = found
         change = decide(voice, task)
         if voice is None:
             return controls.apply(session, task, change, now=now, policy=policy)
         if superseded and "last_used_at" not in change.voice:
-            change = replace(change, voice={}, tellings=())  # the newer call has the say
+            change = results.without_say(change)
         return results.apply(session, voice, task, change, now=now, policy=policy)
 
     def call_back(self, digests: Collection[str], *, now: datetime) -> int:
@@ -332,7 +318,7 @@ class Worklist:
 
         Each line is handed out under a lease: `confirm` it once it is told.
         """
-        with self._database.writing_alone() as session:
+        with self._database.writing() as session:
             return alerts.take(session, now=now, policy=policy)
 
     def confirm(self, handouts: Iterable[Handout], *, now: datetime) -> None:
@@ -341,10 +327,9 @@ class Worklist:
             alerts.confirm(session, handouts, now=now)
 
     def leave(self, *, keeper: str) -> None:
-        """End as a keeper: what it had of the account falls to the others at once."""
-        if self._database.is_shared:
-            with self._database.writing() as session:
-                roll.leave(session, keeper)
+        """End as a keeper: another one may take over at once."""
+        with self._database.writing() as session:
+            self._fence.leave(session, keeper)
 
     def note_balance(self, micros: int, *, now: datetime) -> None:
         """Write down what the account holds, in millionths of a US dollar."""

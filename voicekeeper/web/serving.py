@@ -4,9 +4,13 @@ import socket
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voicekeeper.clock import Clock
 from voicekeeper.config import Address, Settings
@@ -17,6 +21,28 @@ from voicekeeper.web.listener import Listener
 from voicekeeper.web.metrics import WebCounts
 from voicekeeper.web.receiver import Receiver
 from voicekeeper.web.site import Site
+
+_HEALTH: Final = ("/healthz", "/readyz")
+
+
+class HealthAlone:
+    """Lets a keeper that stands by serve its health alone.
+
+    Args:
+        app: what the active keeper serves.
+        stands_by: tells whether it does.
+    """
+
+    def __init__(self, app: ASGIApp, stands_by: Callable[[], bool]) -> None:
+        self._app = app
+        self._stands_by = stands_by
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        app = self._app
+        if scope["type"] == "http" and scope["path"] not in _HEALTH and self._stands_by():
+            app = PlainTextResponse("this keeper stands by; ask the active one\n", 503)
+        await app(scope, receive, send)
 
 
 @asynccontextmanager
@@ -66,7 +92,9 @@ async def serving(
             routes[settings.webhook.listen] += receiver.routes
             await ports.enter_async_context(receiver.heeding())
         for address, served in routes.items():
-            app = Starlette(routes=served)
+            app = Starlette(
+                routes=served, middleware=[Middleware(HealthAlone, lambda: keeper.stands_by)]
+            )
             app.router.redirect_slashes = False
             listener = Listener(address, app, log=log)
             listeners.append(listener)

@@ -77,7 +77,8 @@ def command(session: Session, *, as_json: bool) -> int:
     for finding in found:
         prose.tell(f"  {finding.severity.name.lower()}: {finding.sentence}", indent=4)
     if len(health.keepers) > 1:
-        prose.tell(f"  {len(health.keepers)} keepers: {', '.join(health.keepers)}", indent=4)
+        active, *others = health.keepers
+        prose.tell(f"  kept by {active}; standing by: {', '.join(others)}", indent=4)
     for line in _spending(totals, health, policy):
         prose.tell(f"  {line}", indent=4)
     return worst

@@ -1,4 +1,4 @@
-"""One active keeper, fenced by an epoch, in the one row of a table; no audio of voices."""
+"""One active keeper, fenced by an epoch, and those that stand by; no audio of voices."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,6 +17,13 @@ def upgrade() -> None:
     """Make the row of what the keeper with the newest pass left; drop what is kept no more."""
     op.drop_table("audio")
     op.drop_column("voice", "restored_at")
+    op.create_table(
+        "standby",
+        sa.Column("keeper", sa.String, primary_key=True),
+        sa.Column("version", sa.String, nullable=False),
+        sa.Column("since", _INSTANT, nullable=False),
+        sa.Column("seen_at", _INSTANT, nullable=False),
+    )
     op.create_table(
         "active",
         sa.Column("id", _WHOLE, primary_key=True),
@@ -40,3 +47,4 @@ def upgrade() -> None:
         f"INSERT INTO active (id, epoch, once, {', '.join(kept + settings)})"
         f" SELECT 1, 0, coalesce({_NEWEST.format('once')}, FALSE), {values}, {known}"
     )
+    op.drop_table("keeper")
