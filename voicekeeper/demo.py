@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,50 +104,45 @@ def run(say: Callable[[str], None], *, window: timedelta = timedelta(seconds=20)
     )
 
 
+@dataclass(slots=True)
 class _Run:
     """One run against a sandbox, from the daemon's start to the last window."""
 
-    def __init__(
-        self,
-        folder: Path,
-        sandbox: SandboxServer,
-        window: timedelta,
-        signals: list[int],
-        say: Callable[[str], None],
-    ) -> None:
-        self._folder = folder
-        self._sandbox = sandbox
-        self._window = window
-        self._signals = signals
-        self._say = say
-        self._clock = SystemClock()
-        self._began = self._clock.monotonic()
-        self._statuses: list[str] = []
-        self._next_line = 0.0
-        (folder / "config.toml").write_text(settings(sandbox.base_url, window), "utf-8")
-        (folder / "key").write_text("made-up-for-the-demo", "ascii")
+    folder: Path
+    sandbox: SandboxServer
+    window: timedelta
+    signals: list[int]
+    say: Callable[[str], None]
+    clock: SystemClock = field(default_factory=SystemClock)
+    began: float = field(init=False)
+    statuses: list[str] = field(default_factory=list)
+    next_line: float = 0.0
 
     def play(self) -> Books:
         """Return the sandbox's books as they are at the end, while the daemon still runs."""
-        log = self._folder / "daemon.log"
+        self.began = self.clock.monotonic()
+        config = settings(self.sandbox.base_url, self.window)
+        (self.folder / "config.toml").write_text(config, "utf-8")
+        (self.folder / "key").write_text("made-up-for-the-demo", "ascii")
+        log = self.folder / "daemon.log"
         with self._process("run", log) as daemon:
             self._wait(daemon, lambda: "daemon.ready" in _text(log), "the daemon is not ready")
             for voice in VOICES:
                 if voice.origin in ("imported", "not registered"):
-                    self._sandbox.import_voice(voice.mark)
-            self._say("       " + "".join(f"{voice.name:<16}" for voice in VOICES).rstrip())
+                    self.sandbox.import_voice(voice.mark)
+            self.say("       " + "".join(f"{voice.name:<16}" for voice in VOICES).rstrip())
             for voice in VOICES:
                 if voice.command:
                     self._register(voice, daemon)
             # A few ticks more than three windows: the daemon too needs one to begin.
-            ends = self._clock.monotonic() + (self._window * (WINDOWS + 0.1)).total_seconds()
-            while self._clock.monotonic() < ends:
+            ends = self.clock.monotonic() + (self.window * (WINDOWS + 0.1)).total_seconds()
+            while self.clock.monotonic() < ends:
                 self._look(daemon)
-            return self._sandbox.books()
+            return self.sandbox.books()
 
     def _register(self, voice: Voice, daemon: subprocess.Popen[bytes]) -> None:
-        self._say(f"{self._at():3.0f} s  $ voicekeeper {voice.command}")
-        output = self._folder / "command.log"
+        self.say(f"{self._at():3.0f} s  $ voicekeeper {voice.command}")
+        output = self.folder / "command.log"
         with self._process(voice.command, output) as process:
             self._wait(
                 daemon, lambda: process.poll() is not None, f"{voice.name} is not registered"
@@ -160,9 +155,9 @@ class _Run:
     def _wait(
         self, daemon: subprocess.Popen[bytes], is_done: Callable[[], bool], problem: str
     ) -> None:
-        limit = self._clock.monotonic() + _START_WITHIN_S
+        limit = self.clock.monotonic() + _START_WITHIN_S
         while not is_done():
-            if self._clock.monotonic() > limit:
+            if self.clock.monotonic() > limit:
                 raise VoicekeeperError(f"{problem} after {_START_WITHIN_S:.0f} s")
             self._look(daemon)
 
@@ -170,26 +165,26 @@ class _Run:
         """Wait a moment; print a line where a status changed, and each quarter of the window."""
         with suppress(subprocess.TimeoutExpired):
             code = daemon.wait(_LOOK_EVERY_S)
-            lines = _text(self._folder / "daemon.log").splitlines()
+            lines = _text(self.folder / "daemon.log").splitlines()
             raise VoicekeeperError(
                 f"the daemon ended early, with exit code {code}; its last lines:",
                 lines[-_LAST_LINES:],
             )
-        if self._signals:
-            number = self._signals[0]
+        if self.signals:
+            number = self.signals[0]
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        books = self._sandbox.books()
+        books = self.sandbox.books()
         pages = [voice.book(books) for voice in VOICES]
         statuses = [status(page) for page in pages]
-        if any(pages) and (statuses != self._statuses or self._at() >= self._next_line):
-            self._statuses = statuses
-            self._next_line = self._at() + self._window.total_seconds() / 4
-            now = self._clock.now()
-            cells = "".join(f"{cell(page, self._window, now):<16}" for page in pages)
-            self._say(f"{self._at():3.0f} s  {cells.rstrip()}")
+        if any(pages) and (statuses != self.statuses or self._at() >= self.next_line):
+            self.statuses = statuses
+            self.next_line = self._at() + self.window.total_seconds() / 4
+            now = self.clock.now()
+            cells = "".join(f"{cell(page, self.window, now):<16}" for page in pages)
+            self.say(f"{self._at():3.0f} s  {cells.rstrip()}")
 
     def _at(self) -> float:
-        return self._clock.monotonic() - self._began
+        return self.clock.monotonic() - self.began
 
     @contextmanager
     def _process(self, command: str, output: Path) -> Iterator[subprocess.Popen[bytes]]:
@@ -201,7 +196,7 @@ class _Run:
             output.open("wb") as out,
             subprocess.Popen(  # noqa: S603 - our own program, by its full path
                 [*_PROGRAM, *shlex.split(command)],
-                cwd=self._folder,
+                cwd=self.folder,
                 env=environment(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
