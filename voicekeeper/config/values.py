@@ -12,16 +12,18 @@ import os
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from voicekeeper import duration, hosts
 from voicekeeper.errors import InvalidInput, quoted
 from voicekeeper.secret import SecretStr
 from voicekeeper.visible import is_unicode
+
+Number = TypeVar("Number", int, float, Decimal)
 
 SQLITE = "sqlite:///"
 POSTGRES = "postgresql+psycopg://"
@@ -98,12 +100,7 @@ def one_of(*words: str) -> Callable[[object], str]:
 def rate(value: object) -> float:
     """Read a number of requests a second."""
     rule = f"must be a number above 0 and up to {_FASTEST}"
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(rule)
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise ValueError(rule) from None
+    number = _number(float, value, rule, (int, float, str))
     if not 0 < number <= _FASTEST:
         raise ValueError(f"{rule}, not {number:g}")
     return number
@@ -112,14 +109,10 @@ def rate(value: object) -> float:
 def dollars(value: object) -> Decimal:
     """Read an amount of US dollars, to the millionth."""
     rule = f"must be US dollars from 0 to {_RICHEST:,}, to six places, such as 0.50"
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        raise ValueError(rule)
-    try:
-        amount = Decimal(str(value))  # the text of a float has the digits that were written
-        exact = amount.is_finite() and amount == round(amount, 6)
-    except (InvalidOperation, ValueError):  # ValueError: an integer of thousands of digits
-        raise ValueError(rule) from None
-    if not exact or not 0 <= amount <= _RICHEST:
+    # the text of a float has the digits that were written
+    amount = _number(lambda given: Decimal(str(given)), value, rule, (int, float, str))
+    is_within = amount.is_finite() and 0 <= amount <= _RICHEST
+    if not is_within or amount != round(amount, 6):
         raise ValueError(f"{rule}, not {quoted(str(value))}")
     return amount
 
@@ -127,15 +120,21 @@ def dollars(value: object) -> Decimal:
 def in_flight(value: object) -> int:
     """Read a number of calls that may be under way at once."""
     rule = f"must be a whole number from 1 to {_WIDEST}"
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError(rule)
-    try:
-        number = int(value)
-    except ValueError:
-        raise ValueError(rule) from None
+    number = _number(int, value, rule, (int, str))
     if not 1 <= number <= _WIDEST:
         raise ValueError(f"{rule}, not {quoted(number)}")
     return number
+
+
+def _number(
+    read: Callable[[Any], Number], value: object, rule: str, kinds: tuple[type, ...]
+) -> Number:
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ValueError(rule)
+    try:
+        return read(value)
+    except (ValueError, ArithmeticError):  # ValueError: an integer of thousands of digits too
+        raise ValueError(rule) from None
 
 
 def base_url(value: object) -> str:

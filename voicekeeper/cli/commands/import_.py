@@ -1,9 +1,8 @@
 """``voicekeeper import``: register many voices at once."""
 
 import codecs
-import contextlib
 import json
-from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import IO, Any
 
 import click
@@ -48,7 +47,9 @@ def command(session: Session, *, file: IO[bytes]) -> None:
         raise _refused(problems)
     registry = session.registry(make=True)
     try:
-        with _progress(len(voices)) as done:
+        is_long = len(voices) > _WITH_A_BAR
+        bar = progress("importing", len(voices)) if is_long else nullcontext(lambda _: None)
+        with bar as done:
             registry.register(voices, now=session.now, policy=session.policy, progress=done)
     except Taken as error:
         conflicts = [(lines[place], sentence) for place, sentence in error.conflicts]
@@ -67,11 +68,11 @@ def _lines(content: bytes) -> list[bytes]:
     Raises:
         InvalidInput: they are those of one JSON array.
     """
-    with contextlib.suppress(UnicodeDecodeError):  # a line of it is told
+    with suppress(UnicodeDecodeError):  # a line of it is told
         content = decoded(content).encode()
     content = content.removeprefix(codecs.BOM_UTF8)
     if content.lstrip().startswith(b"["):
-        with contextlib.suppress(ValueError, RecursionError):
+        with suppress(ValueError, RecursionError):
             if any(isinstance(each, dict) for each in json.loads(content)):
                 raise InvalidInput(
                     "nothing was imported: the file is a JSON array, not one object a line, as "
@@ -109,9 +110,3 @@ def _refused(problems: list[tuple[int, str]]) -> VoicekeeperError:
     if len(problems) > _TOLD_MOST:
         told.append(f"and {len(problems) - _TOLD_MOST} more")
     return VoicekeeperError(f"nothing was imported, because of {counted}:", told)
-
-
-def _progress(total: int) -> contextlib.AbstractContextManager[Callable[[int], None]]:
-    if total <= _WITH_A_BAR:
-        return contextlib.nullcontext(lambda _: None)
-    return progress("importing", total)

@@ -108,6 +108,9 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
                     "'voicekeeper status' how the voices are"
                 )
             return
+        copies = None  # a server's are left to its own tools
+        if isinstance(database, SqliteDatabase):
+            copies = DailyCopies(database.path, turn=database.turn)
         daemon = Daemon(
             keeper=keeper,
             clock=session.clock,
@@ -118,7 +121,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             heartbeat=assembly.heartbeat,
             reload=None if sys.stdout.isatty() else _reload(session, assembly),
             socket_in=reload_socket.directory(os.environ),
-            copies=_copies(database),
+            copies=copies,
         )
         async with serving(
             lambda: assembly.settings,
@@ -128,13 +131,6 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             log=logger,
         ):
             await daemon.run()
-
-
-def _copies(database: Database) -> DailyCopies | None:
-    """Return what makes the daily copies; a server's are left to its own tools."""
-    if not isinstance(database, SqliteDatabase):
-        return None
-    return DailyCopies(database.path, turn=database.turn)
 
 
 def _reload(session: Session, assembly: bootstrap.Assembly) -> Reload:
