@@ -125,6 +125,26 @@ def test_a_changed_pace_holds_when_the_jobs_are_scheduled_anew() -> None:
     assert runs.counted == {"quick": 4, "slow": 2}
 
 
+def test_a_job_that_left_the_table_runs_no_more_and_the_one_named_goes_on_as_it_was() -> None:
+    runs = Runs()
+    whole = runs.table
+
+    async def play() -> None:
+        with freeze_time(NOW, real_asyncio=True) as frozen:
+            runs.jobs.start()
+            await until(lambda: runs.counted["slow"])
+            runs.jobs._table = lambda: whole()[:1]  # noqa: SLF001 - what the daemon's table does
+            runs.jobs.schedule(but="quick")
+            for _ in range(2):
+                runs.clock.advance(HOUR)
+                await wake(runs, lambda: frozen.move_to(runs.clock.now()))
+            runs.jobs.pause()
+            runs.jobs.shutdown()
+
+    asyncio.run(play())
+    assert runs.counted == {"quick": 3, "slow": 1}
+
+
 def test_a_run_that_is_cut_short_at_the_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     runs = Runs()
     runs.hang = True

@@ -5,7 +5,7 @@ systemd's watchdog is fed by completed passes only: what counts is progress, not
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -78,7 +78,7 @@ class Daemon:
         self._hangups: set[asyncio.Task[None]] = set()
         self._tick = self._paced(tick)
         self._jobs = Jobs(self._table, clock=clock, log=log)
-        self._is_ready = False
+        self._is_ready = self._is_active = False
         self._stands_by: str | None = None
         self._stop = asyncio.Event()
         self._failing: str | None = None
@@ -86,29 +86,19 @@ class Daemon:
         self._fatal: Exception | None = None
 
     def _table(self) -> Sequence[Job]:
-        """Return the table of all that is periodic."""
+        """Return the table of all that is periodic; a standby leaves all but passes to others."""
         jobs = [
             Job("sweep", self._pass, self._tick),
-            self._job("balance", self._keeper.look_at_balance, timedelta(hours=6)),
-            self._job("retention", self._keeper.prune, self._keeper.policy.prunes_every),
+            Job("balance", self._keeper.look_at_balance, timedelta(hours=6)),
+            Job("retention", self._keeper.prune, self._keeper.policy.prunes_every),
         ]
         if self._courier is not None:
-            jobs.append(self._job("messages", self._courier.look, self._courier.pace))
+            jobs.append(Job("messages", self._courier.look, self._courier.pace))
         if self._heartbeat is not None:
-            jobs.append(self._job("heartbeat", self._heartbeat.beat, timedelta(minutes=1)))
+            jobs.append(Job("heartbeat", self._heartbeat.beat, timedelta(minutes=1)))
         if self._copies is not None:  # one a day, and an hour late at most
-            copy = partial(self._copy, self._copies)
-            jobs.append(self._job("copies", copy, timedelta(hours=1)))
-        return jobs if self._is_ready else jobs[:1]
-
-    def _job(self, name: str, run: Callable[[], Awaitable[None]], pace: timedelta) -> Job:
-        """Return the row of a job that a standby leaves to the active keeper."""
-
-        async def unless_standing_by() -> None:
-            if self._stands_by is None:
-                await run()
-
-        return Job(name, unless_standing_by, pace)
+            jobs.append(Job("copies", partial(self._copy, self._copies), timedelta(hours=1)))
+        return jobs if self._is_active else jobs[:1]
 
     async def run(self) -> None:
         """Make passes until told to stop; be ready, and begin the other jobs, after the first.
@@ -150,18 +140,17 @@ class Daemon:
         return tick if watched is None else min(tick, timedelta(seconds=watched / 3))
 
     async def _pass(self) -> None:
-        """Make a pass, or stand by; the first one is followed by the other jobs."""
-        took_over = not self._is_ready or self._stands_by is not None
+        """Make a pass, or stand by; the other jobs begin when this is the active keeper."""
         try:
             await self._keeper.sweep()
         except NotActive as error:
-            status = self._told_standby(error)
+            is_active, status = False, self._told_standby(error)
         except Exception as error:  # noqa: BLE001 - the next pass may do better
             self._pass_failed(error)
             return
         else:
             self._stands_by = None
-            status = await self._outlook()
+            is_active, status = True, await self._outlook()
         self._failing = None
         self._notifier.watchdog()
         if self._stop.is_set():  # the last word is that it stops
@@ -170,11 +159,12 @@ class Daemon:
             self._notifier.status(status)
         else:
             self._notifier.ready(status)
-        if took_over and self._stands_by is None:
-            tell(self._log, Event.DAEMON_READY, version=__version__, status=status)
-        if not self._is_ready:
-            self._is_ready = True
-            self._jobs.schedule(self._table()[1:])
+        self._is_ready = True
+        if is_active != self._is_active:
+            self._is_active = is_active
+            if is_active:
+                tell(self._log, Event.DAEMON_READY, version=__version__, status=status)
+            self._jobs.schedule(but="sweep")
 
     def _told_standby(self, error: NotActive) -> str:
         """Say once that another keeper is the active one; return it in words."""

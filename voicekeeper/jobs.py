@@ -71,14 +71,24 @@ class Jobs:
 
     def start(self) -> None:
         """Begin to run them, and to watch the clock."""
-        self.schedule(self._table())
+        self.schedule()
         self._scheduler.start()
         self._offset = self._offset_now()
         self._watch_clock()
 
-    def schedule(self, jobs: Sequence[Job] | None = None) -> None:
-        """Run these jobs, or all, at once, and from then on each at its pace."""
-        for job in self._table() if jobs is None else jobs:
+    def schedule(self, *, but: str | None = None) -> None:
+        """Run each job of the table at once, and from then on at its pace; and no other job.
+
+        Args:
+            but: the name of one that goes on as it was.
+        """
+        jobs = {job.name: job for job in self._table()}
+        for scheduled in self._scheduler.get_jobs():
+            if scheduled.id not in jobs:
+                scheduled.remove()
+        for job in jobs.values():
+            if job.name == but:
+                continue
             self._scheduler.add_job(
                 _run,
                 Pace(job.pace),
