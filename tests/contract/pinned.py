@@ -36,7 +36,7 @@ from voicekeeper.duration import compact
 from voicekeeper.errors import EXIT_CODES
 from voicekeeper.events import MEANINGS
 from voicekeeper.health import Severity
-from voicekeeper.rehearsal import Simulation, chaos
+from voicekeeper.rehearsal import Simulation, chaos, faults
 from voicekeeper.sandbox import SandboxServer
 
 FOLDER: Final = Path(__file__).parent / "golden"
@@ -135,7 +135,7 @@ def _settings(cli: CommandLine) -> str:
 
 
 def _rehearsed() -> Iterator[Mapping[str, Any]]:
-    """Yield the lines of years in which everything goes wrong."""
+    """Yield the lines of years in which everything goes wrong, and of an outage of six days."""
     seen: list[Mapping[str, Any]] = []
 
     class Observed(Simulation):
@@ -146,6 +146,8 @@ def _rehearsed() -> Iterator[Mapping[str, Any]]:
     for seed in (1, 2):
         plan = chaos(seed, days=120, voices=5)
         Observed(Settings(), plan, voices=5, days=120, seed=seed, undated=0.25).run()
+    outage = faults.lasting(faults.OUTAGE, timedelta(days=4), timedelta(days=6))
+    Observed(Settings(), outage, voices=5, days=14, seed=1).run()
     yield from seen
 
 
