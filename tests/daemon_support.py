@@ -234,10 +234,10 @@ class Host:
 
     def await_passes(self, count: int) -> None:
         """Wait until the daemon has made so many passes more."""
-        seen = {self.registry.last_pass_at()}
+        seen = {self.registry.keeping().last_pass_at}
 
         def passed() -> bool:
-            seen.add(self.registry.last_pass_at())
+            seen.add(self.registry.keeping().last_pass_at)
             return len(seen) > count
 
         until(passed, f"{count} passes more")

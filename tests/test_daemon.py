@@ -427,7 +427,7 @@ def test_it_is_ready_after_the_first_pass_and_says_when_it_stops(
 
     async def briefly() -> None:
         async with running(daemon, manager):
-            assert life.registry.last_pass_at() == life.clock.now()
+            assert life.registry.keeping().last_pass_at == life.clock.now()
 
     asyncio.run(briefly())
     said = manager.heard

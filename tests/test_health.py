@@ -188,12 +188,12 @@ def test_a_breaker_that_is_closed_is_no_finding() -> None:
 def test_a_fleet_is_unkept_after_two_minutes_or_three_long_ticks(
     ago: timedelta, tick: timedelta, *, unkept: bool
 ) -> None:
-    assert health.is_unkept(NOW - ago, now=NOW, tick=tick) is unkept
+    assert health.Keeping(NOW - ago).is_missing(now=NOW, tick=tick) is unkept
 
 
 @pytest.mark.parametrize(("ago", "unkept"), [(2 * HOUR, False), (2 * HOUR + SECOND, True)])
 def test_a_timer_may_take_two_hours(ago: timedelta, *, unkept: bool) -> None:
-    assert health.is_unkept(NOW - ago, now=NOW, tick=TICK, once=True) is unkept
+    assert health.Keeping(NOW - ago, once=True).is_missing(now=NOW, tick=TICK) is unkept
     assert bool(found(last_pass_at=NOW - ago, once=True)) is unkept
 
 

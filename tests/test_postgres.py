@@ -293,17 +293,17 @@ def test_who_stands_by_takes_over_when_the_active_one_is_silent_and_not_before(
 def test_one_that_leaves_is_followed_at_once(database: PostgresDatabase) -> None:
     registry, tick = Registry(database), timedelta(seconds=10)
     first = Keeper(database, "1@here")
-    assert registry.runs() is False  # it has made no pass
+    assert registry.keeping().runs is False  # it has made no pass
     first.claim()
-    assert registry.runs() is None
-    assert not registry.is_unkept(now=NOW, tick=tick)
+    assert registry.keeping().runs is None
+    assert not registry.keeping().is_missing(now=NOW, tick=tick)
     first.worklist.leave(keeper="1@here")
-    assert registry.runs() is False
-    assert registry.is_unkept(now=NOW, tick=tick)
+    assert registry.keeping().runs is False
+    assert registry.keeping().is_missing(now=NOW, tick=tick)
     second = Keeper(database, "2@here")
     second.claim()
     first.worklist.leave(keeper="1@here")  # which is no business of the one that left
-    assert registry.runs() is None
+    assert registry.keeping().runs is None
 
 
 def test_one_that_stood_by_and_ended_is_named_no_more(database: PostgresDatabase) -> None:
@@ -574,8 +574,8 @@ def test_a_daemon_that_loses_its_database_says_so_once_and_goes_on(
             daemon.await_event("pass.failed")
             until(lambda: cli.process("status").code == 3, "nobody can tell")
             server.start()
-            seen = Registry(database).last_pass_at()
-            until(lambda: Registry(database).last_pass_at() != seen, "a pass")
+            seen = Registry(database).keeping().last_pass_at
+            until(lambda: Registry(database).keeping().last_pass_at != seen, "a pass")
             assert len(daemon.told("pass.failed")) == 1
             (told,) = daemon.told("pass.failed")
             assert "does not answer" in told["error"]

@@ -338,7 +338,7 @@ def test_health_of_an_empty_registry(life: Life) -> None:
     assert (health.by_status, health.paused, health.overdue, health.at_risk) == ({}, 0, 0, 0)
     assert (health.last_pass_at, health.next_at) == (None, None)
     assert list(health.blocked) == []
-    assert life.registry.last_pass_at() is None
+    assert life.registry.keeping().last_pass_at is None
 
 
 @pytest.mark.parametrize("retries", [1, 9])
@@ -418,7 +418,7 @@ def test_health_counts_what_a_person_must_know(life: Life) -> None:
     assert (health.keeper, health.last_pass_at) == ("1@here", NOW)
     assert [(b.model, b.cause) for b in health.blocked] == [("plus", "402")]
     assert health.next_at == NOW - 4 * HOUR
-    assert life.registry.last_pass_at() == NOW
+    assert life.registry.keeping().last_pass_at == NOW
 
 
 def test_instants_come_back_aware_and_exact(life: Life) -> None:

@@ -174,7 +174,7 @@ def test_no_thread_that_writes_on_and_on_keeps_a_pass_from_the_database(tmp_path
 
 def read_on_and_on(database: Database, stop: threading.Event) -> None:
     while not stop.is_set():
-        Registry(database).last_pass_at()
+        Registry(database).keeping()
 
 
 def test_a_transaction_that_fails_hands_its_turn_on(tmp_path: Path) -> None:
@@ -182,6 +182,6 @@ def test_a_transaction_that_fails_hands_its_turn_on(tmp_path: Path) -> None:
     for _ in range(3):
         with suppress(ZeroDivisionError), database.writing():
             _ = 1 / 0
-    with threads(lambda: Registry(database).last_pass_at()):
+    with threads(lambda: Registry(database).keeping()):
         pass
     database.close()

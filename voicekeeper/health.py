@@ -61,6 +61,42 @@ _TIMER: Final = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """Who keeps the voices, if anybody does.
+
+    Attributes:
+        last_pass_at: of the youngest pass of any keeper.
+        once: whether that keeper is ``run --once``: none need run between, and it may take its
+            time.
+        runs: whether a daemon runs; None where its passes alone tell.
+    """
+
+    last_pass_at: datetime | None
+    once: bool = False
+    runs: bool | None = None
+
+    def is_missing(self, *, now: datetime, tick: timedelta) -> bool:
+        """Tell whether no keeper is at work.
+
+        Args:
+            now: of this look.
+            tick: between two passes.
+        """
+        if self.runs is False and not self.once:
+            return True
+        longest = _TIMER if self.once else max(timedelta(minutes=2), 3 * tick)
+        return self.last_pass_at is None or now - self.last_pass_at > longest
+
+    @property
+    def sentence(self) -> str:
+        """That no daemon works, and how to start one."""
+        last = self.last_pass_at
+        since = f"made a pass since {rfc3339(last)}" if last else "ever made a pass"
+        none = "no daemon runs, and none" if self.runs is False and last else "no daemon"
+        return f"{none} has {since}; {_MEND_UNKEPT}"
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What the registry knows of the fleet and of who keeps it.
 
@@ -106,6 +142,11 @@ class Health:
     keepers: Sequence[str] = ()
 
     @property
+    def keeping(self) -> Keeping:
+        """Who keeps them."""
+        return Keeping(self.last_pass_at, self.once, self.runs)
+
+    @property
     def kept(self) -> int:
         """How many voices are to be kept alive."""
         return sum(self.by_status.get(status, 0) for status in LIVING) - self.paused
@@ -137,43 +178,11 @@ def late_before(now: datetime, policy: Policy) -> datetime:
     return plus(now, -policy.window / 50)
 
 
-def is_unkept(
-    last_pass_at: datetime | None,
-    *,
-    now: datetime,
-    tick: timedelta,
-    once: bool = False,
-    runs: bool | None = None,
-) -> bool:
-    """Tell whether no keeper is at work.
-
-    Args:
-        last_pass_at: of the youngest pass of any keeper.
-        now: of this look.
-        tick: between two passes.
-        once: whether that keeper is ``run --once``: none need run between, and it may take its
-            time.
-        runs: whether a daemon runs; None where its passes alone tell.
-    """
-    if runs is False and not once:
-        return True
-    longest = _TIMER if once else max(timedelta(minutes=2), 3 * tick)
-    return last_pass_at is None or now - last_pass_at > longest
-
-
-def unkept(last_pass_at: datetime | None, *, runs: bool | None = None) -> str:
-    """Return the sentence that no daemon works, and how to start one."""
-    since = f"made a pass since {rfc3339(last_pass_at)}" if last_pass_at else "ever made a pass"
-    none = "no daemon runs, and none" if runs is False and last_pass_at else "no daemon"
-    return f"{none} has {since}; {_MEND_UNKEPT}"
-
-
 def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) -> list[Finding]:
     """Return all that is not well, the worst first."""
     found = []
-    if health.kept and lacks_keeper(health, now=now, tick=tick):
-        sentence = unkept(health.last_pass_at, runs=health.runs)
-        found.append(Finding(Severity.CRITICAL, sentence, _MEND_UNKEPT))
+    if health.kept and health.keeping.is_missing(now=now, tick=tick):
+        found.append(Finding(Severity.CRITICAL, health.keeping.sentence, _MEND_UNKEPT))
     found += [
         _found(Severity.CRITICAL, pause(breaker, now), MEND_BLOCKED)
         for breaker in health.blocked
@@ -268,7 +277,7 @@ def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
     """
     if not any(health.by_status.values()):
         return "no voice is registered; " + MEND_EMPTY
-    kept = "to keep" if lacks_keeper(health, now=now, tick=tick) else "kept"
+    kept = "to keep" if health.keeping.is_missing(now=now, tick=tick) else "kept"
     line = f"{voices(health.kept)} {kept}"
     if health.paused:
         line += f", {health.paused} paused"
@@ -280,11 +289,6 @@ def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
 
 def _found(severity: Severity, sentence: str, mend: str) -> Finding:
     return Finding(severity, f"{sentence}; {mend}", mend)
-
-
-def lacks_keeper(health: Health, *, now: datetime, tick: timedelta) -> bool:
-    """Tell whether no keeper is at work."""
-    return is_unkept(health.last_pass_at, now=now, tick=tick, once=health.once, runs=health.runs)
 
 
 def named(name: str, status: Status, error: str | None) -> str:

@@ -122,7 +122,7 @@ def follow(session: Session, registry: Registry, name: str) -> None:
 
 def _follow(session: Session, registry: Registry, name: str) -> None:
     began = session.clock.monotonic()
-    is_unkept = notes.is_unkept(session, registry)
+    is_unkept = session.is_unkept(registry.keeping())
     console = prose.console(stderr=True)
     seen: Status | None = None
     with Spinner("", console=console, spinner="line") as spinner:

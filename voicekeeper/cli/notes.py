@@ -73,17 +73,11 @@ def of_request(session: Session, registry: Registry, voice: Voice) -> None:
     of_keeping(session, registry)
 
 
-def is_unkept(session: Session, registry: Registry) -> bool:
-    """Tell whether no daemon is at work."""
-    return registry.is_unkept(now=session.clock.now(), tick=session.settings.daemon.tick)
-
-
 def of_keeping(session: Session, registry: Registry) -> bool:
     """Say that no daemon is at work, and how to start one; return whether none is."""
-    if not is_unkept(session, registry):
+    keeping = registry.keeping()
+    if not session.is_unkept(keeping):
         return False
-    last = registry.last_pass_at()
-    when = "yet" if last is None else "now"
-    told = health.unkept(last, runs=registry.runs())
-    prose.say(f"note: nothing is kept {when}: {told}.")
+    when = "yet" if keeping.last_pass_at is None else "now"
+    prose.say(f"note: nothing is kept {when}: {keeping.sentence}.")
     return True

@@ -21,6 +21,7 @@ from voicekeeper.errors import ConfigError, InvalidInput, NotFound
 from voicekeeper.glance.file import File, Unsure
 
 if TYPE_CHECKING:
+    from voicekeeper.health import Keeping
     from voicekeeper.schedule import Policy
     from voicekeeper.store.database import Database
     from voicekeeper.store.registry import Registry
@@ -182,6 +183,10 @@ class Session:
             raise Unsure
         with side(self.file) as glance:
             return question(glance)
+
+    def is_unkept(self, keeping: Keeping) -> bool:
+        """Tell whether no daemon is at work now."""
+        return keeping.is_missing(now=self.clock.now(), tick=self.settings.daemon.tick)
 
     def registry(self, *, make: bool = False) -> Registry:
         """Return the registry.

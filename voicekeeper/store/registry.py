@@ -30,7 +30,7 @@ from voicekeeper.budget import Hold
 from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
 from voicekeeper.events import MEANINGS, Event
 from voicekeeper.facts import spellings
-from voicekeeper.health import NAMED, SHOWN_NAMES, Health, is_unkept, late_before, named
+from voicekeeper.health import NAMED, SHOWN_NAMES, Health, Keeping, late_before, named
 from voicekeeper.lifecycle import Telling
 from voicekeeper.lifecycle.enrollment import afresh
 from voicekeeper.models import (
@@ -210,40 +210,25 @@ class Registry:
         with self._database.reading() as session:
             return holds.of_voice(session, voice, now=now, policy=policy)
 
-    def is_unkept(self, *, now: datetime, tick: timedelta) -> bool:
-        """Tell whether no keeper is at work: none runs, or none has made a pass lately."""
+    def keeping(self) -> Keeping:
+        """Return who keeps the voices, if anybody does."""
         with self._database.reading() as session:
-            return self._lacks_keeper(session, now=now, tick=tick)
+            return self._keeping(session)
 
-    def runs(self) -> bool | None:
-        """Tell whether a daemon runs; None where nobody can tell."""
-        with self._database.reading() as session:
-            return self._runs(session)
-
-    def _lacks_keeper(self, session: Session, *, now: datetime, tick: timedelta) -> bool:
+    def _keeping(self, session: Session) -> Keeping:
         holder = _active(session)
-        return is_unkept(
-            holder.last_pass_at, now=now, tick=tick, once=holder.once, runs=self._runs(session)
-        )
-
-    def _runs(self, session: Session) -> bool | None:
-        """Tell whether a daemon runs; None where nobody can tell."""
         if not self._database.is_shared:
-            return self._database.is_held()
-        holder = _active(session)
-        at_work = holder.last_pass_at is not None and holder.beat is not None
-        return None if at_work else False
-
-    def last_pass_at(self) -> datetime | None:
-        """Return when any keeper last ended a pass; None when none ever did."""
-        with self._database.reading() as session:
-            return _active(session).last_pass_at
+            runs = self._database.is_held()
+        else:
+            at_work = holder.last_pass_at is not None and holder.beat is not None
+            runs = None if at_work else False
+        return Keeping(holder.last_pass_at, holder.once, runs)
 
     def is_in_time(self, *, now: datetime, tick: timedelta, policy: Policy) -> bool:
         """Tell whether a keeper has made a pass lately, and nothing is overdue."""
         late = late_before(now, policy)
         with self._database.reading() as session:
-            if self._lacks_keeper(session, now=now, tick=tick):
+            if self._keeping(session).is_missing(now=now, tick=tick):
                 return False
             return not session.scalar(select(exists().where(_OVERDUE)), {"late": late})
 
@@ -271,7 +256,7 @@ class Registry:
                 last_pass_at=holder.last_pass_at,
                 keeper=holder.keeper,
                 once=holder.once,
-                runs=self._runs(session),
+                runs=self._keeping(session).runs,
                 names={
                     status: _some(session, status, col(Voice.status) == status) for status in NAMED
                 },

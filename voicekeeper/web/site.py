@@ -20,9 +20,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from voicekeeper import health, hosts
+from voicekeeper import hosts
 from voicekeeper.clock import Clock
 from voicekeeper.errors import VoicekeeperError
+from voicekeeper.health import Keeping
 from voicekeeper.schedule import Policy
 from voicekeeper.store.database import Database
 from voicekeeper.store.registry import Registry
@@ -150,8 +151,9 @@ class Site:
         """Answer whether voices are kept: a pass ended lately, the database can be written."""
         try:
             self._survey.check_writable()
-            if self._registry.is_unkept(now=self._clock.now(), tick=self._tick()):
-                return _text(503, health.unkept(self._registry.last_pass_at()))
+            keeping = self._registry.keeping()
+            if keeping.is_missing(now=self._clock.now(), tick=self._tick()):
+                return _text(503, Keeping(keeping.last_pass_at).sentence)  # it is asked of a daemon
         except VoicekeeperError as error:
             return _text(503, str(error))
         return _text(200, "ok")

@@ -15,7 +15,7 @@ from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
 from voicekeeper.duration import compact, rfc3339
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
-from voicekeeper.health import Finding, Health, Severity
+from voicekeeper.health import Finding, Health, Keeping, Severity
 from voicekeeper.secret import SecretStr
 from voicekeeper.store.backup import DailyCopies
 
@@ -111,9 +111,7 @@ class _Look:
     @property
     def _is_kept(self) -> bool:
         found, tick = self._health, self._settings.daemon.tick
-        return found is not None and not health.lacks_keeper(
-            found, now=self._session.now, tick=tick
-        )
+        return found is not None and not found.keeping.is_missing(now=self._session.now, tick=tick)
 
     def settings(self) -> Finding:
         """Tell where the settings stand, and which variables have the last word."""
@@ -199,11 +197,10 @@ class _Look:
 
     def daemon(self) -> Finding:
         """Judge whether a daemon is at work."""
-        last = None if self._health is None else self._health.last_pass_at
+        keeping = Keeping(None) if self._health is None else self._health.keeping
         if not self._is_kept:
-            runs = None if self._health is None else self._health.runs
-            return _warning(health.unkept(last, runs=runs))
-        return _ok(f"last pass at {rfc3339(last)}" if last else "")
+            return _warning(keeping.sentence)
+        return _ok(f"last pass at {rfc3339(keeping.last_pass_at)}" if keeping.last_pass_at else "")
 
     def alerts(self) -> Finding:
         """See that messages could be sent; none is."""

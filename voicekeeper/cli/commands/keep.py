@@ -18,7 +18,7 @@ def command(session: Session, *, name: str) -> None:
     """
     registry = session.registry()
     registry.keep(name, now=session.now)
-    if notes.is_unkept(session, registry):
+    if session.is_unkept(registry.keeping()):
         when = "once it runs"
     elif notes.of_pauses(session, registry, registry.get(name).model):
         when = "when calls flow again"
