@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
-from voicekeeper import alerting, breaker, lifecycle, schedule
 from voicekeeper.config import Settings
+from voicekeeper.core import alerting, breaker, schedule, transitions
+from voicekeeper.core.models import Alert, Status, Task, TaskState, Voice
+from voicekeeper.core.transitions import control, enrollment, keepalive
 from voicekeeper.gateway import GatewayClient
-from voicekeeper.lifecycle import control, enrollment, keepalive
-from voicekeeper.models import Alert, Status, Task, TaskState, Voice
 from voicekeeper.rehearsal import Plan, Report, Simulation
 from voicekeeper.rehearsal.faults import (
     BALANCE_EMPTY,
@@ -233,7 +233,7 @@ def _repeat_the_unknown(patch: pytest.MonkeyPatch) -> None:
     """Request an enrollment again whose answer was lost."""
     unknown = enrollment._unknown  # noqa: SLF001 - the rule that is taken out
 
-    def again(voice: Voice, task: Task, fault: Any, *, now: datetime) -> lifecycle.Change:  # noqa: ANN401
+    def again(voice: Voice, task: Task, fault: Any, *, now: datetime) -> transitions.Change:  # noqa: ANN401
         change = unknown(voice, task, fault, now=now)
         return replace(change, voice={"status": Status.NEW, "next_at": now}, tellings=())
 
@@ -279,9 +279,9 @@ def _count_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
         now: datetime,
         policy: schedule.Policy,
         **more: Any,  # noqa: ANN401 - the same
-    ) -> lifecycle.Change:
+    ) -> transitions.Change:
         change = submitted(voice, task, *given, now=now, policy=policy, **more)
-        fields: lifecycle.VoiceFields = {
+        fields: transitions.VoiceFields = {
             "status": Status.OK,
             "last_used_at": now,
             "anchored_at": now,
@@ -289,7 +289,7 @@ def _count_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
         }
         return replace(change, voice=fields)
 
-    def ended(voice: Voice, task: Task, *given: Any, **more: Any) -> lifecycle.Change:  # noqa: ANN401
+    def ended(voice: Voice, task: Task, *given: Any, **more: Any) -> transitions.Change:  # noqa: ANN401
         change = reported(voice, task, *given, **more)
         return replace(change, voice={}, tellings=())
 
@@ -302,7 +302,7 @@ def _probe_without_end(patch: pytest.MonkeyPatch) -> None:
     """Give up a control call whose end nobody tells, as though it had told nothing."""
     reported = control.reported
 
-    def never(*given: Any, **more: Any) -> lifecycle.Change:  # noqa: ANN401 - all that it takes
+    def never(*given: Any, **more: Any) -> transitions.Change:  # noqa: ANN401 - all that it takes
         return replace(reported(*given, **more), success=False, passable=False)
 
     patch.setattr(control, "reported", never)

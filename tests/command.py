@@ -20,7 +20,7 @@ from tests import support
 from tests.daemon_support import until
 from tests.support import NOW, FakeClock
 from voicekeeper.cli.main import main
-from voicekeeper.models import Active, Breaker, HistoryEntry, Voice
+from voicekeeper.core.models import Active, Breaker, HistoryEntry, Voice
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 

@@ -26,7 +26,7 @@ import requests
 
 from voicekeeper.alerts import senders
 from voicekeeper.cli.main import main
-from voicekeeper.secret import SecretStr
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.store import database
 
 VARIABLE = "VOICEKEEPER_CRASH_AT"

@@ -22,8 +22,8 @@ from typing import IO, Any, Self
 from sqlmodel import col, select
 
 from tests import support
-from voicekeeper.clock import SystemClock
-from voicekeeper.models import Task, Voice
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.models import Task, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.store.registry import NewVoice, Registry
 

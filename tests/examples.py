@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core.models import Kind, Origin, Status, Task, TaskState, Voice
+from voicekeeper.core.schedule import Policy
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -6,14 +6,14 @@ from typing import Any
 
 from tests.rehearsal_support import MINUTE, ChangingFaults
 from tests.support import policy
-from voicekeeper.events import Event, Level
-from voicekeeper.models import Kind, Status
+from voicekeeper.core.events import Event, Level
+from voicekeeper.core.models import Kind, Status
+from voicekeeper.core.requests import FLASH
 from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
 from voicekeeper.rehearsal.faults import Period
 from voicekeeper.rehearsal.invariants import Invariants
 from voicekeeper.rehearsal.network import KEY, Call
 from voicekeeper.rehearsal.simulation import BEGINNING
-from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.store.jobs import Claims, Job
 

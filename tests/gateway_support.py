@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.clock import SystemClock
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.requests import Clone, Design, Speech
 from voicekeeper.errors import CallFailed
 from voicekeeper.gateway import GatewayClient
-from voicekeeper.request import Clone, Design, Speech
 
 KEY = "sk-0123456789abcdef"
 MODEL = "cosyvoice-3-flash"

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from voicekeeper.config import Settings
+from voicekeeper.core.models import Voice
 from voicekeeper.errors import NotAllowed, NotFound
-from voicekeeper.models import Voice
 from voicekeeper.rehearsal import Plan, Simulation, faults
 from voicekeeper.rehearsal.faults import Incident, Period, Rates, Timeline
 from voicekeeper.rehearsal.simulation import BEGINNING

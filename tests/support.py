@@ -18,21 +18,21 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import SQLModel, col, select
 
-from voicekeeper.answers import Accepted, Report
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.models import Origin, Task, Voice
+from voicekeeper.core.requests import FLASH, Request, Speech
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.secrecy import Secrets
+from voicekeeper.core.webhook import Callbacks
 from voicekeeper.errors import CallFailed
 from voicekeeper.gateway import OnTurn, wire
 from voicekeeper.keeper import Keeper
-from voicekeeper.models import Origin, Task, Voice
-from voicekeeper.request import FLASH, Request, Speech
 from voicekeeper.sandbox import Answer, Books, Gateway
-from voicekeeper.schedule import Policy
-from voicekeeper.secrecy import Secrets
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.worklist import Worklist
-from voicekeeper.webhook import Callbacks
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -15,7 +15,7 @@ from tests.crash_at import FROM, VARIABLE, Nursery
 from tests.daemon_support import KEY, Host, fast_gateway, is_running, until
 from tests.receiver import Receiver
 from tests.support import imported, wanted
-from voicekeeper.models import Alert, Message, Status
+from voicekeeper.core.models import Alert, Message, Status
 from voicekeeper.sandbox import SandboxServer
 
 REJECTED = "reject1"

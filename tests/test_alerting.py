@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, voice
-from voicekeeper import alerting
-from voicekeeper.events import MEANINGS, Event, Level
-from voicekeeper.models import Alert, AlertKind, Breaker, Status
-from voicekeeper.request import FLASH
+from voicekeeper.core import alerting
+from voicekeeper.core.events import MEANINGS, Event, Level
+from voicekeeper.core.models import Alert, AlertKind, Breaker, Status
+from voicekeeper.core.requests import FLASH
 
 
 def alert(**columns: Any) -> Alert:  # noqa: ANN401 - any column

@@ -9,13 +9,13 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from sqlmodel import col
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Call, Life, imported, wanted
-from voicekeeper import alerting
+from voicekeeper.core import alerting
+from voicekeeper.core.enums import NEVER_KNOWN
+from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Voice
+from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import Alert, AlertKind, Breaker, Status, Voice
-from voicekeeper.request import FLASH
 from voicekeeper.store import alerts as store
 from voicekeeper.store.chronicle import LogLine
-from voicekeeper.terms import NEVER_KNOWN
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

@@ -23,11 +23,10 @@ from tests.daemon_support import Host, fast_gateway
 from tests.examples import NOW, POLICY
 from tests.support import FakeClock, imported, wanted
 from tests.web_support import free_port
-from voicekeeper import alerting, breaker, budget, digest, forecast, health, schedule
-from voicekeeper.clock import SystemClock
-from voicekeeper.facts import BalanceFacts, BreakerFacts, VoiceFacts
-from voicekeeper.lifecycle import change, control, enrollment, keepalive
-from voicekeeper.models import (
+from voicekeeper.core import alerting, breaker, budget, digest, forecast, health, schedule
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.facts import BalanceFacts, BreakerFacts, VoiceFacts
+from voicekeeper.core.models import (
     Alert,
     AlertKind,
     Balance,
@@ -40,8 +39,9 @@ from voicekeeper.models import (
     Topic,
     Voice,
 )
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import change, control, enrollment, keepalive
 from voicekeeper.sandbox import SandboxServer
-from voicekeeper.schedule import Policy
 
 RULES = (alerting, breaker, budget, digest, forecast, health, schedule)
 LIVES = (change, control, enrollment, keepalive)

@@ -15,15 +15,15 @@ import pytest
 from tests.command import CommandLine, sentence
 from tests.daemon_support import KEY, LIMIT_S, Host, fast_gateway, until
 from tests.support import DAY, HOUR, MINUTE, NOW, Life, imported, wanted
+from voicekeeper.core.enums import SCHEMA
+from voicekeeper.core.models import Status
 from voicekeeper.errors import BackupFailed
-from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store import backup
 from voicekeeper.store import restore as restoring
 from voicekeeper.store.backup import KEPT, DailyCopies
 from voicekeeper.store.restore import Copy, restore
 from voicekeeper.store.sqlite import SqliteDatabase
-from voicekeeper.terms import SCHEMA
 
 
 @pytest.fixture(autouse=True)

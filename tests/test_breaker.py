@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, policies, spans
-from voicekeeper import breaker as breakers
-from voicekeeper.breaker import TRIP_AFTER, BreakerFields
-from voicekeeper.models import Breaker
-from voicekeeper.schedule import Policy
-from voicekeeper.verdict import Blame, Fault
+from voicekeeper.core import breaker as breakers
+from voicekeeper.core.breaker import TRIP_AFTER, BreakerFields
+from voicekeeper.core.models import Breaker
+from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.schedule import Policy
 
 ACCOUNT = Fault(Blame.ACCOUNT, "402", "the gateway answered 402: insufficient balance")
 UPSTREAM = Fault(Blame.UPSTREAM, "502", "the gateway answered 502")

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import HOUR, NOW, POLICY, SECOND, new_voice
-from voicekeeper import budget, lifecycle
-from voicekeeper.budget import Hold
-from voicekeeper.events import Event
-from voicekeeper.lifecycle import Telling
-from voicekeeper.models import Kind
-from voicekeeper.pricing import Spent, usd
-from voicekeeper.schedule import Policy
+from voicekeeper.core import budget, transitions
+from voicekeeper.core.budget import Hold
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Kind
+from voicekeeper.core.pricing import Spent, usd
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import Telling
 
 MIDNIGHT = datetime(2026, 5, 2, tzinfo=UTC)
 
@@ -112,7 +112,7 @@ def test_no_enrollment_ever_takes_a_day_beyond_its_budget(
 
 
 def test_an_enrollment_is_held_with_one_event_and_waits() -> None:
-    change = lifecycle.held(new_voice(), Hold(MIDNIGHT, "held: why"), now=NOW, policy=POLICY)
+    change = transitions.held(new_voice(), Hold(MIDNIGHT, "held: why"), now=NOW, policy=POLICY)
     assert change.voice == {"next_at": MIDNIGHT, "last_error": "held: why", "held_at": NOW}
     assert change.tellings == (
         Telling(Event.ENROLLMENT_HELD, {"error": "held: why", "until": MIDNIGHT}),
@@ -121,17 +121,20 @@ def test_an_enrollment_is_held_with_one_event_and_waits() -> None:
 
 def test_one_that_is_held_again_is_not_told_again() -> None:
     row = new_voice(held_at=NOW - HOUR)
-    change = lifecycle.held(row, Hold(None, "never begun: why"), now=NOW, policy=POLICY)
+    change = transitions.held(row, Hold(None, "never begun: why"), now=NOW, policy=POLICY)
     assert change.voice == {"next_at": None, "last_error": "never begun: why"}
     assert change.tellings == ()
 
 
 def test_a_hold_is_no_due_time_that_looks_like_a_wrong_clocks() -> None:
     hourly = dataclasses.replace(POLICY, interval=HOUR)
-    change = lifecycle.held(new_voice(), Hold(MIDNIGHT, "held"), now=NOW, policy=hourly)
+    change = transitions.held(new_voice(), Hold(MIDNIGHT, "held"), now=NOW, policy=hourly)
     assert change.voice["next_at"] == NOW + HOUR
 
 
 def test_what_is_released_forgets_that_it_was_held() -> None:
-    assert lifecycle.released(new_voice(held_at=NOW)).voice == {"held_at": None, "last_error": None}
-    assert lifecycle.released(new_voice(last_error="429")).voice == {}
+    assert transitions.released(new_voice(held_at=NOW)).voice == {
+        "held_at": None,
+        "last_error": None,
+    }
+    assert transitions.released(new_voice(last_error="429")).voice == {}

@@ -19,7 +19,7 @@ import pytest
 
 from tests.daemon_support import KEY, Host, fast_gateway
 from tests.support import imported, wanted
-from voicekeeper.models import Origin, Status
+from voicekeeper.core.models import Origin, Status
 from voicekeeper.sandbox import SandboxServer
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]

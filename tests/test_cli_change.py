@@ -8,7 +8,7 @@ import pytest
 
 from tests.command import CommandLine, sentence
 from tests.support import DAY, DESIGN, HOUR, NOW, imported, wanted
-from voicekeeper.models import Origin, Status
+from voicekeeper.core.models import Origin, Status
 
 
 @pytest.fixture

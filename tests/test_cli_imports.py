@@ -10,8 +10,8 @@ import pytest
 
 from tests.command import CommandLine
 from tests.support import NOW, imported, wanted
-from voicekeeper.models import Breaker
-from voicekeeper.request import FLASH
+from voicekeeper.core.models import Breaker
+from voicekeeper.core.requests import FLASH
 
 ROOT = Path(__file__).parent.parent
 LIBRARIES = {
@@ -20,10 +20,20 @@ LIBRARIES = {
     *("apprise", "asyncio", "ssl", "email", "http", "importlib.metadata", "logging"),
 }
 OURS = {
-    *("voicekeeper.models", "voicekeeper.store", "voicekeeper.bootstrap", "voicekeeper.keeper"),
-    *("voicekeeper.gateway", "voicekeeper.log", "voicekeeper.lifecycle", "voicekeeper.daemon"),
+    *(
+        "voicekeeper.core.models",
+        "voicekeeper.store",
+        "voicekeeper.bootstrap",
+        "voicekeeper.keeper",
+    ),
+    *(
+        "voicekeeper.gateway",
+        "voicekeeper.log",
+        "voicekeeper.core.transitions",
+        "voicekeeper.daemon",
+    ),
 }
-RULES = {"voicekeeper.schedule", "voicekeeper.health", "voicekeeper.pricing"}
+RULES = {"voicekeeper.core.schedule", "voicekeeper.core.health", "voicekeeper.core.pricing"}
 FOR_A_TERMINAL = {"textwrap", "shutil", "difflib"}
 
 
@@ -56,7 +66,10 @@ def imports(cli: CommandLine, *args: str, **environ: str) -> set[str]:
     [
         (["--help"], {"sqlite3", "voicekeeper.config", *RULES}),
         (["--version"], {"sqlite3", "voicekeeper.config", *RULES, *FOR_A_TERMINAL}),
-        (["resolve", "anna"], {*RULES, *FOR_A_TERMINAL, "click", "json", "voicekeeper.request"}),
+        (
+            ["resolve", "anna"],
+            {*RULES, *FOR_A_TERMINAL, "click", "json", "voicekeeper.core.requests"},
+        ),
         (["resolve", "anna", "--json"], FOR_A_TERMINAL),
         (["list"], FOR_A_TERMINAL),
         (["list", "--json"], FOR_A_TERMINAL),
@@ -90,5 +103,5 @@ def test_the_names_that_a_shell_completes_wait_for_no_library(cli: CommandLine) 
 
 def test_what_a_command_needs_is_seen_here(cli: CommandLine) -> None:
     needed = imports(cli, "show", "anna")
-    assert {"sqlmodel", "sqlalchemy", "pydantic", "voicekeeper.models"} <= needed
+    assert {"sqlmodel", "sqlalchemy", "pydantic", "voicekeeper.core.models"} <= needed
     assert "click" in needed

@@ -8,8 +8,8 @@ import pytest
 
 from tests.command import CommandLine, Ended
 from tests.support import DAY, HOUR, MINUTE, Life, imported, wanted
+from voicekeeper.core.models import Origin
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import Origin
 from voicekeeper.sandbox import Gateway, SandboxServer
 
 BUDGET = {"VOICEKEEPER_BUDGET__ENROLLMENTS_USD_PER_DAY": "0.032"}

@@ -21,7 +21,7 @@ import pytest
 from tests.command import CommandLine, Ended, sentence
 from tests.support import DAY, FakeClock, imported
 from voicekeeper.bar import bar
-from voicekeeper.models import HistoryEntry, Status
+from voicekeeper.core.models import HistoryEntry, Status
 
 NOBODY = 65534
 ESCAPE = "\x1b"

@@ -19,8 +19,8 @@ from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, FakeClock, imported, po
 from tests.web_support import free_port, lead_here
 from voicekeeper.cli import table
 from voicekeeper.config import DEFAULT_PATH
-from voicekeeper.models import Breaker, HistoryEntry, Status
-from voicekeeper.request import FLASH
+from voicekeeper.core.models import Breaker, HistoryEntry, Status
+from voicekeeper.core.requests import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.registry import Registry

@@ -12,9 +12,9 @@ import pytest
 from tests.command import CommandLine, sentence
 from tests.daemon_support import until
 from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, FakeClock, imported, wanted
-from voicekeeper.duration import rfc3339
-from voicekeeper.models import Origin, Status
-from voicekeeper.request import FLASH
+from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.models import Origin, Status
+from voicekeeper.core.requests import FLASH
 from voicekeeper.store.registry import Registry
 
 NOTE = (

@@ -11,8 +11,8 @@ from tests.command import CommandLine, sentence
 from tests.support import imported
 from voicekeeper.cli.main import main, shortcut
 from voicekeeper.cli.session import Session
+from voicekeeper.core.models import Status
 from voicekeeper.errors import INTERRUPTED
-from voicekeeper.models import Status
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlmodel import SQLModel
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported
-from voicekeeper import alerting
-from voicekeeper.models import Active, Alert, AlertKind, Breaker, Message, Topic, Voice
-from voicekeeper.request import FLASH
+from voicekeeper.core import alerting
+from voicekeeper.core.models import Active, Alert, AlertKind, Breaker, Message, Topic, Voice
+from voicekeeper.core.requests import FLASH
 from voicekeeper.store import clocks
 
 

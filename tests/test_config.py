@@ -12,8 +12,8 @@ from voicekeeper.config import Address, Settings, find_api_key, load, of_service
 from voicekeeper.config.gone import INSTEAD
 from voicekeeper.config.policy import policy_of
 from voicekeeper.config.settings import keys
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError
-from voicekeeper.secret import SecretStr
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 SECRET = "sk-live-0123456789"

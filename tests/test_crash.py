@@ -13,7 +13,7 @@ import pytest
 
 from tests.daemon_support import Host, Wire, fast_gateway, until, wired
 from tests.support import imported, wanted
-from voicekeeper.models import Status, TaskState
+from voicekeeper.core.models import Status, TaskState
 from voicekeeper.sandbox import SandboxServer
 
 pytestmark = pytest.mark.host

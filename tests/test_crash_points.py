@@ -17,7 +17,7 @@ import pytest
 from tests.crash_at import VARIABLE, Nursery
 from tests.daemon_support import Host, fast_gateway, is_running, until
 from tests.support import imported, wanted
-from voicekeeper.models import Origin, Status, TaskState
+from voicekeeper.core.models import Origin, Status, TaskState
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store.jobs import OPEN
 

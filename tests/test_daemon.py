@@ -33,6 +33,7 @@ from voicekeeper import daemon as module
 from voicekeeper import jobs, once
 from voicekeeper.config import Settings
 from voicekeeper.config import settings as config_tables
+from voicekeeper.core.models import Balance, Status, TaskState
 from voicekeeper.daemon import Daemon
 from voicekeeper.errors import (
     CallFailed,
@@ -45,7 +46,6 @@ from voicekeeper.errors import (
     VoicekeeperError,
 )
 from voicekeeper.jobs import Pace
-from voicekeeper.models import Balance, Status, TaskState
 from voicekeeper.reload import Reload
 from voicekeeper.sandbox import Gateway
 from voicekeeper.sdnotify import Notifier

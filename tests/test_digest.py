@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tests.examples import DAY, HOUR, NOW, POLICY, SECOND
-from voicekeeper import digest
-from voicekeeper.digest import WEEK, Week
-from voicekeeper.health import Health
-from voicekeeper.models import Balance, Breaker, Status, Topic
-from voicekeeper.notice import Notice
-from voicekeeper.pricing import Spent
+from voicekeeper.core import digest
+from voicekeeper.core.digest import WEEK, Week
+from voicekeeper.core.health import Health
+from voicekeeper.core.models import Balance, Breaker, Status, Topic
+from voicekeeper.core.notice import Notice
+from voicekeeper.core.pricing import Spent
 
 MONDAY = datetime(2026, 5, 4, 8, tzinfo=UTC)
 

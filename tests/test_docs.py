@@ -15,11 +15,11 @@ from voicekeeper.cli import manual
 from voicekeeper.cli.program import program
 from voicekeeper.config import Settings, unchangeable
 from voicekeeper.config.settings import keys
-from voicekeeper.duration import compact
+from voicekeeper.core.duration import compact
+from voicekeeper.core.events import MEANINGS, Event
+from voicekeeper.core.health import Severity
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import EXIT_CODES
-from voicekeeper.events import MEANINGS, Event
-from voicekeeper.health import Severity
-from voicekeeper.secret import SecretStr
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

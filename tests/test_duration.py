@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import DAY, HOUR, MINUTE, SECOND
-from voicekeeper import duration
+from voicekeeper.core import duration
 
 
 @pytest.mark.parametrize(

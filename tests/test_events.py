@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from voicekeeper.events import MEANINGS, Event, level_of_change
-from voicekeeper.models import Status
+from voicekeeper.core.events import MEANINGS, Event, level_of_change
+from voicekeeper.core.models import Status
 
 
 def test_every_event_has_a_meaning() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from voicekeeper import extras
 from voicekeeper.cli.session import database_of
 from voicekeeper.config import load
+from voicekeeper.core import extras
 from voicekeeper.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent

@@ -2,7 +2,7 @@
 
 import pytest
 
-from voicekeeper import fields
+from voicekeeper.core import fields
 
 HEAD = "2026-05-01T12:00:00Z  keepalive.failed "
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import DAY, NOW, POLICY, policies
-from voicekeeper import forecast
-from voicekeeper.schedule import Policy
+from voicekeeper.core import forecast
+from voicekeeper.core.schedule import Policy
 
 STEADY = dataclasses.replace(POLICY, interval=2 * DAY, jitter=0 * DAY)
 """A voice is used every other day, for 60 micros."""

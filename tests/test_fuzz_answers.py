@@ -28,16 +28,16 @@ from hypothesis import strategies as st
 from tests.distortion import HEADERS, charsets, distorted, mangled, opened, written
 from tests.examples import DAY, HOUR, NOW, POLICY, SECOND, enrollment, keepalive, new_voice, voice
 from tests.support import CLONE, FakeClock
-from voicekeeper import lifecycle, verdict
-from voicekeeper.answers import Accepted, Report
+from voicekeeper.core import outcome, transitions
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.models import Kind, Status, Task, TaskState, Voice
+from voicekeeper.core.outcome import Blame
+from voicekeeper.core.requests import CONTROL_VOICE, Clone, Request, Speech
+from voicekeeper.core.transitions import Change
+from voicekeeper.core.transitions import keepalive as keepalive_rules
 from voicekeeper.errors import CallFailed, KeyRefused
 from voicekeeper.gateway import GatewayClient, failure, wire
-from voicekeeper.lifecycle import Change
-from voicekeeper.lifecycle import keepalive as keepalive_rules
-from voicekeeper.models import Kind, Status, Task, TaskState, Voice
-from voicekeeper.request import CONTROL_VOICE, Clone, Request, Speech
 from voicekeeper.sandbox import Answer, Gateway
-from voicekeeper.verdict import Blame
 
 KEY = "sk-0123456789abcdef"
 MODEL = "cosyvoice-3-flash"
@@ -368,15 +368,15 @@ def changed(case: Case, answer: Accepted | Report | CallFailed) -> Change:
     match answer:
         case Accepted():
             cost: dict[str, Any] = {"cost_micros": 60}
-            return lifecycle.submitted(row, task, answer, now=NOW, policy=POLICY, **cost)
+            return transitions.submitted(row, task, answer, now=NOW, policy=POLICY, **cost)
         case Report():
-            return lifecycle.reported(row, task, answer, now=NOW, policy=POLICY)
+            return transitions.reported(row, task, answer, now=NOW, policy=POLICY)
         case CallFailed() if case.said.polls:
-            fault = verdict.of_poll(answer)
-            return lifecycle.unanswered(row, task, fault, now=NOW, policy=POLICY)
+            fault = outcome.of_poll(answer)
+            return transitions.unanswered(row, task, fault, now=NOW, policy=POLICY)
         case _:
-            fault = verdict.of_submission(task.kind, answer)
-            return lifecycle.refused(row, task, fault, now=NOW, policy=POLICY)
+            fault = outcome.of_submission(task.kind, answer)
+            return transitions.refused(row, task, fault, now=NOW, policy=POLICY)
 
 
 def judge(case: Case, answer: Accepted | Report | CallFailed, change: Change) -> None:
@@ -483,7 +483,7 @@ def _kindly(value: object, secret: str, *, read: Callable[..., str | None] = wir
     ("module", "name", "broken"),
     [
         (keepalive_rules, "_is_condemned", lambda row, *_, **__: row.suspected_at is not None),
-        (verdict, "_of_the_rest", lambda _: Blame.VOICE),
+        (outcome, "_of_the_rest", lambda _: Blame.VOICE),
         (failure, "REFUSAL", range(400, 600)),
         (wire, "_prose", lambda value, _: value if isinstance(value, str) else None),
         (wire, "_word", _kindly),

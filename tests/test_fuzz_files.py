@@ -24,8 +24,8 @@ from tests.distortion import Members, charsets, distorted, mangled, opened, writ
 from tests.support import DAY, NOW, imported, wanted
 from voicekeeper.config import load
 from voicekeeper.config.policy import policy_of
+from voicekeeper.core.models import Origin
 from voicekeeper.errors import ConfigError
-from voicekeeper.models import Origin
 
 CAMPAIGN = [pytest.mark.campaign, pytest.mark.timeout(3600)]
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"

@@ -42,10 +42,10 @@ from tests.gateway_support import (
     speak,
     until,
 )
-from voicekeeper.answers import Accepted, Report
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.requests import Request
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
 from voicekeeper.gateway import GatewayClient
-from voicekeeper.request import Request
 
 # What goes out
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.support import MINUTE, NOW, SECOND, FakeClock, SandboxUpstream
-from voicekeeper.answers import Report
-from voicekeeper.clock import SystemClock
+from voicekeeper.core.answers import Report
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.requests import CONTROL_VOICE, FLASH, Clone, Design, Request, Speech
 from voicekeeper.errors import CallFailed, Withdrawn
 from voicekeeper.gateway import GatewayClient, GatewayPort
-from voicekeeper.request import CONTROL_VOICE, FLASH, Clone, Design, Request, Speech
 from voicekeeper.sandbox import Books, Gateway, SandboxServer
 
 SPEECH = Speech(CONTROL_VOICE, "Hello.")

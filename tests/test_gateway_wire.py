@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from voicekeeper.answers import Report
+from voicekeeper.core.answers import Report
+from voicekeeper.core.secrecy import Secrets
 from voicekeeper.gateway import wire
-from voicekeeper.secrecy import Secrets
 
 KEY = "sk-0123456789abcdef"
 SECRETS = Secrets([KEY], mark="[API key]")

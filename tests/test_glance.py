@@ -21,14 +21,8 @@ from tests import support
 from tests.command import CommandLine
 from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, imported, policy, wanted
 from tests.test_unreadable_rows import BAD_VALUES
-from voicekeeper.errors import DatabaseUnusable
-from voicekeeper.glance import columns
-from voicekeeper.glance.columns import Read
-from voicekeeper.glance.file import File, Unsure
-from voicekeeper.glance.fleet import Fleet, Ranking
-from voicekeeper.glance.voices import MOST, Voices
-from voicekeeper.health import Health
-from voicekeeper.models import (
+from voicekeeper.core.health import Health
+from voicekeeper.core.models import (
     Active,
     Balance,
     Breaker,
@@ -40,7 +34,13 @@ from voicekeeper.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.request import FLASH
+from voicekeeper.core.requests import FLASH
+from voicekeeper.errors import DatabaseUnusable
+from voicekeeper.glance import columns
+from voicekeeper.glance.columns import Read
+from voicekeeper.glance.file import File, Unsure
+from voicekeeper.glance.fleet import Fleet, Ranking
+from voicekeeper.glance.voices import MOST, Voices
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 

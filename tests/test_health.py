@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND
-from voicekeeper import health
-from voicekeeper.health import Finding, Health, Severity
-from voicekeeper.models import Balance, Breaker, Status
-from voicekeeper.request import FLASH
+from voicekeeper.core import health
+from voicekeeper.core.health import Finding, Health, Severity
+from voicekeeper.core.models import Balance, Breaker, Status
+from voicekeeper.core.requests import FLASH
 
 TICK = 10 * SECOND
 

@@ -9,9 +9,9 @@ import pytest
 from tests.receiver import Receiver
 from tests.support import DAY, HOUR, MINUTE, NOW, TICK, Life, imported
 from voicekeeper import alerts
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import CallFailed, DatabaseHeld, NotSent
 from voicekeeper.heartbeat import Heartbeat
-from voicekeeper.secret import SecretStr
 
 
 def heartbeat(life: Life, receiver: Receiver) -> Heartbeat:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from voicekeeper import hosts
+from voicekeeper.core import hosts
 
 
 @pytest.mark.parametrize(

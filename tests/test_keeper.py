@@ -28,11 +28,11 @@ from tests.support import (
     wanted,
 )
 from voicekeeper import keeper as module
+from voicekeeper.core.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
+from voicekeeper.core.pricing import Spent
+from voicekeeper.core.requests import CONTROL_VOICE
 from voicekeeper.errors import CallFailed, DatabaseHeld
 from voicekeeper.gateway import GatewayPort
-from voicekeeper.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
-from voicekeeper.pricing import Spent
-from voicekeeper.request import CONTROL_VOICE
 from voicekeeper.sandbox import Gateway
 from voicekeeper.sandbox.records import Answer
 from voicekeeper.store import sqlite as store_sqlite

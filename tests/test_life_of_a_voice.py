@@ -13,8 +13,8 @@ from freezegun import freeze_time
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life
 from voicekeeper.cli.program import program
-from voicekeeper.models import Status
-from voicekeeper.request import FLASH
+from voicekeeper.core.models import Status
+from voicekeeper.core.requests import FLASH
 
 CLONE = "clone anna --prefix demo01 --audio-url https://example.com/anna.wav"
 

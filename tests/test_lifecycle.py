@@ -23,17 +23,17 @@ from tests.examples import (
     spans,
     voice,
 )
-from voicekeeper import lifecycle, schedule
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.events import Event
-from voicekeeper.facts import is_another_voice
-from voicekeeper.lifecycle import Change, TaskFields, Telling, VoiceFields
-from voicekeeper.lifecycle.change import INTERRUPTED, NO_END, sentence
-from voicekeeper.lifecycle.enrollment import RESTORED, afresh, is_in_doubt, left_unknown
-from voicekeeper.models import Kind, Origin, Status, Task, TaskState, Voice
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import NEVER_KNOWN
-from voicekeeper.verdict import UNDEPLOYED, Blame, Fault
+from voicekeeper.core import schedule, transitions
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.enums import NEVER_KNOWN
+from voicekeeper.core.events import Event
+from voicekeeper.core.facts import is_another_voice
+from voicekeeper.core.models import Kind, Origin, Status, Task, TaskState, Voice
+from voicekeeper.core.outcome import UNDEPLOYED, Blame, Fault
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import Change, TaskFields, Telling, VoiceFields
+from voicekeeper.core.transitions.change import INTERRUPTED, NO_END, sentence
+from voicekeeper.core.transitions.enrollment import RESTORED, afresh, is_in_doubt, left_unknown
 
 PLAIN = replace(POLICY, jitter=0 * SECOND)
 ID = "cosyvoice-v3-flash-anna"
@@ -67,15 +67,15 @@ def after(
     """Return what an answer changes: to the call itself, or to a poll; None after a crash."""
     match answer:
         case Accepted():
-            return lifecycle.submitted(row, task, answer, cost_micros=60, now=now, policy=policy)
+            return transitions.submitted(row, task, answer, cost_micros=60, now=now, policy=policy)
         case Report():
-            return lifecycle.reported(row, task, answer, now=now, policy=policy)
+            return transitions.reported(row, task, answer, now=now, policy=policy)
         case Fault() if polled:
-            return lifecycle.unanswered(row, task, answer, now=now, policy=policy)
+            return transitions.unanswered(row, task, answer, now=now, policy=policy)
         case Fault():
-            return lifecycle.refused(row, task, answer, now=now, policy=policy)
+            return transitions.refused(row, task, answer, now=now, policy=policy)
         case None:
-            return lifecycle.interrupted(row, task, now=now)
+            return transitions.interrupted(row, task, now=now)
 
 
 def control(**columns: object) -> Task:

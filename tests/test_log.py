@@ -18,9 +18,9 @@ import pytest
 import structlog
 from _pytest.logging import LogCaptureHandler
 
-from voicekeeper.events import Event
+from voicekeeper.core.events import Event
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.log import configure, get_logger
-from voicekeeper.secret import SecretStr
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 STAMP = "2026-05-01T12:00:00.123Z"

@@ -25,10 +25,10 @@ from tests.support import (
     wanted,
 )
 from voicekeeper.alerts import Sender
+from voicekeeper.core.models import Alert, Message, Status, Voice
+from voicekeeper.core.requests import FLASH
 from voicekeeper.courier import Courier
 from voicekeeper.errors import CallFailed, DatabaseFull
-from voicekeeper.models import Alert, Message, Status, Voice
-from voicekeeper.request import FLASH
 from voicekeeper.store.outbox import Outbox
 
 pytestmark = pytest.mark.usefixtures("each_database")

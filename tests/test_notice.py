@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.examples import DAY, HOUR, NOW
-from voicekeeper import notice
-from voicekeeper.models import AlertKind, Topic
-from voicekeeper.notice import Item, Notice
+from voicekeeper.core import notice
+from voicekeeper.core.models import AlertKind, Topic
+from voicekeeper.core.notice import Item, Notice
 
 
 def item(subject: str = "anna", **fields: Any) -> Item:  # noqa: ANN401 - any of its fields

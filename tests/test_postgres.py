@@ -21,11 +21,16 @@ from tests.command import CommandLine
 from tests.daemon_support import Daemon, until
 from tests.postgres import Cluster
 from tests.support import HOUR, MINUTE, NOW, SECOND, imported, policy, wanted
-from voicekeeper import lifecycle, schedule
-from voicekeeper.answers import Accepted, Report
 from voicekeeper.cli.session import database_of
-from voicekeeper.clock import SystemClock
 from voicekeeper.config import load
+from voicekeeper.core import schedule, transitions
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.enums import SCHEMA
+from voicekeeper.core.models import Active, Kind, LedgerEntry, Status, Tally, Task, TaskState, Voice
+from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.core.transitions import Change
 from voicekeeper.errors import (
     ConfigError,
     DatabaseAway,
@@ -34,17 +39,12 @@ from voicekeeper.errors import (
     NotFound,
     VoicekeeperError,
 )
-from voicekeeper.lifecycle import Change
-from voicekeeper.models import Active, Kind, LedgerEntry, Status, Tally, Task, TaskState, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
-from voicekeeper.secret import SecretStr
 from voicekeeper.store import claims, jobs
 from voicekeeper.store.jobs import Answer, Claims, Decide, Job
 from voicekeeper.store.postgres import PostgresDatabase
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.worklist import Worklist
-from voicekeeper.terms import SCHEMA
-from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.postgres
 
@@ -230,7 +230,7 @@ def test_words_of_the_gateway_may_hold_what_postgresql_cannot_store(
     keeper = Keeper(database, "1@here")
     (job,) = keeper.claim().calls
     fault = Fault(Blame.UPSTREAM, "500", "no\0words")
-    keeper.worklist.record([Answer(job, by(lifecycle.refused, fault), NOW, POLICY)])
+    keeper.worklist.record([Answer(job, by(transitions.refused, fault), NOW, POLICY)])
     (task,) = rows(database, Task)
     assert task.message == "no\ufffdwords"
 
@@ -372,7 +372,7 @@ def test_a_command_waits_for_a_pass_and_has_the_last_word(
     for thread in (passing, pausing):
         thread.join(30)
     (job,) = claimed
-    submitted = by(partial(lifecycle.submitted, cost_micros=60), Accepted("task_1"))
+    submitted = by(partial(transitions.submitted, cost_micros=60), Accepted("task_1"))
     keeper.worklist.record([Answer(job, submitted, NOW, POLICY)])
     voice = Registry(keeping).get("anna")
     assert (voice.paused, voice.next_at) == (True, None)
@@ -393,8 +393,8 @@ def test_a_keeper_and_commands_in_each_others_way_wait_and_fail_none(cluster: Cl
         for number in range(60):
             now = NOW + number * 60 * SECOND
             for job in keeper.claim(now, calls=4).calls:
-                well = by(lifecycle.reported, Report("success"), now)
-                answer = well if chance.random() < 0.3 else by(lifecycle.refused, trouble, now)
+                well = by(transitions.reported, Report("success"), now)
+                answer = well if chance.random() < 0.3 else by(transitions.refused, trouble, now)
                 keeper.worklist.record([Answer(job, answer, now, POLICY)])
                 answered[job.kind] += 1
 
@@ -459,7 +459,7 @@ def test_the_answer_to_an_enrollment_counts_though_its_keeper_was_taken_for_dead
     second.claim(NOW + LEASE)
     assert Registry(database).get("anna").status is Status.UNKNOWN
     late = NOW + LEASE + MINUTE
-    submitted = by(partial(lifecycle.submitted, cost_micros=1), Accepted("task_1"), late)
+    submitted = by(partial(transitions.submitted, cost_micros=1), Accepted("task_1"), late)
     frozen.worklist.record([Answer(job, submitted, late, POLICY)])
     voice = Registry(database).get("anna")
     assert (voice.status, voice.failures, voice.last_error) == (Status.DEPLOYING, 0, None)
@@ -483,7 +483,7 @@ def test_a_late_answer_to_an_enrollment_that_was_asked_for_again_changes_nothing
     Registry(database).retry("anna", now=late)
     again = second.worklist.intend(second.claim(late).calls[0], now=late, policy=POLICY)
     before = [task.model_dump() for task in rows(database, Task)]
-    submitted = by(partial(lifecycle.submitted, cost_micros=1), Accepted("task_1"), late)
+    submitted = by(partial(transitions.submitted, cost_micros=1), Accepted("task_1"), late)
     assert frozen.worklist.record([Answer(job, submitted, late, POLICY)]) == [[]]
     assert [task.model_dump() for task in rows(database, Task)] == before
     second.worklist.record([Answer(again, submitted, late, POLICY)])
@@ -500,7 +500,7 @@ def test_a_keepalive_of_a_dead_keeper_is_made_again_once_its_call_must_be_over(
     first, second = sorted(rows(database, Task), key=lambda task: task.id or 0)
     assert (first.state, second.state) == (TaskState.UNKNOWN, TaskState.INTENT)
     late = NOW + LEASE + MINUTE
-    used = by(lifecycle.reported, Report("success"), late)
+    used = by(transitions.reported, Report("success"), late)
     living.worklist.record([Answer(job, used, late, POLICY)])
     voice = Registry(database).get("anna")
     assert (voice.status, voice.last_used_at) == (Status.OK, NOW)  # a use is a use

@@ -14,8 +14,8 @@ from tests.receiver import served
 from tests.support import HOUR, NOW, Life, imported, wanted
 from voicekeeper.cli import preview
 from voicekeeper.cli.preview import download
+from voicekeeper.core.models import HistoryEntry, Status
 from voicekeeper.errors import FetchFailed
-from voicekeeper.models import HistoryEntry, Status
 
 WAVE = b"RIFF....WAVE" * 1000
 CLONE_ANNA = ["clone", "anna", "--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicekeeper.models import Kind
-from voicekeeper.pricing import (
+from voicekeeper.core.models import Kind
+from voicekeeper.core.pricing import (
     Spent,
     about_usd,
     billed_characters,
@@ -16,7 +16,7 @@ from voicekeeper.pricing import (
     price,
     usd,
 )
-from voicekeeper.request import Clone, Design, Request, Speech
+from voicekeeper.core.requests import Clone, Design, Request, Speech
 
 
 @pytest.mark.parametrize(

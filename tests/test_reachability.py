@@ -2,9 +2,9 @@
 
 import pytest
 
-from voicekeeper import reachability
-from voicekeeper.health import Severity
-from voicekeeper.reachability import Reply, Trouble
+from voicekeeper.core import reachability
+from voicekeeper.core.health import Severity
+from voicekeeper.core.reachability import Reply, Trouble
 
 OURS = Reply(404, is_ours=True)
 REFUSED = Reply(trouble=Trouble.CONNECTION, reason="connection refused")

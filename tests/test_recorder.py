@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import NOW, Life, imported
-from voicekeeper import lifecycle
-from voicekeeper.answers import Accepted, Report
+from voicekeeper.core import transitions
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.models import Kind, Status, TaskState
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
-from voicekeeper.models import Kind, Status, TaskState
 from voicekeeper.recorder import Recorder
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.jobs import Answer, Job
@@ -18,7 +18,7 @@ from voicekeeper.store.jobs import Answer, Job
 
 def answer(name: str) -> Answer:
     job = Job(1, 1, Kind.KEEPALIVE, "m", name, f"id-{name}", None, None)
-    return Answer(job, lambda *_: lifecycle.Change(), NOW, None)  # type: ignore[arg-type]
+    return Answer(job, lambda *_: transitions.Change(), NOW, None)  # type: ignore[arg-type]
 
 
 class Disk:
@@ -181,13 +181,13 @@ def test_a_group_changes_all_of_its_voices_or_none(tmp_path: Path) -> None:
     life.register(imported("anna"), imported("bert"))
     claims = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9)
 
-    def accepted(number: int) -> lifecycle.Change:
+    def accepted(number: int) -> transitions.Change:
         raise NotImplementedError(number)
 
     def of(job: Job) -> Answer:
         return Answer(
             job,
-            lambda voice, task: lifecycle.submitted(
+            lambda voice, task: transitions.submitted(
                 voice,
                 task,
                 Accepted(f"task-{job.name}"),
@@ -218,8 +218,8 @@ def test_one_answer_of_a_group_sees_what_another_changed(tmp_path: Path) -> None
     life.register(imported("anna"))
     claims = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9)
 
-    def success(voice: object, task: object) -> lifecycle.Change:
-        return lifecycle.reported(voice, task, Report("success"), now=NOW, policy=life.policy)  # type: ignore[arg-type]
+    def success(voice: object, task: object) -> transitions.Change:
+        return transitions.reported(voice, task, Report("success"), now=NOW, policy=life.policy)  # type: ignore[arg-type]
 
     again = Answer(claims.calls[0], success, NOW, life.policy)
     first, second = life.worklist.record([again, again])

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.support import CLONE, DESIGN, NOW
-from voicekeeper import registration
+from voicekeeper.core import registration
+from voicekeeper.core.models import Origin
 from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.models import Origin
 
 FLASH = "cosyvoice-3-flash"
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
 from voicekeeper.config import Settings
-from voicekeeper.models import Status
+from voicekeeper.core.models import Status
 from voicekeeper.rehearsal import Plan, Simulation, faults
 from voicekeeper.rehearsal.faults import Enroll, Jump, Kill, Suspend
 from voicekeeper.store.jobs import Claims

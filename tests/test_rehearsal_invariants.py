@@ -10,13 +10,13 @@ import pytest
 from tests.forged import OURS, Forged
 from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
 from voicekeeper.config import Settings
-from voicekeeper.events import Event
-from voicekeeper.models import Status
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Status
+from voicekeeper.core.requests import FLASH
 from voicekeeper.rehearsal import Plan, Simulation, faults
 from voicekeeper.rehearsal.faults import Kill
 from voicekeeper.rehearsal.invariants.calls import TRANSITIONS
 from voicekeeper.rehearsal.simulation import BEGINNING
-from voicekeeper.request import FLASH
 
 
 def test_a_voice_that_is_used_every_three_days_breaks_nothing(forged: Forged) -> None:

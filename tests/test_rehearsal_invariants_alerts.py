@@ -6,10 +6,10 @@ import pytest
 
 from tests.forged import OURS, Forged, taken
 from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND
-from voicekeeper.events import Event, Level
-from voicekeeper.models import Kind, Status
+from voicekeeper.core.events import Event, Level
+from voicekeeper.core.models import Kind, Status
+from voicekeeper.core.requests import FLASH
 from voicekeeper.rehearsal import faults
-from voicekeeper.request import FLASH
 
 HINDRANCES = sorted({faults.HOST_DOWN, faults.SUSPENDED, faults.DISK_FULL, faults.DATABASE_LOCKED})
 LOST = {"name": "anna", "voice_id": OURS}

@@ -6,11 +6,11 @@ import pytest
 
 from tests.forged import OURS, Forged, taken
 from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND
-from voicekeeper import breaker
-from voicekeeper.events import Event
-from voicekeeper.models import Kind
+from voicekeeper.core import breaker
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Kind
+from voicekeeper.core.requests import CONTROL_VOICE, FLASH
 from voicekeeper.rehearsal.network import Call
-from voicekeeper.request import CONTROL_VOICE, FLASH
 
 OURS_TAKEN = (Kind.KEEPALIVE, OURS)
 PROBE = (Kind.CONTROL, CONTROL_VOICE)

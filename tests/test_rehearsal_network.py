@@ -14,17 +14,17 @@ import pytest
 
 from tests.rehearsal_support import HOUR, ChangingFaults
 from voicekeeper import bootstrap
-from voicekeeper.answers import Accepted, Report
 from voicekeeper.config import Settings
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.requests import FLASH, Clone, Request, Speech
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import CallFailed
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
 from voicekeeper.rehearsal.faults import Period
 from voicekeeper.rehearsal.network import CODES, FAIL_CODES, FAULTS, KEY, Call, Network
 from voicekeeper.rehearsal.simulation import BEGINNING
-from voicekeeper.request import FLASH, Clone, Request, Speech
 from voicekeeper.sandbox import Answer, Gateway
-from voicekeeper.secret import SecretStr
 
 OURS = "id-anna"
 SPEECH = Speech(OURS, "Hello.", "mp3")

@@ -16,12 +16,12 @@ from tests.daemon_support import KEY, LIMIT_S, Daemon, Host, fast_gateway, until
 from tests.support import DAY, HOUR, MINUTE, Life, imported, policy, wanted
 from voicekeeper import bootstrap
 from voicekeeper.config import Settings, changed, load, unchangeable
+from voicekeeper.core.models import Status, TaskState
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import CallFailed, ConfigError, VoicekeeperError
-from voicekeeper.models import Status, TaskState
 from voicekeeper.reload import THE_KEY, Reload
 from voicekeeper.reload_socket import Answer, answering, ask
 from voicekeeper.sandbox import SandboxServer
-from voicekeeper.secret import SecretStr
 
 
 def settings(**tables: Mapping[str, object]) -> Settings:

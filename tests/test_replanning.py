@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support import DAY, HOUR, MINUTE, Life, imported
+from voicekeeper.core.models import Active, Status, Voice
+from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import Active, Status, Voice
 from voicekeeper.sandbox import Gateway
-from voicekeeper.schedule import Policy
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.models import Kind
-from voicekeeper.request import (
+from voicekeeper.core.models import Kind
+from voicekeeper.core.requests import (
     CONTROL_VOICE,
     FLASH,
     Clone,
@@ -17,6 +16,7 @@ from voicekeeper.request import (
     from_recipe,
     is_built_in,
 )
+from voicekeeper.errors import InvalidInput, quoted
 
 URL = "https://example.com/reference.wav"
 

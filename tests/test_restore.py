@@ -12,7 +12,7 @@ import pytest
 
 from tests.daemon_support import Host, fast_gateway
 from tests.support import DAY, HOUR, MINUTE, SECOND, Life, imported, wanted
-from voicekeeper.models import Origin, Status
+from voicekeeper.core.models import Origin, Status
 from voicekeeper.sandbox import SandboxServer
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import DAY, HOUR, MINUTE, imported, wanted
 from tests.test_messages import Told, empty_account, gone
-from voicekeeper.models import Alert, AlertKind, Message, Status
+from voicekeeper.core.models import Alert, AlertKind, Message, Status
 from voicekeeper.store import backup
 from voicekeeper.store.restore import Copy, restore
 

@@ -19,11 +19,11 @@ from sqlalchemy import delete
 from tests.command import CommandLine
 from tests.daemon_support import KEY, LIMIT_S, POLICY, Daemon, Host, fast_gateway, until
 from tests.support import FakeClock, imported, policy, wanted
-from voicekeeper.clock import SystemClock
-from voicekeeper.health import Severity
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.health import Severity
+from voicekeeper.core.models import HistoryEntry, Status
+from voicekeeper.core.requests import FLASH
 from voicekeeper.keeper import STOP_WITHIN_S
-from voicekeeper.models import HistoryEntry, Status
-from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.sandbox.records import Answer
 

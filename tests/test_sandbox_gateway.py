@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from voicekeeper.request import Clone, Design, Speech
+from voicekeeper.core.requests import Clone, Design, Speech
 from voicekeeper.sandbox import Answer, Gateway
 
 FLASH = "cosyvoice-3-flash"

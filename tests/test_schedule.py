@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, policies, spans, voice
-from voicekeeper import schedule
-from voicekeeper.models import Kind
-from voicekeeper.schedule import Policy
+from voicekeeper.core import schedule
+from voicekeeper.core.models import Kind
+from voicekeeper.core.schedule import Policy
 
 NAMES = st.text(min_size=1, max_size=8)
 AGES = spans(-40 * DAY, 40 * DAY)

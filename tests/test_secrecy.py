@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicekeeper.secrecy import Secrets, parts_of, passwords_of_proxies
-from voicekeeper.secret import SecretStr
+from voicekeeper.core.secrecy import Secrets, parts_of, passwords_of_proxies
+from voicekeeper.core.secret import SecretStr
 
 KEY = "sk-7Hq2Zu9Xv/LanternKd4+Harbor77wq"
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.daemon_support import Host, fast_gateway
 from tests.support import MINUTE, Life, imported, wanted
+from voicekeeper.core.models import Status
 from voicekeeper.errors import DatabaseFull
-from voicekeeper.models import Status
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store import database as store_database
 

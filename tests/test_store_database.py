@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from tests.support import NOW, database, imported, policy
+from voicekeeper.core.enums import SCHEMA
 from voicekeeper.errors import (
     DatabaseDamaged,
     DatabaseFull,
@@ -26,7 +27,6 @@ from voicekeeper.errors import (
 from voicekeeper.store import sqlite as module
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.sqlite import WAL_IS_SAFE, SqliteDatabase
-from voicekeeper.terms import SCHEMA
 
 NOBODY = 65534
 LIMIT_S = 30

@@ -8,9 +8,9 @@ import pytest
 from sqlmodel import col
 
 from tests.support import DAY, HOUR, MINUTE, NOW, Call, Life, imported, wanted
+from voicekeeper.core.models import Kind, LedgerEntry, Origin, Status, Task, TaskState
+from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import Kind, LedgerEntry, Origin, Status, Task, TaskState
-from voicekeeper.pricing import Spent, Totals
 from voicekeeper.store.registry import NewVoice
 
 pytestmark = pytest.mark.usefixtures("each_database")

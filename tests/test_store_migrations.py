@@ -14,10 +14,10 @@ from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 from tests.support import database
-from voicekeeper import models
+from voicekeeper.core import models
+from voicekeeper.core.enums import SCHEMA
 from voicekeeper.errors import DatabaseUnusable
 from voicekeeper.store.sqlite import SqliteDatabase
-from voicekeeper.terms import SCHEMA
 
 REGISTRY = Path(__file__).with_name("registry_0004.sql")
 

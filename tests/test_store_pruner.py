@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import SQLModel
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, policy, wanted
-from voicekeeper.errors import DatabaseFull
-from voicekeeper.models import (
+from voicekeeper.core.models import (
     Alert,
     AlertKind,
     HistoryEntry,
@@ -26,8 +25,9 @@ from voicekeeper.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.pricing import Spent
-from voicekeeper.request import FLASH
+from voicekeeper.core.pricing import Spent
+from voicekeeper.core.requests import FLASH
+from voicekeeper.errors import DatabaseFull
 from voicekeeper.store import pruner
 from voicekeeper.store.pruner import Pruned
 from voicekeeper.store.worklist import Worklist

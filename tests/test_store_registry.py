@@ -18,9 +18,8 @@ from tests.support import (
     imported,
     wanted,
 )
-from voicekeeper import schedule
-from voicekeeper.errors import NotAllowed, NotFound, Taken
-from voicekeeper.models import (
+from voicekeeper.core import schedule
+from voicekeeper.core.models import (
     Breaker,
     HistoryEntry,
     Kind,
@@ -30,8 +29,9 @@ from voicekeeper.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.pricing import Spent
-from voicekeeper.request import FLASH
+from voicekeeper.core.pricing import Spent
+from voicekeeper.core.requests import FLASH
+from voicekeeper.errors import NotAllowed, NotFound, Taken
 from voicekeeper.store.registry import NewVoice
 
 pytestmark = pytest.mark.usefixtures("each_database")

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from tests.support import DAY, NOW, Life, imported, policy
-from voicekeeper.models import Breaker, Status, Task, Voice
+from voicekeeper.core.models import Breaker, Status, Task, Voice
 from voicekeeper.store import rows
 from voicekeeper.store.conversion import from_driver, to_driver
 from voicekeeper.store.statement import Statement

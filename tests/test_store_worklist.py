@@ -23,11 +23,9 @@ from tests.support import (
     policy,
     wanted,
 )
-from voicekeeper import lifecycle
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.errors import Withdrawn
-from voicekeeper.lifecycle import control
-from voicekeeper.models import (
+from voicekeeper.core import transitions
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.models import (
     Active,
     Breaker,
     HistoryEntry,
@@ -39,9 +37,11 @@ from voicekeeper.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.request import CONTROL_VOICE, FLASH
+from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.requests import CONTROL_VOICE, FLASH
+from voicekeeper.core.transitions import control
+from voicekeeper.errors import Withdrawn
 from voicekeeper.store.jobs import Answer, Claims, Decide, Job
-from voicekeeper.verdict import Blame, Fault
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -96,7 +96,7 @@ def accepted(life: Life, task_id: str = "task_1", now: datetime = NOW) -> Decide
     return lambda voice, task: (
         control.submitted(None, task, Accepted(task_id), **given)
         if voice is None
-        else lifecycle.submitted(voice, task, Accepted(task_id), **given)
+        else transitions.submitted(voice, task, Accepted(task_id), **given)
     )
 
 
@@ -104,7 +104,7 @@ def reported(life: Life, report: Report, now: datetime = NOW) -> Decide:
     return lambda voice, task: (
         control.reported(None, task, report, now=now, policy=life.policy)
         if voice is None
-        else lifecycle.reported(voice, task, report, now=now, policy=life.policy)
+        else transitions.reported(voice, task, report, now=now, policy=life.policy)
     )
 
 
@@ -112,7 +112,7 @@ def refused(life: Life, fault: Fault, now: datetime = NOW) -> Decide:
     return lambda voice, task: (
         control.refused(None, task, fault, now=now, policy=life.policy)
         if voice is None
-        else lifecycle.refused(voice, task, fault, now=now, policy=life.policy)
+        else transitions.refused(voice, task, fault, now=now, policy=life.policy)
     )
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.command import CommandLine
 from tests.support import DAY, HOUR, MINUTE, Life, imported, wanted
+from voicekeeper.core.models import Status
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import Status
 from voicekeeper.store import unreadable
 
 

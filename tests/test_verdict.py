@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicekeeper import verdict
-from voicekeeper.answers import Report
+from voicekeeper.core import outcome
+from voicekeeper.core.answers import Report
+from voicekeeper.core.models import Kind
+from voicekeeper.core.outcome import Blame, Outcome
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import Kind
-from voicekeeper.verdict import Blame, Outcome
 
 ACCOUNT, NOBODY, REQUEST, UPSTREAM, VOICE = (
     Blame.ACCOUNT,
@@ -53,14 +53,14 @@ def test_a_failed_call_is_blamed_by_its_code(
     code: int | None, speech: Blame, enrollment: Blame, poll: Blame
 ) -> None:
     failure = CallFailed("it failed", code=code)
-    assert [verdict.of_submission(kind, failure).blame for kind in SPEECH] == [speech] * 2
-    assert [verdict.of_submission(kind, failure).blame for kind in ENROLLMENT] == [enrollment] * 2
-    assert verdict.of_poll(failure).blame is poll
+    assert [outcome.of_submission(kind, failure).blame for kind in SPEECH] == [speech] * 2
+    assert [outcome.of_submission(kind, failure).blame for kind in ENROLLMENT] == [enrollment] * 2
+    assert outcome.of_poll(failure).blame is poll
 
 
 def test_a_fault_passes_on_what_the_call_told() -> None:
     failure = CallFailed("the gateway answered 504", code=504, retry_after=7.0, ambiguous=True)
-    for fault in (verdict.of_submission(Kind.CLONE, failure), verdict.of_poll(failure)):
+    for fault in (outcome.of_submission(Kind.CLONE, failure), outcome.of_poll(failure)):
         assert fault.code == "504"
         assert fault.message == "the gateway answered 504"
         assert (fault.retry_after, fault.ambiguous) == (7.0, True)
@@ -70,27 +70,27 @@ def test_a_fault_passes_on_what_the_call_told() -> None:
 @pytest.mark.parametrize("kind", ENROLLMENT)
 def test_an_enrollment_that_is_refused_for_the_third_time_is_wrong(kind: Kind, code: int) -> None:
     failure = CallFailed("it failed", code=code)
-    blamed = [verdict.of_submission(kind, failure, refusals=n).blame for n in range(3)]
+    blamed = [outcome.of_submission(kind, failure, refusals=n).blame for n in range(3)]
     assert blamed == [NOBODY, NOBODY, REQUEST]
 
 
 @pytest.mark.parametrize("code", [401, 402, 408, 429, None])
 def test_what_is_not_the_enrollments_own_is_never_held_against_it(code: int | None) -> None:
-    fault = verdict.of_submission(Kind.CLONE, CallFailed("it failed", code=code), refusals=99)
+    fault = outcome.of_submission(Kind.CLONE, CallFailed("it failed", code=code), refusals=99)
     assert fault.blame is not REQUEST
-    assert fault.code in verdict.WAITS
+    assert fault.code in outcome.WAITS
 
 
 def test_a_call_without_an_answer_says_so_in_place_of_a_code() -> None:
-    assert verdict.of_poll(CallFailed("no answer within 30 s")).code == "no answer"
+    assert outcome.of_poll(CallFailed("no answer within 30 s")).code == "no answer"
 
 
 @given(st.integers(), st.booleans())
 def test_only_a_400_on_speech_blames_a_voice(code: int, ambiguous: bool) -> None:  # noqa: FBT001
     failure = CallFailed("it failed", code=code, ambiguous=ambiguous)
-    blamed = {kind for kind in Kind if verdict.of_submission(kind, failure).blame is VOICE}
+    blamed = {kind for kind in Kind if outcome.of_submission(kind, failure).blame is VOICE}
     assert blamed == (set(SPEECH) if code == 400 else set())
-    assert verdict.of_poll(failure).blame is not VOICE
+    assert outcome.of_poll(failure).blame is not VOICE
 
 
 @given(st.none() | st.integers(100, 1100), st.sampled_from(Kind))
@@ -99,8 +99,8 @@ def test_only_silence_and_the_codes_that_pass_blame_the_gateway(
 ) -> None:
     failure = CallFailed("it failed", code=code)
     its_own = code is None or code in (408, 425, 429) or code >= 500
-    assert (verdict.of_submission(kind, failure).blame is UPSTREAM) is its_own
-    assert (verdict.of_poll(failure).blame is UPSTREAM) is its_own
+    assert (outcome.of_submission(kind, failure).blame is UPSTREAM) is its_own
+    assert (outcome.of_poll(failure).blame is UPSTREAM) is its_own
 
 
 @pytest.mark.parametrize("state", ["pending", "processing", "queued", "SUCCESS", "cancelled"])
@@ -108,12 +108,12 @@ def test_only_silence_and_the_codes_that_pass_blame_the_gateway(
 def test_a_state_that_is_no_end_leaves_the_task_open(state: str, kind: Kind) -> None:
     for voice_status in (None, "DEPLOYING", "OK", "UNDEPLOYED"):
         report = Report(state, voice_id=ID, voice_status=voice_status)
-        assert verdict.of_report(kind, report) == verdict.Verdict(Outcome.OPEN)
+        assert outcome.of_report(kind, report) == outcome.Verdict(Outcome.OPEN)
 
 
 def test_speech_that_ended_in_success_needs_no_other_field() -> None:
     for kind in SPEECH:
-        assert verdict.of_report(kind, Report("success")) == verdict.Verdict(Outcome.SUCCESS)
+        assert outcome.of_report(kind, Report("success")) == outcome.Verdict(Outcome.SUCCESS)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_speech_that_failed_is_blamed_by_its_fail_code(
 ) -> None:
     report = Report("failed", fail_code=fail_code, voice_status=voice_status)
     for kind in SPEECH:
-        judged = verdict.of_report(kind, report)
+        judged = outcome.of_report(kind, report)
         assert judged.outcome is Outcome.FAILED
         assert judged.fault is not None
         assert (judged.fault.blame, judged.fault.code) == (blame, code)
@@ -184,7 +184,7 @@ def test_an_enrollment_is_judged_by_its_state_its_fail_code_and_its_voice(
     judged: tuple[Outcome, Blame | None, str | None],
 ) -> None:
     for kind in ENROLLMENT:
-        found = verdict.of_report(kind, Report(state, voice_id, voice_status, fail_code))
+        found = outcome.of_report(kind, Report(state, voice_id, voice_status, fail_code))
         fault = found.fault
         assert (found.outcome, fault and fault.blame, fault and fault.code) == judged
 
@@ -199,7 +199,7 @@ def test_an_enrollment_is_judged_by_its_state_its_fail_code_and_its_voice(
 def test_the_gateways_own_words_are_passed_on_else_its_code(
     kind: Kind, words: str | None, told: str
 ) -> None:
-    fault = verdict.of_report(kind, Report("failed", fail_code=TAKEN, fail_message=words)).fault
+    fault = outcome.of_report(kind, Report("failed", fail_code=TAKEN, fail_message=words)).fault
     assert fault is not None
     assert fault.message == told
 
@@ -222,7 +222,7 @@ WORDS = st.none() | st.sampled_from(
 def test_whatever_is_reported_the_verdict_holds_what_the_rules_need(
     kind: Kind, report: Report
 ) -> None:
-    judged = verdict.of_report(kind, report)
+    judged = outcome.of_report(kind, report)
     failed = judged.outcome in (Outcome.FAILED, Outcome.DEPLOYED_LATER)
     assert (judged.fault is not None) == failed
     if judged.outcome is Outcome.DEPLOYED_LATER:

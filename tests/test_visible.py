@@ -16,11 +16,11 @@ import pytest
 from tests.command import CommandLine, Ended
 from tests.support import NOW, imported, wanted
 from tests.test_cli_process import on_a_terminal, plain
-from voicekeeper import fields
+from voicekeeper.core import fields
+from voicekeeper.core.models import Breaker, HistoryEntry, Origin, Status
+from voicekeeper.core.requests import FLASH
+from voicekeeper.core.visible import is_visible, visible
 from voicekeeper.log import lines
-from voicekeeper.models import Breaker, HistoryEntry, Origin, Status
-from voicekeeper.request import FLASH
-from voicekeeper.visible import is_visible, visible
 from voicekeeper.web import page
 
 ROOT = Path(__file__).parent.parent

@@ -16,11 +16,11 @@ from sqlmodel import col, select
 from tests.browser import CHROMIUM, Browser
 from tests.support import DAY, HOUR, MINUTE, NOW, TICK, Call, Life, imported, wanted
 from tests.web_support import free_port, get, served, settings
+from voicekeeper.core.enums import NEVER_KNOWN
+from voicekeeper.core.models import Active, Breaker, Status, Voice
 from voicekeeper.errors import CallFailed
-from voicekeeper.models import Active, Breaker, Status, Voice
 from voicekeeper.store import survey
 from voicekeeper.store.survey import Survey
-from voicekeeper.terms import NEVER_KNOWN
 from voicekeeper.web.page import failure, page
 
 PICTURES = Path(os.environ.get("CI_OUTPUT") or Path(__file__).parent.parent / ".ci" / "output")

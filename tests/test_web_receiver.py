@@ -11,9 +11,9 @@ import pytest
 from tests.support import Life, wanted
 from tests.test_webhook import called_life, everything, token_of
 from tests.web_support import LIMIT_S, free_port, served, settings
-from voicekeeper import webhook
+from voicekeeper.core import webhook
+from voicekeeper.core.models import Status
 from voicekeeper.errors import DatabaseHeld
-from voicekeeper.models import Status
 from voicekeeper.web import listener, receiver
 from voicekeeper.web.receiver import Receiver
 

@@ -12,14 +12,15 @@ from sqlmodel import col
 
 from tests.examples import policies
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Call, Life, imported, wanted
-from voicekeeper import bootstrap, schedule, webhook
+from voicekeeper import bootstrap
 from voicekeeper.config import Settings
 from voicekeeper.config.settings import Webhook
+from voicekeeper.core import schedule, webhook
+from voicekeeper.core.models import Kind, Status, Task, TaskState
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.webhook import Callbacks
 from voicekeeper.errors import CallFailed
 from voicekeeper.keeper import Keeper
-from voicekeeper.models import Kind, Status, Task, TaskState
-from voicekeeper.schedule import Policy
-from voicekeeper.webhook import Callbacks
 
 URL = "https://voices.example.com/webhook"
 

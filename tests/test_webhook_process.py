@@ -19,8 +19,8 @@ from tests.daemon_support import KEY, Daemon, Host, fast_gateway, until
 from tests.support import FakeClock, imported, wanted
 from tests.tls_support import certified
 from tests.web_support import free_port, lead_here
-from voicekeeper.clock import SystemClock
-from voicekeeper.models import Status
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.models import Status
 from voicekeeper.sandbox import SandboxServer
 
 DOCS = Path(__file__).parent.parent / "docs" / "monitoring.md"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicekeeper import webhook
+from voicekeeper.core import webhook
 
 OURS = webhook.UNKNOWN_PATH.encode()
 

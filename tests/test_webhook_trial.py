@@ -16,9 +16,9 @@ from tests.support import Life
 from tests.test_webhook import called_life
 from tests.tls_support import certified, needs_openssl
 from tests.web_support import free_port, lead_here, served, settings
-from voicekeeper import webhook
 from voicekeeper.cli import webhook_trial
-from voicekeeper.reachability import Reply, Trouble
+from voicekeeper.core import webhook
+from voicekeeper.core.reachability import Reply, Trouble
 
 PUBLIC, OTHER = "voices.example.com", "other.example.com"
 

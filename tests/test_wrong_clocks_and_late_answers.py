@@ -14,11 +14,11 @@ from tests.examples import (
     new_voice,
     voice,
 )
-from voicekeeper import breaker as breakers
-from voicekeeper import lifecycle, schedule, verdict
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.models import Breaker, Kind, Status, TaskState
-from voicekeeper.verdict import Blame, Fault, Outcome
+from voicekeeper.core import breaker as breakers
+from voicekeeper.core import outcome, schedule, transitions
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.models import Breaker, Kind, Status, TaskState
+from voicekeeper.core.outcome import Blame, Fault, Outcome
 
 ID = "cosyvoice-v3-flash-anna"
 
@@ -27,7 +27,7 @@ def test_an_open_task_of_a_voice_used_since_does_not_make_it_due() -> None:
     row = voice(last_used_at=NOW - MINUTE, anchored_at=NOW - MINUTE, next_at=NOW + 3 * DAY)
     old = keepalive(sent_at=NOW - 2 * HOUR)
     policy = replace(POLICY, give_up=6 * HOUR)
-    change = lifecycle.reported(row, old, Report("processing"), now=NOW, policy=policy)
+    change = transitions.reported(row, old, Report("processing"), now=NOW, policy=policy)
     assert change.voice.get("next_at", row.next_at) == NOW + 3 * DAY
 
 
@@ -35,7 +35,7 @@ def test_an_unanswered_poll_of_an_older_task_does_not_make_a_voice_due() -> None
     row = voice(last_used_at=NOW - MINUTE, anchored_at=NOW - MINUTE, next_at=NOW + 3 * DAY)
     old = keepalive(sent_at=NOW - 2 * HOUR)
     fault = Fault(Blame.UPSTREAM, "502", "x")
-    change = lifecycle.unanswered(row, old, fault, now=NOW, policy=POLICY)
+    change = transitions.unanswered(row, old, fault, now=NOW, policy=POLICY)
     assert change.voice.get("next_at", row.next_at) == NOW + 3 * DAY
 
 
@@ -43,27 +43,27 @@ def test_a_failure_of_a_task_older_than_the_last_use_changes_nothing_of_the_voic
     row = voice(last_used_at=NOW - MINUTE, anchored_at=NOW - MINUTE, next_at=NOW + 3 * DAY)
     old = keepalive(sent_at=NOW - HOUR)
     for report in (Report("processing"), Report("failed", fail_code="VALIDATION_ERROR")):
-        change = lifecycle.reported(row, old, report, now=NOW, policy=POLICY)
+        change = transitions.reported(row, old, report, now=NOW, policy=POLICY)
         assert change.voice == {}
 
 
 def test_an_open_task_of_a_voice_given_up_does_not_make_it_due() -> None:
     row = voice(status=Status.LOST, next_at=None, anchored_at=NOW - 14 * DAY)
-    change = lifecycle.reported(row, keepalive(), Report("processing"), now=NOW, policy=POLICY)
+    change = transitions.reported(row, keepalive(), Report("processing"), now=NOW, policy=POLICY)
     assert change.voice.get("next_at") is None
 
 
 def test_an_open_task_of_an_older_voice_of_the_name_changes_only_itself() -> None:
     row = new_voice(next_at=NOW + HOUR, failures=5)  # a retry of the enrollment backs off
     for change in (
-        lifecycle.reported(row, keepalive(), Report("processing"), now=NOW, policy=POLICY),
-        lifecycle.unanswered(
+        transitions.reported(row, keepalive(), Report("processing"), now=NOW, policy=POLICY),
+        transitions.unanswered(
             row, keepalive(), Fault(Blame.NOBODY, "404", "x"), now=NOW, policy=POLICY
         ),
-        lifecycle.unanswered(
+        transitions.unanswered(
             row, keepalive(), Fault(Blame.UPSTREAM, "502", "x"), now=NOW, policy=POLICY
         ),
-        lifecycle.interrupted(row, keepalive(state=TaskState.INTENT), now=NOW),
+        transitions.interrupted(row, keepalive(state=TaskState.INTENT), now=NOW),
     ):
         assert change.voice == {}
 
@@ -71,21 +71,21 @@ def test_an_open_task_of_an_older_voice_of_the_name_changes_only_itself() -> Non
 def test_the_id_that_an_earlier_report_showed_is_spoken_with_after_a_timeout() -> None:
     row = new_voice(status=Status.DEPLOYING, voice_id=ID)
     report = Report("failed", fail_code="TASK_TIMEOUT")
-    change = lifecycle.reported(row, enrollment(), report, now=NOW, policy=POLICY)
+    change = transitions.reported(row, enrollment(), report, now=NOW, policy=POLICY)
     assert change.voice["status"] is Status.DEPLOYING
     assert change.voice["next_at"] == NOW
 
 
 def test_a_success_without_the_id_that_an_earlier_report_showed_is_a_success() -> None:
     row = new_voice(status=Status.DEPLOYING, voice_id=ID)
-    change = lifecycle.reported(row, enrollment(), Report("success"), now=NOW, policy=POLICY)
+    change = transitions.reported(row, enrollment(), Report("success"), now=NOW, policy=POLICY)
     assert change.voice["status"] is Status.OK
 
 
 def test_a_failed_enrollment_that_names_a_voice_is_spoken_with_unless_the_review_took_it() -> None:
     for code in ("UpstreamError", "PROCESSING_TIMEOUT", "a new word", None):
         report = Report("failed", fail_code=code, voice_id=ID)
-        assert verdict.of_report(Kind.CLONE, report).outcome is Outcome.DEPLOYED_LATER, code
+        assert outcome.of_report(Kind.CLONE, report).outcome is Outcome.DEPLOYED_LATER, code
 
 
 def test_a_late_success_without_a_date_is_followed_before_the_deadline() -> None:
@@ -103,7 +103,7 @@ def test_patience_past_the_deadline_is_as_long_as_with_time_to_spare() -> None:
 
 def test_a_clock_set_back_during_a_call_does_not_make_the_voice_due_at_once() -> None:
     task = keepalive(sent_at=NOW + 30 * DAY)
-    change = lifecycle.submitted(
+    change = transitions.submitted(
         voice(), task, Accepted("t"), cost_micros=60, now=NOW, policy=POLICY
     )
     next_at = change.voice["next_at"]
@@ -115,7 +115,7 @@ def test_patience_with_a_task_that_a_wrong_clock_sent_does_end() -> None:
     now, row, task = NOW, voice(next_at=NOW), keepalive(sent_at=NOW + 30 * DAY)
     for _ in range(1000):
         now += 10 * SECOND
-        change = lifecycle.reported(row, task, Report("processing"), now=now, policy=POLICY)
+        change = transitions.reported(row, task, Report("processing"), now=now, policy=POLICY)
         next_at = change.voice["next_at"]
         if change.task.get("state") or (next_at is not None and next_at <= now):
             return
@@ -148,7 +148,7 @@ def test_an_enrollment_that_ends_late_does_not_take_back_a_use() -> None:
     )
     for report in (Report("processing"), Report("failed", fail_code="TASK_TIMEOUT", voice_id=ID)):
         task = enrollment(sent_at=NOW - HOUR)
-        change = lifecycle.reported(row, task, report, now=NOW, policy=POLICY)
+        change = transitions.reported(row, task, report, now=NOW, policy=POLICY)
         assert change.voice.get("status", Status.OK) is Status.OK, report
         assert change.voice.get("next_at", row.next_at) == NOW + 3 * DAY, report
         assert change.voice.get("anchored_at", row.anchored_at) == NOW - MINUTE, report

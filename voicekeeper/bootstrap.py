@@ -11,21 +11,21 @@ from secrets import token_urlsafe
 from typing import Any
 
 from voicekeeper import alerts
-from voicekeeper.clock import Clock
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.events import Event, Logger, tell
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.core.webhook import Callbacks
 from voicekeeper.courier import Courier
-from voicekeeper.events import Event, Logger, tell
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper, Offload
-from voicekeeper.secret import SecretStr
 from voicekeeper.store.database import Database
 from voicekeeper.store.outbox import Outbox
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.worklist import Worklist
-from voicekeeper.webhook import Callbacks
 
 
 def gateway(

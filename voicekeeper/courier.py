@@ -11,13 +11,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from voicekeeper import alerting
 from voicekeeper.alerts import Sender
-from voicekeeper.clock import Clock
+from voicekeeper.core import alerting
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.events import Event, Logger, tell
+from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import NotSent, VoicekeeperError
-from voicekeeper.events import Event, Logger, tell
 from voicekeeper.keeper import Offload
-from voicekeeper.schedule import Policy
 from voicekeeper.store.outbox import Outbox, Parcel
 
 T = TypeVar("T")

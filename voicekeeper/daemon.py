@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from voicekeeper import __version__, reload_socket
-from voicekeeper.clock import Clock
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.duration import words
+from voicekeeper.core.events import Event, Logger, tell
+from voicekeeper.core.health import voices
 from voicekeeper.courier import Courier
-from voicekeeper.duration import words
 from voicekeeper.errors import (
     DatabaseAway,
     DatabaseDamaged,
@@ -25,8 +27,6 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
-from voicekeeper.events import Event, Logger, tell
-from voicekeeper.health import voices
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.jobs import Job, Jobs
 from voicekeeper.keeper import STOP_WITHIN_S, Keeper

@@ -19,10 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from voicekeeper.clock import SystemClock
-from voicekeeper.duration import compact, words
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.duration import compact, words
+from voicekeeper.core.pricing import usd
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.pricing import usd
 from voicekeeper.sandbox import Books, Gateway, SandboxServer, VoiceBook
 
 WINDOWS: Final = 3

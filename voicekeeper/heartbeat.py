@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.errors import NotSent, VoicekeeperError
-from voicekeeper.events import Event, Logger, tell
 
 
 class Heartbeat:

@@ -19,7 +19,8 @@ from urllib.request import Request
 
 import httpx
 
-from voicekeeper import __version__, hosts
+from voicekeeper import __version__
+from voicekeeper.core import hosts
 from voicekeeper.errors import ConfigError
 
 __all__ = ["client", "get", "httpx", "proxy_for", "root_cause", "tls_context"]

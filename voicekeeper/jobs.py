@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from voicekeeper.clock import Clock
-from voicekeeper.events import Event, Logger, tell
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.events import Event, Logger, tell
 
 _JUMP_S = 2.0
 """Wall and monotonic time may drift apart by this much between two looks."""

@@ -14,8 +14,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from voicekeeper import __version__, alerting, lifecycle, pricing, request, verdict, webhook
-from voicekeeper.clock import Clock
+from voicekeeper import __version__
+from voicekeeper.core import alerting, outcome, pricing, requests, transitions, webhook
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.events import NUMBERS, Event, Logger, tell
+from voicekeeper.core.models import Task, Voice
+from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.requests import Request, Speech
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import Change
+from voicekeeper.core.webhook import Callbacks
 from voicekeeper.errors import (
     CallFailed,
     DatabaseAway,
@@ -24,19 +32,12 @@ from voicekeeper.errors import (
     VoicekeeperError,
     Withdrawn,
 )
-from voicekeeper.events import NUMBERS, Event, Logger, tell
 from voicekeeper.gateway import GatewayPort
-from voicekeeper.lifecycle import Change
-from voicekeeper.models import Task, Voice
 from voicekeeper.recorder import Recorder
-from voicekeeper.request import Request, Speech
-from voicekeeper.schedule import Policy
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.jobs import Answer, Claims, Job
 from voicekeeper.store.pruner import Pruned
 from voicekeeper.store.worklist import Outlook, Worklist
-from voicekeeper.verdict import Blame, Fault
-from voicekeeper.webhook import Callbacks
 
 T = TypeVar("T")
 
@@ -421,7 +422,7 @@ class Keeper:
         async def refuse(fault: Fault) -> None:
             if job.task_pk is None:  # an enrollment that failed before its turn
                 await intend()
-            await self._record(job, lifecycle.refused, fault)
+            await self._record(job, transitions.refused, fault)
 
         try:
             wanted = self._request(job)
@@ -433,7 +434,7 @@ class Keeper:
             await refuse(Fault(Blame.REQUEST, "invalid", str(error)))
         except CallFailed as failure:
             self._note_key(failure)
-            await refuse(verdict.of_submission(job.kind, failure, refusals=job.refusals))
+            await refuse(outcome.of_submission(job.kind, failure, refusals=job.refusals))
         except VoicekeeperError:
             raise  # nothing was sent: it was withdrawn, or its intent could not be written
         except Exception as error:
@@ -442,7 +443,7 @@ class Keeper:
             await refuse(Fault(Blame.NOBODY, "error", words, ambiguous=True))
             raise
         else:
-            submitted = partial(lifecycle.submitted, cost_micros=pricing.cost_micros(wanted))
+            submitted = partial(transitions.submitted, cost_micros=pricing.cost_micros(wanted))
             await self._record(job, submitted, accepted)
 
     async def _see_active(self) -> None:
@@ -463,11 +464,11 @@ class Keeper:
         except CallFailed as failure:
             self._note_key(failure)
             tell(self._log, Event.TASK_POLLED, **told, error=str(failure))
-            await self._record(job, lifecycle.unanswered, verdict.of_poll(failure))
+            await self._record(job, transitions.unanswered, outcome.of_poll(failure))
         else:
             told |= {"state": report.state, "voice_status": report.voice_status}
             tell(self._log, Event.TASK_POLLED, **told)
-            await self._record(job, lifecycle.reported, report)
+            await self._record(job, transitions.reported, report)
 
     def _expected_call(self, job: Job) -> tuple[str | None, str | None]:
         """Return what the gateway is to call when a task has ended, and what is kept of that."""
@@ -481,7 +482,7 @@ class Keeper:
 
     def _request(self, job: Job) -> Request:
         if job.kind.is_enrollment:
-            return request.from_recipe(job.kind, job.recipe or {})
+            return requests.from_recipe(job.kind, job.recipe or {})
         return Speech(job.spoken or "", self._policy.prompt, self._policy.format)
 
     async def _record(self, job: Job, rule: Rule, answer: object) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from voicekeeper.bootstrap import Assembly
 from voicekeeper.config import Settings, changed, unchangeable
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError
-from voicekeeper.secret import SecretStr
 
 THE_KEY = "the API key"
 """What `Reload.__call__` calls a new key, which is no setting."""

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from voicekeeper.visible import visible
+from voicekeeper.core.visible import visible
 
 _PATIENCE = 0.5
 """Seconds to wait for room in the socket of a busy service manager, for what is said but once."""

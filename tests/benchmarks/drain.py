@@ -10,11 +10,11 @@ from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row
 from tests.benchmarks.upstream import Call, upstream
 from voicekeeper import bootstrap
-from voicekeeper.clock import SystemClock
 from voicekeeper.config import Settings
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.log import get_logger
 from voicekeeper.once import run_once
-from voicekeeper.secret import SecretStr
 from voicekeeper.store.sqlite import SqliteDatabase
 
 VOICES = 100_000

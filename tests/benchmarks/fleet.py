@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from voicekeeper import bootstrap, log
-from voicekeeper.clock import SystemClock
 from voicekeeper.config import Daemon, Polling, Settings, Upstream
+from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.once import run_once
-from voicekeeper.secret import SecretStr
 from voicekeeper.store.database import Database
 from voicekeeper.store.sqlite import SqliteDatabase
 

@@ -32,10 +32,10 @@ from tests.receiver import Receiver
 from tests.web_support import free_port
 from voicekeeper.cli.program import program
 from voicekeeper.config import Settings
-from voicekeeper.duration import compact
+from voicekeeper.core.duration import compact
+from voicekeeper.core.events import MEANINGS
+from voicekeeper.core.health import Severity
 from voicekeeper.errors import EXIT_CODES
-from voicekeeper.events import MEANINGS
-from voicekeeper.health import Severity
 from voicekeeper.rehearsal import Simulation, chaos, faults
 from voicekeeper.sandbox import SandboxServer
 

@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.systemd import service as installed
 from tests.systemd.machine import Machine, why_not
 from tests.systemd.service import Service
-from voicekeeper.extras import ALERTS
+from voicekeeper.core.extras import ALERTS
 
 EXPOSURE = "exposure"
 TREE = Path(os.environ.get("VOICEKEEPER_TEST_ROOT", "/"))

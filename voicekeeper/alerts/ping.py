@@ -4,9 +4,9 @@ import asyncio
 from typing import Final
 
 from voicekeeper import http_client
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.http_client import httpx
-from voicekeeper.secret import SecretStr
 
 _PATIENCE_S: Final = 10.0
 

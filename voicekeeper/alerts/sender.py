@@ -19,14 +19,14 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-from voicekeeper import extras
 from voicekeeper.alerts.recipients import recipients
+from voicekeeper.core import extras
+from voicekeeper.core.events import Level
+from voicekeeper.core.notice import Notice
+from voicekeeper.core.secrecy import Secrets, parts_of, passwords_of, passwords_of_proxies
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.core.visible import visible
 from voicekeeper.errors import ConfigError, NotSent
-from voicekeeper.events import Level
-from voicekeeper.notice import Notice
-from voicekeeper.secrecy import Secrets, parts_of, passwords_of, passwords_of_proxies
-from voicekeeper.secret import SecretStr
-from voicekeeper.visible import visible
 
 LONGEST_S: Final = 60.0
 """For one try; apprise itself waits four seconds for a connection and four for an answer."""

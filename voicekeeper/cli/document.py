@@ -9,18 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from voicekeeper import forecast
-from voicekeeper.duration import rfc3339
-from voicekeeper.events import is_pruned
-from voicekeeper.facts import VoiceFacts, is_another_voice
-from voicekeeper.fields import json_text
-from voicekeeper.health import Health
-from voicekeeper.pricing import Spent, Totals, dollars
-from voicekeeper.schedule import Policy, known_deadline
-from voicekeeper.terms import Origin
+from voicekeeper.core import forecast
+from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.enums import Origin
+from voicekeeper.core.events import is_pruned
+from voicekeeper.core.facts import VoiceFacts, is_another_voice
+from voicekeeper.core.fields import json_text
+from voicekeeper.core.health import Health
+from voicekeeper.core.pricing import Spent, Totals, dollars
+from voicekeeper.core.schedule import Policy, known_deadline
 
 if TYPE_CHECKING:
-    from voicekeeper.models import HistoryEntry, Voice
+    from voicekeeper.core.models import HistoryEntry, Voice
 
 SCHEMA = 1
 

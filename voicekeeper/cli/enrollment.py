@@ -10,15 +10,15 @@ from typing import Any
 import click
 from rich.status import Status as Spinner
 
-from voicekeeper import registration
 from voicekeeper.cli import notes, preview, prose
 from voicekeeper.cli.session import Session
 from voicekeeper.config.values import at_home
-from voicekeeper.duration import words
+from voicekeeper.core import registration
+from voicekeeper.core.duration import words
+from voicekeeper.core.enums import Origin, Status
+from voicekeeper.core.models import Voice
 from voicekeeper.errors import NotAllowed
-from voicekeeper.models import Voice
 from voicekeeper.store.registry import NewVoice, Registry
-from voicekeeper.terms import Origin, Status
 
 _LOOK_EVERY_S = 0.3
 _ENDS = (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN, Status.LOST)

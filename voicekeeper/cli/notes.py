@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from voicekeeper import health, registration, schedule
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session
-from voicekeeper.duration import words
-from voicekeeper.facts import BreakerFacts
+from voicekeeper.core import health, registration, schedule
+from voicekeeper.core.duration import words
+from voicekeeper.core.facts import BreakerFacts
 
 if TYPE_CHECKING:
-    from voicekeeper.models import Voice
+    from voicekeeper.core.models import Voice
     from voicekeeper.store.registry import NewVoice, Registry
 
 

@@ -9,9 +9,9 @@ import click
 
 from voicekeeper.cli.session import Session
 from voicekeeper.config.values import at_home
+from voicekeeper.core.visible import is_unicode, is_visible
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.glance.voices import Voices
-from voicekeeper.visible import is_unicode, is_visible
 
 
 def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:

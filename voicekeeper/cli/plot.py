@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from rich.text import Text
 
-from voicekeeper.duration import words
+from voicekeeper.core.duration import words
 
 ROWS: Final = 7
 _AT_RISK = 2

@@ -11,8 +11,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from voicekeeper.core.visible import is_visible, visible
 from voicekeeper.errors import NotAllowed, quoted
-from voicekeeper.visible import is_visible, visible
 
 if TYPE_CHECKING:
     from rich.console import Console

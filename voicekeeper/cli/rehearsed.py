@@ -10,12 +10,12 @@ from rich.text import Text
 from voicekeeper.bar import has_blocks
 from voicekeeper.cli import prose
 from voicekeeper.cli.plot import Mark, plot
-from voicekeeper.duration import compact, words
-from voicekeeper.pricing import about_usd, usd
+from voicekeeper.core.duration import compact, words
+from voicekeeper.core.pricing import about_usd, usd
+from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.campaign import Outcome, Scenario, per_cpu_minute
 from voicekeeper.rehearsal.report import Drained, Report, fitting_interval, longest_gap
-from voicekeeper.schedule import Policy
 
 Row = tuple[str, str]
 

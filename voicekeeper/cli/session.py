@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from voicekeeper import files
 from voicekeeper.cli import owner
-from voicekeeper.clock import SystemClock
 from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places
+from voicekeeper.core.clock import SystemClock
 from voicekeeper.errors import ConfigError, InvalidInput, NotFound
 from voicekeeper.glance.file import File, Unsure
 
 if TYPE_CHECKING:
-    from voicekeeper.health import Keeping
-    from voicekeeper.schedule import Policy
+    from voicekeeper.core.health import Keeping
+    from voicekeeper.core.schedule import Policy
     from voicekeeper.store.database import Database
     from voicekeeper.store.registry import Registry
     from voicekeeper.store.sqlite import SqliteDatabase
@@ -220,7 +220,7 @@ def database_of(settings: Settings) -> Database:
     try:
         from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
     except Exception as error:  # such as a psycopg that finds no libpq
-        from voicekeeper import extras  # noqa: PLC0415 - for few
+        from voicekeeper.core import extras  # noqa: PLC0415 - for few
 
         why = f"{type(error).__name__}: {error}"
         problem = f"database.url: {extras.broken(extras.POSTGRES, why)}"

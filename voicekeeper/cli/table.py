@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voicekeeper.alerting import is_at_risk
 from voicekeeper.bar import bar, has_blocks
 from voicekeeper.cli import prose
-from voicekeeper.duration import words
-from voicekeeper.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
-from voicekeeper.schedule import Policy, known_deadline
-from voicekeeper.terms import Status
+from voicekeeper.core.alerting import is_at_risk
+from voicekeeper.core.duration import words
+from voicekeeper.core.enums import Status
+from voicekeeper.core.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
+from voicekeeper.core.schedule import Policy, known_deadline
 
 _COLORS = {
     Status.OK: "green",

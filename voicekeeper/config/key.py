@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from voicekeeper.config.settings import Settings
 from voicekeeper.config.sources import DEFAULT_PATH
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.core.visible import decoded
 from voicekeeper.errors import ConfigError, reason
-from voicekeeper.secret import SecretStr
-from voicekeeper.visible import decoded
 
 CREDENTIAL = "apixo-api-key"
 VARIABLE = "VOICEKEEPER_API_KEY"

@@ -1,7 +1,7 @@
 """The settings that the rules need, as values."""
 
 from voicekeeper.config.settings import Settings
-from voicekeeper.schedule import Policy
+from voicekeeper.core.schedule import Policy
 
 
 def policy_of(settings: Settings) -> Policy:

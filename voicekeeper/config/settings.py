@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from voicekeeper.config import values
-from voicekeeper.duration import compact
-from voicekeeper.secret import SecretStr
+from voicekeeper.core.duration import compact
+from voicekeeper.core.secret import SecretStr
 
 PREFIX: Final = "VOICEKEEPER_"
 NESTED: Final = "__"
@@ -202,7 +202,7 @@ class Settings(NamedTuple):
 
     def secrets(self, environ: Mapping[str, str]) -> list[SecretStr]:
         """Return what no log line may hold of these settings and of the environment's proxies."""
-        from voicekeeper import secrecy  # noqa: PLC0415 - what only reads does without
+        from voicekeeper.core import secrecy  # noqa: PLC0415 - what only reads does without
 
         pinged = self.alerts.heartbeat_url
         addresses = [*self.alerts.urls, *([] if pinged is None else [pinged])]

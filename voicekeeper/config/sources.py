@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from voicekeeper.config.gone import INSTEAD
 from voicekeeper.config.settings import NESTED, PREFIX, Settings, contradictions, fitted, keys, rule
 from voicekeeper.config.values import SQLITE, at_home
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.core.visible import decoded
 from voicekeeper.errors import ConfigError, quoted, reason
-from voicekeeper.secret import SecretStr
-from voicekeeper.visible import decoded
 
 DEFAULT_PATH = Path("/etc/voicekeeper/config.toml")
 

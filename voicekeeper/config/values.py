@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from voicekeeper import duration, hosts
+from voicekeeper.core import duration, hosts
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.core.visible import is_unicode
 from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.secret import SecretStr
-from voicekeeper.visible import is_unicode
 
 Number = TypeVar("Number", int, float, Decimal)
 
@@ -225,7 +225,7 @@ def public_url(value: object) -> str:
 
 def model(value: object) -> str:
     """Read a model ID, which becomes a part of a path."""
-    from voicekeeper import registration  # noqa: PLC0415 - most commands do without
+    from voicekeeper.core import registration  # noqa: PLC0415 - most commands do without
 
     try:
         return registration.model(text(value))
@@ -235,7 +235,7 @@ def model(value: object) -> str:
 
 def prompt(value: object) -> str:
     """Read the text of a keepalive, by the page's rule for a speech prompt."""
-    from voicekeeper.request import Speech  # noqa: PLC0415 - most commands do without
+    from voicekeeper.core.requests import Speech  # noqa: PLC0415 - most commands do without
 
     words = text(value)
     try:
@@ -293,7 +293,7 @@ def _server_url(url: str) -> str:
         complete = False
     if not complete or not _URL.fullmatch(url.lower()) or "#" in url:
         raise ValueError(f"must be {form}, special characters of it percent-encoded")
-    from voicekeeper import extras  # noqa: PLC0415 - no command should wait for what few need
+    from voicekeeper.core import extras  # noqa: PLC0415 - no command should wait for what few need
 
     if lacking := extras.missing(extras.POSTGRES):
         raise ValueError(lacking)

@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.clock import Clock
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.requests import FLASH, Request, Speech
+from voicekeeper.core.secrecy import Secrets
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
 from voicekeeper.gateway import failure, wire
 from voicekeeper.gateway.connections import Connections, Route
@@ -23,8 +25,6 @@ from voicekeeper.gateway.limiter import Limiter
 from voicekeeper.gateway.port import OnTurn
 from voicekeeper.gateway.reply import Reply, read_body, read_reply
 from voicekeeper.http_client import httpx
-from voicekeeper.request import FLASH, Request, Speech
-from voicekeeper.secrecy import Secrets
 
 _MADE_UP_TASK = "voicekeeper-check"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from voicekeeper import http_client
+from voicekeeper.core.secrecy import Secrets
 from voicekeeper.errors import ConfigError, KeyRefused
 from voicekeeper.gateway import failure
 from voicekeeper.http_client import httpx
-from voicekeeper.secrecy import Secrets
 
 _HEADERS = {
     "Accept": "application/json",

@@ -9,7 +9,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from voicekeeper.clock import Clock
+from voicekeeper.core.clock import Clock
 
 _BURST_SECONDS = 0.1
 """A bucket holds a tenth of a second's calls, at least one.

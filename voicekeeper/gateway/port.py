@@ -6,8 +6,8 @@ A protocol, so that a simulated gateway can stand in for the real one.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.request import Request
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.requests import Request
 
 OnTurn = Callable[[], Awaitable[None]]
 """Run when a call's turn has come, just before its first byte; if it raises, nothing is sent."""

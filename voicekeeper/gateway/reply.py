@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from voicekeeper.core.secrecy import Secrets
 from voicekeeper.gateway import wire
 from voicekeeper.http_client import httpx
-from voicekeeper.secrecy import Secrets
 
 LONGEST_WAIT = 86_400.0
 """Seconds of a ``Retry-After``: more is a mistake, as a voice has only seven days."""

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from voicekeeper.answers import Report
-from voicekeeper.secrecy import Secrets, unescaped
+from voicekeeper.core.answers import Report
+from voicekeeper.core.secrecy import Secrets, unescaped
 
 OK = 200
 """The only ``code`` of a body that means success."""

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any, Final
 
-from voicekeeper.terms import Origin, Status
+from voicekeeper.core.enums import Origin, Status
 
 Read = Callable[[Any], object]
 

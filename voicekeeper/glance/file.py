@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from voicekeeper import files
+from voicekeeper.core.enums import SCHEMA
 from voicekeeper.glance.columns import Read, written
-from voicekeeper.terms import SCHEMA
 
 _BUSY_TIMEOUT_S: Final = 0.25
 """A commit takes less; after that the registry waits for its turn, and tells who has it."""

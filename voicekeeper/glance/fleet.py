@@ -4,15 +4,15 @@
 
 from datetime import datetime, timedelta
 
-from voicekeeper import alerting, budget
-from voicekeeper.facts import BreakerFacts, VoiceFacts
+from voicekeeper.core import alerting, budget
+from voicekeeper.core.enums import Status
+from voicekeeper.core.facts import BreakerFacts, VoiceFacts
+from voicekeeper.core.health import NAMED, SHOWN_NAMES, Health, late_before, named
+from voicekeeper.core.pricing import Spent, Totals
+from voicekeeper.core.schedule import Policy
 from voicekeeper.glance.columns import ACTIVE, BALANCE, BREAKER, instant, record, text, whole
 from voicekeeper.glance.file import File
 from voicekeeper.glance.voices import Voices
-from voicekeeper.health import NAMED, SHOWN_NAMES, Health, late_before, named
-from voicekeeper.pricing import Spent, Totals
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import Status
 
 _LIVING = "status IN ('NEW', 'DEPLOYING', 'OK')"
 _KEPT = f"(paused IS 0 AND {_LIVING})"

@@ -4,7 +4,7 @@
 
 from typing import Final
 
-from voicekeeper.facts import VoiceFacts, spellings
+from voicekeeper.core.facts import VoiceFacts, spellings
 from voicekeeper.glance.columns import VOICE, record
 from voicekeeper.glance.file import File, Unsure
 

@@ -22,10 +22,10 @@ from structlog.processors import ExceptionRenderer
 from structlog.stdlib import LoggerFactory, ProcessorFormatter
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-from voicekeeper.clock import Clock
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.log import lines
 from voicekeeper.log.lines import Plain, Redactor
-from voicekeeper.secret import SecretStr
 
 OWN: Final = "voicekeeper"
 """The standard logger's name of our own events; all others are a library's."""

@@ -17,10 +17,10 @@ from pathlib import PurePath
 
 from structlog.typing import ExcInfo
 
-from voicekeeper import duration
-from voicekeeper.fields import INDENT, filled, json_text, words
-from voicekeeper.secrecy import REDACTED, Secrets
-from voicekeeper.visible import visible
+from voicekeeper.core import duration
+from voicekeeper.core.fields import INDENT, filled, json_text, words
+from voicekeeper.core.secrecy import REDACTED, Secrets
+from voicekeeper.core.visible import visible
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Final
 
-from voicekeeper import duration
+from voicekeeper.core import duration
 from voicekeeper.errors import InvalidInput
 
 OUTAGE: Final = "outage"

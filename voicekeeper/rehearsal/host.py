@@ -15,8 +15,9 @@ from typing import Any
 from voicekeeper import bootstrap
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
+from voicekeeper.core.events import Event, Logger
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
-from voicekeeper.events import Event, Logger
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.http_client import httpx
 from voicekeeper.keeper import Keeper
@@ -24,7 +25,6 @@ from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.rehearsal.network import KEY
-from voicekeeper.secret import SecretStr
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import Claims
 from voicekeeper.store.worklist import Worklist

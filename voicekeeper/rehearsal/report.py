@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal.faults import HARD, Plan
-from voicekeeper.schedule import Policy
 
 SCHEMA: Final = 1
 _WEEK = timedelta(days=7)

@@ -15,9 +15,11 @@ from sqlmodel import col
 
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
+from voicekeeper.core.enums import Kind, Origin, Status, TaskState
+from voicekeeper.core.events import Level
+from voicekeeper.core.models import Task, Voice
+from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import NotAllowed
-from voicekeeper.events import Level
-from voicekeeper.models import Task, Voice
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
 from voicekeeper.rehearsal.faults import (
@@ -36,12 +38,10 @@ from voicekeeper.rehearsal.host import Host, Killed
 from voicekeeper.rehearsal.invariants import Invariants
 from voicekeeper.rehearsal.network import Network
 from voicekeeper.rehearsal.report import Drained, Report
-from voicekeeper.request import FLASH
 from voicekeeper.sandbox import Gateway
 from voicekeeper.store.jobs import IS_OPEN, Claims
 from voicekeeper.store.memory import MemoryDatabase
 from voicekeeper.store.registry import NewVoice, Registry
-from voicekeeper.terms import Kind, Origin, Status, TaskState
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """The true time at which every simulation begins; any would do."""

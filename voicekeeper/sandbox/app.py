@@ -24,8 +24,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from voicekeeper.clock import Clock
-from voicekeeper.duration import rfc3339
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.duration import rfc3339
 from voicekeeper.errors import InvalidInput
 from voicekeeper.sandbox.faults import Call, Fault, Faults
 from voicekeeper.sandbox.gateway import FLASH, Gateway

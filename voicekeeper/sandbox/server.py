@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import click
 import uvicorn
 
-from voicekeeper.clock import Clock, SystemClock
+from voicekeeper.core.clock import Clock, SystemClock
 from voicekeeper.errors import VoicekeeperError, reason
 from voicekeeper.sandbox.app import BASE, App, ErrorStyle, OpenProtocol
 from voicekeeper.sandbox.faults import Faults

@@ -15,10 +15,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from voicekeeper.duration import plus
+from voicekeeper.core.duration import plus
+from voicekeeper.core.models import Active, Standby
+from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import NotActive
-from voicekeeper.models import Active, Standby
-from voicekeeper.schedule import Policy
 from voicekeeper.store import rows
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import InsertIfMissing, Statement

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import func, select
 
-from voicekeeper import alerting
-from voicekeeper.models import (
+from voicekeeper.core import alerting
+from voicekeeper.core.models import (
     Alert,
     AlertKind,
     Breaker,
@@ -18,7 +18,7 @@ from voicekeeper.models import (
     Task,
     Voice,
 )
-from voicekeeper.schedule import Policy
+from voicekeeper.core.schedule import Policy
 from voicekeeper.store import breakers, clocks, rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
 from voicekeeper.store.session import Session

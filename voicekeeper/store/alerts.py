@@ -14,18 +14,18 @@ from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from voicekeeper import alerting
-from voicekeeper.events import MEANINGS, Event, Level
-from voicekeeper.lifecycle import Telling
-from voicekeeper.models import Alert, AlertKind, Breaker, Status, Task, Voice
-from voicekeeper.schedule import Policy, deadline
+from voicekeeper.core import alerting
+from voicekeeper.core.enums import LIVING
+from voicekeeper.core.events import MEANINGS, Event, Level
+from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Task, Voice
+from voicekeeper.core.schedule import Policy, deadline
+from voicekeeper.core.transitions import Telling
 from voicekeeper.store import breakers, rows
 from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
 from voicekeeper.store.jobs import SUCCEEDED
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
-from voicekeeper.terms import LIVING
 
 _MOST = 1000
 """So many rows of each sort are dealt with at a time; the next look goes on."""

@@ -4,15 +4,15 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from voicekeeper.breaker import BreakerFields
-from voicekeeper.events import Event
-from voicekeeper.models import Breaker
+from voicekeeper.core.breaker import BreakerFields
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Breaker
+from voicekeeper.core.outcome import Fault
 from voicekeeper.store import alerts
 from voicekeeper.store.chronicle import LogLine, model_line
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
-from voicekeeper.verdict import Fault
 
 _TABLE = table_of(Breaker)
 _END_RUN = Statement(

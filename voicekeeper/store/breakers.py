@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper.breaker import TRIP_AFTER
-from voicekeeper.models import Breaker, Kind, Task, TaskState, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core.breaker import TRIP_AFTER
+from voicekeeper.core.models import Breaker, Kind, Task, TaskState, Voice
+from voicekeeper.core.schedule import Policy
 from voicekeeper.store import unreadable
 from voicekeeper.store.jobs import IS_INTENT
 from voicekeeper.store.rows import made, table_of

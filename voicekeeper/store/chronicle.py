@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy import select, update
 from sqlmodel import col
 
-from voicekeeper.duration import rfc3339
-from voicekeeper.events import MEANINGS, Event, Level, level_of_change
-from voicekeeper.lifecycle import Telling
-from voicekeeper.models import HistoryEntry, Removal, Status, Voice
+from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.events import MEANINGS, Event, Level, level_of_change
+from voicekeeper.core.models import HistoryEntry, Removal, Status, Voice
+from voicekeeper.core.transitions import Telling
 from voicekeeper.store import rows, unreadable
 from voicekeeper.store.session import Session
 

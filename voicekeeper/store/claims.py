@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy import exists, select
 from sqlmodel import col
 
-from voicekeeper.models import Kind, Status, Task, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core.enums import LIVING
+from voicekeeper.core.models import Kind, Status, Task, Voice
+from voicekeeper.core.schedule import Policy
 from voicekeeper.store import rows, unreadable
 from voicekeeper.store.chronicle import LogLine, unreadable_line
 from voicekeeper.store.jobs import (
@@ -29,7 +30,6 @@ from voicekeeper.store.jobs import (
 )
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement, Values, listed, room_for, spread
-from voicekeeper.terms import LIVING
 
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _MOST: sa.BindParameter[int] = sa.bindparam("most")

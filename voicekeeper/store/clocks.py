@@ -16,10 +16,10 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import func, select
 
-from voicekeeper import alerting, schedule
-from voicekeeper.duration import plus
-from voicekeeper.models import Active, Alert, Breaker, Message, Task, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core import alerting, schedule
+from voicekeeper.core.duration import plus
+from voicekeeper.core.models import Active, Alert, Breaker, Message, Task, Voice
+from voicekeeper.core.schedule import Policy
 from voicekeeper.store import rows, unreadable
 from voicekeeper.store.jobs import IS_RUNNING
 from voicekeeper.store.session import Session

@@ -10,19 +10,19 @@ import sqlalchemy as sa
 from sqlalchemy import exists, select
 from sqlmodel import col
 
-from voicekeeper import breaker as rules
-from voicekeeper.events import Event
-from voicekeeper.lifecycle import Change, Telling
-from voicekeeper.models import Breaker, Kind, Status, Task, TaskState, Voice
-from voicekeeper.request import CONTROL_VOICE, FLASH, is_built_in
-from voicekeeper.schedule import Policy
+from voicekeeper.core import breaker as rules
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Breaker, Kind, Status, Task, TaskState, Voice
+from voicekeeper.core.outcome import Fault
+from voicekeeper.core.requests import CONTROL_VOICE, FLASH, is_built_in
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import Change, Telling
 from voicekeeper.store import alerts, blockages, breakers, claims, ledger, rows, tallies
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement, Values
-from voicekeeper.verdict import Fault
 
 _IN_TURN = 10
 """So many custom voices take turns as the voice of a probe."""

@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from voicekeeper.core.enums import SCHEMA
 from voicekeeper.errors import DatabaseUnusable, VoicekeeperError
 from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns
 from voicekeeper.store.unreadable import UNREADABLE
-from voicekeeper.terms import SCHEMA
 
 _OURS = ("alembic_version", "voice")
 """Tables without which there is no registry of any version."""

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper import budget, lifecycle
-from voicekeeper.budget import Hold
-from voicekeeper.models import Kind, Origin, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core import budget, transitions
+from voicekeeper.core.budget import Hold
+from voicekeeper.core.models import Kind, Origin, Voice
+from voicekeeper.core.schedule import Policy
 from voicekeeper.store import claims, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.jobs import kind_for
@@ -50,7 +50,7 @@ def put(
         policy: the settings.
         logged: False where the lines returned are not logged by the caller.
     """
-    change = lifecycle.held(voice, hold, now=now, policy=policy)
+    change = transitions.held(voice, hold, now=now, policy=policy)
     assign(session, voice, change.voice)
     return [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
 

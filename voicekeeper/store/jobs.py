@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from voicekeeper import pricing
-from voicekeeper.lifecycle import INTERRUPTED, Change
-from voicekeeper.models import Kind, Origin, Task, TaskState, Voice
-from voicekeeper.pricing import Spent
-from voicekeeper.schedule import Policy
+from voicekeeper.core import pricing
+from voicekeeper.core.models import Kind, Origin, Task, TaskState, Voice
+from voicekeeper.core.pricing import Spent
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import INTERRUPTED, Change
 from voicekeeper.store import ledger, rows
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.session import Session

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper import budget
-from voicekeeper.lifecycle import TaskFields
-from voicekeeper.models import Kind, LedgerEntry, Past, Task, TaskState, Voice
-from voicekeeper.pricing import Spent, Totals
+from voicekeeper.core import budget
+from voicekeeper.core.models import Kind, LedgerEntry, Past, Task, TaskState, Voice
+from voicekeeper.core.pricing import Spent, Totals
+from voicekeeper.core.transitions import TaskFields
 from voicekeeper.store import tallies
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session

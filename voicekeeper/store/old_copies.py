@@ -10,9 +10,9 @@ from typing import Final
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper.lifecycle import enrollment
-from voicekeeper.models import Active, Status, Task, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core.models import Active, Status, Task, Voice
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import enrollment
 from voicekeeper.store import results, unreadable
 from voicekeeper.store.jobs import write_intent
 from voicekeeper.store.session import Session

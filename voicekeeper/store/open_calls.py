@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper import lifecycle
-from voicekeeper.models import Status, Task, TaskState, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core import transitions
+from voicekeeper.core.models import Status, Task, TaskState, Voice
+from voicekeeper.core.schedule import Policy
 from voicekeeper.store import ledger, results, rows, tallies
 from voicekeeper.store.chronicle import tell
 from voicekeeper.store.jobs import IS_INTENT, IS_INTERRUPTED, IS_OPEN
@@ -70,7 +70,7 @@ def take_up(session: Session, found: Found, *, now: datetime) -> bool:
         superseded or voice is None or voice.status is not Status.UNKNOWN
     ):
         return False
-    change = lifecycle.taken_up(voice, task)
+    change = transitions.taken_up(voice, task)
     tallies.uncount(session, task.kind, task.state)
     ledger.settle(session, task, change.task)
     if voice is not None:
@@ -122,7 +122,7 @@ def _found(row: Values) -> Found:
 
 def _settle(session: Session, found: Found, *, now: datetime, policy: Policy) -> None:
     task, voice, superseded = found
-    change = lifecycle.interrupted(voice, task, now=now)
+    change = transitions.interrupted(voice, task, now=now)
     if voice is None:
         ledger.settle(session, task, change.task)
         return

@@ -15,12 +15,12 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from voicekeeper import alerting, budget, digest
-from voicekeeper.alerting import Waiting
-from voicekeeper.digest import Week
-from voicekeeper.models import Alert, AlertKind, Message, Topic, Voice
-from voicekeeper.notice import Item, Notice, of_alerts
-from voicekeeper.schedule import Policy, deadline
+from voicekeeper.core import alerting, budget, digest
+from voicekeeper.core.alerting import Waiting
+from voicekeeper.core.digest import Week
+from voicekeeper.core.models import Alert, AlertKind, Message, Topic, Voice
+from voicekeeper.core.notice import Item, Notice, of_alerts
+from voicekeeper.core.schedule import Policy, deadline
 from voicekeeper.store import claims, ledger
 from voicekeeper.store.database import Database
 from voicekeeper.store.registry import Registry

@@ -17,7 +17,8 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from voicekeeper.duration import words
+from voicekeeper.core.duration import words
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import (
     DatabaseAway,
     DatabaseDamaged,
@@ -26,7 +27,6 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
-from voicekeeper.secret import SecretStr
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 

@@ -21,10 +21,10 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import SQLModel
 
-from voicekeeper import schedule
-from voicekeeper.digest import WEEK
-from voicekeeper.models import Alert, AlertKind, HistoryEntry, Kind, Past, Task, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core import schedule
+from voicekeeper.core.digest import WEEK
+from voicekeeper.core.models import Alert, AlertKind, HistoryEntry, Kind, Past, Task, Voice
+from voicekeeper.core.schedule import Policy
 from voicekeeper.store import rows
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN

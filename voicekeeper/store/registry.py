@@ -25,15 +25,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from voicekeeper import schedule
-from voicekeeper.budget import Hold
-from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
-from voicekeeper.events import MEANINGS, Event
-from voicekeeper.facts import spellings
-from voicekeeper.health import NAMED, SHOWN_NAMES, Health, Keeping, late_before, named
-from voicekeeper.lifecycle import Telling
-from voicekeeper.lifecycle.enrollment import afresh
-from voicekeeper.models import (
+from voicekeeper.core import schedule
+from voicekeeper.core.budget import Hold
+from voicekeeper.core.enums import LIVING
+from voicekeeper.core.events import MEANINGS, Event
+from voicekeeper.core.facts import spellings
+from voicekeeper.core.health import NAMED, SHOWN_NAMES, Health, Keeping, late_before, named
+from voicekeeper.core.models import (
     Active,
     Balance,
     Breaker,
@@ -44,8 +42,11 @@ from voicekeeper.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.pricing import Spent, Totals
-from voicekeeper.schedule import Policy
+from voicekeeper.core.pricing import Spent, Totals
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import Telling
+from voicekeeper.core.transitions.enrollment import afresh
+from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
 from voicekeeper.store import active, alerts, breakers, holds, ledger, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import IN_ORDER, IS_KEPT, NEXT_DUE, is_enrolling, is_speaking
@@ -53,7 +54,6 @@ from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
-from voicekeeper.terms import LIVING
 
 _BATCH = 500
 _ENROLLING = [

@@ -21,7 +21,10 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlmodel import col
 
-from voicekeeper import alerting
+from voicekeeper.core import alerting
+from voicekeeper.core.enums import LIVING
+from voicekeeper.core.models import Alert, AlertKind, Message, Topic, Voice
+from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import (
     BackupFailed,
     DatabaseDamaged,
@@ -31,13 +34,10 @@ from voicekeeper.errors import (
     reason,
 )
 from voicekeeper.files import open_named, open_plain
-from voicekeeper.models import Alert, AlertKind, Message, Topic, Voice
-from voicekeeper.schedule import Policy
 from voicekeeper.store import old_copies
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
 from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
-from voicekeeper.terms import LIVING
 
 _NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
 """The end of a journal that names a list of others, a file that SQLite would remove, whoever's."""

@@ -8,11 +8,11 @@ from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from voicekeeper import breaker as rules
-from voicekeeper.events import Event
-from voicekeeper.lifecycle import Change, Telling, VoiceFields
-from voicekeeper.models import Status, Task, TaskState, Voice
-from voicekeeper.schedule import Policy
+from voicekeeper.core import breaker as rules
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Status, Task, TaskState, Voice
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import Change, Telling, VoiceFields
 from voicekeeper.store import alerts, blockages, breakers, ledger
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.rows import assign, table_of

@@ -28,7 +28,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from voicekeeper import files
-from voicekeeper.duration import rfc3339
+from voicekeeper.core.duration import rfc3339
 from voicekeeper.errors import (
     DatabaseDamaged,
     DatabaseFull,

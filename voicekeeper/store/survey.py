@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper import budget
-from voicekeeper.health import NAMED, Health
-from voicekeeper.models import Active, Kind, Task, TaskState, Voice
-from voicekeeper.pricing import Spent
-from voicekeeper.schedule import Policy
+from voicekeeper.core import budget
+from voicekeeper.core.health import NAMED, Health
+from voicekeeper.core.models import Active, Kind, Task, TaskState, Voice
+from voicekeeper.core.pricing import Spent
+from voicekeeper.core.schedule import Policy
 from voicekeeper.store import breakers, claims, ledger, rows, tallies
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN

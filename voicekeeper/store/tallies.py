@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import select
 
-from voicekeeper.models import Kind, Tally, TaskState
+from voicekeeper.core.models import Kind, Tally, TaskState
 from voicekeeper.store.rows import table_of
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Select, select
 from sqlmodel import SQLModel, col
 
-from voicekeeper.models import Voice
+from voicekeeper.core.models import Voice
 from voicekeeper.store.session import Session
 
 UNREADABLE = (LookupError, ValueError, TypeError)

@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper import lifecycle, schedule
-from voicekeeper.duration import plus
+from voicekeeper.core import schedule, transitions
+from voicekeeper.core.duration import plus
+from voicekeeper.core.models import Balance, Kind, Status, Task, Voice
+from voicekeeper.core.outcome import WAITS
+from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import Withdrawn
-from voicekeeper.models import Balance, Kind, Status, Task, Voice
-from voicekeeper.schedule import Policy
 from voicekeeper.store import (
     active,
     agenda,
@@ -41,7 +42,6 @@ from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, wri
 from voicekeeper.store.pruner import Pruned, Pruner
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
-from voicekeeper.verdict import WAITS
 
 _TASK, _VOICE = rows.table_of(Task), rows.table_of(Voice)
 _BY_TOKEN = Statement(
@@ -253,7 +253,7 @@ class Worklist:
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
             hold = holds.of_voice(session, voice, now=now, policy=policy)
             if hold is None:
-                rows.assign(session, voice, lifecycle.released(voice).voice | {"next_at": None})
+                rows.assign(session, voice, transitions.released(voice).voice | {"next_at": None})
                 refusals = _refusals(session, voice)
                 job = write_intent(
                     session, voice, now=now, policy=policy, token_digest=token_digest

@@ -19,8 +19,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from voicekeeper.config import Address
+from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.errors import reason
-from voicekeeper.events import Event, Logger, tell
 
 LONGEST_S: Final = 10.0
 """For a whole request and its answer."""

@@ -18,11 +18,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.metrics_core import Metric
 
-from voicekeeper import __version__, forecast, pricing
-from voicekeeper.models import Voice
-from voicekeeper.schedule import Policy, known_deadline
+from voicekeeper import __version__
+from voicekeeper.core import forecast, pricing
+from voicekeeper.core.enums import Kind, Status, TaskState
+from voicekeeper.core.models import Voice
+from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.store.survey import Figures, Margins
-from voicekeeper.terms import Kind, Status, TaskState
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -18,15 +18,15 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from voicekeeper import budget, forecast
-from voicekeeper.alerting import dire_before, risky_before
-from voicekeeper.duration import rfc3339, words
-from voicekeeper.health import MEND_EMPTY, Severity, findings, headline
-from voicekeeper.models import Voice
-from voicekeeper.schedule import Policy, known_deadline
+from voicekeeper.core import budget, forecast
+from voicekeeper.core.alerting import dire_before, risky_before
+from voicekeeper.core.duration import rfc3339, words
+from voicekeeper.core.enums import NEVER_KNOWN, Status
+from voicekeeper.core.health import MEND_EMPTY, Severity, findings, headline
+from voicekeeper.core.models import Voice
+from voicekeeper.core.schedule import Policy, known_deadline
+from voicekeeper.core.visible import visible
 from voicekeeper.store.survey import MONTH_DAYS, Board
-from voicekeeper.terms import NEVER_KNOWN, Status
-from voicekeeper.visible import visible
 
 _INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 _HEADLINES: Final = {

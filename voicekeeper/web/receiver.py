@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from voicekeeper import webhook
+from voicekeeper.core import webhook
 from voicekeeper.errors import VoicekeeperError
 
 Heed = Callable[[Collection[str]], Awaitable[int]]

@@ -12,9 +12,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from voicekeeper.clock import Clock
 from voicekeeper.config import Address, Settings
-from voicekeeper.events import Logger
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.events import Logger
 from voicekeeper.keeper import Keeper
 from voicekeeper.store.database import Database
 from voicekeeper.web.listener import Listener

@@ -20,15 +20,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from voicekeeper import hosts
-from voicekeeper.clock import Clock
+from voicekeeper.core import hosts
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.health import Keeping
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.visible import visible
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.health import Keeping
-from voicekeeper.schedule import Policy
 from voicekeeper.store.database import Database
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.survey import Survey
-from voicekeeper.visible import visible
 from voicekeeper.web import metrics, page
 from voicekeeper.web.metrics import WebCounts
 

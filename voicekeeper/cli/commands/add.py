@@ -2,12 +2,12 @@
 
 import click
 
-from voicekeeper import registration
 from voicekeeper.cli import notes, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.core import registration
+from voicekeeper.core.enums import Origin
 from voicekeeper.store.registry import NewVoice
-from voicekeeper.terms import Origin
 
 
 @click.command

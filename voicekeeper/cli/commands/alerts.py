@@ -5,11 +5,12 @@ import socket
 
 import click
 
-from voicekeeper import alerts, notice
+from voicekeeper import alerts
 from voicekeeper.alerts import Sender
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.core import notice
 from voicekeeper.errors import ConfigError, NotSent
 
 

@@ -8,15 +8,16 @@ from functools import cached_property
 
 import click
 
-from voicekeeper import alerts, bootstrap, forecast, health, reachability, webhook
+from voicekeeper import alerts, bootstrap
 from voicekeeper.cli import prose, webhook_trial
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
-from voicekeeper.duration import compact, rfc3339
+from voicekeeper.core import forecast, health, reachability, webhook
+from voicekeeper.core.duration import compact, rfc3339
+from voicekeeper.core.health import Finding, Health, Keeping, Severity
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
-from voicekeeper.health import Finding, Health, Keeping, Severity
-from voicekeeper.secret import SecretStr
 from voicekeeper.store.backup import DailyCopies
 
 _SENTENCE_AT = 19  # the column

@@ -8,9 +8,9 @@ import click
 from voicekeeper.cli.enrollment import enroll, register, wait_options
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.core.enums import Origin
+from voicekeeper.core.requests import Clone
 from voicekeeper.errors import InvalidInput
-from voicekeeper.request import Clone
-from voicekeeper.terms import Origin
 
 
 @click.command

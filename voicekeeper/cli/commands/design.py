@@ -8,8 +8,8 @@ import click
 from voicekeeper.cli.enrollment import enroll, register, wait_options
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.request import Design
-from voicekeeper.terms import Origin
+from voicekeeper.core.enums import Origin
+from voicekeeper.core.requests import Design
 
 
 @click.command

@@ -5,8 +5,8 @@ import click
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.health import voices
-from voicekeeper.terms import Status
+from voicekeeper.core.enums import Status
+from voicekeeper.core.health import voices
 
 
 @click.command

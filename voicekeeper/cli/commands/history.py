@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from voicekeeper import fields
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, name_argument, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.duration import rfc3339
-from voicekeeper.events import is_pruned
-from voicekeeper.pricing import usd
-from voicekeeper.visible import visible
+from voicekeeper.core import fields
+from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.events import is_pruned
+from voicekeeper.core.pricing import usd
+from voicekeeper.core.visible import visible
 
 _FIRST = ("code", "error")
 """What a person looks for stands first in an event."""

@@ -7,14 +7,14 @@ from typing import IO, Any
 
 import click
 
-from voicekeeper import registration
 from voicekeeper.cli import notes, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.progress import progress
 from voicekeeper.cli.session import Session
+from voicekeeper.core import registration
+from voicekeeper.core.visible import decoded
 from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError, quoted
 from voicekeeper.store.registry import NewVoice
-from voicekeeper.visible import decoded
 
 _WITH_A_BAR = 1000
 _TOLD_MOST = 20

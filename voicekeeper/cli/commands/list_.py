@@ -8,11 +8,11 @@ import click
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.duration import rfc3339
+from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
+from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.errors import NotFound
-from voicekeeper.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.glance.fleet import Ranking
-from voicekeeper.schedule import Policy, known_deadline
 
 
 @click.command

@@ -5,8 +5,8 @@ import click
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.duration import words
-from voicekeeper.schedule import known_deadline
+from voicekeeper.core.duration import words
+from voicekeeper.core.schedule import known_deadline
 
 
 @click.command

@@ -7,7 +7,7 @@ import click
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.visible import visible
+from voicekeeper.core.visible import visible
 
 
 @click.command

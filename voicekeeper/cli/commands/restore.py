@@ -10,9 +10,9 @@ import click
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.health import few, voices
+from voicekeeper.core.health import few, voices
+from voicekeeper.core.visible import visible
 from voicekeeper.store.restore import Copy, Known, Restored, restore
-from voicekeeper.visible import visible
 
 _NAMED = 20
 """So many voices are named, each with its command."""

@@ -9,8 +9,8 @@ from voicekeeper.cli import notes, prose
 from voicekeeper.cli.enrollment import enroll, wait_options
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.core.enums import Origin
 from voicekeeper.store.registry import Registry
-from voicekeeper.terms import Origin
 
 
 @click.command

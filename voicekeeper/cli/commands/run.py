@@ -14,14 +14,14 @@ from voicekeeper import bootstrap, log, reload_socket
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.config import Settings
+from voicekeeper.core.events import Event, tell
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import Daemon
 from voicekeeper.errors import KeyRefused, VoicekeeperError
-from voicekeeper.events import Event, tell
 from voicekeeper.log.spool import spooled
 from voicekeeper.once import run_once
 from voicekeeper.reload import Reload
 from voicekeeper.sdnotify import Notifier
-from voicekeeper.secret import SecretStr
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.database import Database
 from voicekeeper.store.sqlite import SqliteDatabase

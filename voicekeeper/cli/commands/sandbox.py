@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from voicekeeper import duration
-from voicekeeper.hosts import is_loopback
+from voicekeeper.core import duration
+from voicekeeper.core.hosts import is_loopback
 
 Span = tuple[timedelta, timedelta]
 
@@ -185,7 +185,7 @@ def command(
     """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
     import random  # noqa: PLC0415 - other commands must not wait for what this one needs
 
-    from voicekeeper.clock import SystemClock  # noqa: PLC0415
+    from voicekeeper.core.clock import SystemClock  # noqa: PLC0415
     from voicekeeper.errors import InvalidInput  # noqa: PLC0415
     from voicekeeper.sandbox import Gateway, SandboxServer, serve  # noqa: PLC0415
 

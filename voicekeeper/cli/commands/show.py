@@ -10,7 +10,7 @@ from voicekeeper.bar import has_blocks
 from voicekeeper.cli import document, prose, table
 from voicekeeper.cli.options import json_option, name_argument, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.duration import rfc3339
+from voicekeeper.core.duration import rfc3339
 
 
 @click.command

@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import click
 
-from voicekeeper import forecast
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.duration import rfc3339
+from voicekeeper.core import forecast
+from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.enums import Status
+from voicekeeper.core.forecast import DAY, YEAR
+from voicekeeper.core.health import Finding, Health, Severity, findings, headline
+from voicekeeper.core.pricing import Totals, about_usd, usd
+from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.forecast import DAY, YEAR
 from voicekeeper.glance.fleet import Fleet
-from voicekeeper.health import Finding, Health, Severity, findings, headline
-from voicekeeper.pricing import Totals, about_usd, usd
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import Status
 
 
 @click.command
@@ -88,7 +88,7 @@ def _mute(session: Session) -> list[Finding]:
     """See whether what sends the messages is there, where an address waits for some."""
     if not session.settings.alerts.urls:
         return []
-    from voicekeeper import extras  # noqa: PLC0415 - for few
+    from voicekeeper.core import extras  # noqa: PLC0415 - for few
 
     lacking = extras.missing(extras.ALERTS)
     return [Finding(Severity.WARNING, f"nobody is sent a message: {lacking}")] if lacking else []

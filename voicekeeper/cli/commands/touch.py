@@ -2,10 +2,10 @@
 
 import click
 
-from voicekeeper import registration
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
+from voicekeeper.core import registration
 
 
 @click.command

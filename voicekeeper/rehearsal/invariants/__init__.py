@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from voicekeeper.events import Event, Level
+from voicekeeper.core.enums import AlertKind
+from voicekeeper.core.events import Event, Level
+from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline
@@ -27,9 +29,7 @@ from voicekeeper.rehearsal.invariants.evidence import Evidence, KnownVoice, Task
 from voicekeeper.rehearsal.invariants.keeping import Backlogs, Losses, Order
 from voicekeeper.rehearsal.network import Call
 from voicekeeper.sandbox import Answer, Gateway
-from voicekeeper.schedule import Policy
 from voicekeeper.store.jobs import Claims
-from voicekeeper.terms import AlertKind
 
 __all__ = ["Counts", "Invariants"]
 

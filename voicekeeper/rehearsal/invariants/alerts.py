@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from voicekeeper import alerting
-from voicekeeper.events import Event, Level
+from voicekeeper.core import alerting
+from voicekeeper.core.enums import AlertKind, Status
+from voicekeeper.core.events import Event, Level
+from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal.invariants.evidence import SLACK, Evidence, Task, is_well
 from voicekeeper.rehearsal.network import Call
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import AlertKind, Status
 
 _KINDS: Final = {event: kind for kind, event in alerting.EVENTS.items()}
 _GONE: Final = (AlertKind.LOST, AlertKind.UNDEPLOYED)

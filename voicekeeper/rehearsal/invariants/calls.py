@@ -7,13 +7,13 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from voicekeeper import breaker
-from voicekeeper.events import Event
+from voicekeeper.core import breaker
+from voicekeeper.core.enums import AlertKind, Kind, Status
+from voicekeeper.core.events import Event
 from voicekeeper.rehearsal.invariants.alerts import Alerts
 from voicekeeper.rehearsal.invariants.evidence import SLACK, Evidence, Task
 from voicekeeper.rehearsal.network import Call
 from voicekeeper.store.jobs import Claims, Job
-from voicekeeper.terms import AlertKind, Kind, Status
 
 _CONTROLS: Final = (Event.CONTROL_SUBMITTED, Event.CONTROL_SUCCEEDED, Event.CONTROL_FAILED)
 

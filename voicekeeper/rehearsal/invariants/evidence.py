@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Span, Timeline, has_room
 from voicekeeper.sandbox import Gateway, VoiceBook
-from voicekeeper.schedule import Policy
 
 SLACK: Final = timedelta(minutes=2)
 """A death within this time after an answer may have come before the answer was written down."""

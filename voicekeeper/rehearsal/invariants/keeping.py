@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from voicekeeper.core.enums import Kind
 from voicekeeper.rehearsal.invariants.evidence import SLACK, Evidence, is_well
 from voicekeeper.sandbox import VoiceBook
 from voicekeeper.store.jobs import Claims
-from voicekeeper.terms import Kind
 
 _HEALED_WITHIN = timedelta(hours=6)
 _DEATHS_SURVIVED = 3

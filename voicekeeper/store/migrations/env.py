@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from voicekeeper import models  # noqa: F401 - fills the metadata
+from voicekeeper.core import models  # noqa: F401 - fills the metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -7,7 +7,7 @@ import unicodedata
 from datetime import datetime
 from typing import Final, Protocol
 
-from voicekeeper.terms import Origin, Status
+from voicekeeper.core.enums import Origin, Status
 
 ANOTHER_VOICE: Final = "not the same voice"
 """Shown of a design that was made again: the same words make another voice."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from voicekeeper.duration import rfc3339
-from voicekeeper.events import Level
-from voicekeeper.health import MEND_BLOCKED, NAMED, SHOWN_NAMES
-from voicekeeper.terms import AlertKind, Status, Topic
+from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.enums import AlertKind, Status, Topic
+from voicekeeper.core.events import Level
+from voicekeeper.core.health import MEND_BLOCKED, NAMED, SHOWN_NAMES
 
 _SHOWN_CAUSES = 3
 _LONGEST_CAUSE = 300

@@ -8,8 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-from voicekeeper.request import Clone, Design, Request, Speech
-from voicekeeper.terms import Kind
+from voicekeeper.core.enums import Kind
+from voicekeeper.core.requests import Clone, Design, Request, Speech
 
 CLONE_MICROS = 2_000
 DESIGN_MICROS = 30_000

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from voicekeeper import request
-from voicekeeper.duration import parse_instant, rfc3339
+from voicekeeper.core import requests
+from voicekeeper.core.duration import parse_instant, rfc3339
+from voicekeeper.core.enums import Kind, Origin
+from voicekeeper.core.visible import is_visible
 from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.terms import Kind, Origin
-from voicekeeper.visible import is_visible
 
 _NAME_MOST = 64
 _ID_MOST = 200
@@ -63,7 +63,7 @@ def voice_id(text: str) -> str:
             f"a voice_id holds no {quoted(found[0])}, unlike {quoted(text)}; copy it as the "
             "gateway told it"
         )
-    if request.is_built_in(text):
+    if requests.is_built_in(text):
         raise InvalidInput(
             f"{text} is a built-in voice; the gateway never deletes those, so it needs no keeping"
         )
@@ -180,5 +180,5 @@ def _recipe(value: object, origin: Origin) -> dict[str, str] | None:
         raise InvalidInput("recipe must be a JSON object")
     if origin is Origin.IMPORTED:
         raise InvalidInput('a recipe goes with "origin": "clone" or "design"')
-    request.from_recipe(Kind(origin), value)
+    requests.from_recipe(Kind(origin), value)
     return value

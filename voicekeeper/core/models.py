@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from voicekeeper.terms import AlertKind, Kind, Origin, Status, TaskState, Topic
+from voicekeeper.core.enums import AlertKind, Kind, Origin, Status, TaskState, Topic
 
 __all__ = [
     "Active",

@@ -6,11 +6,11 @@ charged all the same, control calls and enrollments come on top.
 
 from datetime import datetime, timedelta
 
-from voicekeeper import pricing
-from voicekeeper.duration import rfc3339
-from voicekeeper.pricing import usd
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import Kind
+from voicekeeper.core import pricing
+from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.enums import Kind
+from voicekeeper.core.pricing import usd
+from voicekeeper.core.schedule import Policy
 
 DAY = timedelta(days=1)
 YEAR = timedelta(days=365)

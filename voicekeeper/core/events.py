@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from voicekeeper.terms import Status
+from voicekeeper.core.enums import Status
 
 Level = Literal["debug", "info", "warning", "error"]
 

@@ -16,11 +16,11 @@ Pure functions: a row, a fault and ``now`` in, new values out.
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from voicekeeper import schedule
-from voicekeeper.duration import plus
-from voicekeeper.models import Breaker
-from voicekeeper.schedule import Policy
-from voicekeeper.verdict import Blame, Fault
+from voicekeeper.core import schedule
+from voicekeeper.core.duration import plus
+from voicekeeper.core.models import Breaker
+from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.schedule import Policy
 
 TRIP_AFTER = 5
 """Failures in a row, of different voices, before the gateway as a whole is blamed."""

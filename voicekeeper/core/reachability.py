@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from voicekeeper.health import Finding, Severity
-from voicekeeper.webhook import path
+from voicekeeper.core.health import Finding, Severity
+from voicekeeper.core.webhook import path
 
 _NOT_REACHED: Final = (502, 503, 504)
 """What a proxy answers while nobody does behind it."""

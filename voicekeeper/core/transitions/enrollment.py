@@ -12,12 +12,16 @@ run of answers that were lost does, or an outage would leave a whole queue of th
 
 from datetime import datetime, timedelta
 
-from voicekeeper import schedule, verdict
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.budget import Hold
-from voicekeeper.duration import plus
-from voicekeeper.events import Event
-from voicekeeper.lifecycle.change import (
+from voicekeeper.core import outcome, schedule
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.budget import Hold
+from voicekeeper.core.duration import plus
+from voicekeeper.core.enums import Status, TaskState
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Task, Voice
+from voicekeeper.core.outcome import Blame, Fault, Outcome
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions.change import (
     INTERRUPTED,
     NO_END,
     Change,
@@ -37,10 +41,6 @@ from voicekeeper.lifecycle.change import (
     succeeded,
     unless_paused,
 )
-from voicekeeper.models import Task, Voice
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import Status, TaskState
-from voicekeeper.verdict import Blame, Fault, Outcome
 
 RESTORED = Fault(
     Blame.NOBODY,
@@ -125,7 +125,7 @@ def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy:
     """``statusTask`` answered."""
     if report.voice_id is None:
         report = report._replace(voice_id=voice.voice_id)  # an earlier report showed it
-    judged = verdict.of_report(task.kind, report)
+    judged = outcome.of_report(task.kind, report)
     if judged.outcome is Outcome.OPEN:
         old = age(task, now, policy)
         if report.answered_at is not None and report.created_at is not None:
@@ -201,7 +201,7 @@ def _ended(
     voice: Voice,
     task: Task,
     report: Report,
-    judged: verdict.Verdict,
+    judged: outcome.Verdict,
     *,
     now: datetime,
     policy: Policy,
@@ -256,7 +256,7 @@ def _failed(
     now: datetime,
     voice_id: str | None = None,
 ) -> Change:
-    reviewed = fault.code == verdict.UNDEPLOYED
+    reviewed = fault.code == outcome.UNDEPLOYED
     status = Status.UNDEPLOYED if reviewed else Status.FAILED
     change = _over(voice, task, status, state, fault, now=now)
     change.voice["voice_id"] = voice_id or voice.voice_id

@@ -27,9 +27,13 @@ from datetime import datetime
 from types import ModuleType
 from typing import Final
 
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.lifecycle import control, enrollment, keepalive
-from voicekeeper.lifecycle.change import (
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.enums import Kind, Status, TaskState
+from voicekeeper.core.models import Task, Voice
+from voicekeeper.core.outcome import Fault
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import control, enrollment, keepalive
+from voicekeeper.core.transitions.change import (
     INTERRUPTED,
     Change,
     TaskFields,
@@ -37,11 +41,7 @@ from voicekeeper.lifecycle.change import (
     VoiceFields,
     status_told,
 )
-from voicekeeper.lifecycle.enrollment import held, released
-from voicekeeper.models import Task, Voice
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import Kind, Status, TaskState
-from voicekeeper.verdict import Fault
+from voicekeeper.core.transitions.enrollment import held, released
 
 __all__ = [
     "INTERRUPTED",

@@ -8,10 +8,14 @@ for the breaker and for suspects stands in `breaker` and the store.
 
 from datetime import datetime
 
-from voicekeeper import verdict
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.events import Event
-from voicekeeper.lifecycle.change import (
+from voicekeeper.core import outcome
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.enums import TaskState
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Task
+from voicekeeper.core.outcome import Blame, Fault, Outcome
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions.change import (
     INTERRUPTED,
     NO_END,
     Change,
@@ -22,10 +26,6 @@ from voicekeeper.lifecycle.change import (
     running,
     succeeded,
 )
-from voicekeeper.models import Task
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import TaskState
-from voicekeeper.verdict import Blame, Fault, Outcome
 
 
 def submitted(
@@ -53,10 +53,10 @@ def refused(
 
 def reported(_voice: None, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
     """``statusTask`` answered."""
-    judged = verdict.of_report(task.kind, report)
+    judged = outcome.of_report(task.kind, report)
     if judged.fault is not None:
         columns = ended(TaskState.FAILED, judged.fault, now)
-        if judged.fault.code == verdict.UNDEPLOYED:
+        if judged.fault.code == outcome.UNDEPLOYED:
             # The review took the voice that spoke. That only the account it belongs to is told,
             # and only where calls are made: all that the call was to show.
             return Change(task=columns, success=True)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from voicekeeper.visible import is_visible, visible
+from voicekeeper.core.visible import is_visible, visible
 
 WIDTH: Final = 80
 INDENT: Final = "    "

@@ -9,11 +9,11 @@ from datetime import date, datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
-from voicekeeper import budget, forecast
-from voicekeeper.duration import plus, rfc3339, words
-from voicekeeper.facts import BalanceFacts, BreakerFacts
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import LIVING, NEVER_KNOWN, Status
+from voicekeeper.core import budget, forecast
+from voicekeeper.core.duration import plus, rfc3339, words
+from voicekeeper.core.enums import LIVING, NEVER_KNOWN, Status
+from voicekeeper.core.facts import BalanceFacts, BreakerFacts
+from voicekeeper.core.schedule import Policy
 
 
 class Severity(IntEnum):

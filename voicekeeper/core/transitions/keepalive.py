@@ -8,11 +8,15 @@ call worked, and the gateway blamed it again.
 from dataclasses import replace
 from datetime import datetime
 
-from voicekeeper import schedule, verdict
-from voicekeeper.answers import Accepted, Report
-from voicekeeper.duration import plus
-from voicekeeper.events import Event
-from voicekeeper.lifecycle.change import (
+from voicekeeper.core import outcome, schedule
+from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.duration import plus
+from voicekeeper.core.enums import NEVER_KNOWN, Status, TaskState
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Task, Voice
+from voicekeeper.core.outcome import Blame, Fault, Outcome
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions.change import (
     INTERRUPTED,
     NO_END,
     Change,
@@ -33,10 +37,6 @@ from voicekeeper.lifecycle.change import (
     succeeded,
     unless_paused,
 )
-from voicekeeper.models import Task, Voice
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import NEVER_KNOWN, Status, TaskState
-from voicekeeper.verdict import Blame, Fault, Outcome
 
 
 def submitted(
@@ -66,7 +66,7 @@ def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Po
 
 def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
     """``statusTask`` answered."""
-    judged = verdict.of_report(task.kind, report)
+    judged = outcome.of_report(task.kind, report)
     if judged.outcome is Outcome.OPEN:
         return _still_open(voice, task, now=now, policy=policy)
     if judged.fault is not None:
@@ -203,7 +203,7 @@ def _condemned(
     The gateway may be wrong for an hour, or the key another account's for a day; and a call
     costs a hundredth of a cent.
     """
-    status = Status.UNDEPLOYED if fault.code == verdict.UNDEPLOYED else Status.LOST
+    status = Status.UNDEPLOYED if fault.code == outcome.UNDEPLOYED else Status.LOST
     fields |= {"status": status, "last_error": _error(voice, fault, status)}
     given_up = _is_given_up(voice, now=now, policy=policy, status=status)
     later = schedule.next_hope(voice.anchored_at, now=now, policy=policy)

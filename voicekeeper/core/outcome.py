@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from voicekeeper.answers import Report
+from voicekeeper.core.answers import Report
+from voicekeeper.core.enums import Kind
 from voicekeeper.errors import CallFailed
-from voicekeeper.terms import Kind
 
 
 class Blame(Enum):

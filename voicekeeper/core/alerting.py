@@ -28,14 +28,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from voicekeeper.duration import plus
-from voicekeeper.events import MEANINGS, Event, Level
-from voicekeeper.facts import VoiceFacts
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import AlertKind, Status
+from voicekeeper.core.duration import plus
+from voicekeeper.core.enums import AlertKind, Status
+from voicekeeper.core.events import MEANINGS, Event, Level
+from voicekeeper.core.facts import VoiceFacts
+from voicekeeper.core.schedule import Policy
 
 if TYPE_CHECKING:
-    from voicekeeper.models import Alert, Breaker, Voice
+    from voicekeeper.core.models import Alert, Breaker, Voice
 
 AGAIN: Final = timedelta(days=1)
 """Between two tellings of what has not ended."""

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from voicekeeper import webhook
-from voicekeeper.duration import plus
-from voicekeeper.facts import VoiceFacts
-from voicekeeper.terms import Kind
+from voicekeeper.core import webhook
+from voicekeeper.core.duration import plus
+from voicekeeper.core.enums import Kind
+from voicekeeper.core.facts import VoiceFacts
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)

@@ -16,8 +16,8 @@ from html import unescape
 from typing import Final
 from urllib.parse import quote, unquote
 
-from voicekeeper.secret import SecretStr
-from voicekeeper.visible import is_visible
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.core.visible import is_visible
 
 REDACTED: Final = "[redacted]"
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from voicekeeper import schedule
-from voicekeeper.answers import Accepted
-from voicekeeper.duration import plus
-from voicekeeper.events import Event
-from voicekeeper.models import Task, Voice
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import Status, TaskState
-from voicekeeper.verdict import Blame, Fault
+from voicekeeper.core import schedule
+from voicekeeper.core.answers import Accepted
+from voicekeeper.core.duration import plus
+from voicekeeper.core.enums import Status, TaskState
+from voicekeeper.core.events import Event
+from voicekeeper.core.models import Task, Voice
+from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.schedule import Policy
 
 INTERRUPTED = Fault(
     Blame.NOBODY, "interrupted", "voicekeeper was stopped before the gateway answered"

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from voicekeeper import forecast
-from voicekeeper.duration import plus, rfc3339, words
-from voicekeeper.events import Level
-from voicekeeper.forecast import YEAR
-from voicekeeper.health import Health, Severity, few, findings, headline
-from voicekeeper.notice import Notice
-from voicekeeper.pricing import Spent, about_usd
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import Topic
+from voicekeeper.core import forecast
+from voicekeeper.core.duration import plus, rfc3339, words
+from voicekeeper.core.enums import Topic
+from voicekeeper.core.events import Level
+from voicekeeper.core.forecast import YEAR
+from voicekeeper.core.health import Health, Severity, few, findings, headline
+from voicekeeper.core.notice import Notice
+from voicekeeper.core.pricing import Spent, about_usd
+from voicekeeper.core.schedule import Policy
 
 WEEK = timedelta(days=7)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from voicekeeper.core.enums import Kind
+from voicekeeper.core.visible import is_unicode
 from voicekeeper.errors import InvalidInput, quoted
-from voicekeeper.terms import Kind
-from voicekeeper.visible import is_unicode
 
 FLASH = "cosyvoice-3-flash"
 """The model that has built-in voices; the page says no other has."""

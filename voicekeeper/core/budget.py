@@ -7,11 +7,11 @@ been charged counts as charged. Keepalives are none of its business: a lost voic
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from voicekeeper import pricing
-from voicekeeper.duration import plus, rfc3339
-from voicekeeper.pricing import Spent, usd
-from voicekeeper.schedule import Policy
-from voicekeeper.terms import Kind
+from voicekeeper.core import pricing
+from voicekeeper.core.duration import plus, rfc3339
+from voicekeeper.core.enums import Kind
+from voicekeeper.core.pricing import Spent, usd
+from voicekeeper.core.schedule import Policy
 
 SETTING = "budget.enrollments_usd_per_day"
 
