@@ -26,9 +26,9 @@ from voicekeeper.core.requests import FLASH, Request, Speech
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.secrecy import Secrets
 from voicekeeper.core.webhook import Callbacks
+from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import CallFailed
 from voicekeeper.gateway import OnTurn, wire
-from voicekeeper.keeper import Keeper
 from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase

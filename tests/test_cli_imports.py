@@ -23,14 +23,14 @@ OURS = {
     *(
         "voicekeeper.core.models",
         "voicekeeper.store",
-        "voicekeeper.bootstrap",
-        "voicekeeper.keeper",
+        "voicekeeper.daemon.wiring",
+        "voicekeeper.daemon.keeper",
     ),
     *(
         "voicekeeper.gateway",
         "voicekeeper.log",
         "voicekeeper.core.transitions",
-        "voicekeeper.daemon",
+        "voicekeeper.daemon.service",
     ),
 }
 RULES = {"voicekeeper.core.schedule", "voicekeeper.core.health", "voicekeeper.core.pricing"}

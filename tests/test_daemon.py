@@ -29,12 +29,15 @@ from tests.support import (
     imported,
     wanted,
 )
-from voicekeeper import daemon as module
-from voicekeeper import jobs, once
 from voicekeeper.config import Settings
 from voicekeeper.config import settings as config_tables
 from voicekeeper.core.models import Balance, Status, TaskState
-from voicekeeper.daemon import Daemon
+from voicekeeper.daemon import jobs, once
+from voicekeeper.daemon import service as module
+from voicekeeper.daemon.jobs import Pace
+from voicekeeper.daemon.reload import Reload
+from voicekeeper.daemon.sdnotify import Notifier
+from voicekeeper.daemon.service import Daemon
 from voicekeeper.errors import (
     CallFailed,
     ConfigError,
@@ -45,10 +48,7 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
-from voicekeeper.jobs import Pace
-from voicekeeper.reload import Reload
 from voicekeeper.sandbox import Gateway
-from voicekeeper.sdnotify import Notifier
 from voicekeeper.store.jobs import Claims
 
 LIMIT_S = 30.0

@@ -10,8 +10,8 @@ import pytest
 from freezegun import freeze_time
 
 from tests.support import DAY, HOUR, NOW, SECOND, FakeClock, Told
-from voicekeeper import jobs as module
-from voicekeeper.jobs import Job, Jobs
+from voicekeeper.daemon import jobs as module
+from voicekeeper.daemon.jobs import Job, Jobs
 
 LIMIT_S = 10.0
 

@@ -27,10 +27,10 @@ from tests.support import (
     imported,
     wanted,
 )
-from voicekeeper import keeper as module
 from voicekeeper.core.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.core.pricing import Spent
 from voicekeeper.core.requests import CONTROL_VOICE
+from voicekeeper.daemon import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld
 from voicekeeper.gateway import GatewayPort
 from voicekeeper.sandbox import Gateway
@@ -444,7 +444,7 @@ def test_answers_are_written_down_later_when_the_database_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_sqlite, "_BUSY_TIMEOUT_S", 0.01)
-    monkeypatch.setattr("voicekeeper.recorder._AGAIN_S", (0.001,))
+    monkeypatch.setattr("voicekeeper.daemon.recorder._AGAIN_S", (0.001,))
     life = Life(tmp_path)
     life.register(imported("anna"))
     life.upstream.hanging = lambda _: True

@@ -27,7 +27,7 @@ from tests.support import (
 from voicekeeper.alerts import Sender
 from voicekeeper.core.models import Alert, Message, Status, Voice
 from voicekeeper.core.requests import FLASH
-from voicekeeper.courier import Courier
+from voicekeeper.daemon.notifier import Courier
 from voicekeeper.errors import CallFailed, DatabaseFull
 from voicekeeper.store.outbox import Outbox
 
@@ -421,7 +421,7 @@ def test_a_message_that_a_crash_cut_short_is_sent_again_at_the_next_start(life: 
 def test_a_full_disk_while_a_message_is_under_way_does_not_send_it_twice(
     life: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voicekeeper.courier._NOTE_AGAIN_S", (0.0,))
+    monkeypatch.setattr("voicekeeper.daemon.notifier._NOTE_AGAIN_S", (0.0,))
     arrived, troubles = Outbox.arrived, [DatabaseFull("full")] * 3
 
     def full_at_first(*args: Any, **options: Any) -> None:  # noqa: ANN401

@@ -10,8 +10,8 @@ from tests.support import NOW, Life, imported
 from voicekeeper.core import transitions
 from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.models import Kind, Status, TaskState
+from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
-from voicekeeper.recorder import Recorder
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.jobs import Answer, Job
 
@@ -109,7 +109,7 @@ def test_a_transaction_holds_so_many_at_the_most() -> None:
 def test_while_the_database_is_busy_each_is_tried_again_and_told_of_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("voicekeeper.recorder._AGAIN_S", (0.0,))
+    monkeypatch.setattr("voicekeeper.daemon.recorder._AGAIN_S", (0.0,))
 
     async def play() -> None:
         scene = Scene()

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.rehearsal_support import HOUR, ChangingFaults
-from voicekeeper import bootstrap
 from voicekeeper.config import Settings
 from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.requests import FLASH, Clone, Request, Speech
 from voicekeeper.core.secret import SecretStr
+from voicekeeper.daemon import wiring
 from voicekeeper.errors import CallFailed
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
@@ -79,9 +79,7 @@ class Line:
             note=self.notes.append,
             step=self._step,
         )
-        self.client = bootstrap.gateway(
-            settings, SecretStr(KEY), self.clock, transport=self.network
-        )
+        self.client = wiring.gateway(settings, SecretStr(KEY), self.clock, transport=self.network)
 
     def _step(self) -> None:
         self.steps += 1

@@ -14,13 +14,13 @@ import pytest
 from tests.command import CommandLine
 from tests.daemon_support import KEY, LIMIT_S, Daemon, Host, fast_gateway, until
 from tests.support import DAY, HOUR, MINUTE, Life, imported, policy, wanted
-from voicekeeper import bootstrap
 from voicekeeper.config import Settings, changed, load, unchangeable
 from voicekeeper.core.models import Status, TaskState
 from voicekeeper.core.secret import SecretStr
+from voicekeeper.daemon import wiring
+from voicekeeper.daemon.reload import THE_KEY, Reload
+from voicekeeper.daemon.reload_socket import Answer, answering, ask
 from voicekeeper.errors import CallFailed, ConfigError, VoicekeeperError
-from voicekeeper.reload import THE_KEY, Reload
-from voicekeeper.reload_socket import Answer, answering, ask
 from voicekeeper.sandbox import SandboxServer
 
 
@@ -175,9 +175,9 @@ class Installation:
         return self.written
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[tuple[bootstrap.Assembly, Reload]]:
+    async def running(self) -> AsyncIterator[tuple[wiring.Assembly, Reload]]:
         """Give the assembly by the settings as they are, and what reloads them."""
-        async with bootstrap.assembly(
+        async with wiring.assembly(
             self.written,
             api_key=self.key,
             database=self.life.database,

@@ -23,7 +23,7 @@ from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.health import Severity
 from voicekeeper.core.models import HistoryEntry, Status
 from voicekeeper.core.requests import FLASH
-from voicekeeper.keeper import STOP_WITHIN_S
+from voicekeeper.daemon.keeper import STOP_WITHIN_S
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.sandbox.records import Answer
 

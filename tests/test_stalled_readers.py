@@ -17,8 +17,8 @@ import pytest
 from tests.daemon_support import LIMIT_S, Host, fast_gateway, until
 from tests.support import imported
 from tests.web_support import free_port
+from voicekeeper.daemon.reload_socket import ask
 from voicekeeper.log import spool
-from voicekeeper.reload_socket import ask
 from voicekeeper.sandbox import SandboxServer
 
 pytestmark = pytest.mark.host

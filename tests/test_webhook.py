@@ -12,15 +12,15 @@ from sqlmodel import col
 
 from tests.examples import policies
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Call, Life, imported, wanted
-from voicekeeper import bootstrap
 from voicekeeper.config import Settings
 from voicekeeper.config.settings import Webhook
 from voicekeeper.core import schedule, webhook
 from voicekeeper.core.models import Kind, Status, Task, TaskState
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.webhook import Callbacks
+from voicekeeper.daemon import wiring
+from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import CallFailed
-from voicekeeper.keeper import Keeper
 
 URL = "https://voices.example.com/webhook"
 
@@ -72,12 +72,12 @@ def begin(life: Life) -> None:
 
 def test_a_token_is_new_each_time_and_nobody_can_guess_it() -> None:
     settings = Settings(webhook=Webhook(public_url=URL))
-    callbacks = bootstrap.callbacks(settings)
+    callbacks = wiring.callbacks(settings)
     assert callbacks is not None
     made = {callbacks.new_token() for _ in range(100)}
     assert len(made) == 100
     assert all(webhook.is_token(token) for token in made)
-    assert bootstrap.callbacks(Settings()) is None
+    assert wiring.callbacks(Settings()) is None
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from pathlib import Path
 from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row
 from tests.benchmarks.upstream import Call, upstream
-from voicekeeper import bootstrap
 from voicekeeper.config import Settings
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.secret import SecretStr
+from voicekeeper.daemon import wiring
+from voicekeeper.daemon.once import run_once
 from voicekeeper.log import get_logger
-from voicekeeper.once import run_once
 from voicekeeper.store.sqlite import SqliteDatabase
 
 VOICES = 100_000
@@ -98,7 +98,7 @@ async def _keep(path: Path, chosen: Settings, seconds: float | None) -> float:
             await asyncio.sleep(_LOOK_S)
             longest = max(longest, time.monotonic() - before - _LOOK_S)
 
-    async with bootstrap.assembly(
+    async with wiring.assembly(
         chosen,
         api_key=SecretStr(fleet.KEY),
         database=database,

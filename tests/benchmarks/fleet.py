@@ -11,11 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from voicekeeper import bootstrap, log
+from voicekeeper import log
 from voicekeeper.config import Daemon, Polling, Settings, Upstream
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.secret import SecretStr
-from voicekeeper.once import run_once
+from voicekeeper.daemon import wiring
+from voicekeeper.daemon.once import run_once
 from voicekeeper.store.database import Database
 from voicekeeper.store.sqlite import SqliteDatabase
 
@@ -103,7 +104,7 @@ def logged_to_nowhere() -> Iterator[None]:
 
 
 async def _keep_all(database: Database, chosen: Settings) -> None:
-    async with bootstrap.assembly(
+    async with wiring.assembly(
         chosen,
         api_key=SecretStr(KEY),
         database=database,

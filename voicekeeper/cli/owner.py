@@ -19,7 +19,7 @@ from voicekeeper.files import see_closed, see_way, user_name, way_to
 
 IMPORTED_LATE: Final = (
     *("shutil", "textwrap", "traceback", "alembic.command", "alembic.config", "rich.table"),
-    *("voicekeeper.bootstrap", "voicekeeper.cli.notes", "voicekeeper.cli.program"),
+    *("voicekeeper.daemon.wiring", "voicekeeper.cli.notes", "voicekeeper.cli.program"),
     "voicekeeper.cli.table",
 )
 """Modules that commands import when they need them, with all that those import."""

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from voicekeeper import bootstrap
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.core.events import Event, Logger
 from voicekeeper.core.secret import SecretStr
+from voicekeeper.daemon import wiring
+from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.http_client import httpx
-from voicekeeper.keeper import Keeper
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline
@@ -112,9 +112,7 @@ class Host:
 
     def client(self) -> GatewayClient:
         """Return the client of a new process."""
-        return bootstrap.gateway(
-            self._settings, SecretStr(KEY), self.clock, transport=self.transport
-        )
+        return wiring.gateway(self._settings, SecretStr(KEY), self.clock, transport=self.transport)
 
     def step(self) -> None:
         """Pass a moment at which a process may die.

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from voicekeeper.config import Address, Settings
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Logger
-from voicekeeper.keeper import Keeper
+from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.store.database import Database
 from voicekeeper.web.listener import Listener
 from voicekeeper.web.metrics import WebCounts

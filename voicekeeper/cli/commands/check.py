@@ -8,7 +8,7 @@ from functools import cached_property
 
 import click
 
-from voicekeeper import alerts, bootstrap
+from voicekeeper import alerts
 from voicekeeper.cli import prose, webhook_trial
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
@@ -17,6 +17,7 @@ from voicekeeper.core import forecast, health, reachability, webhook
 from voicekeeper.core.duration import compact, rfc3339
 from voicekeeper.core.health import Finding, Health, Keeping, Severity
 from voicekeeper.core.secret import SecretStr
+from voicekeeper.daemon import wiring
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
 from voicekeeper.store.backup import DailyCopies
 
@@ -157,7 +158,7 @@ class _Look:
     async def _ask(self, api_key: SecretStr) -> int | None:
         """Return the balance, None if it is not told; note how far the host's clock is ahead."""
         clock = self._session.clock
-        async with bootstrap.gateway(self._settings, api_key, clock) as gateway:
+        async with wiring.gateway(self._settings, api_key, clock) as gateway:
             told_at = await gateway.check_key()
             self._ahead = None if told_at is None else clock.now() - told_at
             with contextlib.suppress(CallFailed):  # it need not tell

@@ -5,8 +5,8 @@ import stat
 
 import click
 
-from voicekeeper import reload_socket
 from voicekeeper.cli import owner, prose
+from voicekeeper.daemon import reload_socket
 from voicekeeper.errors import VoicekeeperError
 
 

@@ -10,18 +10,19 @@ from collections.abc import Sequence
 
 import click
 
-from voicekeeper import bootstrap, log, reload_socket
+from voicekeeper import log
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.config import Settings
 from voicekeeper.core.events import Event, tell
 from voicekeeper.core.secret import SecretStr
-from voicekeeper.daemon import Daemon
+from voicekeeper.daemon import reload_socket, wiring
+from voicekeeper.daemon.once import run_once
+from voicekeeper.daemon.reload import Reload
+from voicekeeper.daemon.sdnotify import Notifier
+from voicekeeper.daemon.service import Daemon
 from voicekeeper.errors import KeyRefused, VoicekeeperError
 from voicekeeper.log.spool import spooled
-from voicekeeper.once import run_once
-from voicekeeper.reload import Reload
-from voicekeeper.sdnotify import Notifier
 from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.database import Database
 from voicekeeper.store.sqlite import SqliteDatabase
@@ -89,7 +90,7 @@ def _configure_log(session: Session, settings: Settings, secrets: Sequence[Secre
 
 async def _run(session: Session, database: Database, api_key: SecretStr, *, once: bool) -> None:
     logger = log.get_logger()
-    async with bootstrap.assembly(
+    async with wiring.assembly(
         session.settings,
         api_key=api_key,
         database=database,
@@ -133,7 +134,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             await daemon.run()
 
 
-def _reload(session: Session, assembly: bootstrap.Assembly) -> Reload:
+def _reload(session: Session, assembly: wiring.Assembly) -> Reload:
     return Reload(
         assembly,
         load=session.load_anew,

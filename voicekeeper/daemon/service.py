@@ -11,12 +11,17 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from voicekeeper import __version__, reload_socket
+from voicekeeper import __version__
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.duration import words
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.health import voices
-from voicekeeper.courier import Courier
+from voicekeeper.daemon import reload_socket
+from voicekeeper.daemon.jobs import Job, Jobs
+from voicekeeper.daemon.keeper import STOP_WITHIN_S, Keeper
+from voicekeeper.daemon.notifier import Courier
+from voicekeeper.daemon.reload import Reload
+from voicekeeper.daemon.sdnotify import Notifier
 from voicekeeper.errors import (
     DatabaseAway,
     DatabaseDamaged,
@@ -28,10 +33,6 @@ from voicekeeper.errors import (
     reason,
 )
 from voicekeeper.heartbeat import Heartbeat
-from voicekeeper.jobs import Job, Jobs
-from voicekeeper.keeper import STOP_WITHIN_S, Keeper
-from voicekeeper.reload import Reload
-from voicekeeper.sdnotify import Notifier
 from voicekeeper.store.backup import DailyCopies
 
 

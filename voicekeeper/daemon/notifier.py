@@ -16,8 +16,8 @@ from voicekeeper.core import alerting
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.schedule import Policy
+from voicekeeper.daemon.keeper import Offload
 from voicekeeper.errors import NotSent, VoicekeeperError
-from voicekeeper.keeper import Offload
 from voicekeeper.store.outbox import Outbox, Parcel
 
 T = TypeVar("T")

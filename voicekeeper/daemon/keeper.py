@@ -24,6 +24,7 @@ from voicekeeper.core.requests import Request, Speech
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Change
 from voicekeeper.core.webhook import Callbacks
+from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import (
     CallFailed,
     DatabaseAway,
@@ -33,7 +34,6 @@ from voicekeeper.errors import (
     Withdrawn,
 )
 from voicekeeper.gateway import GatewayPort
-from voicekeeper.recorder import Recorder
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.jobs import Answer, Claims, Job
 from voicekeeper.store.pruner import Pruned

@@ -8,9 +8,9 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 
-from voicekeeper.bootstrap import Assembly
 from voicekeeper.config import Settings, changed, unchangeable
 from voicekeeper.core.secret import SecretStr
+from voicekeeper.daemon.wiring import Assembly
 from voicekeeper.errors import ConfigError
 
 THE_KEY = "the API key"

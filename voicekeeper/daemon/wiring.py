@@ -17,11 +17,11 @@ from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.webhook import Callbacks
-from voicekeeper.courier import Courier
+from voicekeeper.daemon.keeper import Keeper, Offload
+from voicekeeper.daemon.notifier import Courier
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.http_client import httpx
-from voicekeeper.keeper import Keeper, Offload
 from voicekeeper.store.database import Database
 from voicekeeper.store.outbox import Outbox
 from voicekeeper.store.registry import Registry

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from voicekeeper.keeper import STOP_WITHIN_S, Keeper
+from voicekeeper.daemon.keeper import STOP_WITHIN_S, Keeper
 
 
 async def run_once(keeper: Keeper, *last: Callable[[float], Awaitable[None]]) -> bool:
