@@ -24,9 +24,9 @@ from typing import Any, Self
 import httpx
 import requests
 
-from voicekeeper.alerts import senders
 from voicekeeper.cli.main import main
 from voicekeeper.core.secret import SecretStr
+from voicekeeper.notify import senders
 from voicekeeper.store import database
 
 VARIABLE = "VOICEKEEPER_CRASH_AT"

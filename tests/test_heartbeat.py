@@ -8,17 +8,17 @@ import pytest
 
 from tests.receiver import Receiver
 from tests.support import DAY, HOUR, MINUTE, NOW, TICK, Life, imported
-from voicekeeper import alerts
+from voicekeeper import notify
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import CallFailed, DatabaseHeld, NotSent
-from voicekeeper.heartbeat import Heartbeat
+from voicekeeper.notify.heartbeat import Heartbeat
 
 
 def heartbeat(life: Life, receiver: Receiver) -> Heartbeat:
     async def is_in_time() -> bool:
         return life.registry.is_in_time(now=life.clock.now(), tick=TICK, policy=life.policy)
 
-    ping = partial(alerts.ping, SecretStr(receiver.web_url()))
+    ping = partial(notify.ping, SecretStr(receiver.web_url()))
     return Heartbeat(is_in_time=is_in_time, ping=ping, log=life.log)
 
 
@@ -107,7 +107,7 @@ def test_no_failure_of_it_reaches_further_and_no_sentence_shows_the_address(
     async def broken() -> None:
         raise KeyError("hook-secret")
 
-    ping = partial(alerts.ping, SecretStr("http://127.0.0.1:1/hook-secret"))
+    ping = partial(notify.ping, SecretStr("http://127.0.0.1:1/hook-secret"))
     for is_in_time, way in ((busy, ping), (well, ping), (well, broken)):
         asyncio.run(Heartbeat(is_in_time=is_in_time, ping=way, log=life.log).beat())
     errors = [line["error"] for line in life.log.of("heartbeat.failed")]
@@ -126,7 +126,7 @@ def test_a_run_once_beats_once(life: Life, receiver: Receiver) -> None:
 def ping(address: str) -> str:
     """Ping an address; return why that failed."""
     try:
-        asyncio.run(alerts.ping(SecretStr(address)))
+        asyncio.run(notify.ping(SecretStr(address)))
     except NotSent as error:
         return str(error)
     return ""
@@ -144,7 +144,7 @@ def test_an_answer_without_an_end_is_an_answer() -> None:
     async def main() -> None:
         async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            await alerts.ping(SecretStr(f"http://127.0.0.1:{port}/"))
+            await notify.ping(SecretStr(f"http://127.0.0.1:{port}/"))
 
     asyncio.run(main())
 
@@ -203,5 +203,5 @@ def test_a_proxy_that_is_none_fails_the_ping_by_the_name_of_its_variable(
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/secret", "http://[::bad/secret"])
 def test_an_address_that_cannot_be_asked_is_an_error_without_it(address: str) -> None:
     with pytest.raises(NotSent) as caught:
-        asyncio.run(alerts.ping(SecretStr(address)))
+        asyncio.run(notify.ping(SecretStr(address)))
     assert "secret" not in str(caught.value)

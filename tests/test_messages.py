@@ -24,11 +24,11 @@ from tests.support import (
     policy,
     wanted,
 )
-from voicekeeper.alerts import Sender
 from voicekeeper.core.models import Alert, Message, Status, Voice
 from voicekeeper.core.requests import FLASH
 from voicekeeper.daemon.notifier import Courier
 from voicekeeper.errors import CallFailed, DatabaseFull
+from voicekeeper.notify import Sender
 from voicekeeper.store.outbox import Outbox
 
 pytestmark = pytest.mark.usefixtures("each_database")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.receiver import Receiver
-from voicekeeper.alerts import Sender, senders
-from voicekeeper.alerts import sender as module
 from voicekeeper.config import Alerts, Settings
 from voicekeeper.core.models import Topic
 from voicekeeper.core.notice import Notice
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError, NotSent
+from voicekeeper.notify import Sender, senders
+from voicekeeper.notify import sender as module
 
 NOTICE = Notice(Topic.LOST, "error", "anna is lost", "Why: it is gone\n<b> & more")
 

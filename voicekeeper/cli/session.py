@@ -129,7 +129,7 @@ class Session:
             import_module(name)
         import_module("voicekeeper.store.memory").MemoryDatabase().close()  # as one is made
         with suppress(ConfigError):  # told when the addresses are needed
-            import_module("voicekeeper.alerts").senders(self.settings.alerts.urls)
+            import_module("voicekeeper.notify").senders(self.settings.alerts.urls)
 
     @cached_property
     def database(self) -> Database:

@@ -11,13 +11,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from voicekeeper.alerts import Sender
 from voicekeeper.core import alerting
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.schedule import Policy
 from voicekeeper.daemon.keeper import Offload
 from voicekeeper.errors import NotSent, VoicekeeperError
+from voicekeeper.notify import Sender
 from voicekeeper.store.outbox import Outbox, Parcel
 
 T = TypeVar("T")

@@ -32,7 +32,7 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
-from voicekeeper.heartbeat import Heartbeat
+from voicekeeper.notify.heartbeat import Heartbeat
 from voicekeeper.store.backup import DailyCopies
 
 

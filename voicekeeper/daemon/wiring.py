@@ -10,7 +10,7 @@ from functools import partial
 from secrets import token_urlsafe
 from typing import Any
 
-from voicekeeper import alerts
+from voicekeeper import notify
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.core.clock import Clock
@@ -20,8 +20,8 @@ from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.keeper import Keeper, Offload
 from voicekeeper.daemon.notifier import Courier
 from voicekeeper.gateway import GatewayClient
-from voicekeeper.heartbeat import Heartbeat
 from voicekeeper.http_client import httpx
+from voicekeeper.notify.heartbeat import Heartbeat
 from voicekeeper.store.database import Database
 from voicekeeper.store.outbox import Outbox
 from voicekeeper.store.registry import Registry
@@ -176,10 +176,10 @@ async def assembly(
             )
 
 
-def _senders(settings: Settings, log: Logger) -> list[alerts.Sender]:
+def _senders(settings: Settings, log: Logger) -> list[notify.Sender]:
     """Return the ways to all addresses, and tell which of them lead nowhere for now, and why."""
-    senders = alerts.senders(settings.alerts.urls)
-    for reason, labels in alerts.lacking(senders).items():
+    senders = notify.senders(settings.alerts.urls)
+    for reason, labels in notify.lacking(senders).items():
         tell(log, Event.MESSAGE_FAILED, place=labels, error=reason)
     return senders
 
@@ -187,7 +187,7 @@ def _senders(settings: Settings, log: Logger) -> list[alerts.Sender]:
 def _ping(settings: Settings) -> Callable[[], Awaitable[None]] | None:
     """Return what sends one ping; None where the settings name no address."""
     address = settings.alerts.heartbeat_url
-    return None if address is None else partial(alerts.ping, address)
+    return None if address is None else partial(notify.ping, address)
 
 
 @contextmanager

@@ -5,13 +5,13 @@ import socket
 
 import click
 
-from voicekeeper import alerts
-from voicekeeper.alerts import Sender
+from voicekeeper import notify
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.core import notice
 from voicekeeper.errors import ConfigError, NotSent
+from voicekeeper.notify import Sender
 
 
 @click.group
@@ -31,10 +31,10 @@ def test(session: Session) -> int:
     all did, 1 if one did not, 78 if the settings name none or one that cannot
     be used. The registry is not touched, and no key is needed.
     """
-    ways = alerts.senders(session.settings.alerts.urls)
+    ways = notify.senders(session.settings.alerts.urls)
     if not ways:
         raise ConfigError(["alerts.urls: names no address, so nobody is told anything"])
-    if lacking := alerts.lacking(ways):
+    if lacking := notify.lacking(ways):
         raise ConfigError([f"{labels}: {reason}" for reason, labels in lacking.items()])
     _ = session.file  # an address may name a file: it is read as by the daemon
     failures = asyncio.run(_send_all(ways))

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import click
 
-from voicekeeper import alerts
+from voicekeeper import notify
 from voicekeeper.cli import prose, webhook_trial
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
@@ -206,10 +206,10 @@ class _Look:
 
     def alerts(self) -> Finding:
         """See that messages could be sent; none is."""
-        ways = alerts.senders(self._settings.alerts.urls)
+        ways = notify.senders(self._settings.alerts.urls)
         if not ways:
             return _ok("alerts.urls names no address, so the log alone tells")
-        if lacking := alerts.lacking(ways):
+        if lacking := notify.lacking(ways):
             return _warning("; ".join(f"{labels}: {why}" for why, labels in lacking.items()))
         addresses = "1 address is" if len(ways) == 1 else f"{len(ways)} addresses are"
         return _ok(f"{addresses} understood; 'voicekeeper alerts test' sends a trial message")
@@ -221,7 +221,7 @@ class _Look:
             return _ok("alerts.heartbeat_url is not set, so nobody waits for a ping")
         is_in_time = self._is_kept and self._health is not None and not self._health.overdue
         try:
-            asyncio.run(alerts.ping(address) if is_in_time else alerts.reach(address))
+            asyncio.run(notify.ping(address) if is_in_time else notify.reach(address))
         except NotSent as failure:
             sentence = f"alerts.heartbeat_url: {failure}; see that it is right, {_LET_THROUGH}"
             return Finding(Severity.CRITICAL, sentence)

@@ -4,7 +4,7 @@ The addresses hold secrets (tokens, passwords, unguessable paths). None of them 
 line, an error or a ``repr``; people read ``alerts.urls[0] (slack)``.
 """
 
-from voicekeeper.alerts.ping import ping, reach
-from voicekeeper.alerts.sender import Sender, lacking, senders
+from voicekeeper.notify.ping import ping, reach
+from voicekeeper.notify.sender import Sender, lacking, senders
 
 __all__ = ["Sender", "lacking", "ping", "reach", "senders"]

@@ -19,7 +19,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-from voicekeeper.alerts.recipients import recipients
 from voicekeeper.core import extras
 from voicekeeper.core.events import Level
 from voicekeeper.core.notice import Notice
@@ -27,6 +26,7 @@ from voicekeeper.core.secrecy import Secrets, parts_of, passwords_of, passwords_
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.visible import visible
 from voicekeeper.errors import ConfigError, NotSent
+from voicekeeper.notify.recipients import recipients
 
 LONGEST_S: Final = 60.0
 """For one try; apprise itself waits four seconds for a connection and four for an answer."""
