@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import NOW, database
 from tests.test_store_database import as_another_user
-from voicekeeper import files
+from voicekeeper.store import files
 from voicekeeper.store.sqlite import SqliteDatabase
 
 

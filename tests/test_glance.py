@@ -36,11 +36,11 @@ from voicekeeper.core.models import (
 )
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import DatabaseUnusable
-from voicekeeper.glance import columns
-from voicekeeper.glance.columns import Read
-from voicekeeper.glance.file import File, Unsure
-from voicekeeper.glance.fleet import Fleet, Ranking
-from voicekeeper.glance.voices import MOST, Voices
+from voicekeeper.store.quick import columns
+from voicekeeper.store.quick.columns import Read
+from voicekeeper.store.quick.file import File, Unsure
+from voicekeeper.store.quick.fleet import Fleet, Ranking
+from voicekeeper.store.quick.voices import MOST, Voices
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 

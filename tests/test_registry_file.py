@@ -295,7 +295,7 @@ def test_a_lock_that_cannot_be_opened_for_now_is_no_reason_to_give_up_for_good(
     def fail(*_: object) -> int:
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr("voicekeeper.files.open_plain", fail)
+    monkeypatch.setattr("voicekeeper.store.files.open_plain", fail)
     with pytest.raises(VoicekeeperError) as refused, host.database.held(NOW):
         pass
     assert refused.value.exit_code == 1  # which a service manager starts again

@@ -26,7 +26,7 @@ from tests.command import CommandLine, Ended, sentence
 from tests.daemon_support import KEY
 from tests.receiver import served
 from tests.support import imported
-from voicekeeper import files
+from voicekeeper.store import files
 
 NOBODY = 65_534
 OTHER = 65_533

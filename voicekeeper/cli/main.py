@@ -79,8 +79,8 @@ def _may_begin_anew() -> bool:
 def _resolved(name: str) -> str | None:
     from voicekeeper.cli.session import Session  # noqa: PLC0415 - other commands begin elsewhere
     from voicekeeper.errors import VoicekeeperError  # noqa: PLC0415
-    from voicekeeper.glance.file import Unsure  # noqa: PLC0415
-    from voicekeeper.glance.voices import Voices  # noqa: PLC0415
+    from voicekeeper.store.quick.file import Unsure  # noqa: PLC0415
+    from voicekeeper.store.quick.voices import Voices  # noqa: PLC0415
 
     try:
         session = Session(None)

@@ -11,7 +11,7 @@ from voicekeeper.cli.session import Session
 from voicekeeper.config.values import at_home
 from voicekeeper.core.visible import is_unicode, is_visible
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.glance.voices import Voices
+from voicekeeper.store.quick.voices import Voices
 
 
 def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from voicekeeper.errors import DatabaseUnusable, VoicekeeperError, reason
-from voicekeeper.files import see_closed, see_way, user_name, way_to
+from voicekeeper.store.files import see_closed, see_way, user_name, way_to
 
 IMPORTED_LATE: Final = (
     *("shutil", "textwrap", "traceback", "alembic.command", "alembic.config", "rich.table"),

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from voicekeeper import files, http_client
+from voicekeeper import http_client
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import ConfigError, FetchFailed
-from voicekeeper.store import backup
+from voicekeeper.store import backup, files
 from voicekeeper.store.registry import Registry
 
 WITHIN_S: Final = 60.0

@@ -13,12 +13,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from voicekeeper import files
 from voicekeeper.cli import owner
 from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.errors import ConfigError, InvalidInput, NotFound
-from voicekeeper.glance.file import File, Unsure
+from voicekeeper.store import files
+from voicekeeper.store.quick.file import File, Unsure
 
 if TYPE_CHECKING:
     from voicekeeper.core.health import Keeping

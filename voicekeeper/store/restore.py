@@ -33,9 +33,9 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
-from voicekeeper.files import open_named, open_plain
 from voicekeeper.store import old_copies
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
+from voicekeeper.store.files import open_named, open_plain
 from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
 

@@ -27,7 +27,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from voicekeeper import files
 from voicekeeper.core.duration import rfc3339
 from voicekeeper.errors import (
     DatabaseDamaged,
@@ -38,6 +37,7 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
+from voicekeeper.store import files
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 from voicekeeper.store.turns import Turns

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 
-from voicekeeper import files
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.options import copy_argument, pass_session
 from voicekeeper.cli.session import Session, must_exist
-from voicekeeper.store import backup
+from voicekeeper.store import backup, files
 from voicekeeper.store.sqlite import SqliteDatabase
 
 

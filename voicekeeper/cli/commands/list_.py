@@ -12,7 +12,7 @@ from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.errors import NotFound
-from voicekeeper.glance.fleet import Ranking
+from voicekeeper.store.quick.fleet import Ranking
 
 
 @click.command

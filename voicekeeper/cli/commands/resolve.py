@@ -6,7 +6,7 @@ from voicekeeper.cli import prose
 from voicekeeper.cli.options import json_option, name_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import NotAllowed
-from voicekeeper.glance.voices import Voices
+from voicekeeper.store.quick.voices import Voices
 
 
 @click.command

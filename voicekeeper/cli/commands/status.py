@@ -15,7 +15,7 @@ from voicekeeper.core.health import Finding, Health, Severity, findings, headlin
 from voicekeeper.core.pricing import Totals, about_usd, usd
 from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.glance.fleet import Fleet
+from voicekeeper.store.quick.fleet import Fleet
 
 
 @click.command

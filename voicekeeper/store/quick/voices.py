@@ -5,8 +5,8 @@
 from typing import Final
 
 from voicekeeper.core.facts import VoiceFacts, spellings
-from voicekeeper.glance.columns import VOICE, record
-from voicekeeper.glance.file import File, Unsure
+from voicekeeper.store.quick.columns import VOICE, record
+from voicekeeper.store.quick.file import File, Unsure
 
 MOST: Final = 1_000
 """A longer list is the registry's, which hands out one voice after the other."""

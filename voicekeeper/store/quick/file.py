@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from voicekeeper import files
 from voicekeeper.core.enums import SCHEMA
-from voicekeeper.glance.columns import Read, written
+from voicekeeper.store import files
+from voicekeeper.store.quick.columns import Read, written
 
 _BUSY_TIMEOUT_S: Final = 0.25
 """A commit takes less; after that the registry waits for its turn, and tells who has it."""

@@ -10,9 +10,9 @@ from voicekeeper.core.facts import BreakerFacts, VoiceFacts
 from voicekeeper.core.health import NAMED, SHOWN_NAMES, Health, late_before, named
 from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.core.schedule import Policy
-from voicekeeper.glance.columns import ACTIVE, BALANCE, BREAKER, instant, record, text, whole
-from voicekeeper.glance.file import File
-from voicekeeper.glance.voices import Voices
+from voicekeeper.store.quick.columns import ACTIVE, BALANCE, BREAKER, instant, record, text, whole
+from voicekeeper.store.quick.file import File
+from voicekeeper.store.quick.voices import Voices
 
 _LIVING = "status IN ('NEW', 'DEPLOYING', 'OK')"
 _KEPT = f"(paused IS 0 AND {_LIVING})"
