@@ -20,7 +20,7 @@ import pytest
 
 from tests.command import CommandLine, Ended, sentence
 from tests.support import DAY, FakeClock, imported
-from voicekeeper.bar import bar
+from voicekeeper.cli.bar import bar
 from voicekeeper.core.models import HistoryEntry, Status
 
 NOBODY = 65534

@@ -132,7 +132,7 @@ def test_every_enrollment_opens_a_connection_of_its_own() -> None:
 def test_a_connection_that_was_idle_for_long_is_closed_and_not_used_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("voicekeeper.http_client._IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("voicekeeper.gateway.http_client._IDLE_SECONDS", 0.0)
     _, server = asked(PROCESSING, poll, poll, poll)
     assert server.connections == 3
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.tls_support import certified, needs_openssl
-from voicekeeper import http_client
 from voicekeeper.errors import ConfigError
+from voicekeeper.gateway import http_client
 
 GATEWAY = "https://api.example.com/v1"
 P, Q = "http://p.example:3128", "http://q.example:8080"

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from voicekeeper import http_client
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import ConfigError, FetchFailed
+from voicekeeper.gateway import http_client
 from voicekeeper.store import backup, files
 from voicekeeper.store.registry import Registry
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voicekeeper.bar import has_blocks
 from voicekeeper.cli import prose
+from voicekeeper.cli.bar import has_blocks
 from voicekeeper.cli.plot import Mark, plot
 from voicekeeper.core.duration import compact, words
 from voicekeeper.core.pricing import about_usd, usd

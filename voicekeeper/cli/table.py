@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voicekeeper.bar import bar, has_blocks
 from voicekeeper.cli import prose
+from voicekeeper.cli.bar import bar, has_blocks
 from voicekeeper.core.alerting import is_at_risk
 from voicekeeper.core.duration import words
 from voicekeeper.core.enums import Status

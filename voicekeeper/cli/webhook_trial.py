@@ -9,10 +9,10 @@ import os
 import socket
 import ssl
 
-from voicekeeper import http_client
 from voicekeeper.core import webhook
 from voicekeeper.core.reachability import Reply, Trouble
-from voicekeeper.http_client import httpx
+from voicekeeper.gateway import http_client
+from voicekeeper.gateway.http_client import httpx
 
 _WITHIN_S = 10.0
 """For the whole of a call; the gateway waits thirty seconds."""

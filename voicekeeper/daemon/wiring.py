@@ -20,7 +20,7 @@ from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.keeper import Keeper, Offload
 from voicekeeper.daemon.notifier import Courier
 from voicekeeper.gateway import GatewayClient
-from voicekeeper.http_client import httpx
+from voicekeeper.gateway.http_client import httpx
 from voicekeeper.notify.heartbeat import Heartbeat
 from voicekeeper.store.database import Database
 from voicekeeper.store.outbox import Outbox

@@ -21,10 +21,10 @@ from voicekeeper.core.secrecy import Secrets
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
 from voicekeeper.gateway import failure, wire
 from voicekeeper.gateway.connections import Connections, Route
+from voicekeeper.gateway.http_client import httpx
 from voicekeeper.gateway.limiter import Limiter
 from voicekeeper.gateway.port import OnTurn
 from voicekeeper.gateway.reply import Reply, read_body, read_reply
-from voicekeeper.http_client import httpx
 
 _MADE_UP_TASK = "voicekeeper-check"
 

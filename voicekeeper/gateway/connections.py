@@ -6,11 +6,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self
 
-from voicekeeper import http_client
 from voicekeeper.core.secrecy import Secrets
 from voicekeeper.errors import ConfigError, KeyRefused
-from voicekeeper.gateway import failure
-from voicekeeper.http_client import httpx
+from voicekeeper.gateway import failure, http_client
+from voicekeeper.gateway.http_client import httpx
 
 _HEADERS = {
     "Accept": "application/json",

@@ -9,9 +9,9 @@ import socket
 import ssl
 
 from voicekeeper.errors import CallFailed
+from voicekeeper.gateway.http_client import httpx, root_cause
 from voicekeeper.gateway.reply import BodyTooLarge, BodyUnreadable, Reply
 from voicekeeper.gateway.wire import OK
-from voicekeeper.http_client import httpx, root_cause
 
 ACTIONS = {
     400: "invalid request body or parameter shape; fix the request before retrying",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from voicekeeper.core.secrecy import Secrets
 from voicekeeper.gateway import wire
-from voicekeeper.http_client import httpx
+from voicekeeper.gateway.http_client import httpx
 
 LONGEST_WAIT = 86_400.0
 """Seconds of a ``Retry-After``: more is a mistake, as a voice has only seven days."""

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Final
 
-from voicekeeper import http_client
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError, NotSent
-from voicekeeper.http_client import httpx
+from voicekeeper.gateway import http_client
+from voicekeeper.gateway.http_client import httpx
 
 _PATIENCE_S: Final = 10.0
 

@@ -20,7 +20,7 @@ from voicekeeper.daemon import wiring
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.gateway import GatewayClient
-from voicekeeper.http_client import httpx
+from voicekeeper.gateway.http_client import httpx
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline

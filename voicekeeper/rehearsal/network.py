@@ -33,7 +33,7 @@ from email.utils import format_datetime
 from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import unquote
 
-from voicekeeper.http_client import httpx
+from voicekeeper.gateway.http_client import httpx
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline

@@ -6,8 +6,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from voicekeeper.bar import has_blocks
 from voicekeeper.cli import document, prose, table
+from voicekeeper.cli.bar import has_blocks
 from voicekeeper.cli.options import json_option, name_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.core.duration import rfc3339
