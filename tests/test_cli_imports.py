@@ -22,7 +22,7 @@ LIBRARIES = {
 OURS = {
     *(
         "voicekeeper.core.models",
-        "voicekeeper.store",
+        "voicekeeper.store.database",
         "voicekeeper.daemon.wiring",
         "voicekeeper.daemon.keeper",
     ),

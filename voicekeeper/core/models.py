@@ -1,4 +1,4 @@
-"""The tables of the registry; the words their columns may hold stand in `terms`.
+"""The tables of the registry; the words their columns may hold stand in `enums`.
 
 Plain records: what a state change means stands in the rules, and how rows are read and written
 stands in ``store``. SQLModel does not validate a table's values on construction, so the

@@ -45,7 +45,7 @@ Offload = Callable[[Callable[[], T]], Awaitable[T]]
 """Runs a blocking function of the store: in a thread of its own, or at once in a simulation."""
 
 Rule = Callable[..., Change]
-"""A rule of `lifecycle`: rows, an answer, ``now`` and the settings in."""
+"""A rule of `transitions`: rows, an answer, ``now`` and the settings in."""
 
 Work = Callable[[Job], Coroutine[Any, Any, None]]
 """One call and what follows; begun in a task of its own, or never if that is cancelled before."""
@@ -486,7 +486,7 @@ class Keeper:
         return Speech(job.spoken or "", self._policy.prompt, self._policy.format)
 
     async def _record(self, job: Job, rule: Rule, answer: object) -> None:
-        """Write down what an answer changes, by one of the rules of `lifecycle`."""
+        """Write down what an answer changes, by one of the rules of `transitions`."""
         now, policy = self._clock.now(), self._policy
 
         def decide(voice: Voice | None, task: Task) -> Change:

@@ -86,7 +86,7 @@ class Claims(NamedTuple):
 
 
 Decide = Callable[[Voice | None, Task], Change]
-"""A rule of `lifecycle` that lacks but the rows; the voice is None for a control call."""
+"""A rule of `transitions` that lacks but the rows; the voice is None for a control call."""
 
 
 class Answer(NamedTuple):
