@@ -398,8 +398,6 @@ def test_status_warns_where_nobody_is_sent_a_message(
         ({"anchored_at": NOW - 6 * DAY}, 2, "critical", "1 voice at risk: anna;"),
         ({"next_at": NOW - 4 * HOUR}, 1, "warning", "1 voice overdue: anna; 'voicekeeper list'"),
         ({"status": Status.FAILED}, 1, "warning", "1 voice FAILED"),
-        ({"status": Status.UNKNOWN}, 1, "warning", "1 voice UNKNOWN"),
-        ({"status": Status.UNDEPLOYED}, 1, "warning", "1 voice UNDEPLOYED"),
     ],
 )
 def test_status_ends_with_the_code_that_monitoring_reads(

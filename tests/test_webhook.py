@@ -81,7 +81,8 @@ def test_a_token_is_new_each_time_and_nobody_can_guess_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a" * 42, "a" * 44, "a" * 42 + "/", "a" * 42 + "\n", "ä" * 43]
+    "text",
+    ["", "a" * 42, "a" * 44, "a" * 42 + "/", "a" * 42 + "\n", "ä" * 43, webhook.TRIAL],
 )
 def test_what_has_another_form_is_no_token(text: str) -> None:
     assert not webhook.is_token(text)
@@ -258,3 +259,48 @@ def test_an_enrollment_that_is_repeated_has_a_new_token(tmp_path: Path) -> None:
     assert call(life, 0) == 0
     assert life.rows(Task, col(Task.state) == TaskState.RUNNING)
     assert call(life, 1) == 1
+
+
+# whose answer that is
+
+
+OURS = webhook.UNKNOWN_PATH.encode()
+
+
+@pytest.mark.parametrize(
+    "body", [OURS, OURS + b"\n", b"\r\n" + OURS + b" "], ids=["bare", "sent", "as a proxy has it"]
+)
+def test_the_receiver_is_known_by_its_words_whatever_blank_is_around_them(body: bytes) -> None:
+    assert webhook.is_the_receivers(404, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, OURS),
+        (403, OURS),
+        (405, OURS),
+        (404, b""),
+        (404, b"Not Found"),
+        (404, OURS.upper()),
+        (404, OURS + b" here"),
+        (404, b"<p>" + OURS + b"</p>"),
+        (404, b"\xff\xfe"),
+        (200, b"ok"),
+    ],
+)
+def test_any_other_answer_is_somebody_elses(status: int, body: bytes) -> None:
+    assert not webhook.is_the_receivers(status, body)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-]{43}", fullmatch=True))
+def test_an_address_ends_in_its_token_which_the_registry_keeps_a_digest_of(token: str) -> None:
+    assert webhook.is_token(token)
+    assert webhook.address("https://example.com/hook", token) == f"https://example.com/hook/{token}"
+    assert token not in webhook.digest(token)
+
+
+def test_a_digest_is_the_same_in_every_release() -> None:
+    assert webhook.digest("0" * 43) == (
+        "b918b22a1581fedd39058065f00e6aad35bd561f20257151131a1ddcd21803de"
+    )
