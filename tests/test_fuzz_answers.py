@@ -294,13 +294,19 @@ class Gate:
         async with self._client() as client:
             await client.check_key()
 
+    async def close(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
 
 @contextmanager
 def gates() -> Iterator[Gate]:
     with asyncio.Runner() as runner:
         gate = Gate(runner)
-        yield gate
-        gate._server.close()  # noqa: SLF001 - its own
+        try:
+            yield gate
+        finally:
+            runner.run(gate.close())
 
 
 # Whom it is about, and what it changes
