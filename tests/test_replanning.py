@@ -121,6 +121,16 @@ def test_a_retry_that_was_put_off_by_days_comes_before_a_nearer_deadline(
     assert life.books().speech >= 2
 
 
+def test_the_first_keeper_of_a_registry_leaves_every_due_time_as_it_is(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna", last_used_at=life.clock.now() - DAY))
+    with life.database.writing() as session:  # as a new registry has it
+        session.execute(sa.update(Active).values(epoch=0, keeper=None, interval_s=0, window_s=0))
+    due = life.voice("anna").next_at
+    asyncio.run(life.keeper.take_over())
+    assert life.voice("anna").next_at == due
+
+
 def test_a_registry_of_a_version_that_noted_no_settings_is_reckoned_anew(tmp_path: Path) -> None:
     life = life_of(tmp_path)
     life.register(*map(imported, FLEET))

@@ -112,15 +112,18 @@ class Worklist:
             NotActive: another keeper is the active one; this one stands by.
         """
         with self._database.writing() as session:
+            reckoned = active.reckoned_by(session)  # by the keepers before this one
             stands_by = self._fence.take(
                 session, keeper, version=version, once=once, now=now, policy=policy
             )
-            lines = [] if stands_by else self._begin(session, now=now, policy=policy)
+            lines = [] if stands_by else self._begin(session, reckoned, now=now, policy=policy)
         if stands_by is not None:  # after the commit, which holds that it stands by
             raise stands_by
         return lines
 
-    def _begin(self, session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
+    def _begin(
+        self, session: Session, reckoned: active.Reckoned, *, now: datetime, policy: Policy
+    ) -> list[LogLine]:
         """Set right what a predecessor left; return what to log."""
         bad: dict[int | None, str] = {}
         if not self._database.is_shared:
@@ -130,7 +133,6 @@ class Worklist:
         old_copies.settle_after_a_rest(session, now=now, policy=policy)
         holds.look_again(session, now=now)
         _ASK_WHAT_MAY_HAVE_CALLED.run(session, now=now, old=plus(now, -policy.enrollment_first))
-        reckoned = active.reckoned_by(session)
         clocks.mend(session, now=now, policy=reckoned.shorter(policy))
         if reckoned.is_longer_than(policy):
             _hurry(session, now=now, policy=policy)
