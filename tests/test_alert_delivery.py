@@ -165,13 +165,13 @@ def test_the_heartbeat_goes_by_the_proxy_that_counts_and_calls_of_the_gateway_he
     host = Host(
         tmp_path, server.base_url, ALERTS__HEARTBEAT_URL="http://heartbeat.example/ping-0123456789"
     )
-    host.register(imported("anna"))
     with host.run(
         all_proxy="socks5://127.0.0.1:1",
         http_proxy=f"http://me:pw-0123456789@127.0.0.1:{receiver.port}",
         no_proxy="[::1],fe80::/10,10.0.0.0/8",
     ) as daemon:
-        until(lambda: receiver.pings, "a ping comes")
+        until(lambda: receiver.pings, "a ping comes")  # while no voice is late
+        host.register(imported("anna"))
         daemon.await_event("keepalive.succeeded", name="anna")
         assert daemon.end(signal.SIGTERM) == 0
         shown = "".join([*daemon.lines, *daemon.words])
