@@ -36,7 +36,7 @@ from voicekeeper.daemon import jobs, once
 from voicekeeper.daemon import service as module
 from voicekeeper.daemon.jobs import Pace
 from voicekeeper.daemon.reload import Reload
-from voicekeeper.daemon.sdnotify import Notifier
+from voicekeeper.daemon.sdnotify import ServiceManager
 from voicekeeper.daemon.service import Daemon
 from voicekeeper.errors import (
     CallFailed,
@@ -105,7 +105,7 @@ def daemon_of(life: Life, manager: Manager, tick: timedelta = QUICK, **environ: 
         keeper=life.keeper,
         clock=life.clock,
         tick=tick,
-        notifier=Notifier({"NOTIFY_SOCKET": manager.address, **environ}),
+        manager=ServiceManager({"NOTIFY_SOCKET": manager.address, **environ}),
         log=life.log,
     )
 
@@ -457,7 +457,7 @@ def reloaded_daemon(life: Life, manager: Manager, reload: Reloads) -> Daemon:
         keeper=life.keeper,
         clock=life.clock,
         tick=DAY,
-        notifier=Notifier({"NOTIFY_SOCKET": manager.address}),
+        manager=ServiceManager({"NOTIFY_SOCKET": manager.address}),
         log=life.log,
         reload=cast("Reload", reload),
     )

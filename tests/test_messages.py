@@ -26,7 +26,7 @@ from tests.support import (
 )
 from voicekeeper.core.models import Alert, Message, Status, Voice
 from voicekeeper.core.requests import FLASH
-from voicekeeper.daemon.notifier import Courier
+from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.errors import CallFailed, DatabaseFull
 from voicekeeper.notify import Sender
 from voicekeeper.store.outbox import Outbox
@@ -72,12 +72,12 @@ class Told(Life):
     def __init__(self, path: Path) -> None:
         super().__init__(path, notifies=True)
         self.addresses = [Address(self.clock.now), Address(self.clock.now)]
-        self.courier = self.new_courier()
+        self.notifier = self.new_notifier()
 
-    def new_courier(self) -> Courier:
-        """Return a courier, as a process just started would have it."""
+    def new_notifier(self) -> Notifier:
+        """Return a notifier, as a process just started would have it."""
         outbox = Outbox(self.database, places=len(self.addresses), host=HOST, tick=TICK)
-        return Courier(
+        return Notifier(
             outbox=outbox,
             senders=[
                 Sender(f"alerts.urls[{n}] (fake)", secrets=[], notify=address.notify)
@@ -91,13 +91,13 @@ class Told(Life):
 
     async def one_pass(self) -> bool:
         found = await super().one_pass()
-        await self.courier.look()
-        while self.courier.busy:  # noqa: ASYNC110 - a thread is under way
+        await self.notifier.look()
+        while self.notifier.busy:  # noqa: ASYNC110 - a thread is under way
             await asyncio.sleep(0)
         return found
 
     def live(self, duration: timedelta) -> None:
-        self.courier = self.new_courier()
+        self.notifier = self.new_notifier()
         super().live(duration)
 
     async def run(self, duration: timedelta) -> None:
@@ -126,7 +126,7 @@ class Told(Life):
 
 
 class Mute:
-    """What stands in for a courier where no address is set."""
+    """What stands in for a notifier where no address is set."""
 
     busy = False
 
@@ -370,14 +370,14 @@ def test_an_address_that_is_taken_from_the_settings_is_sent_nothing_more(life: T
 def test_what_ended_long_before_there_was_an_address_is_not_told(life: Told) -> None:
     life.register(imported("well"))
     gone(life, "anna")
-    told, life.courier = life.courier, Mute()  # type: ignore[assignment]
+    told, life.notifier = life.notifier, Mute()  # type: ignore[assignment]
     Life.live(life, HOUR)
     life.gateway.import_voice("id-anna", FLASH, life.clock.true)
     Life.live(life, 8 * DAY)
     gone(life, "berta")
     Life.live(life, HOUR)
     assert len(life.log.of("voice.recovered")) == 1
-    life.courier = told
+    life.notifier = told
     life.live(HOUR)
     assert life.sent() == ["berta is lost"]
 
@@ -398,17 +398,17 @@ def test_a_message_that_a_crash_cut_short_is_sent_again_at_the_next_start(life: 
         return None
 
     life.addresses[0].notify = dying  # type: ignore[method-assign]
-    life.courier = life.new_courier()
+    life.notifier = life.new_notifier()
 
     async def cut_short() -> None:
         for _ in range(10):
             life.clock.advance(MINUTE)
             await life.keeper.sweep()
             await life.keeper.settle()
-            await life.courier.look()
+            await life.notifier.look()
             for _ in range(50):
                 await asyncio.sleep(0)
-        await life.courier.stop(0)
+        await life.notifier.stop(0)
 
     asyncio.run(cut_short())
     dead.set()

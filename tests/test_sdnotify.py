@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from voicekeeper.daemon.sdnotify import Notifier
+from voicekeeper.daemon.sdnotify import ServiceManager
 
 
 @contextmanager
@@ -22,11 +22,11 @@ def manager(address: str) -> Iterator[socket.socket]:
 def test_each_word_arrives_as_one_datagram(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with manager(address) as line:
-        notifier = Notifier({"NOTIFY_SOCKET": address})
-        notifier.ready("3 voices, all well")
-        notifier.status("1 voice at risk")
-        notifier.watchdog()
-        notifier.stopping()
+        told = ServiceManager({"NOTIFY_SOCKET": address})
+        told.ready("3 voices, all well")
+        told.status("1 voice at risk")
+        told.watchdog()
+        told.stopping()
         assert [line.recv(4096) for _ in range(4)] == [
             b"READY=1\nSTATUS=3 voices, all well",
             b"STATUS=1 voice at risk",
@@ -38,23 +38,23 @@ def test_each_word_arrives_as_one_datagram(tmp_path: Path) -> None:
 def test_an_abstract_socket_is_reached_by_its_at_sign() -> None:
     name = f"voicekeeper-test-{os.getpid()}"
     with manager(f"\0{name}") as line:
-        Notifier({"NOTIFY_SOCKET": f"@{name}"}).watchdog()
+        ServiceManager({"NOTIFY_SOCKET": f"@{name}"}).watchdog()
         assert line.recv(4096) == b"WATCHDOG=1"
 
 
 def test_a_status_cannot_smuggle_in_another_assignment(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with manager(address) as line:
-        Notifier({"NOTIFY_SOCKET": address}).status("well\nMAINPID=1\r\nSTOPPING=1 \udce9")
+        ServiceManager({"NOTIFY_SOCKET": address}).status("well\nMAINPID=1\r\nSTOPPING=1 \udce9")
         assert line.recv(4096) == b"STATUS=well MAINPID=1 STOPPING=1 ?"
-        Notifier({"NOTIFY_SOCKET": address}).status("\x1b]0;t\x07 \u202e")
+        ServiceManager({"NOTIFY_SOCKET": address}).status("\x1b]0;t\x07 \u202e")
         assert line.recv(4096) == b"STATUS=\\x1b]0;t\\x07 \\u202e"
 
 
 def test_a_long_status_is_cut_rather_than_lost(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with manager(address) as line:
-        Notifier({"NOTIFY_SOCKET": address}).ready("a" * 1_000_000)
+        ServiceManager({"NOTIFY_SOCKET": address}).ready("a" * 1_000_000)
         assert line.recv(4096) == b"READY=1\nSTATUS=" + b"a" * 200
 
 
@@ -63,10 +63,10 @@ def test_a_long_status_is_cut_rather_than_lost(tmp_path: Path) -> None:
 )
 def test_without_a_usable_socket_nothing_happens(address: str) -> None:
     for environ in ({}, {"NOTIFY_SOCKET": address}):
-        notifier = Notifier(environ)
-        notifier.ready("well")
-        notifier.watchdog()
-        notifier.stopping()
+        told = ServiceManager(environ)
+        told.ready("well")
+        told.watchdog()
+        told.stopping()
 
 
 def test_a_manager_that_does_not_read_costs_a_message_and_no_time(
@@ -80,10 +80,10 @@ def test_a_manager_that_does_not_read_costs_a_message_and_no_time(
         other.settimeout(0)
         other.connect(address)
         waiting = until_blocked(lambda: other.send(b"x"))
-        notifier = Notifier({"NOTIFY_SOCKET": address})
-        notifier.watchdog()
-        notifier.status("12 voices kept")
-        notifier.stopping()
+        told = ServiceManager({"NOTIFY_SOCKET": address})
+        told.watchdog()
+        told.status("12 voices kept")
+        told.stopping()
         line.settimeout(0)
         assert until_blocked(lambda: line.recv(16)) == waiting
 
@@ -115,4 +115,4 @@ def until_blocked(step: Callable[[], object]) -> int:
 def test_the_watchdog_interval_is_for_this_process_in_seconds(
     environ: dict[str, str], seconds: float | None
 ) -> None:
-    assert Notifier(environ).watchdog_interval == seconds
+    assert ServiceManager(environ).watchdog_interval == seconds

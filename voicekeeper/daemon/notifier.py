@@ -29,7 +29,7 @@ _SHORTEST, _LONGEST = timedelta(seconds=0.2), timedelta(minutes=1)
 """Between two looks for what is to be told."""
 
 
-class Courier:
+class Notifier:
     """Sends what the registry has to tell.
 
     Args:

@@ -17,7 +17,7 @@ _PATIENCE = 0.5
 _LONGEST_STATUS = 200
 
 
-class Notifier:
+class ServiceManager:
     """The daemon's line to the service manager.
 
     Args:

@@ -19,9 +19,9 @@ from voicekeeper.core.health import voices
 from voicekeeper.daemon import reload_socket
 from voicekeeper.daemon.jobs import Job, Jobs
 from voicekeeper.daemon.keeper import STOP_WITHIN_S, Keeper
-from voicekeeper.daemon.notifier import Courier
+from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.daemon.reload import Reload
-from voicekeeper.daemon.sdnotify import Notifier
+from voicekeeper.daemon.sdnotify import ServiceManager
 from voicekeeper.errors import (
     DatabaseAway,
     DatabaseDamaged,
@@ -43,12 +43,12 @@ class Daemon:
         keeper: ready to sweep, and the only one on its database.
         clock: both of its times are compared.
         tick: between two passes.
-        notifier: the line to the service manager.
+        manager: the line to the service manager.
         log: where events are told.
         reload: takes the settings anew; None to leave SIGHUP, which asks for that, as it is.
         socket_in: the directory in which others may ask for it and hear how it ended.
         copies: those of the registry, one a day; None to make none.
-        courier: brings messages to people; None to bring none.
+        notifier: brings messages to people; None to bring none.
         heartbeat: pings a dead man's switch; None to ping none.
     """
 
@@ -58,20 +58,20 @@ class Daemon:
         keeper: Keeper,
         clock: Clock,
         tick: timedelta,
-        notifier: Notifier,
+        manager: ServiceManager,
         log: Logger,
         reload: Reload | None = None,
         socket_in: Path | None = None,
         copies: DailyCopies | None = None,
-        courier: Courier | None = None,
+        notifier: Notifier | None = None,
         heartbeat: Heartbeat | None = None,
     ) -> None:
         self._keeper = keeper
         self._copies = copies
-        self._courier = courier
+        self._notifier = notifier
         self._heartbeat = heartbeat
         self._clock = clock
-        self._notifier = notifier
+        self._manager = manager
         self._log = log
         self._reload = reload
         self._socket_in = socket_in
@@ -93,8 +93,8 @@ class Daemon:
             Job("balance", self._keeper.look_at_balance, timedelta(hours=6)),
             Job("retention", self._keeper.prune, self._keeper.policy.prunes_every),
         ]
-        if self._courier is not None:
-            jobs.append(Job("messages", self._courier.look, self._courier.pace))
+        if self._notifier is not None:
+            jobs.append(Job("messages", self._notifier.look, self._notifier.pace))
         if self._heartbeat is not None:
             jobs.append(Job("heartbeat", self._heartbeat.beat, timedelta(minutes=1)))
         if self._copies is not None:  # one a day, and an hour late at most
@@ -123,11 +123,11 @@ class Daemon:
         async with self._answering():
             await self._stop.wait()
         if self._is_ready:
-            self._notifier.stopping()
+            self._manager.stopping()
         self._jobs.pause()
         for task in self._hangups:
             task.cancel()
-        beside = [] if self._courier is None else [self._courier.stop(STOP_WITHIN_S)]
+        beside = [] if self._notifier is None else [self._notifier.stop(STOP_WITHIN_S)]
         calls_left, *_ = await asyncio.gather(self._keeper.stop(STOP_WITHIN_S), *beside)
         self._jobs.shutdown()
         if self._is_ready:
@@ -137,7 +137,7 @@ class Daemon:
 
     def _paced(self, tick: timedelta) -> timedelta:
         """Return the time between two passes; at most a third of what the watchdog waits."""
-        watched = self._notifier.watchdog_interval
+        watched = self._manager.watchdog_interval
         return tick if watched is None else min(tick, timedelta(seconds=watched / 3))
 
     async def _pass(self) -> None:
@@ -153,13 +153,13 @@ class Daemon:
             self._stands_by = None
             is_active, status = True, await self._outlook()
         self._failing = None
-        self._notifier.watchdog()
+        self._manager.watchdog()
         if self._stop.is_set():  # the last word is that it stops
             return
         if self._is_ready:
-            self._notifier.status(status)
+            self._manager.status(status)
         else:
-            self._notifier.ready(status)
+            self._manager.ready(status)
         self._is_ready = True
         if is_active != self._is_active:
             self._is_active = is_active
@@ -193,8 +193,8 @@ class Daemon:
             # A restart would forget the answers that wait to be written down, and mend nothing;
             # where the disk cannot be written to, it would even be the last.
             if self._is_ready:
-                self._notifier.watchdog()
-            self._notifier.status(error_words)
+                self._manager.watchdog()
+            self._manager.status(error_words)
 
     def _give_up(self, error: Exception) -> None:
         self._fatal = error
@@ -267,8 +267,8 @@ class Daemon:
         """Reload as the service manager has it of a ``Type=notify-reload``."""
         was_ready = self._is_ready  # to end a reload is to be ready
         if was_ready:
-            self._notifier.reloading(self._clock.monotonic())
+            self._manager.reloading(self._clock.monotonic())
         with suppress(VoicekeeperError):  # it is told
             await self.reload()
         if was_ready:
-            self._notifier.ready(await self._outlook())
+            self._manager.ready(await self._outlook())

@@ -18,7 +18,7 @@ from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.keeper import Keeper, Offload
-from voicekeeper.daemon.notifier import Courier
+from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.gateway.http_client import httpx
 from voicekeeper.notify.heartbeat import Heartbeat
@@ -74,7 +74,7 @@ class Assembly:
     Attributes:
         keeper: the keeper.
         gateway: its client of the gateway.
-        courier: brings messages to people.
+        notifier: brings messages to people.
         heartbeat: pings a dead man's switch.
         settings: those it goes by.
         api_key: the one that its next call is signed with.
@@ -84,7 +84,7 @@ class Assembly:
         self,
         keeper: Keeper,
         gateway: GatewayClient,
-        courier: Courier,
+        notifier: Notifier,
         settings: Settings,
         api_key: SecretStr,
         *,
@@ -95,7 +95,7 @@ class Assembly:
         self.settings = settings
         self.api_key = api_key
         self.gateway = gateway
-        self.courier = courier
+        self.notifier = notifier
         self._log = log
         self.heartbeat = Heartbeat(
             is_in_time=lambda: is_in_time(self.settings), ping=_ping(settings), log=log
@@ -115,7 +115,7 @@ class Assembly:
         except BaseException:
             self.gateway.change(**_terms(self.settings, self.api_key))
             raise
-        self.courier.adopt(senders, policy=policy_of(settings), tick=settings.daemon.tick)
+        self.notifier.adopt(senders, policy=policy_of(settings), tick=settings.daemon.tick)
         self.heartbeat.adopt(_ping(settings))
         self.settings, self.api_key = settings, api_key
 
@@ -163,7 +163,7 @@ async def assembly(
                 offload=offload,
                 callbacks=callbacks(settings) if listens else None,
             )
-            courier = Courier(
+            notifier = Notifier(
                 outbox=outbox,
                 senders=senders,
                 clock=clock,
@@ -172,7 +172,7 @@ async def assembly(
                 offload=offload_telling,
             )
             yield Assembly(
-                keeper, upstream, courier, settings, api_key, is_in_time=is_in_time, log=log
+                keeper, upstream, notifier, settings, api_key, is_in_time=is_in_time, log=log
             )
 
 

@@ -19,7 +19,7 @@ from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import reload_socket, wiring
 from voicekeeper.daemon.once import run_once
 from voicekeeper.daemon.reload import Reload
-from voicekeeper.daemon.sdnotify import Notifier
+from voicekeeper.daemon.sdnotify import ServiceManager
 from voicekeeper.daemon.service import Daemon
 from voicekeeper.errors import KeyRefused, VoicekeeperError
 from voicekeeper.log.spool import spooled
@@ -100,7 +100,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
     ) as assembly:
         keeper = assembly.keeper
         if once:
-            done = await run_once(keeper, assembly.courier.once, assembly.heartbeat.once)
+            done = await run_once(keeper, assembly.notifier.once, assembly.heartbeat.once)
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             if not done:
@@ -116,9 +116,9 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             keeper=keeper,
             clock=session.clock,
             tick=session.settings.daemon.tick,
-            notifier=Notifier(os.environ),
+            manager=ServiceManager(os.environ),
             log=logger,
-            courier=assembly.courier,
+            notifier=assembly.notifier,
             heartbeat=assembly.heartbeat,
             reload=None if sys.stdout.isatty() else _reload(session, assembly),
             socket_in=reload_socket.directory(os.environ),
