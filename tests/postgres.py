@@ -126,6 +126,12 @@ class Cluster:
             self.execute(_NOBODY_IS_ACTIVE, within=name)
         return self.url(name)
 
+    def copied(self, database: PostgresDatabase) -> str:
+        """Return the address of a copy of a database that nobody is connected to."""
+        name = f"copy_{next(self._number)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {database._engine.url.database}")  # noqa: SLF001
+        return self.url(name)
+
     def without_tables(self) -> str:
         """Return the address of a new database that holds nothing."""
         name = f"bare_{next(self._number)}"

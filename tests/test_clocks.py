@@ -11,6 +11,7 @@ from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported
 from voicekeeper.core import alerting
 from voicekeeper.core.models import Active, Alert, AlertKind, Breaker, Message, Topic, Voice
 from voicekeeper.core.requests import FLASH
+from voicekeeper.errors import CallFailed
 from voicekeeper.store import clocks
 
 
@@ -174,3 +175,26 @@ def test_where_nothing_can_be_read_it_is_mended_all_the_same(life: Life) -> None
         clocks.mend(session, now=NOW, policy=life.policy)
     assert life.voice("anna").next_at == NOW
     assert life.voice("anna").last_used_at == NOW - 0 * MINUTE
+
+
+@pytest.mark.parametrize(("ahead", "wrong"), [(HOUR, False), (HOUR + SECOND, True)])
+def test_a_voice_whose_last_use_lies_ahead_is_due_once(
+    life: Life, ahead: timedelta, *, wrong: bool
+) -> None:
+    edit(life, anchored_at=NOW + ahead, last_used_at=NOW + ahead, next_at=NOW + 2 * DAY)
+    assert mended(life) is wrong
+    assert life.voice("anna").next_at == (NOW if wrong else NOW + 2 * DAY)
+
+
+def test_a_voice_whose_last_use_lies_ahead_is_paid_for_once_and_keeps_its_backoff(
+    life: Life,
+) -> None:
+    edit(life, anchored_at=NOW + 5 * DAY, last_used_at=NOW + 5 * DAY, next_at=NOW + 2 * DAY)
+    life.live(MINUTE)
+    life.live(2 * DAY)
+    assert life.books().speech == 1
+    edit(life, anchored_at=NOW + 9 * DAY, last_used_at=NOW + 9 * DAY, next_at=NOW + 3 * DAY)
+    life.upstream.trouble = lambda _: CallFailed("busy", code=429)
+    before = len(life.upstream.submitted("id-anna"))
+    life.live(2 * MINUTE)
+    assert len(life.upstream.submitted("id-anna")) - before <= 3

@@ -672,3 +672,25 @@ def test_a_keeper_whose_clock_is_not_the_servers_does_not_begin(database: Postgr
     for wrong, way in ((HOUR + MINUTE, "1 h ahead of that"), (-HOUR, "1 h behind that")):
         with pytest.raises(VoicekeeperError, match=way), database.held(now + wrong):
             pass
+
+
+def test_a_start_on_a_copy_of_the_database_leaves_what_waits_in_it_to_a_person(
+    cluster: Cluster, database: PostgresDatabase
+) -> None:
+    keeper = Keeper(database, "a")
+    register(database, imported("anna"), wanted("made"))
+    keeper.claim(calls=0)
+    database.close()
+    copy = PostgresDatabase(cluster.copied(database))
+    Keeper(database, "a", NOW + MINUTE)
+    assert {row.name: row.status for row in rows(database, Voice)} == {
+        "anna": Status.NEW,
+        "made": Status.NEW,
+    }
+    for _ in range(2):
+        Keeper(copy, "a", NOW + MINUTE)
+        assert {row.name: row.status for row in rows(copy, Voice)} == {
+            "anna": Status.NEW,
+            "made": Status.UNKNOWN,
+        }
+    copy.close()

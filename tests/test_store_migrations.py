@@ -172,6 +172,7 @@ def test_the_keeper_with_the_newest_pass_is_the_active_one_that_was(older: Path)
         "beat": None,
         "interval_s": 259_200,
         "window_s": window_s,
+        "server": None,
     }
 
 

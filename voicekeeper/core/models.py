@@ -446,6 +446,8 @@ class Active(SQLModel, table=True):
             ended, so that another may take over at once.
         interval_s, window_s: the keepalive interval and the window that due times are reckoned
             by, in seconds; 0 where nobody noted them.
+        server: which server and tables had the registry when it took over; None where a file
+            has it.
     """
 
     __tablename__ = "active"
@@ -461,6 +463,7 @@ class Active(SQLModel, table=True):
     beat: datetime | None = None
     interval_s: float = 0
     window_s: float = 0
+    server: str | None = None
 
 
 class Standby(SQLModel, table=True):

@@ -243,12 +243,17 @@ def retry_at(
     return plus(now, min(wait, policy.interval))
 
 
-def is_set_back(last_pass_at: datetime | None, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether the clock was set back since the last pass: no due time can be trusted then.
+def latest_use(now: datetime, policy: Policy) -> datetime:
+    """Return how far ahead a pass or a use can lie; a later one was noted by a wrong clock.
 
-    By more than an hour, of a window of seven days: less puts nothing off that matters.
+    An hour of a window of seven days: less puts nothing off that matters.
     """
-    return last_pass_at is not None and last_pass_at - now > policy.window / 168
+    return plus(now, policy.window / 168)
+
+
+def is_set_back(last_pass_at: datetime | None, *, now: datetime, policy: Policy) -> bool:
+    """Return whether the clock was set back since the last pass: no due time is trusted then."""
+    return last_pass_at is not None and last_pass_at > latest_use(now, policy)
 
 
 def hope_ends(anchor: datetime, policy: Policy) -> datetime:

@@ -64,6 +64,8 @@ _IS_MINE = (_ACTIVE.c.epoch == sa.bindparam("mine")) & (_ACTIVE.c.keeper == sa.b
 _BEAT = Statement(sa.update(_ACTIVE).where(_IS_MINE).values(beat=_PRESENT))
 _LEAVE = Statement(sa.update(_ACTIVE).where(_IS_MINE).values(beat=sa.null()))
 _PASSED = Statement(sa.update(_ACTIVE).values(last_pass_at=sa.bindparam("at")))
+_SERVER = Statement(select(_ACTIVE.c.server))
+_NOTE_SERVER = Statement(sa.update(_ACTIVE).values(server=sa.bindparam("its_server")))
 _RECKONED = Statement(select(_ACTIVE.c.keeper, _ACTIVE.c.interval_s, _ACTIVE.c.window_s))
 _RECKON = Statement(
     sa.update(_ACTIVE).values(
@@ -180,6 +182,14 @@ class Fence:
         """End: another keeper may take over at once."""
         _LEAVE.run(session, mine=self._epoch, of=keeper)
         _STAND_NO_MORE.run(session, of=keeper)
+
+
+def moved_to(session: Session, server: str | None) -> bool:
+    """Note which server has the registry now; return whether another one had it before."""
+    before = _SERVER.scalar(session)
+    if before != server:
+        _NOTE_SERVER.run(session, its_server=server)
+    return before is not None and before != server
 
 
 def note_pass(session: Session, at: datetime | None) -> None:

@@ -1,9 +1,10 @@
 """Find what only a wrong clock can have written, and mend it, at the head of each pass.
 
-A plan that lies further ahead than any rule sets one, or a mark that lies ahead of now, was
-written while the host's clock was ahead. The plan is due now, and the mark is of now: at once and
-for good, for while calls are paused such a time would come near enough to be believed. After the
-clock was set back no plan to call can be trusted, so all are due.
+A plan that lies further ahead than any rule sets one, a mark that lies ahead of now, and the plan
+of a voice whose last use lies ahead of now were written while the host's clock was ahead. The plan
+is due now, and the mark is of now: at once and for good, for while calls are paused such a time
+would come near enough to be believed. After the clock was set back no plan to call can be trusted,
+so all are due.
 
 Records of what happened, such as a last use, stay as they are: the clock that is wrong may be
 today's. The rules that read them go by the gateway's dates, or do nothing on the host's word.
@@ -21,7 +22,7 @@ from voicekeeper.core.duration import plus
 from voicekeeper.core.models import Active, Alert, Breaker, Message, Task, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store import rows, unreadable
-from voicekeeper.store.jobs import IS_RUNNING
+from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 
@@ -31,6 +32,15 @@ _VOICE, _TASK, _BREAKER, _ALERT, _MESSAGE, _ACTIVE = (
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _LATEST: sa.BindParameter[datetime] = sa.bindparam("latest")
 _IS_LATE = (_BREAKER.c.judged_at > _NOW) | (_BREAKER.c.probe_at > _LATEST)
+_USED_AHEAD = (
+    _VOICE.c.next_at.is_not(None),  # by an index
+    _VOICE.c.anchored_at > sa.bindparam("soon"),
+    _VOICE.c.next_at > _NOW,
+    _VOICE.c.failures == 0,
+    ~sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN),
+)
+"""A voice waits for its turn, and its last use lies ahead."""
+
 _SEEN = Statement(
     select(
         select(_ACTIVE.c.last_pass_at).scalar_subquery(),
@@ -41,6 +51,7 @@ _SEEN = Statement(
         select(func.max(_MESSAGE.c.send_at))
         .where(_MESSAGE.c.send_at.is_not(None))
         .scalar_subquery(),
+        select(_VOICE.c.id).where(*_USED_AHEAD).exists(),
         select(_BREAKER.c.model).where(_IS_LATE | (_BREAKER.c.opened_at > _NOW)).exists()
         | select(_VOICE.c.id)
         .where(
@@ -60,6 +71,7 @@ def _due(column: sa.Column[datetime], *where: sa.ColumnElement[bool]) -> Stateme
 
 
 _DUE_VOICES = _due(_VOICE.c.next_at)
+_DUE_USED_AHEAD = Statement(sa.update(_VOICE).where(*_USED_AHEAD).values(next_at=_NOW))
 _DUE_TASKS = _due(_TASK.c.next_poll_at, IS_RUNNING)
 _DUE_TELLINGS, _DUE_SENDINGS = _due(_ALERT.c.tell_at), _due(_ALERT.c.send_at)
 _DUE_MESSAGES = _due(_MESSAGE.c.send_at)
@@ -113,6 +125,7 @@ def mend(session: Session, *, now: datetime, policy: Policy) -> None:
     if latest is None:
         return
     _DUE_VOICES.run(session, now=now, latest=latest.due)
+    _DUE_USED_AHEAD.run(session, now=now, soon=schedule.latest_use(now, policy))
     _DUE_TASKS.run(session, now=now, latest=latest.poll)
     _DUE_PROBES.run(session, now=now, latest=latest.due)
     _DUE_TELLINGS.run(session, now=now, latest=latest.turn)
@@ -132,13 +145,16 @@ def _found(session: Session, *, now: datetime, policy: Policy) -> _Latest | None
         send=alerting.latest_send(now, policy),
     )
     try:
-        last_pass_at, *plans, marked = _SEEN.rows(session, now=now, latest=due)[0]
+        soon = schedule.latest_use(now, policy)
+        last_pass_at, *plans, used_ahead, marked = _SEEN.rows(
+            session, now=now, latest=due, soon=soon
+        )[0]
     except unreadable.UNREADABLE:
         return latest
     if schedule.is_set_back(last_pass_at, now=now, policy=policy):
         return latest._replace(due=now, poll=now)
     limits = (latest.due, latest.poll, latest.turn, latest.turn, latest.send)
-    return latest if marked or any(_are_late(plans, limits)) else None
+    return latest if used_ahead or marked or any(_are_late(plans, limits)) else None
 
 
 def _are_late(plans: list[datetime | None], limits: tuple[datetime, ...]) -> Iterator[bool]:

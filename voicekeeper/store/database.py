@@ -101,6 +101,13 @@ class Database(ABC):
         """Tell whether a daemon holds the database; None where its row alone tells."""
         return None
 
+    def identity(self, session: Session) -> str | None:  # noqa: ARG002 - a server needs it
+        """Return which server and tables have the registry; None where a file has it.
+
+        Another server, one that was promoted, and tables that were loaded from a dump are others.
+        """
+        return None
+
     def see_never_made(self) -> None:  # noqa: B027 - of a server's nothing is left beside it
         """See that a registry that is missing is not one that was lost.
 

@@ -13,7 +13,7 @@ from sqlmodel import col
 from voicekeeper.core.models import Active, Status, Task, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import enrollment
-from voicekeeper.store import results, unreadable
+from voicekeeper.store import active, results, unreadable
 from voicekeeper.store.jobs import write_intent
 from voicekeeper.store.session import Session
 
@@ -32,16 +32,19 @@ def last_pass(session: Session) -> datetime | None:
     return last_pass_at
 
 
-def settle_after_a_rest(session: Session, *, now: datetime, policy: Policy) -> None:
+def settle_at_start(session: Session, *, server: str | None, now: datetime, policy: Policy) -> None:
     """Leave enrollments UNKNOWN at a start, where the registry may be an old copy.
+
+    It rested for long, or another server has it, or other tables, than at the last start.
 
     Args:
         session: a writing one.
+        server: which has the registry; None where a file has it.
         now: of the start.
         policy: the settings.
     """
-    last_pass_at = last_pass(session)
-    if last_pass_at is not None and now - last_pass_at > _RESTED:
+    has_moved, last_pass_at = active.moved_to(session, server), last_pass(session)
+    if last_pass_at is not None and (has_moved or now - last_pass_at > _RESTED):
         settle(session, last_pass_at=last_pass_at, now=now, policy=policy)
 
 

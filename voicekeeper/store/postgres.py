@@ -50,6 +50,13 @@ _PATIENCE: Final = {
 }
 """A server that is gone without a word counts as gone after some 25 s; the URL may differ."""
 
+_IDENTITY = (
+    "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),"
+    " left(pg_walfile_name(pg_current_wal_lsn()), 8),"
+    " (SELECT oid FROM pg_database WHERE datname = current_database()),"
+    " to_regclass('voice')::oid)"
+)
+
 _MEND = "put a good copy of the database in its place"
 _BUSY = "{place} is busy with another command; try again"
 _CLOSED = (
@@ -161,6 +168,11 @@ class PostgresDatabase(Database):
         with self.reading() as session:
             version = session.connection().exec_driver_sql("SHOW server_version").scalar()
         return f"PostgreSQL {str(version).split()[0]}"
+
+    def identity(self, session: Session) -> str | None:
+        """Return the server, its timeline, the database in it, and the table of voices."""
+        identity: str = session.connection().exec_driver_sql(_IDENTITY).scalar_one()
+        return identity
 
     def held(self, now: datetime) -> AbstractContextManager[None]:
         """Hold nothing, as others may stand by; but see that the clocks agree.

@@ -130,7 +130,8 @@ class Worklist:
             bad = open_calls.settle_interrupted(
                 session, (), before=now, after=now, now=now, policy=policy
             )
-        old_copies.settle_after_a_rest(session, now=now, policy=policy)
+        server = self._database.identity(session)
+        old_copies.settle_at_start(session, server=server, now=now, policy=policy)
         holds.look_again(session, now=now)
         _ASK_WHAT_MAY_HAVE_CALLED.run(session, now=now, old=plus(now, -policy.enrollment_first))
         clocks.mend(session, now=now, policy=reckoned.shorter(policy))

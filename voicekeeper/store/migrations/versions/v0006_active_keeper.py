@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("beat", _INSTANT),
         sa.Column("interval_s", sa.Float, nullable=False),
         sa.Column("window_s", sa.Float, nullable=False),
+        sa.Column("server", sa.String),
         sa.CheckConstraint("id = 1", name="active_is_one"),
     )
     kept = ("keeper", "version", "started_at", "last_pass_at")
