@@ -207,22 +207,12 @@ FORM = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
         ('"-3d"', f"{FORM}, not '-3d'"),
         ('"soon"', f"{FORM}, not 'soon'"),
         ('"99999999d"', "must be shorter than 100 years, not '99999999d'"),
-        ("true", "must be a text in quotes, not a yes or no"),
-        ("[]", "must be a text in quotes, not a list"),
         ("2026-05-01", "must be a text in quotes, not a date"),
     ],
 )
 def test_a_duration_has_a_unit(file: Path, path: str, text: str, problem: str) -> None:
     table, key = path.split(".")
     assert problems_of(file, f"[{table}]\n{key} = {text}\n") == [f"{path}: {problem}"]
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in DURATIONS if p not in ("keepalive.jitter", "daemon.keep_history")]
-)
-def test_no_duration_but_the_jitter_may_be_zero(file: Path, path: str) -> None:
-    table, key = path.split(".")
-    assert problems_of(file, f'[{table}]\n{key} = "0s"\n') == [f"{path}: must be longer than 0s"]
 
 
 HTTPS = "must be an https URL such as https://api.apixo.ai/api/v1"
@@ -247,7 +237,6 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
     ("path", "text", "problem"),
     [
         ("upstream.base_url", '"api.apixo.ai"', HTTPS),
-        ("upstream.base_url", '""', HTTPS),
         ("upstream.base_url", '"ftp://api.apixo.ai"', HTTPS),
         ("upstream.base_url", '"https://"', HTTPS),
         ("upstream.base_url", '"https://h:99999"', HTTPS),
@@ -264,21 +253,15 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("upstream.base_url", '"http://api.apixo.ai/api/v1"', SECURE),
         ("upstream.base_url", '"http://127.0.0.1.example.org"', SECURE),
         ("upstream.base_url", '"http://10.0.0.1"', SECURE),
-        ("upstream.model", '""', "must be a model ID such as cosyvoice-3-flash"),
         ("upstream.model", '"../x"', "must be a model ID such as cosyvoice-3-flash"),
         ("upstream.timeout", '"61m"', "must be at most 1h, not 1h1m"),
-        ("upstream.requests_per_second", "0", f"{RATE}, not 0"),
-        ("upstream.requests_per_second", "-1", f"{RATE}, not -1"),
         ("upstream.requests_per_second", "10001", f"{RATE}, not 10001"),
         ("upstream.requests_per_second", "nan", f"{RATE}, not nan"),
         ("upstream.requests_per_second", "inf", f"{RATE}, not inf"),
         ("upstream.requests_per_second", '"many"', RATE),
-        ("upstream.requests_per_second", "true", RATE),
         ("upstream.requests_per_second", "1" + "0" * 400, RATE),
-        ("upstream.max_in_flight", "0", f"{WHOLE}, not 0"),
         ("upstream.max_in_flight", "1025", f"{WHOLE}, not 1025"),
         ("upstream.max_in_flight", "1.5", WHOLE),
-        ("upstream.max_in_flight", "true", WHOLE),
         ("upstream.max_in_flight", '"many"', WHOLE),
         ("upstream.api_key_file", '" "', "must be the path of a file; leave it out if there is"),
         ("upstream.api_key_file", '"a\\u0000b"', "must be plain UTF-8 text"),
@@ -306,8 +289,6 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("budget.enrollments_usd_per_day", "inf", f"{DOLLARS}, not 'inf'"),
         ("budget.enrollments_usd_per_day", '"1e999999"', DOLLARS),
         ("budget.enrollments_usd_per_day", '"$5"', DOLLARS),
-        ("budget.enrollments_usd_per_day", '""', DOLLARS),
-        ("budget.enrollments_usd_per_day", "true", DOLLARS),
         ("budget.enrollments_usd_per_day", "[]", DOLLARS),
         ("keepalive.prompt", '" "', "must be 1 to 20000 characters and not blank"),
         ("keepalive.prompt", f'"{"a" * 20_001}"', "must be 1 to 20000 characters, not 20001"),
@@ -316,7 +297,6 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
         ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
         ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
-        ("daemon.keep_history", '"0s"', 'must be longer than 0s, or "forever"'),
         ("alerts.urls", '["json://h", "me:pw"]', f"{ADDRESSES}; number 2 is none"),
         ("alerts.urls", '["json://"]', f"{ADDRESSES}; number 1 is none"),
         ("alerts.urls", '["json://a b"]', f"{ADDRESSES}; number 1 is none"),
@@ -327,7 +307,6 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("alerts.heartbeat_url", '"ftp://me:pw@h"', PINGED),
         ("alerts.heartbeat_url", '"https://h/me:pw x"', PINGED),
         ("alerts.heartbeat_url", '"https://[me:pw"', PINGED),
-        ("alerts.heartbeat_url", '""', PINGED),
         ("web.hosts", '["voices.example.com", "voices.example.com:80"]', f"{HOSTS}; number 2"),
         ("web.hosts", '["https://voices.example.com"]', f"{HOSTS}; number 1 is none"),
         ("web.hosts", '["*.example.com"]', f"{HOSTS}; number 1 is none"),
@@ -336,7 +315,6 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         ("web.hosts", f'["{"a." * 126}ab"]', f"{HOSTS}; number 1 is none"),
         ("web.hosts", "[5]", "must be a text in quotes, not a number"),
         ("web.listen", "9464", "must be a text in quotes, not a number"),
-        ("web.listen", '""', LISTEN),
         ("web.listen", '"9464"', LISTEN),
         ("web.listen", '"127.0.0.1"', LISTEN),
         ("web.listen", '"127.0.0.1:0"', LISTEN),
