@@ -157,18 +157,21 @@ def test_an_option_that_cannot_be_used_is_named_in_a_sentence(
     assert told in sentence(ended)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 @pytest.mark.parametrize("options", [[], ["--seeds", "1-4", "--jobs", "1"]], ids=["one", "many"])
-def test_ctrl_c_ends_it_without_a_word(cli: CommandLine, options: list[str]) -> None:
+def test_ctrl_c_and_sigterm_end_it_and_its_processes_without_a_word(
+    cli: CommandLine, options: list[str], number: signal.Signals
+) -> None:
     mine, its = pty.openpty()
     words = cli.command("rehearse", "--days", "3650", *options)
     with subprocess.Popen(words, env=cli.environ, stdout=subprocess.PIPE, stderr=its) as process:
         os.close(its)
         shown = _read_until(b"rehearsing", mine)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, _ = process.communicate(timeout=60)
         shown += _read_until(None, mine)
         os.close(mine)
-    assert (process.returncode, out) == (130, b"")
+    assert (process.returncode, out) == (128 + number, b"")
     assert b"Traceback" not in shown
     assert b"Error" not in shown
 

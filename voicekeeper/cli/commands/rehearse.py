@@ -142,28 +142,31 @@ def command(
     if seeds is None:
         if jobs is not None:
             raise click.UsageError("--jobs is for a campaign: give --seeds too", ctx)
-        with _ended_by_ctrl_c():
+        with _ended_by_signals():
             return _rehearse(session, scenario, seed, as_json=as_json)
     if ctx.get_parameter_source("seed") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--seed and --seeds exclude each other", ctx)
     jobs = jobs or os.cpu_count() or 1
-    with _ended_by_ctrl_c():
+    with _ended_by_signals():
         return _campaign(scenario, seeds, jobs=jobs, as_json=as_json)
 
 
 @contextlib.contextmanager
-def _ended_by_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C end a rehearsal wherever it strikes; what is half made says nothing of it."""
+def _ended_by_signals() -> Iterator[None]:
+    """Let Ctrl-C or SIGTERM end a rehearsal, and the processes that work on it, at any moment."""
 
-    def end(_number: int, _frame: object) -> NoReturn:
+    def end(number: int, _frame: object) -> NoReturn:
         sys.unraisablehook = lambda _: None
-        raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGINT, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _plan(
