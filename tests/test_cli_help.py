@@ -92,13 +92,17 @@ def test_the_script_for_bash_completes(
     cli: CommandLine, words: list[str], offered: list[str]
 ) -> None:
     cli.ready(imported("anna"), imported("annika"), imported("berta"))
-    program_file = Path(sys.executable).with_name("voicekeeper")
     script = (
         f"{cli('completion', 'bash').out}\n"
         f"COMP_WORDS=(voicekeeper {shlex.join(words)}); COMP_CWORD={len(words)}\n"
-        f'_voicekeeper_completion {program_file}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        '_voicekeeper_completion; printf "%s\\n" "${COMPREPLY[@]}"'
     )
+    path = f"{Path(sys.executable).parent}:{cli.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", script], env=cli.environ, capture_output=True, text=True, check=True
+        ["bash", "-c", script],
+        env={**cli.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (done.stdout.splitlines(), done.stderr) == (offered, "")

@@ -14,7 +14,7 @@ def test_every_event_has_a_meaning() -> None:
 
 def test_an_event_is_a_noun_and_a_past_participle_and_its_meaning_one_sentence() -> None:
     for event, meaning in MEANINGS.items():
-        assert re.fullmatch(r"[a-z]+\.([a-z_]+ed|held|lost|sent|at_risk|ready)", event)
+        assert re.fullmatch(r"[a-z]+\.([a-z_]+ed|held|lost|sent|at_risk|ready|standby)", event)
         assert re.fullmatch(r"[A-Z][^.]*\.", meaning.text)
 
 
