@@ -34,7 +34,7 @@ from voicekeeper.rehearsal.faults import (
 )
 from voicekeeper.store import alerts as alert_rows
 from voicekeeper.store import breakers as breaker_rows
-from voicekeeper.store import claims, clocks, jobs, open_calls
+from voicekeeper.store import claims, clocks, jobs, results
 from voicekeeper.store import controls as control_rows
 from voicekeeper.store.worklist import Worklist
 
@@ -242,7 +242,7 @@ def _repeat_the_unknown(patch: pytest.MonkeyPatch) -> None:
 
 def _never_settled(patch: pytest.MonkeyPatch) -> None:
     """Leave the calls that a predecessor made in flight for ever, and their voices with them."""
-    patch.setattr(open_calls, "settle_interrupted", lambda *_, **__: {})
+    patch.setattr(results, "settle_interrupted", lambda *_, **__: {})
     calls = claims.calls
 
     def only_free(session: Any, *given: Any, busy: Any = (), **more: Any) -> Any:  # noqa: ANN401

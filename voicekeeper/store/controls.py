@@ -1,4 +1,4 @@
-"""Control calls: when one is begun, with which voice, and what its end changes.
+"""Control calls, and the breaker that they test: when one is begun, and what its end changes.
 
 They test a model's route while its breaker is open, and they stand between the two answers
 that blame a voice before it is given up.
@@ -11,13 +11,14 @@ from sqlalchemy import exists, select
 from sqlmodel import col
 
 from voicekeeper.core import breaker as rules
+from voicekeeper.core.breaker import BreakerFields
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.core.outcome import Fault
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Change, Telling
-from voicekeeper.store import alerts, blockages, breakers, claims, ledger, rows, tallies
+from voicekeeper.store import alerts, breakers, claims, ledger, rows
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.rows import assign
@@ -42,7 +43,14 @@ _MODEL: sa.BindParameter[str] = sa.bindparam("model")
 _A_VOICE_WAITS = Statement(select(exists().where(col(Voice.model) == _MODEL, claims.DUE)))
 _A_TASK_WAITS = Statement(select(exists().where(col(Task.model) == _MODEL, claims.ASKABLE)))
 
-_TASK, _VOICE = rows.table_of(Task), rows.table_of(Voice)
+_TASK, _VOICE, _BREAKER = (rows.table_of(model) for model in (Task, Voice, Breaker))
+_END_RUN = Statement(
+    sa.update(_BREAKER)
+    .where(
+        _BREAKER.c.model == sa.bindparam("of"), _BREAKER.c.opened_at.is_(None), _BREAKER.c.run > 0
+    )
+    .values(run=0, last_voice_pk=sa.null())
+)
 _ABANDON = Statement(
     sa.update(_TASK)
     .where(_TASK.c.model == _MODEL, _TASK.c.kind == Kind.CONTROL, IS_OPEN)
@@ -124,11 +132,49 @@ def apply(
     return lines
 
 
+def set_breaker(
+    session: Session, breaker: Breaker, fields: BreakerFields, fault: Fault, *, now: datetime
+) -> list[LogLine]:
+    """Set a breaker's columns; return the line of its opening, if that is what it is.
+
+    One that was let go on trial and opens again is blocked still: that is told daily.
+    """
+    was_closed = breaker.opened_at is None
+    assign(session, breaker, fields)
+    if not was_closed or breaker.opened_at is None:
+        return []
+    if alerts.of_model(session, breaker.model) is not None:
+        return []
+    return [alerts.blocked(session, breaker, opening(breaker, code=fault.code), now=now)]
+
+
+def opening(breaker: Breaker, code: str | None = None) -> LogLine:
+    """Return the line that tells that a model's calls are paused."""
+    return model_line(
+        Event.UPSTREAM_BLOCKED,
+        model=breaker.model,
+        code=code,
+        error=breaker.cause,
+        since=breaker.opened_at,
+        next_probe_at=breaker.probe_at,
+    )
+
+
+def end_run(session: Session, model: str, *, now: datetime) -> list[LogLine]:
+    """Forget the failures before a success, where the breaker is closed; return what to log.
+
+    One that was let go on trial has passed it.
+    """
+    if not _END_RUN.run(session, of=model):
+        return []
+    return alerts.unblocked(session, model, since=None, now=now)
+
+
 def _abandon(session: Session, model: str, *, now: datetime) -> bool:
     """Give up the control calls that have not ended in time; return whether there were any."""
     abandoned = _ABANDON.run(session, model=model, now=now)
     if abandoned:
-        tallies.count(session, Kind.CONTROL, TaskState.UNKNOWN, abandoned)
+        ledger.count(session, Kind.CONTROL, TaskState.UNKNOWN, abandoned)
     return abandoned > 0
 
 
@@ -244,4 +290,4 @@ def _failed(
         error=fault.message,
         retry_at=fields.get("probe_at"),
     )
-    return [line, *blockages.set_and_tell(session, breaker, fields, fault, now=now)]
+    return [line, *set_breaker(session, breaker, fields, fault, now=now)]

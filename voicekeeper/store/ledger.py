@@ -1,7 +1,7 @@
-"""The ledger: what the tasks should have cost, by day and kind, and kept when a voice is removed.
+"""The ledger: what the tasks should have cost, by day and kind, and how many ended how.
 
-Each entry is the sum of what its tasks' rows say, and is moved in the transaction that moves
-them: `move` it with an intent, `settle` a task with its answer.
+It is kept when a voice is removed. Each entry is the sum of what its tasks' rows say, and is moved
+in the transaction that moves them: `move` it with an intent, `settle` a task with its answer.
 """
 
 from datetime import date, datetime, timedelta
@@ -11,15 +11,14 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from voicekeeper.core import budget
-from voicekeeper.core.models import Kind, LedgerEntry, Past, Task, TaskState, Voice
+from voicekeeper.core.models import Kind, LedgerEntry, Past, Tally, Task, TaskState, Voice
 from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.core.transitions import TaskFields
-from voicekeeper.store import tallies
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 
-_TABLE = table_of(LedgerEntry)
+_TABLE, _TALLY = table_of(LedgerEntry), table_of(Tally)
 
 
 def _moved(column: sa.Column[int], by: str) -> sa.ColumnElement[int]:
@@ -49,6 +48,22 @@ _BEGIN = Statement(
     )
 )
 
+_OF_STATE = (_TALLY.c.kind == sa.bindparam("its_kind")) & (
+    _TALLY.c.state == sa.bindparam("its_state")
+)
+_UNCOUNT = Statement(
+    _TALLY.update().where(_OF_STATE, _TALLY.c.ended > 0).values(ended=_TALLY.c.ended - 1)
+)
+_COUNT = Statement(
+    _TALLY.update().where(_OF_STATE).values(ended=_TALLY.c.ended + sa.bindparam("more"))
+)
+_BEGIN_COUNT = Statement(
+    _TALLY.insert().values(
+        kind=sa.bindparam("kind"), state=sa.bindparam("state"), ended=sa.bindparam("ended")
+    )
+)
+_COUNTED = Statement(select(_TALLY))
+
 _OPEN = (TaskState.INTENT, TaskState.RUNNING)
 _ENROLLMENTS = [kind for kind in Kind if kind.is_enrollment]
 
@@ -58,7 +73,7 @@ def settle(session: Session, task: Task, fields: TaskFields) -> None:
     before = _cost(task)
     assign(session, task, fields)
     if task.state not in _OPEN:
-        tallies.count(session, task.kind, task.state)
+        count(session, task.kind, task.state)
     move(session, task.kind, task.sent_at, before, _cost(task))
 
 
@@ -124,6 +139,22 @@ def of_voice(session: Session, voice: Voice) -> Spent:
     assert voice.id is not None  # noqa: S101 - a stored voice has its key
     past = session.get(Past, voice.id) or Past(voice_pk=voice.id)
     return Spent(past.cost_micros + int(cost or 0), past.possible_cost_micros + int(possible or 0))
+
+
+def count(session: Session, kind: Kind, state: TaskState, ended: int = 1) -> None:
+    """Count tasks that have ended."""
+    if not _COUNT.run(session, its_kind=kind, its_state=state, more=ended):
+        _BEGIN_COUNT.run(session, kind=kind, state=state, ended=ended)
+
+
+def uncount(session: Session, kind: Kind, state: TaskState) -> None:
+    """Take back that a task has ended."""
+    _UNCOUNT.run(session, its_kind=kind, its_state=state)
+
+
+def ended(session: Session) -> dict[tuple[Kind, TaskState], int]:
+    """Return how many tasks ended, by kind and state."""
+    return {(kind, state): ended for kind, state, ended in _COUNTED.rows(session)}
 
 
 def _cost(task: Task) -> Spent:

@@ -3,7 +3,7 @@
 What a rule still needs stays, however old it is: clones and designs, by which a registry that was
 put back knows what was paid for; each voice's newest keepalive, which has the say over an older
 one that is still open; whatever has not ended or was not told. The money of a call that goes is
-added to its voice's `Past`; the books, `ledger` and `tallies`, have it anyway.
+added to its voice's `Past`; the `ledger` has it anyway.
 
 No index has these rows by their time: each keepalive would have to write into it. But keys grow
 with time, so a pruner walks along them, a few rows at a time, until it comes to a young one, and

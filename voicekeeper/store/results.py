@@ -1,7 +1,13 @@
-"""Applying what an answer changes: rows, history and breaker in one transaction."""
+"""What answers change: rows, history and breaker in one transaction; and unfinished tasks.
 
+An unfinished task is found with its voice, settled after a crash, and taken up again where its
+answer comes after all.
+"""
+
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, exists, select
@@ -9,17 +15,18 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from voicekeeper.core import breaker as rules
+from voicekeeper.core import transitions
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Status, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Change, Telling, VoiceFields
-from voicekeeper.store import alerts, blockages, breakers, ledger
+from voicekeeper.store import alerts, breakers, controls, ledger, rows
 from voicekeeper.store.chronicle import LogLine, tell
-from voicekeeper.store.rows import assign, table_of
+from voicekeeper.store.jobs import IS_INTENT, IS_INTERRUPTED, IS_OPEN
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
+from voicekeeper.store.statement import Statement, Values
 
-_VOICE = table_of(Voice)
+_VOICE = rows.table_of(Voice)
 _SEEK = Statement(
     sa.update(_VOICE)
     .where(
@@ -56,7 +63,7 @@ def apply(
     change = _free_of_conflict(session, voice, task, change)
     was_lost = voice.status is Status.LOST
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
-    assign(session, voice, change.voice)
+    rows.assign(session, voice, change.voice)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
     lines = [
         alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=policy.notifies)
@@ -78,9 +85,9 @@ def apply(
             now=now,
             policy=policy,
         )
-        lines += blockages.set_and_tell(session, breaker, fields, change.fault, now=now)
+        lines += controls.set_breaker(session, breaker, fields, change.fault, now=now)
     if change.success:
-        lines += blockages.end_run(session, voice.model, now=now)
+        lines += controls.end_run(session, voice.model, now=now)
     ledger.settle(session, task, change.task)
     return lines
 
@@ -122,3 +129,117 @@ def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change
         Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": Status.FAILED}),
     )
     return replace(change, voice=kept, tellings=tellings)
+
+
+_FIND = Statement(
+    select(*rows.columns(Task, Voice), is_superseded())
+    .select_from(Task)
+    .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
+    .where(col(Task.id) == sa.bindparam("key"), IS_OPEN | IS_INTERRUPTED)
+)
+_INTENTS = Statement(
+    select(col(Task.id), col(Task.voice_pk)).where(
+        IS_OPEN,  # by its index
+        IS_INTENT,
+        (col(Task.sent_at) <= sa.bindparam("before")) | (col(Task.sent_at) > sa.bindparam("after")),
+    )
+)
+
+
+class Found(NamedTuple):
+    """An unfinished task, its voice, and whether a newer call of that voice has the say."""
+
+    task: Task
+    voice: Voice | None
+    superseded: bool
+
+
+def find(session: Session, task_pk: int | None) -> Found | None:
+    """Return an open task with its voice, or one that was settled as interrupted.
+
+    None where it is gone, or settled by an answer.
+
+    Raises:
+        LookupError, ValueError, TypeError: a row holds a value that cannot be read.
+    """
+    row = _FIND.first(session, key=task_pk)
+    return None if row is None else _found(row)
+
+
+def take_up(session: Session, found: Found, *, now: datetime) -> bool:
+    """Take back that a task was interrupted, as its answer has come after all.
+
+    Args:
+        session: a writing one.
+        found: the task and its voice; both are changed.
+        now: when the answer came.
+
+    Returns:
+        Whether the answer counts: not where the enrollment was asked for again since.
+    """
+    task, voice, superseded = found
+    if task.state is not TaskState.UNKNOWN:
+        return True
+    if task.kind.is_enrollment and (
+        superseded or voice is None or voice.status is not Status.UNKNOWN
+    ):
+        return False
+    change = transitions.taken_up(voice, task)
+    ledger.uncount(session, task.kind, task.state)
+    ledger.settle(session, task, change.task)
+    if voice is not None:
+        rows.assign(session, voice, change.voice)
+        for telling in change.tellings:
+            tell(session, voice, telling, now=now, logged=False)
+    return True
+
+
+def settle_interrupted(
+    session: Session,
+    in_flight: Collection[int],
+    *,
+    before: datetime,
+    after: datetime,
+    now: datetime,
+    policy: Policy,
+) -> dict[int | None, str]:
+    """Settle the calls of whoever is gone: an intent, and nobody who waits for its answer.
+
+    What is to be logged of them is left to the next pass.
+
+    Args:
+        session: a writing one.
+        in_flight: tasks whose calls this process makes.
+        before: only what was sent before it,
+        after: or after it.
+        now: of this look.
+        policy: the settings.
+
+    Returns:
+        Why rows cannot be read, by their voice's key; they are left as they are.
+    """
+    bad: dict[int | None, str] = {}
+    for key, voice_pk in _INTENTS.rows(session, before=before, after=after):
+        if key in in_flight:
+            continue
+        readable, unreadable = _FIND.sifted(session, key=key)
+        for _, why in unreadable:
+            bad[voice_pk] = why
+        for row in readable:
+            _settle(session, _found(row), now=now, policy=policy)
+    return bad
+
+
+def _found(row: Values) -> Found:
+    return Found(*rows.pair(Task, Voice, row), bool(row[-1]))
+
+
+def _settle(session: Session, found: Found, *, now: datetime, policy: Policy) -> None:
+    task, voice, superseded = found
+    change = transitions.interrupted(voice, task, now=now)
+    if voice is None:
+        ledger.settle(session, task, change.task)
+        return
+    if superseded:
+        change = without_say(change)
+    apply(session, voice, task, change, now=now, policy=policy, logged=False)

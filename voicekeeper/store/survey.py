@@ -17,7 +17,7 @@ from voicekeeper.core.health import NAMED, Health
 from voicekeeper.core.models import Active, Kind, Task, TaskState, Voice
 from voicekeeper.core.pricing import Spent
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import breakers, claims, ledger, rows, tallies
+from voicekeeper.store import breakers, claims, ledger, rows
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.registry import Registry
@@ -164,7 +164,7 @@ class Survey:
                 margins=_margins(session, now=now, policy=policy),
                 due=session.scalar(select(func.count()).where(col(Voice.next_at) <= now)) or 0,
                 open_tasks=_open_tasks(session),
-                ended_tasks=tallies.all_of(session),
+                ended_tasks=ledger.ended(session),
                 spent=ledger.by_kind(session),
                 models=known | {breaker.model for breaker in breakers.opened(session)},
                 started_at=session.scalar(select(col(Active.started_at))),

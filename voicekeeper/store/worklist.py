@@ -24,14 +24,12 @@ from voicekeeper.store import (
     active,
     agenda,
     alerts,
-    blockages,
     breakers,
     claims,
     clocks,
     controls,
     holds,
     old_copies,
-    open_calls,
     results,
     rows,
 )
@@ -127,7 +125,7 @@ class Worklist:
         """Set right what a predecessor left; return what to log."""
         bad: dict[int | None, str] = {}
         if not self._database.is_shared:
-            bad = open_calls.settle_interrupted(
+            bad = results.settle_interrupted(
                 session, (), before=now, after=now, now=now, policy=policy
             )
         server = self._database.identity(session)
@@ -141,7 +139,7 @@ class Worklist:
         active.note_pass(session, None)
         return [
             *claims.unreadable_lines(session, bad),
-            *(blockages.opening(breaker) for breaker in breakers.opened(session)),
+            *(controls.opening(breaker) for breaker in breakers.opened(session)),
         ]
 
     def claim(
@@ -173,7 +171,7 @@ class Worklist:
         self._database.see_in_place()
         with self._database.writing() as session:
             self._fence.beat(session, now=now)
-            left = open_calls.settle_interrupted(
+            left = results.settle_interrupted(
                 session,
                 in_flight,
                 before=plus(now, -policy.lease),
@@ -284,8 +282,8 @@ class Worklist:
 
     def _record(self, session: Session, answer: Answer) -> Sequence[LogLine]:
         job, decide, now, policy = answer
-        found = open_calls.find(session, job.task_pk)
-        if found is None or not open_calls.take_up(session, found, now=now):
+        found = results.find(session, job.task_pk)
+        if found is None or not results.take_up(session, found, now=now):
             return []
         task, voice, superseded = found
         change = decide(voice, task)
