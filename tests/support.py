@@ -21,7 +21,7 @@ from sqlmodel import SQLModel, col, select
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
 from voicekeeper.core.answers import Accepted, Report
-from voicekeeper.core.models import Origin, Task, Voice
+from voicekeeper.core.models import Active, Origin, Task, Voice
 from voicekeeper.core.requests import FLASH, Request, Speech
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.secrecy import Secrets
@@ -263,7 +263,8 @@ class Life:
         self.database = database(path / "voicekeeper.db")
         self.registry = Registry(self.database)
         self.worklist = Worklist(self.database)
-        self.worklist.take_over(keeper="1@here", version="1", now=NOW, policy=self.policy)
+        if not self.rows(Active, col(Active.keeper).is_not(None)):
+            self.worklist.take_over(keeper="1@here", version="1", now=NOW, policy=self.policy)
         self.log = Told()
         self.keeper = self.new_keeper()
 
