@@ -30,7 +30,8 @@ from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import CallFailed
 from voicekeeper.gateway import OnTurn, wire
 from voicekeeper.sandbox import Answer, Books, Gateway
-from voicekeeper.store.registry import NewVoice, Registry
+from voicekeeper.store.new_voices import NewVoice
+from voicekeeper.store.registry import Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.worklist import Worklist
 

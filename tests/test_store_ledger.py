@@ -11,7 +11,7 @@ from tests.support import DAY, HOUR, MINUTE, NOW, Call, Life, imported, wanted
 from voicekeeper.core.models import Kind, LedgerEntry, Origin, Status, Task, TaskState
 from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.errors import CallFailed
-from voicekeeper.store.registry import NewVoice
+from voicekeeper.store.new_voices import NewVoice
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

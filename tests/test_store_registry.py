@@ -32,7 +32,7 @@ from voicekeeper.core.models import (
 from voicekeeper.core.pricing import Spent
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import NotAllowed, NotFound, Taken
-from voicekeeper.store.registry import NewVoice
+from voicekeeper.store.new_voices import NewVoice
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

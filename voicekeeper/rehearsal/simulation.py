@@ -41,7 +41,8 @@ from voicekeeper.rehearsal.report import Drained, Report
 from voicekeeper.sandbox import Gateway
 from voicekeeper.store.jobs import IS_OPEN, Claims
 from voicekeeper.store.memory import MemoryDatabase
-from voicekeeper.store.registry import NewVoice, Registry
+from voicekeeper.store.new_voices import NewVoice
+from voicekeeper.store.registry import Registry
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """The true time at which every simulation begins; any would do."""

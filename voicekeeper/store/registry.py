@@ -4,54 +4,42 @@ Each deed is one transaction, its history row included, and is refused with a se
 voice's status does not allow it. What a deed tells is left unlogged; the keeper logs it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
     SQLColumnExpression,
-    bindparam,
     case,
     delete,
-    exists,
-    func,
-    insert,
     select,
 )
-from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from voicekeeper.core import schedule
 from voicekeeper.core.budget import Hold
 from voicekeeper.core.enums import LIVING
-from voicekeeper.core.events import MEANINGS, Event
+from voicekeeper.core.events import Event
 from voicekeeper.core.facts import spellings
-from voicekeeper.core.health import NAMED, SHOWN_NAMES, Health, Keeping, late_before, named
+from voicekeeper.core.health import NAMED, Health, Keeping
 from voicekeeper.core.models import (
-    Active,
-    Balance,
     Breaker,
     HistoryEntry,
     Origin,
     Status,
-    Task,
-    TaskState,
     Voice,
 )
 from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Telling
 from voicekeeper.core.transitions.enrollment import afresh
-from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
-from voicekeeper.store import active, alerts, breakers, holds, ledger, unreadable
+from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, quoted
+from voicekeeper.store import breakers, health, holds, ledger, new_voices, unreadable
 from voicekeeper.store.chronicle import farewell, tell
-from voicekeeper.store.claims import IN_ORDER, IS_KEPT, NEXT_DUE, is_enrolling, is_speaking
+from voicekeeper.store.claims import IS_KEPT, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import IS_OPEN
+from voicekeeper.store.new_voices import NewVoice
 from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 
@@ -59,28 +47,6 @@ _BATCH = 500
 _ENROLLING = [
     str(event) for event in Event if event.startswith("enrollment.") or event is Event.VOICE_RETRIED
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class NewVoice:
-    """A voice to be registered.
-
-    Attributes:
-        name, model: of the voice.
-        voice_id: the gateway's; None for one that an enrollment is to make.
-        origin: how it comes or came to be.
-        last_used_at: its last use, if somebody knows it.
-        recipe: what an enrollment of it needs or needed.
-        paused: whether it is not to be kept for now.
-    """
-
-    name: str
-    model: str
-    voice_id: str | None
-    origin: Origin
-    last_used_at: datetime | None = None
-    recipe: dict[str, str] | None = None
-    paused: bool = False
 
 
 class Registry:
@@ -109,20 +75,7 @@ class Registry:
             Taken: names or voice ids are in the registry, or twice among these.
         """
         with self._database.writing() as session:
-            conflicts = _conflicts(session, voices)
-            if conflicts:
-                raise Taken(conflicts)
-            for start in range(0, len(voices), _BATCH):
-                batch = voices[start : start + _BATCH]
-                rows = [_row(voice, now=now, policy=policy) for voice in batch]
-                keys = session.scalars(
-                    insert(Voice).returning(col(Voice.id), sort_by_parameter_order=True), rows
-                ).all()
-                told = [
-                    _registered(key, voice, now=now) for key, voice in zip(keys, batch, strict=True)
-                ]
-                session.execute(insert(HistoryEntry), told)
-                progress(len(batch))
+            new_voices.add(session, voices, now=now, policy=policy, progress=progress)
 
     def get(self, name: str) -> Voice:
         """Return a voice.
@@ -213,62 +166,19 @@ class Registry:
     def keeping(self) -> Keeping:
         """Return who keeps the voices, if anybody does."""
         with self._database.reading() as session:
-            return self._keeping(session)
-
-    def _keeping(self, session: Session) -> Keeping:
-        holder = _active(session)
-        if not self._database.is_shared:
-            runs = self._database.is_held()
-        else:
-            at_work = holder.last_pass_at is not None and holder.beat is not None
-            runs = None if at_work else False
-        return Keeping(holder.last_pass_at, holder.once, runs)
+            return health.keeping(session, self._database)
 
     def is_in_time(self, *, now: datetime, tick: timedelta, policy: Policy) -> bool:
         """Tell whether a keeper has made a pass lately, and nothing is overdue."""
-        late = late_before(now, policy)
         with self._database.reading() as session:
-            if self._keeping(session).is_missing(now=now, tick=tick):
+            if health.keeping(session, self._database).is_missing(now=now, tick=tick):
                 return False
-            return not session.scalar(select(exists().where(_OVERDUE)), {"late": late})
+            return not health.is_any_overdue(session, now=now, policy=policy)
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
-        at = {
-            **alerts.risk_at(now, policy),
-            "late": late_before(now, policy),
-            "over": now - policy.window,
-        }
-        living = col(Voice.status).in_(LIVING)
-        held = IS_KEPT & col(Voice.held_at).is_not(None)
         with self._database.reading() as session:
-            by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
-            holder = _active(session)
-            health = Health(
-                by_status=dict(session.execute(by_status).all()),
-                paused=_count(session, col(Voice.paused).is_(True) & living),
-                overdue=(overdue := _count(session, _OVERDUE, at)),
-                late=_urgent(session, _OVERDUE, at) if overdue else [],
-                at_risk=_count(session, alerts.AT_RISK, at),
-                risky=_urgent(session, alerts.AT_RISK, at),
-                refused=(refused := _count(session, _REFUSED)),
-                waiting=_some(session, Status.NEW, _REFUSED) if refused else [],
-                last_pass_at=holder.last_pass_at,
-                keeper=holder.keeper,
-                once=holder.once,
-                runs=self._keeping(session).runs,
-                names={
-                    status: _some(session, status, col(Voice.status) == status) for status in NAMED
-                },
-                blocked=breakers.opened(session),
-                balance=session.get(Balance, 1),
-                held=_count(session, held & col(Voice.next_at).is_not(None)),
-                held_for_good=_count(session, held & col(Voice.next_at).is_(None)),
-                next_at=session.scalar(NEXT_DUE),
-                keepers=active.living(session, now=now, policy=policy),
-            )
-            session.expunge_all()
-            return health
+            return health.of_fleet(session, self._database, now=now, policy=policy)
 
     def keep(self, name: str, *, now: datetime) -> None:
         """Make a voice due now, even one that was given up.
@@ -392,39 +302,6 @@ class Registry:
             yield session, _named(session, name)
 
 
-_LATE: BindParameter[datetime] = bindparam("late")
-_NEWER = aliased(Task)
-_TRIED_IN_VAIN = exists().where(
-    col(Task.voice_pk) == Voice.id,
-    col(Task.state) != TaskState.SUCCESS,
-    col(Task.sent_at).between(col(Voice.anchored_at), _LATE),
-    ~exists().where(
-        col(_NEWER.voice_pk) == col(Task.voice_pk),
-        col(_NEWER.id) > col(Task.id),
-        col(_NEWER.state) == TaskState.SUCCESS,
-    ),
-)
-_BEING_USED = col(Voice.id).in_(select(col(Task.voice_pk)).where(IS_OPEN))
-_OVERDUE: ColumnElement[bool] = (
-    IS_KEPT
-    & col(Voice.next_at).is_not(None)
-    & ((col(Voice.next_at) < _LATE) | ((col(Voice.failures) > 0) | _BEING_USED) & _TRIED_IN_VAIN)
-)
-"""A voice fell due so long ago, and was not used since: each try that failed puts its due time off,
-so that the first of them tells.
-"""
-
-
-_REFUSED: ColumnElement[bool] = (
-    IS_KEPT
-    & (col(Voice.status) == Status.NEW)
-    & col(Voice.voice_id).is_(None)
-    & col(Voice.held_at).is_(None)
-    & (col(Voice.failures) > 0)
-)
-"""A voice is yet to be made, and its enrollment was refused so far."""
-
-
 def _named(session: Session, name: str) -> Voice:
     query = select(Voice).where(col(Voice.name) == _known(session, name))
     try:
@@ -459,96 +336,3 @@ def _tell_unreadable(session: Session) -> None:
 def _refuse_without_id(voice: Voice) -> None:
     if voice.voice_id is None:
         raise NotAllowed(f"{voice.name} is {voice.status} and has no voice_id yet")
-
-
-def _active(session: Session) -> Active:
-    return session.get_one(Active, 1)
-
-
-def _urgent(
-    session: Session, condition: ColumnElement[bool], at: Mapping[str, datetime]
-) -> Sequence[str]:
-    query = select(col(Voice.name)).where(condition).order_by(*IN_ORDER, col(Voice.name))
-    return session.scalars(query.limit(SHOWN_NAMES), at).all()
-
-
-def _some(session: Session, status: Status, condition: ColumnElement[bool]) -> Sequence[str]:
-    query = select(col(Voice.name), col(Voice.last_error)).where(condition)
-    found = session.execute(query.order_by(col(Voice.name)).limit(SHOWN_NAMES))
-    return [named(name, status, error) for name, error in found]
-
-
-def _count(
-    session: Session, condition: ColumnElement[bool], at: Mapping[str, datetime] | None = None
-) -> int:
-    count = select(func.count()).select_from(Voice).where(condition)
-    return session.scalar(count, at or {}) or 0
-
-
-def _row(voice: NewVoice, *, now: datetime, policy: Policy) -> dict[str, object]:
-    enrolls = voice.voice_id is None
-    anchor = voice.last_used_at or (now if enrolls else schedule.assumed_anchor(now, policy))
-    due = now if enrolls else max(now, schedule.due(anchor, voice.name, policy))
-    return {
-        "name": voice.name,
-        "model": voice.model,
-        "voice_id": voice.voice_id,
-        "origin": voice.origin,
-        "status": Status.NEW,
-        "paused": voice.paused,
-        "recipe": voice.recipe,
-        "created_at": now,
-        "last_used_at": voice.last_used_at,
-        "anchored_at": anchor,
-        "next_at": None if voice.paused else due,
-        "failures": 0,
-    }
-
-
-def _registered(key: int | None, voice: NewVoice, *, now: datetime) -> dict[str, object]:
-    return {
-        "voice_pk": key,
-        "at": now,
-        "event": Event.VOICE_REGISTERED,
-        "level": MEANINGS[Event.VOICE_REGISTERED].level,
-        "detail": {"origin": voice.origin, "model": voice.model},
-        "logged": False,
-    }
-
-
-def _conflicts(session: Session, voices: Sequence[NewVoice]) -> list[tuple[int, str]]:
-    """Return each voice, by place, whose name or voice_id is taken, here or earlier on."""
-    conflicts = []
-    names: dict[str, int] = {}
-    ids: dict[tuple[str, str], str] = {}
-    for start in range(0, len(voices), _BATCH):
-        batch = voices[start : start + _BATCH]
-        known_names = set(
-            session.scalars(
-                select(col(Voice.name)).where(
-                    col(Voice.name).in_([each for v in batch for each in spellings(v.name)])
-                )
-            )
-        )
-        batch_ids = [v.voice_id for v in batch if v.voice_id]
-        query = select(col(Voice.model), col(Voice.voice_id), col(Voice.name))
-        known_ids = {
-            (model, voice_id): name
-            for model, voice_id, name in session.execute(
-                query.where(col(Voice.voice_id).in_(batch_ids))
-            )
-        }
-        for place, voice in enumerate(batch, start):
-            key = (voice.model, voice.voice_id or "")
-            if not known_names.isdisjoint(spellings(voice.name)):
-                conflicts.append((place, f"the name {voice.name!r} is taken"))
-            elif voice.name in names:
-                conflicts.append((place, f"the name {voice.name!r} occurs twice"))
-            elif key in known_ids:
-                holder = known_ids[key]
-                conflicts.append((place, f"{voice.voice_id} is registered as {holder!r} already"))
-            elif voice.voice_id and key in ids:
-                conflicts.append((place, f"the voice_id {voice.voice_id} occurs twice"))
-            names[voice.name] = place
-            ids[key] = voice.name
-    return conflicts
