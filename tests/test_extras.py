@@ -17,7 +17,7 @@ from voicekeeper.errors import ConfigError
 ROOT = Path(__file__).parent.parent
 ON_A_SERVER = {"VOICEKEEPER_DATABASE__URL": "postgresql+psycopg://me@h/d"}
 STORE = "voicekeeper.store.postgres"
-ASKED = "from voicekeeper import extras; print(extras.missing(extras.ALERTS))"
+ASKED = "from voicekeeper.core import extras; print(extras.missing(extras.ALERTS))"
 
 
 def opened(directory: Path) -> str:

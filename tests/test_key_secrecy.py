@@ -70,7 +70,7 @@ KEY = SECRET.text
 
 BUG = """
 import os, pathlib
-from voicekeeper import keeper
+from voicekeeper.daemon import keeper
 
 sweep, turns = keeper.Keeper.sweep, []
 

@@ -29,7 +29,7 @@ def memory_mib(pid: int) -> float:
 
 def blind(directory: Path) -> str:
     """Return a PYTHONPATH that blinds the watch of the clocks: the scheduler wakes first."""
-    code = "from voicekeeper import jobs\njobs._JUMP_S = float('inf')\n"
+    code = "from voicekeeper.daemon import jobs\njobs._JUMP_S = float('inf')\n"
     (directory / "sitecustomize.py").write_text(code)
     return str(directory)
 
