@@ -380,7 +380,7 @@ class Keeper:
         except (DatabaseAway, NotActive):
             return  # the next pass tells of it
         except VoicekeeperError as error:
-            tell(self._log, Event.PASS_FAILED, error=str(error))
+            self._failed(error)
 
     async def _guarded(self, job: Job, work: Work) -> bool:
         """Keep an error in one voice's work from stopping another's.
@@ -492,14 +492,15 @@ class Keeper:
         def decide(voice: Voice | None, task: Task) -> Change:
             return rule(voice, task, answer, now=now, policy=policy)
 
-        def failed(error: VoicekeeperError) -> None:
-            if not isinstance(error, DatabaseAway):  # which the passes tell of
-                tell(self._log, Event.PASS_FAILED, name=job.name, error=str(error))
-
         answered = Answer(job, decide, now, policy)
-        lines = await self._recorder.record(answered, failed=failed)
+        lines = await self._recorder.record(answered, failed=partial(self._failed, name=job.name))
         self._told.update(line.event for line in lines)
         await self._tell(lines)
+
+    def _failed(self, error: VoicekeeperError, **fields: object) -> None:
+        """Tell of what failed beside a pass; of a database that is away the passes tell."""
+        if not isinstance(error, DatabaseAway):
+            tell(self._log, Event.PASS_FAILED, **fields, error=str(error))
 
     async def _write(self, answers: Sequence[Answer]) -> Sequence[Sequence[LogLine]]:
         told: Sequence[Sequence[LogLine]] = await self._offload(
@@ -518,7 +519,7 @@ class Keeper:
             take = partial(self._worklist.take_alerts, now=now, policy=self._policy)
             await self._tell(await self._offload(take))
         except VoicekeeperError as error:
-            tell(self._log, Event.PASS_FAILED, error=str(error))
+            self._failed(error)
 
     async def prune(self) -> None:
         """Delete what is older than the history is kept; no failure of it reaches further.
@@ -534,7 +535,7 @@ class Keeper:
                 if not pruned.more:
                     break
         except VoicekeeperError as error:
-            tell(self._log, Event.PASS_FAILED, error=str(error))
+            self._failed(error)
         if pruned.rows:
             tell(self._log, Event.HISTORY_PRUNED, **pruned.rows)
 
