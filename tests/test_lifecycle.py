@@ -1073,7 +1073,7 @@ class Life:
         assert speaks or self.row.status is Status.NEW
         make = keepalive if speaks else enrollment
         self.task = make(state=TaskState.INTENT, sent_at=self.now, task_id=None)
-        self.row.next_at = self.now + self.policy.lease if speaks else None
+        self.row.next_at = self.now + self.policy.longest_call if speaks else None
         return True
 
     def _submit(self, task: Task, draw: Draw) -> None:

@@ -50,7 +50,7 @@ from voicekeeper.store.worklist import Worklist
 pytestmark = pytest.mark.postgres
 
 POLICY = policy()
-LEASE = POLICY.lease
+LONGEST_CALL = POLICY.longest_call
 SILENCE = POLICY.silence
 Row = TypeVar("Row", bound=SQLModel)
 PASSWORD = "pass-of-nobody"
@@ -443,9 +443,9 @@ def test_an_enrollment_of_a_dead_keeper_is_left_to_a_person(database: PostgresDa
     dying = Keeper(database, "1@here")
     dying.worklist.intend(dying.claim().calls[0], now=NOW, policy=POLICY)
     living = successor(database)
-    early = living.claim(NOW + LEASE - SECOND)
+    early = living.claim(NOW + LONGEST_CALL - SECOND)
     assert Registry(database).get("anna").status is Status.NEW
-    late = living.claim(NOW + LEASE)
+    late = living.claim(NOW + LONGEST_CALL)
     assert Registry(database).get("anna").status is Status.UNKNOWN
     assert [*early.calls, *late.calls] == []
     assert [line.event for line in late.lines] == ["enrollment.failed", "voice.status_changed"]
@@ -458,9 +458,9 @@ def test_the_answer_to_an_enrollment_counts_though_its_keeper_was_taken_for_dead
     frozen = Keeper(database, "1@here")
     job = frozen.worklist.intend(frozen.claim().calls[0], now=NOW, policy=POLICY)
     second = successor(database)
-    second.claim(NOW + LEASE)
+    second.claim(NOW + LONGEST_CALL)
     assert Registry(database).get("anna").status is Status.UNKNOWN
-    late = NOW + LEASE + MINUTE
+    late = NOW + LONGEST_CALL + MINUTE
     submitted = by(partial(transitions.submitted, cost_micros=1), Accepted("task_1"), late)
     frozen.worklist.record([Answer(job, submitted, late, POLICY)])
     voice = Registry(database).get("anna")
@@ -480,8 +480,8 @@ def test_a_late_answer_to_an_enrollment_that_was_asked_for_again_changes_nothing
     frozen = Keeper(database, "1@here")
     job = frozen.worklist.intend(frozen.claim().calls[0], now=NOW, policy=POLICY)
     second = successor(database)
-    second.claim(NOW + LEASE)
-    late = NOW + LEASE + MINUTE
+    second.claim(NOW + LONGEST_CALL)
+    late = NOW + LONGEST_CALL + MINUTE
     Registry(database).retry("anna", now=late)
     again = second.worklist.intend(second.claim(late).calls[0], now=late, policy=POLICY)
     before = [task.model_dump() for task in rows(database, Task)]
@@ -498,10 +498,10 @@ def test_a_keepalive_of_a_dead_keeper_is_made_again_once_its_call_must_be_over(
     register(database, imported("anna"))
     (job,) = Keeper(database, "1@here").claim().calls
     living = successor(database)
-    assert [each.name for each in living.claim(NOW + LEASE).calls] == ["anna"]
+    assert [each.name for each in living.claim(NOW + LONGEST_CALL).calls] == ["anna"]
     first, second = sorted(rows(database, Task), key=lambda task: task.id or 0)
     assert (first.state, second.state) == (TaskState.UNKNOWN, TaskState.INTENT)
-    late = NOW + LEASE + MINUTE
+    late = NOW + LONGEST_CALL + MINUTE
     used = by(transitions.reported, Report("success"), late)
     living.worklist.record([Answer(job, used, late, POLICY)])
     voice = Registry(database).get("anna")

@@ -322,18 +322,18 @@ def test_no_retry_after_takes_a_voice_past_its_deadline_or_the_interval(
 
 
 def test_a_lease_outlasts_the_longest_call_and_its_turn_at_the_limiter() -> None:
-    assert POLICY.lease == timedelta(seconds=2 * 30 + 8 / 5 + 10)
+    assert POLICY.longest_call == timedelta(seconds=2 * 30 + 8 / 5 + 10)
 
 
 def test_a_keeper_is_dead_after_three_ticks_of_silence_but_not_before_its_leases_are_over() -> None:
     slow = replace(POLICY, tick=10 * MINUTE)
     assert slow.silence == 30 * MINUTE
-    assert replace(POLICY, tick=SECOND).silence == POLICY.lease
+    assert replace(POLICY, tick=SECOND).silence == POLICY.longest_call
 
 
 @given(policies())
 def test_a_lease_is_never_taken_for_the_work_of_a_wrong_clock(policy: Policy) -> None:
-    assert NOW < NOW + policy.lease <= schedule.latest_due(NOW, policy)
+    assert NOW < NOW + policy.longest_call <= schedule.latest_due(NOW, policy)
 
 
 @pytest.mark.parametrize(

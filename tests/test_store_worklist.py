@@ -45,7 +45,7 @@ from voicekeeper.store.jobs import Answer, Claims, Decide, Job
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
-LEASE = policy().lease
+LONGEST_CALL = policy().longest_call
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_call_under_way_keeps_its_voice_from_another_and_moves_no_due_time(lif
         None,
     )
     assert life.voice("anna").next_at == NOW
-    for later in (NOW, NOW + LEASE + MINUTE):
+    for later in (NOW, NOW + LONGEST_CALL + MINUTE):
         assert claim(life, later, under_way=[job]).calls == []
     assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]
 
@@ -209,9 +209,9 @@ def test_a_call_under_way_keeps_its_voice_from_another_and_moves_no_due_time(lif
 def test_a_call_that_nobody_makes_is_settled_once_none_can_take_so_long(life: Life) -> None:
     life.register(imported("anna"))
     only(claim(life))
-    claim(life, NOW + LEASE - SECOND, calls=0)
+    claim(life, NOW + LONGEST_CALL - SECOND, calls=0)
     assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]
-    assert names(claim(life, NOW + LEASE)) == ["anna"]
+    assert names(claim(life, NOW + LONGEST_CALL)) == ["anna"]
     assert [task.state for task in life.tasks("anna")] == [TaskState.UNKNOWN, TaskState.INTENT]
 
 
@@ -262,7 +262,7 @@ def test_an_enrollment_is_begun_once_and_never_again(life: Life, origin: Origin)
     assert life.voice("anna").next_at is None
     (task,) = life.tasks("anna")
     assert (task.id, task.state, task.sent_at) == (job.task_pk, TaskState.INTENT, NOW)
-    for later in (timedelta(0), LEASE, 30 * DAY):
+    for later in (timedelta(0), LONGEST_CALL, 30 * DAY):
         assert claim(life, NOW + later).calls == []
 
 
@@ -280,14 +280,14 @@ def test_an_enrollment_whose_turn_never_came_is_claimed_again(life: Life) -> Non
     life.register(wanted("anna"))
     job = only(claim(life))
     assert life.tasks("anna") == []
-    assert claim(life, NOW + LEASE, under_way=[job]).calls == []
-    assert names(claim(life, NOW + LEASE)) == ["anna"]
-    assert life.worklist.intend(job, now=NOW + LEASE, policy=life.policy).task_pk is not None
+    assert claim(life, NOW + LONGEST_CALL, under_way=[job]).calls == []
+    assert names(claim(life, NOW + LONGEST_CALL)) == ["anna"]
+    assert life.worklist.intend(job, now=NOW + LONGEST_CALL, policy=life.policy).task_pk is not None
 
 
 def test_of_two_turns_of_one_enrollment_the_second_is_withdrawn(life: Life) -> None:
     life.register(wanted("anna"))
-    jobs = [only(claim(life, NOW)), only(claim(life, NOW + LEASE))]
+    jobs = [only(claim(life, NOW)), only(claim(life, NOW + LONGEST_CALL))]
     life.worklist.intend(jobs[0], now=NOW, policy=life.policy)
     with pytest.raises(Withdrawn, match="the enrollment of anna is not wanted any more"):
         life.worklist.intend(jobs[1], now=NOW, policy=life.policy)

@@ -79,8 +79,8 @@ class Voice(SQLModel, table=True):
         enrolled_at: when the gateway accepted the enrollment that made ``voice_id``.
         anchored_at: what urgency is reckoned from: the last use, else the enrollment, else an
             assumption that errs towards hurry.
-        next_at: when a keeper looks at the voice next: the due time, or the lease of the
-            keeper that works on it; None when there is nothing to do.
+        next_at: when its next keepalive, or the next try of its enrollment, is due; None when
+            there is nothing to do.
         failures: failed attempts in a row.
         suspected_at: when the first of a run of answers blamed the voice itself.
         controlled_at: when a control call sent after ``suspected_at`` succeeded.

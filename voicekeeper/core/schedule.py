@@ -8,7 +8,7 @@ due                last use + interval - jitter
 retry              base·2ⁿ ± a quarter, at most min(cap, an eighth of what remains
                    to the deadline), at least min(30 s, base)
 hope               one more window, for a voice that the gateway does not know
-lease              how long a claim keeps others off: longer than any call
+longest call       its turn at the limiter, and the time that it may take
 silence            after how long without a pass a keeper counts as dead
 patience           how long an accepted keepalive may stay open before another one
 poll               the page's pace, slower as the task grows older
@@ -30,26 +30,26 @@ from voicekeeper.core.facts import VoiceFacts
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
-_LEASE_SLACK = timedelta(seconds=10)
+_SLACK = timedelta(seconds=10)
 _MANY_POLLS = 10_000
 """A damaged row may count more, and their time would be longer than the calendar."""
 
 
-def _lease(policy: "Policy") -> timedelta:
-    """Return for how long a claim holds: the longest call, and its turn at the limiter."""
+def _longest_call(policy: "Policy") -> timedelta:
+    """Return how long a call may take at most, its turn at the limiter included."""
     turn_s = policy.max_in_flight / policy.requests_per_second
     turn = timedelta(seconds=min(turn_s, policy.interval.total_seconds()))
-    return min(policy.timeout * 2 + turn + _LEASE_SLACK, policy.interval)
+    return min(policy.timeout * 2 + turn + _SLACK, policy.interval)
 
 
 def _silence(policy: "Policy") -> timedelta:
-    """Return after how long without a pass a keeper counts as dead: its leases are over then."""
-    return max(policy.lease, 3 * policy.tick)
+    """Return after how long without a pass a keeper counts as dead: its calls are over then."""
+    return max(policy.longest_call, 3 * policy.tick)
 
 
 def _longest_poll(policy: "Policy") -> timedelta:
     """Return how far ahead a poll can be; one that is further was set by a wrong clock."""
-    return max(policy.give_up, policy.retry_cap, policy.lease)
+    return max(policy.give_up, policy.retry_cap, policy.longest_call)
 
 
 def _risk_age(policy: "Policy") -> timedelta:
@@ -88,7 +88,7 @@ class Policy:
         notifies: whether people get messages; then the ends of enrollments are noted for them.
         tick: between two passes.
         keep_history: how long it is kept what happened; None for ever.
-        lease: for how long a claim holds.
+        longest_call: how long a call may take at most, its turn at the limiter included.
         silence: after how long without a pass a keeper counts as dead.
         longest_poll: how far ahead a poll can be.
         risk_age: how old a last use puts a voice at risk.
@@ -115,7 +115,7 @@ class Policy:
     tick: timedelta = timedelta(seconds=10)
     keep_history: timedelta | None = timedelta(days=365)
 
-    lease = cached_property(_lease)
+    longest_call = cached_property(_longest_call)
     silence = cached_property(_silence)
     longest_poll = cached_property(_longest_poll)
     risk_age = cached_property(_risk_age)

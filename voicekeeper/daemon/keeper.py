@@ -366,7 +366,7 @@ class Keeper:
         if task.cancelled() or task.result():
             self._release(job)
         else:  # nothing says that it is done, so it would be taken again at once
-            backoff = self._policy.lease.total_seconds()
+            backoff = self._policy.longest_call.total_seconds()
             asyncio.get_running_loop().call_later(backoff, self._release, job)
         if lane.more and not self._stopping and lane.free * 2 >= lane.size:
             lane.more = False

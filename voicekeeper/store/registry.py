@@ -241,7 +241,7 @@ class Registry:
                 due = schedule.due(voice.anchored_at, voice.name, policy)
                 voice.next_at = now if voice.voice_id is None else max(now, due)
                 if is_speaking(session, voice):  # its keepalive goes on: wait for that one
-                    voice.next_at = max(voice.next_at, now + policy.lease)
+                    voice.next_at = max(voice.next_at, now + policy.longest_call)
             tell(session, voice, Telling(Event.VOICE_RESUMED), now=now, logged=False)
 
     def retry(self, name: str, *, now: datetime) -> None:

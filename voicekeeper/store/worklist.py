@@ -174,8 +174,8 @@ class Worklist:
             left = results.settle_interrupted(
                 session,
                 in_flight,
-                before=plus(now, -policy.lease),
-                after=plus(now, policy.lease),
+                before=plus(now, -policy.longest_call),
+                after=plus(now, policy.longest_call),
                 now=now,
                 policy=policy,
             )

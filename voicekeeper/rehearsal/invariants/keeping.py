@@ -175,7 +175,7 @@ class Order:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         # The host counts from when it meant to use a voice, the gateway from when it was used.
-        self._blur = evidence.policy.lease + SLACK
+        self._blur = evidence.policy.longest_call + SLACK
 
     def claimed(self, claims: Claims, ready: Iterable[str]) -> None:
         """Check what a pass took.
