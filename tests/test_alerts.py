@@ -290,13 +290,11 @@ def test_what_was_handed_out_and_not_confirmed_is_handed_out_again(life: Life) -
         session.add(opened)
     first = take(life, NOW)
     assert events(first) == ["upstream.blocked"]
-    assert take(life, NOW + alerting.LONGEST_CALL - SECOND) == []
-    second = take(life, NOW + alerting.LONGEST_CALL)
+    assert take(life, NOW + alerting.LEASE - SECOND) == []
+    second = take(life, NOW + alerting.LEASE)
     assert [line.fields["told"] for line in (*first, *second)] == [1, 2]
-    confirm(
-        life, first, NOW + alerting.LONGEST_CALL
-    )  # the first teller was slow: the second has it
-    assert events(take(life, NOW + 2 * alerting.LONGEST_CALL)) == ["upstream.blocked"]
+    confirm(life, first, NOW + alerting.LEASE)  # the first teller was slow: the second has it
+    assert events(take(life, NOW + 2 * alerting.LEASE)) == ["upstream.blocked"]
 
 
 def test_an_end_while_the_trouble_is_being_told_is_told_too(life: Life) -> None:
@@ -309,9 +307,9 @@ def test_an_end_while_the_trouble_is_being_told_is_told_too(life: Life) -> None:
         clear = store.unblocked(session, FLASH, since=NOW, now=NOW + SECOND)
     confirm(life, telling, NOW + SECOND)
     assert events(clear) == ["upstream.recovered"]
-    again = take(life, NOW + 2 * alerting.LONGEST_CALL)  # nobody confirmed it
+    again = take(life, NOW + 2 * alerting.LEASE)  # nobody confirmed it
     assert events(again) == ["upstream.recovered"]
-    confirm(life, again, NOW + 2 * alerting.LONGEST_CALL)
+    confirm(life, again, NOW + 2 * alerting.LEASE)
     assert take(life, NOW + 30 * DAY) == []
 
 
@@ -327,7 +325,7 @@ def test_an_all_clear_that_a_crash_cut_short_is_told_again(life: Life) -> None:
         tell_at=NOW + DAY,
     )
     assert events(take(life, NOW)) == ["voice.recovered"]
-    again = take(life, NOW + alerting.LONGEST_CALL)
+    again = take(life, NOW + alerting.LEASE)
     assert [(line.event, line.level, line.fields["was"]) for line in again] == [
         ("voice.recovered", "info", "lost")
     ]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 AGAIN: Final = timedelta(days=1)
 """Between two tellings of what has not ended."""
 
-LONGEST_CALL: Final = timedelta(minutes=1)
+LEASE: Final = timedelta(minutes=1)
 """For handing one telling out; if it was not confirmed by then, it is told once more."""
 
 SEND_LEASE: Final = timedelta(minutes=5)
@@ -129,7 +129,7 @@ def cause_of_risk(voice: Voice, breaker: Breaker | None) -> str:
 
 def handed_out(alert: Alert, *, now: datetime) -> AlertFields:
     """Begin a telling: others keep off until the lease is over."""
-    return {"told": alert.told + 1, "tell_at": plus(now, LONGEST_CALL)}
+    return {"told": alert.told + 1, "tell_at": plus(now, LEASE)}
 
 
 def confirmed(alert: Alert, *, now: datetime) -> AlertFields:
