@@ -125,7 +125,8 @@ def test_the_first_keeper_of_a_registry_leaves_every_due_time_as_it_is(tmp_path:
     life = Life(tmp_path)
     life.register(imported("anna", last_used_at=life.clock.now() - DAY))
     with life.database.writing() as session:  # as a new registry has it
-        session.execute(sa.update(Active).values(epoch=0, keeper=None, interval_s=0, window_s=0))
+        nobody = {"epoch": 0, "keeper": None, "beat": None, "interval_s": 0, "window_s": 0}
+        session.execute(sa.update(Active).values(nobody))
     due = life.voice("anna").next_at
     asyncio.run(life.keeper.take_over())
     assert life.voice("anna").next_at == due
