@@ -98,6 +98,7 @@ ACTIVE: Final[Mapping[str, Read]] = {
     "beat": maybe(instant),
     "interval_s": number,
     "window_s": number,
+    "server": maybe(text),
 }
 BALANCE: Final[Mapping[str, Read]] = {"id": whole, "micros": whole, "told_at": instant}
 
