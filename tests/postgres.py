@@ -127,9 +127,11 @@ class Cluster:
         return self.url(name)
 
     def copied(self, database: PostgresDatabase) -> str:
-        """Return the address of a copy of a database that nobody is connected to."""
-        name = f"copy_{next(self._number)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {database._engine.url.database}")  # noqa: SLF001
+        """Return the address of a copy of a database; who is connected to it is cut off."""
+        name, source = f"copy_{next(self._number)}", database._engine.url.database  # noqa: SLF001
+        others = f"FROM pg_stat_activity WHERE datname = '{source}'"
+        self.execute(f"SELECT pg_terminate_backend(pid) {others}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
         return self.url(name)
 
     def without_tables(self) -> str:

@@ -266,6 +266,7 @@ class Life:
         self.worklist = Worklist(self.database)
         if not self.rows(Active, col(Active.keeper).is_not(None)):
             self.worklist.take_over(keeper="1@here", version="1", now=NOW, policy=self.policy)
+            self.worklist.leave(keeper="1@here")  # so that the keeper below may
         self.log = Told()
         self.keeper = self.new_keeper()
 
