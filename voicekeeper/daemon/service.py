@@ -1,6 +1,7 @@
 """The process that runs for years: its start, its table of jobs, its signals and its end.
 
-systemd's watchdog is fed by completed passes only: what counts is progress, not being alive.
+systemd's watchdog is fed by completed passes: what counts is progress, not being alive. While the
+disk is full or the database is away it is fed too, for a restart would mend neither.
 """
 
 import asyncio

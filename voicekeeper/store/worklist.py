@@ -98,7 +98,7 @@ class Worklist:
     ) -> Sequence[LogLine]:
         """Become the active keeper, and settle what a predecessor left in the middle of a call.
 
-        Calls whose answer nobody saw are judged by `lifecycle.interrupted`: at once where the
+        Calls whose answer nobody saw are judged by `transitions.interrupted`: at once where the
         lock of a file tells that whoever made them is gone, else by the passes, once no call can
         take so long. Enrollments that an older copy of the registry may have forgotten are left
         to a person.

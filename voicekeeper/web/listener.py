@@ -1,4 +1,4 @@
-"""A port of the daemon's, in its own loop, that nothing sent to it can bring down.
+"""A port of the daemon's, in its loop, that nothing sent to it can bring down.
 
 A port that another program has is logged once and tried again: voices are worth more than the
 page. A stranger can open many connections, send half a request, or one that never ends. So a
