@@ -174,6 +174,21 @@ def test_a_frozen_keeper_that_wakes_writes_no_intent_and_stands_by(
     fleet.close()
 
 
+def test_a_keeper_whose_database_does_not_answer_stops_all_the_same(
+    cluster: Cluster, gateway: Upstream, tmp_path: Path, keepers: ExitStack
+) -> None:
+    url = cluster.empty()
+    fleet = Fleet(url, gateway, tmp_path, 1)
+    with Wire(cluster.socket) as wire:
+        address = url.partition("?")[0].replace("@/", f"@127.0.0.1:{wire.port}/")
+        through = fleet.environ | {"VOICEKEEPER_DATABASE__URL": address}
+        cut = keepers.enter_context(Daemon(["run"], through))
+        cut.await_event("daemon.ready")
+        wire.cut()
+        assert cut.end(signal.SIGTERM) == 0
+    fleet.close()
+
+
 def test_a_keeper_that_is_cut_from_the_database_stands_by_when_it_is_back(
     cluster: Cluster, gateway: Upstream, tmp_path: Path, keepers: ExitStack
 ) -> None:

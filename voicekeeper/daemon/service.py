@@ -6,7 +6,7 @@ disk is full or the database is away it is fed too, for a restart would mend nei
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -51,6 +51,7 @@ class Daemon:
         copies: those of the registry, one a day; None to make none.
         notifier: brings messages to people; None to bring none.
         heartbeat: pings a dead man's switch; None to ping none.
+        limit_stop: called as the stop begins, so that it ends though a thread hangs.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class Daemon:
         copies: DailyCopies | None = None,
         notifier: Notifier | None = None,
         heartbeat: Heartbeat | None = None,
+        limit_stop: Callable[[], object] = lambda: None,
     ) -> None:
         self._keeper = keeper
         self._copies = copies
         self._notifier = notifier
         self._heartbeat = heartbeat
+        self._limit_stop = limit_stop
         self._clock = clock
         self._manager = manager
         self._log = log
@@ -123,6 +126,7 @@ class Daemon:
         self._jobs.start()
         async with self._answering():
             await self._stop.wait()
+        self._limit_stop()
         if self._is_ready:
             self._manager.stopping()
         self._jobs.pause()

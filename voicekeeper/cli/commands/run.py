@@ -6,6 +6,7 @@ import faulthandler
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Sequence
 
 import click
@@ -27,6 +28,9 @@ from voicekeeper.store.backup import DailyCopies
 from voicekeeper.store.database import Database
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.web import serving
+
+_STOPPED_WITHIN_S = 9.5
+"""More than an orderly stop takes, and less than anybody who asks for one should wait."""
 
 
 @click.command
@@ -123,6 +127,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             reload=None if sys.stdout.isatty() else _reload(session, assembly),
             socket_in=reload_socket.directory(os.environ),
             copies=copies,
+            limit_stop=_limit_stop,
         )
         async with serving(
             lambda: assembly.settings,
@@ -132,6 +137,17 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             log=logger,
         ):
             await daemon.run()
+
+
+def _limit_stop() -> None:
+    """End the process within ten seconds, though a thread hangs that nothing can end.
+
+    One that looks a name up waits for a name server for half a minute and more, one that asks a
+    database may wait for good. What is cut short stands in the rows, and the next start settles it.
+    """
+    timer = threading.Timer(_STOPPED_WITHIN_S, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def _reload(session: Session, assembly: wiring.Assembly) -> Reload:
