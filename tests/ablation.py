@@ -233,9 +233,9 @@ def _repeat_the_unknown(patch: pytest.MonkeyPatch) -> None:
     """Request an enrollment again whose answer was lost."""
     unknown = enrollment._unknown  # noqa: SLF001 - the rule that is taken out
 
-    def again(voice: Voice, task: Task, fault: Any, *, now: datetime) -> transitions.Change:  # noqa: ANN401
+    def again(voice: Voice, task: Task, fault: Any, *, now: datetime) -> transitions.Transition:  # noqa: ANN401
         change = unknown(voice, task, fault, now=now)
-        return replace(change, voice={"status": Status.NEW, "next_at": now}, tellings=())
+        return replace(change, voice={"status": Status.NEW, "next_at": now}, entries=())
 
     patch.setattr(enrollment, "_unknown", again)
 
@@ -279,7 +279,7 @@ def _count_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
         now: datetime,
         policy: schedule.Policy,
         **more: Any,  # noqa: ANN401 - the same
-    ) -> transitions.Change:
+    ) -> transitions.Transition:
         change = submitted(voice, task, *given, now=now, policy=policy, **more)
         fields: transitions.VoiceFields = {
             "status": Status.OK,
@@ -289,9 +289,9 @@ def _count_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
         }
         return replace(change, voice=fields)
 
-    def ended(voice: Voice, task: Task, *given: Any, **more: Any) -> transitions.Change:  # noqa: ANN401
+    def ended(voice: Voice, task: Task, *given: Any, **more: Any) -> transitions.Transition:  # noqa: ANN401
         change = reported(voice, task, *given, **more)
-        return replace(change, voice={}, tellings=())
+        return replace(change, voice={}, entries=())
 
     reported = keepalive.reported
     patch.setattr(keepalive, "submitted", used)
@@ -302,8 +302,8 @@ def _probe_without_end(patch: pytest.MonkeyPatch) -> None:
     """Give up a control call whose end nobody tells, as though it had told nothing."""
     reported = control.reported
 
-    def never(*given: Any, **more: Any) -> transitions.Change:  # noqa: ANN401 - all that it takes
-        return replace(reported(*given, **more), success=False, passable=False)
+    def never(*given: Any, **more: Any) -> transitions.Transition:  # noqa: ANN401 - all that it takes
+        return replace(reported(*given, **more), success=False, only_accepted=False)
 
     patch.setattr(control, "reported", never)
 

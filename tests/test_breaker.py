@@ -12,14 +12,14 @@ from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, policies, spa
 from voicekeeper.core import breaker as breakers
 from voicekeeper.core.breaker import TRIP_AFTER, BreakerFields
 from voicekeeper.core.models import Breaker
-from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.outcome import Culprit, Fault
 from voicekeeper.core.schedule import Policy
 
-ACCOUNT = Fault(Blame.ACCOUNT, "402", "the gateway answered 402: insufficient balance")
-UPSTREAM = Fault(Blame.UPSTREAM, "502", "the gateway answered 502")
-VOICE = Fault(Blame.VOICE, "VALIDATION_ERROR", "the voice is not known")
-NOBODY = Fault(Blame.NOBODY, "404", "no such task")
-REQUEST = Fault(Blame.REQUEST, "400", "the request is wrong")
+ACCOUNT = Fault(Culprit.ACCOUNT, "402", "the gateway answered 402: insufficient balance")
+UPSTREAM = Fault(Culprit.UPSTREAM, "502", "the gateway answered 502")
+VOICE = Fault(Culprit.VOICE, "VALIDATION_ERROR", "the voice is not known")
+NOBODY = Fault(Culprit.NOBODY, "404", "no such task")
+REQUEST = Fault(Culprit.REQUEST, "400", "the request is wrong")
 
 
 def closed(**columns: Any) -> Breaker:  # noqa: ANN401 - any column
@@ -40,13 +40,13 @@ def applied(breaker: Breaker, fields: BreakerFields) -> Breaker:
 
 
 def after_fault(
-    breaker: Breaker, fault: Fault, voice_pk: int | None = 1, *, flows: bool = False
+    breaker: Breaker, fault: Fault, voice_pk: int | None = 1, *, others_accepted: bool = False
 ) -> BreakerFields:
     return breakers.after_fault(
         breaker,
         fault,
         voice_pk=voice_pk,
-        flows=flows,
+        others_accepted=others_accepted,
         anchor=NOW - 3 * DAY,
         now=NOW,
         policy=POLICY,
@@ -83,13 +83,13 @@ def test_five_of_the_gateways_faults_in_a_row_of_different_voices_open_it() -> N
 def test_faults_between_calls_that_are_taken_do_not_open_it_until_none_is_taken() -> None:
     breaker = closed()
     for voice_pk in range(1, 100):
-        breaker = applied(breaker, after_fault(breaker, UPSTREAM, voice_pk, flows=True))
+        breaker = applied(breaker, after_fault(breaker, UPSTREAM, voice_pk, others_accepted=True))
     assert (breaker.run, breaker.opened_at) == (TRIP_AFTER - 1, None)
     assert after_fault(breaker, UPSTREAM, 100)["opened_at"] == NOW
 
 
 def test_a_fault_of_the_account_opens_it_whatever_else_is_taken() -> None:
-    assert after_fault(closed(), ACCOUNT, flows=True)["opened_at"] == NOW
+    assert after_fault(closed(), ACCOUNT, others_accepted=True)["opened_at"] == NOW
 
 
 def test_one_voice_that_fails_again_and_again_does_not_open_it() -> None:
@@ -195,7 +195,7 @@ def test_the_first_probe_hurries_too_when_a_deadline_is_near() -> None:
     anchor = NOW - POLICY.window + 4 * MINUTE
     slow = replace(POLICY, retry_base=10 * MINUTE)
     opening = breakers.after_fault(
-        closed(), ACCOUNT, voice_pk=1, flows=False, anchor=anchor, now=NOW, policy=slow
+        closed(), ACCOUNT, voice_pk=1, others_accepted=False, anchor=anchor, now=NOW, policy=slow
     )
     failed = breakers.after_control_fault(
         closed(), ACCOUNT, is_ours=False, anchor=anchor, now=NOW, policy=slow

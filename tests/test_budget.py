@@ -14,7 +14,7 @@ from voicekeeper.core.events import Event
 from voicekeeper.core.models import Kind
 from voicekeeper.core.pricing import Spent, usd
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Telling
+from voicekeeper.core.transitions import Entry
 
 MIDNIGHT = datetime(2026, 5, 2, tzinfo=UTC)
 
@@ -114,8 +114,8 @@ def test_no_enrollment_ever_takes_a_day_beyond_its_budget(
 def test_an_enrollment_is_held_with_one_event_and_waits() -> None:
     change = transitions.held(new_voice(), Hold(MIDNIGHT, "held: why"), now=NOW, policy=POLICY)
     assert change.voice == {"next_at": MIDNIGHT, "last_error": "held: why", "held_at": NOW}
-    assert change.tellings == (
-        Telling(Event.ENROLLMENT_HELD, {"error": "held: why", "until": MIDNIGHT}),
+    assert change.entries == (
+        Entry(Event.ENROLLMENT_HELD, {"error": "held: why", "until": MIDNIGHT}),
     )
 
 
@@ -123,7 +123,7 @@ def test_one_that_is_held_again_is_not_told_again() -> None:
     row = new_voice(held_at=NOW - HOUR)
     change = transitions.held(row, Hold(None, "never begun: why"), now=NOW, policy=POLICY)
     assert change.voice == {"next_at": None, "last_error": "never begun: why"}
-    assert change.tellings == ()
+    assert change.entries == ()
 
 
 def test_a_hold_is_no_due_time_that_looks_like_a_wrong_clocks() -> None:

@@ -31,9 +31,9 @@ from tests.support import CLONE, FakeClock
 from voicekeeper.core import outcome, transitions
 from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.models import Kind, Status, Task, TaskState, Voice
-from voicekeeper.core.outcome import Blame
+from voicekeeper.core.outcome import Culprit
 from voicekeeper.core.requests import CONTROL_VOICE, Clone, Request, Speech
-from voicekeeper.core.transitions import Change
+from voicekeeper.core.transitions import Transition
 from voicekeeper.core.transitions import keepalive as keepalive_rules
 from voicekeeper.errors import CallFailed, KeyRefused
 from voicekeeper.gateway import GatewayClient, failure, wire
@@ -368,7 +368,7 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(said, arrived, row, keepalive(spoken=ID, **columns), is_cleared)
 
 
-def changed(case: Case, answer: Accepted | Report | CallFailed) -> Change:
+def changed(case: Case, answer: Accepted | Report | CallFailed) -> Transition:
     """Return what an answer changes, as the keeper has it judged."""
     row, task = case.row, case.task
     match answer:
@@ -385,7 +385,7 @@ def changed(case: Case, answer: Accepted | Report | CallFailed) -> Change:
             return transitions.refused(row, task, fault, now=NOW, policy=POLICY)
 
 
-def judge(case: Case, answer: Accepted | Report | CallFailed, change: Change) -> None:
+def judge(case: Case, answer: Accepted | Report | CallFailed, change: Transition) -> None:
     """Hold a change against what the answer literally says."""
     arrived, row = case.arrived, case.row
     _can_be_kept(answer, change)
@@ -419,7 +419,7 @@ def judge(case: Case, answer: Accepted | Report | CallFailed, change: Change) ->
         assert arrived.may_say("state", "success")
 
 
-def _is_paid_once(case: Case, change: Change) -> None:
+def _is_paid_once(case: Case, change: Transition) -> None:
     """Assert that an enrollment is repeated only where the answer says that it was not made."""
     row = case.row
     assert row is not None
@@ -430,10 +430,10 @@ def _is_paid_once(case: Case, change: Change) -> None:
         assert not repeated
 
 
-def _can_be_kept(answer: Accepted | Report | CallFailed, change: Change) -> None:
+def _can_be_kept(answer: Accepted | Report | CallFailed, change: Transition) -> None:
     """Assert that every value can be stored, logged and reckoned with, and none holds the key."""
     told = [*change.voice.items(), *change.task.items()]
-    told += [member for telling in change.tellings for member in telling.detail.items()]
+    told += [member for telling in change.entries for member in telling.detail.items()]
     for name, value in told:
         if isinstance(value, str):
             assert "\0" not in value
@@ -489,7 +489,7 @@ def _kindly(value: object, secret: str, *, read: Callable[..., str | None] = wir
     ("module", "name", "broken"),
     [
         (keepalive_rules, "_is_condemned", lambda row, *_, **__: row.suspected_at is not None),
-        (outcome, "_of_the_rest", lambda _: Blame.VOICE),
+        (outcome, "_of_the_rest", lambda _: Culprit.VOICE),
         (failure, "REFUSAL", range(400, 600)),
         (wire, "_prose", lambda value, _: value if isinstance(value, str) else None),
         (wire, "_word", _kindly),

@@ -29,9 +29,9 @@ from voicekeeper.core.enums import NEVER_KNOWN
 from voicekeeper.core.events import Event
 from voicekeeper.core.facts import is_another_voice
 from voicekeeper.core.models import Kind, Origin, Status, Task, TaskState, Voice
-from voicekeeper.core.outcome import UNDEPLOYED, Blame, Fault
+from voicekeeper.core.outcome import UNDEPLOYED, Culprit, Fault
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Change, TaskFields, Telling, VoiceFields
+from voicekeeper.core.transitions import Entry, TaskFields, Transition, VoiceFields
 from voicekeeper.core.transitions.change import INTERRUPTED, NO_END, sentence
 from voicekeeper.core.transitions.enrollment import RESTORED, afresh, is_in_doubt, left_unknown
 
@@ -39,12 +39,12 @@ PLAIN = replace(POLICY, jitter=0 * SECOND)
 ID = "cosyvoice-v3-flash-anna"
 SENT = NOW - 30 * SECOND
 
-BUSY = Fault(Blame.UPSTREAM, "429", "the gateway answered 429: slow down")
-BROKE = Fault(Blame.ACCOUNT, "402", "the gateway answered 402: add balance")
-CUT = Fault(Blame.UPSTREAM, "no answer", "no answer within 30 s", ambiguous=True)
-BAD_VOICE = Fault(Blame.VOICE, "400", "the gateway answered 400: no such voice")
-BAD_REQUEST = Fault(Blame.REQUEST, "400", "the gateway answered 400: fix the request")
-GONE = Fault(Blame.NOBODY, "404", "the gateway answered 404: no such task")
+BUSY = Fault(Culprit.UPSTREAM, "429", "the gateway answered 429: slow down")
+BROKE = Fault(Culprit.ACCOUNT, "402", "the gateway answered 402: add balance")
+CUT = Fault(Culprit.UPSTREAM, "no answer", "no answer within 30 s", ambiguous=True)
+BAD_VOICE = Fault(Culprit.VOICE, "400", "the gateway answered 400: no such voice")
+BAD_REQUEST = Fault(Culprit.REQUEST, "400", "the gateway answered 400: fix the request")
+GONE = Fault(Culprit.NOBODY, "404", "the gateway answered 404: no such task")
 ACCEPTED = Accepted("task_2")
 CONDEMNED = Report("failed", fail_code="VALIDATION_ERROR", fail_message="no such voice")
 TIMED_OUT = Report("failed", voice_id=ID, fail_code="TASK_TIMEOUT", fail_message="too slow")
@@ -63,7 +63,7 @@ def after(
     polled: bool = False,
     now: datetime = NOW,
     policy: Policy = PLAIN,
-) -> Change:
+) -> Transition:
     """Return what an answer changes: to the call itself, or to a poll; None after a crash."""
     match answer:
         case Accepted():
@@ -84,13 +84,13 @@ def control(**columns: object) -> Task:
     return keepalive(**row | columns)
 
 
-def became(before: Status, now: Status) -> Telling:
-    return Telling(Event.VOICE_STATUS_CHANGED, {"from": before, "to": now})
+def became(before: Status, now: Status) -> Entry:
+    return Entry(Event.VOICE_STATUS_CHANGED, {"from": before, "to": now})
 
 
-def failed(event: Event, fault: Fault, **detail: object) -> Telling:
+def failed(event: Event, fault: Fault, **detail: object) -> Entry:
     told = {"code": fault.code, "error": fault.message, "task_id": "task_1"}
-    return Telling(event, told | detail)
+    return Entry(event, told | detail)
 
 
 def over(state: TaskState, fault: Fault, *, polls: int | None = None) -> TaskFields:
@@ -123,8 +123,8 @@ POLLED: TaskFields = {"polls": 2, "next_poll_at": NOW + 10 * SECOND}
 """The columns of a task that was polled once, and is polled again."""
 
 
-def told(change: Change) -> list[str]:
-    return [str(telling.event) for telling in change.tellings]
+def told(change: Transition) -> list[str]:
+    return [str(telling.event) for telling in change.entries]
 
 
 # every kind
@@ -167,7 +167,7 @@ def test_an_accepted_call_is_charged_and_polled_and_proves_nothing_yet(
     row: Voice | None, task: Task, fields: VoiceFields, event: Event
 ) -> None:
     changed = [became(Status.NEW, Status.DEPLOYING)] if task.kind.is_enrollment else []
-    assert after(row, task, ACCEPTED) == Change(
+    assert after(row, task, ACCEPTED) == Transition(
         voice=fields,
         task={
             "state": TaskState.RUNNING,
@@ -176,7 +176,7 @@ def test_an_accepted_call_is_charged_and_polled_and_proves_nothing_yet(
             "cost_micros": 60,
             "possible_cost_micros": None,
         },
-        tellings=(Telling(event, {"task_id": "task_2", "cost_micros": 60}), *changed),
+        entries=(Entry(event, {"task_id": "task_2", "cost_micros": 60}), *changed),
     )
 
 
@@ -184,9 +184,9 @@ def test_a_poll_without_an_answer_changes_no_voice_and_pauses_calls_for_the_acco
     for fault in (BUSY, BROKE, replace(CUT, ambiguous=False)):
         breaker = fault if fault is BROKE else None
         kept = after(voice(), keepalive(polls=1), fault, polled=True)
-        assert kept == Change({"next_at": SENT + HOUR}, POLLED, fault=breaker)
+        assert kept == Transition({"next_at": SENT + HOUR}, POLLED, fault=breaker)
         made = after(new_voice(**DEPLOYING), enrollment(polls=1), fault, polled=True)
-        assert made == Change({}, POLLED, fault=breaker)
+        assert made == Transition({}, POLLED, fault=breaker)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_poll_without_an_answer_changes_no_voice_and_pauses_calls_for_the_acco
 def test_a_speech_call_that_a_crash_cut_off_proves_nothing(
     row: Voice | None, task: Task, fields: VoiceFields
 ) -> None:
-    assert after(row, task, None) == Change(fields, over(TaskState.UNKNOWN, INTERRUPTED))
+    assert after(row, task, None) == Transition(fields, over(TaskState.UNKNOWN, INTERRUPTED))
 
 
 # keepalives that were refused, or failed
@@ -240,12 +240,10 @@ def test_a_keepalive_that_was_not_accepted_is_tried_again_and_blames_no_voice(
 ) -> None:
     again = retry(row, fault)
     cost = 60 if fault is CUT else None  # nobody knows whether it was charged
-    assert after(row, keepalive(possible_cost_micros=60), fault) == Change(
+    assert after(row, keepalive(possible_cost_micros=60), fault) == Transition(
         voice={"failures": row.failures + 1, "last_error": sentence(fault), "next_at": again},
         task=over(state, fault),
-        tellings=(
-            failed(Event.KEEPALIVE_FAILED, fault, retry_at=again, possible_cost_micros=cost),
-        ),
+        entries=(failed(Event.KEEPALIVE_FAILED, fault, retry_at=again, possible_cost_micros=cost),),
         fault=fault,
     )
 
@@ -267,34 +265,32 @@ def test_a_refusal_that_names_the_voice_makes_it_a_suspect_and_is_not_the_breake
     row = voice(suspected_at=suspected_at)
     again = retry(row)
     fields: VoiceFields = {"failures": 1, "last_error": BAD_VOICE.message, "next_at": again}
-    assert after(row, keepalive(), BAD_VOICE) == Change(
+    assert after(row, keepalive(), BAD_VOICE) == Transition(
         voice=fields if suspected_at else {**fields, "suspected_at": NOW},  # the first is kept
         task=over(TaskState.REFUSED, BAD_VOICE),
-        tellings=(
+        entries=(
             failed(Event.KEEPALIVE_FAILED, BAD_VOICE, retry_at=again, possible_cost_micros=None),
         ),
     )
 
 
 @pytest.mark.parametrize(
-    ("code", "blame"),
-    [("UpstreamError", Blame.UPSTREAM), ("INSUFFICIENT_CREDITS", Blame.ACCOUNT)],
+    ("code", "culprit"),
+    [("UpstreamError", Culprit.UPSTREAM), ("INSUFFICIENT_CREDITS", Culprit.ACCOUNT)],
 )
 def test_a_failed_keepalive_that_does_not_name_the_voice_is_the_breakers_concern(
-    code: str, blame: Blame
+    code: str, culprit: Culprit
 ) -> None:
-    fault, again = Fault(blame, code, "it failed"), retry(voice())
+    fault, again = Fault(culprit, code, "it failed"), retry(voice())
     report = Report("failed", fail_code=code, fail_message="it failed")
     columns = over(TaskState.FAILED, fault, polls=3)
-    assert after(voice(), keepalive(polls=2), report) == Change(
+    assert after(voice(), keepalive(polls=2), report) == Transition(
         voice={"failures": 1, "last_error": f"{code}: it failed", "next_at": again},
         task=columns,
-        tellings=(
-            failed(Event.KEEPALIVE_FAILED, fault, retry_at=again, possible_cost_micros=None),
-        ),
+        entries=(failed(Event.KEEPALIVE_FAILED, fault, retry_at=again, possible_cost_micros=None),),
         fault=fault,
     )
-    assert after(REMADE, keepalive(polls=2), report) == Change(task=columns, fault=fault)
+    assert after(REMADE, keepalive(polls=2), report) == Transition(task=columns, fault=fault)
 
 
 @pytest.mark.parametrize(
@@ -344,11 +340,11 @@ def test_a_voice_that_is_condemned(
     before: Status, code: str, age: timedelta, status: Status, retry_at: datetime | None
 ) -> None:
     row = voice(status=before, anchored_at=NOW - age, **SUSPECT)
-    fault = Fault(Blame.VOICE, code, "gone")
+    fault = Fault(Culprit.VOICE, code, "gone")
     event = Event.VOICE_LOST if status is Status.LOST else Event.VOICE_UNDEPLOYED
-    announced = (became(before, status), Telling(event, {"error": f"{code}: gone"}))
+    announced = (became(before, status), Entry(event, {"error": f"{code}: gone"}))
     report = Report("failed", fail_code=code, fail_message="gone")
-    assert after(row, keepalive(), report) == Change(
+    assert after(row, keepalive(), report) == Transition(
         voice={
             "failures": 1,
             "last_error": f"{code}: gone",
@@ -356,7 +352,7 @@ def test_a_voice_that_is_condemned(
             "next_at": retry_at,
         },
         task=over(TaskState.FAILED, fault, polls=1),
-        tellings=(
+        entries=(
             failed(Event.KEEPALIVE_FAILED, fault, retry_at=retry_at),
             *(() if before is status else announced),
         ),
@@ -399,13 +395,13 @@ def test_a_failure_counts_for_nothing_once_the_voice_was_used_since(
 ) -> None:
     change = after(voice(last_used_at=used), keepalive(), CONDEMNED)
     assert (change.voice == {}) is is_since
-    assert (change.tellings == ()) is is_since
+    assert (change.entries == ()) is is_since
 
 
 def test_a_failure_of_an_older_voice_of_the_name_changes_only_its_task() -> None:
-    fault = Fault(Blame.VOICE, "VALIDATION_ERROR", "no such voice")
+    fault = Fault(Culprit.VOICE, "VALIDATION_ERROR", "no such voice")
     columns = over(TaskState.FAILED, fault, polls=1)
-    assert after(REMADE, keepalive(), CONDEMNED) == Change(task=columns)
+    assert after(REMADE, keepalive(), CONDEMNED) == Transition(task=columns)
 
 
 # keepalives that are open
@@ -434,7 +430,7 @@ def test_an_open_keepalive_is_polled_again_and_its_voice_waits_while_patience_la
 ) -> None:
     columns: TaskFields = {"polls": 2, "next_poll_at": NOW + wait}
     task = keepalive(sent_at=sent_at, polls=1)
-    assert after(row, task, Report("processing")) == Change(fields, columns)
+    assert after(row, task, Report("processing")) == Transition(fields, columns)
 
 
 @pytest.mark.parametrize("answer", [Report("processing"), GONE])
@@ -445,10 +441,10 @@ def test_a_keepalive_that_never_ends_or_is_not_known_is_given_up_and_tried_again
     assert "state" not in after(voice(), young, answer, polled=True).task
     again = retry(voice())
     old = keepalive(sent_at=NOW - HOUR, possible_cost_micros=60)
-    assert after(voice(), old, answer, polled=True) == Change(
+    assert after(voice(), old, answer, polled=True) == Transition(
         voice={"failures": 1, "last_error": f"no end: {NO_END.message}", "next_at": again},
         task=over(TaskState.UNKNOWN, NO_END),
-        tellings=(failed(Event.KEEPALIVE_FAILED, NO_END, retry_at=again, possible_cost_micros=60),),
+        entries=(failed(Event.KEEPALIVE_FAILED, NO_END, retry_at=again, possible_cost_micros=60),),
     )
 
 
@@ -500,7 +496,7 @@ def test_a_success_is_a_use_and_clears_every_trouble(
         "next_keepalive_at": next_at,
     }
     changed = [] if row.status is Status.OK else [became(row.status, Status.OK)]
-    assert after(row, keepalive(sent_at=sent_at, polls=2), report, policy=POLICY) == Change(
+    assert after(row, keepalive(sent_at=sent_at, polls=2), report, policy=POLICY) == Transition(
         voice={
             "status": Status.OK,
             "last_used_at": used_at,
@@ -512,14 +508,14 @@ def test_a_success_is_a_use_and_clears_every_trouble(
             "controlled_at": None,
         },
         task=succeeded(created_at, polls=3),
-        tellings=(Telling(Event.KEEPALIVE_SUCCEEDED, event), *changed),
+        entries=(Entry(Event.KEEPALIVE_SUCCEEDED, event), *changed),
         success=True,
     )
 
 
 def test_a_success_of_an_older_voice_of_the_name_proves_only_that_the_account_works() -> None:
     change = after(REMADE, keepalive(), Report("success"))
-    assert change == Change(task=succeeded(None), success=True)
+    assert change == Transition(task=succeeded(None), success=True)
 
 
 # enrollments that were refused, or cut off
@@ -536,10 +532,10 @@ def test_an_enrollment_that_was_certainly_not_made_is_tried_again_by_itself(
     again = None if paused else retry_at
     event = {"code": fault.code, "error": fault.message, "retry_at": again}
     row, task = new_voice(failures=1, paused=paused), enrollment(possible_cost_micros=60)
-    assert after(row, task, fault) == Change(  # what refuses it may take a thousand keepalives
+    assert after(row, task, fault) == Transition(  # what refuses it may take a thousand keepalives
         voice={"failures": 2, "last_error": fault.message, "next_at": again},
         task=over(TaskState.REFUSED, fault),
-        tellings=(Telling(Event.ENROLLMENT_FAILED, event),),
+        entries=(Entry(Event.ENROLLMENT_FAILED, event),),
     )
 
 
@@ -556,7 +552,7 @@ def test_an_enrollment_of_which_nobody_knows_whether_it_was_made_is_never_due_ag
     row: Voice, answer: Fault | Report | None, fault: Fault, breaker: Fault | None
 ) -> None:
     task = enrollment(sent_at=NOW - HOUR, possible_cost_micros=60)
-    assert after(row, task, answer) == Change(
+    assert after(row, task, answer) == Transition(
         voice={
             "status": Status.UNKNOWN,
             "next_at": None,
@@ -564,7 +560,7 @@ def test_an_enrollment_of_which_nobody_knows_whether_it_was_made_is_never_due_ag
             "last_error": sentence(fault),
         },
         task=over(TaskState.UNKNOWN, fault),
-        tellings=(
+        entries=(
             failed(Event.ENROLLMENT_FAILED, fault, possible_cost_micros=60),
             became(row.status, Status.UNKNOWN),
         ),
@@ -592,12 +588,15 @@ def test_an_enrollment_that_made_no_voice_is_never_repeated_by_itself(
 ) -> None:
     if isinstance(answer, Report):
         code = answer.fail_code or UNDEPLOYED
-        answer, fault = answer._replace(fail_message="not so"), Fault(Blame.NOBODY, code, "not so")
+        answer, fault = (
+            answer._replace(fail_message="not so"),
+            Fault(Culprit.NOBODY, code, "not so"),
+        )
         row, state = new_voice(**DEPLOYING), TaskState.FAILED
     else:
         row, state, fault = new_voice(), TaskState.REFUSED, answer
-    taken = [Telling(Event.VOICE_UNDEPLOYED, {"error": sentence(fault)})]
-    assert after(row, enrollment(possible_cost_micros=60), answer) == Change(
+    taken = [Entry(Event.VOICE_UNDEPLOYED, {"error": sentence(fault)})]
+    assert after(row, enrollment(possible_cost_micros=60), answer) == Transition(
         voice={
             "status": status,
             "voice_id": voice_id,
@@ -606,7 +605,7 @@ def test_an_enrollment_that_made_no_voice_is_never_repeated_by_itself(
             "last_error": sentence(fault),
         },
         task=over(state, fault),
-        tellings=(
+        entries=(
             failed(Event.ENROLLMENT_FAILED, fault, possible_cost_micros=None),
             became(row.status, status),
             *(taken if status is Status.UNDEPLOYED else []),
@@ -619,9 +618,9 @@ def test_an_enrollment_that_made_no_voice_is_never_repeated_by_itself(
     [(TIMED_OUT, "TASK_TIMEOUT"), (Report("success", ID, "DEPLOYING"), "DEPLOYING")],
 )
 def test_a_voice_that_may_exist_is_spoken_with_at_once(report: Report, code: str) -> None:
-    fault = Fault(Blame.NOBODY, code, "too slow")
+    fault = Fault(Culprit.NOBODY, code, "too slow")
     report = report._replace(fail_message="too slow")
-    assert after(new_voice(**DEPLOYING, failures=2), enrollment(), report) == Change(
+    assert after(new_voice(**DEPLOYING, failures=2), enrollment(), report) == Transition(
         voice={
             "voice_id": ID,
             "enrolled_at": SENT,
@@ -632,7 +631,7 @@ def test_a_voice_that_may_exist_is_spoken_with_at_once(report: Report, code: str
             "next_at": NOW,
         },
         task=over(TaskState.FAILED, fault),
-        tellings=(failed(Event.ENROLLMENT_FAILED, fault, retry_at=NOW),),
+        entries=(failed(Event.ENROLLMENT_FAILED, fault, retry_at=NOW),),
     )
 
 
@@ -664,7 +663,7 @@ def test_an_enrollment_that_made_a_voice_is_reckoned_by_the_gateways_own_clock(
         **shown,  # type: ignore[arg-type]
     )
     url = None if preview is None else urls[preview]
-    assert after(row, enrollment(polls=3), report, policy=POLICY) == Change(
+    assert after(row, enrollment(polls=3), report, policy=POLICY) == Transition(
         voice={
             "voice_id": ID,
             "enrolled_at": created_at,
@@ -675,8 +674,8 @@ def test_an_enrollment_that_made_a_voice_is_reckoned_by_the_gateways_own_clock(
             "next_at": schedule.due(NOW - 40 * SECOND, "anna", POLICY),
         },
         task=succeeded(created_at, polls=4),
-        tellings=(
-            Telling(Event.ENROLLMENT_SUCCEEDED, {"task_id": "task_1", "preview_url": url}),
+        entries=(
+            Entry(Event.ENROLLMENT_SUCCEEDED, {"task_id": "task_1", "preview_url": url}),
             became(Status.DEPLOYING, Status.OK),
         ),
         success=True,
@@ -698,7 +697,7 @@ def test_an_enrollment_without_an_end_or_an_id_is_polled_again_and_keeps_the_id_
     report: Report, fields: VoiceFields
 ) -> None:
     change = after(new_voice(**DEPLOYING), enrollment(polls=1), report)
-    assert change == Change(fields, POLLED)
+    assert change == Transition(fields, POLLED)
 
 
 @pytest.mark.parametrize(
@@ -713,7 +712,7 @@ def test_an_enrollment_that_never_ends_but_showed_its_voice_is_spoken_with(
     row: Voice, answer: Report | Fault, shown: VoiceFields
 ) -> None:
     old = enrollment(sent_at=NOW - HOUR)
-    assert after(row, old, answer, polled=True) == Change(
+    assert after(row, old, answer, polled=True) == Transition(
         voice={
             **shown,
             "enrolled_at": NOW - HOUR,
@@ -722,23 +721,23 @@ def test_an_enrollment_that_never_ends_but_showed_its_voice_is_spoken_with(
             "next_at": NOW,
         },
         task=over(TaskState.UNKNOWN, NO_END),
-        tellings=(failed(Event.ENROLLMENT_FAILED, NO_END, retry_at=NOW),),
+        entries=(failed(Event.ENROLLMENT_FAILED, NO_END, retry_at=NOW),),
     )
 
 
 def test_a_late_report_of_a_voice_that_spoke_meanwhile_changes_only_its_task() -> None:
     spoke = voice(last_used_at=NOW - SECOND)
-    fault = Fault(Blame.NOBODY, "TASK_TIMEOUT", "too slow")
-    assert after(spoke, enrollment(), TIMED_OUT) == Change(task=over(TaskState.FAILED, fault))
+    fault = Fault(Culprit.NOBODY, "TASK_TIMEOUT", "too slow")
+    assert after(spoke, enrollment(), TIMED_OUT) == Transition(task=over(TaskState.FAILED, fault))
     old = enrollment(sent_at=NOW - HOUR)
     columns = over(TaskState.UNKNOWN, NO_END)
-    assert after(spoke, old, Report("processing")) == Change(task=columns)
+    assert after(spoke, old, Report("processing")) == Transition(task=columns)
 
 
 def test_an_accepted_enrollment_survives_an_outage_of_any_length() -> None:
     old = enrollment(sent_at=NOW - 6 * DAY)
     change = after(new_voice(**DEPLOYING), old, BUSY, polled=True)
-    assert change == Change(task={"polls": 1, "next_poll_at": NOW + HOUR})
+    assert change == Transition(task={"polls": 1, "next_poll_at": NOW + HOUR})
 
 
 @pytest.mark.parametrize(
@@ -864,7 +863,7 @@ def test_an_enrollment_that_an_old_copy_may_have_forgotten_is_left_to_a_person()
     task = enrollment(state=TaskState.INTENT, task_id=None, possible_cost_micros=2_000)
     words = "this registry may be an older copy, and the voice may have been requested already"
     told = {"code": "restored", "error": words, "task_id": None, "possible_cost_micros": 2_000}
-    assert left_unknown(new_voice(failures=1), task, now=NOW) == Change(
+    assert left_unknown(new_voice(failures=1), task, now=NOW) == Transition(
         voice={
             "status": Status.UNKNOWN,
             "next_at": None,
@@ -872,8 +871,8 @@ def test_an_enrollment_that_an_old_copy_may_have_forgotten_is_left_to_a_person()
             "last_error": f"restored: {words}",
         },
         task=over(TaskState.UNKNOWN, RESTORED),
-        tellings=(
-            Telling(Event.ENROLLMENT_FAILED, told),
+        entries=(
+            Entry(Event.ENROLLMENT_FAILED, told),
             became(Status.NEW, Status.UNKNOWN),
         ),
     )
@@ -883,58 +882,58 @@ def test_an_enrollment_that_an_old_copy_may_have_forgotten_is_left_to_a_person()
 
 
 CALL = control(polls=1)
-BROKEN = Fault(Blame.UPSTREAM, "UpstreamError", "it failed")
-NO_CREDIT = Fault(Blame.ACCOUNT, "INSUFFICIENT_CREDITS", "it failed")
-INVALID = Fault(Blame.VOICE, "VALIDATION_ERROR", "it failed")
-TAKEN = Fault(Blame.VOICE, UNDEPLOYED, "it failed")
-NOT_KNOWN = Fault(Blame.ACCOUNT, "401", "the key is not known")
+BROKEN = Fault(Culprit.UPSTREAM, "UpstreamError", "it failed")
+NO_CREDIT = Fault(Culprit.ACCOUNT, "INSUFFICIENT_CREDITS", "it failed")
+INVALID = Fault(Culprit.VOICE, "VALIDATION_ERROR", "it failed")
+TAKEN = Fault(Culprit.VOICE, UNDEPLOYED, "it failed")
+NOT_KNOWN = Fault(Culprit.ACCOUNT, "401", "the key is not known")
 
 
 @pytest.mark.parametrize(
     ("answer", "change"),
     [
         # Refused, or failed: the breaker's concern.
-        (BUSY, Change(task=over(TaskState.REFUSED, BUSY), fault=BUSY)),
-        (CUT, Change(task=over(TaskState.UNKNOWN, CUT), fault=CUT)),
+        (BUSY, Transition(task=over(TaskState.REFUSED, BUSY), fault=BUSY)),
+        (CUT, Transition(task=over(TaskState.UNKNOWN, CUT), fault=CUT)),
         *(
             (
                 Report("failed", fail_code=fault.code, fail_message="it failed"),
-                Change(task=over(TaskState.FAILED, fault), fault=fault),
+                Transition(task=over(TaskState.FAILED, fault), fault=fault),
             )
             for fault in (BROKEN, NO_CREDIT, INVALID)
         ),
         # The review took the voice that spoke: account and route are right.
         (
             Report("failed", fail_code=UNDEPLOYED, fail_message="it failed"),
-            Change(task=over(TaskState.FAILED, TAKEN), success=True),
+            Transition(task=over(TaskState.FAILED, TAKEN), success=True),
         ),
         (
             Report("success", created_at=SENT),
-            Change(task=succeeded(SENT, polls=2), success=True),
+            Transition(task=succeeded(SENT, polls=2), success=True),
         ),
-        (Report("processing"), Change(task=POLLED)),
+        (Report("processing"), Transition(task=POLLED)),
     ],
 )
 def test_a_control_call_proves_something_only_by_its_end(
-    answer: Fault | Report, change: Change
+    answer: Fault | Report, change: Transition
 ) -> None:
     assert after(None, CALL, answer) == change
 
 
 def test_a_control_call_that_never_ends_shows_that_calls_can_be_made_and_no_more() -> None:
     old = control(sent_at=NOW - HOUR)
-    expected = Change(task=over(TaskState.UNKNOWN, NO_END), passable=True)
+    expected = Transition(task=over(TaskState.UNKNOWN, NO_END), only_accepted=True)
     assert after(None, old, Report("processing")) == expected
 
 
-@pytest.mark.parametrize(("fault", "passable"), [(BUSY, True), (GONE, True), (NOT_KNOWN, False)])
+@pytest.mark.parametrize(("fault", "accepted"), [(BUSY, True), (GONE, True), (NOT_KNOWN, False)])
 def test_a_poll_of_a_control_call_without_a_report_ends_the_test(
-    fault: Fault, *, passable: bool
+    fault: Fault, *, accepted: bool
 ) -> None:
-    assert after(None, CALL, fault, polled=True) == Change(
+    assert after(None, CALL, fault, polled=True) == Transition(
         task=over(TaskState.UNKNOWN, fault, polls=2),
-        fault=None if passable else fault,
-        passable=passable,
+        fault=None if accepted else fault,
+        only_accepted=accepted,
     )
 
 
@@ -943,7 +942,7 @@ def test_a_poll_of_a_control_call_without_a_report_ends_the_test(
 
 FAULTS = st.builds(
     Fault,
-    st.sampled_from(Blame),
+    st.sampled_from(Culprit),
     st.sampled_from(["400", "402", "429", "502", "no answer", UNDEPLOYED]),
     st.just("it failed"),
     st.none() | st.floats(0, 1e6),
@@ -986,7 +985,7 @@ def situations(draw: st.DrawFn) -> tuple[Voice, Task]:
 
 
 @st.composite
-def changes(draw: st.DrawFn) -> tuple[Voice, Task, Policy, Change]:
+def changes(draw: st.DrawFn) -> tuple[Voice, Task, Policy, Transition]:
     """Return what any answer changes in any situation."""
     row, task = draw(situations())
     policy = draw(policies())
@@ -997,7 +996,7 @@ def changes(draw: st.DrawFn) -> tuple[Voice, Task, Policy, Change]:
 
 @given(changes())
 def test_whatever_is_answered_all_that_is_open_has_its_time_and_each_new_status_is_told_once(
-    case: tuple[Voice, Task, Policy, Change],
+    case: tuple[Voice, Task, Policy, Transition],
 ) -> None:
     row, _, policy, change = case
     due = change.voice.get("next_at")
@@ -1009,7 +1008,7 @@ def test_whatever_is_answered_all_that_is_open_has_its_time_and_each_new_status_
     else:
         assert poll_at is None
         assert change.task["finished_at"] == NOW
-    changed = [t for t in change.tellings if t.event is Event.VOICE_STATUS_CHANGED]
+    changed = [t for t in change.entries if t.event is Event.VOICE_STATUS_CHANGED]
     status = change.voice.get("status", row.status)
     assert changed == ([] if status is row.status else [became(row.status, status)])
     assert (status is Status.LOST is not row.status) == ("voice.lost" in told(change))
@@ -1083,7 +1082,7 @@ class Life:
         change = after(self.row, task, given, now=self.now, policy=self.policy)
         if task.kind.is_enrollment and (fault is None or fault.ambiguous):
             self.enrollments += 1
-        blames = fault is not None and fault.blame is Blame.VOICE
+        blames = fault is not None and fault.culprit is Culprit.VOICE
         self._apply(task, change, blames=blames and not task.kind.is_enrollment)
 
     def _ask(self, task: Task, draw: Draw) -> None:
@@ -1100,7 +1099,7 @@ class Life:
             assert "UNDEPLOYED" in (report.fail_code, report.voice_status)
         self._apply(task, change, blames=blames and not task.kind.is_enrollment)
 
-    def _apply(self, task: Task, change: Change, *, blames: bool) -> None:
+    def _apply(self, task: Task, change: Transition, *, blames: bool) -> None:
         before, after = self.row.status, change.voice.get("status", self.row.status)
         if after is not before:
             assert after in LEGAL[before]

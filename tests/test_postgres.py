@@ -28,9 +28,9 @@ from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.enums import SCHEMA
 from voicekeeper.core.models import Active, Kind, LedgerEntry, Status, Tally, Task, TaskState, Voice
-from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.outcome import Culprit, Fault
 from voicekeeper.core.secret import SecretStr
-from voicekeeper.core.transitions import Change
+from voicekeeper.core.transitions import Transition
 from voicekeeper.errors import (
     ConfigError,
     DatabaseAway,
@@ -87,10 +87,10 @@ def rows(database: PostgresDatabase, table: type[Row]) -> list[Row]:
         return list(session.scalars(select(table)))
 
 
-def by(rule: Callable[..., Change], answer: object, now: datetime = NOW) -> Decide:
+def by(rule: Callable[..., Transition], answer: object, now: datetime = NOW) -> Decide:
     """Return a rule that lacks but the rows."""
 
-    def decide(voice: Voice | None, task: Task) -> Change:
+    def decide(voice: Voice | None, task: Task) -> Transition:
         return rule(voice, task, answer, now=now, policy=POLICY)
 
     return decide
@@ -230,7 +230,7 @@ def test_words_of_the_gateway_may_hold_what_postgresql_cannot_store(
     register(database, imported("anna"))
     keeper = Keeper(database, "1@here")
     (job,) = keeper.claim().calls
-    fault = Fault(Blame.UPSTREAM, "500", "no\0words")
+    fault = Fault(Culprit.UPSTREAM, "500", "no\0words")
     keeper.worklist.record([Answer(job, by(transitions.refused, fault), NOW, POLICY)])
     (task,) = rows(database, Task)
     assert task.message == "no\ufffdwords"
@@ -388,7 +388,7 @@ def test_a_keeper_and_commands_in_each_others_way_wait_and_fail_none(cluster: Cl
     names = [f"v{n}" for n in range(40)]
     register(keeping, *map(imported, names))
     keeper, failed, answered = Keeper(keeping, "1@here"), [], Counter[str]()
-    trouble, chance = Fault(Blame.UPSTREAM, "500", "server error"), random.Random(1)
+    trouble, chance = Fault(Culprit.UPSTREAM, "500", "server error"), random.Random(1)
 
     def keep() -> None:
         for number in range(60):

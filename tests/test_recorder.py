@@ -18,7 +18,7 @@ from voicekeeper.store.jobs import Answer, Job
 
 def answer(name: str) -> Answer:
     job = Job(1, 1, Kind.KEEPALIVE, "m", name, f"id-{name}", None, None)
-    return Answer(job, lambda *_: transitions.Change(), NOW, None)  # type: ignore[arg-type]
+    return Answer(job, lambda *_: transitions.Transition(), NOW, None)  # type: ignore[arg-type]
 
 
 class Disk:
@@ -181,7 +181,7 @@ def test_a_group_changes_all_of_its_voices_or_none(tmp_path: Path) -> None:
     life.register(imported("anna"), imported("bert"))
     claims = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9)
 
-    def accepted(number: int) -> transitions.Change:
+    def accepted(number: int) -> transitions.Transition:
         raise NotImplementedError(number)
 
     def of(job: Job) -> Answer:
@@ -218,7 +218,7 @@ def test_one_answer_of_a_group_sees_what_another_changed(tmp_path: Path) -> None
     life.register(imported("anna"))
     claims = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9)
 
-    def success(voice: object, task: object) -> transitions.Change:
+    def success(voice: object, task: object) -> transitions.Transition:
         return transitions.reported(voice, task, Report("success"), now=NOW, policy=life.policy)  # type: ignore[arg-type]
 
     again = Answer(claims.calls[0], success, NOW, life.policy)

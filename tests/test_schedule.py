@@ -56,13 +56,13 @@ def test_what_is_old_is_looked_for_every_six_hours_and_more_often_where_less_is_
 
 @given(NAMES, st.integers(0, 1000))
 def test_a_share_of_the_jitter_is_stable_and_below_one(name: str, turn: int) -> None:
-    assert 0 <= schedule.spread(name, turn) < 1
-    assert schedule.spread(name, turn) == schedule.spread(name, turn)
+    assert 0 <= schedule.jitter_share(name, turn) < 1
+    assert schedule.jitter_share(name, turn) == schedule.jitter_share(name, turn)
 
 
 def test_the_share_of_a_voice_never_changes_with_a_release() -> None:
-    assert schedule.spread("anna") == pytest.approx(0.2244, abs=1e-4)
-    assert schedule.spread("anna", 1) == pytest.approx(0.5853, abs=1e-4)
+    assert schedule.jitter_share("anna") == pytest.approx(0.2244, abs=1e-4)
+    assert schedule.jitter_share("anna", 1) == pytest.approx(0.5853, abs=1e-4)
 
 
 def test_a_fleet_imported_at_once_spreads_evenly_over_the_jitter() -> None:
@@ -350,14 +350,14 @@ def test_patience_is_an_eighth_of_what_remained_but_a_few_polls_at_least(
     remaining: timedelta, patience: timedelta
 ) -> None:
     anchor = NOW + remaining - POLICY.window
-    assert schedule.patience_ends(sent_at=NOW, anchor=anchor, policy=POLICY) == NOW + patience
+    assert schedule.repeat_open_at(sent_at=NOW, anchor=anchor, policy=POLICY) == NOW + patience
 
 
 @given(policies(), AGES)
 def test_patience_ends_after_the_sending_and_before_the_interval(
     policy: Policy, age: timedelta
 ) -> None:
-    ends = schedule.patience_ends(sent_at=NOW, anchor=NOW - age, policy=policy)
+    ends = schedule.repeat_open_at(sent_at=NOW, anchor=NOW - age, policy=policy)
     assert NOW < ends <= NOW + min(policy.interval, policy.give_up)
 
 
@@ -455,7 +455,7 @@ def test_a_task_is_as_old_as_its_polls_even_if_the_clock_was_set_back(
 
 
 def test_hope_ends_a_window_after_the_deadline() -> None:
-    assert schedule.hope_ends(NOW, POLICY) == NOW + 14 * DAY
+    assert schedule.lost_retries_end(NOW, POLICY) == NOW + 14 * DAY
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_a_voice_that_is_not_known_is_tried_as_others_up_to_its_deadline_and_the
     age: timedelta, cap: timedelta, wait: timedelta
 ) -> None:
     policy = replace(POLICY, retry_cap=cap, interval=3 * DAY)
-    assert schedule.next_hope(NOW - age, now=NOW, policy=policy) == NOW + wait
+    assert schedule.next_lost_retry(NOW - age, now=NOW, policy=policy) == NOW + wait
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from voicekeeper.core.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.outcome import Culprit, Fault
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH
 from voicekeeper.core.transitions import control
 from voicekeeper.errors import Withdrawn
@@ -135,9 +135,9 @@ def take_over(life: Life, now: datetime) -> None:
 
 
 SUCCESS = Report("success")
-TROUBLE = Fault(Blame.UPSTREAM, "500", "server error")
-NO_MONEY = Fault(Blame.ACCOUNT, "402", "insufficient balance")
-BLAMED = Fault(Blame.VOICE, "VALIDATION_ERROR", "the voice_id is invalid")
+TROUBLE = Fault(Culprit.UPSTREAM, "500", "server error")
+NO_MONEY = Fault(Culprit.ACCOUNT, "402", "insufficient balance")
+BLAMED = Fault(Culprit.VOICE, "VALIDATION_ERROR", "the voice_id is invalid")
 
 
 # claims

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from voicekeeper.core import outcome
 from voicekeeper.core.answers import Report
 from voicekeeper.core.models import Kind
-from voicekeeper.core.outcome import Blame, Outcome
+from voicekeeper.core.outcome import Culprit, Outcome
 from voicekeeper.errors import CallFailed
 
 ACCOUNT, NOBODY, REQUEST, UPSTREAM, VOICE = (
-    Blame.ACCOUNT,
-    Blame.NOBODY,
-    Blame.REQUEST,
-    Blame.UPSTREAM,
-    Blame.VOICE,
+    Culprit.ACCOUNT,
+    Culprit.NOBODY,
+    Culprit.REQUEST,
+    Culprit.UPSTREAM,
+    Culprit.VOICE,
 )
 ID = "cosyvoice-v3-flash-anna"
 SPEECH = (Kind.KEEPALIVE, Kind.CONTROL)
@@ -50,12 +50,12 @@ ENROLLMENT = (Kind.CLONE, Kind.DESIGN)
     ],
 )
 def test_a_failed_call_is_blamed_by_its_code(
-    code: int | None, speech: Blame, enrollment: Blame, poll: Blame
+    code: int | None, speech: Culprit, enrollment: Culprit, poll: Culprit
 ) -> None:
     failure = CallFailed("it failed", code=code)
-    assert [outcome.of_submission(kind, failure).blame for kind in SPEECH] == [speech] * 2
-    assert [outcome.of_submission(kind, failure).blame for kind in ENROLLMENT] == [enrollment] * 2
-    assert outcome.of_poll(failure).blame is poll
+    assert [outcome.of_submission(kind, failure).culprit for kind in SPEECH] == [speech] * 2
+    assert [outcome.of_submission(kind, failure).culprit for kind in ENROLLMENT] == [enrollment] * 2
+    assert outcome.of_poll(failure).culprit is poll
 
 
 def test_a_fault_passes_on_what_the_call_told() -> None:
@@ -70,14 +70,14 @@ def test_a_fault_passes_on_what_the_call_told() -> None:
 @pytest.mark.parametrize("kind", ENROLLMENT)
 def test_an_enrollment_that_is_refused_for_the_third_time_is_wrong(kind: Kind, code: int) -> None:
     failure = CallFailed("it failed", code=code)
-    blamed = [outcome.of_submission(kind, failure, refusals=n).blame for n in range(3)]
+    blamed = [outcome.of_submission(kind, failure, refusals=n).culprit for n in range(3)]
     assert blamed == [NOBODY, NOBODY, REQUEST]
 
 
 @pytest.mark.parametrize("code", [401, 402, 408, 429, None])
 def test_what_is_not_the_enrollments_own_is_never_held_against_it(code: int | None) -> None:
     fault = outcome.of_submission(Kind.CLONE, CallFailed("it failed", code=code), refusals=99)
-    assert fault.blame is not REQUEST
+    assert fault.culprit is not REQUEST
     assert fault.code in outcome.WAITS
 
 
@@ -88,9 +88,9 @@ def test_a_call_without_an_answer_says_so_in_place_of_a_code() -> None:
 @given(st.integers(), st.booleans())
 def test_only_a_400_on_speech_blames_a_voice(code: int, ambiguous: bool) -> None:  # noqa: FBT001
     failure = CallFailed("it failed", code=code, ambiguous=ambiguous)
-    blamed = {kind for kind in Kind if outcome.of_submission(kind, failure).blame is VOICE}
+    blamed = {kind for kind in Kind if outcome.of_submission(kind, failure).culprit is VOICE}
     assert blamed == (set(SPEECH) if code == 400 else set())
-    assert outcome.of_poll(failure).blame is not VOICE
+    assert outcome.of_poll(failure).culprit is not VOICE
 
 
 @given(st.none() | st.integers(100, 1100), st.sampled_from(Kind))
@@ -99,8 +99,8 @@ def test_only_silence_and_the_codes_that_pass_blame_the_gateway(
 ) -> None:
     failure = CallFailed("it failed", code=code)
     its_own = code is None or code in (408, 425, 429) or code >= 500
-    assert (outcome.of_submission(kind, failure).blame is UPSTREAM) is its_own
-    assert (outcome.of_poll(failure).blame is UPSTREAM) is its_own
+    assert (outcome.of_submission(kind, failure).culprit is UPSTREAM) is its_own
+    assert (outcome.of_poll(failure).culprit is UPSTREAM) is its_own
 
 
 @pytest.mark.parametrize("state", ["pending", "processing", "queued", "SUCCESS", "cancelled"])
@@ -117,7 +117,7 @@ def test_speech_that_ended_in_success_needs_no_other_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fail_code", "voice_status", "blame", "code"),
+    ("fail_code", "voice_status", "culprit", "code"),
     [
         ("VALIDATION_ERROR", None, VOICE, "VALIDATION_ERROR"),
         ("UNDEPLOYED", "UNDEPLOYED", VOICE, "UNDEPLOYED"),
@@ -134,14 +134,14 @@ def test_speech_that_ended_in_success_needs_no_other_field() -> None:
     ],
 )
 def test_speech_that_failed_is_blamed_by_its_fail_code(
-    fail_code: str | None, voice_status: str | None, blame: Blame, code: str
+    fail_code: str | None, voice_status: str | None, culprit: Culprit, code: str
 ) -> None:
     report = Report("failed", fail_code=fail_code, voice_status=voice_status)
     for kind in SPEECH:
         judged = outcome.of_report(kind, report)
         assert judged.outcome is Outcome.FAILED
         assert judged.fault is not None
-        assert (judged.fault.blame, judged.fault.code) == (blame, code)
+        assert (judged.fault.culprit, judged.fault.code) == (culprit, code)
 
 
 FAILED, LATER, OPEN = Outcome.FAILED, Outcome.DEPLOYED_LATER, Outcome.OPEN
@@ -181,12 +181,12 @@ def test_an_enrollment_is_judged_by_its_state_its_fail_code_and_its_voice(
     voice_id: str | None,
     voice_status: str | None,
     fail_code: str | None,
-    judged: tuple[Outcome, Blame | None, str | None],
+    judged: tuple[Outcome, Culprit | None, str | None],
 ) -> None:
     for kind in ENROLLMENT:
         found = outcome.of_report(kind, Report(state, voice_id, voice_status, fail_code))
         fault = found.fault
-        assert (found.outcome, fault and fault.blame, fault and fault.code) == judged
+        assert (found.outcome, fault and fault.culprit, fault and fault.code) == judged
 
 
 @pytest.mark.parametrize(
@@ -230,5 +230,5 @@ def test_whatever_is_reported_the_verdict_holds_what_the_rules_need(
     if judged.outcome is Outcome.SUCCESS:
         assert report.state == "success"
         assert report.voice_id is not None or not kind.is_enrollment
-    if judged.fault is not None and judged.fault.blame is VOICE:
+    if judged.fault is not None and judged.fault.culprit is VOICE:
         assert {report.fail_code, report.voice_status} & {"VALIDATION_ERROR", "UNDEPLOYED"}

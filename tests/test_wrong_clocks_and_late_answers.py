@@ -18,7 +18,7 @@ from voicekeeper.core import breaker as breakers
 from voicekeeper.core import outcome, schedule, transitions
 from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.models import Breaker, Kind, Status, TaskState
-from voicekeeper.core.outcome import Blame, Fault, Outcome
+from voicekeeper.core.outcome import Culprit, Fault, Outcome
 
 ID = "cosyvoice-v3-flash-anna"
 
@@ -34,7 +34,7 @@ def test_an_open_task_of_a_voice_used_since_does_not_make_it_due() -> None:
 def test_an_unanswered_poll_of_an_older_task_does_not_make_a_voice_due() -> None:
     row = voice(last_used_at=NOW - MINUTE, anchored_at=NOW - MINUTE, next_at=NOW + 3 * DAY)
     old = keepalive(sent_at=NOW - 2 * HOUR)
-    fault = Fault(Blame.UPSTREAM, "502", "x")
+    fault = Fault(Culprit.UPSTREAM, "502", "x")
     change = transitions.unanswered(row, old, fault, now=NOW, policy=POLICY)
     assert change.voice.get("next_at", row.next_at) == NOW + 3 * DAY
 
@@ -58,10 +58,10 @@ def test_an_open_task_of_an_older_voice_of_the_name_changes_only_itself() -> Non
     for change in (
         transitions.reported(row, keepalive(), Report("processing"), now=NOW, policy=POLICY),
         transitions.unanswered(
-            row, keepalive(), Fault(Blame.NOBODY, "404", "x"), now=NOW, policy=POLICY
+            row, keepalive(), Fault(Culprit.NOBODY, "404", "x"), now=NOW, policy=POLICY
         ),
         transitions.unanswered(
-            row, keepalive(), Fault(Blame.UPSTREAM, "502", "x"), now=NOW, policy=POLICY
+            row, keepalive(), Fault(Culprit.UPSTREAM, "502", "x"), now=NOW, policy=POLICY
         ),
         transitions.interrupted(row, keepalive(state=TaskState.INTENT), now=NOW),
     ):
@@ -97,7 +97,7 @@ def test_a_late_success_without_a_date_is_followed_before_the_deadline() -> None
 
 
 def test_patience_past_the_deadline_is_as_long_as_with_time_to_spare() -> None:
-    ends = schedule.patience_ends(sent_at=NOW, anchor=NOW - 8 * DAY, policy=POLICY)
+    ends = schedule.repeat_open_at(sent_at=NOW, anchor=NOW - 8 * DAY, policy=POLICY)
     assert ends == NOW + POLICY.give_up
 
 
@@ -127,7 +127,7 @@ def test_a_control_task_that_is_not_known_blames_nobody() -> None:
     breaker = Breaker(model="m", run=0, probes=0)
     fields = breakers.after_control_fault(
         breaker,
-        Fault(Blame.NOBODY, "404", "no such task"),
+        Fault(Culprit.NOBODY, "404", "no such task"),
         is_ours=False,
         anchor=None,
         now=NOW,

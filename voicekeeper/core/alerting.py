@@ -16,7 +16,7 @@ one message. It waits until a minute brought no more of them, ten minutes at mos
 within an hour after it waits for the hour's end; and each is in one message a day until it has
 ended.
 
-Telling takes two steps, so that a crash between them repeats a word and never loses one: an
+Entry takes two steps, so that a crash between them repeats a word and never loses one: an
 alert is handed out under a lease, and only when it was told is its next turn a day away.
 
 Pure functions: rows and ``now`` in, new values out.
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from voicekeeper.core.models import Alert, Breaker, Voice
 
 AGAIN: Final = timedelta(days=1)
-"""Between two tellings of what has not ended."""
+"""Between two entries of what has not ended."""
 
 LEASE: Final = timedelta(minutes=1)
 """For handing one telling out; if it was not confirmed by then, it is told once more."""

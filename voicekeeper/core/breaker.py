@@ -19,7 +19,7 @@ from typing import TypedDict
 from voicekeeper.core import schedule
 from voicekeeper.core.duration import plus
 from voicekeeper.core.models import Breaker
-from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.outcome import Culprit, Fault
 from voicekeeper.core.schedule import Policy
 
 TRIP_AFTER = 5
@@ -52,7 +52,7 @@ def after_fault(
     fault: Fault,
     *,
     voice_pk: int | None,
-    flows: bool,
+    others_accepted: bool,
     anchor: datetime | None,
     now: datetime,
     policy: Policy,
@@ -67,18 +67,18 @@ def after_fault(
         breaker: its row.
         fault: of a call that was no control call.
         voice_pk: whose call it was.
-        flows: whether the call was refused while others were taken.
+        others_accepted: whether the call was refused while others were taken.
         anchor: what the most urgent waiting deadline counts from; bounds the first probe.
         now: of this pass.
         policy: the settings.
     """
-    if breaker.opened_at is not None or fault.blame in (Blame.VOICE, Blame.REQUEST):
+    if breaker.opened_at is not None or fault.culprit in (Culprit.VOICE, Culprit.REQUEST):
         return {}
     run = breaker.run + (1 if breaker.run == 0 or breaker.last_voice_pk != voice_pk else 0)
-    if flows:
+    if others_accepted:
         run = min(run, TRIP_AFTER - 1)
     fields: BreakerFields = {"run": run, "last_voice_pk": voice_pk}
-    if fault.blame is Blame.ACCOUNT or run >= TRIP_AFTER:
+    if fault.culprit is Culprit.ACCOUNT or run >= TRIP_AFTER:
         fields |= _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
     return fields
 
@@ -112,12 +112,12 @@ def after_control_fault(
     }
     if breaker.opened_at is not None:
         return probe
-    if fault.blame is Blame.VOICE:
+    if fault.culprit is Culprit.VOICE:
         if not is_ours or breaker.probes + 1 < DISTRUST_AFTER:
             return probe
         opened = _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
         return opened | {"cause": UNKNOWN_HERE, "distrusted": True}
-    if fault.blame is not Blame.ACCOUNT and breaker.run + 1 < TRIP_AFTER:
+    if fault.culprit is not Culprit.ACCOUNT and breaker.run + 1 < TRIP_AFTER:
         return probe | {"run": breaker.run + 1, "last_voice_pk": None}
     return probe | _opened(breaker, fault, anchor=anchor, now=now, policy=policy)
 

@@ -19,7 +19,7 @@ from voicekeeper.core.enums import Kind
 from voicekeeper.errors import CallFailed
 
 
-class Blame(Enum):
+class Culprit(Enum):
     """Whose fault a failure is; it decides who pauses."""
 
     VOICE = "voice"
@@ -51,9 +51,9 @@ TRIES: Final = 3
 """So often an enrollment is requested that the gateway refuses for its own sake."""
 
 _FAIL_CODES = {
-    "VALIDATION_ERROR": Blame.VOICE,
-    UNDEPLOYED: Blame.VOICE,
-    "INSUFFICIENT_CREDITS": Blame.ACCOUNT,
+    "VALIDATION_ERROR": Culprit.VOICE,
+    UNDEPLOYED: Culprit.VOICE,
+    "INSUFFICIENT_CREDITS": Culprit.ACCOUNT,
 }
 
 
@@ -62,14 +62,14 @@ class Fault:
     """Why a call or a task did not succeed.
 
     Attributes:
-        blame: whose fault it is.
+        culprit: whose fault it is.
         code: the HTTP status or fail code, or words of ours such as ``no answer``.
         message: one sentence for people.
         retry_after: seconds that the gateway asked for, or None.
         ambiguous: True when it may have been done, and charged, all the same.
     """
 
-    blame: Blame
+    culprit: Culprit
     code: str
     message: str
     retry_after: float | None = None
@@ -103,16 +103,16 @@ def of_submission(kind: Kind, failure: CallFailed, *, refusals: int = 0) -> Faul
         failure: what came of the POST.
         refusals: how often this enrollment was refused for its own sake before.
     """
-    blame = _of_any(failure.code)
+    culprit = _of_any(failure.code)
     if kind.is_enrollment:
-        last = blame is Blame.NOBODY and refusals + 1 >= TRIES
+        last = culprit is Culprit.NOBODY and refusals + 1 >= TRIES
         if last or failure.code in _REQUEST_CODES:
-            blame = Blame.REQUEST
+            culprit = Culprit.REQUEST
     elif failure.code == _FORBIDDEN:
-        blame = Blame.ACCOUNT
+        culprit = Culprit.ACCOUNT
     elif failure.code == 400:  # noqa: PLR2004 - HTTP's number
-        blame = Blame.VOICE
-    return _fault(blame, failure)
+        culprit = Culprit.VOICE
+    return _fault(culprit, failure)
 
 
 def of_poll(failure: CallFailed) -> Fault:
@@ -120,7 +120,7 @@ def of_poll(failure: CallFailed) -> Fault:
 
     Who may not ask for a task of their own has the account's trouble, whatever the task.
     """
-    return _fault(Blame.ACCOUNT if failure.code == _FORBIDDEN else _of_any(failure.code), failure)
+    return _fault(Culprit.ACCOUNT if failure.code == _FORBIDDEN else _of_any(failure.code), failure)
 
 
 def of_report(kind: Kind, report: Report) -> Verdict:
@@ -130,7 +130,7 @@ def of_report(kind: Kind, report: Report) -> Verdict:
     if report.state == "success":
         return Verdict(Outcome.SUCCESS)
     if report.state == "failed":
-        return Verdict(Outcome.FAILED, _failed(report, default=Blame.UPSTREAM))
+        return Verdict(Outcome.FAILED, _failed(report, default=Culprit.UPSTREAM))
     return Verdict(Outcome.OPEN)
 
 
@@ -143,7 +143,7 @@ def _of_enrollment(report: Report) -> Verdict:
             return Verdict(Outcome.SUCCESS)
         return Verdict(Outcome.DEPLOYED_LATER, _failed(report))
     if report.state == "failed":
-        fault = _failed(report, default=Blame.REQUEST)
+        fault = _failed(report, default=Culprit.REQUEST)
         may_live = report.fail_code != "VALIDATION_ERROR" or report.voice_status is not None
         if report.voice_id and may_live:
             return Verdict(Outcome.DEPLOYED_LATER, fault)
@@ -151,20 +151,20 @@ def _of_enrollment(report: Report) -> Verdict:
     return Verdict(Outcome.OPEN)  # also a success without a voice_id: paid for, so ask again
 
 
-def _failed(report: Report, *, default: Blame = Blame.NOBODY, code: str | None = None) -> Fault:
+def _failed(report: Report, *, default: Culprit = Culprit.NOBODY, code: str | None = None) -> Fault:
     code = code or report.fail_code or report.voice_status or "no fail code"
     words = report.fail_message or f"the gateway ended the task with {code}"
     return Fault(_FAIL_CODES.get(code, default), code, words)
 
 
-def _of_any(code: int | None) -> Blame:
-    """Blame the account for 401 and 402, the gateway for what passes: 429, 5xx and silence."""
+def _of_any(code: int | None) -> Culprit:
+    """Culprit the account for 401 and 402, the gateway for what passes: 429, 5xx and silence."""
     if code in _ACCOUNT_CODES:
-        return Blame.ACCOUNT
+        return Culprit.ACCOUNT
     passes = code is None or code in _PASSING_CODES or code >= 500  # noqa: PLR2004 - HTTP's number
-    return Blame.UPSTREAM if passes else Blame.NOBODY
+    return Culprit.UPSTREAM if passes else Culprit.NOBODY
 
 
-def _fault(blame: Blame, failure: CallFailed) -> Fault:
+def _fault(culprit: Culprit, failure: CallFailed) -> Fault:
     code = NO_ANSWER if failure.code is None else str(failure.code)
-    return Fault(blame, code, str(failure), failure.retry_after, failure.ambiguous)
+    return Fault(culprit, code, str(failure), failure.retry_after, failure.ambiguous)

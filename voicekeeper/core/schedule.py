@@ -122,7 +122,7 @@ class Policy:
     prunes_every = cached_property(_prunes_every)
 
 
-def spread(name: str, turn: int = 0) -> float:
+def jitter_share(name: str, turn: int = 0) -> float:
     """Return a stable number in [0, 1) for a voice and a turn: jitter without chance."""
     digest = hashlib.blake2b(f"{turn}:{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
@@ -150,7 +150,7 @@ def known_deadline(voice: VoiceFacts, policy: Policy) -> datetime | None:
 
 def due(anchor: datetime, name: str, policy: Policy) -> datetime:
     """Return when a voice is to be used again; a fleet imported at once spreads out."""
-    return plus(anchor, policy.interval - policy.jitter * spread(name))
+    return plus(anchor, policy.interval - policy.jitter * jitter_share(name))
 
 
 def kept_since(now: datetime, last_use: datetime | None, policy: Policy) -> datetime | None:
@@ -228,7 +228,7 @@ def retry_at(
         policy: the settings.
         retry_after: seconds the gateway asked for; obeyed up to half of what remains.
     """
-    factor = 0.75 + spread(name, failures) / 2  # a quarter sooner or later
+    factor = 0.75 + jitter_share(name, failures) / 2  # a quarter sooner or later
     longest = min(policy.retry_cap, policy.interval)
     doubled = 2.0 ** min(failures - 1, 20)  # no further, or it overflows one day
     grown = policy.retry_base.total_seconds() * doubled * factor
@@ -256,7 +256,7 @@ def is_set_back(last_pass_at: datetime | None, *, now: datetime, policy: Policy)
     return last_pass_at is not None and last_pass_at > latest_use(now, policy)
 
 
-def hope_ends(anchor: datetime, policy: Policy) -> datetime:
+def lost_retries_end(anchor: datetime, policy: Policy) -> datetime:
     """Return until when a voice that the gateway does not know may live all the same.
 
     A window past its deadline: a call whose answer was lost may have been a use.
@@ -264,7 +264,7 @@ def hope_ends(anchor: datetime, policy: Policy) -> datetime:
     return plus(anchor, policy.window * 2)
 
 
-def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
+def next_lost_retry(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
     """Return when a voice that the gateway does not know is tried again.
 
     Up to its deadline as often as any other; then each seventh of a window: daily.
@@ -274,7 +274,7 @@ def next_hope(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
     return plus(now, min(wait, policy.interval))
 
 
-def patience_ends(*, sent_at: datetime, anchor: datetime, policy: Policy) -> datetime:
+def repeat_open_at(*, sent_at: datetime, anchor: datetime, policy: Policy) -> datetime:
     """Return when a voice whose accepted keepalive has not ended is used once more.
 
     An eighth of what remained, as with retries, but time enough for a few polls. Past the

@@ -19,10 +19,10 @@ from voicekeeper.core import alerting, outcome, pricing, requests, transitions, 
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import NUMBERS, Event, Logger, tell
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.outcome import Culprit, Fault
 from voicekeeper.core.requests import Request, Speech
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Change
+from voicekeeper.core.transitions import Transition
 from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import (
@@ -44,7 +44,7 @@ T = TypeVar("T")
 Offload = Callable[[Callable[[], T]], Awaitable[T]]
 """Runs a blocking function of the store: in a thread of its own, or at once in a simulation."""
 
-Rule = Callable[..., Change]
+Rule = Callable[..., Transition]
 """A rule of `transitions`: rows, an answer, ``now`` and the settings in."""
 
 Work = Callable[[Job], Coroutine[Any, Any, None]]
@@ -431,7 +431,7 @@ class Keeper:
                 wanted, job.model, on_turn=on_turn, callback_url=url
             )
         except InvalidInput as error:  # a recipe that another version wrote
-            await refuse(Fault(Blame.REQUEST, "invalid", str(error)))
+            await refuse(Fault(Culprit.REQUEST, "invalid", str(error)))
         except CallFailed as failure:
             self._note_key(failure)
             await refuse(outcome.of_submission(job.kind, failure, refusals=job.refusals))
@@ -440,7 +440,7 @@ class Keeper:
         except Exception as error:
             # A bug of ours, and nobody knows whether the call was made: judge it as unanswered.
             words = f"voicekeeper failed in the middle of the call ({type(error).__name__})"
-            await refuse(Fault(Blame.NOBODY, "error", words, ambiguous=True))
+            await refuse(Fault(Culprit.NOBODY, "error", words, ambiguous=True))
             raise
         else:
             submitted = partial(transitions.submitted, cost_micros=pricing.cost_micros(wanted))
@@ -489,7 +489,7 @@ class Keeper:
         """Write down what an answer changes, by one of the rules of `transitions`."""
         now, policy = self._clock.now(), self._policy
 
-        def decide(voice: Voice | None, task: Task) -> Change:
+        def decide(voice: Voice | None, task: Task) -> Transition:
             return rule(voice, task, answer, now=now, policy=policy)
 
         answered = Answer(job, decide, now, policy)

@@ -19,7 +19,7 @@ from voicekeeper.core.enums import LIVING
 from voicekeeper.core.events import MEANINGS, Event, Level
 from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Task, Voice
 from voicekeeper.core.schedule import Policy, deadline
-from voicekeeper.core.transitions import Telling
+from voicekeeper.core.transitions import Entry
 from voicekeeper.store import breakers, rows
 from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
 from voicekeeper.store.jobs import SUCCEEDED
@@ -337,7 +337,7 @@ def _of_voice(
     if alert.kind is AlertKind.RISK:
         cause = alerting.cause_of_risk(voice, breaker)
         detail["deadline_at"] = deadline(voice.anchored_at, policy)
-    telling = Telling(alerting.EVENTS[alert.kind], {"error": cause, **detail})
+    telling = Entry(alerting.EVENTS[alert.kind], {"error": cause, **detail})
     if alerting.is_first(alert, level):
         fields = {"cause": cause, "level": level, **alerting.to_be_sent(now)}
         assign(session, alert, fields)
@@ -347,7 +347,7 @@ def _of_voice(
     return _line(telling, voice, level)
 
 
-def _line(telling: Telling, voice: Voice, level: Level | None = None) -> LogLine:
+def _line(telling: Entry, voice: Voice, level: Level | None = None) -> LogLine:
     """Return a line about a voice that its history does not repeat."""
     level = level or MEANINGS[telling.event].level
     return line(telling.event, level, voice.name, voice.voice_id, plain(telling.detail))
@@ -368,8 +368,8 @@ def _ended(session: Session, alert: Alert, voice: Voice, *, now: datetime) -> Lo
     return _handed_out(session, alert, told, now=now)
 
 
-def _all_clear(alert: Alert) -> Telling:
-    return Telling(Event.VOICE_RECOVERED, {"was": alert.kind, "since": alert.since})
+def _all_clear(alert: Alert) -> Entry:
+    return Entry(Event.VOICE_RECOVERED, {"was": alert.kind, "since": alert.since})
 
 
 def _recovered(model: str, since: datetime) -> LogLine:

@@ -15,7 +15,7 @@ from sqlmodel import col
 from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.events import MEANINGS, Event, Level, level_of_change
 from voicekeeper.core.models import HistoryEntry, Removal, Status, Voice
-from voicekeeper.core.transitions import Telling
+from voicekeeper.core.transitions import Entry
 from voicekeeper.store import rows, unreadable
 from voicekeeper.store.session import Session
 
@@ -51,7 +51,7 @@ class LogLine(NamedTuple):
 def tell(
     session: Session,
     voice: Voice,
-    telling: Telling,
+    telling: Entry,
     *,
     now: datetime,
     logged: bool = True,

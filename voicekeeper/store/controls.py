@@ -17,7 +17,7 @@ from voicekeeper.core.models import Breaker, Kind, Status, Task, TaskState, Voic
 from voicekeeper.core.outcome import Fault
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Change, Telling
+from voicekeeper.core.transitions import Entry, Transition
 from voicekeeper.store import alerts, breakers, claims, ledger, rows
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
@@ -116,16 +116,16 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
 
 
 def apply(
-    session: Session, task: Task, change: Change, *, now: datetime, policy: Policy
+    session: Session, task: Task, change: Transition, *, now: datetime, policy: Policy
 ) -> list[LogLine]:
     """Apply what an answer to a control call changes; return what to log."""
     breaker = breakers.of_model(session, task.model)
     ledger.settle(session, task, change.task)
     who = {"model": task.model, "voice_id": task.spoken}
-    lines = [model_line(t.event, **who, **t.detail) for t in change.tellings]
+    lines = [model_line(t.event, **who, **t.detail) for t in change.entries]
     if change.success:
         lines += _succeeded(session, task, breaker, now=now, policy=policy)
-    if change.passable:
+    if change.only_accepted:
         lines += _close(session, task, breaker, is_ours=False, now=now)
     if change.fault is not None:
         lines += _failed(session, task, breaker, change.fault, now=now, policy=policy)
@@ -237,7 +237,7 @@ def _succeeded(
     told = {"model": task.model, "voice_id": task.spoken, "task_id": task.task_id}
     lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
     # A suspect's own history shows what stands between its failures.
-    telling = Telling(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
+    telling = Entry(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
     was_distrusted = breaker.distrusted
     lines += _close(session, task, breaker, is_ours=_is_ours(task), now=now)
     if was_distrusted and not breaker.distrusted:

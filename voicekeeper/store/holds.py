@@ -52,7 +52,7 @@ def put(
     """
     change = transitions.held(voice, hold, now=now, policy=policy)
     assign(session, voice, change.voice)
-    return [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
+    return [tell(session, voice, telling, now=now, logged=logged) for telling in change.entries]
 
 
 def look_again(session: Session, *, now: datetime) -> None:

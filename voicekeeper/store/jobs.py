@@ -10,7 +10,7 @@ from voicekeeper.core import pricing
 from voicekeeper.core.models import Kind, Origin, Task, TaskState, Voice
 from voicekeeper.core.pricing import Spent
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import INTERRUPTED, Change
+from voicekeeper.core.transitions import INTERRUPTED, Transition
 from voicekeeper.store import ledger, rows
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.session import Session
@@ -85,7 +85,7 @@ class Claims(NamedTuple):
     unreadable: Sequence[LogLine] = ()
 
 
-Decide = Callable[[Voice | None, Task], Change]
+Decide = Callable[[Voice | None, Task], Transition]
 """A rule of `transitions` that lacks but the rows; the voice is None for a control call."""
 
 

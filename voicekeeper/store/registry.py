@@ -32,7 +32,7 @@ from voicekeeper.core.models import (
 )
 from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Telling
+from voicekeeper.core.transitions import Entry
 from voicekeeper.core.transitions.enrollment import afresh
 from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, quoted
 from voicekeeper.store import breakers, health, holds, ledger, new_voices, unreadable
@@ -194,7 +194,7 @@ class Registry:
             if is_speaking(session, voice):
                 raise NotAllowed(f"{name} is being used right now; a keepalive is under way")
             voice.next_at = now
-            tell(session, voice, Telling(Event.VOICE_HASTENED), now=now, logged=False)
+            tell(session, voice, Entry(Event.VOICE_HASTENED), now=now, logged=False)
 
     def touch(self, name: str, at: datetime, *, now: datetime, policy: Policy) -> None:
         """Record a use that was made elsewhere.
@@ -210,7 +210,7 @@ class Registry:
             voice.last_used_at = voice.anchored_at = at
             if not voice.paused and voice.status in LIVING:
                 voice.next_at = max(now, schedule.due(at, voice.name, policy))
-            telling = Telling(Event.VOICE_TOUCHED, {"used_at": at})
+            telling = Entry(Event.VOICE_TOUCHED, {"used_at": at})
             tell(session, voice, telling, now=now, logged=False)
 
     def pause(self, name: str, *, now: datetime) -> None:
@@ -224,7 +224,7 @@ class Registry:
             if voice.paused:
                 raise NotAllowed(f"{name} is paused already")
             voice.paused, voice.next_at = True, None
-            tell(session, voice, Telling(Event.VOICE_PAUSED), now=now, logged=False)
+            tell(session, voice, Entry(Event.VOICE_PAUSED), now=now, logged=False)
 
     def resume(self, name: str, *, now: datetime, policy: Policy) -> None:
         """Keep a paused voice again, at once if it fell due meanwhile.
@@ -242,7 +242,7 @@ class Registry:
                 voice.next_at = now if voice.voice_id is None else max(now, due)
                 if is_speaking(session, voice):  # its keepalive goes on: wait for that one
                     voice.next_at = max(voice.next_at, now + policy.longest_call)
-            tell(session, voice, Telling(Event.VOICE_RESUMED), now=now, logged=False)
+            tell(session, voice, Entry(Event.VOICE_RESUMED), now=now, logged=False)
 
     def retry(self, name: str, *, now: datetime) -> None:
         """Repeat an enrollment, on the user's word: it is paid for again.
@@ -261,7 +261,7 @@ class Registry:
             before, old_id = voice.status, voice.voice_id
             assign(session, voice, afresh(voice, now=now))
             told = {"from": before, "old_voice_id": old_id}
-            tell(session, voice, Telling(Event.VOICE_RETRIED, told), now=now, logged=False)
+            tell(session, voice, Entry(Event.VOICE_RETRIED, told), now=now, logged=False)
 
     def remove(self, name: str, *, now: datetime) -> Voice:
         """Forget a voice and its history; return what it was.

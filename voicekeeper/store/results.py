@@ -19,7 +19,7 @@ from voicekeeper.core import transitions
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Status, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Change, Telling, VoiceFields
+from voicekeeper.core.transitions import Entry, Transition, VoiceFields
 from voicekeeper.store import alerts, breakers, controls, ledger, rows
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.jobs import IS_INTENT, IS_INTERRUPTED, IS_OPEN
@@ -43,7 +43,7 @@ def apply(
     session: Session,
     voice: Voice,
     task: Task,
-    change: Change,
+    change: Transition,
     *,
     now: datetime,
     policy: Policy,
@@ -64,7 +64,7 @@ def apply(
     was_lost = voice.status is Status.LOST
     was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
     rows.assign(session, voice, change.voice)
-    lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.tellings]
+    lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.entries]
     lines = [
         alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=policy.notifies)
         for line in lines
@@ -80,7 +80,7 @@ def apply(
             breaker,
             change.fault,
             voice_pk=voice.id,
-            flows=task.state is TaskState.INTENT and breakers.flows(session, voice.model),
+            others_accepted=task.state is TaskState.INTENT and breakers.flows(session, voice.model),
             anchor=breakers.most_urgent(session, voice.model, now=now, policy=policy),
             now=now,
             policy=policy,
@@ -102,12 +102,12 @@ def is_superseded() -> ColumnElement[bool]:
     )
 
 
-def without_say(change: Change) -> Change:
+def without_say(change: Transition) -> Transition:
     """Return what an answer changes where a newer call of the voice has the say."""
-    return replace(change, voice={}, tellings=())
+    return replace(change, voice={}, entries=())
 
 
-def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change) -> Change:
+def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Transition) -> Transition:
     """Leave out a voice_id that another voice has: one bad answer must not block this voice."""
     fields = change.voice
     voice_id = fields.get("voice_id")
@@ -124,11 +124,11 @@ def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Change
     if "status" not in kept:
         return replace(change, voice=kept)
     kept["status"], kept["next_at"] = Status.FAILED, None
-    tellings = (
-        Telling(Event.ENROLLMENT_FAILED, {"task_id": task.task_id, "error": kept["last_error"]}),
-        Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": Status.FAILED}),
+    entries = (
+        Entry(Event.ENROLLMENT_FAILED, {"task_id": task.task_id, "error": kept["last_error"]}),
+        Entry(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": Status.FAILED}),
     )
-    return replace(change, voice=kept, tellings=tellings)
+    return replace(change, voice=kept, entries=entries)
 
 
 _FIND = Statement(
@@ -184,12 +184,12 @@ def take_up(session: Session, found: Found, *, now: datetime) -> bool:
         superseded or voice is None or voice.status is not Status.UNKNOWN
     ):
         return False
-    change = transitions.taken_up(voice, task)
+    change = transitions.reopened(voice, task)
     ledger.uncount(session, task.kind, task.state)
     ledger.settle(session, task, change.task)
     if voice is not None:
         rows.assign(session, voice, change.voice)
-        for telling in change.tellings:
+        for telling in change.entries:
             tell(session, voice, telling, now=now, logged=False)
     return True
 

@@ -1,9 +1,9 @@
 """The life of a voice: what each answer changes in its row and its task's, and what is told.
 
-Pure functions: rows, an answer and ``now`` in, a `Change` out. They touch nothing; the store
+Pure functions: rows, an answer and ``now`` in, a `Transition` out. They touch nothing; the store
 applies a change in one transaction, its history included. They follow one call: `submitted` or
 `refused`, then `reported` or `unanswered`, or, after a crash, `interrupted`, which is taken back
-where the answer comes after all (`taken_up`). What they mean for each kind of task stands in
+where the answer comes after all (`reopened`). What they mean for each kind of task stands in
 `keepalive`, `enrollment` and `control`. Before the call of an enrollment it may be `held`, and
 later `released`; or, on an old copy of the registry, be left UNKNOWN (`enrollment.left_unknown`).
 
@@ -35,27 +35,27 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import control, enrollment, keepalive
 from voicekeeper.core.transitions.change import (
     INTERRUPTED,
-    Change,
+    Entry,
     TaskFields,
-    Telling,
+    Transition,
     VoiceFields,
-    status_told,
+    status_entries,
 )
 from voicekeeper.core.transitions.enrollment import held, released
 
 __all__ = [
     "INTERRUPTED",
-    "Change",
+    "Entry",
     "TaskFields",
-    "Telling",
+    "Transition",
     "VoiceFields",
     "held",
     "interrupted",
     "refused",
     "released",
+    "reopened",
     "reported",
     "submitted",
-    "taken_up",
     "unanswered",
 ]
 
@@ -76,7 +76,7 @@ def submitted(
     cost_micros: int,
     now: datetime,
     policy: Policy,
-) -> Change:
+) -> Transition:
     """The gateway accepted a task: it is charged, and asked for from now on.
 
     Args:
@@ -87,7 +87,7 @@ def submitted(
         now: when the answer came.
         policy: the settings.
     """
-    change: Change = _RULES[task.kind].submitted(
+    change: Transition = _RULES[task.kind].submitted(
         voice, task, accepted, cost_micros=cost_micros, now=now, policy=policy
     )
     return change
@@ -95,38 +95,38 @@ def submitted(
 
 def refused(
     voice: Voice | None, task: Task, fault: Fault, *, now: datetime, policy: Policy
-) -> Change:
+) -> Transition:
     """A POST was not accepted. Only what was certainly not done may be repeated by itself."""
-    change: Change = _RULES[task.kind].refused(voice, task, fault, now=now, policy=policy)
+    change: Transition = _RULES[task.kind].refused(voice, task, fault, now=now, policy=policy)
     return change
 
 
 def reported(
     voice: Voice | None, task: Task, report: Report, *, now: datetime, policy: Policy
-) -> Change:
+) -> Transition:
     """``statusTask`` answered."""
-    change: Change = _RULES[task.kind].reported(voice, task, report, now=now, policy=policy)
+    change: Transition = _RULES[task.kind].reported(voice, task, report, now=now, policy=policy)
     return change
 
 
 def unanswered(
     voice: Voice | None, task: Task, fault: Fault, *, now: datetime, policy: Policy
-) -> Change:
+) -> Transition:
     """``statusTask`` brought no report: it says nothing of the task."""
-    change: Change = _RULES[task.kind].unanswered(voice, task, fault, now=now, policy=policy)
+    change: Transition = _RULES[task.kind].unanswered(voice, task, fault, now=now, policy=policy)
     return change
 
 
-def interrupted(voice: Voice | None, task: Task, *, now: datetime) -> Change:
+def interrupted(voice: Voice | None, task: Task, *, now: datetime) -> Transition:
     """A keeper died between writing down a call and its answer: was it made? Nobody knows.
 
     A keepalive is simply due again; an enrollment is never repeated without the user's word.
     """
-    change: Change = _RULES[task.kind].interrupted(voice, task, now=now)
+    change: Transition = _RULES[task.kind].interrupted(voice, task, now=now)
     return change
 
 
-def taken_up(voice: Voice | None, task: Task) -> Change:
+def reopened(voice: Voice | None, task: Task) -> Transition:
     """The answer to a call that was taken for interrupted has come: it is an intent again.
 
     Its keeper was frozen, or cut off from the database, while another one took over.
@@ -138,10 +138,10 @@ def taken_up(voice: Voice | None, task: Task) -> Change:
         "message": None,
     }
     if voice is None or not task.kind.is_enrollment:
-        return Change(task=columns)
+        return Transition(task=columns)
     fields: VoiceFields = {
         "status": Status.NEW,
         "failures": max(0, voice.failures - 1),
         "last_error": None,
     }
-    return Change(fields, columns, status_told(voice, fields))
+    return Transition(fields, columns, status_entries(voice, fields))

@@ -10,13 +10,13 @@ from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import Status, TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Blame, Fault
+from voicekeeper.core.outcome import Culprit, Fault
 from voicekeeper.core.schedule import Policy
 
 INTERRUPTED = Fault(
-    Blame.NOBODY, "interrupted", "voicekeeper was stopped before the gateway answered"
+    Culprit.NOBODY, "interrupted", "voicekeeper was stopped before the gateway answered"
 )
-NO_END = Fault(Blame.UPSTREAM, "no end", "the gateway accepted the task and never ended it")
+NO_END = Fault(Culprit.UPSTREAM, "no end", "the gateway accepted the task and never ended it")
 
 _GONE = {Status.LOST: Event.VOICE_LOST, Status.UNDEPLOYED: Event.VOICE_UNDEPLOYED}
 
@@ -54,7 +54,7 @@ class TaskFields(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Entry:
     """One event to write into the history and the log; its level stands in the catalogue."""
 
     event: Event
@@ -62,25 +62,25 @@ class Telling:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Transition:
     """What an answer changes.
 
     Attributes:
         voice: new values of the voice's columns.
         task: new values of the task's columns.
-        tellings: events, in order.
+        entries: events, in order.
         fault: what the circuit breaker is to know, or None.
         success: True when the answer proves that account and gateway work.
-        passable: True for a control call that was accepted and whose end nobody tells: calls
-            can be made, which is all that a breaker asks.
+        only_accepted: True for a control call that was accepted and whose outcome is unknown: calls
+            can be made, which is enough to close a breaker.
     """
 
     voice: VoiceFields = field(default_factory=VoiceFields)
     task: TaskFields = field(default_factory=TaskFields)
-    tellings: tuple[Telling, ...] = ()
+    entries: tuple[Entry, ...] = ()
     fault: Fault | None = None
     success: bool = False
-    passable: bool = False
+    only_accepted: bool = False
 
 
 def poll_again(task: Task, *, now: datetime, policy: Policy) -> TaskFields:
@@ -116,7 +116,7 @@ def account_fault(fault: Fault) -> Fault | None:
     Where tasks cannot be asked for, voices can still be used: such a failure pauses no calls,
     unless the account is at fault.
     """
-    return fault if fault.blame is Blame.ACCOUNT else None
+    return fault if fault.culprit is Culprit.ACCOUNT else None
 
 
 def is_used_since(voice: Voice, task: Task, *, now: datetime) -> bool:
@@ -134,9 +134,9 @@ def sentence(fault: Fault) -> str:
     return fault.message if fault.code in fault.message else f"{fault.code}: {fault.message}"
 
 
-def failure_told(event: Event, fault: Fault, **detail: object) -> Telling:
+def failure_entry(event: Event, fault: Fault, **detail: object) -> Entry:
     """Return the event of a failure, with its code and words."""
-    return Telling(event, {"code": fault.code, "error": fault.message, **detail})
+    return Entry(event, {"code": fault.code, "error": fault.message, **detail})
 
 
 def possible_cost(task: Task, state: TaskState) -> int | None:
@@ -144,12 +144,12 @@ def possible_cost(task: Task, state: TaskState) -> int | None:
     return task.possible_cost_micros if state is TaskState.UNKNOWN else None
 
 
-def accepted_told(event: Event, accepted: Accepted, *, cost_micros: int) -> Telling:
+def accepted_entry(event: Event, accepted: Accepted, *, cost_micros: int) -> Entry:
     """Return the event of a task that was accepted, and charged."""
-    return Telling(event, {"task_id": accepted.task_id, "cost_micros": cost_micros})
+    return Entry(event, {"task_id": accepted.task_id, "cost_micros": cost_micros})
 
 
-def status_told(voice: Voice, fields: VoiceFields) -> tuple[Telling, ...]:
+def status_entries(voice: Voice, fields: VoiceFields) -> tuple[Entry, ...]:
     """Return the event of a new status, or nothing where it stays.
 
     A voice that the gateway took away is told in an event of its own besides.
@@ -157,10 +157,10 @@ def status_told(voice: Voice, fields: VoiceFields) -> tuple[Telling, ...]:
     after = fields["status"]
     if after is voice.status:
         return ()
-    changed = Telling(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": after})
+    changed = Entry(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": after})
     if after not in _GONE:
         return (changed,)
-    return (changed, Telling(_GONE[after], {"error": fields.get("last_error")}))
+    return (changed, Entry(_GONE[after], {"error": fields.get("last_error")}))
 
 
 def succeeded(task: Task, created_at: datetime | None, now: datetime) -> TaskFields:

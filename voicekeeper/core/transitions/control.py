@@ -13,13 +13,13 @@ from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.enums import TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task
-from voicekeeper.core.outcome import Blame, Fault, Outcome
+from voicekeeper.core.outcome import Culprit, Fault, Outcome
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions.change import (
     INTERRUPTED,
     NO_END,
-    Change,
-    accepted_told,
+    Transition,
+    accepted_entry,
     age,
     ended,
     poll_again,
@@ -30,11 +30,11 @@ from voicekeeper.core.transitions.change import (
 
 def submitted(
     _voice: None, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
-) -> Change:
+) -> Transition:
     """It was accepted; only its end will prove something."""
-    return Change(
+    return Transition(
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
-        tellings=(accepted_told(Event.CONTROL_SUBMITTED, accepted, cost_micros=cost_micros),),
+        entries=(accepted_entry(Event.CONTROL_SUBMITTED, accepted, cost_micros=cost_micros),),
     )
 
 
@@ -45,13 +45,15 @@ def refused(
     *,
     now: datetime,
     policy: Policy,  # noqa: ARG001 - the shape that all kinds share
-) -> Change:
+) -> Transition:
     """It was not accepted."""
     state = TaskState.UNKNOWN if fault.ambiguous else TaskState.REFUSED
-    return Change(task=ended(state, fault, now), fault=fault)
+    return Transition(task=ended(state, fault, now), fault=fault)
 
 
-def reported(_voice: None, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
+def reported(
+    _voice: None, task: Task, report: Report, *, now: datetime, policy: Policy
+) -> Transition:
     """``statusTask`` answered."""
     judged = outcome.of_report(task.kind, report)
     if judged.fault is not None:
@@ -59,13 +61,13 @@ def reported(_voice: None, task: Task, report: Report, *, now: datetime, policy:
         if judged.fault.code == outcome.UNDEPLOYED:
             # The review took the voice that spoke. That only the account it belongs to is told,
             # and only where calls are made: all that the call was to show.
-            return Change(task=columns, success=True)
-        return Change(task=columns, fault=judged.fault)
+            return Transition(task=columns, success=True)
+        return Transition(task=columns, fault=judged.fault)
     if judged.outcome is Outcome.SUCCESS:
-        return Change(task=succeeded(task, report.created_at, now), success=True)
+        return Transition(task=succeeded(task, report.created_at, now), success=True)
     if age(task, now, policy) < policy.give_up:
-        return Change(task=poll_again(task, now=now, policy=policy))
-    return Change(task=ended(TaskState.UNKNOWN, NO_END, now), passable=True)
+        return Transition(task=poll_again(task, now=now, policy=policy))
+    return Transition(task=ended(TaskState.UNKNOWN, NO_END, now), only_accepted=True)
 
 
 def unanswered(
@@ -75,15 +77,15 @@ def unanswered(
     *,
     now: datetime,
     policy: Policy,  # noqa: ARG001 - the shape that all kinds share
-) -> Change:
+) -> Transition:
     """``statusTask`` brought no report: the call was accepted, and that is all it tells."""
     columns = ended(TaskState.UNKNOWN, fault, now)
     columns["polls"] = task.polls + 1
-    if fault.blame is Blame.ACCOUNT:
-        return Change(task=columns, fault=fault)
-    return Change(task=columns, passable=True)
+    if fault.culprit is Culprit.ACCOUNT:
+        return Transition(task=columns, fault=fault)
+    return Transition(task=columns, only_accepted=True)
 
 
-def interrupted(_voice: None, _task: Task, *, now: datetime) -> Change:
+def interrupted(_voice: None, _task: Task, *, now: datetime) -> Transition:
     """A keeper died in the middle of the call: it tested nothing."""
-    return Change(task=ended(TaskState.UNKNOWN, INTERRUPTED, now))
+    return Transition(task=ended(TaskState.UNKNOWN, INTERRUPTED, now))

@@ -19,31 +19,31 @@ from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import Status, TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Blame, Fault, Outcome
+from voicekeeper.core.outcome import Culprit, Fault, Outcome
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions.change import (
     INTERRUPTED,
     NO_END,
-    Change,
-    Telling,
+    Entry,
+    Transition,
     VoiceFields,
-    accepted_told,
+    accepted_entry,
     account_fault,
     age,
     ended,
-    failure_told,
+    failure_entry,
     is_used_since,
     poll_again,
     possible_cost,
     running,
     sentence,
-    status_told,
+    status_entries,
     succeeded,
     unless_paused,
 )
 
 RESTORED = Fault(
-    Blame.NOBODY,
+    Culprit.NOBODY,
     "restored",
     "this registry may be an older copy, and the voice may have been requested already",
 )
@@ -67,7 +67,7 @@ def afresh(voice: Voice, *, now: datetime) -> VoiceFields:
     }
 
 
-def held(voice: Voice, hold: Hold, *, now: datetime, policy: Policy) -> Change:
+def held(voice: Voice, hold: Hold, *, now: datetime, policy: Policy) -> Transition:
     """The day's budget does not allow it: it waits for the next day's, and is told once.
 
     Its next look is never further ahead than an interval, as with any due time.
@@ -75,34 +75,36 @@ def held(voice: Voice, hold: Hold, *, now: datetime, policy: Policy) -> Change:
     looked_at = None if hold.until is None else min(hold.until, schedule.latest_due(now, policy))
     fields: VoiceFields = {"next_at": looked_at, "last_error": hold.sentence}
     if voice.held_at is not None:
-        return Change(fields)
-    told = Telling(Event.ENROLLMENT_HELD, {"error": hold.sentence, "until": hold.until})
-    return Change(fields | {"held_at": now}, tellings=(told,))
+        return Transition(fields)
+    told = Entry(Event.ENROLLMENT_HELD, {"error": hold.sentence, "until": hold.until})
+    return Transition(fields | {"held_at": now}, entries=(told,))
 
 
-def released(voice: Voice) -> Change:
+def released(voice: Voice) -> Transition:
     """The budget allows it again."""
-    return Change() if voice.held_at is None else Change({"held_at": None, "last_error": None})
+    return (
+        Transition() if voice.held_at is None else Transition({"held_at": None, "last_error": None})
+    )
 
 
 def submitted(
     voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
-) -> Change:
+) -> Transition:
     """It was accepted: the gateway deploys the voice."""
     fields: VoiceFields = {"status": Status.DEPLOYING, "next_at": None, "last_error": None}
-    told = accepted_told(Event.ENROLLMENT_SUBMITTED, accepted, cost_micros=cost_micros)
-    return Change(
+    told = accepted_entry(Event.ENROLLMENT_SUBMITTED, accepted, cost_micros=cost_micros)
+    return Transition(
         voice=fields,
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
-        tellings=(told, *status_told(voice, fields)),
+        entries=(told, *status_entries(voice, fields)),
     )
 
 
-def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
+def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Transition:
     """It was not accepted. Only what was certainly not done may be repeated by itself."""
     if fault.ambiguous:
         return _unknown(voice, task, fault, now=now)
-    if fault.blame is Blame.REQUEST:
+    if fault.culprit is Culprit.REQUEST:
         return _failed(voice, task, TaskState.REFUSED, fault, now=now)
     failures = voice.failures + 1
     retry_at = schedule.retry_at(
@@ -114,14 +116,16 @@ def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Po
         retry_after=fault.retry_after,
     )
     next_at = unless_paused(voice, retry_at)
-    return Change(
+    return Transition(
         voice={"failures": failures, "last_error": sentence(fault), "next_at": next_at},
         task=ended(TaskState.REFUSED, fault, now),
-        tellings=(failure_told(Event.ENROLLMENT_FAILED, fault, retry_at=next_at),),
+        entries=(failure_entry(Event.ENROLLMENT_FAILED, fault, retry_at=next_at),),
     )
 
 
-def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
+def reported(
+    voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy
+) -> Transition:
     """``statusTask`` answered."""
     if report.voice_id is None:
         report = report._replace(voice_id=voice.voice_id)  # an earlier report showed it
@@ -135,15 +139,17 @@ def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy:
     return _ended(voice, task, report, judged, now=now, policy=policy)
 
 
-def unanswered(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
+def unanswered(
+    voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy
+) -> Transition:
     """``statusTask`` brought no report: ask again later, however long it takes."""
-    if fault.blame is Blame.NOBODY:
+    if fault.culprit is Culprit.NOBODY:
         old = age(task, now, policy)
         return _still_open(voice, task, voice.voice_id, old, now=now, policy=policy)
-    return Change(task=poll_again(task, now=now, policy=policy), fault=account_fault(fault))
+    return Transition(task=poll_again(task, now=now, policy=policy), fault=account_fault(fault))
 
 
-def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
+def interrupted(voice: Voice, task: Task, *, now: datetime) -> Transition:
     """A keeper died in the middle of the call: it may have been paid for."""
     return _unknown(voice, task, INTERRUPTED, now=now)
 
@@ -162,7 +168,7 @@ def is_in_doubt(voice: Voice, *, last_pass_at: datetime | None, policy: Policy) 
     return last_pass_at is not None and voice.anchored_at <= plus(last_pass_at, policy.silence)
 
 
-def left_unknown(voice: Voice, task: Task, *, now: datetime) -> Change:
+def left_unknown(voice: Voice, task: Task, *, now: datetime) -> Transition:
     """Leave an enrollment to a person that an old copy of the registry may have forgotten."""
     return _unknown(voice, task, RESTORED, now=now)
 
@@ -175,26 +181,26 @@ def _still_open(
     *,
     now: datetime,
     policy: Policy,
-) -> Change:
+) -> Transition:
     """Ask again later, or no more once the task is too old to be waited for."""
     fields: VoiceFields = {} if voice_id == voice.voice_id else {"voice_id": voice_id}
     if old < policy.give_up:
-        return Change(fields, poll_again(task, now=now, policy=policy))
+        return Transition(fields, poll_again(task, now=now, policy=policy))
     if voice_id is None:
         return _unknown(voice, task, NO_END, now=now)
     columns = ended(TaskState.UNKNOWN, NO_END, now)
     if is_used_since(voice, task, now=now):
-        return Change(fields, columns)
+        return Transition(fields, columns)
     fields |= {
         "enrolled_at": task.sent_at,
         "anchored_at": task.sent_at,
         "last_error": sentence(NO_END),
         "next_at": unless_paused(voice, now),
     }
-    told = failure_told(
+    told = failure_entry(
         Event.ENROLLMENT_FAILED, NO_END, task_id=task.task_id, retry_at=fields["next_at"]
     )
-    return Change(fields, columns, (told,))
+    return Transition(fields, columns, (told,))
 
 
 def _ended(
@@ -205,13 +211,13 @@ def _ended(
     *,
     now: datetime,
     policy: Policy,
-) -> Change:
+) -> Transition:
     if judged.outcome is Outcome.FAILED and judged.fault is not None:
         return _failed(
             voice, task, TaskState.FAILED, judged.fault, now=now, voice_id=report.voice_id
         )
     if judged.fault is not None and is_used_since(voice, task, now=now):
-        return Change(task=ended(TaskState.FAILED, judged.fault, now))
+        return Transition(task=ended(TaskState.FAILED, judged.fault, now))
     enrolled_at = schedule.last_use(task.sent_at, report.created_at)
     fields: VoiceFields = {
         "voice_id": report.voice_id,
@@ -228,10 +234,10 @@ def _ended(
             "next_at": unless_paused(voice, now),
         }
         columns = ended(TaskState.FAILED, judged.fault, now)
-        telling = failure_told(
+        telling = failure_entry(
             Event.ENROLLMENT_FAILED, judged.fault, **told_id, retry_at=fields["next_at"]
         )
-        return Change(fields, columns, (telling, *status_told(voice, fields)))
+        return Transition(fields, columns, (telling, *status_entries(voice, fields)))
     next_at = schedule.next_keepalive(
         voice.name,
         sent_at=task.sent_at,
@@ -242,9 +248,9 @@ def _ended(
     )
     fields |= {"status": Status.OK, "next_at": unless_paused(voice, next_at)}
     told = told_id | {"preview_url": next(iter(report.result_urls), None)}
-    tellings = (Telling(Event.ENROLLMENT_SUCCEEDED, told), *status_told(voice, fields))
+    entries = (Entry(Event.ENROLLMENT_SUCCEEDED, told), *status_entries(voice, fields))
     columns = succeeded(task, report.created_at, now)
-    return Change(fields, columns, tellings, success=True)
+    return Transition(fields, columns, entries, success=True)
 
 
 def _failed(
@@ -255,7 +261,7 @@ def _failed(
     *,
     now: datetime,
     voice_id: str | None = None,
-) -> Change:
+) -> Transition:
     reviewed = fault.code == outcome.UNDEPLOYED
     status = Status.UNDEPLOYED if reviewed else Status.FAILED
     change = _over(voice, task, status, state, fault, now=now)
@@ -263,28 +269,28 @@ def _failed(
     return change
 
 
-def _unknown(voice: Voice, task: Task, fault: Fault, *, now: datetime) -> Change:
+def _unknown(voice: Voice, task: Task, fault: Fault, *, now: datetime) -> Transition:
     return _over(voice, task, Status.UNKNOWN, TaskState.UNKNOWN, fault, now=now)
 
 
 def _over(
     voice: Voice, task: Task, status: Status, state: TaskState, fault: Fault, *, now: datetime
-) -> Change:
+) -> Transition:
     fields: VoiceFields = {
         "status": status,
         "next_at": None,
         "failures": voice.failures + 1,
         "last_error": sentence(fault),
     }
-    told = failure_told(
+    told = failure_entry(
         Event.ENROLLMENT_FAILED,
         fault,
         task_id=task.task_id,
         possible_cost_micros=possible_cost(task, state),
     )
-    return Change(
+    return Transition(
         voice=fields,
         task=ended(state, fault, now),
-        tellings=(told, *status_told(voice, fields)),
+        entries=(told, *status_entries(voice, fields)),
         fault=fault if fault.ambiguous else None,
     )

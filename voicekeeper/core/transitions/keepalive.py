@@ -14,26 +14,26 @@ from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import NEVER_KNOWN, Status, TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Blame, Fault, Outcome
+from voicekeeper.core.outcome import Culprit, Fault, Outcome
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions.change import (
     INTERRUPTED,
     NO_END,
-    Change,
+    Entry,
     TaskFields,
-    Telling,
+    Transition,
     VoiceFields,
-    accepted_told,
+    accepted_entry,
     account_fault,
     age,
     ended,
-    failure_told,
+    failure_entry,
     is_used_since,
     poll_again,
     possible_cost,
     running,
     sentence,
-    status_told,
+    status_entries,
     succeeded,
     unless_paused,
 )
@@ -41,30 +41,32 @@ from voicekeeper.core.transitions.change import (
 
 def submitted(
     voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
-) -> Change:
+) -> Transition:
     """It was accepted; the voice is due again only when our patience with it ends.
 
     But not before it is asked for: an answer may be late because this process was frozen.
     """
-    patience = schedule.patience_ends(
+    patience = schedule.repeat_open_at(
         sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
     )
     asked_at = plus(now, schedule.first_poll(task.kind, policy))
     given_up = _is_given_up(voice, now=now, policy=policy)
-    return Change(
+    return Transition(
         voice={"next_at": None if given_up else unless_paused(voice, max(patience, asked_at))},
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
-        tellings=(accepted_told(Event.KEEPALIVE_SUBMITTED, accepted, cost_micros=cost_micros),),
+        entries=(accepted_entry(Event.KEEPALIVE_SUBMITTED, accepted, cost_micros=cost_micros),),
     )
 
 
-def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
+def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Transition:
     """It was not accepted, or nobody knows whether it was: it is made again with backoff."""
     state = TaskState.UNKNOWN if fault.ambiguous else TaskState.REFUSED
     return _failed(voice, task, state, fault, now=now, policy=policy)
 
 
-def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy) -> Change:
+def reported(
+    voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy
+) -> Transition:
     """``statusTask`` answered."""
     judged = outcome.of_report(task.kind, report)
     if judged.outcome is Outcome.OPEN:
@@ -74,37 +76,39 @@ def reported(voice: Voice, task: Task, report: Report, *, now: datetime, policy:
     return _succeeded(voice, task, report, now=now, policy=policy)
 
 
-def unanswered(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Change:
+def unanswered(
+    voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy
+) -> Transition:
     """``statusTask`` brought no report: as though the task were open still."""
     change = _still_open(voice, task, now=now, policy=policy)
     return replace(change, fault=account_fault(fault))
 
 
-def interrupted(voice: Voice, task: Task, *, now: datetime) -> Change:
+def interrupted(voice: Voice, task: Task, *, now: datetime) -> Transition:
     """A keeper died in the middle of the call: the voice is simply due again."""
     columns = ended(TaskState.UNKNOWN, INTERRUPTED, now)
     if _is_outdated(voice, task, now=now):
-        return Change(task=columns)
-    return Change(voice={"next_at": unless_paused(voice, now)}, task=columns)
+        return Transition(task=columns)
+    return Transition(voice={"next_at": unless_paused(voice, now)}, task=columns)
 
 
-def _still_open(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> Change:
+def _still_open(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> Transition:
     """Ask again later, or no more once the task is too old to be waited for."""
     if age(task, now, policy) < policy.give_up:
-        return Change(
+        return Transition(
             _after_patience(voice, task, now=now, policy=policy),
             poll_again(task, now=now, policy=policy),
         )
     failed = _failed(voice, task, TaskState.UNKNOWN, NO_END, now=now, policy=policy)
-    return Change(failed.voice, failed.task, failed.tellings)
+    return Transition(failed.voice, failed.task, failed.entries)
 
 
 def _succeeded(
     voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy
-) -> Change:
+) -> Transition:
     columns = succeeded(task, report.created_at, now)
     if task.spoken != voice.voice_id:  # an older voice of this name; a retry replaced it
-        return Change(task=columns, success=True)
+        return Transition(task=columns, success=True)
     used_at = schedule.last_use(task.sent_at, report.created_at)
     next_at = schedule.next_keepalive(
         voice.name,
@@ -133,26 +137,26 @@ def _succeeded(
         "deadline_at": schedule.deadline(used_at, policy),
         "next_keepalive_at": fields["next_at"],
     }
-    return Change(
+    return Transition(
         voice=fields,
         task=columns,
-        tellings=(Telling(Event.KEEPALIVE_SUCCEEDED, told), *status_told(voice, fields)),
+        entries=(Entry(Event.KEEPALIVE_SUCCEEDED, told), *status_entries(voice, fields)),
         success=True,
     )
 
 
 def _failed(
     voice: Voice, task: Task, state: TaskState, fault: Fault, *, now: datetime, policy: Policy
-) -> Change:
+) -> Transition:
     columns = ended(state, fault, now)
     if state is TaskState.FAILED:
         columns["polls"] = task.polls + 1
-    to_breaker = None if fault.blame is Blame.VOICE else fault
+    to_breaker = None if fault.culprit is Culprit.VOICE else fault
     if _is_outdated(voice, task, now=now):
-        return Change(task=columns, fault=to_breaker)
+        return Transition(task=columns, fault=to_breaker)
     failures = voice.failures + 1
     fields: VoiceFields = {"failures": failures, "last_error": _error(voice, fault, voice.status)}
-    if fault.blame is Blame.VOICE:
+    if fault.culprit is Culprit.VOICE:
         if _is_condemned(voice, task, now=now, policy=policy):
             return _condemned(voice, task, fields, columns, fault, now=now, policy=policy)
         if voice.suspected_at is None:
@@ -167,14 +171,14 @@ def _failed(
     )
     given_up = _is_given_up(voice, now=now, policy=policy)
     fields["next_at"] = None if given_up else unless_paused(voice, retry_at)
-    told = failure_told(
+    told = failure_entry(
         Event.KEEPALIVE_FAILED,
         fault,
         task_id=task.task_id,
         possible_cost_micros=possible_cost(task, state),
         retry_at=fields["next_at"],
     )
-    return Change(voice=fields, task=columns, tellings=(told,), fault=to_breaker)
+    return Transition(voice=fields, task=columns, entries=(told,), fault=to_breaker)
 
 
 def _is_condemned(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> bool:
@@ -197,7 +201,7 @@ def _condemned(
     *,
     now: datetime,
     policy: Policy,
-) -> Change:
+) -> Transition:
     """Tell that the voice is gone. One that is LOST is tried on: slowly, then seldom.
 
     The gateway may be wrong for an hour, or the key another account's for a day; and a call
@@ -206,12 +210,12 @@ def _condemned(
     status = Status.UNDEPLOYED if fault.code == outcome.UNDEPLOYED else Status.LOST
     fields |= {"status": status, "last_error": _error(voice, fault, status)}
     given_up = _is_given_up(voice, now=now, policy=policy, status=status)
-    later = schedule.next_hope(voice.anchored_at, now=now, policy=policy)
+    later = schedule.next_lost_retry(voice.anchored_at, now=now, policy=policy)
     fields["next_at"] = None if given_up else unless_paused(voice, later)
-    told = failure_told(
+    told = failure_entry(
         Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
     )
-    return Change(voice=fields, task=columns, tellings=(told, *status_told(voice, fields)))
+    return Transition(voice=fields, task=columns, entries=(told, *status_entries(voice, fields)))
 
 
 def _error(voice: Voice, fault: Fault, status: Status) -> str:
@@ -227,7 +231,7 @@ def _is_given_up(
 ) -> bool:
     """Tell whether nothing is tried any more: the review took the voice, or hope is over."""
     status = status or voice.status
-    over = now >= schedule.hope_ends(voice.anchored_at, policy)
+    over = now >= schedule.lost_retries_end(voice.anchored_at, policy)
     return status is Status.UNDEPLOYED or (status is Status.LOST and over)
 
 
@@ -235,7 +239,7 @@ def _after_patience(voice: Voice, task: Task, *, now: datetime, policy: Policy) 
     """Return when a voice whose keepalive is open is due; an outdated task has no say in it."""
     if _is_given_up(voice, now=now, policy=policy) or _is_outdated(voice, task, now=now):
         return {}
-    patience = schedule.patience_ends(
+    patience = schedule.repeat_open_at(
         sent_at=plus(now, -age(task, now, policy)), anchor=voice.anchored_at, policy=policy
     )
     return {"next_at": unless_paused(voice, max(patience, now))}
