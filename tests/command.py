@@ -4,12 +4,17 @@ import contextlib
 import io
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
@@ -180,4 +185,31 @@ def sentence(ended: Ended) -> str:
     return ended.err.rstrip("\n")
 
 
-__all__ = ["NOW", "CommandLine", "Ended", "sentence"]
+def on_a_terminal(cli: CommandLine, *args: str, environ: Mapping[str, str] | None = None) -> Ended:
+    """Run a command whose three streams are a terminal of 80 columns; ``out`` is what it shows."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        cli.command(*args),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**cli.environ, "PYTHONUTF8": "1", **(environ or {})},
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:  # the terminal is gone with its last process
+                break
+        code = process.wait(60)
+    os.close(ours)
+    return Ended(code, shown.decode().replace("\r\n", "\n"), "")
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+__all__ = ["NOW", "CommandLine", "Ended", "on_a_terminal", "plain", "sentence"]

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import CommandLine, Ended
+from tests.command import CommandLine, Ended, on_a_terminal, plain
 from tests.support import NOW, imported, wanted
-from tests.test_cli_process import on_a_terminal, plain
 from voicekeeper.core import fields
 from voicekeeper.core.models import Breaker, HistoryEntry, Origin, Status
 from voicekeeper.core.requests import FLASH

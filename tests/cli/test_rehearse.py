@@ -211,7 +211,7 @@ def test_a_campaign_imports_nothing_from_the_folder_it_is_run_in(
     done = subprocess.run(
         [sys.executable, program, *SHORT, "--seeds", "1-2", "--jobs", "1"],
         cwd=tmp_path,
-        env={**cli.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**cli.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=False,
@@ -372,7 +372,7 @@ def test_ctrl_c_waits_for_the_workers_to_start_whichever_thread_it_strikes() -> 
 
 
 def test_the_rehearsal_in_the_readme_goes_as_it_tells(cli: CommandLine) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     _, _, block = readme.partition("$ VOICEKEEPER_KEEPALIVE__INTERVAL=5d voicekeeper ")
     words, *shown = block.partition("\n```")[0].splitlines()
     ended = cli(*words.split(), environ={"VOICEKEEPER_KEEPALIVE__INTERVAL": "5d"})

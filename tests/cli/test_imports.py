@@ -13,7 +13,7 @@ from tests.support import NOW, imported, wanted
 from voicekeeper.core.models import Breaker
 from voicekeeper.core.requests import FLASH
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LIBRARIES = {
     *("sqlmodel", "sqlalchemy", "alembic", "pydantic", "pydantic_core", "psycopg"),
     *("httpx", "apscheduler", "structlog", "rich", "starlette", "uvicorn", "prometheus_client"),

@@ -84,7 +84,7 @@ def shell(name: str, cli: CommandLine, folder: Path) -> Iterator[Terminal]:
     environ = {
         **cli.environ,
         "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "HOME": str(folder),
         "LC_ALL": "C.UTF-8",
         "TERM": "xterm",
@@ -139,7 +139,7 @@ def test_bash_reads_each_completed_name_as_that_name(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,
-        env={**cli.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "LC_ALL": "C.UTF-8"},
+        env={**cli.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
         check=False,

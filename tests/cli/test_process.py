@@ -1,24 +1,18 @@
 """The command as a process of its own: pipes, terminals, users, and how the shell completes it."""
 
 import os
-import pty
 import re
-import select
 import signal
 import sqlite3
-import struct
 import subprocess
 import tempfile
-import termios
-from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from fcntl import ioctl
 from pathlib import Path
 
 import pytest
 
-from tests.command import CommandLine, Ended, sentence
+from tests.command import CommandLine, on_a_terminal, plain, sentence
 from tests.support import DAY, FakeClock, imported
 from voicekeeper.cli.bar import bar
 from voicekeeper.core.models import HistoryEntry, Status
@@ -41,36 +35,6 @@ def cli(tmp_path: Path) -> CommandLine:
     cli.change("anna", status=Status.OK)
     cli.change("b" * 64, status=Status.UNDEPLOYED, last_error=LONG)
     return cli
-
-
-def on_a_terminal(cli: CommandLine, *args: str, environ: Mapping[str, str] | None = None) -> Ended:
-    """Run a command whose three streams are a terminal of 80 columns; ``out`` is what it shows."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with subprocess.Popen(
-        cli.command(*args),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**cli.environ, "PYTHONUTF8": "1", **(environ or {})},
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while select.select([ours], [], [], 60)[0]:
-            try:
-                piece = os.read(ours, 4096)
-            except OSError:  # the terminal is gone with its last process
-                break
-            if not piece:
-                break
-            shown += piece
-        code = process.wait(60)
-    os.close(ours)
-    return Ended(code, shown.decode().replace("\r\n", "\n"), "")
-
-
-def plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
 def widest(text: str) -> int:
