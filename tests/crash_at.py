@@ -1,9 +1,10 @@
 """The daemon that kills itself at its n-th commit or call; the package knows nothing of it.
 
 ``VOICEKEEPER_CRASH_AT=n python -m tests.crash_at run`` is ``voicekeeper run`` with a fuse. Counted
-are the moments before and after each commit that changes more than the sign of life, and before
+are the moments before each commit on SQLite that changes more than the sign of life, and before
 and after each call to the gateway and each message to people. At the n-th the process ends by
-SIGKILL, as in a power failure.
+SIGKILL, as in a power failure. (What a crash after a commit leaves is what one before the next
+moment leaves.)
 
 A `Nursery` starts such daemons by forking one process that has imported everything already: a
 sweep over every n starts a hundred of them.
@@ -15,27 +16,25 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
-from contextlib import suppress
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import requests
+import sqlalchemy as sa
 
+from tests.daemon_support import is_running, until
 from voicekeeper.cli.main import main
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.notify import senders
-from voicekeeper.store import database
 
 VARIABLE = "VOICEKEEPER_CRASH_AT"
 
 FROM = "VOICEKEEPER_CRASH_FROM"
-"""A query; the moments are counted from before the commit on with which it finds a row."""
-
-_BEAT_ALONE = 1
-"""Rows that an idle pass changes: the keeper's own."""
+"""The beginning of a statement; the moments are counted from the commit of the first such on."""
 
 
 class Fuse:
@@ -43,71 +42,77 @@ class Fuse:
 
     Args:
         moments: how many.
-        begin: the query that has to find a row first.
+        cause: the beginning of a statement; the moments before its commit do not count.
     """
 
-    def __init__(self, moments: int, begin: str | None = None) -> None:
+    def __init__(self, moments: int, cause: str) -> None:
         self._left = moments
-        self._begin = begin
-
-    def light(self, driver: sqlite3.Connection) -> None:
-        """See whether the moments are to be counted from here on."""
-        if self._begin is not None and driver.execute(self._begin).fetchone():
-            self._begin = None
+        self._cause = cause
+        self._is_lit = not cause
 
     def burn(self) -> None:
-        self._left -= self._begin is None
+        """Count a moment."""
+        self._left -= self._is_lit
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def lay(self) -> None:
+        """Lay the fuse around every commit and every call of this process."""
+        sa.event.listen(sa.Engine, "connect", lambda driver, _: _Commits(driver, self.commit))
+        transport = httpx.AsyncHTTPTransport
+        call = transport.handle_async_request
 
-def install(fuse: Fuse) -> None:
-    """Lay the fuse around every commit and every call of this process."""
-    before: dict[int, int] = {}
-    begin, commit = database._begin, database._commit  # noqa: SLF001 - under the store
+        async def fused(line: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+            self.burn()
+            response = await call(line, request)
+            self.burn()
+            return response
 
-    def fused_begin(driver: sqlite3.Connection, mode: str) -> None:
-        begin(driver, mode)
-        before[id(driver)] = driver.total_changes
+        transport.handle_async_request = fused  # type: ignore[assignment,method-assign]
+        send = requests.adapters.HTTPAdapter.send
 
-    def fused_commit(driver: sqlite3.Connection) -> None:
-        beats = not threading.current_thread().name.startswith("tellers")
-        changed = driver.total_changes - before[id(driver)]
-        counted = changed > (_BEAT_ALONE if beats else 0)
-        if counted:
-            fuse.light(driver)
-            fuse.burn()
-        commit(driver)
-        if counted:
-            fuse.burn()
+        def fused_send(adapter: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - apprise's
+            self.burn()
+            answer = send(adapter, *args, **options)
+            self.burn()
+            return answer
 
-    database._begin, database._commit = fused_begin, fused_commit  # noqa: SLF001
-    transport = httpx.AsyncHTTPTransport
-    call = transport.handle_async_request
+        requests.adapters.HTTPAdapter.send = fused_send  # type: ignore[assignment,method-assign]
 
-    async def fused(line: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        fuse.burn()
-        response = await call(line, request)
-        fuse.burn()
-        return response
+    def commit(self, statements: list[str]) -> None:
+        """Count the commit of these statements."""
+        self._is_lit = self._is_lit or any(each.startswith(self._cause) for each in statements)
+        self.burn()
 
-    transport.handle_async_request = fused  # type: ignore[assignment,method-assign]
-    send = requests.adapters.HTTPAdapter.send
 
-    def fused_send(adapter: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - apprise's
-        fuse.burn()
-        answer = send(adapter, *args, **options)
-        fuse.burn()
-        return answer
+class _Commits:
+    """Sees each statement of a connection, and the commits that change more than ``active``."""
 
-    requests.adapters.HTTPAdapter.send = fused_send  # type: ignore[assignment,method-assign]
+    def __init__(self, driver: sqlite3.Connection, committing: Callable[[list[str]], None]) -> None:
+        self._driver = driver
+        self._committing = committing
+        self._changed = driver.total_changes
+        self._last = ""
+        self._changing: list[str] = []
+        driver.set_trace_callback(self._see)
+
+    def _see(self, statement: str) -> None:
+        """See a statement that is about to run, and whether the one before it changed a row."""
+        changed = self._driver.total_changes
+        if changed > self._changed and not self._last.startswith("UPDATE active"):
+            self._changing.append(self._last)
+        self._changed, self._last = changed, statement
+        if statement == "COMMIT" and self._changing:
+            self._committing(self._changing)
+        if statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            self._changing = []
 
 
 def run(arguments: list[str]) -> None:
     """Run a command of the program, with a fuse if the environment asks for one."""
     moments = os.environ.pop(VARIABLE, None)
     if moments is not None:
-        install(Fuse(int(moments), os.environ.pop(FROM, None)))
+        Fuse(int(moments), os.environ.pop(FROM, "")).lay()
     main(arguments)
 
 
@@ -133,50 +138,61 @@ class Nursery:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+        if self._pid is not None and is_running(self._pid):
+            os.kill(self._pid, signal.SIGKILL)
         self._process.communicate()
 
-    def start(self, environ: dict[str, str], log: Path) -> int:
-        """Start ``voicekeeper run``; return its process id."""
+    def live(self, environ: dict[str, str], log: Path, is_at_rest: Callable[[], bool]) -> int:
+        """Run ``voicekeeper run`` until it kills itself, or all is at rest.
+
+        Args:
+            environ: its environment.
+            log: the file that its output is appended to.
+            is_at_rest: whether nothing is left to do; asked once it is ready.
+
+        Returns:
+            Its exit code, negative for a signal.
+        """
+        log.touch()
+        before = log.read_text().count("daemon.ready")
         assert self._process.stdin is not None
         print(json.dumps([environ, str(log)]), file=self._process.stdin, flush=True)
-        self._pid = int(self._line())
-        return self._pid
-
-    def exit_code(self) -> int:
-        """Wait for its end; return its exit code, negative for a signal."""
-        code = int(self._line())
+        pid = self._pid = self._number()
+        until(
+            lambda: (
+                not is_running(pid)
+                or (log.read_text().count("daemon.ready") > before and is_at_rest())
+            ),
+            "it rests or is killed",
+        )
+        if is_running(pid):
+            os.kill(pid, signal.SIGTERM)
+        code = self._number()
         self._pid = None
         return code
 
-    def _line(self) -> str:
+    def _number(self) -> int:
         assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        return int(self._process.stdout.readline())
 
 
 def _nursery() -> None:
     senders([SecretStr("json://localhost")])  # which loads what apprise knows
+    say = partial(print, flush=True)
     for line in sys.stdin:
         environ, log = json.loads(line)
         child = os.fork()
         if child == 0:
             _become(environ, log)
-        _say(child)
-        _say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-
-
-def _say(number: int) -> None:
-    sys.stdout.write(f"{number}\n")
-    sys.stdout.flush()
+        say(child)
+        say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def _become(environ: dict[str, str], log: str) -> None:
     """Be the daemon in this process, to its end."""
     os.environ.clear()
     os.environ.update(environ)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
     code: object = 1

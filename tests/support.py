@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel import SQLModel, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
@@ -225,6 +225,11 @@ def _empty() -> bytes:
 
 def _unsynchronized(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
     connection.execute("PRAGMA synchronous = OFF")
+
+
+def driver_of(session: Session) -> Any:  # noqa: ANN401 - any driver's
+    """Return the driver's own connection, to see what is asked of it."""
+    return session.connection().connection.driver_connection
 
 
 def imported(name: str, **fields: Any) -> NewVoice:  # noqa: ANN401 - any of its fields

@@ -1,6 +1,5 @@
 """The real daemon, real addresses: what arrives, how often, and what nothing of it holds up."""
 
-import os
 import signal
 import sqlite3
 import sys
@@ -12,7 +11,7 @@ import pytest
 from sqlmodel import col, select
 
 from tests.crash_at import FROM, VARIABLE, Nursery
-from tests.daemon_support import KEY, Host, fast_gateway, is_running, until
+from tests.daemon_support import KEY, Host, fast_gateway, until
 from tests.receiver import Receiver
 from tests.support import imported, wanted
 from voicekeeper.core.models import Alert, Message, Status
@@ -22,8 +21,8 @@ REJECTED = "reject1"
 """The prefix of a clone that the sandbox's review takes away."""
 
 SETTLED = (Status.UNDEPLOYED, Status.UNKNOWN, Status.FAILED)
-CAUSE = "SELECT 1 FROM alert"
-LEAST_MOMENTS = 10
+CAUSE = "INSERT INTO alert "
+LEAST_MOMENTS = 5
 """From a cause to its delivery there are more; with fewer the fuse would be broken."""
 
 
@@ -254,18 +253,8 @@ class CutShort:
 
     def _run(self, **environ: str) -> None:
         """Run a daemon until it kills itself, or all is told."""
-        before = self._ready()
-        pid = self._nursery.start(self._host.environ(**environ), self._log)
-        until(
-            lambda: not is_running(pid) or (self._ready() > before and self._is_at_rest()),
-            "it rests or is killed",
-        )
-        if is_running(pid):
-            os.kill(pid, signal.SIGTERM)
-        self._code = self._nursery.exit_code()
-
-    def _ready(self) -> int:
-        return self.log().count("daemon.ready") if self._log.exists() else 0
+        settings = self._host.environ(**environ)
+        self._code = self._nursery.live(settings, self._log, self._is_at_rest)
 
     def _is_at_rest(self) -> bool:
         return self._host.voice("anna").status in SETTLED and is_told(self._host)

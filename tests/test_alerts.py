@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlmodel import col
 
-from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Call, Life, imported, wanted
+from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Call, Life, driver_of, imported, wanted
 from voicekeeper.core import alerting
 from voicekeeper.core.enums import NEVER_KNOWN
 from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Voice
@@ -386,13 +386,13 @@ def test_the_look_at_alerts_searches_indexes(life: Life) -> None:
     put(life)
     statements: list[str] = []
     with life.database.writing() as session:
-        session.driver.set_trace_callback(statements.append)
+        driver_of(session).set_trace_callback(statements.append)
         store.take(session, now=NOW, policy=life.policy)
-        session.driver.set_trace_callback(None)
+        driver_of(session).set_trace_callback(None)
         plans = [
             row[3]
             for statement in statements
-            for row in session.driver.execute(f"EXPLAIN QUERY PLAN {statement}")
+            for row in driver_of(session).execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
     assert any("INDEX voice_by_anchor" in plan for plan in plans)
     scans = {plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan}

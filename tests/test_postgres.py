@@ -211,7 +211,7 @@ def test_tables_that_are_not_ours_are_left_alone(
 ) -> None:
     bare.prepare(upgrade=False)
     with bare.writing() as session:
-        session.driver.execute(statement)
+        session.connection().exec_driver_sql(statement)
     with pytest.raises(DatabaseUnusable, match=words):
         bare.prepare(upgrade=False)
 
@@ -517,9 +517,9 @@ def test_a_keeper_frozen_in_a_transaction_holds_nobody_up_for_long(
 
     def freeze() -> None:
         with frozen.writing() as session:
-            session.driver.execute("UPDATE voice SET failures = 7")
+            session.connection().exec_driver_sql("UPDATE voice SET failures = 7")
             Registry(other).pause("anna", now=NOW)  # waits for the server to end that
-            session.driver.execute("SELECT 1")
+            session.connection().exec_driver_sql("SELECT 1")
 
     with pytest.raises(DatabaseAway):
         freeze()

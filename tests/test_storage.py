@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.daemon_support import Host, fast_gateway
-from tests.support import MINUTE, Life, imported, wanted
+from tests.support import MINUTE, Life, driver_of, imported, wanted
 from voicekeeper.core.models import Status
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.sandbox import SandboxServer
-from voicekeeper.store import database as store_database
 
 pytestmark = pytest.mark.host
 
@@ -128,25 +126,23 @@ def test_a_daemon_on_a_full_disk_goes_on_by_itself_when_there_is_room(
     assert server.books().clone == 1
 
 
+def limit_pages(life: Life, count: int) -> None:
+    with life.database.writing() as session:
+        driver_of(session).execute(f"PRAGMA max_page_count = {count}")
+
+
 def test_a_pass_that_finds_the_disk_full_makes_no_call_and_the_next_one_makes_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """By SQLite's own limit, for machines where nobody may mount a disk."""
     names = [f"v{number}" for number in range(200)]
     life = Life(tmp_path, max_in_flight=400, requests_per_second=1000.0)
     life.register(*map(imported, names))
-    limits = [1, 1, 2**31]
-
-    def limited(driver: sqlite3.Connection, mode: str) -> None:
-        driver.execute(f"PRAGMA max_page_count = {limits[0]}")
-        begin(driver, mode)
-
-    begin = store_database._begin  # noqa: SLF001 - under the store
-    monkeypatch.setattr(store_database, "_begin", limited)
-    while limits[0] == 1:
+    limit_pages(life, 1)
+    for _ in range(2):
         with pytest.raises(DatabaseFull):
             asyncio.run(life.keeper.sweep())
-        limits.pop(0)
+    limit_pages(life, 2**31)
     assert life.upstream.calls == []
     life.live(MINUTE)
     assert life.books().speech == len(names)

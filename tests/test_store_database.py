@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from tests.support import NOW, database, imported, policy
+from tests.support import NOW, database, driver_of, imported, policy
 from voicekeeper.core.enums import SCHEMA
 from voicekeeper.errors import (
     DatabaseDamaged,
@@ -327,7 +327,7 @@ def test_a_check_that_would_take_too_long_is_left_off_and_costs_nothing_else(
     asked: list[str] = []
     made = database(tmp_path / "a.db")
     with made.reading() as session:
-        session.driver.set_trace_callback(asked.append)
+        driver_of(session).set_trace_callback(asked.append)
     made.prepare(upgrade=True)
     Registry(made).register([imported("anna")], now=NOW, policy=policy())
     assert [voice.name for voice in Registry(made).all()] == ["anna"]

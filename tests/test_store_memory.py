@@ -1,9 +1,9 @@
 """A registry in memory: what it has of a file's ways, and that no part of a change is kept."""
 
-import sqlite3
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from tests.support import NOW, imported, policy
 from voicekeeper.store import memory, sqlite
@@ -26,7 +26,9 @@ class TroubleError(Exception):
 
 def count(database: MemoryDatabase) -> int:
     with database.reading() as session:
-        found: int = session.driver.execute("SELECT count(*) FROM breaker").fetchone()[0]
+        found: int = (
+            session.connection().exec_driver_sql("SELECT count(*) FROM breaker").scalar_one()
+        )
     return found
 
 
@@ -50,10 +52,10 @@ def test_what_fails_leaves_nothing_of_itself(database: MemoryDatabase, times: in
     def change() -> None:
         with database.writing() as session:
             for _ in range(times):  # the second breaks a rule of the schema
-                session.driver.execute(ADD)
+                session.connection().exec_driver_sql(ADD)
             raise TroubleError
 
-    with pytest.raises(TroubleError if times == 1 else sqlite3.IntegrityError):
+    with pytest.raises(TroubleError if times == 1 else IntegrityError):
         change()
     assert count(database) == 0
 
@@ -62,7 +64,7 @@ def test_a_read_that_fails_spoils_no_later_change(database: MemoryDatabase) -> N
     with pytest.raises(TroubleError), database.reading():
         raise TroubleError
     with database.writing() as session:
-        session.driver.execute(ADD)
+        session.connection().exec_driver_sql(ADD)
     assert count(database) == 1
 
 
@@ -71,7 +73,7 @@ def test_a_transaction_within_another_is_refused_and_commits_no_half_of_it(
 ) -> None:
     def change() -> None:
         with database.writing() as session:
-            session.driver.execute(ADD)
+            session.connection().exec_driver_sql(ADD)
             count(database)
 
     with pytest.raises(AssertionError):

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-from tests.support import DAY, NOW, Life, imported, policy
+from tests.support import DAY, NOW, Life, driver_of, imported, policy
 from voicekeeper.core.models import Breaker, Status, Task, Voice
 from voicekeeper.store import rows
 from voicekeeper.store.conversion import from_driver, to_driver
@@ -104,7 +104,7 @@ def prepared(life: Life) -> Iterator[list[str]]:
         return sqlite3.SQLITE_OK
 
     with life.database.reading() as session:
-        driver = session.driver
+        driver = driver_of(session)
     driver.set_authorizer(note)
     yield seen
     driver.set_authorizer(None)

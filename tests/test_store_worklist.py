@@ -19,6 +19,7 @@ from tests.support import (
     NOW,
     SECOND,
     Life,
+    driver_of,
     imported,
     policy,
     wanted,
@@ -839,20 +840,20 @@ def plans_of_a_keepalive(life: Life) -> set[str]:
     life.register(imported("anna"))
     statements: list[str] = []
     with life.database.writing() as session:
-        session.driver.set_trace_callback(statements.append)
+        driver_of(session).set_trace_callback(statements.append)
     job = only(claim(life))
     record(life, job, accepted(life))
     (poll,) = claim(life, NOW + MINUTE).polls
     record(life, poll, reported(life, Report("success"), NOW + MINUTE), NOW + MINUTE)
     life.worklist.idle_until(now=NOW + MINUTE, policy=life.policy)
     with life.database.writing() as session:
-        session.driver.set_trace_callback(None)
+        driver_of(session).set_trace_callback(None)
         words = ("SELECT", "UPDATE", "WITH")
         return {
             row[3]
             for statement in statements
             if statement.startswith(words)
-            for row in session.driver.execute(f"EXPLAIN QUERY PLAN {statement}")
+            for row in driver_of(session).execute(f"EXPLAIN QUERY PLAN {statement}")
         }
 
 

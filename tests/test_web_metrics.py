@@ -164,7 +164,9 @@ def test_a_row_that_cannot_be_read_spoils_no_other_series(tmp_path: Path) -> Non
     life = Life(tmp_path)
     life.register(imported("anna", last_used_at=NOW), imported("bert", last_used_at=NOW))
     with life.database.writing() as session:
-        session.driver.execute("UPDATE voice SET created_at = 'x' WHERE name = 'bert'")
+        session.connection().exec_driver_sql(
+            "UPDATE voice SET created_at = 'x' WHERE name = 'bert'"
+        )
     text = exposition(life)
     assert 'name="anna"' in text
     assert 'name="bert"' not in text

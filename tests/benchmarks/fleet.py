@@ -68,7 +68,7 @@ def fill(database: Database, voices: int, *, due_in: timedelta) -> None:
                 (f"v{number:07}", _MODEL, f"id-{number:07}", *map(_text, (now, used, used, due)))
             )
         with database.writing() as session:
-            session.driver.executemany(
+            session.connection().exec_driver_sql(
                 "INSERT INTO voice (name, model, voice_id, created_at, last_used_at, anchored_at,"
                 " next_at, origin, status, paused, failures)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 'imported', 'OK', 0, 0)",

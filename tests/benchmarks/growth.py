@@ -93,7 +93,7 @@ def _keepalive_ms(path: Path, gateway: Upstream) -> float:
     """Make some voices due, and return the CPU that each one's keepalive takes."""
     database = SqliteDatabase(path)
     with database.writing() as session:
-        session.driver.execute(
+        session.connection().exec_driver_sql(
             "UPDATE voice SET next_at = '2020-01-01 00:00:00.000000' WHERE id IN"
             " (SELECT id FROM voice ORDER BY next_at DESC LIMIT ?)",
             (_KEPT,),
