@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import Clone, Design, Speech
 from voicekeeper.errors import CallFailed
 from voicekeeper.gateway import GatewayClient

@@ -20,8 +20,8 @@ from sqlmodel import Session, SQLModel, col, select
 
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.models import Active, Origin, Task, Voice
+from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import FLASH, Request, Speech
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.secrecy import Secrets

@@ -24,8 +24,8 @@ from tests.support import (
     wanted,
 )
 from tests.web_support import get
-from voicekeeper.core.answers import Accepted
 from voicekeeper.core.models import Status, Task, TaskState
+from voicekeeper.core.outcome import Accepted
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import NotActive
 from voicekeeper.sandbox import Gateway

@@ -7,11 +7,11 @@ import pytest
 
 from tests.examples import DAY, HOUR, NOW, POLICY, SECOND
 from voicekeeper.core import digest
+from voicekeeper.core.costs import Spent
 from voicekeeper.core.digest import WEEK, Week
 from voicekeeper.core.health import Health
 from voicekeeper.core.models import Balance, Breaker, Status, Topic
 from voicekeeper.core.notice import Notice
-from voicekeeper.core.pricing import Spent
 
 MONDAY = datetime(2026, 5, 4, 8, tzinfo=UTC)
 

@@ -29,9 +29,8 @@ from tests.distortion import HEADERS, charsets, distorted, mangled, opened, writ
 from tests.examples import DAY, HOUR, NOW, POLICY, SECOND, enrollment, keepalive, new_voice, voice
 from tests.support import CLONE, FakeClock
 from voicekeeper.core import outcome, transitions
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.models import Kind, Status, Task, TaskState, Voice
-from voicekeeper.core.outcome import Culprit
+from voicekeeper.core.outcome import Accepted, Culprit, Report
 from voicekeeper.core.requests import CONTROL_VOICE, Clone, Request, Speech
 from voicekeeper.core.transitions import Transition
 from voicekeeper.core.transitions import keepalive as keepalive_rules

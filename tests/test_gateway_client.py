@@ -42,7 +42,7 @@ from tests.gateway_support import (
     speak,
     until,
 )
-from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import Request
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
 from voicekeeper.gateway import GatewayClient

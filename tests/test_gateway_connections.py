@@ -35,7 +35,7 @@ from tests.gateway_support import (
 )
 from tests.test_gateway_limiter import settle
 from tests.tls_support import certified, needs_openssl
-from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import Request
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
 from voicekeeper.gateway import GatewayClient

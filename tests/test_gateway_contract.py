@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support import MINUTE, NOW, SECOND, FakeClock, SandboxUpstream
-from voicekeeper.core.answers import Report
 from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.outcome import Report
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH, Clone, Design, Request, Speech
 from voicekeeper.errors import CallFailed, Withdrawn
 from voicekeeper.gateway import GatewayClient, GatewayPort

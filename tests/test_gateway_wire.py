@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from voicekeeper.core.answers import Report
+from voicekeeper.core.outcome import Report
 from voicekeeper.core.secrecy import Secrets
 from voicekeeper.gateway import wire
 

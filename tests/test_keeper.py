@@ -27,8 +27,8 @@ from tests.support import (
     imported,
     wanted,
 )
+from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
-from voicekeeper.core.pricing import Spent
 from voicekeeper.core.requests import CONTROL_VOICE
 from voicekeeper.daemon import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld

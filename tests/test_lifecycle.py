@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,12 +24,12 @@ from tests.examples import (
     voice,
 )
 from voicekeeper.core import schedule, transitions
-from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.costs import Hold
 from voicekeeper.core.enums import NEVER_KNOWN
 from voicekeeper.core.events import Event
 from voicekeeper.core.facts import is_another_voice
 from voicekeeper.core.models import Kind, Origin, Status, Task, TaskState, Voice
-from voicekeeper.core.outcome import UNDEPLOYED, Culprit, Fault
+from voicekeeper.core.outcome import UNDEPLOYED, Accepted, Culprit, Fault, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry, TaskFields, Transition, VoiceFields
 from voicekeeper.core.transitions.change import INTERRUPTED, NO_END, sentence
@@ -38,6 +38,7 @@ from voicekeeper.core.transitions.enrollment import RESTORED, afresh, is_in_doub
 PLAIN = replace(POLICY, jitter=0 * SECOND)
 ID = "cosyvoice-v3-flash-anna"
 SENT = NOW - 30 * SECOND
+MIDNIGHT = datetime(2026, 5, 2, tzinfo=UTC)
 
 BUSY = Fault(Culprit.UPSTREAM, "429", "the gateway answered 429: slow down")
 BROKE = Fault(Culprit.ACCOUNT, "402", "the gateway answered 402: add balance")
@@ -837,6 +838,38 @@ def test_a_voice_is_another_one_from_when_it_lost_its_first(
 )
 def test_only_a_design_that_was_made_again_sounds_different(row: Voice, *, another: bool) -> None:
     assert is_another_voice(row) is another
+
+
+# held by the budget
+
+
+def test_an_enrollment_is_held_with_one_event_and_waits() -> None:
+    change = transitions.held(new_voice(), Hold(MIDNIGHT, "held: why"), now=NOW, policy=POLICY)
+    assert change.voice == {"next_at": MIDNIGHT, "last_error": "held: why", "held_at": NOW}
+    assert change.entries == (
+        Entry(Event.ENROLLMENT_HELD, {"error": "held: why", "until": MIDNIGHT}),
+    )
+
+
+def test_one_that_is_held_again_is_not_told_again() -> None:
+    row = new_voice(held_at=NOW - HOUR)
+    change = transitions.held(row, Hold(None, "never begun: why"), now=NOW, policy=POLICY)
+    assert change.voice == {"next_at": None, "last_error": "never begun: why"}
+    assert change.entries == ()
+
+
+def test_a_hold_is_no_due_time_that_looks_like_a_wrong_clocks() -> None:
+    hourly = replace(POLICY, interval=HOUR)
+    change = transitions.held(new_voice(), Hold(MIDNIGHT, "held"), now=NOW, policy=hourly)
+    assert change.voice["next_at"] == NOW + HOUR
+
+
+def test_what_is_released_forgets_that_it_was_held() -> None:
+    assert transitions.released(new_voice(held_at=NOW)).voice == {
+        "held_at": None,
+        "last_error": None,
+    }
+    assert transitions.released(new_voice(last_error="429")).voice == {}
 
 
 # an old copy of the registry

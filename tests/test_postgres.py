@@ -24,11 +24,10 @@ from tests.support import HOUR, MINUTE, NOW, SECOND, imported, policy, wanted
 from voicekeeper.cli.session import database_of
 from voicekeeper.config import load
 from voicekeeper.core import transitions
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.enums import SCHEMA
 from voicekeeper.core.models import Active, Kind, LedgerEntry, Status, Tally, Task, TaskState, Voice
-from voicekeeper.core.outcome import Culprit, Fault
+from voicekeeper.core.outcome import Accepted, Culprit, Fault, Report
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.transitions import Transition
 from voicekeeper.errors import (

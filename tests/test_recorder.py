@@ -8,8 +8,8 @@ import pytest
 
 from tests.support import NOW, Life, imported
 from voicekeeper.core import transitions
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.models import Kind, Status, TaskState
+from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.store.chronicle import LogLine

@@ -14,7 +14,7 @@ import pytest
 
 from tests.rehearsal_support import HOUR, ChangingFaults
 from voicekeeper.config import Settings
-from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import FLASH, Clone, Request, Speech
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import wiring

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, wanted
+from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Kind, Origin, Status, Task, TaskState
-from voicekeeper.core.pricing import Spent
 from voicekeeper.errors import CallFailed, Withdrawn
 from voicekeeper.store.jobs import Job
 

@@ -8,8 +8,8 @@ import pytest
 from sqlmodel import col
 
 from tests.support import DAY, HOUR, MINUTE, NOW, Call, Life, imported, wanted
+from voicekeeper.core.costs import Spent, Totals
 from voicekeeper.core.models import Kind, LedgerEntry, Origin, Status, Task, TaskState
-from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.errors import CallFailed
 from voicekeeper.store.new_voices import NewVoice
 

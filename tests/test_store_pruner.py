@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import SQLModel
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, policy, wanted
+from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import (
     Alert,
     AlertKind,
@@ -25,7 +26,6 @@ from voicekeeper.core.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.core.pricing import Spent
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.store import pruner

@@ -19,6 +19,7 @@ from tests.support import (
     wanted,
 )
 from voicekeeper.core import schedule
+from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import (
     Breaker,
     HistoryEntry,
@@ -29,7 +30,6 @@ from voicekeeper.core.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.core.pricing import Spent
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import NotAllowed, NotFound, Taken
 from voicekeeper.store.new_voices import NewVoice

@@ -25,7 +25,6 @@ from tests.support import (
     wanted,
 )
 from voicekeeper.core import transitions
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.models import (
     Active,
     Breaker,
@@ -38,7 +37,7 @@ from voicekeeper.core.models import (
     TaskState,
     Voice,
 )
-from voicekeeper.core.outcome import Culprit, Fault
+from voicekeeper.core.outcome import Accepted, Culprit, Fault, Report
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH
 from voicekeeper.core.transitions import control
 from voicekeeper.errors import Withdrawn

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicekeeper.core import outcome
-from voicekeeper.core.answers import Report
 from voicekeeper.core.models import Kind
-from voicekeeper.core.outcome import Culprit, Outcome
+from voicekeeper.core.outcome import Culprit, Outcome, Report
 from voicekeeper.errors import CallFailed
 
 ACCOUNT, NOBODY, REQUEST, UPSTREAM, VOICE = (

@@ -16,9 +16,8 @@ from tests.examples import (
 )
 from voicekeeper.core import breaker as breakers
 from voicekeeper.core import outcome, schedule, transitions
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.models import Breaker, Kind, Status, TaskState
-from voicekeeper.core.outcome import Culprit, Fault, Outcome
+from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
 
 ID = "cosyvoice-v3-flash-anna"
 

@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.costs import usd
 from voicekeeper.core.duration import compact, words
-from voicekeeper.core.pricing import usd
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.sandbox import Books, Gateway, SandboxServer, VoiceBook
 

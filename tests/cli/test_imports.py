@@ -33,7 +33,7 @@ OURS = {
         "voicekeeper.daemon.service",
     ),
 }
-RULES = {"voicekeeper.core.schedule", "voicekeeper.core.health", "voicekeeper.core.pricing"}
+RULES = {"voicekeeper.core.schedule", "voicekeeper.core.health", "voicekeeper.core.costs"}
 FOR_A_TERMINAL = {"textwrap", "shutil", "difflib"}
 
 

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from voicekeeper.core import forecast
+from voicekeeper.core import costs
+from voicekeeper.core.costs import Spent, Totals, dollars
 from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.enums import Origin
 from voicekeeper.core.events import is_pruned
 from voicekeeper.core.facts import VoiceFacts, is_another_voice
 from voicekeeper.core.fields import json_text
 from voicekeeper.core.health import Health
-from voicekeeper.core.pricing import Spent, Totals, dollars
 from voicekeeper.core.schedule import Policy, known_deadline
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ def money(totals: Totals, health: Health, policy: Policy) -> dict[str, Any]:
         "ever": totals.ever,
     }
     balance = health.balance
-    periods = {"day": forecast.DAY, "year": forecast.YEAR}
+    periods = {"day": costs.DAY, "year": costs.YEAR}
     return {
         "spent_usd": {span: dollars(spent.certain) for span, spent in spans.items()},
         "possibly_spent_usd": {span: dollars(spent.possible) for span, spent in spans.items()},
         "forecast_usd": {
-            name: dollars(forecast.cost_micros(health.kept, period, policy))
+            name: dollars(costs.keepalive_costs(health.kept, period, policy))
             for name, period in periods.items()
         },
         "balance_usd": dollars(balance.micros) if balance else None,

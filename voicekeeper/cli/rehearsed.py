@@ -10,8 +10,8 @@ from rich.text import Text
 from voicekeeper.cli import prose
 from voicekeeper.cli.bar import has_blocks
 from voicekeeper.cli.plot import Mark, plot
+from voicekeeper.core.costs import about_usd, usd
 from voicekeeper.core.duration import compact, words
-from voicekeeper.core.pricing import about_usd, usd
 from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.campaign import Outcome, Scenario, per_cpu_minute

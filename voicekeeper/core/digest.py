@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from voicekeeper.core import forecast
+from voicekeeper.core import costs
+from voicekeeper.core.costs import YEAR, Spent, about_usd
 from voicekeeper.core.duration import plus, rfc3339, words
 from voicekeeper.core.enums import Topic
 from voicekeeper.core.events import Level
-from voicekeeper.core.forecast import YEAR
 from voicekeeper.core.health import Health, Severity, few, findings, headline
 from voicekeeper.core.notice import Notice
-from voicekeeper.core.pricing import Spent, about_usd
 from voicekeeper.core.schedule import Policy
 
 WEEK = timedelta(days=7)
@@ -74,11 +73,11 @@ def of_week(
         left = ", ".join(_left(name, at, now) for name, at in week.deadlines)
         lines.append(f"Least time left: {left}")
     lines.append(f"Lost in seven days: {few(week.lost) or 'none'}")
-    year = about_usd(forecast.cost_micros(health.kept, YEAR, policy))
+    year = about_usd(costs.keepalive_costs(health.kept, YEAR, policy))
     lines.append(f"Spent in seven days: {week.spent}; keeping costs about {year} a year")
     if health.balance is not None:
         days, told_at = health.runway_days(policy), health.balance.told_at
-        held = forecast.runway(health.balance.micros, days, told_at=told_at)
+        held = costs.runway(health.balance.micros, days, told_at=told_at)
         lines.append(f"{held[:1].upper()}{held[1:]}")
     lines.append("What waits for you:" if found else "Nothing waits for you.")
     lines += [f"- {finding.sentence}" for finding in found]

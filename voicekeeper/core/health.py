@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
-from voicekeeper.core import budget, forecast
+from voicekeeper.core import costs
 from voicekeeper.core.duration import plus, rfc3339, words
 from voicekeeper.core.enums import LIVING, NEVER_KNOWN, Status
 from voicekeeper.core.facts import BalanceFacts, BreakerFacts
@@ -38,7 +38,7 @@ MEND_EMPTY: Final = (
 )
 MEND_BLOCKED: Final = "'voicekeeper check' tells what the gateway says to the key and the balance"
 _MEND_LATE = "'voicekeeper list' shows which, 'voicekeeper history NAME' why"
-_MEND_HELD = f"to go on now, raise {budget.SETTING} and reload the daemon"
+_MEND_HELD = f"to go on now, raise {costs.BUDGET_SETTING} and reload the daemon"
 
 NAMED: Final = {
     Status.LOST: (Severity.CRITICAL, _MEND_LOST),
@@ -155,7 +155,7 @@ class Health:
         """Return for how many days the balance pays the keepalives; None if nobody can tell."""
         if self.balance is None:
             return None
-        return forecast.runway_days(self.balance.micros, self.kept, policy)
+        return costs.runway_days(self.balance.micros, self.kept, policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         found.append(Finding(Severity.WARNING, f"{sentence}; the daemon tries again by itself"))
     if health.held:
         sentence = f"{voices(health.held)} NEW and held: the day's budget for enrollments is spent"
-        until = f"it goes on at {rfc3339(budget.next_day(now))}; {_MEND_HELD}"
+        until = f"it goes on at {rfc3339(costs.next_day(now))}; {_MEND_HELD}"
         found.append(Finding(Severity.WARNING, f"{sentence}; {until}"))
     if health.held_for_good:
         never = "NEW and never begun: to make one costs more than the whole day's budget"
@@ -208,8 +208,8 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_HELD}"))
     if health.balance is not None:
         days, told_at = health.runway_days(policy), health.balance.told_at
-        if forecast.is_short(days):
-            sentence = forecast.runway(health.balance.micros, days, told_at=told_at)
+        if costs.is_short(days):
+            sentence = costs.runway(health.balance.micros, days, told_at=told_at)
             found.append(Finding(Severity.WARNING, sentence))
     found += [
         _found(severity, _named(health, status), mend)

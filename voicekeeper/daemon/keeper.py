@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from voicekeeper import __version__
-from voicekeeper.core import alerting, outcome, pricing, requests, transitions, webhook
+from voicekeeper.core import alerting, costs, outcome, requests, transitions, webhook
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import NUMBERS, Event, Logger, tell
 from voicekeeper.core.models import Task, Voice
@@ -426,6 +426,7 @@ class Keeper:
 
         try:
             wanted = self._request(job)
+            price = costs.price(job.kind, self._policy.prompt)
             on_turn = intend if job.kind.is_enrollment else self._see_active
             accepted = await self._upstream.submit(
                 wanted, job.model, on_turn=on_turn, callback_url=url
@@ -443,7 +444,7 @@ class Keeper:
             await refuse(Fault(Culprit.NOBODY, "error", words, ambiguous=True))
             raise
         else:
-            submitted = partial(transitions.submitted, cost_micros=pricing.cost_micros(wanted))
+            submitted = partial(transitions.submitted, cost_micros=price)
             await self._record(job, submitted, accepted)
 
     async def _see_active(self) -> None:

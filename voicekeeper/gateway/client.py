@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.clock import Clock
+from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import FLASH, Request, Speech
 from voicekeeper.core.secrecy import Secrets
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused

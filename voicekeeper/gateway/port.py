@@ -6,7 +6,7 @@ A protocol, so that a simulated gateway can stand in for the real one.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from voicekeeper.core.answers import Accepted, Report
+from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import Request
 
 OnTurn = Callable[[], Awaitable[None]]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from voicekeeper.core.answers import Report
+from voicekeeper.core.outcome import Report
 from voicekeeper.core.secrecy import Secrets, unescaped
 
 OK = 200

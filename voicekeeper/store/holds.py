@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
-from voicekeeper.core import budget, transitions
-from voicekeeper.core.budget import Hold
+from voicekeeper.core import costs, transitions
+from voicekeeper.core.costs import Hold
 from voicekeeper.core.models import Kind, Origin, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store import claims, ledger, unreadable
@@ -27,8 +27,8 @@ _MOST = 500
 
 def of_voice(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Hold | None:
     """Return why the enrollment of a voice may not begin; None when it may."""
-    spent = ledger.enrollments_on(session, budget.day(now))
-    return budget.hold(kind_for(voice), spent=spent, now=now, policy=policy)
+    spent = ledger.enrollments_on(session, costs.utc_day(now))
+    return costs.hold(kind_for(voice), spent=spent, now=now, policy=policy)
 
 
 def put(
@@ -69,11 +69,11 @@ def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]
     """Hold every enrollment that is due and not allowed; return what to log."""
     if policy.enrollments_per_day is None:
         return []
-    spent = ledger.enrollments_on(session, budget.day(now))
+    spent = ledger.enrollments_on(session, costs.utc_day(now))
     holds = {
         Origin(kind): hold
         for kind in (Kind.CLONE, Kind.DESIGN)
-        if (hold := budget.hold(kind, spent=spent, now=now, policy=policy)) is not None
+        if (hold := costs.hold(kind, spent=spent, now=now, policy=policy)) is not None
     }
     if not holds:
         return []

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from voicekeeper.core import pricing
+from voicekeeper.core import costs
+from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Kind, Origin, Task, TaskState, Voice
-from voicekeeper.core.pricing import Spent
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import INTERRUPTED, Transition
 from voicekeeper.store import ledger, rows
@@ -177,7 +177,7 @@ def _write(
     policy: Policy,
 ) -> int:
     """Add a task that may have been charged from now on."""
-    price = pricing.price(kind, policy.prompt)
+    price = costs.price(kind, policy.prompt)
     ledger.move(session, kind, now, Spent(), Spent(possible=price))
     return rows.inserted(
         session,

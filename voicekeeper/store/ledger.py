@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper.core import budget
+from voicekeeper.core import costs
+from voicekeeper.core.costs import Spent, Totals
 from voicekeeper.core.models import Kind, LedgerEntry, Past, Tally, Task, TaskState, Voice
-from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.core.transitions import TaskFields
 from voicekeeper.store.rows import assign, table_of
 from voicekeeper.store.session import Session
@@ -89,7 +89,7 @@ def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: 
     """
     if after == before:
         return
-    day = budget.day(sent_at)
+    day = costs.utc_day(sent_at)
     by, possibly_by = after.certain - before.certain, after.possible - before.possible
     if not _MOVE.run(session, its_day=day, its_kind=kind, by=by, possibly_by=possibly_by):
         _BEGIN.run(session, day=day, kind=kind, cost=max(0, by), possible=max(0, possibly_by))
@@ -102,7 +102,7 @@ def enrollments_on(session: Session, day: date) -> Spent:
 
 def totals(session: Session, now: datetime) -> Totals:
     """Return what all tasks cost."""
-    today = budget.day(now)
+    today = costs.utc_day(now)
     return Totals(
         today=_sum(session, col(LedgerEntry.day) == today),
         last_30_days=_sum(session, col(LedgerEntry.day) > today - timedelta(days=30)),

@@ -15,7 +15,7 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from voicekeeper.core import alerting, budget, digest
+from voicekeeper.core import alerting, costs, digest
 from voicekeeper.core.alerting import Waiting
 from voicekeeper.core.digest import Week
 from voicekeeper.core.models import Alert, AlertKind, Message, Topic, Voice
@@ -304,7 +304,7 @@ def _week(session: Session, *, now: datetime, policy: Policy) -> Week:
         .distinct()
     )
     return Week(
-        spent=ledger.since(session, budget.day(now) - timedelta(days=6)),
+        spent=ledger.since(session, costs.utc_day(now) - timedelta(days=6)),
         lost=list(lost),
         deadlines=[(name, deadline(anchored_at, policy)) for name, anchored_at in urgent],
     )

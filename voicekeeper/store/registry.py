@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlmodel import col
 
 from voicekeeper.core import schedule
-from voicekeeper.core.budget import Hold
+from voicekeeper.core.costs import Hold, Spent, Totals
 from voicekeeper.core.enums import LIVING
 from voicekeeper.core.events import Event
 from voicekeeper.core.facts import spellings
@@ -30,7 +30,6 @@ from voicekeeper.core.models import (
     Status,
     Voice,
 )
-from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry
 from voicekeeper.core.transitions.enrollment import afresh

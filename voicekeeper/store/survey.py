@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper.core import budget
+from voicekeeper.core import costs
+from voicekeeper.core.costs import Spent
 from voicekeeper.core.health import NAMED, Health
 from voicekeeper.core.models import Active, Kind, Task, TaskState, Voice
-from voicekeeper.core.pricing import Spent
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store import breakers, claims, ledger, rows
 from voicekeeper.store.database import Database
@@ -182,7 +182,7 @@ class Survey:
             found, _ = _OTHERS.sifted(session, most=bound(others))
             kept = _kept(session, health.kept, now=now, policy=policy)
             not_kept = [rows.made(Voice, row) for row in found]
-            first_day = budget.day(now) - timedelta(days=MONTH_DAYS - 1)
+            first_day = costs.utc_day(now) - timedelta(days=MONTH_DAYS - 1)
             since = datetime.combine(first_day, time(), UTC)
             after = _last_before(session, since)
             keys = (voice.id for voice in (*kept, *not_kept) if voice.id is not None)
@@ -222,7 +222,7 @@ def _days(session: Session, voice_pk: int, since: datetime, after: int) -> dict[
     """Return on which days from an instant on a voice was called, and whether that succeeded."""
     days: dict[date, bool] = {}
     for sent_at, state in _CALLS.rows(session, voice_pk=voice_pk, since=since, after=after):
-        day = budget.day(sent_at)
+        day = costs.utc_day(sent_at)
         days[day] = days.get(day, False) or state is TaskState.SUCCESS
     return days
 

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 
 from voicekeeper import __version__
-from voicekeeper.core import forecast, pricing
+from voicekeeper.core import costs
 from voicekeeper.core.enums import Kind, Status, TaskState
 from voicekeeper.core.models import Voice
 from voicekeeper.core.schedule import Policy, known_deadline
@@ -155,24 +155,24 @@ def _of_tasks(figures: Figures) -> Iterator[Metric]:
 
 
 def _of_money(figures: Figures, policy: Policy) -> Iterator[Metric]:
-    spent = [((kind,), figures.spent.get(kind, pricing.Spent())) for kind in Kind]
+    spent = [((kind,), figures.spent.get(kind, costs.Spent())) for kind in Kind]
     yield _counter(
         "spent_usd",
         "US dollars that calls should have cost.",
         ["kind"],
-        ((key, pricing.dollars(each.certain)) for key, each in spent),
+        ((key, costs.dollars(each.certain)) for key, each in spent),
     )
     yield _gauges(
         "possibly_spent_usd",
         "US dollars that calls without an answer may have cost, those under way too.",
         ["kind"],
-        ((key, pricing.dollars(each.possible)) for key, each in spent),
+        ((key, costs.dollars(each.possible)) for key, each in spent),
     )
     balance, days = figures.health.balance, figures.health.runway_days(policy)
     yield _gauge(
         "balance_usd",
         "US dollars on the account, as the gateway last told.",
-        None if balance is None else pricing.dollars(balance.micros),
+        None if balance is None else costs.dollars(balance.micros),
     )
     yield _gauge(
         "balance_timestamp_seconds",
@@ -182,7 +182,7 @@ def _of_money(figures: Figures, policy: Policy) -> Iterator[Metric]:
     yield _gauge(
         "runway_seconds",
         "For how long the balance pays the keepalives, in whole days.",
-        None if days is None else days * forecast.DAY.total_seconds(),
+        None if days is None else days * costs.DAY.total_seconds(),
     )
 
 

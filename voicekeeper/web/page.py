@@ -18,7 +18,7 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from voicekeeper.core import budget, forecast
+from voicekeeper.core import costs
 from voicekeeper.core.alerting import dire_before, risky_before
 from voicekeeper.core.duration import rfc3339, words
 from voicekeeper.core.enums import NEVER_KNOWN, Status
@@ -127,7 +127,7 @@ def page(board: Board, *, now: datetime, tick: timedelta, policy: Policy) -> str
     runway = ""
     if health.balance is not None:
         days = health.runway_days(policy)
-        runway = forecast.runway(health.balance.micros, days, told_at=health.balance.told_at)
+        runway = costs.runway(health.balance.micros, days, told_at=health.balance.told_at)
     return _rendered(
         problem="",
         now=rfc3339(now),
@@ -233,7 +233,7 @@ def _month(month: Mapping[date, bool], *, now: datetime) -> Month | None:
     """Return a month of calls, a cell a day, this day last; None without a call."""
     if not month:
         return None
-    today = budget.day(now)
+    today = costs.utc_day(now)
     paths: dict[str, str] = {}
     for cell in range(MONTH_DAYS):
         succeeded = month.get(today - timedelta(days=MONTH_DAYS - 1 - cell))

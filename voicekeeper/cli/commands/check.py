@@ -13,7 +13,7 @@ from voicekeeper.cli import prose, webhook_trial
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
-from voicekeeper.core import forecast, health, reachability, webhook
+from voicekeeper.core import costs, health, reachability, webhook
 from voicekeeper.core.duration import compact, rfc3339
 from voicekeeper.core.health import Finding, Health, Keeping, Severity
 from voicekeeper.core.secret import SecretStr
@@ -151,9 +151,9 @@ class _Look:
         if balance is None:
             return _ok(taken)
         kept = 0 if self._health is None else self._health.kept
-        days = forecast.runway_days(balance, kept, self._session.policy)
-        judged = _warning if forecast.is_short(days) else _ok
-        return judged(f"{taken}; {forecast.runway(balance, days)}")
+        days = costs.runway_days(balance, kept, self._session.policy)
+        judged = _warning if costs.is_short(days) else _ok
+        return judged(f"{taken}; {costs.runway(balance, days)}")
 
     async def _ask(self, api_key: SecretStr) -> int | None:
         """Return the balance, None if it is not told; note how far the host's clock is ahead."""

@@ -9,9 +9,9 @@ from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, name_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.core import fields
+from voicekeeper.core.costs import usd
 from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.events import is_pruned
-from voicekeeper.core.pricing import usd
 from voicekeeper.core.visible import visible
 
 _FIRST = ("code", "error")

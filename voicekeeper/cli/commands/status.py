@@ -7,12 +7,11 @@ import click
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.core import forecast
+from voicekeeper.core import costs
+from voicekeeper.core.costs import DAY, YEAR, Totals, about_usd, usd
 from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.enums import Status
-from voicekeeper.core.forecast import DAY, YEAR
 from voicekeeper.core.health import Finding, Health, Severity, findings, headline
-from voicekeeper.core.pricing import Totals, about_usd, usd
 from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.store.quick.fleet import Fleet
@@ -105,10 +104,10 @@ def _spending(totals: Totals, health: Health, policy: Policy) -> Iterator[str]:
         yield f"possibly spent too, as no answer told: {possible}"
     kept, days, balance = health.kept, health.runway_days(policy), health.balance
     if kept:
-        day, year = (about_usd(forecast.cost_micros(kept, p, policy)) for p in (DAY, YEAR))
+        day, year = (about_usd(costs.keepalive_costs(kept, p, policy)) for p in (DAY, YEAR))
         yield f"keeping {'it' if kept == 1 else 'them'} costs about {day} a day, {year} a year"
-    if balance is not None and not forecast.is_short(days):  # one that is short is a finding
-        yield forecast.runway(balance.micros, days, told_at=balance.told_at)
+    if balance is not None and not costs.is_short(days):  # one that is short is a finding
+        yield costs.runway(balance.micros, days, told_at=balance.told_at)
 
 
 def _in_turn(today: str, last_30_days: str, ever: str) -> str:

@@ -27,10 +27,9 @@ from datetime import datetime
 from types import ModuleType
 from typing import Final
 
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.enums import Kind, Status, TaskState
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Fault
+from voicekeeper.core.outcome import Accepted, Fault, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import control, enrollment, keepalive
 from voicekeeper.core.transitions.change import (

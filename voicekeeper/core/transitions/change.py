@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from voicekeeper.core import schedule
-from voicekeeper.core.answers import Accepted
 from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import Status, TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Culprit, Fault
+from voicekeeper.core.outcome import Accepted, Culprit, Fault
 from voicekeeper.core.schedule import Policy
 
 INTERRUPTED = Fault(

@@ -9,11 +9,10 @@ for the breaker and for suspects stands in `breaker` and the store.
 from datetime import datetime
 
 from voicekeeper.core import outcome
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.enums import TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task
-from voicekeeper.core.outcome import Culprit, Fault, Outcome
+from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions.change import (
     INTERRUPTED,

@@ -13,13 +13,12 @@ run of answers that were lost does, or an outage would leave a whole queue of th
 from datetime import datetime, timedelta
 
 from voicekeeper.core import outcome, schedule
-from voicekeeper.core.answers import Accepted, Report
-from voicekeeper.core.budget import Hold
+from voicekeeper.core.costs import Hold
 from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import Status, TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Culprit, Fault, Outcome
+from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions.change import (
     INTERRUPTED,

@@ -9,12 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from voicekeeper.core import outcome, schedule
-from voicekeeper.core.answers import Accepted, Report
 from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import NEVER_KNOWN, Status, TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Culprit, Fault, Outcome
+from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions.change import (
     INTERRUPTED,

@@ -4,11 +4,11 @@
 
 from datetime import datetime, timedelta
 
-from voicekeeper.core import alerting, budget
+from voicekeeper.core import alerting, costs
+from voicekeeper.core.costs import Spent, Totals
 from voicekeeper.core.enums import Status
 from voicekeeper.core.facts import BreakerFacts, VoiceFacts
 from voicekeeper.core.health import NAMED, SHOWN_NAMES, Health, late_before, named
-from voicekeeper.core.pricing import Spent, Totals
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store.quick.columns import ACTIVE, BALANCE, BREAKER, instant, record, text, whole
 from voicekeeper.store.quick.file import File
@@ -77,7 +77,7 @@ class Fleet(File):
 
     def totals(self, *, now: datetime) -> Totals:
         """Return what all tasks, those of removed voices too, should have cost."""
-        today = budget.day(now)
+        today = costs.utc_day(now)
         return Totals(
             today=self._spent("day = :today", today=today),
             last_30_days=self._spent("day > :before", before=today - timedelta(days=30)),
