@@ -28,7 +28,9 @@ from voicekeeper.core.secrecy import Secrets
 from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import CallFailed
-from voicekeeper.gateway import OnTurn, wire
+from voicekeeper.gateway import OnTurn
+from voicekeeper.gateway.http_client import httpx
+from voicekeeper.gateway.reply import read_reply, read_report
 from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.store.new_voices import NewVoice
 from voicekeeper.store.registry import Registry
@@ -140,7 +142,7 @@ class SandboxUpstream:
 
         answer = await self._answer("status", task_id, work)
         date = self._clock.true.replace(microsecond=0)
-        report = wire.read_report(answer.data, answered_at=date, secret=Secrets(["key"]))
+        report = read_report(answer.data, answered_at=date, secret=Secrets(["key"]))
         assert report is not None
         return report
 
@@ -149,10 +151,9 @@ class SandboxUpstream:
         trouble = self.trouble(Call("balance", "account", self._clock.true))
         if trouble is not None:
             raise trouble
-        body = json.dumps(self._gateway.balance("key").body())
-        envelope = wire.read_envelope(body.encode(), secret=Secrets(["key"]))
-        assert envelope is not None
-        return envelope.amount_micros
+        body = json.dumps(self._gateway.balance("key").body()).encode()
+        secret = Secrets(["key"])
+        return read_reply(httpx.Response(200), body, secret=secret, now=NOW).amount_micros
 
     async def _answer(
         self,

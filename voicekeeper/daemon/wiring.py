@@ -43,18 +43,7 @@ def gateway(
         clock: the host's.
         transport: in place of the network, in a rehearsal.
     """
-    return GatewayClient(**_terms(settings, api_key), clock=clock, transport=transport)
-
-
-def _terms(settings: Settings, api_key: SecretStr) -> dict[str, Any]:
-    """Return what a gateway's client goes by, and can go by anew."""
-    return {
-        "base_url": settings.upstream.base_url,
-        "api_key": api_key.get_secret_value(),
-        "timeout": settings.upstream.timeout.total_seconds(),
-        "requests_per_second": settings.upstream.requests_per_second,
-        "max_in_flight": settings.upstream.max_in_flight,
-    }
+    return GatewayClient(settings.upstream, api_key, clock=clock, transport=transport)
 
 
 def callbacks(settings: Settings) -> Callbacks | None:
@@ -109,11 +98,11 @@ class Assembly:
                 for that; the old settings stay in force.
         """
         senders = _senders(settings, self._log)
-        self.gateway.change(**_terms(settings, api_key))
+        self.gateway.change(settings.upstream, api_key)
         try:
             await self.keeper.adopt(policy_of(settings))
         except BaseException:
-            self.gateway.change(**_terms(self.settings, self.api_key))
+            self.gateway.change(self.settings.upstream, self.api_key)
             raise
         self.notifier.adopt(senders, policy=policy_of(settings), tick=settings.daemon.tick)
         self.heartbeat.adopt(_ping(settings))

@@ -3,7 +3,6 @@
 Nothing in it knows what an answer means for a voice: that is `voicekeeper.core.outcome`'s.
 """
 
-from voicekeeper.gateway.client import GatewayClient
-from voicekeeper.gateway.port import GatewayPort, OnTurn
+from voicekeeper.gateway.client import GatewayClient, GatewayPort, OnTurn
 
 __all__ = ["GatewayClient", "GatewayPort", "OnTurn"]

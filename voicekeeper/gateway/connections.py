@@ -1,23 +1,18 @@
 """Where calls go, and the clients that they go by: each of one connection, lent to one call."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
+from voicekeeper.config.settings import Upstream
 from voicekeeper.core.secrecy import Secrets
-from voicekeeper.errors import ConfigError, KeyRefused
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.errors import ConfigError
 from voicekeeper.gateway import failure, http_client
 from voicekeeper.gateway.http_client import httpx
-
-_HEADERS = {
-    "Accept": "application/json",
-    # A body that is not packed costs no unpacking; one that is packed all the same is read.
-    "Accept-Encoding": "identity",
-    "Content-Type": "application/json",
-}
-"""Of every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,65 +20,68 @@ class Route:
     """Where calls go, and what they are sent with.
 
     Attributes:
-        url: of the gateway, without a user or password.
+        url: of the gateway.
+        host: of that.
         headers: of every request; they hold the key.
         secret: the key, which must not come out again.
         timeout: seconds for one step of a call.
+        tls: shared by all clients, as it is slow to build; None for http.
         transport: in place of the network.
     """
 
     url: httpx.URL
+    host: str
     headers: dict[str, str] = field(repr=False)
     secret: Secrets
     timeout: float
+    tls: ssl.SSLContext | None
     transport: httpx.AsyncBaseTransport | None
 
     @classmethod
     def to(
-        cls,
-        base_url: str,
-        api_key: str,
-        timeout: float,
-        *,
-        transport: httpx.AsyncBaseTransport | None,
+        cls, upstream: Upstream, api_key: SecretStr, transport: httpx.AsyncBaseTransport | None
     ) -> Self:
         """Return the route that the settings name.
 
         Raises:
-            KeyRefused: the key is empty, or no HTTP header can carry it.
-            ConfigError: ``base_url`` is none of http or https, or names no host.
+            ConfigError: ``base_url`` cannot be called, or the environment names certificates that
+                cannot be read.
         """
-        if not (api_key.isascii() and api_key.isprintable() and api_key.split() == [api_key]):
-            raise KeyRefused(
-                "the API key is empty, or holds a space or a character that no HTTP header can "
-                "carry; check the file or variable it comes from"
-            )
-        url, host = None, ""
-        with suppress(httpx.InvalidURL, ValueError):
-            url = httpx.URL(base_url).copy_with(userinfo=b"", query=None, fragment=None)
+        try:
+            url = httpx.URL(upstream.base_url)
             host = url.host
-        if url is None or url.scheme not in ("http", "https") or not host:
-            raise ConfigError(["upstream.base_url: no usable http or https address"])
-        headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
-        return cls(url, headers, Secrets([api_key], mark="[API key]"), timeout, transport)
+        except (httpx.InvalidURL, ValueError):
+            problem = "upstream.base_url: no usable http or https address"
+            raise ConfigError([problem]) from None
+        key = api_key.get_secret_value()
+        headers = {
+            "Accept": "application/json",
+            # A body that is not packed costs no unpacking; one that is packed all the same is read.
+            "Accept-Encoding": "identity",
+            "Authorization": f"Bearer {key}",
+        }
+        tls = http_client.tls_context() if url.scheme == "https" else None
+        secret = Secrets([key], mark="[API key]")
+        return cls(url, host, headers, secret, upstream.timeout.total_seconds(), tls, transport)
 
-    def clients(self) -> Callable[[], httpx.AsyncClient]:
-        """Return what makes clients that share a TLS context, which is slow to build.
+    def client(self) -> httpx.AsyncClient:
+        """Make a client.
 
         Raises:
-            ConfigError: the environment names certificates that cannot be read.
+            ConfigError: the environment names a proxy that cannot be used.
         """
-        tls = http_client.tls_context() if self.url.scheme == "https" else None
         steps = httpx.Timeout(self.timeout, connect=failure.connect_timeout(self.timeout))
+        client = http_client.client(
+            self.url, timeout=steps, headers=self.headers, tls=self.tls, transport=self.transport
+        )
+        client.event_hooks = {"response": [_forget_redirect]}
+        return client
 
-        def make() -> httpx.AsyncClient:
-            client = http_client.client(
-                self.url, timeout=steps, headers=self.headers, tls=tls, transport=self.transport
-            )
-            client.event_hooks = {"response": [_forget_redirect]}
-            return client
-
-        return make
+    def with_current_authorities(self) -> Self:
+        """Read the trusted certificates again: over years, authorities are replaced."""
+        with suppress(ConfigError):  # the old ones may do
+            return replace(self, tls=http_client.tls_context())
+        return self
 
 
 async def _forget_redirect(response: httpx.Response) -> None:
@@ -94,21 +92,21 @@ async def _forget_redirect(response: httpx.Response) -> None:
 class Connections:
     """Clients that are made as they are needed; the limiter alone bounds how many.
 
-    A client is used again only after a call that was answered. Whatever else ended one, a timeout,
-    an error, a cancellation, may have left its pool without a place for the next.
+    A client is used again only after a call that was answered. A timeout, an error or a
+    cancellation may have left its pool without a place for the next call.
 
     Args:
-        make: makes a client.
+        route: of every client.
 
     Raises:
-        ConfigError: by ``make``, which is tried at once.
+        ConfigError: the environment names a proxy that cannot be used.
     """
 
-    def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:
-        self._make = make
-        self._free = [make()]
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self._free = [route.client()]
         self._closing: set[asyncio.Task[None]] = set()
-        self._is_closed = False
+        self.is_closed = False
 
     @contextmanager
     def lend(self, *, fresh: bool) -> Iterator[httpx.AsyncClient]:
@@ -119,21 +117,21 @@ class Connections:
                 handshake, and rules out that a call is lost on a connection that the server has
                 just closed, or takes what came after another's answer for its own.
         """
-        make = self._make
-        client = make() if fresh or not self._free else self._free.pop()  # the last one used
+        route = self.route
+        client = route.client() if fresh or not self._free else self._free.pop()  # the last used
         answered = False
         try:
             yield client
             answered = True
         finally:
-            if answered and not fresh and make is self._make and not self._is_closed:
+            if answered and not fresh and route is self.route and not self.is_closed:
                 self._free.append(client)
             else:
                 self._hang_up(client)
 
-    def change(self, make: Callable[[], httpx.AsyncClient]) -> None:
-        """Make clients in another way from now on; one that is lent ends after its call."""
-        self._make = make
+    def change(self, route: Route) -> None:
+        """Make clients of another route from now on; one that is lent ends after its call."""
+        self.route = route
         while self._free:
             self._hang_up(self._free.pop())
 
@@ -145,8 +143,8 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close every client that is not lent; one that is ends after its call."""
-        self._is_closed = True
-        self.change(self._make)
+        self.is_closed = True
+        self.change(self.route)
         if self._closing:
             await asyncio.wait(self._closing)  # which go on if this is cancelled
 

@@ -10,8 +10,7 @@ import ssl
 
 from voicekeeper.errors import CallFailed
 from voicekeeper.gateway.http_client import httpx, root_cause
-from voicekeeper.gateway.reply import BodyTooLarge, BodyUnreadable, Reply
-from voicekeeper.gateway.wire import OK
+from voicekeeper.gateway.reply import OK, BodyTooLarge, BodyUnreadable, Reply
 
 ACTIONS = {
     400: "invalid request body or parameter shape; fix the request before retrying",
@@ -27,8 +26,6 @@ ACTIONS = {
 }
 """The page's table *HTTP errors* in our words; 404 and 503 are from older pages."""
 
-
-SUCCESS = range(200, 300)
 REDIRECTION = range(300, 400)
 REFUSAL = range(400, 500)
 FAULT = range(500, 600)
@@ -65,9 +62,9 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def of_reply(reply: Reply, *, paid: bool) -> CallFailed | None:
-    """Return the failure that an answer tells of; None when it tells of success.
+    """Return the failure that an answer reports; None when it reports success.
 
-    Success is told twice: by the HTTP status and by the body's ``code``.
+    Success is reported twice: by the HTTP status and by the body's ``code``.
 
     Args:
         reply: the answer.
@@ -86,9 +83,8 @@ def of_reply(reply: Reply, *, paid: bool) -> CallFailed | None:
     else:
         action = ACTIONS.get(code, "a code that its documentation does not list")
         sentence = f"the gateway answered {code}: {action}"
-    said = reply.envelope.message if reply.envelope is not None else reply.page
-    if said is not None:
-        quoted = said.replace('"', "'")
+    if reply.message is not None:
+        quoted = reply.message.replace('"', "'")
         sentence += f' ("{quoted}")'
     return CallFailed(
         sentence,
@@ -99,12 +95,12 @@ def of_reply(reply: Reply, *, paid: bool) -> CallFailed | None:
 
 
 def of_error(error: Exception, *, host: str, timeout: float, paid: bool) -> CallFailed:
-    """Return the failure that an exception of the HTTP library tells of.
+    """Return the failure that an exception of the HTTP library reports.
 
     Its text is never taken over: it may quote a header, and one of them holds the key.
 
     Args:
-        error: what was raised between taking a connection and the end of the answer.
+        error: raised between taking a connection and the end of the answer.
         host: of ``base_url``.
         timeout: the seconds that one step of a call may take.
         paid: whether the call costs money if it was done.
@@ -146,8 +142,3 @@ def _reason(error: BaseException) -> str:
         case OSError() as cause:
             return os.strerror(cause.errno or 0).lower()
     return "it was closed"
-
-
-def is_of_trust(error: BaseException) -> bool:
-    """Tell whether an exception says that a certificate is not trusted."""
-    return isinstance(root_cause(error), ssl.SSLCertVerificationError)

@@ -5,17 +5,16 @@ for proxies is not used: that one fails in its constructor on ``all_proxy=socks5
 proxy that would do, and on an address in ``no_proxy``.
 """
 
-import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from http.client import HTTPResponse
 from http.cookiejar import CookieJar
 from ipaddress import ip_network
-from urllib.request import Request
+from urllib.request import Request, getproxies
 
 import httpx
 
@@ -41,28 +40,21 @@ _HOST = re.compile(rb"[\w.:-]+")
 _BETWEEN = re.compile(r"[,\s]+")
 
 
-def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
-    """Choose the proxy by which a URL is asked for.
+def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
+    """Choose the proxy of the environment by which a URL is called; None for the direct way.
 
     The variable of the URL's scheme comes before ``all_proxy``, and a name in small letters before
-    the same in capitals, even if it is empty. ``HTTP_PROXY`` counts for nothing where a web server
-    set it from a header, which ``REQUEST_METHOD`` shows. This host is never asked for by a proxy.
-
-    Args:
-        url: http or https.
-        environ: of the process.
-
-    Returns:
-        None where the way is straight.
+    the same in capitals, even if it is empty. This host is never called by a proxy.
 
     Raises:
         ConfigError: the variable that counts names no http or https proxy. Its value, which may
             hold a password, is not repeated.
     """
-    chosen = _chosen(url.scheme, environ)
-    if chosen is None or hosts.is_loopback(url.host) or _is_spared(url, environ):
+    environ = getproxies()
+    kind = url.scheme if environ.get(url.scheme, "").strip() else "all"
+    value = environ.get(kind, "").strip()
+    if not value or hosts.is_loopback(url.host) or _is_spared(url, environ.get("no", "")):
         return None
-    name, value = chosen
     with suppress(httpx.InvalidURL, ValueError):  # whose words may quote a password
         proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
         usual = _PORTS.get(proxy.url.scheme)
@@ -70,27 +62,17 @@ def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
         if usual and port in hosts.PORTS and _HOST.fullmatch(proxy.url.raw_host):
             return proxy
     raise ConfigError(
-        [f"{name}: must be the address of an http or https proxy like http://proxy.example:3128"],
+        [
+            f"{kind}_proxy: must be the address of an http or https proxy like http://proxy.example:3128"
+        ],
         source="the environment",
     )
 
 
-def _chosen(scheme: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the variable that counts for a scheme, and its value; None where none does."""
-    for kind in (scheme, "all"):
-        small, capital = f"{kind}_proxy", f"{kind}_proxy".upper()
-        forged = capital == "HTTP_PROXY" and "REQUEST_METHOD" in environ
-        name = small if small in environ or forged else capital
-        if value := environ.get(name, "").strip():
-            return name, value
-    return None
-
-
-def _is_spared(url: httpx.URL, environ: Mapping[str, str]) -> bool:
+def _is_spared(url: httpx.URL, no_proxy: str) -> bool:
     """Tell whether ``no_proxy`` names the host of a URL."""
-    spared = environ.get("no_proxy", environ.get("NO_PROXY", ""))
     host, port = url.host.rstrip("."), str(url.port or _PORTS.get(url.scheme))
-    return any(_covers(each.lower(), host, port) for each in _BETWEEN.split(spared) if each)
+    return any(_covers(each.lower(), host, port) for each in _BETWEEN.split(no_proxy) if each)
 
 
 def _covers(spared: str, host: str, port: str) -> bool:
@@ -160,7 +142,7 @@ def client(
     Raises:
         ConfigError: the environment names a proxy or certificates that cannot be used.
     """
-    proxy = proxy_for(url, os.environ) if by_proxy and transport is None else None
+    proxy = proxy_for(url) if by_proxy and transport is None else None
     by_tls = proxy is not None and proxy.url.scheme == "https"
     if tls is None:
         tls = tls_context() if by_tls or url.scheme == "https" else _trusting_nobody()
@@ -224,26 +206,17 @@ def _trusting_nobody() -> ssl.SSLContext:
 
 
 def root_cause(error: BaseException) -> BaseException | None:
-    """Return what the resolver, TLS or the operating system said, from which an error was raised.
+    """Return the error of the resolver, TLS or the operating system that led to an error.
 
     httpx's own words are never taken over: they may quote a header, and one of them holds a key.
     """
     kinds = (socket.gaierror, UnicodeError, ssl.SSLError)
-    for cause in _causes(error):
+    causes = [error]  # nearest first, and it grows
+    for cause in causes:
         if isinstance(cause, kinds) or (isinstance(cause, OSError) and cause.errno is not None):
             return cause
-    return None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and everything it was raised from, each once, nearest first."""
-    waiting, seen = [error], set()
-    while waiting:
-        cause = waiting.pop(0)
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
+        below = [cause.__cause__, cause.__context__]
         if isinstance(cause, BaseExceptionGroup):
-            waiting.extend(cause.exceptions)
-        waiting.extend(c for c in (cause.__cause__, cause.__context__) if c is not None)
+            below += cause.exceptions
+        causes += [each for each in below if each is not None and each not in causes]
+    return None

@@ -27,9 +27,6 @@ class Limiter:
         max_in_flight: at least 1.
         clock: its monotonic time is the bucket's.
         sleep: waits for so many seconds.
-
-    Raises:
-        ValueError: a limit would let no call through.
     """
 
     def __init__(
@@ -49,16 +46,11 @@ class Limiter:
         self.change(requests_per_second=requests_per_second, max_in_flight=max_in_flight)
 
     def change(self, *, requests_per_second: float, max_in_flight: int) -> None:
-        """Go by other limits from now on.
+        """Use other limits from now on.
 
         Calls in flight keep their places, also where there are more of them than now allowed. The
         call at the head of the queue may have waited out an interval of the old pace.
-
-        Raises:
-            ValueError: a limit would let no call through; the old ones stay.
         """
-        if not requests_per_second > 0 or max_in_flight < 1:
-            raise ValueError("a limiter lets through more than 0 calls a second and 1 at once")
         self._interval = 1 / requests_per_second
         self._credit = max(0.0, _BURST_SECONDS - self._interval)
         self._next = min(self._next, self._clock.monotonic() + self._interval)
@@ -69,28 +61,21 @@ class Limiter:
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn and hold one place in flight until the block ends.
 
-        Who is cancelled while waiting has taken nothing: neither a place nor a token.
+        A call that is cancelled while it waits has taken nothing: neither a place nor a token.
         """
-        # The place comes first: a token taken before a wait for a place would be spent late,
-        # and the calls that waited would go out as one burst.
+        # Room comes first: a token taken before a wait for room would be spent late, and the
+        # calls that waited would go out as one burst.
         async with self._queue:
             while self._in_flight >= self._most:
                 self._room.clear()
                 await self._room.wait()
+            await self._pace()
             self._in_flight += 1
-            try:
-                await self._pace()
-            except BaseException:
-                self._leave()
-                raise
         try:
             yield
         finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        self._in_flight -= 1
-        self._room.set()
+            self._in_flight -= 1
+            self._room.set()
 
     async def _pace(self) -> None:
         wait = self._next - self._credit - self._clock.monotonic()

@@ -15,9 +15,15 @@ GATEWAY = "https://api.example.com/v1"
 P, Q = "http://p.example:3128", "http://q.example:8080"
 
 
+pytestmark = pytest.mark.usefixtures("no_proxies")
+
+
 def by(url: str, **environ: str) -> str | None:
     """Return the address of the proxy by which a URL is asked for."""
-    proxy = http_client.proxy_for(httpx.URL(url), environ)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        proxy = http_client.proxy_for(httpx.URL(url))
     return None if proxy is None else str(proxy.url)
 
 
@@ -58,14 +64,12 @@ def test_a_proxy_that_a_caller_of_a_web_server_could_name_counts_for_nothing() -
     "value",
     [
         "socks5://user:hidden@127.0.0.1:1080",
-        "socks5h://user:hidden@proxy",
         "gopher://user:hidden@proxy:1",
         "http://user:hidden@proxy:99999",
         "http://user:hidden@proxy:0",
         "http://user:hidden@proxy:port",
         "http://user:hidden@[::bad",
         "http://user:hidden@",
-        "http://",
         "https://user:hidden@pro xy",
     ],
 )
@@ -75,7 +79,7 @@ def test_one_that_is_no_proxy_is_told_by_its_variable_and_not_repeated(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         by(GATEWAY, **{name: value})
-    assert caught.value.problems[0].startswith(f"{name}: ")
+    assert caught.value.problems[0].startswith(f"{name.lower()}: ")
     assert "hidden" not in str(caught.value)
     assert by("http://localhost/", **{name: value}) is None  # where it does not count
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway_support import (
+from tests.gateway.support import (
     ACCEPTED,
     CLONE,
     DESIGN,
@@ -43,7 +43,7 @@ from tests.gateway_support import (
     until,
 )
 from voicekeeper.core.outcome import Accepted, Report
-from voicekeeper.core.requests import Request
+from voicekeeper.core.requests import Request, Speech
 from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
 from voicekeeper.gateway import GatewayClient
 
@@ -63,55 +63,29 @@ def test_a_submission_is_the_pages_post(request_: Request) -> None:
     assert re.fullmatch(r"voicekeeper/\S+", received.headers["user-agent"])
 
 
-def test_a_poll_is_the_pages_get_with_the_task_id_encoded() -> None:
+def test_a_poll_is_the_pages_get_and_its_report_carries_the_gateways_own_time() -> None:
     task_id = "a b&c=d/é#?"
-    told = {"code": 200, "data": {"taskId": task_id, "state": "processing"}}
-    [report], server = asked(told, lambda client: client.status(task_id, "own/model"))
+    said = {"code": 200, "data": {"taskId": task_id, "state": "processing"}}
+    answer = http(said, Date="Fri, 01 May 2026 12:00:00 GMT")
+    [report], server = asked(answer, lambda client: client.status(task_id, "own/model"))
     [received] = server.received
-    assert report == Report("processing")
+    assert report == Report("processing", answered_at=datetime(2026, 5, 1, 12, tzinfo=UTC))
     query = "taskId=a%20b%26c%3Dd%2F%C3%A9%23%3F"
     assert received.line == f"GET /api/v1/statusTask/own%2Fmodel?{query} HTTP/1.1"
-    assert received.headers["authorization"] == f"Bearer {KEY}"
-
-
-@pytest.mark.parametrize(("old", "new"), [("//", "//user:hidden@"), ("v1", "v1/")])
-def test_a_base_url_may_hold_a_user_or_a_slash_too_much(old: str, new: str) -> None:
-    async def main() -> list[Received]:
-        async with serving(says(PROCESSING)) as server:
-            async with client(server.base_url.replace(old, new)) as ours:
-                await poll(ours)
-            return server.received
-
-    [received] = asyncio.run(main())
-    assert received.line.startswith("GET /api/v1/statusTask/")
     assert received.headers["authorization"] == f"Bearer {KEY}"
 
 
 # What comes back
 
 
-@pytest.mark.parametrize(
-    ("date", "instant"),
-    [
-        ("Fri, 01 May 2026 12:00:00 GMT", datetime(2026, 5, 1, 12, tzinfo=UTC)),
-        ("the first of May", None),
-    ],
-)
-def test_a_report_carries_the_gateways_own_time(date: str, instant: datetime | None) -> None:
-    [report], _ = asked(http(PROCESSING, Date=date), poll)
-    assert report == Report("processing", answered_at=instant)
-
-
-@pytest.mark.parametrize("task_id", ["another's", 5])
-def test_a_report_of_another_task_is_none(task_id: object) -> None:
-    told = {"code": 200, "data": {"taskId": task_id, "state": "success"}}
-    [failed], _ = asked(told, poll)
+def test_a_report_of_another_task_is_none() -> None:
+    [failed], _ = asked({"code": 200, "data": {"taskId": 5, "state": "success"}}, poll)
     assert isinstance(failed, CallFailed)
     assert "answered for another task" in str(failed)
 
 
 @pytest.mark.parametrize(
-    "cookie", [b"a=b", b"a=\xff", b"\xff=b", b"a=b; Expires=Fri, 99 Foo 0000 99:99:99 GMT"]
+    "cookie", [b"a=b", b"a=\xff", b"a=b; Expires=Fri, 99 Foo 0000 99:99:99 GMT"]
 )
 def test_a_cookie_is_never_sent_back_nor_in_the_way_of_the_next_call(cookie: bytes) -> None:
     answer = http(PROCESSING).replace(b"\r\n\r\n", b"\r\nSet-Cookie: " + cookie + b"\r\n\r\n")
@@ -120,13 +94,12 @@ def test_a_cookie_is_never_sent_back_nor_in_the_way_of_the_next_call(cookie: byt
     assert all("cookie" not in received.headers for received in server.received)
 
 
-@pytest.mark.parametrize("status", [429, 503, 200])
-def test_a_retry_after_date_is_read_against_the_answers_date(status: int) -> None:
+def test_a_retry_after_date_is_read_against_the_answers_date() -> None:
     dates = {
         "Date": "Fri, 01 May 2026 12:00:00 GMT",
         "Retry_After": "Fri, 01 May 2026 12:01:30 GMT",
     }
-    [failed], _ = asked(http({"code": 429}, status, **dates), speak)
+    [failed], _ = asked(http({"code": 429}, 429, **dates), speak)
     assert failed.retry_after == 90
 
 
@@ -140,16 +113,11 @@ def test_a_page_that_refuses_is_quoted_without_its_markup() -> None:
     ("answer", "code", "ambiguous"),
     [
         (http({"code": 401, "message": "bad key"}, 401), 401, False),
-        (http(b"<html>busy</html>", 429), 429, False),
         (http(b"<html>&#%s;</html>" % (b"1" * 5_000), 429), 429, False),
-        (http({"code": 401, "message": f"&#{'1' * 5_000};"}, 401), 401, False),
         (http(b"<html>welcome</html>"), None, True),
-        (http(b""), None, True),
         (http(b"", 204), None, True),
         (http(b'{"code": 200, "data": {"taskId": "ta'), None, True),
         (http({"code": 200, "data": {}}), None, True),
-        (http({"code": 200, "data": 74.87}), None, True),
-        (http({"code": 200, "data": {"taskId": ""}}), None, True),
         (http({"data": {"taskId": "task_1"}}), None, True),
         (http(b"", 301, Location="https://example.com/"), 301, False),
         (http(b"", 307, Location="http://x:port/"), 307, False),
@@ -158,16 +126,13 @@ def test_a_page_that_refuses_is_quoted_without_its_markup() -> None:
         (b"HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\n{", 500, True),
         (b"HTTP/1.1 402 No\r\nContent-Length: 99\r\n\r\n{", 402, False),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", None, True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n{}", None, True),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", None, True),
         # The head is no head.
         (b"HTTP/1.1 200 OK\r\nContent-Le", None, True),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", None, True),
-        (b"HTTP/1.1 2000 OK\r\n\r\n", None, True),
         (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", None, True),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, None, True),
         (b"SSH-2.0-OpenSSH_9.2\r\n", None, True),
-        (b"\x00\xff" * 500, None, True),
         (b"", None, True),
     ],
 )  # fmt: skip
@@ -273,14 +238,9 @@ def test_a_failed_tls_handshake_is_not_ambiguous(answer: Answer) -> None:
     assert str(failed).startswith("could not reach the gateway at 127.0.0.1: ")
 
 
-@pytest.mark.parametrize(
-    "base_url",
-    ["", "gateway", "ftp://gateway.example", "http://", "http://[::1", "http://a\nb/",
-     "//host/api", "https://xn--zzzzzz999/api"],
-)  # fmt: skip
-def test_a_base_url_that_is_none_is_a_config_error(base_url: str) -> None:
+def test_a_base_url_that_cannot_be_called_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"upstream\.base_url: no usable http or https address"):
-        client(base_url)
+        client("https://xn--zzzzzz999/api")
 
 
 @pytest.mark.usefixtures("no_proxies")
@@ -322,15 +282,10 @@ def test_a_name_that_is_looked_up_for_ever_costs_its_own_call_alone(
     assert report == Report("processing")
 
 
-def test_text_that_is_no_unicode_fails_before_anything_is_sent() -> None:
-    failed, server = asked(
-        ACCEPTED,
-        lambda client: client.submit(DESIGN, "\ud800"),
-        lambda client: client.status("\ud800", MODEL),
-    )
-    assert [f.ambiguous for f in failed] == [False, False]
-    assert "no Unicode" in str(failed[0])
-    assert server.connections == 0
+def test_a_request_that_cannot_be_built_fails_before_anything_is_sent() -> None:
+    no_text = Speech(voice="\ud800", prompt="Hello.")
+    [failed], server = asked(ACCEPTED, lambda client: client.submit(no_text, MODEL))
+    assert (failed.ambiguous, server.connections) == (False, 0)
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -354,7 +309,6 @@ def test_a_client_that_is_closed_before_a_calls_turn_or_in_it_sends_nothing(*, e
     "answer",
     [
         http({"code": 404, "message": "no such task"}, 404),
-        http({"code": 404, "message": "no such task"}, 200),
         http({"code": 400, "message": "bad task id"}, 400),
         http({"code": 1001, "message": "no such task"}),
         http(PROCESSING),
@@ -394,13 +348,6 @@ def test_an_answer_that_leaves_the_key_in_doubt_fails_the_check(answer: Answer) 
     assert not failed.ambiguous
 
 
-@pytest.mark.parametrize("key", ["", " ", f"{KEY}\n", f"a {KEY}", f"{KEY}é", f"{KEY}\x00"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(KeyRefused, match="the API key is empty, or") as raised:
-        client("http://127.0.0.1:1", api_key=key)
-    assert KEY not in "".join(traceback.format_exception(raised.value))
-
-
 @pytest.mark.parametrize(
     ("answer", "micros"),
     [
@@ -409,7 +356,6 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> No
         (http({"code": 200, "message": "success"}), None),
         (http({"code": 200, "message": "success", "data": {"balance": 5}}), None),
         (http({"code": 404, "message": "not found"}, 404), None),
-        (http({"code": 404, "message": "not found"}), None),
         (http(b"<html>not found</html>", 404), None),
     ],
 )
@@ -425,8 +371,7 @@ def test_the_balance_is_what_the_gateway_tells_or_nothing(
 
 @pytest.mark.parametrize(
     "answer",
-    [says(http({"code": code}, code)) for code in (401, 402, 403, 429, 500)]
-    + [says(http(b"<html>welcome</html>")), closes, resets],
+    [says(http({"code": 401}, 401)), says(http({"code": 500})), says(http(b"<html>")), closes],
 )
 def test_a_balance_that_was_not_told_is_a_failure_and_no_amount(answer: Answer) -> None:
     [failed], _ = asked(answer, GatewayClient.balance_micros)
@@ -467,7 +412,6 @@ ECHO = {"code": 402, "message": f"Bearer {KEY} has no money", "data": {"x": KEY}
     [
         (says(http(ECHO, 402)), 30.0),
         (says(http(ECHO)), 30.0),
-        (says(http(ECHO, 500)), 30.0),
         (says(http(KEY.encode())), 30.0),
         (says(f"HTTP/1.1 {KEY}\r\n\r\n".encode(), then_closes=True), 30.0),
         (says(http(b"", 302, Location=f"http://x:{KEY}/")), 30.0),
@@ -498,9 +442,3 @@ def test_no_failure_shows_the_key(
     ours = [r.getMessage() for r in caplog.records if "receive_response" not in r.getMessage()]
     assert ours
     assert KEY not in "\n".join(ours)
-
-
-def test_the_gateways_echo_of_the_key_is_not_passed_on_in_a_report() -> None:
-    masked = {"code": 200, "data": {"state": "failed", "failMsg": f"Bearer {KEY} has no money"}}
-    [report], _ = asked(masked, poll)
-    assert report == Report("failed", fail_message="Bearer [API key] has no money")

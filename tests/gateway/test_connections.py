@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_support import (
+from tests.gateway.support import (
     ACCEPTED,
     CLONE,
     DESIGN,
@@ -32,13 +32,14 @@ from tests.gateway_support import (
     serving,
     speak,
     until,
+    upstream,
 )
-from tests.test_gateway_limiter import settle
+from tests.gateway.test_limiter import settle
 from tests.tls_support import certified, needs_openssl
 from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import Request
-from voicekeeper.errors import CallFailed, ConfigError, KeyRefused
-from voicekeeper.gateway import GatewayClient
+from voicekeeper.core.secret import SecretStr
+from voicekeeper.errors import CallFailed, ConfigError
 
 # Who shares one
 
@@ -345,12 +346,7 @@ def test_authorities_that_cannot_be_read_any_more_leave_those_that_were_trusted(
 
 # By which settings
 
-NEW_KEY = "sk-new"
-
-
-def _change(ours: GatewayClient, base_url: str, **options: object) -> None:
-    usual = {"api_key": NEW_KEY, "timeout": 30.0, "requests_per_second": 10_000.0}
-    ours.change(base_url=base_url, **(usual | {"max_in_flight": 8} | options))  # type: ignore[arg-type]
+NEW_KEY = SecretStr("sk-new")
 
 
 def _waits(gate: asyncio.Event, answer: bytes) -> Answer:
@@ -369,12 +365,12 @@ def test_the_next_call_goes_to_the_new_address_with_the_new_key() -> None:
             client(old.base_url) as ours,
         ):
             await speak(ours)
-            _change(ours, new.base_url)
+            ours.change(upstream(new.base_url), NEW_KEY)
             await speak(ours)
             await until(lambda: old.open == 0)  # its idle connections are closed
             return [r.headers["authorization"] for r in (*old.received, *new.received)]
 
-    assert asyncio.run(main()) == [f"Bearer {KEY}", f"Bearer {NEW_KEY}"]
+    assert asyncio.run(main()) == [f"Bearer {KEY}", "Bearer sk-new"]
 
 
 def test_a_call_under_way_ends_as_it_began_and_one_that_waits_goes_by_the_new_settings() -> None:
@@ -387,7 +383,7 @@ def test_a_call_under_way_ends_as_it_began_and_one_that_waits_goes_by_the_new_se
         ):
             calls = [asyncio.create_task(speak(ours)) for _ in range(2)]
             await until(lambda: bool(old.received))
-            _change(ours, new.base_url, max_in_flight=1)
+            ours.change(upstream(new.base_url, max_in_flight=1), NEW_KEY)
             await settle()
             assert old.open == 1
             gate.set()
@@ -405,18 +401,18 @@ def test_an_answer_that_echoes_the_old_key_shows_neither() -> None:
         async with serving(_waits(gate, http(told, 401))) as old, client(old.base_url) as ours:
             call = asyncio.create_task(failure(speak(ours)))
             await until(lambda: bool(old.received))
-            _change(ours, "http://127.0.0.1:1")
+            ours.change(upstream("http://127.0.0.1:1"), NEW_KEY)
             gate.set()
             return await call
 
     assert KEY not in str(asyncio.run(main()))
 
 
-def test_a_key_that_no_header_can_carry_changes_nothing() -> None:
+def test_an_address_that_cannot_be_called_changes_nothing() -> None:
     async def main() -> Accepted:
         async with serving(says(ACCEPTED)) as old, client(old.base_url) as ours:
-            with pytest.raises(KeyRefused):
-                _change(ours, "http://127.0.0.1:1", api_key="two words")
+            with pytest.raises(ConfigError):
+                ours.change(upstream("https://xn--zzzzzz999/api"), NEW_KEY)
             return await speak(ours)
 
     assert asyncio.run(main()) == Accepted("task_1")
@@ -427,7 +423,7 @@ def test_to_close_the_client_waits_for_no_call() -> None:
         async with serving(hangs) as old, client(old.base_url) as ours:
             call = asyncio.create_task(speak(ours))
             await until(lambda: bool(old.received))
-            _change(ours, "http://127.0.0.1:1")
+            ours.change(upstream("http://127.0.0.1:1"), NEW_KEY)
             async with asyncio.timeout(10):
                 await ours.aclose()
             assert not call.done()

@@ -4,7 +4,7 @@ Each example is one answer that the sandbox gave, distorted on its way, to one c
 that stands anywhere. What it may change is held against a plain reading of the answer: a voice
 is used, lost or paid for only by what the answer literally says. The full numbers::
 
-    pytest -m campaign -n 0 tests/test_fuzz_answers.py
+    pytest -m campaign -n 0 tests/gateway/test_fuzz_answers.py
 """
 
 import asyncio
@@ -27,15 +27,17 @@ from hypothesis import strategies as st
 
 from tests.distortion import HEADERS, charsets, distorted, mangled, opened, written
 from tests.examples import DAY, HOUR, NOW, POLICY, SECOND, enrollment, keepalive, new_voice, voice
+from tests.gateway.support import upstream
 from tests.support import CLONE, FakeClock
 from voicekeeper.core import outcome, transitions
 from voicekeeper.core.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.core.outcome import Accepted, Culprit, Report
 from voicekeeper.core.requests import CONTROL_VOICE, Clone, Request, Speech
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.transitions import Transition
 from voicekeeper.core.transitions import keepalive as keepalive_rules
 from voicekeeper.errors import CallFailed, KeyRefused
-from voicekeeper.gateway import GatewayClient, failure, wire
+from voicekeeper.gateway import GatewayClient, failure, reply
 from voicekeeper.sandbox import Answer, Gateway
 
 KEY = "sk-0123456789abcdef"
@@ -255,14 +257,8 @@ class Gate:
 
     def _client(self) -> GatewayClient:
         port = self._server.sockets[0].getsockname()[1]
-        return GatewayClient(
-            base_url=f"http://127.0.0.1:{port}/api/v1",
-            api_key=KEY,
-            timeout=30.0,
-            requests_per_second=1e9,
-            max_in_flight=4,
-            clock=FakeClock(NOW),
-        )
+        there = upstream(f"http://127.0.0.1:{port}/api/v1", requests_per_second=1e9)
+        return GatewayClient(there, SecretStr(KEY), clock=FakeClock(NOW))
 
     def call(self, said: Said, arrived: Arrived) -> Accepted | Report | CallFailed:
         """Make the call that the answer is for; anything but `CallFailed` is raised."""
@@ -477,7 +473,7 @@ def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examp
     assert examples < 1_000 or reached.keys() >= ways
 
 
-def _kindly(value: object, secret: str, *, read: Callable[..., str | None] = wire._word) -> object:  # noqa: SLF001
+def _kindly(value: object, secret: str, *, read: Callable[..., str | None] = reply._word) -> object:  # noqa: SLF001
     word = read(value, secret)
     return word.strip().upper() if word and word.strip().upper() == "UNDEPLOYED" else word
 
@@ -490,8 +486,8 @@ def _kindly(value: object, secret: str, *, read: Callable[..., str | None] = wir
         (keepalive_rules, "_is_condemned", lambda row, *_, **__: row.suspected_at is not None),
         (outcome, "_of_the_rest", lambda _: Culprit.VOICE),
         (failure, "REFUSAL", range(400, 600)),
-        (wire, "_prose", lambda value, _: value if isinstance(value, str) else None),
-        (wire, "_word", _kindly),
+        (reply, "_prose", lambda value, _: value if isinstance(value, str) else None),
+        (reply, "_word", _kindly),
     ],
     ids=["control call", "conservative blame", "ambiguity", "redaction", "literal words"],
 )

@@ -6,13 +6,13 @@ import ssl
 import httpx
 import pytest
 
+from voicekeeper.core.secrecy import Secrets
 from voicekeeper.gateway import failure, reply
 from voicekeeper.gateway.reply import Reply
-from voicekeeper.gateway.wire import Envelope
 
 
-def _reply(status: int, envelope: Envelope | None = None) -> Reply:
-    return Reply(status=status, envelope=envelope, retry_after=7.0, answered_at=None)
+def _reply(status: int, body_code: int | None = None, message: str | None = None) -> Reply:
+    return Reply(status, body_code, message, {}, 7.0, None, Secrets([]))
 
 
 @pytest.mark.parametrize(
@@ -23,23 +23,16 @@ def _reply(status: int, envelope: Envelope | None = None) -> Reply:
         (402, 402, 402, False, "insufficient balance or quota; add balance or switch the key"),
         (403, 403, 403, False, "check permissions and route strategy"),
         (404, None, 404, False, "check base_url and the model"),
-        (408, None, 408, False, "a code that its documentation does not list"),
         (429, 429, 429, False, "rate or concurrency limit reached; retry with backoff"),
         (500, 500, 500, True, "server error; retry with backoff"),
-        (502, None, 502, True, "error of the provider behind the gateway"),
-        (503, None, 503, True, "service unavailable"),
-        (504, 504, 504, True, "timeout behind the gateway"),
         (599, None, 599, True, "a code that its documentation does not list"),
         (301, None, 301, False, "base_url looks wrong"),
         (307, 200, 307, False, "base_url looks wrong"),
-        (101, None, 101, True, "a code that its documentation does not list"),
         (200, 401, 401, False, "missing or invalid API key"),
-        (200, 402, 402, False, "insufficient balance"),
         (200, 429, 429, False, "rate or concurrency limit"),
         (201, 500, 500, True, "server error"),
         (200, 302, 302, True, "a code that its documentation does not list"),
         (200, 1001, 1001, True, "a code that its documentation does not list"),
-        (200, 0, 0, True, "a code that its documentation does not list"),
         (200, None, None, True, "not with its JSON; check base_url"),
         (500, 200, 500, True, "server error"),
         (402, 200, 402, False, "insufficient balance"),
@@ -53,7 +46,7 @@ def test_a_code_says_what_to_do_and_who_may_have_been_charged(
     ambiguous: bool,
     words: str,
 ) -> None:
-    reply = _reply(status, Envelope(body_code, None, {}))
+    reply = _reply(status, body_code)
     paid = failure.of_reply(reply, paid=True)
     read = failure.of_reply(reply, paid=False)
     assert paid is not None
@@ -65,12 +58,12 @@ def test_a_code_says_what_to_do_and_who_may_have_been_charged(
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_success_is_told_by_the_status_and_the_body(status: int) -> None:
-    assert failure.of_reply(_reply(status, Envelope(200, "ok", {})), paid=True) is None
+    assert failure.of_reply(_reply(status, 200, "ok"), paid=True) is None
     assert failure.of_reply(_reply(status), paid=True) is not None
 
 
 def test_the_gateways_own_words_stand_in_quotes_behind_ours() -> None:
-    failed = failure.of_reply(_reply(402, Envelope(402, 'pay "now"', {})), paid=True)
+    failed = failure.of_reply(_reply(402, 402, 'pay "now"'), paid=True)
     assert str(failed) == (
         "the gateway answered 402: insufficient balance or quota; add balance or switch the key "
         "(\"pay 'now'\")"

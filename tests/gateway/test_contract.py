@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.gateway.support import client
 from tests.support import MINUTE, NOW, SECOND, FakeClock, SandboxUpstream
-from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.outcome import Report
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH, Clone, Design, Request, Speech
 from voicekeeper.errors import CallFailed, Withdrawn
-from voicekeeper.gateway import GatewayClient, GatewayPort
+from voicekeeper.gateway import GatewayPort
 from voicekeeper.sandbox import Books, Gateway, SandboxServer
 
 SPEECH = Speech(CONTROL_VOICE, "Hello.")
@@ -82,15 +82,8 @@ def over_sockets(talk: Talk, *, fault: str | None = None, **options: Any) -> Non
     with SandboxServer(Gateway(**options), clock=clock, faults=faults) as server:
 
         async def connected() -> None:
-            async with GatewayClient(
-                base_url=server.base_url,
-                api_key="key",
-                timeout=30,
-                requests_per_second=1000,
-                max_in_flight=4,
-                clock=SystemClock(),
-            ) as client:
-                await talk(Visit(client, server.books, clock))
+            async with client(server.base_url, key="key") as ours:
+                await talk(Visit(ours, server.books, clock))
 
         asyncio.run(connected())
 

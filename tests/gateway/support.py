@@ -7,11 +7,14 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+from voicekeeper.config import Upstream
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import Clone, Design, Speech
+from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import CallFailed
 from voicekeeper.gateway import GatewayClient
 
@@ -93,15 +96,15 @@ async def serving(answer: Answer, *, reads: bool = True) -> AsyncIterator[Server
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def client(base_url: str, **options: Any) -> GatewayClient:  # noqa: ANN401 - any argument of it
-    usual: dict[str, Any] = {
-        "api_key": KEY,
-        "timeout": 30.0,
-        "requests_per_second": 10_000.0,
-        "max_in_flight": 8,
-        "clock": SystemClock(),
-    }
-    return GatewayClient(base_url=base_url, **(usual | options))
+def upstream(base_url: str, **options: Any) -> Upstream:  # noqa: ANN401 - any of its settings
+    """Return settings that hold up no test."""
+    if "timeout" in options:
+        options["timeout"] = timedelta(seconds=options["timeout"])
+    return Upstream(base_url, **({"requests_per_second": 10_000.0} | options))
+
+
+def client(base_url: str, *, key: str = KEY, **options: Any) -> GatewayClient:  # noqa: ANN401
+    return GatewayClient(upstream(base_url, **options), SecretStr(key), clock=SystemClock())
 
 
 # The calls
@@ -137,7 +140,10 @@ async def failure(call: Coroutine[Any, Any, object]) -> CallFailed:
 
 
 def asked(
-    answer: Answer | bytes | dict[str, Any], *calls: Call, reads: bool = True, **options: object
+    answer: Answer | bytes | dict[str, Any],
+    *calls: Call,
+    reads: bool = True,
+    **options: Any,  # noqa: ANN401
 ) -> tuple[list[Any], Server]:
     """Make calls, one after another, to a server that answers all the same.
 
