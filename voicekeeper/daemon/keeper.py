@@ -36,7 +36,7 @@ from voicekeeper.errors import (
 from voicekeeper.gateway import GatewayPort
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.jobs import Answer, Claims, Job
-from voicekeeper.store.pruner import Pruned
+from voicekeeper.store.retention import Pruned
 from voicekeeper.store.worklist import Outlook, Worklist
 
 T = TypeVar("T")

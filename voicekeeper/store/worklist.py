@@ -37,7 +37,7 @@ from voicekeeper.store.active import Fence
 from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intent
-from voicekeeper.store.pruner import Pruned, Pruner
+from voicekeeper.store.retention import Pruned, Pruner
 from voicekeeper.store.session import Session
 from voicekeeper.store.statement import Statement
 
@@ -311,7 +311,7 @@ class Worklist:
             return sum(_ASK_NOW.run(session, key=key, now=now) for key in keys)
 
     def prune(self, *, now: datetime, policy: Policy) -> Pruned:
-        """Delete a few rows that are older than the history is kept; see `store.pruner`."""
+        """Delete some rows that are older than the history is kept; see `store.retention`."""
         return self._pruner.prune(now=now, policy=policy)
 
     def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:

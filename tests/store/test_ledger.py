@@ -9,9 +9,8 @@ from sqlmodel import col
 
 from tests.support import DAY, HOUR, MINUTE, NOW, Call, Life, imported, wanted
 from voicekeeper.core.costs import Spent, Totals
-from voicekeeper.core.models import Kind, LedgerEntry, Origin, Status, Task, TaskState
+from voicekeeper.core.models import Kind, LedgerEntry, Origin, Status, Task
 from voicekeeper.errors import CallFailed
-from voicekeeper.store.new_voices import NewVoice
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -37,32 +36,37 @@ def rows(life: Life) -> Spent:
     )
 
 
-def test_an_accepted_task_costs_its_price_for_certain(life: Life) -> None:
+def test_an_accepted_task_costs_its_price_for_certain_though_its_voice_is_removed(
+    life: Life,
+) -> None:
     life.register(imported("anna"), wanted("bert"), wanted("carl", Origin.DESIGN, prefix="demo03"))
     life.live(MINUTE)
-    assert ever(life) == Spent(60 + 2_000 + 30_000)
     assert life.registry.spent(life.voice("bert")) == Spent(2_000)
+    for name in ("anna", "bert", "carl"):
+        life.registry.remove(name, now=life.clock.now())
+    assert life.rows(Task) == []
+    assert ever(life) == Spent(60 + 2_000 + 30_000)
 
 
-def test_a_call_whose_answer_was_lost_costs_possibly(life: Life) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "status", "spent"),
+    [(LOST, Status.UNKNOWN, Spent(0, 2_000)), (BUSY, Status.NEW, Spent())],
+    ids=["the answer was lost: possibly", "it was refused: nothing"],
+)
+def test_a_call_that_failed_costs_what_may_have_been_charged(
+    life: Life, trouble: CallFailed, status: Status, spent: Spent
+) -> None:
     life.register(wanted("anna"))
-    life.upstream.trouble = lambda _: LOST
-    life.live(MINUTE)
-    assert life.voice("anna").status is Status.UNKNOWN
-    assert ever(life) == Spent(0, 2_000)
-    told = life.registry.history("anna")[1]
-    assert (told.event, (told.detail or {})["possible_cost_micros"]) == ("enrollment.failed", 2_000)
-
-
-def test_a_call_that_was_refused_costs_nothing(life: Life) -> None:
-    life.register(wanted("anna"), imported("berta"))
-    life.upstream.trouble = lambda _: BUSY
+    life.upstream.trouble = lambda _: trouble
     life.live(HOUR)
-    assert {task.state for task in life.tasks("anna")} == {TaskState.REFUSED}
-    assert ever(life) == rows(life) == Spent()
+    assert life.voice("anna").status is status
+    assert ever(life) == rows(life) == spent
+    told = life.registry.history("anna")[1]
+    assert (told.detail or {}).get("possible_cost_micros", 0) == spent.possible
 
 
-def test_while_a_call_is_under_way_it_may_have_been_charged(life: Life) -> None:
+def test_a_task_is_booked_on_its_day_from_its_call_on(life: Life) -> None:
+    life.clock.advance(12 * HOUR - 2 * MINUTE)
     life.register(wanted("anna"))
     life.upstream.hanging = lambda _: True
 
@@ -75,19 +79,10 @@ def test_while_a_call_is_under_way_it_may_have_been_charged(life: Life) -> None:
         await life.keeper.settle()
 
     asyncio.run(begin())
-    assert ever(life) == Spent(2_000)
-
-
-@pytest.mark.parametrize("new", [imported("anna"), wanted("anna")])
-def test_what_was_spent_on_a_voice_stays_spent_when_it_is_removed(
-    life: Life, new: NewVoice
-) -> None:
-    life.register(new)
-    life.live(MINUTE)
-    before = ever(life)
-    life.registry.remove("anna", now=life.clock.now())
-    assert life.rows(Task) == []
-    assert ever(life) == before != Spent()
+    life.live(10 * MINUTE)
+    assert next((e.day.isoformat(), e.kind, e.cost_micros) for e in life.rows(LedgerEntry)) == (
+        ("2026-05-01", Kind.CLONE, 2_000)
+    )
 
 
 def test_the_totals_are_of_this_utc_day_of_thirty_and_of_all(life: Life) -> None:
@@ -103,16 +98,7 @@ def test_the_totals_are_of_this_utc_day_of_thirty_and_of_all(life: Life) -> None
     assert life.registry.totals(now=NOW) == Totals(Spent(3, 300), Spent(15, 1500), Spent(31, 3100))
 
 
-def test_a_task_is_booked_on_the_day_it_was_sent(life: Life) -> None:
-    life.clock.advance(12 * HOUR - MINUTE)
-    life.register(wanted("anna"))
-    life.live(10 * MINUTE)
-    assert [(e.day.isoformat(), e.kind, e.cost_micros) for e in life.rows(LedgerEntry)] == [
-        ("2026-05-01", Kind.CLONE, 2_000)
-    ]
-
-
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_through_any_trouble_the_ledger_is_the_tasks_and_brackets_the_gateways_books(
     tmp_path: Path, seed: int
 ) -> None:
