@@ -33,8 +33,7 @@ from voicekeeper.core.requests import CONTROL_VOICE
 from voicekeeper.daemon import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld
 from voicekeeper.gateway import GatewayPort
-from voicekeeper.sandbox import Gateway
-from voicekeeper.sandbox.records import Answer
+from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.store import sqlite as store_sqlite
 
 TURNS = 10_000

@@ -27,8 +27,7 @@ from tests.receiver import Receiver
 from tests.support import imported, wanted
 from tests.web_support import free_port
 from voicekeeper.config import find_api_key, load
-from voicekeeper.sandbox import Gateway, SandboxServer
-from voicekeeper.sandbox.records import Answer
+from voicekeeper.sandbox import Answer, Gateway, SandboxServer
 
 CODES: dict[str, Callable[[str], str]] = {
     "percent-encoded": lambda text: "".join(f"%{ord(character):02X}" for character in text),

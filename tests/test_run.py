@@ -24,8 +24,7 @@ from voicekeeper.core.health import Severity
 from voicekeeper.core.models import HistoryEntry, Status
 from voicekeeper.core.requests import FLASH
 from voicekeeper.daemon.keeper import STOP_WITHIN_S
-from voicekeeper.sandbox import Gateway, SandboxServer
-from voicekeeper.sandbox.records import Answer
+from voicekeeper.sandbox import Answer, Gateway, SandboxServer
 
 RECIPE = ["--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
 

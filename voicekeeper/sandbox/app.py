@@ -14,6 +14,7 @@ import json
 from dataclasses import asdict
 from datetime import timedelta
 from email.utils import format_datetime
+from functools import partial
 from threading import Lock
 from typing import Any, Literal
 
@@ -47,7 +48,7 @@ class App:
         gateway: answers the gateway's calls.
         lock: held while the gateway or the faults are used.
         clock: the gateway's time; answers carry it in their ``Date`` header.
-        faults: what goes wrong.
+        faults: strike the calls.
         error_style: where the code of the gateway's own refusals stands.
         closing: set when the server stops, which ends the calls that hang.
     """
@@ -71,28 +72,22 @@ class App:
 
     def starlette(self) -> Starlette:
         """Return the application."""
+        calls: tuple[Call, ...] = ("submit", "status", "balance")
+        submit, status, balance = (partial(self._answer, call) for call in calls)
         return Starlette(
             routes=[
-                Route(f"{BASE}/generateTask/{{model}}", self._submit, methods=["POST"]),
-                Route(f"{BASE}/statusTask/{{model}}", self._status, methods=["GET"]),
-                Route(f"{BASE}/apikeys/current-balance", self._balance, methods=["GET"]),
-                Route("/books", self._get_books, methods=["GET"]),
+                Route(f"{BASE}/generateTask/{{model}}", submit, methods=["POST"]),
+                Route(f"{BASE}/statusTask/{{model}}", status),
+                Route(f"{BASE}/apikeys/current-balance", balance),
+                Route("/books", self._get_books),
                 Route("/voices", self._post_voice, methods=["POST"]),
                 Route("/voices/{voice_id}", self._delete_voice, methods=["DELETE"]),
                 Route("/faults", self._put_faults, methods=["PUT"]),
             ]
         )
 
-    async def _submit(self, request: Request) -> Response:
-        return self._answer(request, "submit", await request.body())
-
-    async def _status(self, request: Request) -> Response:
-        return self._answer(request, "status")
-
-    async def _balance(self, request: Request) -> Response:
-        return self._answer(request, "balance")
-
-    def _answer(self, request: Request, call: Call, body: bytes = b"") -> Response:
+    async def _answer(self, call: Call, request: Request) -> Response:
+        body = await request.body()
         with self._lock:
             fault = self._faults.choose(call)
             if fault is not None and not fault.spares_the_work:
@@ -111,7 +106,7 @@ class App:
         return response
 
     def _ask(self, request: Request, call: Call, body: bytes, doom: str | None) -> Answer:
-        """Let the gateway do what a call asks."""
+        """Have the gateway do the work."""
         now = self._clock.now()
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else None
@@ -148,7 +143,6 @@ class App:
         return JSONResponse(answer.body(), status, headers={"date": self._date()})
 
     def _date(self, ahead: int = 0) -> str:
-        """Return an HTTP date by the gateway's clock, which need not be the host's."""
         return format_datetime(self._clock.now() + timedelta(seconds=ahead), usegmt=True)
 
     async def _get_books(self, _: Request) -> Response:

@@ -25,8 +25,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from voicekeeper.errors import InvalidInput
 
@@ -45,20 +44,16 @@ _WRITTEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One way to go wrong.
 
     Attributes:
-        spec: its written form.
-        kind: the first part of it.
-        code: the status of a refusal, else None.
-        in_body: whether ``code`` stands in the JSON body, under HTTP 200.
-        doom: the fail code of a ``task-CODE``, else None.
-        retry_after: seconds for the ``Retry-After`` header, or None.
-        as_date: whether that header is an HTTP date.
+        spec: its written form, of which ``kind`` is the first part.
+        code: the status of a refusal; ``in_body`` it stands in the JSON body, under HTTP 200.
+        doom: the fail code of a ``task-CODE``.
+        retry_after: seconds for the ``Retry-After`` header; ``as_date`` that is an HTTP date.
         rate: the share of the calls it strikes, 0 to 1.
-        call: the only call it strikes, or None for all.
+        call: the only call it strikes; None for all.
     """
 
     spec: str

@@ -18,10 +18,10 @@ What the page leaves open is decided here, always for the harder case:
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from voicekeeper.sandbox import rules
 from voicekeeper.sandbox.records import Answer, Books, Callback, Task, Voice, VoiceBook
@@ -43,6 +43,9 @@ _TASKS_KEPT = timedelta(days=30)
 
 _CALL_AGAIN = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 """After how long a webhook that was not taken is delivered again."""
+
+Failure = tuple[str, str]
+"""A fail code and its words."""
 
 _VALIDATION = ("VALIDATION_ERROR", "The voice_id is invalid for the current user or model.")
 _REVIEW = (
@@ -74,7 +77,7 @@ class Gateway:
         unknown_voice: ``task``: speech with a voice that does not exist is accepted and fails
             with VALIDATION_ERROR; ``http``: it is refused with 400.
         key: the API key that is taken; None takes any but an empty one.
-        balance_micros: what the account holds, in millionths of a US dollar; None is endless.
+        balance_micros: of the account, in millionths of a US dollar; None is endless.
     """
 
     def __init__(
@@ -119,47 +122,53 @@ class Gateway:
 
         Args:
             model: of the address.
-            body: what the JSON of the request says.
+            body: the JSON of the request.
             now: the gateway's time, aware.
-            key: the bearer token, or None where there is none.
+            key: the bearer token.
             doom: a fail code with which the task, if accepted, ends; an enrollment then
                 makes no voice.
             stuck: where the task, if accepted, stops for ever: a speech task then uses no
                 voice, and an enrollment that is processing has shown its voice's id.
         """
-
-        def accepted() -> dict[str, str]:
+        try:
             self._admit(model, key)
             order = rules.read(body)
             failure = self._failure_of(model, order, now)
-            if failure == _VALIDATION and self._unknown_voice == "http":
-                raise RefusedError(400, failure[1])
             self._charge(order)
-            if doom is not None:
-                failure = (doom, "The task failed by the sandbox's order.")
-            task = self._task(model, order, now, failure, stuck)
-            self._forget(now)
-            self._tasks[task.task_id] = task
-            if order.callback_url is not None:
-                self._to_call[task.task_id] = _Call(order.callback_url, task.ended_at)
-            return {"taskId": task.task_id}
-
-        return self._answer(accepted)
+        except RefusedError as refusal:
+            return self._refuse(refusal)
+        if doom is not None:
+            failure = (doom, "The task failed by the sandbox's order.")
+        task = self._task(model, order, now, failure, stuck)
+        self._forget(now)
+        self._tasks[task.task_id] = task
+        if order.callback_url is not None:
+            self._to_call[task.task_id] = _Call(order.callback_url, task.ended_at)
+        return Answer(200, data={"taskId": task.task_id})
 
     def status(self, model: str, task_id: str | None, now: datetime, key: str | None) -> Answer:
         """Answer ``GET statusTask/{model}?taskId=``; 404 for a task it does not know."""
-
-        def found() -> dict[str, Any]:
+        try:
             self._admit(model, key)
-            if not task_id:
-                raise RefusedError(400, "taskId is required.")
-            task = self._tasks.get(task_id)
-            if task is None or task.model != model:
-                raise RefusedError(404, "Task not found.")
-            self._polls += 1
-            return task.data(now)
+        except RefusedError as refusal:
+            return self._refuse(refusal)
+        if not task_id:
+            return self._refuse(RefusedError(400, "taskId is required."))
+        task = self._tasks.get(task_id)
+        if task is None or task.model != model:
+            return self._refuse(RefusedError(404, "Task not found."))
+        self._polls += 1
+        return Answer(200, data=task.data(now))
 
-        return self._answer(found)
+    def balance(self, key: str | None) -> Answer:
+        """Answer ``GET apikeys/current-balance``: US dollars; an endless account shows 74.87."""
+        try:
+            self._admit(FLASH, key)
+        except RefusedError as refusal:
+            return self._refuse(refusal)
+        micros = self._balance_micros
+        left = 74.87 if micros is None else (micros - self._cost_micros) / 1_000_000
+        return Answer(200, data=left)
 
     def callbacks(self, now: datetime) -> list[Callback]:
         """Return the webhooks that are due now; report each to `called`."""
@@ -180,16 +189,6 @@ class Gateway:
         call.due_at = now + _CALL_AGAIN[call.tries]
         call.tries += 1
 
-    def balance(self, key: str | None) -> Answer:
-        """Answer ``GET apikeys/current-balance``: US dollars; an endless account shows 74.87."""
-
-        def left() -> float:
-            self._admit(FLASH, key)
-            micros = self._balance_micros
-            return 74.87 if micros is None else (micros - self._cost_micros) / 1_000_000
-
-        return self._answer(left)
-
     def import_voice(
         self, voice_id: str, model: str, now: datetime, *, last_used_at: datetime | None = None
     ) -> None:
@@ -205,19 +204,11 @@ class Gateway:
         self._voices[voice_id] = Voice(voice_id, model, "import", used_at, settled_at=_EVER)
 
     def delete_voice(self, voice_id: str, now: datetime) -> None:
-        """Delete a voice for no reason, as the real gateway might.
-
-        Raises:
-            KeyError: no living voice has the id.
-        """
+        """Delete a voice for no reason; KeyError if no living voice has the id."""
         self._living(voice_id, now).deleted_at = now
 
     def undeploy_voice(self, voice_id: str, now: datetime) -> None:
-        """Take a voice out of use, as a review long after its enrollment does.
-
-        Raises:
-            KeyError: no living voice has the id.
-        """
+        """Take a living voice out of use, as a review long after its enrollment does."""
         self._living(voice_id, now).settled_as = "UNDEPLOYED"
 
     def forget_task(self, task_id: str) -> None:
@@ -230,15 +221,11 @@ class Gateway:
         return self._voices.keys()
 
     def book(self, voice_id: str, now: datetime) -> VoiceBook:
-        """Return the truth about one voice.
-
-        Raises:
-            KeyError: no voice ever had the id.
-        """
+        """Return the truth about one voice."""
         return self._book(self._voices[voice_id], now)
 
     def books(self, now: datetime) -> Books:
-        """Return the truth at ``now``, for tests and demonstrations."""
+        """Return the truth at ``now``."""
         return Books(
             voices={voice.voice_id: self._book(voice, now) for voice in self._voices.values()},
             speech=self._accepted["speech"],
@@ -276,30 +263,29 @@ class Gateway:
         if not model.startswith("cosyvoice-"):
             raise RefusedError(403, "This key cannot access the model.")
 
-    def _answer(self, data: Callable[[], Any]) -> Answer:
-        """Answer with data, or with the refusal that is raised instead."""
-        try:
-            return Answer(200, data=data())
-        except RefusedError as refusal:
-            self._refused[refusal.code] += 1
-            return Answer(refusal.code, refusal.message)
+    def _refuse(self, refusal: RefusedError) -> Answer:
+        self._refused[refusal.code] += 1
+        return Answer(refusal.code, refusal.message)
 
-    def _failure_of(self, model: str, order: Order, now: datetime) -> tuple[str, str] | None:
-        """Return the fail code and message with which the order will fail, or None."""
-        if order.mode != "speech":
-            return None
-        if model == FLASH and _BUILT_IN.fullmatch(order.subject):
+    def _failure_of(self, model: str, order: Order, now: datetime) -> Failure | None:
+        """Return the failure with which a speech task will end, or None.
+
+        Raises:
+            RefusedError: 400 for a voice that does not exist, if it is to be refused at once.
+        """
+        if order.mode != "speech" or (model == FLASH and _BUILT_IN.fullmatch(order.subject)):
             return None
         voice = self._voices.get(order.subject)
         if voice is None or voice.model != model or voice.gone_at(now, self._window) is not None:
+            if self._unknown_voice == "http":
+                raise RefusedError(400, _VALIDATION[1])
             return _VALIDATION
         match voice.status(now):
             case "DEPLOYING":
                 return (_UPSTREAM, "The custom voice is not ready (DEPLOYING).")
             case "UNDEPLOYED":
                 return _REVIEW
-            case _:
-                return None
+        return None
 
     def _charge(self, order: Order) -> None:
         left = self._balance_micros
@@ -309,61 +295,47 @@ class Gateway:
         self._accepted[order.mode] += 1
 
     def _task(
-        self,
-        model: str,
-        order: Order,
-        now: datetime,
-        failure: tuple[str, str] | None,
-        stuck: Stuck | None,
+        self, model: str, order: Order, now: datetime, failure: Failure | None, stuck: Stuck | None
     ) -> Task:
-        """Settle how the task goes, and do to the voice what follows from it."""
+        """Settle how the task goes, and what it does to the voice."""
         shortest, longest = self._speech_time if order.mode == "speech" else self._enrollment_time
         takes = shortest + (longest - shortest) * self._rng.random()
         started_at = now + takes * (0.2 * self._rng.random())
-        ended_at = now + takes
         task_id = f"task_{self._rng.getrandbits(128):032x}"
-        voice_id = voice_status = None
-        if order.mode == "speech":
-            voice = self._voices.get(order.subject)
-            if voice is not None and failure is None and stuck is None:
-                voice.count(now)
-                voice.speaking.append(ended_at)
-                voice.last_used_at = max(voice.last_used_at, now)
-        else:
-            failure, voice_status, settled_at = self._enrolled(order, ended_at, failure)
-            if voice_status is not None:
-                family = model.replace("cosyvoice-", "cosyvoice-v", 1)
-                voice_id = f"{family}-{order.subject}-{self._rng.getrandbits(128):032x}"
-                settled_as = "UNDEPLOYED" if voice_status == "UNDEPLOYED" else "OK"
-                self._voices[voice_id] = Voice(
-                    voice_id, model, order.mode, now, settled_at, settled_as
-                )
-        return Task(
-            task_id,
-            model,
-            now,
-            _NEVER if stuck == "pending" else started_at,
-            ended_at if stuck is None else _NEVER,
-            order.audio,
-            failure,
-            voice_id,
-            voice_status,
-        )
+        task = Task(task_id, model, now, started_at, now + takes, order.audio, failure)
+        if order.mode != "speech":
+            task = self._enrolled(order, task)
+        elif failure is None and stuck is None and order.subject in self._voices:
+            voice = self._voices[order.subject]
+            voice.count(now)
+            voice.speaking.append(task.ended_at)
+            voice.last_used_at = max(voice.last_used_at, now)
+        match stuck:
+            case "pending":
+                return task._replace(started_at=_NEVER, ended_at=_NEVER)
+            case "processing":
+                return task._replace(ended_at=_NEVER)
+        return task
 
-    def _enrolled(
-        self, order: Order, ended_at: datetime, failure: tuple[str, str] | None
-    ) -> tuple[tuple[str, str] | None, str | None, datetime]:
-        """Return the task's failure, the status in its answer, and when the voice settles."""
+    def _enrolled(self, order: Order, task: Task) -> Task:
+        """Return an enrollment as its prefix lets it end, and make its voice."""
+        failure, status, settled_at = task.failure, "OK", task.ended_at
         prefix = order.subject.lower()
         if failure is not None:
-            return failure, None, ended_at
+            return task
         if prefix.startswith("fail"):
-            return (_UPSTREAM, "The enrollment failed upstream."), None, ended_at
+            return task._replace(failure=(_UPSTREAM, "The enrollment failed upstream."))
         if prefix.startswith("reject"):
-            return _REVIEW, "UNDEPLOYED", ended_at
-        if prefix.startswith("slow"):
-            return _TIMEOUT, "DEPLOYING", ended_at + self._late
-        return None, "OK", ended_at
+            failure, status = _REVIEW, "UNDEPLOYED"
+        elif prefix.startswith("slow"):
+            failure, status, settled_at = _TIMEOUT, "DEPLOYING", task.ended_at + self._late
+        family = task.model.replace("cosyvoice-", "cosyvoice-v", 1)
+        voice_id = f"{family}-{order.subject}-{self._rng.getrandbits(128):032x}"
+        settled_as = "UNDEPLOYED" if status == "UNDEPLOYED" else "OK"
+        self._voices[voice_id] = Voice(
+            voice_id, task.model, order.mode, task.created_at, settled_at, settled_as
+        )
+        return task._replace(failure=failure, voice_id=voice_id, voice_status=status)
 
     def _forget(self, now: datetime) -> None:
         """Drop the oldest tasks, so that years of work fit into memory."""

@@ -22,15 +22,8 @@ class Answer(NamedTuple):
         return envelope if self.data is None else envelope | {"data": self.data}
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
-    """A webhook that is due now.
-
-    Attributes:
-        task_id: the task that has ended.
-        url: what to call.
-        body: the envelope that ``statusTask`` answers.
-    """
+class Callback(NamedTuple):
+    """A webhook that is due now: its body is the envelope that ``statusTask`` answers."""
 
     task_id: str
     url: str
@@ -42,11 +35,9 @@ class VoiceBook(NamedTuple):
 
     Attributes:
         status: ``DEPLOYING``, ``OK`` or ``UNDEPLOYED``; the last one it had, if it is gone.
-        alive: False once it was garbage-collected or deleted.
         uses: speech tasks with it that ended in success.
         made_by: ``clone``, ``design`` or ``import``.
         last_used_at: its enrollment, or the ``createTime`` of a speech task that succeeds.
-        deleted_at: when it went, else None.
     """
 
     voice_id: str
@@ -65,9 +56,7 @@ class Books:
 
     Attributes:
         voices: every custom voice there ever was, by voice id.
-        speech: speech tasks accepted, failed ones included.
-        clone: clone tasks accepted.
-        design: design tasks accepted.
+        speech, clone, design: tasks accepted, failed ones included.
         polls: ``statusTask`` calls answered.
         cost_micros: the price of all accepted tasks, in millionths of a US dollar.
         refused: calls refused, by code.
@@ -89,8 +78,8 @@ class Task(NamedTuple):
         started_at: when ``pending`` becomes ``processing``.
         ended_at: when that becomes ``success`` or ``failed``.
         audio: the format of its audio.
-        failure: the fail code and its words, or None.
-        voice_status: the voice's status in the ended task's answer.
+        failure: the fail code and its words.
+        voice_status: in the answer of the ended task.
     """
 
     task_id: str
@@ -135,7 +124,6 @@ class Voice:
         settled_at: when DEPLOYING becomes ``settled_as``.
         uses: speech tasks that ended in success, as far as they were counted.
         speaking: when the others that will do so end.
-        deleted_at: when it was deleted by hand.
     """
 
     voice_id: str

@@ -7,8 +7,7 @@ not mention passes.
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 CLONE_MICROS = 2_000
@@ -21,12 +20,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9]{1,10}")
 
 
 class RefusedError(Exception):
-    """The gateway refuses the call.
-
-    Attributes:
-        code: the HTTP status, or the ``code`` of the JSON body.
-        message: for people.
-    """
+    """The gateway refuses the call, with an HTTP status (or the ``code`` of its JSON body)."""
 
     def __init__(self, code: int, message: str) -> None:
         self.code = code
@@ -34,8 +28,7 @@ class RefusedError(Exception):
         super().__init__(f"{code} {message}")
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """A valid body.
 
     Attributes:
@@ -43,7 +36,7 @@ class Order:
         subject: the voice to speak with, or the prefix of the voice to make.
         audio: the format of the resulting audio.
         cost_micros: the price, in millionths of a US dollar.
-        callback_url: what to call when the task has ended, or None.
+        callback_url: where to deliver the webhook when the task has ended.
     """
 
     mode: str
@@ -54,10 +47,7 @@ class Order:
 
 
 def read(body: object) -> Order:
-    """Validate a body.
-
-    Args:
-        body: the request's JSON; anything at all.
+    """Validate the JSON of a request, which may be anything at all.
 
     Raises:
         RefusedError: 400, with the rule that is broken.
@@ -77,11 +67,11 @@ def read(body: object) -> Order:
         raise RefusedError(400, "input is required and must be an object.")
     match asked.get("mode"):
         case "speech":
-            return replace(_speech(asked), callback_url=url)
+            return _speech(asked)._replace(callback_url=url)
         case "clone":
-            return replace(_clone(asked), callback_url=url)
+            return _clone(asked)._replace(callback_url=url)
         case "design":
-            return replace(_design(asked), callback_url=url)
+            return _design(asked)._replace(callback_url=url)
         case _:
             raise RefusedError(400, "input.mode must be speech, clone or design.")
 

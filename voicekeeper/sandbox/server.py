@@ -9,10 +9,11 @@ import socket
 import ssl
 import threading
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPException
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -40,15 +41,11 @@ class SandboxServer:
 
     Args:
         gateway: use it only through this server while that runs.
-        clock: the gateway's time.
-        faults: what goes wrong, in the form of `voicekeeper.sandbox.faults`.
-        seed: of the random numbers by which faults strike.
+        faults: in the form of `voicekeeper.sandbox.faults`; ``seed`` says when they strike.
         host: a loopback address.
         port: 0 takes a free one.
-        error_style: where the code of the gateway's own refusals stands.
         callback_to: scheme, host and port of this machine that webhooks are delivered to, in
             place of the public ones; None to deliver none.
-        callback_tls: the TLS context to reach it, where that is https.
 
     Raises:
         InvalidInput: a fault cannot be read.
@@ -96,19 +93,14 @@ class SandboxServer:
         return f"http://{host}:{self._port}"
 
     def start(self) -> None:
-        """Listen and serve; returns when connections are taken.
-
-        Raises:
-            VoicekeeperError: cannot listen on the port.
-        """
+        """Listen and serve; return when connections are taken."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             listener = socket.create_server((self._host, self._port), family=family)
         except OSError as error:
             raise VoicekeeperError(
                 f"the sandbox cannot listen on {self._host}, port {self._port}"
-                f" ({reason(error)}); choose another with --port,"
-                " where 0 takes a free one"
+                f" ({reason(error)}); choose another with --port, where 0 takes a free one"
             ) from error
         self._port = listener.getsockname()[1]
         self._stopping.clear()
@@ -122,13 +114,11 @@ class SandboxServer:
             closing=closing,
         )
         self._server = _Server(app, closing)
-        self._threads = [
-            threading.Thread(target=self._server.serve_on, args=[listener], name="sandbox")
-        ]
+        works: list[Callable[[], None]] = [partial(self._server.serve_on, listener)]
         if self._callback_to is not None:
-            self._threads.append(threading.Thread(target=self._deliver_all, name="webhooks"))
+            works.append(self._deliver_all)
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in self._threads:
-            thread.daemon = True
             thread.start()
         self._server.ready.wait()
 
@@ -145,12 +135,7 @@ class SandboxServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def books(self) -> Books:
@@ -159,29 +144,17 @@ class SandboxServer:
             return self._gateway.books(self._clock.now())
 
     def import_voice(self, voice_id: str, model: str = FLASH) -> None:
-        """Add a voice that was made elsewhere.
-
-        Raises:
-            ValueError: a living voice has the id.
-        """
+        """Add a voice that was made elsewhere; ValueError if a living voice has the id."""
         with self._lock:
             self._gateway.import_voice(voice_id, model, self._clock.now())
 
     def delete_voice(self, voice_id: str) -> None:
-        """Delete a voice for no reason.
-
-        Raises:
-            KeyError: no living voice has the id.
-        """
+        """Delete a voice for no reason; KeyError if no living voice has the id."""
         with self._lock:
             self._gateway.delete_voice(voice_id, self._clock.now())
 
     def set_faults(self, specs: Iterable[str]) -> None:
-        """Replace the faults.
-
-        Raises:
-            InvalidInput: a fault cannot be read; those before stay in force.
-        """
+        """Replace the faults; InvalidInput if one cannot be read, and all stay as they are."""
         with self._lock:
             self._faults.replace(specs)
 
@@ -217,11 +190,7 @@ class SandboxServer:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn that runs in a thread.
-
-    Attributes:
-        ready: set when it takes connections, or has failed to start.
-    """
+    """A uvicorn that runs in a thread, and is ``ready`` when it takes connections, or failed."""
 
     def __init__(self, app: App, closing: asyncio.Event) -> None:
         config = uvicorn.Config(
@@ -246,7 +215,6 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def serve_on(self, listener: socket.socket) -> None:
-        """Serve until `stop`, and close the listener."""
         try:
             self.run(sockets=[listener])
         finally:
@@ -254,13 +222,11 @@ class _Server(uvicorn.Server):
             self.ready.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell that connections are taken."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.ready.set()
 
     def stop(self) -> None:
-        """Break what hangs, and finish the rest."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._closing.set)
         self.should_exit = True
@@ -270,13 +236,6 @@ def serve(server: SandboxServer, *, key_is_set: bool = False) -> None:
     """Serve until SIGINT or SIGTERM; the command ``voicekeeper sandbox``.
 
     The base URL goes to stdout, for a script, and how to use it to stderr, for a person.
-
-    Args:
-        server: not started yet.
-        key_is_set: whether the gateway takes one key only.
-
-    Raises:
-        VoicekeeperError: cannot listen on the port.
     """
     # A signal handler may interrupt itself, which the `set` of an event does not survive.
     stops: queue.SimpleQueue[int] = queue.SimpleQueue()
