@@ -1,4 +1,4 @@
-"""How Hypothesis tries its examples, in every test; a host elsewhere; forged evidence."""
+"""How Hypothesis tries its examples, in every test; a host elsewhere."""
 
 import os
 import signal
@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests import support
-from tests.forged import Forged
 from tests.postgres import Cluster, missing
 from tests.receiver import Receiver
 from tests.support import Life
@@ -53,13 +52,6 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{kind}_proxy", raising=False)
         monkeypatch.delenv(f"{kind}_proxy".upper(), raising=False)
-
-
-@pytest.fixture
-def forged() -> Iterator[Forged]:
-    forged = Forged()
-    yield forged
-    forged.loop.close()
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from typing import Any, Final
 from voicekeeper.config import Settings
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.chaos import chaos
-from voicekeeper.rehearsal.faults import Plan
+from voicekeeper.rehearsal.faults import NAMES, Plan
 from voicekeeper.rehearsal.network import FAULTS
 from voicekeeper.rehearsal.report import SCHEMA, Report
-from voicekeeper.rehearsal.simulation import NAMES, Simulation
+from voicekeeper.rehearsal.simulation import Simulation
 
 UNDATED: Final = 0.3
 """The share of the voices that are registered without their last use, under chaos."""
@@ -49,14 +49,7 @@ PROMISED: Final[tuple[tuple[str, ...], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one seed.
-
-    Attributes:
-        seed: of all random numbers.
-        cpu_s: of the processor, in seconds.
-        report: None if the program failed by a bug.
-        bug: as a sentence.
-    """
+    """The outcome of one seed, after so many seconds of a processor: a report, or a bug."""
 
     seed: int
     cpu_s: float
@@ -71,14 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is simulated.
-
-    Attributes:
-        settings: their rules are simulated.
-        plan: the faults, whatever the seed.
-        voices, days: how many, and how long.
-        chaos: whether the seed adds faults of every kind.
-    """
+    """What is simulated: a plan of faults, to which under chaos the seed adds its own."""
 
     settings: Settings
     plan: Plan
@@ -98,12 +84,7 @@ class Scenario:
         return chaos(seed, days=self.days, voices=self.voices) + self.plan
 
     def run(self, seed: int, progress: Callable[[int], None] = lambda _: None) -> Outcome:
-        """Simulate it.
-
-        Args:
-            seed: of all random numbers.
-            progress: called after each day.
-        """
+        """Simulate one seed; call ``progress`` after each day."""
         began = time.process_time()
         report, bug = None, None
         try:
@@ -129,13 +110,7 @@ def per_cpu_minute(outcomes: Iterable[Outcome], scenario: Scenario) -> float:
 
 
 def run(scenario: Scenario, seeds: Sequence[int], *, jobs: int) -> Iterator[Outcome]:
-    """Simulate each seed; yield the outcomes in the order in which they end.
-
-    Args:
-        scenario: what is simulated.
-        seeds: at least one.
-        jobs: how many processes work.
-    """
+    """Simulate each seed in as many processes; yield the outcomes as they end."""
     os.environ["PYTHONSAFEPATH"] = "1"  # else each process imports from the working directory first
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(seeds)), mp_context=spawn) as pool:
@@ -150,10 +125,7 @@ def run(scenario: Scenario, seeds: Sequence[int], *, jobs: int) -> Iterator[Outc
 
 
 def coverage(outcomes: Iterable[Outcome], scenario: Scenario) -> dict[str, int]:
-    """Return how often each fault struck and each transition was made, by its name.
-
-    What chaos promises is named even if it never happened.
-    """
+    """Return how often each fault struck and each transition was made; 0 for what chaos lacked."""
     counts: Counter[str] = Counter()
     if scenario.chaos:
         counts.update({name: 0 for group in PROMISED for name in group})

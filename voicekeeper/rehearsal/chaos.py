@@ -49,13 +49,7 @@ _PREFIXES: Final = ("ok", "ok", "ok", "ok", "ok", "slow", "slow", "reject", "fai
 
 
 def chaos(seed: int, *, days: int, voices: int) -> Plan:
-    """Draw a plan.
-
-    Args:
-        seed: of all random numbers.
-        days: of the simulation.
-        voices: of the fleet; the number of enrollments follows from it.
-    """
+    """Draw a plan for so many days and voices."""
     rng = random.Random(f"chaos {seed}")
     end = max(timedelta(days=1), timedelta(days=days - _CALM_DAYS))
     years = end / timedelta(days=365)

@@ -15,11 +15,7 @@ class Deadlock(Exception):  # noqa: N818 - what it is, not an error to be handle
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop with a time of its own, in seconds from 0.
-
-    Attributes:
-        elapsed: the seconds that have passed in here.
-    """
+    """An event loop with a time of its own: ``elapsed``, in seconds from 0."""
 
     def __init__(self) -> None:
         self.elapsed = 0.0
@@ -39,7 +35,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _Leap(selectors.SelectSelector):
-    """A selector that never waits: nothing but time happens in a rehearsal."""
+    """A selector that never waits: nothing but time happens in a simulation."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
@@ -53,14 +49,11 @@ class _Leap(selectors.SelectSelector):
 
 
 class HostClock:
-    """A `Clock` that may lie.
+    """The host's `Clock`, whose wall time is ``wrong_by`` ahead of the truth.
 
     Args:
         loop: whose time is the host's monotonic one.
         beginning: the true time at the loop's 0.
-
-    Attributes:
-        wrong_by: how far ahead of the truth the wall clock is.
     """
 
     def __init__(self, loop: VirtualLoop, beginning: datetime) -> None:

@@ -34,8 +34,6 @@ ACCOUNT: Final = frozenset({BALANCE_EMPTY, KEY_REFUSED, FORBIDDEN, WRONG_ACCOUNT
 HARD: Final = ACCOUNT | {OUTAGE, HOST_DOWN, SUSPENDED, DISK_FULL}
 PERIODS: Final = HARD | {DATABASE_LOCKED, STORM}
 
-_WRITTEN = "DURATION@dayN such as 2d@day40"
-_WRITTEN_SIGNED = "DURATION@dayN such as -5d@day10"
 _TIMED = re.compile(r"(?P<sign>[+-]?)(?P<length>[^@]+)@day(?P<day>[0-9]{1,5}(\.[0-9]{1,9})?)")
 
 Rates = dict[str, float]
@@ -44,13 +42,7 @@ Rates = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A fault that lasts.
-
-    Attributes:
-        kind: one of this module's.
-        start, end: since the beginning.
-        rates: of the faults that strike single calls while it lasts.
-    """
+    """A fault that lasts, with the rates of those that strike single calls meanwhile."""
 
     kind: str
     start: timedelta
@@ -60,11 +52,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A fault, or a person's command, at one moment.
-
-    Attributes:
-        at: since the beginning.
-    """
+    """A fault, or a person's command, at one moment."""
 
     at: timedelta
 
@@ -84,56 +72,35 @@ class Kill(Incident):
 
 @dataclass(frozen=True, slots=True)
 class Jump(Incident):
-    """The host's wall clock is set.
-
-    Attributes:
-        by: so much ahead of where it was; negative for back.
-    """
+    """The host's wall clock is set so much ahead of where it was; negative for back."""
 
     by: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Suspend(Incident):
-    """The machine sleeps: its monotonic clock stands still, and everything on it.
-
-    Attributes:
-        length: how long.
-    """
+    """The machine sleeps: its monotonic clock stands still, and everything on it."""
 
     length: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Delete(Incident):
-    """The gateway deletes a voice for no reason.
-
-    Attributes:
-        pick: which of the living, from 0 to 1.
-    """
+    """The gateway deletes a voice for no reason: of those alive, the one at a share of 0 to 1."""
 
     pick: float
 
 
 @dataclass(frozen=True, slots=True)
 class Undeploy(Incident):
-    """The gateway's review takes a voice out of use, long after its enrollment.
-
-    Attributes:
-        pick: which of the living, from 0 to 1.
-    """
+    """The gateway's review takes a voice out of use, long after its enrollment."""
 
     pick: float
 
 
 @dataclass(frozen=True, slots=True)
 class Enroll(Incident):
-    """A person asks for an enrollment.
-
-    Attributes:
-        name: of the voice; its prefix too.
-        design: whether by a description, else by a recording.
-    """
+    """A person asks for an enrollment: a design, else a clone. The name is the prefix too."""
 
     name: str
     design: bool
@@ -142,6 +109,18 @@ class Enroll(Incident):
 @dataclass(frozen=True, slots=True)
 class Retry(Incident):
     """A person retries every enrollment that failed."""
+
+
+NAMES: Final[dict[type[Incident], str]] = {
+    Kill: "killed",
+    Jump: "clock-jump",
+    Suspend: "suspend",
+    Delete: "deleted",
+    Undeploy: "undeployed",
+    Enroll: "enrolled",
+    Retry: "retried",
+}
+"""The name of each incident in a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,32 +156,24 @@ def lasting(kind: str, start: timedelta, length: timedelta) -> Plan:
             return Plan((period,), (Kill(start, restart_after=length),))
         case "suspended":
             return Plan((period,), (Suspend(start, length),))
-        case _:
-            return Plan((period,))
+    return Plan((period,))
 
 
 def timed(text: str, *, signed: bool = False) -> tuple[timedelta, timedelta]:
-    """Read ``2d@day40``; return the start and the length.
-
-    Args:
-        text: of that form.
-        signed: whether the length may be negative.
+    """Read ``2d@day40``; return the start and the length, which may be negative if ``signed``.
 
     Raises:
         InvalidInput: it is of another form.
     """
     read = _TIMED.fullmatch(text.strip())
     if read is None or (read["sign"] and not signed):
-        written = _WRITTEN_SIGNED if signed else _WRITTEN
-        raise InvalidInput(f"must be {written}, not {reprlib.repr(text)}")
+        example = "-5d@day10" if signed else "2d@day40"
+        raise InvalidInput(f"must be DURATION@dayN such as {example}, not {reprlib.repr(text)}")
     try:
         length = duration.parse(read["length"])
-        start = timedelta(days=float(read["day"]))
     except ValueError as error:
         raise InvalidInput(f"{error}, before '@dayN'") from None
-    except OverflowError:
-        raise InvalidInput(f"must tell a day that can come, not {reprlib.repr(text)}") from None
-    return start, -length if read["sign"] == "-" else length
+    return timedelta(days=float(read["day"])), -length if read["sign"] == "-" else length
 
 
 Span = tuple[datetime, datetime | None]
@@ -210,12 +181,7 @@ Span = tuple[datetime, datetime | None]
 
 
 class Timeline:
-    """A plan's faults over time.
-
-    Args:
-        plan: the faults.
-        beginning: of the simulation, in true time.
-    """
+    """A plan's faults over time, from the true time of the simulation's beginning."""
 
     def __init__(self, plan: Plan, beginning: datetime) -> None:
         self._beginning = beginning
@@ -227,13 +193,13 @@ class Timeline:
         self._until = datetime.min.replace(tzinfo=beginning.tzinfo)
         self._names: list[str] = []
         self._odds: list[float] = []
-        self.periods: dict[str, Period] = {}
+        self._now: dict[str, Period] = {}
 
     def at(self, now: datetime) -> dict[str, Period]:
         """Return the periods at an instant, by kind; ``now`` never goes back."""
         if now >= self._until:
             self._turn(now)
-        return self.periods
+        return self._now
 
     def lasts(self, now: datetime) -> timedelta:
         """Return how long the periods stay as they are."""
@@ -241,19 +207,10 @@ class Timeline:
         return self._until - now
 
     def fault(self, now: datetime, die: float) -> str | None:
-        """Return the fault that strikes a call, or None.
-
-        Args:
-            now: when.
-            die: a random number from 0 to 1.
-        """
+        """Return the fault that strikes a call, by a random number from 0 to 1, or None."""
         self.at(now)
         index = bisect_right(self._odds, die)
         return self._names[index] if index < len(self._names) else None
-
-    def worked(self, start: datetime, end: datetime, length: timedelta) -> bool:
-        """Return whether host, network, account and disk all worked for so long at a stretch."""
-        return has_room(self.of(HARD), start, end, length)
 
     def of(self, kinds: frozenset[str]) -> list[Span]:
         """Return when there is a period of any of these kinds."""
@@ -265,16 +222,11 @@ class Timeline:
             ]
         return self._of[kinds]
 
-    def was_calm(self, start: datetime, end: datetime) -> bool:
-        """Return whether no period touched a stretch of time."""
-        since, until = start - self._beginning, end - self._beginning
-        return not any(period.start < until and period.end > since for period in self._periods)
-
     def _turn(self, now: datetime) -> None:
         since = now - self._beginning
-        self.periods = {s.kind: s for s in self._periods if s.start <= since < s.end}
+        self._now = {s.kind: s for s in self._periods if s.start <= since < s.end}
         rates = dict(self._always)
-        for period in self.periods.values():
+        for period in self._now.values():
             rates |= period.rates
         self._names = list(rates)
         self._odds = list(accumulate(rates.values()))

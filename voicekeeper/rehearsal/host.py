@@ -19,7 +19,6 @@ from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import wiring
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
-from voicekeeper.gateway import GatewayClient
 from voicekeeper.gateway.http_client import httpx
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
@@ -48,11 +47,7 @@ class Host:
     """A machine on which voicekeeper runs as a service.
 
     Args:
-        settings: of the process.
         database: outlives the process.
-        clock: the host's.
-        timeline: the faults.
-        log: of the process.
         watchdog: whether the daemon wakes its scheduler after the clock was set back.
 
     Attributes:
@@ -71,13 +66,12 @@ class Host:
         log: Logger,
         watchdog: bool = True,
     ) -> None:
+        self.settings = settings
         self.policy = policy_of(settings)
         self.worklist = Worklist(database)
         self.clock = clock
         self.log = log
         self.watchdog = watchdog
-        self.tick = settings.daemon.tick
-        self._settings = settings
         self._timeline = timeline
         self._process: _Process | None = None
         self._die_in: int | None = None
@@ -96,9 +90,7 @@ class Host:
 
     def start(self) -> None:
         """Start a process, as the service manager does."""
-        if self._restarting is not None:
-            self._restarting.cancel()
-            self._restarting = None
+        self._no_restart()
         self.on_start()
         self._process = _Process(self)
 
@@ -110,16 +102,8 @@ class Host:
         else:
             self._die()
 
-    def client(self) -> GatewayClient:
-        """Return the client of a new process."""
-        return wiring.gateway(self._settings, SecretStr(KEY), self.clock, transport=self.transport)
-
     def step(self) -> None:
-        """Pass a moment at which a process may die.
-
-        Raises:
-            Killed: it does.
-        """
+        """Pass a moment at which a process may die; raise `Killed` if it does."""
         if self._die_in is not None:
             self._die_in -= 1
             if self._die_in <= 0:
@@ -136,8 +120,8 @@ class Host:
         """Let the machine sleep."""
         self.clock.suspend(length)
         if self._restarting is not None:  # the service manager's timer goes by the wall clock
-            loop = asyncio.get_running_loop()
-            self.restart(max(self._restarting.when() - loop.time() - length.total_seconds(), 0))
+            ahead = self._restarting.when() - asyncio.get_running_loop().time()
+            self._restart(max(ahead - length.total_seconds(), 0))
         if self._process is not None:
             self._process.clock_was_set(length)
 
@@ -158,24 +142,21 @@ class Host:
         until = self.worklist.idle_until(now=now, policy=self.policy)
         return _LONGEST_SLEEP if until is None else until - now
 
-    def restart(self, after: float) -> None:
-        """Start a process again after so many seconds."""
-        loop = asyncio.get_running_loop()
-        if self._restarting is not None:
-            self._restarting.cancel()
-        self._restarting = loop.call_later(after, self.start)
-
     def registry_changed(self) -> None:
-        """A person changed the registry: there may be work at the next tick."""
+        """Have the process look for work that a person's command may have made."""
         if self._process is not None:
             self._process.look_again()
 
     def stop(self) -> None:
         """End for good."""
-        if self._restarting is not None:
-            self._restarting.cancel()
+        self._no_restart()
         if self._process is not None:
             self._process.die()
+
+    def give_up(self) -> None:
+        """End a process that could not begin; the service manager tries again."""
+        self._process = None
+        self._restart(_TRY_TO_START_AGAIN_S)
 
     def _die(self) -> None:
         self._die_in = None
@@ -183,12 +164,16 @@ class Host:
             process, self._process = self._process, None
             self.on_kill()
             process.die()
-        self.restart(self._restart_after.total_seconds())
+        self._restart(self._restart_after.total_seconds())
 
-    def ended(self) -> None:
-        """The process could not begin; the service manager tries again."""
-        self._process = None
-        self.restart(_TRY_TO_START_AGAIN_S)
+    def _restart(self, after_s: float) -> None:
+        self._no_restart()
+        self._restarting = asyncio.get_running_loop().call_later(after_s, self.start)
+
+    def _no_restart(self) -> None:
+        if self._restarting is not None:
+            self._restarting.cancel()
+            self._restarting = None
 
 
 class _Process:
@@ -196,6 +181,7 @@ class _Process:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._tick = host.settings.daemon.tick
         self._loop = asyncio.get_running_loop()
         self._dead = False
         self._others = asyncio.all_tasks()
@@ -206,8 +192,7 @@ class _Process:
         self._in_vain = 0
         self._prune_at = 0.0
         self._not_before = host.clock.now()
-        self._upstream: GatewayClient | None = None
-        self._keeper: Keeper | None = None
+        self._keeper = self._new_keeper()
         self._main = self._loop.create_task(self._begin())
 
     def die(self) -> None:
@@ -224,43 +209,38 @@ class _Process:
         if self._timer is not None:
             self._timer.cancel()
         before = self._host.clock.now() - by
-        self._not_before = max(self._not_before, before + self._host.tick)
+        self._not_before = max(self._not_before, before + self._tick)
         self.set_timer()
         if self._host.watchdog:
-            look = min(_LOOK, self._host.tick)
+            look = min(_LOOK, self._tick)
             self._looking = self._loop.call_later(look.total_seconds(), self._wake)
 
     def _wake(self) -> None:
         self._not_before = self._host.clock.now()
         self.set_timer()
 
-    async def _begin(self) -> None:
+    def _new_keeper(self) -> Keeper:
         host = self._host
-        self._upstream = host.client()
-        self._keeper = Keeper(
+        key = SecretStr(KEY)
+        return Keeper(
             worklist=host.worklist,
-            upstream=self._upstream,
+            upstream=wiring.gateway(host.settings, key, host.clock, transport=host.transport),
             clock=host.clock,
             policy=host.policy,
             name="1@rehearsal",
             log=host.log,
             offload=self._offload,
         )
+
+    async def _begin(self) -> None:
         try:
             await self._keeper.take_over()
             await self._keeper.sweep()
         except VoicekeeperError:
             self._dead = True
-            host.ended()
+            self._host.give_up()
         else:
             self.set_timer()
-
-    async def _prune(self, keeper: Keeper) -> None:
-        """Delete what is old at its pace, but after a pass only."""
-        now = self._host.clock.monotonic()
-        if now >= self._prune_at:
-            self._prune_at = now + self._host.policy.prunes_every.total_seconds()
-            await keeper.prune()
 
     async def _offload(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
         await asyncio.sleep(0)
@@ -304,26 +284,29 @@ class _Process:
         now = host.clock.now()
         ahead = min(host.idle_for(), _LONGEST_SLEEP)
         if ahead <= timedelta(0) and self._in_vain:  # what is due is in flight: look more rarely
-            ahead = min(host.tick * 2.0 ** min(self._in_vain - 1, 20), _LONGEST_IN_VAIN)
-        ticks = max(1, math.ceil(ahead / host.tick))
-        at = max(now + ticks * host.tick, self._not_before)
+            ahead = min(self._tick * 2.0 ** min(self._in_vain - 1, 20), _LONGEST_IN_VAIN)
+        ticks = max(1, math.ceil(ahead / self._tick))
+        at = max(now + ticks * self._tick, self._not_before)
         self._timer = self._loop.call_later((at - now).total_seconds(), self._ticked)
 
     def _ticked(self) -> None:
-        self._not_before = self._host.clock.now() + self._host.tick
+        self._not_before = self._host.clock.now() + self._tick
         if not self._sweeping:
             self._sweeping = True
             self._loop.create_task(self._pass())
 
     async def _pass(self) -> None:
-        assert self._keeper is not None  # noqa: S101 - no timer is set before it is there
+        host = self._host
         try:
             await self._keeper.sweep()
-            await self._prune(self._keeper)
+            if host.clock.monotonic() >= self._prune_at:  # at its pace, but after a pass only
+                pace = host.policy.prunes_every.total_seconds()
+                self._prune_at = host.clock.monotonic() + pace
+                await self._keeper.prune()
         except VoicekeeperError as error:
-            self._host.log.log(40, Event.PASS_FAILED, error=str(error))
+            host.log.log(40, Event.PASS_FAILED, error=str(error))
         except Exception as error:  # noqa: BLE001 - a bug that the real daemon would log and survive
-            self._host.on_crash(error)
+            host.on_crash(error)
         finally:
             self._sweeping = False
             if not self._dead:

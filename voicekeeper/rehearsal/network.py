@@ -1,6 +1,4 @@
-"""The network between the client and the gateway, in one process, where single calls fail.
-
-It is the transport of the client under test, which is the one that ships, and keeps its timeouts.
+"""The network between the client that ships and the gateway, where single calls fail.
 
 ======================  ===================================================  =============
 fault                   what the client meets                                work done?
@@ -30,7 +28,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import format_datetime
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, cast
 from urllib.parse import unquote
 
 from voicekeeper.gateway.http_client import httpx
@@ -63,12 +61,12 @@ FAULTS: Final = (
 """Every fault that strikes a single call."""
 
 _OUTAGE = ("refused", "http-500", "http-502", "http-503", "http-504", "hang", "html")
-_NO_ANSWER = ("reset-before", "reset-after", "hang")
+_OF_TASKS = ("task-", "stuck-", "forgotten")
+"""The beginnings of faults that strike no poll."""
 _REFUSED_AND_DONE = 0.2
-"""The share of 5xx answers behind which the work was done."""
-
 _HANGING_AND_DONE = 0.5
 _CUT_AND_DONE = 0.5
+"""The share of 5xx answers, hanging calls, and calls of a process that dies whose work is done."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,10 +75,9 @@ class Call:
 
     Attributes:
         kind: ``status`` or the mode of a submission: ``speech``, ``clone``, ``design``.
-        model: of the address.
         subject: the task asked for, the voice spoken with, or the prefix of the voice to make.
         body: the JSON of a submission.
-        answered: whether the gateway has done what it asked.
+        answered: whether the gateway has done the work.
     """
 
     kind: str
@@ -102,30 +99,25 @@ class _Half(httpx.AsyncByteStream):
 
 
 class Watcher(Protocol):
-    """Sees everything that reaches the gateway, and what comes back."""
+    """Sees each submission, and each answer."""
 
     def posted(self, call: Call) -> None:
-        """A submission was sent."""
+        """Note a submission that is sent."""
 
     def reached(self, call: Call) -> None:
-        """A submission is at the gateway, which has not looked at it yet."""
+        """Note a submission that is at the gateway, just before that looks at it."""
 
     def answered(self, call: Call, answer: Answer) -> None:
-        """The gateway answered a submission, whether or not its answer arrives."""
+        """Note the gateway's answer to a submission, whether or not it arrives."""
 
     def delivered(self, call: Call, answer: Answer) -> None:
-        """An answer has come back whole."""
+        """Note an answer that has come back whole."""
 
 
 class Network(httpx.AsyncBaseTransport):
     """A transport that leads to a `Gateway`; any number of clients may use it at once.
 
     Args:
-        gateway: at the other end.
-        clock: for the true time.
-        timeline: which faults there are.
-        rng: of all random numbers.
-        watcher: sees every call.
         note: writes to the trace how each call ended.
         step: called at each moment at which a process may die.
     """
@@ -181,9 +173,10 @@ class Network(httpx.AsyncBaseTransport):
 
     def _fault(self, call: Call) -> str | None:
         """Return the fault that strikes a call, or None."""
-        now = self._clock.true
-        fault = self._of_the_periods(call) or self._timeline.fault(now, self._rng.random())
-        if fault is not None and call.kind == "status" and _is_of_a_task(fault):
+        fault = self._of_the_periods(call)
+        if fault is None:
+            fault = self._timeline.fault(self._clock.true, self._rng.random())
+        if fault is not None and call.kind == "status" and fault.startswith(_OF_TASKS):
             return None
         return fault
 
@@ -209,13 +202,33 @@ class Network(httpx.AsyncBaseTransport):
         if fault == "refused":
             raise httpx.ConnectError("refused") from ConnectionRefusedError(111, "refused")
         await asyncio.sleep(0.05 + 0.4 * self._rng.random())
-        if fault is None:
-            return self._delivered(call, self._ask(call))
-        if fault in _NO_ANSWER:
-            await self._lose(call, fault, request)
-        return self._spoilt(call, fault) or self._refusal(fault) or self._named(call, fault)
+        match (fault or "").split("-", 1):
+            case ["reset" | "hang", *_]:
+                await self._lose(call, fault, request)
+            case ["429", *form]:
+                return self._refusal(is_date=form[0].endswith("date"))
+            case ["http" | "body" as place, code]:
+                return self._code(call, int(code), in_body=place == "body")
+            case ["html"]:
+                return self._response(200, b"<!doctype html><title>Maintenance</title>")
+        return self._done(call, fault or "")
 
-    async def _lose(self, call: Call, fault: str, request: httpx.Request) -> NoReturn:
+    def _done(self, call: Call, fault: str) -> httpx.Response:
+        """Answer a call whose work is done; some answers cannot be read."""
+        kind, _, detail = fault.partition("-")
+        doom = detail if kind == "task" else None
+        stuck = cast("Stuck", detail) if kind == "stuck" else None
+        answer = self._ask(call, doom=doom, stuck=stuck)
+        match kind:
+            case "truncated":
+                return self._response(200, _Half(json.dumps(answer.body()).encode()))
+            case "garbage":
+                return self._response(200, b"\x00\xff\x00garbage")
+            case "forgotten" if answer.data is not None:
+                self._gateway.forget_task(answer.data["taskId"])
+        return self._delivered(call, answer)
+
+    async def _lose(self, call: Call, fault: str | None, request: httpx.Request) -> NoReturn:
         """End a call without an answer."""
         if fault == "reset-before":
             raise httpx.ReadError("reset")
@@ -224,58 +237,29 @@ class Network(httpx.AsyncBaseTransport):
             raise httpx.RemoteProtocolError("reset")
         if self._rng.random() < _HANGING_AND_DONE:
             self._ask(call)
-        # httpx leaves timeouts to the transport.
-        await asyncio.sleep(request.extensions["timeout"]["read"])
+        await asyncio.sleep(request.extensions["timeout"]["read"])  # httpx leaves it to us
         raise httpx.ReadTimeout("hang")
 
-    def _spoilt(self, call: Call, fault: str) -> httpx.Response | None:
-        """Return an answer that cannot be read, or None."""
-        match fault:
-            case "truncated":
-                whole = json.dumps(self._ask(call).body()).encode()
-                return self._response(200, _Half(whole))
-            case "garbage":
-                self._ask(call)
-                return self._response(200, b"\x00\xff\x00garbage")
-            case "html":
-                return self._response(200, b"<!doctype html><title>Maintenance</title>")
-        return None
-
-    def _refusal(self, fault: str) -> httpx.Response | None:
-        """Return an answer with ``Retry-After``, or None."""
-        if not fault.startswith("429-"):
-            return None
+    def _refusal(self, *, is_date: bool) -> httpx.Response:
+        """Return 429 with ``Retry-After``."""
         seconds = self._rng.randint(1, 7200)
         later = self._clock.true + timedelta(seconds=seconds)
-        is_date = fault.endswith("-date")
         response = self._json(429, Answer(429, "Too many requests."))
-        asked = format_datetime(later, usegmt=True) if is_date else str(seconds)
-        response.headers["Retry-After"] = asked
+        response.headers["Retry-After"] = (
+            format_datetime(later, usegmt=True) if is_date else str(seconds)
+        )
         return response
 
-    def _named(self, call: Call, fault: str) -> httpx.Response:
-        """Answer with a fault whose name holds a code, or that strikes the task."""
-        kind, _, code = fault.partition("-")
-        match kind:
-            case "task":
-                return self._delivered(call, self._ask(call, doom=code))
-            case "stuck":
-                stuck: Stuck = "pending" if code == "pending" else "processing"
-                return self._delivered(call, self._ask(call, stuck=stuck))
-            case "forgotten":
-                answer = self._ask(call)
-                if answer.data is not None:
-                    self._gateway.forget_task(answer.data["taskId"])
-                return self._delivered(call, answer)
-        status = int(code)
-        if status >= 500 and self._rng.random() < _REFUSED_AND_DONE:  # noqa: PLR2004 - HTTP's
+    def _code(self, call: Call, code: int, *, in_body: bool) -> httpx.Response:
+        """Refuse a call; behind some refusals by 5xx the work is done."""
+        if code >= 500 and self._rng.random() < _REFUSED_AND_DONE:  # noqa: PLR2004 - HTTP's
             self._ask(call)
-        answer = Answer(status, "Struck by order.")
+        answer = Answer(code, "Struck by order.")
         self._watcher.delivered(call, answer)
-        return self._json(200 if kind == "body" else status, answer)
+        return self._json(200 if in_body else code, answer)
 
     def _ask(self, call: Call, *, doom: str | None = None, stuck: Stuck | None = None) -> Answer:
-        """Let the gateway do what a call asks."""
+        """Have the gateway do the work."""
         call.answered = True
         now = self._clock.true
         if call.kind == "status":
@@ -303,10 +287,6 @@ def _read(target: bytes, body: bytes) -> Call:
     *_, endpoint, model = path.split("/")
     if endpoint == "statusTask":
         return Call("status", model, unquote(query.removeprefix("taskId=")), None)
-    told = json.loads(body)
-    asked = told["input"]
-    return Call(asked["mode"], model, asked.get("voice") or asked["prefix"], told)
-
-
-def _is_of_a_task(fault: str) -> bool:
-    return fault.startswith(("task-", "stuck-", "forgotten"))
+    order = json.loads(body)
+    asked = order["input"]
+    return Call(asked["mode"], model, asked.get("voice") or asked["prefix"], order)

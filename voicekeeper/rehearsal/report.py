@@ -21,8 +21,7 @@ class Drained:
     """How long a hard fault's backlog took.
 
     Attributes:
-        cause: the kind of the fault.
-        day: its end, in days since the beginning.
+        day: the end of the fault, in days since the beginning.
         voices: how many were overdue then.
         took: until the last of them was used or gone; None if some never were.
     """
@@ -38,15 +37,12 @@ class Report:
     """The result of a simulation.
 
     Attributes:
-        seed, voices, days: of the simulation.
-        saveable_lost: voices lost that could have been saved.
-        unsaveable_lost: voices lost that could not have been saved.
+        saveable_lost, unsaveable_lost: voices lost that could have been saved, and that could not.
         smallest_margin: the least time that any voice had left when it was used; None if none was.
         keepalives: speech calls that the gateway accepted, control calls included.
         polls: answers of ``statusTask``.
         cost_micros: by the gateway's books, in millionths of a US dollar.
-        faults: how often each fault struck, by its name.
-        transitions: how often each transition of a status was made.
+        faults, transitions: how often each fault struck and each transition was made.
         backlogs: after each hard fault.
         margins: for each day the least time that any voice had left at its end.
         broken: each other violation of an invariant, as a sentence.

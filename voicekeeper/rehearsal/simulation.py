@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-import sqlalchemy as sa
-from sqlalchemy import select
-from sqlmodel import col
+from sqlmodel import col, select
 
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
@@ -23,6 +21,7 @@ from voicekeeper.errors import NotAllowed
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
 from voicekeeper.rehearsal.faults import (
+    NAMES,
     Delete,
     Enroll,
     Incident,
@@ -35,11 +34,10 @@ from voicekeeper.rehearsal.faults import (
     Undeploy,
 )
 from voicekeeper.rehearsal.host import Host, Killed
-from voicekeeper.rehearsal.invariants import Invariants
+from voicekeeper.rehearsal.invariants import Claims, Invariants
 from voicekeeper.rehearsal.network import Network
 from voicekeeper.rehearsal.report import Drained, Report
 from voicekeeper.sandbox import Gateway
-from voicekeeper.store.jobs import IS_OPEN, Claims
 from voicekeeper.store.memory import MemoryDatabase
 from voicekeeper.store.new_voices import NewVoice
 from voicekeeper.store.registry import Registry
@@ -52,7 +50,7 @@ Action = Callable[[], None]
 _DAY = timedelta(days=1)
 _PERSON_TRIES_AGAIN = timedelta(hours=1)
 _CALM = timedelta(days=1)
-_OPEN = (TaskState.INTENT, TaskState.RUNNING)
+_IS_OPEN = col(Task.state).in_((TaskState.INTENT, TaskState.RUNNING))
 _LEVELS: Final[dict[int, Level]] = {10: "debug", 20: "info", 30: "warning", 40: "error"}
 """The level of a line by the logger's number."""
 
@@ -63,7 +61,7 @@ class Simulation:
     Args:
         settings: their rules, limits and prompts are simulated.
         plan: the faults.
-        voices: how many voices exist at the beginning; the plan's enrollments come on top.
+        voices: how many exist at the beginning; the plan's enrollments come on top.
         days: how long it lasts.
         seed: of all random numbers.
         undated: the share of the voices that are registered without their last use.
@@ -131,11 +129,7 @@ class Simulation:
         self._bug: BaseException | None = None
 
     def run(self, progress: Callable[[int], None] = lambda _: None) -> Report:
-        """Run to the end.
-
-        Args:
-            progress: called after each day.
-        """
+        """Run to the end; call ``progress`` after each day."""
         self._loop.set_exception_handler(self._crashed)
         try:
             asyncio.set_event_loop(self._loop)
@@ -175,18 +169,17 @@ class Simulation:
 
     def _moments(self, day: Action) -> list[tuple[timedelta, Action]]:
         """Return all that happens, in order."""
-        periods = self._plan.periods
-        incidents = sorted(self._plan.incidents, key=lambda incident: type(incident).__name__)
-        moments: list[tuple[timedelta, Action]] = [
-            *((incident.at, partial(self._do_planned, incident)) for incident in incidents),
-            *((period.start, partial(self._begun, period.kind)) for period in periods),
-            *(
-                (period.end, partial(self._invariants.backlogs.begin, period.kind))
-                for period in periods
-                if period.kind in faults.HARD
-            ),
-            *((number * _DAY, day) for number in range(1, self._days)),
+        moments = [
+            (incident.at, partial(self._do_planned, incident))
+            for incident in sorted(self._plan.incidents, key=lambda each: type(each).__name__)
         ]
+        moments += [(each.start, partial(self._begun, each.kind)) for each in self._plan.periods]
+        moments += [
+            (each.end, partial(self._invariants.backlogs.begin, each.kind))
+            for each in self._plan.periods
+            if each.kind in faults.HARD
+        ]
+        moments += [(number * _DAY, partial(day)) for number in range(1, self._days)]
         in_time = (moment for moment in moments if moment[0] <= self._days * _DAY)
         return sorted(in_time, key=lambda moment: moment[0])
 
@@ -219,7 +212,7 @@ class Simulation:
                 after = max(incident.restart_after - late, timedelta(0))
                 self._host.kill(restart_after=after, steps=incident.steps)
             case Jump():
-                self._invariants.clock_set()
+                self._invariants.evidence.clock_set.append(self._clock.true)
                 self._host.set_clock(incident.by)
             case Suspend():
                 self._host.suspend(max(incident.length - late, timedelta(0)))
@@ -277,21 +270,20 @@ class Simulation:
 
     def _claimed(self, claims: Claims) -> None:
         full = claims.more_calls and any(job.kind is Kind.KEEPALIVE for job in claims.calls)
-        self._invariants.claimed(claims, self._ready() if full else ())
+        self._invariants.claimed(claims, self._left() if full else ())
 
-    def _ready(self) -> Sequence[str]:
+    def _left(self) -> Sequence[str]:
         """Return the ids of the voices that a pass left though they were due.
 
-        Only the host's own rows can tell that a voice is due; its urgency is the gateway's.
+        Only the host's own rows show that a voice is due; its urgency is the gateway's.
         """
+        speaking = select(Task.voice_pk).where(_IS_OPEN)
+        due = select(Voice.id, Voice.voice_id).where(
+            col(Voice.next_at) <= self._clock.now(), col(Voice.voice_id).is_not(None)
+        )
         with self._database.reading() as session:
-            speaking = set(session.scalars(select(col(Task.voice_pk)).where(IS_OPEN)))
-            due = session.execute(
-                select(col(Voice.id), col(Voice.voice_id)).where(
-                    col(Voice.next_at) <= self._clock.now(), col(Voice.voice_id).is_not(None)
-                )
-            )
-            return [voice_id for key, voice_id in due if key not in speaking]
+            busy = set(session.scalars(speaking))
+            return [voice_id for key, voice_id in session.execute(due) if key not in busy]
 
     def _killed(self) -> None:
         self._note("killed")
@@ -309,67 +301,43 @@ class Simulation:
         self._loop.stop()
 
     def _check_healed(self) -> None:
-        ends = [period.end for period in self._plan.periods] + [
-            incident.at for incident in self._plan.incidents
-        ]
+        ends = [*(each.end for each in self._plan.periods), *(i.at for i in self._plan.incidents)]
         if max(ends, default=timedelta(0)) + _CALM > self._days * _DAY:
             return  # there was no time to heal
-        before = self._clock.now() - timedelta(hours=6)
+        now, voices = self._clock.now(), list(self._registry.all())
+        unfinished = [v for v in voices if v.status in (Status.NEW, Status.DEPLOYING)]
+        waiting = {voice.name for voice in unfinished if voice.created_at < now - _CALM}
+        hanging = select(Task.id).where(_IS_OPEN, col(Task.sent_at) < now - timedelta(hours=6))
         with self._database.reading() as session:
-            hanging = session.scalar(
-                select(sa.func.count())
-                .select_from(Task)
-                .where(col(Task.state).in_(_OPEN), col(Task.sent_at) < before)
-            )
-        voices = list(self._registry.all())
-        waiting = {
-            voice.name
-            for voice in voices
-            if voice.status in (Status.NEW, Status.DEPLOYING)
-            and voice.created_at < self._clock.now() - _CALM
-        }
-        self._invariants.losses.check_healed(
-            {voice.name for voice in voices}, waiting, hanging or 0
-        )
+            count = len(list(session.scalars(hanging)))
+        self._invariants.losses.check_healed({voice.name for voice in voices}, waiting, count)
 
     def _note(self, what: str) -> None:
         self._trace.update(f"{self._clock.true.isoformat()} {what}\n".encode())
 
     def _report(self) -> Report:
         books = self._gateway.books(self._clock.true)
-        counts = self._invariants.counts
+        seen = self._invariants
         return Report(
             seed=self._seed,
             voices=self._voices,
             days=self._days,
-            saveable_lost=len(self._invariants.losses.saveable()),
-            unsaveable_lost=len(self._invariants.losses.unsaveable()),
-            smallest_margin=counts.smallest_margin,
-            keepalives=counts.keepalives,
-            polls=counts.polls,
+            saveable_lost=len(seen.losses.saveable()),
+            unsaveable_lost=len(seen.losses.unsaveable()),
+            smallest_margin=seen.smallest_margin,
+            keepalives=seen.keepalives,
+            polls=seen.polls,
             cost_micros=books.cost_micros,
             faults=self._happened + self._network.struck,
-            transitions=self._invariants.statuses.counts,
+            transitions=seen.statuses.counts,
             backlogs=[
                 Drained(b.cause, (b.ended_at - BEGINNING) / _DAY, b.voices, b.drained_after)
-                for b in self._invariants.backlogs.all
+                for b in seen.backlogs.all
             ],
             margins=self._margins,
-            broken=self._invariants.broken,
+            broken=seen.evidence.broken,
             trace=self._trace.hexdigest(),
         )
-
-
-NAMES: Final[dict[type[Incident], str]] = {
-    Kill: "killed",
-    Jump: "clock-jump",
-    Suspend: "suspend",
-    Delete: "deleted",
-    Undeploy: "undeployed",
-    Enroll: "enrolled",
-    Retry: "retried",
-}
-"""The name of each incident in a report."""
 
 
 def _clone(name: str) -> dict[str, str]:

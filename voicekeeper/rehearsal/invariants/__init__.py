@@ -4,16 +4,15 @@ The registry is never asked for the truth. What the gateway did, which answers c
 what was logged, and when the host's clock and processes were touched is the `evidence`. The rest:
 
 - `keeping`: no voice is lost that could have been saved; none waits longer than its interval and
-  six hours without a fault; the most urgent voice goes first; what a person registered is there
-  at the end, and no task hangs;
+  six hours without a fault; what a person registered is there at the end, and no task hangs;
 - `calls`: no voice is used again within its interval when its last use was known (each lost or late
-  answer excuses one use); no enrollment is accepted twice without a person's word; while a breaker
-  is open only the probe is made; LOST and UNDEPLOYED only by the gateway's evidence;
+  answer excuses one use); no enrollment is accepted twice without a person's word; the most urgent
+  voice goes first; while a breaker is open only the probe is made; LOST and UNDEPLOYED only by the
+  gateway's evidence;
 - `alerts`: each risk, loss and open breaker is alerted, crash or no crash.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,43 +23,24 @@ from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.rehearsal.invariants.alerts import Alerts, OwedAlerts
-from voicekeeper.rehearsal.invariants.calls import Breakers, PaidOnce, Statuses
+from voicekeeper.rehearsal.invariants.calls import Breakers, Order, PaidOnce, Statuses
 from voicekeeper.rehearsal.invariants.evidence import Evidence, KnownVoice, Task, is_well
-from voicekeeper.rehearsal.invariants.keeping import Backlogs, Losses, Order
+from voicekeeper.rehearsal.invariants.keeping import Backlogs, Losses
 from voicekeeper.rehearsal.network import Call
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.store.jobs import Claims
 
-__all__ = ["Counts", "Invariants"]
-
-
-@dataclass(slots=True)
-class Counts:
-    """Counts for the report.
-
-    Attributes:
-        keepalives: speech calls that the gateway accepted.
-        polls: answers of ``statusTask``.
-        smallest_margin: the least time that any voice had left when it was used.
-    """
-
-    keepalives: int = 0
-    polls: int = 0
-    smallest_margin: timedelta | None = None
+__all__ = ["Claims", "Invariants"]
 
 
 class Invariants:
     """Collects the evidence, and checks it as it comes.
 
-    Args:
-        gateway: its books are the truth.
-        clock: for the true time.
-        timeline: which faults there were when.
-        policy: the settings.
-
     Attributes:
         evidence: its ``broken`` has each violation, as a sentence.
-        losses, backlogs, statuses: for the report, as ``counts``.
+        keepalives: how many speech calls the gateway accepted.
+        polls: how many answers of ``statusTask`` came back.
+        smallest_margin: the least time that any voice had left when it was used.
     """
 
     def __init__(
@@ -70,7 +50,9 @@ class Invariants:
         self.losses = Losses(self.evidence)
         self.backlogs = Backlogs(self.evidence)
         self.statuses = Statuses(self.evidence)
-        self.counts = Counts()
+        self.keepalives = 0
+        self.polls = 0
+        self.smallest_margin: timedelta | None = None
         self._paid_once = PaidOnce(self.evidence)
         self._order = Order(self.evidence)
         self._alerts = Alerts(self.evidence)
@@ -78,105 +60,90 @@ class Invariants:
         self._breakers = Breakers(self.evidence, self._alerts)
         self._used_before: datetime | None = None
 
-    @property
-    def broken(self) -> list[str]:
-        """Each violation, as a sentence."""
-        return self.evidence.broken
-
     # The host and people.
 
     def registered(self, name: str, voice_id: str) -> None:
-        """A person registered a voice."""
+        """Note that a person registered a voice."""
         self.losses.acknowledged.add(name)
         self.evidence.known[voice_id] = KnownVoice(name, self.evidence.now)
 
     def retried(self, name: str) -> None:
-        """A person asked for an enrollment again; the voice that it made before is nobody's."""
+        """Note a person's retry of an enrollment; the voice that it made before is nobody's."""
         self._paid_once.retried(name)
         self.dealt_with(name)
         known = self.evidence.known.items()
         self.evidence.abandoned |= {v for v, voice in known if voice.name == name}
 
     def dealt_with(self, name: str) -> None:
-        """A person paused, removed or retried a voice: no alert of it is owed."""
+        """Note that a person paused, removed or retried a voice: no alert of it is owed."""
         self._alerts.dealt_with(name)
         self._owed.dealt_with()
 
-    def clock_set(self) -> None:
-        """The host's wall clock was set."""
-        self.evidence.clock_set.append(self.evidence.now)
-
     def killed(self) -> None:
-        """The process died, and may not have logged what it did just before."""
+        """Note that the process died, and may not have logged what it did just before."""
         self.evidence.process_died()
         self._paid_once.killed()
         self._alerts.killed()
         self._owed.killed()
 
     def started(self) -> None:
-        """A process began."""
+        """Note that a process began."""
         self.evidence.process_began()
         self._breakers.started()
 
     def logged(self, level: Level, event: str, fields: dict[str, Any]) -> None:
-        """The host logged an event."""
+        """Note and check an event that the host logged."""
         self._paid_once.logged(event, fields)
         self._breakers.logged(event, fields)
         self._alerts.logged(level, event, fields)
         if event == Event.VOICE_STATUS_CHANGED:
             self.statuses.changed(fields)
 
-    def claimed(self, claims: Claims, ready: Iterable[str] = ()) -> None:
-        """A pass took work.
-
-        Args:
-            claims: in order.
-            ready: ids of the voices that it could have taken too, had there been room.
-        """
+    def claimed(self, claims: Claims, left: Iterable[str] = ()) -> None:
+        """Check what a pass took, and the ids of the voices that it left for want of room."""
         self._owed.check_breakers()
         self._breakers.claimed(claims)
-        self._order.claimed(claims, ready)
+        self._order.claimed(claims, left)
 
-    # The network.
+    # The network: see `network.Watcher`.
 
     def posted(self, call: Call) -> None:
-        """A submission was sent."""
+        """Check a submission that is sent."""
         self._breakers.posted(call)
         if call.kind == "speech":
             self._owed.posted(call.subject)
 
     def reached(self, call: Call) -> None:
-        """A submission is at the gateway, which has not looked at it yet."""
+        """Note the voice's last use before the gateway looks at a submission."""
         self._used_before = None
         if call.kind == "speech" and call.subject in self.evidence.known:
             book = self.evidence.book(call.subject)
             self._used_before = book.last_used_at if is_well(book) else None
 
     def answered(self, call: Call, answer: Answer) -> None:
-        """The gateway answered a submission."""
+        """Check an accepted submission, whether or not the answer arrives."""
         if answer.data is None:
             return
         now, wrong_account = self.evidence.now, self.evidence.has(faults.WRONG_ACCOUNT)
-        task = Task(call.kind, call.subject, now, None, wrong_account, None)
+        task = Task(call.kind, call.subject, now, wrong_account)
         self.evidence.tasks[answer.data["taskId"]] = task
         if call.kind != "speech":
             self._paid_once.enrolled(call.subject)
             return
-        self.counts.keepalives += 1
+        self.keepalives += 1
         if self._is_used(call.subject) and not self._breakers.is_open(call.model):
             task.used_at = now  # a probe is no keepalive
             self._paid_once.used(task)
 
     def delivered(self, call: Call, answer: Answer) -> None:
-        """An answer came back whole."""
+        """Note an answer that came back whole."""
         self._owed.answered(call, answer.code)
         if call.kind == "speech":
             if answer.code == 400:  # noqa: PLR2004 - HTTP's
                 wrong_account = self.evidence.has(faults.WRONG_ACCOUNT)
-                self.statuses.failed(call.subject, wrong_account=wrong_account)
-                self._owed.failed(call.subject, self.evidence.now)
+                self._failed(call.subject, self.evidence.now, wrong_account=wrong_account)
         elif call.kind == "status" and isinstance(answer.data, dict):
-            self.counts.polls += 1
+            self.polls += 1
             if call.subject in self.evidence.tasks:
                 self._reported(self.evidence.tasks[call.subject], answer.data)
 
@@ -211,31 +178,34 @@ class Invariants:
             return False
         if self._used_before is not None:
             margin = self._used_before + seen.policy.window - seen.now
-            least = self.counts.smallest_margin
-            self.counts.smallest_margin = margin if least is None else min(margin, least)
+            least = self.smallest_margin
+            self.smallest_margin = margin if least is None else min(margin, least)
             self._owed.check_risk(voice_id, self._used_before)
         self.backlogs.used(voice_id)
         return True
 
     def _reported(self, task: Task, report: dict[str, Any]) -> None:
-        """The host heard how a task stands."""
-        now = self.evidence.now
-        voice_id = report.get("voice_id")
-        if voice_id is not None:
-            self.evidence.known.setdefault(voice_id, KnownVoice(task.subject, now))
-        known = self.evidence.known.get(task.subject)
+        """Note how a task stands, of which the host heard."""
+        now, known = self.evidence.now, self.evidence.known
+        if "voice_id" in report:
+            known.setdefault(report["voice_id"], KnownVoice(task.subject, now))
         succeeded = report["state"] == "success"
-        if task.kind == "speech" and succeeded and task.is_control:
+        if task.is_control and succeeded:
             self._owed.controlled(task)
-        if task.kind != "speech" or known is None:
+        if task.kind != "speech" or task.subject not in known:
             return
+        voice = known[task.subject]
         if succeeded and task.used_at is not None:
-            known.failures = 0
-            if known.used_at is None or task.used_at >= known.used_at:
-                known.used_at, known.heard_at = task.used_at, now
+            voice.failures = 0
+            if voice.used_at is None or task.used_at >= voice.used_at:
+                voice.used_at, voice.heard_at = task.used_at, now
             self._owed.succeeded(task.subject)
             ended = (AlertKind.LOST, AlertKind.UNDEPLOYED, AlertKind.RISK)
-            self._alerts.mended(ended, known.name)
+            self._alerts.mended(ended, voice.name)
         elif report.get("failCode") in ("VALIDATION_ERROR", "UNDEPLOYED"):
-            self.statuses.failed(task.subject, wrong_account=task.wrong_account)
-            self._owed.failed(task.subject, task.at)
+            self._failed(task.subject, task.at, wrong_account=task.wrong_account)
+
+    def _failed(self, voice_id: str, posted_at: datetime, *, wrong_account: bool) -> None:
+        """Note an answer that names a voice, and may be the account's fault."""
+        self.statuses.failed(voice_id, wrong_account=wrong_account)
+        self._owed.failed(voice_id, posted_at)

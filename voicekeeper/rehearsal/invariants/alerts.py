@@ -18,8 +18,8 @@ from voicekeeper.rehearsal.network import Call
 
 _KINDS: Final = {event: kind for kind, event in alerting.EVENTS.items()}
 _GONE: Final = (AlertKind.LOST, AlertKind.UNDEPLOYED)
-_ACCOUNT_CODES: Final = {"speech": (401, 402, 403), "status": (401, 402, 403)}
-"""By the kind of call; what an enrollment is refused for may be its own."""
+_ACCOUNT_CODES: Final = (401, 402, 403)
+"""Refusals of the account; but of an enrollment they may be its own."""
 
 
 def alerted_within(policy: Policy) -> timedelta:
@@ -34,12 +34,11 @@ def alerted_within(policy: Policy) -> timedelta:
 
 @dataclass(slots=True)
 class Alert:
-    """Something that a person was alerted to, and that has not ended.
+    """An alert that a person got, and whose cause has not ended.
 
     Attributes:
         alerted_at: the last time; None where only a new process mentioned it as it began.
         said_at: the same, or when it was first mentioned.
-        level: of the log's line.
         mended_at: when the host heard that all is well again.
         settled: whether no alert is owed any more: another has taken its place, or a person has
             dealt with it. Its end may be logged all the same.
@@ -55,7 +54,7 @@ class Alert:
 
 
 class Alerts:
-    """What a person was alerted to: again daily and no more often, until its end."""
+    """The alerts that a person got: again daily and no more often, until their end."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
@@ -106,11 +105,7 @@ class Alerts:
                 alert.mended_at = None
 
     def check(self, living: Mapping[str, datetime]) -> None:
-        """Check that what lasts was alerted again, and the end of what has ended was logged.
-
-        Args:
-            living: the last use of each living voice.
-        """
+        """Check that what lasts was alerted again, and the end of what has ended was logged."""
         well = self._evidence.names_of(living)
         waiting_since = min((self._evidence.known[v].since for v in living), default=None)
         for (kind, subject), alert in self._alerts.items():
@@ -192,12 +187,9 @@ class Alerts:
 
 @dataclass(slots=True)
 class _Loss:
-    """The answers about a voice that is gone.
+    """When answers first named a voice that is gone, a control call then worked, and one confirmed.
 
-    Attributes:
-        failed_at: when an answer first named it.
-        controlled_at: when the host heard after that that a control call worked.
-        confirmed_at: when an answer named it again, to a call made after that.
+    The last is an answer that named the voice again, to a call made after the control call.
     """
 
     failed_at: datetime
@@ -211,10 +203,6 @@ class OwedAlerts:
     A risk follows from the gateway's books: so little of a voice's window is left. A loss follows
     from the answers that came back: one that names the voice, a control call that worked, and one
     that names it again. An open breaker follows from one refusal of the account.
-
-    Args:
-        evidence: what was seen.
-        alerts: those that were given.
     """
 
     def __init__(self, evidence: Evidence, alerts: Alerts) -> None:
@@ -232,7 +220,7 @@ class OwedAlerts:
 
     def answered(self, call: Call, code: int) -> None:
         """Note an answer; some refuse the account."""
-        is_refusal = code in _ACCOUNT_CODES.get(call.kind, ())
+        is_refusal = code in _ACCOUNT_CODES and call.kind in ("speech", "status")
         if is_refusal and self._alerts.open(AlertKind.BLOCKED, call.model) is None:
             self._refused_at.setdefault(call.model, self._evidence.now)
 
@@ -272,11 +260,7 @@ class OwedAlerts:
                 loss.controlled_at = loss.confirmed_at = None
 
     def check(self, living: Mapping[str, datetime]) -> None:
-        """Check that no alert is owed.
-
-        Args:
-            living: the last use of each living voice.
-        """
+        """Check that no alert is owed."""
         for voice_id, used_at in living.items():
             self.check_risk(voice_id, used_at)
         for voice_id in list(self._losses):
@@ -284,12 +268,7 @@ class OwedAlerts:
         self.check_breakers()
 
     def check_risk(self, voice_id: str, used_at: datetime) -> None:
-        """Check that a voice near its deadline was alerted, and as an error at the last.
-
-        Args:
-            voice_id: of a voice that lives, or lived until this moment.
-            used_at: its last use.
-        """
+        """Check that a voice near its deadline was alerted, and as an error at the last."""
         seen, policy = self._evidence, self._evidence.policy
         if used_at > alerting.risky_before(seen.now, policy) or voice_id in seen.abandoned:
             return

@@ -1,11 +1,13 @@
-"""Nothing is paid for twice, an open breaker stops all calls but the probe, and statuses are true.
+"""Nothing is paid for twice, the most urgent goes first, and breakers and statuses are true.
 
-A voice is LOST or UNDEPLOYED only by the gateway's evidence that names it.
+An open breaker stops all calls but the probe. A voice is LOST or UNDEPLOYED only by the gateway's
+evidence that names it.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from voicekeeper.core import breaker
 from voicekeeper.core.enums import AlertKind, Kind, Status
@@ -24,28 +26,17 @@ _Route = tuple[str, str, str]
 """Model, mode, and the voice spoken with or the prefix of the voice to make."""
 
 TRANSITIONS: Final = frozenset(
-    {
-        (Status.NEW, Status.DEPLOYING),
-        (Status.NEW, Status.OK),
-        (Status.NEW, Status.FAILED),
-        (Status.NEW, Status.UNKNOWN),
-        (Status.NEW, Status.UNDEPLOYED),
-        (Status.NEW, Status.LOST),
-        (Status.DEPLOYING, Status.OK),
-        (Status.DEPLOYING, Status.UNDEPLOYED),
-        (Status.DEPLOYING, Status.FAILED),
-        (Status.DEPLOYING, Status.UNKNOWN),
-        (Status.DEPLOYING, Status.LOST),
-        (Status.OK, Status.LOST),
-        (Status.OK, Status.UNDEPLOYED),
-        (Status.LOST, Status.OK),
-        (Status.LOST, Status.UNDEPLOYED),
-        (Status.UNDEPLOYED, Status.OK),
-        (Status.FAILED, Status.NEW),
-        (Status.UNKNOWN, Status.NEW),
-        (Status.UNDEPLOYED, Status.NEW),
-        (Status.LOST, Status.NEW),
-    }
+    (Status(before), Status(after))
+    for before, allowed in {
+        "NEW": "DEPLOYING OK FAILED UNKNOWN UNDEPLOYED LOST",
+        "DEPLOYING": "OK UNDEPLOYED FAILED UNKNOWN LOST",
+        "OK": "LOST UNDEPLOYED",
+        "LOST": "OK UNDEPLOYED NEW",
+        "UNDEPLOYED": "OK NEW",
+        "FAILED": "NEW",
+        "UNKNOWN": "NEW",
+    }.items()
+    for after in allowed.split()
 )
 """The allowed transitions of a status; back to NEW only by a person's `retry`."""
 
@@ -131,10 +122,6 @@ class Breakers:
     """While a model's breaker is open only the probe is made; each call was chosen by a pass.
 
     A call that was chosen before the breaker opened may still be sent.
-
-    Args:
-        evidence: what was seen.
-        alerts: what a person was alerted to.
     """
 
     def __init__(self, evidence: Evidence, alerts: Alerts) -> None:
@@ -239,12 +226,7 @@ class Statuses:
         self.counts: Counter[str] = Counter()
 
     def failed(self, voice_id: str, *, wrong_account: bool) -> None:
-        """Note an answer that names a voice.
-
-        Args:
-            voice_id: which.
-            wrong_account: whether the account was to blame for it.
-        """
+        """Note an answer that names a voice, and may be the account's fault."""
         known = self._evidence.known.get(voice_id)
         if known is not None and (not wrong_account or len(self._controls()) < _CONTROLS_LEAST):
             known.failures += 1
@@ -273,3 +255,75 @@ class Statuses:
             evident = not book.alive or book.status == "UNDEPLOYED"
             if not evident and (known is None or known.failures < _FAILURES_LEAST):
                 seen.violated(f"{name} was called {after} and lives")
+
+
+class _Position(NamedTuple):
+    """A voice's place in the order of the calls: past saving or not, then by its last use.
+
+    Attributes:
+        is_known: whether the host knows that use.
+    """
+
+    is_over: bool
+    used_at: datetime
+    voice_id: str
+    is_known: bool
+
+
+class Order:
+    """The order of the calls: by earliest deadline, and those past saving last.
+
+    Checked among the voices that a pass took, and between those and the ones that it left,
+    wherever the host knows a voice's last use as the gateway does.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        # The host counts from when it meant to use a voice, the gateway from when it was used.
+        self._blur = evidence.policy.longest_call + SLACK
+
+    def claimed(self, claims: Claims, left: Iterable[str]) -> None:
+        """Check what a pass took, and the ids of the voices that it left for want of room."""
+        if self._evidence.is_confused():
+            return
+        jobs = (job for job in claims.calls if job.kind is Kind.KEEPALIVE)
+        taken = [place for job in jobs if (place := self._position(job.spoken)) is not None]
+        least: _Position | None = None
+        for place in taken:
+            self._check(least, place, "called")
+            least = self._later(least, place)
+        for voice_id in left:
+            waiting = self._position(voice_id)
+            if waiting is not None:
+                self._check(least, waiting, "taken")
+
+    def _check(self, before: _Position | None, after: _Position, done: str) -> None:
+        """Check one that came first against one that came later, or was left."""
+        seen = self._evidence
+        if before is None or after.is_over or not after.is_known:
+            return
+        if seen.now + self._blur >= after.used_at + seen.policy.window:
+            return  # by the host's count it may be past saving
+        if before.is_over:
+            seen.violated(f"{before.voice_id} was past saving and {done} before {after.voice_id}")
+        elif before.used_at > after.used_at + self._blur:
+            seen.violated(
+                f"{before.voice_id} was {done} before {after.voice_id}, which is more urgent"
+            )
+
+    def _later(self, one: _Position | None, other: _Position) -> _Position | None:
+        """Return the less urgent of two, where that can be known."""
+        if not (other.is_over or other.is_known):
+            return one
+        return other if one is None else max(one, other)
+
+    def _position(self, voice_id: str | None) -> _Position | None:
+        seen = self._evidence
+        known = seen.known.get(voice_id or "")
+        if voice_id is None or known is None:
+            return None
+        used_at = seen.book(voice_id).last_used_at
+        heard = known.used_at == used_at and known.heard_at is not None
+        forgot = known.heard_at is not None and seen.died_within(known.heard_at, SLACK)
+        is_over = seen.now >= used_at + seen.policy.window
+        return _Position(is_over, used_at, voice_id, heard and not forgot)

@@ -1,6 +1,6 @@
 """The evidence: the gateway's books, the answers that came back to the host, and the faults.
 
-All of it is seen from outside the host. What the host wrote down for itself is no evidence.
+All of it is seen from outside the host, whose own rows are no evidence.
 """
 
 from collections.abc import Iterable
@@ -28,13 +28,11 @@ _CONFUSED_FOR = 2
 
 @dataclass(slots=True)
 class KnownVoice:
-    """What the host can know of a voice.
+    """A voice as far as the host can know it.
 
     Attributes:
-        name: in the registry.
         since: when its id came to the host.
-        used_at: the latest use whose success came back whole.
-        heard_at: when that came back.
+        used_at: the latest use whose success came back whole, at ``heard_at``.
         is_lost: whether the host has it as LOST.
         failures: answers since then that named the voice, and were not the account's fault.
     """
@@ -49,33 +47,25 @@ class KnownVoice:
 
 @dataclass(slots=True)
 class Task:
-    """An accepted task.
+    """A task that was accepted at an instant.
 
     Attributes:
-        at: when it was accepted.
-        used_at: the same, where it used a voice.
         wrong_account: whether the key was another account's then.
+        used_at: the same instant, where it used a voice.
         too_early: the sentence that it came too early, unless it turns out to be a control call.
-        is_control: whether it turned out to be one.
     """
 
     kind: str
     subject: str
     at: datetime
-    used_at: datetime | None
     wrong_account: bool
-    too_early: str | None
+    used_at: datetime | None = None
+    too_early: str | None = None
     is_control: bool = False
 
 
 class Evidence:
-    """What was seen.
-
-    Args:
-        gateway: its books are the truth.
-        clock: for the true time.
-        timeline: which faults there were when.
-        policy: the settings.
+    """The evidence so far.
 
     Attributes:
         known: what the host can know of each voice, by its id.
@@ -114,12 +104,12 @@ class Evidence:
         return self._clock.now()
 
     def process_died(self) -> None:
-        """Note a death."""
+        """Note a death of the process."""
         self.deaths.append(self.now)
         self._downs.append((self.now, None))
 
     def process_began(self) -> None:
-        """Note a start."""
+        """Note a start of a process."""
         self.started = self.now
         if self._downs and self._downs[-1][1] is None:
             self._downs[-1] = (self._downs[-1][0], self.now)
@@ -153,10 +143,7 @@ class Evidence:
     def could_work(self, since: datetime, length: timedelta, *, in_calm: bool = False) -> bool:
         """Return whether the host was up and well for so long at a stretch, since then.
 
-        Args:
-            since: from when on.
-            length: how long.
-            in_calm: whether there may have been no other fault meanwhile either.
+        ``in_calm`` means without any other fault either.
         """
         if self.now - since < length:
             return False

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.rehearsal_support import HOUR, ChangingFaults
+from tests.rehearsal.stage import HOUR, ChangingFaults
 from voicekeeper.config import Settings
 from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import FLASH, Clone, Request, Speech

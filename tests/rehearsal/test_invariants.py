@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.forged import OURS, Forged
-from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
+from tests.rehearsal.forged import OURS, Forged
+from tests.rehearsal.stage import DAY, HOUR, MINUTE, SECOND, Stage
 from voicekeeper.config import Settings
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Status
@@ -118,7 +118,7 @@ def test_one_lost_answer_excuses_one_use_and_no_second(forged: Forged) -> None:
 
 def test_a_clock_that_was_set_meanwhile_excuses_a_use(forged: Forged) -> None:
     forged.use()
-    forged.invariants.clock_set()
+    forged.set_clock()
     forged.wait(DAY)
     forged.use()
     assert forged.settled() == []

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.forged import OURS, Forged, taken
-from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND
+from tests.rehearsal.forged import OURS, Forged, taken
+from tests.rehearsal.stage import DAY, HOUR, MINUTE, SECOND
 from voicekeeper.core.events import Event, Level
 from voicekeeper.core.models import Kind, Status
 from voicekeeper.core.requests import FLASH
@@ -19,7 +19,7 @@ BLOCKED = {"model": FLASH, "error": "402: the account is empty"}
 def checked(forged: Forged) -> list[str]:
     forged.invariants.check()
     overdue = "is overdue though all is well"
-    return [sentence for sentence in forged.invariants.broken if overdue not in sentence]
+    return [sentence for sentence in forged.broken if overdue not in sentence]
 
 
 def die(forged: Forged, away: timedelta = 5 * SECOND) -> None:
@@ -128,7 +128,7 @@ def test_a_process_that_dies_every_hour_has_no_time_to_tell(
 
 def test_a_host_whose_clock_was_set_may_not_know_of_a_risk(forged: Forged) -> None:
     forged.use()
-    forged.invariants.clock_set()
+    forged.set_clock()
     forged.wait(6 * DAY)
     assert checked(forged) == []
 
@@ -206,7 +206,7 @@ def test_the_next_pass_finds_that_out_too(forged: Forged) -> None:
     for _ in range(2):
         forged.speak(refused=402)
         forged.wait(3 * MINUTE)
-    assert "nobody was told" in forged.invariants.broken[0]
+    assert "nobody was told" in forged.broken[0]
 
 
 @pytest.mark.parametrize("code", [401, 402, 403])
@@ -266,7 +266,7 @@ def test_what_is_told_again_within_the_day_is_named(
     for again in range(3):
         forged.log(event, level, **about, told=again + 1)
         forged.wait(DAY if again == 0 else HOUR)
-    (sentence,) = forged.invariants.broken
+    (sentence,) = forged.broken
     assert " again after " in sentence
 
 
@@ -288,15 +288,15 @@ def test_a_word_whose_noting_was_hindered_is_told_twice(forged: Forged, excuse: 
     elif excuse == "death-of-no-time":
         die(forged, timedelta(0))
     elif excuse == "clock":
-        forged.invariants.clock_set()
+        forged.set_clock()
     else:
         forged.period(excuse, SECOND, HOUR)
     forged.wait(2 * HOUR)
     forged.log(Event.VOICE_LOST, "error", **LOST, told=2)
-    assert forged.invariants.broken == []
+    assert forged.broken == []
     forged.wait(HOUR)
     forged.log(Event.VOICE_LOST, "error", **LOST, told=3)
-    assert len(forged.invariants.broken) == 1
+    assert len(forged.broken) == 1
 
 
 def test_a_death_long_after_excuses_no_word(forged: Forged) -> None:
@@ -304,16 +304,16 @@ def test_a_death_long_after_excuses_no_word(forged: Forged) -> None:
     forged.wait(HOUR)
     die(forged)
     forged.log(Event.VOICE_LOST, "error", **LOST, told=2)
-    assert len(forged.invariants.broken) == 1
+    assert len(forged.broken) == 1
 
 
 def test_a_risk_may_grow_louder_at_any_time_and_not_quieter(forged: Forged) -> None:
     for level in ("warning", "error"):
         forged.log(Event.VOICE_AT_RISK, level, **LOST)
         forged.wait(HOUR)
-    assert forged.invariants.broken == []
+    assert forged.broken == []
     forged.log(Event.VOICE_AT_RISK, "warning", **LOST)
-    assert len(forged.invariants.broken) == 1
+    assert len(forged.broken) == 1
 
 
 def test_what_a_new_process_mentions_is_no_telling(forged: Forged) -> None:
@@ -322,7 +322,7 @@ def test_what_a_new_process_mentions_is_no_telling(forged: Forged) -> None:
     forged.wait(20 * HOUR)
     die(forged)
     forged.log(Event.UPSTREAM_BLOCKED, "error", **BLOCKED)
-    assert forged.invariants.broken == []
+    assert forged.broken == []
     forged.wait(7 * HOUR)
     assert "was not told again in a day" in checked(forged)[0]
 
@@ -334,9 +334,9 @@ def test_what_a_new_process_mentions_for_the_first_time_may_be_told_soon(forged:
     forged.wait(10 * MINUTE)
     forged.log(Event.UPSTREAM_BLOCKED, "error", **BLOCKED, told=2)
     forged.wait(10 * MINUTE)
-    assert forged.invariants.broken == []
+    assert forged.broken == []
     forged.log(Event.UPSTREAM_BLOCKED, "error", **BLOCKED, told=3)
-    assert len(forged.invariants.broken) == 1
+    assert len(forged.broken) == 1
 
 
 def test_a_person_who_dealt_with_a_voice_needs_no_more_words(forged: Forged) -> None:
@@ -345,7 +345,7 @@ def test_a_person_who_dealt_with_a_voice_needs_no_more_words(forged: Forged) -> 
     forged.wait(3 * DAY)
     assert checked(forged) == []
     forged.log(Event.VOICE_LOST, "error", **LOST)  # the new one
-    assert forged.invariants.broken == []
+    assert forged.broken == []
 
 
 # And its end.

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.rehearsal_support import DAY, HOUR
+from tests.rehearsal.stage import DAY, HOUR
 from voicekeeper.config import Settings
 from voicekeeper.rehearsal import Plan, Simulation, faults
 from voicekeeper.rehearsal.faults import Jump, Undeploy, lasting

@@ -1,7 +1,7 @@
 """The simulation in the hands of Hypothesis: any order of faults, checked after each of them.
 
 What it finds it makes short: two voices, and the fewest deeds that still break the promise.
-The suite plays a few; ``pytest -m campaign -n 0 tests/test_rehearsal_machine.py`` plays many.
+The suite plays a few; ``pytest -m campaign -n 0 tests/rehearsal/test_machine.py`` plays many.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.rehearsal_support import HOUR, MINUTE, SECOND, Stage
+from tests.rehearsal.stage import HOUR, MINUTE, SECOND, Stage
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.network import FAULTS
 

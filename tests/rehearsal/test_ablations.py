@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ablation import ABLATIONS, Ablation, Campaign, set_back, without_watchdog
+from tests.rehearsal.ablations import ABLATIONS, Ablation, Campaign, set_back, without_watchdog
 
 
 def whole(ablation: Ablation) -> tuple[Campaign, int]:

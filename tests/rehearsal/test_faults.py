@@ -95,7 +95,7 @@ def test_it_worked_when_two_hours_at_a_stretch_were_free(
     periods: list[tuple[int, int]], *, worked: bool
 ) -> None:
     line = timeline(*(period("outage", start, end) for start, end in periods))
-    assert line.worked(hour(0), hour(48), 2 * HOUR) is worked
+    assert has_room(line.of(faults.HARD), hour(0), hour(48), 2 * HOUR) is worked
 
 
 @pytest.mark.parametrize(("since", "room"), [(1, False), (2, True), (3, True)])

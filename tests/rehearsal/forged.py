@@ -4,7 +4,7 @@ import random
 from datetime import timedelta
 from typing import Any
 
-from tests.rehearsal_support import MINUTE, ChangingFaults
+from tests.rehearsal.stage import MINUTE, ChangingFaults
 from tests.support import policy
 from voicekeeper.core.events import Event, Level
 from voicekeeper.core.models import Kind, Status
@@ -42,6 +42,14 @@ class Forged:
 
     def wait(self, length: timedelta) -> None:
         self.loop.leap(length.total_seconds())
+
+    @property
+    def broken(self) -> list[str]:
+        """The violations so far."""
+        return self.invariants.evidence.broken
+
+    def set_clock(self) -> None:
+        self.invariants.evidence.clock_set.append(self.clock.true)
 
     def period(self, kind: str, start: timedelta, length: timedelta) -> None:
         self.timeline.begin(Period(kind, start, start + length))
@@ -88,7 +96,7 @@ class Forged:
     def settled(self) -> list[str]:
         """Return the violations, all of them counted."""
         self.invariants.settle()
-        return self.invariants.broken
+        return self.broken
 
     def _submit(
         self,

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.forged import OURS, Forged, taken
-from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND
+from tests.rehearsal.forged import OURS, Forged, taken
+from tests.rehearsal.stage import DAY, HOUR, MINUTE, SECOND
 from voicekeeper.core import breaker
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Kind
@@ -28,7 +28,7 @@ def pause(forged: Forged, why: str = "402: the account is empty") -> None:
 def test_a_call_that_is_taken_while_calls_are_paused_is_named(forged: Forged, kind: Kind) -> None:
     pause(forged)
     forged.invariants.claimed(taken((kind, OURS)))
-    (sentence,) = forged.invariants.broken
+    (sentence,) = forged.broken
     assert f"{OURS} was taken though calls for {FLASH} are paused" in sentence
 
 
@@ -36,37 +36,37 @@ def test_a_call_that_is_taken_while_calls_are_paused_is_named(forged: Forged, ki
 def test_so_is_a_task_that_is_asked_for(forged: Forged, kind: Kind) -> None:
     pause(forged)
     forged.invariants.claimed(taken(polls=(kind,)))
-    assert len(forged.invariants.broken) == 1
+    assert len(forged.broken) == 1
 
 
 def test_the_probe_and_its_task_are_not(forged: Forged) -> None:
     pause(forged)
     forged.invariants.claimed(taken(PROBE, polls=(Kind.CONTROL,)))
     forged.invariants.posted(Call("speech", FLASH, CONTROL_VOICE, None))
-    assert forged.invariants.broken == []
+    assert forged.broken == []
 
 
 def test_a_call_that_was_taken_before_still_has_its_turn_once(forged: Forged) -> None:
     forged.invariants.claimed(taken(OURS_TAKEN))
     pause(forged)
     forged.invariants.posted(SPEECH)
-    assert forged.invariants.broken == []
+    assert forged.broken == []
     forged.invariants.posted(SPEECH)
-    (sentence,) = forged.invariants.broken
+    (sentence,) = forged.broken
     assert f"a speech call with {OURS} was made that no pass chose" in sentence
 
 
 def test_a_pause_of_one_model_stops_no_other(forged: Forged) -> None:
     pause(forged)
     forged.invariants.claimed(taken(OURS_TAKEN, model="cosyvoice-v3-plus"))
-    assert forged.invariants.broken == []
+    assert forged.broken == []
 
 
 def test_after_the_pause_calls_flow(forged: Forged) -> None:
     pause(forged)
     forged.log(Event.UPSTREAM_RECOVERED, model=FLASH)
     forged.invariants.claimed(taken(OURS_TAKEN))
-    assert forged.invariants.broken == []
+    assert forged.broken == []
 
 
 @pytest.mark.parametrize("mentions", [False, True])
@@ -79,7 +79,7 @@ def test_a_new_process_says_whether_calls_are_paused_still(
     if mentions:
         pause(forged)
     forged.invariants.claimed(taken(OURS_TAKEN))
-    assert len(forged.invariants.broken) == mentions
+    assert len(forged.broken) == mentions
 
 
 def test_what_a_dead_process_chose_no_other_calls(forged: Forged) -> None:
@@ -87,7 +87,7 @@ def test_what_a_dead_process_chose_no_other_calls(forged: Forged) -> None:
     forged.invariants.killed()
     forged.invariants.started()
     forged.invariants.posted(SPEECH)
-    assert len(forged.invariants.broken) == 1
+    assert len(forged.broken) == 1
 
 
 @pytest.mark.parametrize(("after", "named"), [(20 * SECOND, 1), (30 * SECOND, 0), (HOUR, 0)])
@@ -96,13 +96,13 @@ def test_probes_keep_the_shortest_backoff(forged: Forged, after: timedelta, name
     forged.invariants.claimed(taken(PROBE))
     forged.wait(after)
     forged.invariants.claimed(taken(PROBE))
-    assert len(forged.invariants.broken) == named
+    assert len(forged.broken) == named
 
 
 def test_two_probes_at_once_are_named(forged: Forged) -> None:
     pause(forged)
     forged.invariants.claimed(taken(PROBE, PROBE))
-    assert "was probed again after 0:00:00" in forged.invariants.broken[0]
+    assert "was probed again after 0:00:00" in forged.broken[0]
 
 
 @pytest.mark.parametrize(("used", "named"), [(6 * DAY, 1), (8 * DAY, 0)])
@@ -113,7 +113,7 @@ def test_where_no_voice_of_ours_is_left_to_ask_the_waiting_calls_ask(
     forged.wait(used)
     pause(forged, breaker.UNKNOWN_HERE)
     forged.invariants.claimed(taken(OURS_TAKEN))
-    assert len([s for s in forged.invariants.broken if "are paused" in s]) == named
+    assert len([s for s in forged.broken if "are paused" in s]) == named
 
 
 # The most urgent first.
@@ -136,7 +136,7 @@ def take(forged: Forged, *names: str, left: tuple[str, ...] = ()) -> list[str]:
     calls = taken(*((Kind.KEEPALIVE, f"id-{name}-") for name in names))
     ready = [f"id-{name}-" for name in left]
     forged.invariants.claimed(calls._replace(more_calls=bool(left)), ready)
-    return forged.invariants.broken
+    return forged.broken
 
 
 def test_an_order_by_deadline_breaks_nothing(forged: Forged) -> None:
@@ -188,5 +188,5 @@ def test_by_a_clock_that_is_wrong_or_was_no_order_is_judged(forged: Forged) -> N
     forged.clock.wrong_by = DAY
     assert take(forged, "young", "old") == []
     forged.clock.wrong_by = timedelta(0)
-    forged.invariants.clock_set()
+    forged.set_clock()
     assert take(forged, "young", "old") == []

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.rehearsal_support import DAY, HOUR, MINUTE, SECOND, Stage
+from tests.rehearsal.stage import DAY, HOUR, MINUTE, SECOND, Stage
 from voicekeeper.config import Settings
 from voicekeeper.core.models import Status
 from voicekeeper.rehearsal import Plan, Simulation, faults

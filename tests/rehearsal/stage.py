@@ -246,7 +246,7 @@ class Stage(Simulation):
         self._see_given_up()
         self._invariants.check()
         lost = [f"{voice_id} was lost" for voice_id in self._invariants.losses.saveable()]
-        return [*self._invariants.broken, *lost]
+        return [*self._invariants.evidence.broken, *lost]
 
     def heal(self) -> None:
         """Let nothing be wrong any more, and give it time to show."""
