@@ -26,8 +26,7 @@ from tests.daemon_support import until
 from tests.support import NOW, FakeClock
 from voicekeeper.cli.main import main
 from voicekeeper.core.models import Active, Breaker, HistoryEntry, Voice
-from voicekeeper.store.new_voices import NewVoice
-from voicekeeper.store.registry import Registry
+from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 
 

@@ -25,8 +25,7 @@ from tests import support
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.models import Task, Voice
 from voicekeeper.sandbox import Gateway, SandboxServer
-from voicekeeper.store.new_voices import NewVoice
-from voicekeeper.store.registry import Registry
+from voicekeeper.store.registry import NewVoice, Registry
 
 LIMIT_S = 30.0
 KEY = "sk-made-up-0123456789"

@@ -32,8 +32,7 @@ from voicekeeper.gateway import OnTurn
 from voicekeeper.gateway.http_client import httpx
 from voicekeeper.gateway.reply import read_reply, read_report
 from voicekeeper.sandbox import Answer, Books, Gateway
-from voicekeeper.store.new_voices import NewVoice
-from voicekeeper.store.registry import Registry
+from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.worklist import Worklist
 

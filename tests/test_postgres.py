@@ -41,9 +41,8 @@ from voicekeeper.errors import (
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.store import claims, jobs
 from voicekeeper.store.jobs import Answer, Claims, Decide, Job
-from voicekeeper.store.new_voices import NewVoice
 from voicekeeper.store.postgres import PostgresDatabase
-from voicekeeper.store.registry import Registry
+from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.worklist import Worklist
 
 pytestmark = pytest.mark.postgres

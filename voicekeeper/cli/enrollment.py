@@ -18,8 +18,7 @@ from voicekeeper.core.duration import words
 from voicekeeper.core.enums import Origin, Status
 from voicekeeper.core.models import Voice
 from voicekeeper.errors import NotAllowed
-from voicekeeper.store.new_voices import NewVoice
-from voicekeeper.store.registry import Registry
+from voicekeeper.store.registry import NewVoice, Registry
 
 _LOOK_EVERY_S = 0.3
 _ENDS = (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN, Status.LOST)

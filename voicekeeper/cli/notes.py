@@ -13,8 +13,7 @@ from voicekeeper.core.facts import BreakerFacts
 
 if TYPE_CHECKING:
     from voicekeeper.core.models import Voice
-    from voicekeeper.store.new_voices import NewVoice
-    from voicekeeper.store.registry import Registry
+    from voicekeeper.store.registry import NewVoice, Registry
 
 
 def of_windows(session: Session, voices: Sequence[NewVoice]) -> None:

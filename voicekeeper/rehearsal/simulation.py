@@ -39,8 +39,7 @@ from voicekeeper.rehearsal.network import Network
 from voicekeeper.rehearsal.report import Drained, Report
 from voicekeeper.sandbox import Gateway
 from voicekeeper.store.memory import MemoryDatabase
-from voicekeeper.store.new_voices import NewVoice
-from voicekeeper.store.registry import Registry
+from voicekeeper.store.registry import NewVoice, Registry
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """The true time at which every simulation begins; any would do."""

@@ -1,45 +1,33 @@
-"""The people's side of the registry: register, read, and change what is kept.
+"""The registry's commands: register, read, and change the voices that are kept.
 
-Each deed is one transaction, its history row included, and is refused with a sentence when the
-voice's status does not allow it. What a deed tells is left unlogged; the keeper logs it.
+Each change is one transaction, its history row included, and is refused with a sentence when the
+voice's status does not allow it. What it tells is left unlogged; the keeper logs it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    SQLColumnExpression,
-    case,
-    delete,
-    select,
-)
+from sqlalchemy import SQLColumnExpression, case, delete, insert, select
 from sqlmodel import col
 
 from voicekeeper.core import schedule
 from voicekeeper.core.costs import Hold, Spent, Totals
 from voicekeeper.core.enums import LIVING
-from voicekeeper.core.events import Event
+from voicekeeper.core.events import MEANINGS, Event
 from voicekeeper.core.facts import spellings
 from voicekeeper.core.health import NAMED, Health, Keeping
-from voicekeeper.core.models import (
-    Breaker,
-    HistoryEntry,
-    Origin,
-    Status,
-    Voice,
-)
+from voicekeeper.core.models import Breaker, HistoryEntry, Origin, Status, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry
 from voicekeeper.core.transitions.enrollment import afresh
-from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, quoted
-from voicekeeper.store import breakers, health, holds, ledger, new_voices, unreadable
+from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
+from voicekeeper.store import breakers, health, holds, ledger, unreadable
 from voicekeeper.store.chronicle import farewell, tell
 from voicekeeper.store.claims import IS_KEPT, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
-from voicekeeper.store.new_voices import NewVoice
-from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 
 _BATCH = 500
@@ -48,8 +36,32 @@ _ENROLLING = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class NewVoice:
+    """A voice to be registered.
+
+    Attributes:
+        voice_id: the gateway's; None for one that an enrollment is to make.
+        last_used_at: its last use, if somebody knows it.
+        recipe: what an enrollment of it needs or needed.
+        paused: whether it is not to be kept for now.
+    """
+
+    name: str
+    model: str
+    voice_id: str | None
+    origin: Origin
+    last_used_at: datetime | None = None
+    recipe: dict[str, str] | None = None
+    paused: bool = False
+
+
 class Registry:
-    """The voices as people see them."""
+    """The voices as people see them.
+
+    A method that takes a voice's name raises `NotFound` where no voice has it, and one that
+    changes the voice `NotAllowed` where the voice's status does not allow the change.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,24 +80,28 @@ class Registry:
             voices: any number; their values follow the rules already.
             now: of this command.
             policy: the settings.
-            progress: told how many voices each step has dealt with.
+            progress: is called with the number of voices of each batch.
 
         Raises:
             Taken: names or voice ids are in the registry, or twice among these.
         """
         with self._database.writing() as session:
-            new_voices.add(session, voices, now=now, policy=policy, progress=progress)
+            if conflicts := _conflicts(session, voices):
+                raise Taken(conflicts)
+            for batch in _batches(voices):
+                rows = [_row(voice, now=now, policy=policy) for voice in batch]
+                query = insert(Voice).returning(col(Voice.id), sort_by_parameter_order=True)
+                keys = session.scalars(query, rows).all()
+                entries = [
+                    _registered(key, voice, now=now) for key, voice in zip(keys, batch, strict=True)
+                ]
+                session.execute(insert(HistoryEntry), entries)
+                progress(len(batch))
 
     def get(self, name: str) -> Voice:
-        """Return a voice.
-
-        Raises:
-            NotFound: no voice has this name.
-        """
+        """Return a voice."""
         with self._database.reading() as session:
-            voice = _named(session, name)
-            session.expunge(voice)
-            return voice
+            return _named(session, name)
 
     def all(self) -> Iterator[Voice]:
         """Yield every voice by name, without holding them all."""
@@ -102,26 +118,17 @@ class Registry:
             col(Voice.name),
         )
 
-    def blocked(self) -> Sequence[Breaker]:
-        """Return the breakers that are open."""
-        with self._database.reading() as session:
-            return breakers.opened(session)
-
     def _every(self, *order: SQLColumnExpression[Any]) -> Iterator[Voice]:
         with self._database.reading() as session:
             query = select(Voice).order_by(*order).execution_options(yield_per=_BATCH)
             try:
                 yield from session.scalars(query)
             except unreadable.UNREADABLE:
-                _tell_unreadable(session)
+                _raise_unreadable(session)
                 raise
 
     def history(self, name: str) -> Sequence[HistoryEntry]:
-        """Return a voice's events, oldest first.
-
-        Raises:
-            NotFound: no voice has this name.
-        """
+        """Return a voice's events, oldest first."""
         with self._database.reading() as session:
             voice = _named(session, name)
             query = (
@@ -129,19 +136,12 @@ class Registry:
                 .where(col(HistoryEntry.voice_pk) == voice.id)
                 .order_by(col(HistoryEntry.id))
             )
-            entries = session.scalars(query).all()
-            session.expunge_all()
-            return entries
-
-    def spent(self, voice: Voice) -> Spent:
-        """Return what a voice's tasks should have cost."""
-        with self._database.reading() as session:
-            return ledger.of_voice(session, voice)
+            return session.scalars(query).all()
 
     def preview_url(self, voice: Voice) -> str | None:
         """Return where the gateway has the preview of a voice, for 24 hours after its enrollment.
 
-        None where its last enrollment made no voice, told no preview, or is forgotten by now.
+        None where its last enrollment made no voice, showed no preview, or is forgotten by now.
         """
         query = (
             select(col(HistoryEntry.detail))
@@ -152,6 +152,11 @@ class Registry:
         with self._database.reading() as session:
             return (session.scalar(query) or {}).get("preview_url")
 
+    def spent(self, voice: Voice) -> Spent:
+        """Return what a voice's tasks should have cost."""
+        with self._database.reading() as session:
+            return ledger.of_voice(session, voice)
+
     def totals(self, *, now: datetime) -> Totals:
         """Return what all tasks, those of removed voices too, should have cost."""
         with self._database.reading() as session:
@@ -161,6 +166,11 @@ class Registry:
         """Return why a voice's enrollment would not begin now; None when it would."""
         with self._database.reading() as session:
             return holds.of_voice(session, voice, now=now, policy=policy)
+
+    def blocked(self) -> Sequence[Breaker]:
+        """Return the breakers that are open."""
+        with self._database.reading() as session:
+            return breakers.opened(session)
 
     def keeping(self) -> Keeping:
         """Return who keeps the voices, if anybody does."""
@@ -180,12 +190,7 @@ class Registry:
             return health.of_fleet(session, self._database, now=now, policy=policy)
 
     def keep(self, name: str, *, now: datetime) -> None:
-        """Make a voice due now, even one that was given up.
-
-        Raises:
-            NotFound: no voice has this name.
-            NotAllowed: it is paused, or has no voice_id to speak with.
-        """
+        """Make a voice due now, even one that was given up."""
         with self._changing(name) as (session, voice):
             _refuse_without_id(voice)
             if voice.paused:
@@ -196,12 +201,7 @@ class Registry:
             tell(session, voice, Entry(Event.VOICE_HASTENED), now=now, logged=False)
 
     def touch(self, name: str, at: datetime, *, now: datetime, policy: Policy) -> None:
-        """Record a use that was made elsewhere.
-
-        Raises:
-            NotFound: no voice has this name.
-            NotAllowed: it has no voice_id, or was used later than that already.
-        """
+        """Record a use that was made elsewhere, unless a later one is known."""
         with self._changing(name) as (session, voice):
             _refuse_without_id(voice)
             if voice.last_used_at is not None and at <= voice.last_used_at <= now:
@@ -209,16 +209,11 @@ class Registry:
             voice.last_used_at = voice.anchored_at = at
             if not voice.paused and voice.status in LIVING:
                 voice.next_at = max(now, schedule.due(at, voice.name, policy))
-            telling = Entry(Event.VOICE_TOUCHED, {"used_at": at})
-            tell(session, voice, telling, now=now, logged=False)
+            entry = Entry(Event.VOICE_TOUCHED, {"used_at": at})
+            tell(session, voice, entry, now=now, logged=False)
 
     def pause(self, name: str, *, now: datetime) -> None:
-        """Stop keeping a voice; the gateway's window goes on.
-
-        Raises:
-            NotFound: no voice has this name.
-            NotAllowed: it is paused already.
-        """
+        """Stop keeping a voice; the gateway's window goes on."""
         with self._changing(name) as (session, voice):
             if voice.paused:
                 raise NotAllowed(f"{name} is paused already")
@@ -226,12 +221,7 @@ class Registry:
             tell(session, voice, Entry(Event.VOICE_PAUSED), now=now, logged=False)
 
     def resume(self, name: str, *, now: datetime, policy: Policy) -> None:
-        """Keep a paused voice again, at once if it fell due meanwhile.
-
-        Raises:
-            NotFound: no voice has this name.
-            NotAllowed: it is not paused.
-        """
+        """Keep a paused voice again, at once if it fell due meanwhile."""
         with self._changing(name) as (session, voice):
             if not voice.paused:
                 raise NotAllowed(f"{name} is not paused")
@@ -244,12 +234,7 @@ class Registry:
             tell(session, voice, Entry(Event.VOICE_RESUMED), now=now, logged=False)
 
     def retry(self, name: str, *, now: datetime) -> None:
-        """Repeat an enrollment, on the user's word: it is paid for again.
-
-        Raises:
-            NotFound: no voice has this name.
-            NotAllowed: it has no recipe, lives, or is being enrolled.
-        """
+        """Repeat an enrollment, on the user's word: it is paid for again."""
         with self._changing(name) as (session, voice):
             if voice.recipe is None:
                 raise NotAllowed(f"{name} was not made here: there is nothing to repeat")
@@ -257,17 +242,13 @@ class Registry:
                 raise NotAllowed(f"{name} is OK; there is nothing to repeat")
             if voice.status is Status.NEW or is_enrolling(session, voice):
                 raise NotAllowed(f"{name} is {voice.status}: its enrollment has not ended yet")
-            before, old_id = voice.status, voice.voice_id
-            assign(session, voice, afresh(voice, now=now))
-            told = {"from": before, "old_voice_id": old_id}
-            tell(session, voice, Entry(Event.VOICE_RETRIED, told), now=now, logged=False)
+            before = {"from": voice.status, "old_voice_id": voice.voice_id}
+            for column, value in afresh(voice, now=now).items():
+                setattr(voice, column, value)
+            tell(session, voice, Entry(Event.VOICE_RETRIED, before), now=now, logged=False)
 
     def remove(self, name: str, *, now: datetime) -> Voice:
-        """Forget a voice and its history; return what it was.
-
-        Raises:
-            NotFound: no voice has this name.
-        """
+        """Forget a voice and its history; return what it was."""
         try:
             with self._changing(name) as (session, voice):
                 session.delete(voice)
@@ -308,7 +289,9 @@ def _named(session: Session, name: str) -> Voice:
     except unreadable.UNREADABLE as error:
         raise DatabaseUnusable(unreadable.sentence(name, str(error))) from error
     if voice is None:
-        raise _not_found(name)
+        raise NotFound(
+            f"no voice is named {quoted(name)}; 'voicekeeper list' shows those there are"
+        )
     return voice
 
 
@@ -321,11 +304,7 @@ def _known(session: Session, name: str) -> str:
     return next((spelling for spelling in spelled if spelling in known), name)
 
 
-def _not_found(name: str) -> NotFound:
-    return NotFound(f"no voice is named {quoted(name)}; 'voicekeeper list' shows those there are")
-
-
-def _tell_unreadable(session: Session) -> None:
+def _raise_unreadable(session: Session) -> None:
     """Name the first voice whose row cannot be read."""
     keys = session.scalars(select(col(Voice.id)).order_by(col(Voice.name))).all()
     for key, why in unreadable.by_key(session, Voice, keys)[1].items():
@@ -335,3 +314,69 @@ def _tell_unreadable(session: Session) -> None:
 def _refuse_without_id(voice: Voice) -> None:
     if voice.voice_id is None:
         raise NotAllowed(f"{voice.name} is {voice.status} and has no voice_id yet")
+
+
+def _batches(voices: Sequence[NewVoice]) -> Iterator[Sequence[NewVoice]]:
+    return (voices[start : start + _BATCH] for start in range(0, len(voices), _BATCH))
+
+
+def _row(voice: NewVoice, *, now: datetime, policy: Policy) -> dict[str, object]:
+    enrolls = voice.voice_id is None
+    anchor = voice.last_used_at or (now if enrolls else schedule.assumed_anchor(now, policy))
+    due = now if enrolls else max(now, schedule.due(anchor, voice.name, policy))
+    return asdict(voice) | {
+        "status": Status.NEW,
+        "created_at": now,
+        "anchored_at": anchor,
+        "next_at": None if voice.paused else due,
+        "failures": 0,
+    }
+
+
+def _registered(key: int | None, voice: NewVoice, *, now: datetime) -> dict[str, object]:
+    return {
+        "voice_pk": key,
+        "at": now,
+        "event": Event.VOICE_REGISTERED,
+        "level": MEANINGS[Event.VOICE_REGISTERED].level,
+        "detail": {"origin": voice.origin, "model": voice.model},
+        "logged": False,
+    }
+
+
+def _conflicts(session: Session, voices: Sequence[NewVoice]) -> list[tuple[int, str]]:
+    """Return each voice, by place, whose name or voice_id is taken, here or earlier on."""
+    conflicts = []
+    names: set[str] = set()
+    ids: set[tuple[str, str]] = set()
+    for start in range(0, len(voices), _BATCH):
+        batch = voices[start : start + _BATCH]
+        known_names, known_ids = _taken(session, batch)
+        for place, voice in enumerate(batch, start):
+            key = (voice.model, voice.voice_id or "")
+            if not known_names.isdisjoint(spellings(voice.name)):
+                conflicts.append((place, f"the name {voice.name!r} is taken"))
+            elif voice.name in names:
+                conflicts.append((place, f"the name {voice.name!r} occurs twice"))
+            elif key in known_ids:
+                holder = known_ids[key]
+                conflicts.append((place, f"{voice.voice_id} is registered as {holder!r} already"))
+            elif voice.voice_id and key in ids:
+                conflicts.append((place, f"the voice_id {voice.voice_id} occurs twice"))
+            names.add(voice.name)
+            ids.add(key)
+    return conflicts
+
+
+def _taken(
+    session: Session, voices: Sequence[NewVoice]
+) -> tuple[set[str], dict[tuple[str, str | None], str]]:
+    """Return the names that are registered already, and the holder of each model's voice_id."""
+    names = [spelling for voice in voices for spelling in spellings(voice.name)]
+    ids = [voice.voice_id for voice in voices if voice.voice_id]
+    name, model, voice_id = col(Voice.name), col(Voice.model), col(Voice.voice_id)
+    by_id = session.execute(select(model, voice_id, name).where(voice_id.in_(ids)))
+    return (
+        set(session.scalars(select(name).where(name.in_(names)))),
+        {(model, voice_id): name for model, voice_id, name in by_id},
+    )

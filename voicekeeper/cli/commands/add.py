@@ -7,7 +7,7 @@ from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.core import registration
 from voicekeeper.core.enums import Origin
-from voicekeeper.store.new_voices import NewVoice
+from voicekeeper.store.registry import NewVoice
 
 
 @click.command

@@ -14,7 +14,7 @@ from voicekeeper.cli.session import Session
 from voicekeeper.core import registration
 from voicekeeper.core.visible import decoded
 from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError, quoted
-from voicekeeper.store.new_voices import NewVoice
+from voicekeeper.store.registry import NewVoice
 
 _WITH_A_BAR = 1000
 _TOLD_MOST = 20

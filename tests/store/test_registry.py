@@ -1,4 +1,4 @@
-"""The people's side: register, read, change; each deed whole or not at all."""
+"""Commands on the registry: register, read, change; each is done as a whole or not at all."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -6,25 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import SQLModel, col
+from sqlmodel import SQLModel
 
 from tests.support import (
-    CLONE,
     DAY,
     HOUR,
     MINUTE,
     NOW,
     Life,
     imported,
+    policy,
     wanted,
 )
 from voicekeeper.core import schedule
-from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import (
     Breaker,
     HistoryEntry,
     Kind,
-    Origin,
     Status,
     Task,
     TaskState,
@@ -32,9 +30,13 @@ from voicekeeper.core.models import (
 )
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import NotAllowed, NotFound, Taken
-from voicekeeper.store.new_voices import NewVoice
+from voicekeeper.store.registry import NewVoice
 
 pytestmark = pytest.mark.usefixtures("each_database")
+
+GIVEN_UP = (Status.LOST, Status.UNDEPLOYED, Status.FAILED)
+USED_AT = NOW - DAY + timedelta(microseconds=123456)
+DUE = schedule.due(USED_AT, "anna", policy())
 
 
 @pytest.fixture
@@ -72,46 +74,41 @@ def task(life: Life, name: str, kind: Kind, state: TaskState, **fields: object) 
     )
 
 
-def test_an_imported_voice_counts_from_its_last_use(life: Life) -> None:
-    used_at = NOW - DAY
-    life.register(imported("anna", last_used_at=used_at))
+@pytest.mark.parametrize(
+    ("voice", "used_at", "anchored_at", "next_at"),
+    [
+        (imported("anna", last_used_at=USED_AT), USED_AT, USED_AT, DUE),
+        (imported("anna"), None, NOW - policy().interval, NOW),
+        (wanted("anna"), None, NOW, NOW),
+        (imported("anna", last_used_at=USED_AT, paused=True), USED_AT, USED_AT, None),
+    ],
+    ids=["counts from its last use", "unknown: due now", "to be made: due now", "paused: never"],
+)
+def test_a_voice_is_due_from_what_is_known_of_it(
+    life: Life,
+    voice: NewVoice,
+    used_at: datetime | None,
+    anchored_at: datetime,
+    next_at: datetime | None,
+) -> None:
+    life.register(voice)
     anna = life.voice("anna")
-    assert anna.status is Status.NEW
-    assert (anna.last_used_at, anna.anchored_at) == (used_at, used_at)
-    assert anna.next_at == schedule.due(used_at, "anna", life.policy)
+    assert (anna.status, anna.recipe, anna.paused) == (Status.NEW, voice.recipe, voice.paused)
+    assert (anna.last_used_at, anna.anchored_at, anna.next_at) == (used_at, anchored_at, next_at)
 
 
-def test_an_imported_voice_of_which_nothing_is_known_is_due_at_once(life: Life) -> None:
-    life.register(imported("anna"))
-    anna = life.voice("anna")
-    assert anna.last_used_at is None
-    assert anna.next_at == NOW
-    assert anna.anchored_at == NOW - life.policy.interval
-
-
-def test_a_voice_to_be_made_is_due_at_once_unless_it_is_paused(life: Life) -> None:
-    life.register(wanted("anna"), imported("berta", paused=True))
-    assert life.voice("anna").next_at == NOW
-    assert life.voice("anna").recipe == CLONE
-    assert life.voice("berta").next_at is None
-
-
-def test_voices_are_registered_with_their_history(life: Life) -> None:
-    life.register(*(imported(f"voice-{n}") for n in range(1203)))
-    assert len(list(life.registry.all())) == 1203
-    for name in ("voice-0", "voice-1202"):
-        (entry,) = life.registry.history(name)
-        assert (entry.event, entry.level, entry.at) == ("voice.registered", "info", NOW)
-        assert entry.voice_pk == life.voice(name).id
-        assert entry.detail == {"origin": "imported", "model": FLASH}
-
-
-def test_registering_tells_its_progress(life: Life) -> None:
+def test_voices_are_registered_with_their_history_and_come_by_name(life: Life) -> None:
     steps: list[int] = []
-    voices = [imported(f"voice-{n}") for n in range(1203)]
+    voices = [imported(f"voice-{n:04}") for n in range(1202, -1, -1)]
     life.registry.register(voices, now=NOW, policy=life.policy, progress=steps.append)
-    assert sum(steps) == 1203
-    assert len(steps) > 1
+    assert (sum(steps), len(steps)) == (1203, 3)
+    found = list(life.registry.all())
+    assert [voice.name for voice in found] == [f"voice-{n:04}" for n in range(1203)]
+    for voice in (found[0], found[-1]):
+        (entry,) = life.registry.history(voice.name)
+        assert (entry.event, entry.level, entry.at) == ("voice.registered", "info", NOW)
+        assert entry.voice_pk == voice.id
+        assert entry.detail == {"origin": "imported", "model": FLASH}
 
 
 def test_all_are_registered_or_none_and_every_conflict_is_named(life: Life) -> None:
@@ -125,6 +122,8 @@ def test_all_are_registered_or_none_and_every_conflict_is_named(life: Life) -> N
         imported("fine", voice_id="id-berta", model="cosyvoice-3-plus"),
         wanted("made-1"),
         wanted("made-2"),
+        *(imported(f"voice-{n}") for n in range(600)),
+        imported("voice-0", voice_id="fourth"),
     ]
     with pytest.raises(Taken) as refused:
         life.registry.register(voices, now=NOW, policy=life.policy)
@@ -133,33 +132,13 @@ def test_all_are_registered_or_none_and_every_conflict_is_named(life: Life) -> N
         (2, "id-berta is registered as 'berta' already"),
         (3, "the name 'clara' occurs twice"),
         (4, "the voice_id id-clara occurs twice"),
+        (608, "the name 'voice-0' occurs twice"),
     )
     assert [voice.name for voice in life.registry.all()] == ["anna", "berta"]
     assert len(life.rows(HistoryEntry)) == 2
 
 
-def test_conflicts_are_found_across_batches(life: Life) -> None:
-    voices = [imported(f"voice-{n}") for n in range(600)]
-    with pytest.raises(Taken) as refused:
-        life.registry.register([*voices, voices[0]], now=NOW, policy=life.policy)
-    assert refused.value.conflicts == ((600, "the name 'voice-0' occurs twice"),)
-
-
-def test_one_voice_id_may_be_a_voice_of_two_models(life: Life) -> None:
-    voices = [imported("anna"), imported("anna-plus", voice_id="id-anna", model="plus")]
-    life.registry.register(voices, now=NOW, policy=life.policy)
-    assert life.voice("anna").voice_id == life.voice("anna-plus").voice_id
-
-
-def test_the_voices_come_by_name_and_outlive_the_reading(life: Life) -> None:
-    life.register(imported("berta"), imported("anna"))
-    assert [(v.name, v.voice_id) for v in list(life.registry.all())] == [
-        ("anna", "id-anna"),
-        ("berta", "id-berta"),
-    ]
-
-
-DEEDS: list[Callable[[Life], object]] = [
+COMMANDS: list[Callable[[Life], object]] = [
     lambda life: life.registry.get("nobody"),
     lambda life: life.registry.history("nobody"),
     lambda life: life.registry.keep("nobody", now=NOW),
@@ -171,30 +150,19 @@ DEEDS: list[Callable[[Life], object]] = [
 ]
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_no_deed_finds_a_voice_that_is_not_there(
-    life: Life, deed: Callable[[Life], object]
-) -> None:
-    with pytest.raises(NotFound, match="no voice is named 'nobody'"):
-        deed(life)
+def test_no_command_finds_a_voice_that_is_not_there(life: Life) -> None:
+    for command in COMMANDS:
+        with pytest.raises(NotFound, match="no voice is named 'nobody'"):
+            command(life)
 
 
-@pytest.mark.parametrize("status", [Status.OK, Status.LOST, Status.UNDEPLOYED, Status.NEW])
-def test_keep_makes_a_voice_due_now_even_one_given_up(life: Life, status: Status) -> None:
-    life.register(imported("anna", last_used_at=NOW))
-    change(life, "anna", status=status, next_at=None)
-    life.registry.keep("anna", now=NOW + HOUR)
-    assert life.voice("anna").next_at == NOW + HOUR
-    assert life.events("anna")[-1] == "voice.hastened"
-
-
-def test_keep_is_refused_for_a_paused_voice_and_for_one_that_cannot_speak(life: Life) -> None:
-    life.register(imported("anna", paused=True), wanted("berta"))
-    with pytest.raises(NotAllowed, match="anna is paused; run 'voicekeeper resume anna' first"):
-        life.registry.keep("anna", now=NOW)
-    with pytest.raises(NotAllowed, match="berta is NEW and has no voice_id yet"):
-        life.registry.keep("berta", now=NOW)
-    assert life.events("anna") == ["voice.registered"]
+def test_keep_makes_a_voice_due_now_even_one_given_up(life: Life) -> None:
+    life.register(*(imported(status, last_used_at=NOW) for status in GIVEN_UP))
+    for status in GIVEN_UP:
+        change(life, status, status=status, next_at=None)
+        life.registry.keep(status, now=NOW + HOUR)
+        assert life.voice(status).next_at == NOW + HOUR
+        assert life.events(status)[-1] == "voice.hastened"
 
 
 def test_touch_records_a_use_made_elsewhere(life: Life) -> None:
@@ -206,27 +174,19 @@ def test_touch_records_a_use_made_elsewhere(life: Life) -> None:
     assert life.registry.history("anna")[-1].detail == {"used_at": "2026-05-01T11:00:00Z"}
 
 
-@pytest.mark.parametrize("at", [NOW - 2 * DAY, NOW - 3 * DAY])
-def test_touch_is_refused_where_a_later_use_is_known(life: Life, at: datetime) -> None:
-    life.register(imported("anna", last_used_at=NOW - 2 * DAY))
-    with pytest.raises(NotAllowed, match="known to have been used later than that already"):
-        life.registry.touch("anna", at, now=NOW, policy=life.policy)
-
-
-def test_touch_does_not_wake_a_paused_or_a_lost_voice(life: Life) -> None:
-    life.register(imported("anna", paused=True), imported("berta"), wanted("clara"))
-    change(life, "berta", status=Status.LOST, next_at=None)
-    for name in ("anna", "berta"):
-        life.registry.touch(name, NOW, now=NOW, policy=life.policy)
-        assert life.voice(name).next_at is None
-    with pytest.raises(NotAllowed, match="clara is NEW and has no voice_id yet"):
-        life.registry.touch("clara", NOW, now=NOW, policy=life.policy)
+def test_neither_touch_nor_resume_wakes_a_voice_that_is_paused_or_given_up(life: Life) -> None:
+    life.register(imported("anna", paused=True), *(imported(name) for name in GIVEN_UP))
+    life.registry.touch("anna", NOW, now=NOW, policy=life.policy)
+    assert life.voice("anna").next_at is None
+    for status in GIVEN_UP:
+        change(life, status, status=status, next_at=None, paused=True)
+        life.registry.resume(status, now=NOW, policy=life.policy)
+        life.registry.touch(status, NOW, now=NOW, policy=life.policy)
+        assert life.voice(status).next_at is None
 
 
 def test_pause_and_resume_each_happen_once(life: Life) -> None:
     life.register(imported("anna", last_used_at=NOW - HOUR))
-    with pytest.raises(NotAllowed, match="anna is not paused"):
-        life.registry.resume("anna", now=NOW, policy=life.policy)
     life.registry.pause("anna", now=NOW)
     assert (life.voice("anna").paused, life.voice("anna").next_at) == (True, None)
     with pytest.raises(NotAllowed, match="anna is paused already"):
@@ -255,55 +215,59 @@ def test_a_voice_resumed_in_the_middle_of_its_enrollment_is_not_enrolled_again(l
     assert life.voice("anna").next_at is None
 
 
-@pytest.mark.parametrize("status", [Status.LOST, Status.UNDEPLOYED, Status.FAILED])
-def test_resume_does_not_revive_what_was_given_up(life: Life, status: Status) -> None:
-    life.register(imported("anna", paused=True))
-    change(life, "anna", status=status)
-    life.registry.resume("anna", now=NOW, policy=life.policy)
-    assert life.voice("anna").next_at is None
-
-
+@pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("status", [Status.UNKNOWN, Status.FAILED, Status.UNDEPLOYED, Status.LOST])
-def test_retry_makes_a_voice_new_on_the_users_word(life: Life, status: Status) -> None:
+def test_retry_makes_a_voice_new_on_the_users_word_due_once_it_is_not_paused(
+    life: Life, status: Status, *, paused: bool
+) -> None:
     life.register(wanted("anna"))
     fields = {"voice_id": "old", "last_used_at": NOW, "suspected_at": NOW, "controlled_at": NOW}
-    change(life, "anna", status=status, failures=3, last_error="gone", next_at=None, **fields)
+    fields |= {"failures": 3, "last_error": "gone", "next_at": None}
+    change(life, "anna", status=status, paused=paused, **fields)
     later = NOW + HOUR
     life.registry.retry("anna", now=later)
     anna = life.voice("anna")
-    assert (anna.status, anna.voice_id, anna.next_at) == (Status.NEW, None, later)
+    assert (anna.status, anna.voice_id) == (Status.NEW, None)
+    assert anna.next_at == (None if paused else later)
     assert (anna.failures, anna.last_error, anna.anchored_at) == (0, None, later)
     assert (anna.last_used_at, anna.suspected_at, anna.controlled_at) == (None, None, None)
     entry = life.registry.history("anna")[-1]
     assert entry.event == "voice.retried"
     assert entry.detail == {"from": status, "old_voice_id": "old"}
+    if paused:
+        life.registry.resume("anna", now=later, policy=life.policy)
+        assert life.voice("anna").next_at == later
 
 
-def test_retry_is_refused_where_it_would_pay_twice_or_for_nothing(life: Life) -> None:
-    life.register(imported("anna"), wanted("berta"), wanted("clara"), wanted("dora"))
+def test_commands_are_refused_where_the_status_does_not_allow_them(life: Life) -> None:
+    life.register(imported("anna", last_used_at=NOW), wanted("berta"), wanted("clara"))
+    life.register(wanted("dora"), imported("emma", paused=True))
     change(life, "berta", status=Status.OK, voice_id="id-berta")
     change(life, "clara", status=Status.DEPLOYING)
     put(life, task(life, "clara", Kind.CLONE, TaskState.RUNNING))
-    for name, sentence in (
-        ("anna", "anna was not made here: there is nothing to repeat"),
-        ("berta", "berta is OK; there is nothing to repeat"),
-        ("clara", "clara is DEPLOYING: its enrollment has not ended yet"),
-        ("dora", "dora is NEW: its enrollment has not ended yet"),
-    ):
+    put(life, task(life, "berta", Kind.KEEPALIVE, TaskState.INTENT))
+    registry, rules = life.registry, life.policy
+    refused: list[tuple[Callable[[], object], str]] = [
+        (lambda: registry.retry("anna", now=NOW), "anna was not made here: there is nothing to"),
+        (lambda: registry.retry("berta", now=NOW), "berta is OK; there is nothing to repeat"),
+        (lambda: registry.retry("clara", now=NOW), "clara is DEPLOYING: its enrollment has not"),
+        (lambda: registry.retry("dora", now=NOW), "dora is NEW: its enrollment has not ended"),
+        (lambda: registry.keep("emma", now=NOW), "emma is paused; run 'voicekeeper resume emma'"),
+        (lambda: registry.keep("dora", now=NOW), "dora is NEW and has no voice_id yet"),
+        (lambda: registry.keep("berta", now=NOW), "berta is being used right now"),
+        (lambda: registry.resume("anna", now=NOW, policy=rules), "anna is not paused"),
+        (lambda: registry.touch("dora", NOW, now=NOW, policy=rules), "dora is NEW and has no"),
+        (lambda: registry.touch("anna", NOW, now=NOW, policy=rules), "used later than that alread"),
+    ]
+    for command, sentence in refused:
         with pytest.raises(NotAllowed, match=sentence):
-            life.registry.retry(name, now=NOW)
+            command()
+    assert life.events("anna") == life.events("dora") == ["voice.registered"]
 
 
-def test_a_paused_voice_waits_with_its_retry_until_it_is_resumed(life: Life) -> None:
-    life.register(wanted("anna"))
-    change(life, "anna", status=Status.FAILED, paused=True, next_at=None)
-    life.registry.retry("anna", now=NOW)
-    assert life.voice("anna").next_at is None
-    life.registry.resume("anna", now=NOW + HOUR, policy=life.policy)
-    assert life.voice("anna").next_at == NOW + HOUR
-
-
-def test_remove_forgets_a_voice_with_its_tasks_and_history(life: Life) -> None:
+def test_remove_forgets_a_voice_with_its_tasks_and_history_and_never_reuses_its_key(
+    life: Life,
+) -> None:
     life.register(imported("anna"), imported("berta"))
     put(life, task(life, "anna", Kind.KEEPALIVE, TaskState.RUNNING))
     gone = life.registry.remove("anna", now=NOW)
@@ -311,26 +275,8 @@ def test_remove_forgets_a_voice_with_its_tasks_and_history(life: Life) -> None:
     assert [voice.name for voice in life.registry.all()] == ["berta"]
     assert life.rows(Task) == []
     assert [entry.voice_pk for entry in life.rows(HistoryEntry)] == [life.voice("berta").id]
-
-
-def test_the_key_of_a_removed_voice_is_never_used_again(life: Life) -> None:
-    life.register(imported("anna"))
-    gone = life.registry.remove("anna", now=NOW)
-    life.register(NewVoice("anna", FLASH, "id-2", Origin.IMPORTED))
-    assert gone.id is not None
-    assert (life.voice("anna").id or 0) > gone.id
-
-
-def test_the_cost_of_a_voice_is_that_of_its_tasks(life: Life) -> None:
-    life.register(imported("anna"), imported("berta"))
-    put(
-        life,
-        task(life, "anna", Kind.KEEPALIVE, TaskState.SUCCESS, cost_micros=60),
-        task(life, "anna", Kind.KEEPALIVE, TaskState.REFUSED, cost_micros=None),
-        task(life, "anna", Kind.KEEPALIVE, TaskState.FAILED, cost_micros=60),
-    )
-    assert life.registry.spent(life.voice("anna")) == Spent(120)
-    assert life.registry.spent(life.voice("berta")) == Spent()
+    life.register(imported("anna", voice_id="id-2"))
+    assert (life.voice("anna").id or 0) > (gone.id or 0)
 
 
 def test_health_of_an_empty_registry(life: Life) -> None:
@@ -342,10 +288,7 @@ def test_health_of_an_empty_registry(life: Life) -> None:
 
 
 @pytest.mark.parametrize("retries", [1, 9])
-@pytest.mark.parametrize(
-    ("state", "failures"),
-    [(TaskState.REFUSED, 9), (TaskState.FAILED, 9), (TaskState.UNKNOWN, 9), (TaskState.RUNNING, 0)],
-)
+@pytest.mark.parametrize(("state", "failures"), [(TaskState.REFUSED, 9), (TaskState.RUNNING, 0)])
 def test_a_voice_is_overdue_from_when_it_first_fell_due(
     life: Life, state: TaskState, failures: int, retries: int
 ) -> None:
@@ -419,10 +362,3 @@ def test_health_counts_what_a_person_must_know(life: Life) -> None:
     assert [(b.model, b.cause) for b in health.blocked] == [("plus", "402")]
     assert health.next_at == NOW - 4 * HOUR
     assert life.registry.keeping().last_pass_at == NOW
-
-
-def test_instants_come_back_aware_and_exact(life: Life) -> None:
-    instant = NOW + timedelta(microseconds=123456)
-    life.register(imported("anna", last_used_at=instant))
-    assert life.voice("anna").last_used_at == instant
-    assert life.rows(Voice, col(Voice.last_used_at) == instant)
