@@ -4,7 +4,7 @@ A safeguard whose removal no campaign notices is either not needed or not tested
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from voicekeeper.config import Settings
 from voicekeeper.core import alerting, breaker, schedule, transitions
-from voicekeeper.core.models import Alert, Status, Task, TaskState, Voice
+from voicekeeper.core.models import Status, Task, TaskState, Voice
 from voicekeeper.core.transitions import control, enrollment, keepalive
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.rehearsal import Plan, Report, Simulation
@@ -36,6 +36,8 @@ from voicekeeper.store import alerts as alert_rows
 from voicekeeper.store import breakers as breaker_rows
 from voicekeeper.store import claims, clocks, jobs, results
 from voicekeeper.store import controls as control_rows
+from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.session import Session
 from voicekeeper.store.worklist import Worklist
 
 DAY = timedelta(days=1)
@@ -313,27 +315,24 @@ def _calls_go_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(breaker_rows, "open_models", lambda _: [])
 
 
-def _alert_without_a_lease(patch: pytest.MonkeyPatch) -> None:
-    """Take an alert for told when it is handed out."""
-
-    def told(alert: Alert, *, now: datetime) -> alerting.AlertFields:
-        return {"told": alert.told + 1, "tell_at": now + alerting.AGAIN}
-
-    patch.setattr(alerting, "handed_out", told)
+def _alert_marked_as_it_opens(patch: pytest.MonkeyPatch) -> None:
+    """Take an alert for logged when it is opened."""
+    patch.setattr(alerting, "MARKED_WITHIN", alerting.AGAIN)
 
 
-def _alert_never_confirmed(patch: pytest.MonkeyPatch) -> None:
-    """Take no alert for told."""
-    patch.setattr(alerting, "confirmed", lambda *_, **__: {})
+def _alert_never_marked(patch: pytest.MonkeyPatch) -> None:
+    """Take no alert for logged."""
+    patch.setattr(alert_rows, "mark", lambda *_, **__: None)
 
 
-def _alert_told_once(patch: pytest.MonkeyPatch) -> None:
-    """Tell no alert again."""
+def _alert_logged_once(patch: pytest.MonkeyPatch) -> None:
+    """Log no alert again."""
+    mark = alert_rows.mark
 
-    def told(alert: Alert, *, now: datetime) -> alerting.AlertFields:
-        return {"tell_at": now + 365 * DAY if alert.ended_at is None else None}
+    def for_good(session: Session, lines: Iterable[LogLine], *, now: datetime) -> None:
+        mark(session, lines, now=now + 365 * DAY)
 
-    patch.setattr(alerting, "confirmed", told)
+    patch.setattr(alert_rows, "mark", for_good)
     patch.setattr(alerting, "latest_turn", lambda now: now + 3650 * DAY)
 
 
@@ -359,8 +358,8 @@ ABLATIONS = (
     Ablation("wall-clock watchdog", _nothing, 1, without_watchdog),
     Ablation("resumed polling", _forget_open_tasks, 1, enrolling),
     Ablation("success-only counting", _count_what_was_accepted, 1, failing_tasks),
-    Ablation("lease of an alert", _alert_without_a_lease, 30, dying_as_voices_are_lost),
-    Ablation("confirmed alert", _alert_never_confirmed, 1, empty_for_hours),
-    Ablation("daily alert", _alert_told_once, 1, empty_account),
+    Ablation("mark after the line", _alert_marked_as_it_opens, 30, dying_as_voices_are_lost),
+    Ablation("mark of an alert", _alert_never_marked, 1, empty_for_hours),
+    Ablation("daily alert", _alert_logged_once, 1, empty_account),
     Ablation("look for risks", _no_look_for_risks, 1, empty_account),
 )

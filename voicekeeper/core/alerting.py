@@ -1,32 +1,31 @@
-"""What a person must be told of: how loud, when first, when again, and when no more.
+"""What a person must know: how loud, when first, when again, and when no more.
 
 =================  ===============================================================
-lost, undeployed   told with the change of the voice's status
-blocked            told with the opening of the breaker
+lost, undeployed   with the change of the voice's status
+blocked            with the opening of the breaker
 risk               two sevenths of the window are left (48 h of seven days): a
-                   warning; a fourteenth (12 h): an error, told at once
+                   warning; a fourteenth (12 h): an error, at once
 again              daily, until it has ended
 ended              the voice speaks, or calls flow: one all-clear; or a person dealt
                    with the voice (``pause``, ``retry``, ``remove``): no more words
 =================  ===============================================================
 
-The log tells each alert in a line of its own. People at the addresses of ``alerts.urls`` get
-messages, and one message holds all alerts of a kind: a thousand voices that one cause strikes are
-one message. It waits until a minute brought no more of them, ten minutes at most; what comes
-within an hour after it waits for the hour's end; and each is in one message a day until it has
-ended.
+The log has a line for each alert. People at the addresses of ``alerts.urls`` get messages, and
+one message holds all alerts of a kind: a thousand voices that one cause strikes are one message.
+It waits until a minute brought no more of them, ten minutes at most; what comes within an hour
+after it waits for the hour's end; and each is in one message a day until it has ended.
 
-Entry takes two steps, so that a crash between them repeats a word and never loses one: an
-alert is handed out under a lease, and only when it was told is its next turn a day away.
+A row stands before its line is logged or its message sent, and is marked after it: a crash between
+the two repeats a line, and never loses one.
 
-Pure functions: rows and ``now`` in, new values out.
+Pure functions: rows and ``now`` in, decisions out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
 from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import AlertKind, Status
@@ -35,19 +34,20 @@ from voicekeeper.core.facts import VoiceFacts
 from voicekeeper.core.schedule import Policy
 
 if TYPE_CHECKING:
-    from voicekeeper.core.models import Alert, Breaker, Voice
+    from voicekeeper.core.models import Breaker, Voice
 
 AGAIN: Final = timedelta(days=1)
-"""Between two entries of what has not ended."""
+"""Between two lines, or two messages, about what has not ended."""
 
-LEASE: Final = timedelta(minutes=1)
-"""For handing one telling out; if it was not confirmed by then, it is told once more."""
+MARKED_WITHIN: Final = timedelta(minutes=1)
+"""Whoever records an answer logs the alert that it opens or ends, and marks it, within this time;
+only then does a look at all alerts find it due."""
 
 SEND_LEASE: Final = timedelta(minutes=5)
 """For sending one message; longer than any try may take."""
 
 _SLACK: Final = timedelta(hours=1)
-"""A clock that is set back by less delays a telling by less; one set back further is seen."""
+"""A clock that is set back by less delays an alert by less; one set back further is seen."""
 
 EVENTS: Final = {
     AlertKind.LOST: Event.VOICE_LOST,
@@ -55,20 +55,10 @@ EVENTS: Final = {
     AlertKind.RISK: Event.VOICE_AT_RISK,
     AlertKind.BLOCKED: Event.UPSTREAM_BLOCKED,
 }
-"""The event that tells of each kind, for the first time and again."""
+"""The event of each kind's lines, the first and the later ones."""
 
 OPENED_BY: Final = {Event.VOICE_LOST: AlertKind.LOST, Event.VOICE_UNDEPLOYED: AlertKind.UNDEPLOYED}
 """The events in a voice's life that open an alert, in the transaction that writes them."""
-
-
-class AlertFields(TypedDict, total=False):
-    """New values for columns of an alert."""
-
-    told: int
-    tell_at: datetime | None
-    ended_at: datetime
-    send_at: datetime | None
-    sent_at: datetime | None
 
 
 def risky_before(now: datetime, policy: Policy) -> datetime:
@@ -94,7 +84,7 @@ def at_risk_since(anchor: datetime, policy: Policy) -> datetime:
 
 
 def grace(policy: Policy) -> timedelta:
-    """Return how long a risk is not told yet: ten minutes of seven days.
+    """Return for how long no alert of a risk is due: ten minutes of seven days.
 
     After the host was down, or an import of voices long unused, the first keepalives end it.
     """
@@ -102,7 +92,7 @@ def grace(policy: Policy) -> timedelta:
 
 
 def pace(policy: Policy) -> timedelta:
-    """Return how often to look for what is to be told: each five minutes of seven days."""
+    """Return how often to look at all alerts: each five minutes of seven days."""
     return policy.window / 2000
 
 
@@ -127,40 +117,14 @@ def cause_of_risk(voice: Voice, breaker: Breaker | None) -> str:
     return voice.last_error or "no keepalive has been made in time"
 
 
-def handed_out(alert: Alert, *, now: datetime) -> AlertFields:
-    """Begin a telling: others keep off until the lease is over."""
-    return {"told": alert.told + 1, "tell_at": plus(now, LEASE)}
-
-
-def confirmed(alert: Alert, *, now: datetime) -> AlertFields:
-    """End a telling: the next one is a day away, and an end needs no other."""
-    return {"tell_at": plus(now, AGAIN) if alert.ended_at is None else None}
-
-
-def ended(alert: Alert, *, now: datetime, well: bool) -> AlertFields:
-    """End an alert. Where somebody was told of it and all is well again, that is told too."""
-    owed = now if well and alert.told else None
-    return {"ended_at": now, "tell_at": owed, "send_at": owed}
-
-
 def latest_turn(now: datetime) -> datetime:
-    """Return how far ahead a telling can be; one that is further was set by a wrong clock."""
+    """Return how far ahead an alert can be due; one that is further was set by a wrong clock."""
     return plus(now, AGAIN + _SLACK)
 
 
 def latest_send(now: datetime, policy: Policy) -> datetime:
     """Return how far ahead the next try of a message can be, as `latest_turn` does."""
     return plus(now, max(SEND_LEASE, policy.retry_cap) + _SLACK)
-
-
-def is_first(alert: Alert, how_loud: Level) -> bool:
-    """Tell whether an alert was never told before, or at another level."""
-    return alert.told == 0 or alert.level != how_loud
-
-
-def speaks(voice: Voice) -> bool:
-    """Tell whether a voice is kept and OK: an alert about it has ended well."""
-    return voice.status is Status.OK and not voice.paused
 
 
 def ends_enrollment(event: Event, status: Status) -> bool:
@@ -173,11 +137,6 @@ def ends_enrollment(event: Event, status: Status) -> bool:
     if event is Event.ENROLLMENT_SUCCEEDED:
         return True
     return event is Event.ENROLLMENT_FAILED and status in (Status.FAILED, Status.UNKNOWN)
-
-
-def to_be_sent(now: datetime) -> AlertFields:
-    """Begin to hold an alert in messages, or to hold it as something new: it got louder."""
-    return {"send_at": now, "sent_at": None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -540,13 +540,13 @@ class Keeper:
         if pruned.rows:
             tell(self._log, Event.HISTORY_PRUNED, **pruned.rows)
 
-    async def _tell(self, lines: Iterable[LogLine]) -> None:
-        """Write events to the log; then confirm the alerts among them, or they are told again."""
+    async def _tell(self, lines: Sequence[LogLine]) -> None:
+        """Write events to the log; then mark the alerts among them, or they are logged again."""
         say(self._log, lines)
-        told = [line.handout for line in lines if line.handout is not None]
-        if told:
-            with suppress(VoicekeeperError):  # nothing is lost: they are handed out again
-                await self._offload(partial(self._worklist.confirm, told, now=self._clock.now()))
+        if any(line.alert is not None for line in lines):
+            with suppress(VoicekeeperError):  # nothing is lost: they are logged again
+                mark = partial(self._worklist.mark_alerts, lines, now=self._clock.now())
+                await self._offload(mark)
 
 
 class _Counted(NamedTuple):

@@ -1,8 +1,8 @@
-"""The rows of the alerts: opened with their cause, handed out, confirmed, ended.
+"""The rows of alerts: opened with their cause, logged, marked as logged, and ended.
 
-An alert is opened in the transaction of what it tells, or, for a risk, which is a matter of
-time alone, by `take`. Who is handed a line confirms it once it is told; what was not confirmed
-within its lease is handed out again.
+An alert is opened in the transaction that records its cause; a risk, which is a matter of time
+alone, by `take`. Its line is marked after it was logged: a crash between the two repeats a line
+and loses none.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, bindparam, exists, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -20,53 +20,46 @@ from voicekeeper.core.events import MEANINGS, Event, Level
 from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Task, Voice
 from voicekeeper.core.schedule import Policy, deadline
 from voicekeeper.core.transitions import Entry
-from voicekeeper.store import breakers, rows
-from voicekeeper.store.chronicle import Handout, LogLine, line, model_line, plain, tell
+from voicekeeper.store import breakers, unreadable
+from voicekeeper.store.chronicle import LogLine, line, model_line, plain, tell
 from voicekeeper.store.jobs import SUCCEEDED
-from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
 
 _MOST = 1000
 """So many rows of each sort are dealt with at a time; the next look goes on."""
 
-_NOW: sa.BindParameter[datetime] = sa.bindparam("now")
-_RISKY: sa.BindParameter[datetime] = sa.bindparam("risky")
+_NOW: sa.BindParameter[datetime] = bindparam("now")
+_RISKY: sa.BindParameter[datetime] = bindparam("risky")
 
 _USED_LATELY = exists().where(
     col(Task.voice_pk) == Voice.id,
     SUCCEEDED,
     col(Task.sent_at).between(_RISKY, _NOW),
 )
-_IN_ITS_TURN = col(Voice.next_at).between(_NOW, sa.bindparam("soon")) & (col(Voice.failures) == 0)
+_WAITS_FOR_ITS_DUE_TIME = col(Voice.next_at).between(_NOW, bindparam("soon")) & (
+    col(Voice.failures) == 0
+)
 
 AT_RISK: ColumnElement[bool] = (
     (col(Voice.anchored_at) < _RISKY)
     & col(Voice.next_at).is_not(None)  # which it is where the voice is paused
     & or_(*(col(Voice.status) == kept for kept in LIVING))
     & col(Voice.voice_id).is_not(None)
-    & ~(_IN_ITS_TURN & _USED_LATELY)
+    & ~(_WAITS_FOR_ITS_DUE_TIME & _USED_LATELY)
 )
 """A voice is kept, and little of its window is left; at the times of `risk_at`.
 
 With a host's clock that is days ahead, the gateway's ``createTime`` makes every use look old. So
-one that waits for its ordinary turn, and was used lately by the host's own clock, is well: its
-last call succeeded, and the next is not due.
+a voice that was used lately by the host's own clock, and whose next keepalive is not due, is well.
 """
 
 _IS_OPEN = col(Alert.ended_at).is_(None)
-_ALERTS = select(*rows.columns(Alert)).where(_IS_OPEN)
-_OF_VOICE = Statement(_ALERTS.where(col(Alert.voice_pk) == sa.bindparam("voice_pk")))
-_OF_MODEL = Statement(
-    _ALERTS.where(col(Alert.model) == sa.bindparam("model"), col(Alert.voice_pk).is_(None))
+_OF_VOICE = select(Alert).where(_IS_OPEN, col(Alert.voice_pk) == bindparam("of_voice"))
+_OF_MODEL = select(Alert).where(
+    _IS_OPEN, col(Alert.voice_pk).is_(None), col(Alert.model) == bindparam("of_model")
 )
-_BY_KEY = Statement(select(*rows.columns(Alert)).where(col(Alert.id) == sa.bindparam("key")))
-_DELETE = Statement(
-    sa.delete(rows.table_of(Alert)).where(rows.table_of(Alert).c.id == sa.bindparam("key"))
-)
-
-_UNTOLD_RISKS = Statement(
-    select(*rows.columns(Voice))
+_NEW_RISKS = (
+    select(col(Voice.id))
     .where(
         AT_RISK,
         ~exists().where(
@@ -76,9 +69,8 @@ _UNTOLD_RISKS = Statement(
     .order_by(col(Voice.anchored_at))
     .limit(_MOST)
 )
-_SETTLED = Statement(
-    select(*rows.columns(Alert, Voice))
-    .select_from(Alert)
+_SETTLED = (
+    select(col(Alert.id), col(Alert.voice_pk))
     .join(Voice, col(Voice.id) == col(Alert.voice_pk))
     .where(
         _IS_OPEN,
@@ -92,21 +84,22 @@ _SETTLED = Statement(
     )
     .limit(_MOST)
 )
+"""What no success ended: a person dealt with the voice, or a wrong clock was mended."""
+
 _OTHER = aliased(Voice)
-_OWED = Statement(
-    select(*rows.columns(Alert, Voice))
-    .select_from(Alert)
+_GETS_LOUDER = (
+    (col(Alert.kind) == AlertKind.RISK)
+    & (col(Alert.level) == MEANINGS[Event.VOICE_AT_RISK].level)
+    & col(Alert.send_at).is_not(None)
+    & _IS_OPEN
+    & (col(Voice.anchored_at) < bindparam("dire"))
+)
+_DUE = (
+    select(col(Alert.id), col(Alert.voice_pk))
     .join(Voice, col(Voice.id) == col(Alert.voice_pk), isouter=True)
     .where(
         col(Alert.tell_at).is_not(None),
-        (col(Alert.tell_at) <= _NOW)
-        | (  # it has got louder
-            (col(Alert.kind) == AlertKind.RISK)
-            & (col(Alert.level) == MEANINGS[Event.VOICE_AT_RISK].level)
-            & (col(Alert.told) > 0)
-            & _IS_OPEN
-            & (col(Voice.anchored_at) < sa.bindparam("dire"))
-        ),
+        (col(Alert.tell_at) <= _NOW) | _GETS_LOUDER,
         col(Alert.voice_pk).is_not(None)
         | col(Alert.ended_at).is_not(None)
         | exists().where(col(_OTHER.model) == Alert.model, col(_OTHER.next_at).is_not(None)),
@@ -114,6 +107,15 @@ _OWED = Statement(
     .order_by(col(Alert.tell_at))
     .limit(_MOST)
 )
+
+_LOGGED = (
+    update(Alert)
+    .where(col(Alert.id).in_(bindparam("keys", expanding=True)))
+    .values(told=col(Alert.told) + 1)
+    .execution_options(synchronize_session=False)
+)
+_LOGGED_OPEN = _LOGGED.where(_IS_OPEN).values(tell_at=bindparam("again"))
+_LOGGED_END = _LOGGED.where(~_IS_OPEN).values(tell_at=None)
 
 
 def risk_at(now: datetime, policy: Policy) -> Mapping[str, datetime]:
@@ -126,58 +128,40 @@ def risk_at(now: datetime, policy: Policy) -> Mapping[str, datetime]:
 
 
 def opened_by(
-    session: Session,
-    voice: Voice,
-    told: LogLine,
-    *,
-    now: datetime,
-    handed: bool,
-    notifies: bool = False,
+    session: Session, voice: Voice, log_line: LogLine, *, now: datetime, notifies: bool
 ) -> LogLine:
     """Open the alert that an event in a voice's life calls for, if any; return its line.
 
     Args:
         session: a writing one.
         voice: its row.
-        told: the event, as the log is to tell it.
+        log_line: the event's line, which the caller logs.
         now: of this answer.
-        handed: whether the caller tells the line; else the next look hands it out.
         notifies: whether people get messages; then one is to hold the end of an enrollment.
     """
-    if notifies and alerting.ends_enrollment(Event(told.event), voice.status):
-        _enrolled(session, voice, told, now=now)
-    kind = alerting.OPENED_BY.get(Event(told.event))
+    event = Event(log_line.event)
+    kind = alerting.OPENED_BY.get(event)
+    ends_enrollment = notifies and alerting.ends_enrollment(event, voice.status)
+    if kind is None and not ends_enrollment:
+        return log_line
+    about = {"voice_pk": voice.id, "model": voice.model, **_as_new(log_line, now=now)}
+    if ends_enrollment:
+        session.add(Alert(kind=AlertKind.ENROLLMENT, ended_at=now, **about))
     if kind is None:
-        return told
-    known = (alert for alert in _about(session, voice) if alert.kind is kind)
-    fields: dict[str, Any] = {
-        "level": told.level,
-        "cause": told.fields["error"],
-        "since": now,
-        "tell_at": now,
-        **alerting.to_be_sent(now),
-    }
-    alert = next(known, None)
+        return log_line
+    known = session.scalars(_OF_VOICE, {"of_voice": voice.id}).all()
+    alert = next((alert for alert in known if alert.kind is kind), None)
     if alert is None:
-        alert = _open(session, kind=kind, voice_pk=voice.id, model=voice.model, **fields)
+        alert = Alert(kind=kind, **about)
     else:
-        assign(session, alert, fields)
-    return _handed_out(session, alert, told, now=now) if handed else told
+        alert.sqlmodel_update(about)
+    return _opened(session, alert, log_line, now=now)
 
 
-def blocked(session: Session, breaker: Breaker, told: LogLine, *, now: datetime) -> LogLine:
+def blocked(session: Session, breaker: Breaker, log_line: LogLine, *, now: datetime) -> LogLine:
     """Open the alert that a model's calls are paused; return its line."""
-    alert = _open(
-        session,
-        kind=AlertKind.BLOCKED,
-        model=breaker.model,
-        level=told.level,
-        cause=breaker.cause or "the gateway fails",
-        since=now,
-        tell_at=now,
-        **alerting.to_be_sent(now),
-    )
-    return _handed_out(session, alert, told, now=now)
+    alert = Alert(kind=AlertKind.BLOCKED, model=breaker.model, **_as_new(log_line, now=now))
+    return _opened(session, alert, log_line, now=now)
 
 
 def unblocked(
@@ -193,124 +177,146 @@ def unblocked(
     """
     alert = of_model(session, model)
     if alert is None:
-        return [_recovered(model, since)] if since is not None else []
-    assign(session, alert, alerting.ended(alert, now=now, well=True))
-    return [_handed_out(session, alert, _recovered(model, alert.since), now=now)]
+        return [_model_recovered(model, since)] if since is not None else []
+    log_line = _model_recovered(model, alert.since)
+    is_owed = _end(session, alert, is_well=True, now=now)
+    return [log_line._replace(alert=alert.id) if is_owed else log_line]
 
 
-def may_be_told_of(voice: Voice, *, now: datetime, policy: Policy) -> bool:
+def may_have_alerts(voice: Voice, *, now: datetime, policy: Policy) -> bool:
     """Tell, without a query, whether a voice may have an open alert."""
     gone = voice.status in (Status.LOST, Status.UNDEPLOYED)
     return gone or voice.anchored_at < alerting.risky_before(now, policy)
 
 
 def fixed(session: Session, voice: Voice, *, now: datetime) -> list[LogLine]:
-    """End all alerts about a voice that spoke; return the all-clear of those that were told."""
-    ended = [_ended(session, alert, voice, now=now) for alert in _about(session, voice)]
-    return [told for told in ended if told is not None]
+    """End all alerts about a voice that spoke; return the all-clear of those that were logged."""
+    open_alerts = session.scalars(_OF_VOICE, {"of_voice": voice.id}).all()
+    lines = [_end_of_voice(session, alert, voice, now=now) for alert in open_alerts]
+    return [log_line for log_line in lines if log_line is not None]
 
 
 def of_model(session: Session, model: str) -> Alert | None:
     """Return the open alert that a model's calls are paused."""
-    found = _OF_MODEL.first(session, model=model)
-    return rows.made(Alert, found) if found is not None else None
+    return session.scalars(_OF_MODEL, {"of_model": model}).first()
 
 
 def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
-    """Look at all alerts: open risks, end those whose cause is gone, hand out what is owed."""
-    _open_risks(session, now=now, policy=policy)
-    lines = _end_settled(session, now=now, policy=policy)
-    return lines + _hand_out(session, now=now, policy=policy)
+    """Open risks, end alerts whose cause is gone, and return the lines that are due.
+
+    Log them, then `mark` them.
+    """
+    breakers_open = {breaker.model: breaker for breaker in breakers.opened(session)}
+    _open_risks(session, breakers_open, now=now, policy=policy)
+    for alert, voice in _found(session, _SETTLED, **risk_at(now, policy)):
+        if voice is not None and _end_of_voice(session, alert, voice, now=now) is not None:
+            alert.tell_at = now  # its line is among those that are due
+    lines = []
+    for alert, voice in _found(session, _DUE, now=now, dire=alerting.dire_before(now, policy)):
+        breaker = breakers_open.get(alert.model)
+        if alert.ended_at is not None:
+            log_line = _model_recovered(alert.model, alert.since)
+            if voice is not None:
+                log_line = _line(_all_clear(alert), voice)
+        elif voice is None:
+            log_line = _of_model(alert, breaker, now=now)
+        else:
+            log_line = _of_voice(session, alert, voice, breaker, now=now, policy=policy)
+        lines.append(log_line._replace(alert=alert.id))
+    return lines
 
 
-def confirm(session: Session, handouts: Iterable[Handout], *, now: datetime) -> None:
-    """Note that these were told; what has changed since it was handed out is left alone."""
-    for handout in handouts:
-        found = _BY_KEY.first(session, key=handout.key)
-        if found is None:
-            continue
-        alert = rows.made(Alert, found)
-        if alert.tell_at == handout.until:
-            assign(session, alert, alerting.confirmed(alert, now=now))
+def mark(session: Session, lines: Iterable[LogLine], *, now: datetime) -> None:
+    """Note that these lines were logged: an alert is due again in a day, an end never.
 
-
-def _open(session: Session, **fields: Any) -> Alert:  # noqa: ANN401 - columns of any type
-    """Add an alert that nobody was told of."""
-    return rows.added(session, Alert, told=0, **fields)
-
-
-def _enrolled(session: Session, voice: Voice, told: LogLine, *, now: datetime) -> None:
-    """Note that an enrollment ended: nothing that lasts, so it has ended when it begins."""
-    fields = alerting.to_be_sent(now)
-    _open(
-        session,
-        kind=AlertKind.ENROLLMENT,
-        voice_pk=voice.id,
-        model=voice.model,
-        level=told.level,
-        cause=told.fields.get("error", ""),
-        since=now,
-        ended_at=now,
-        **fields,
-    )
-
-
-def _about(session: Session, voice: Voice) -> list[Alert]:
-    """Return the open alerts about a voice."""
-    return [rows.made(Alert, row) for row in _OF_VOICE.rows(session, voice_pk=voice.id)]
-
-
-def _end_settled(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
-    """End what a success did not: a person dealt with the voice, or a wrong clock was mended."""
-    settled, _ = _SETTLED.sifted(session, **risk_at(now, policy))
-    return [
-        told
-        for alert, voice in (rows.pair(Alert, Voice, row) for row in settled)
-        if voice is not None and (told := _ended(session, alert, voice, now=now)) is not None
+    One that ended while its line was logged is left alone: its end is to be logged yet.
+    """
+    ends = (Event.VOICE_RECOVERED, Event.UPSTREAM_RECOVERED)
+    logged = [
+        (log_line.alert, log_line.event in ends) for log_line in lines if log_line.alert is not None
     ]
+    open_keys = [key for key, is_end in logged if not is_end]
+    ended_keys = [key for key, is_end in logged if is_end]
+    if open_keys:
+        session.execute(_LOGGED_OPEN, {"keys": open_keys, "again": now + alerting.AGAIN})
+    if ended_keys:
+        session.execute(_LOGGED_END, {"keys": ended_keys})
 
 
-def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
+def _as_new(log_line: LogLine, *, now: datetime) -> dict[str, Any]:
+    """Return the columns of an alert that begins with a line."""
+    cause = log_line.fields.get("error", "")
+    return {"level": log_line.level, "cause": cause, "since": now, "send_at": now, "sent_at": None}
+
+
+def _opened(session: Session, alert: Alert, log_line: LogLine, *, now: datetime) -> LogLine:
+    """Add an alert whose line is about to be logged; return that line."""
+    alert.tell_at = now + alerting.MARKED_WITHIN
+    session.add(alert)
+    session.flush()
+    return log_line._replace(alert=alert.id)
+
+
+def _end(session: Session, alert: Alert, *, is_well: bool, now: datetime) -> bool:
+    """End an alert; return whether its end is to be logged.
+
+    It is not where a person brought it about. An alert that was never logged leaves no trace.
+    """
+    if alert.send_at is None:
+        session.delete(alert)
+        return False
+    alert.ended_at = now
+    alert.tell_at = now + alerting.MARKED_WITHIN if is_well else None
+    alert.send_at = now if is_well else None
+    return is_well
+
+
+def _end_of_voice(session: Session, alert: Alert, voice: Voice, *, now: datetime) -> LogLine | None:
+    """End an alert about a voice; return its all-clear, where one is owed."""
+    is_well = voice.status is Status.OK and not voice.paused
+    if not _end(session, alert, is_well=is_well, now=now):
+        return None
+    return tell(session, voice, _all_clear(alert), now=now)._replace(alert=alert.id)
+
+
+def _open_risks(
+    session: Session, breakers_open: Mapping[str, Breaker], *, now: datetime, policy: Policy
+) -> None:
     """Open an alert for each voice that came to be at risk; its grace begins."""
-    voices, _ = _UNTOLD_RISKS.sifted(session, **risk_at(now, policy))
-    paused = _paused(session) if voices else {}
-    for voice in (rows.made(Voice, row) for row in voices):
-        _open(
-            session,
+    keys = session.scalars(_NEW_RISKS, risk_at(now, policy)).all()
+    voices, _ = unreadable.by_key(session, Voice, keys)
+    session.add_all(
+        Alert(
             kind=AlertKind.RISK,
             voice_pk=voice.id,
             model=voice.model,
             level=MEANINGS[Event.VOICE_AT_RISK].level,
-            cause=alerting.cause_of_risk(voice, paused.get(voice.model)),
+            cause=alerting.cause_of_risk(voice, breakers_open.get(voice.model)),
             since=alerting.at_risk_since(voice.anchored_at, policy),
             tell_at=now + alerting.grace(policy),
         )
-
-
-def _hand_out(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
-    """Hand out what is to be told now, what was told longest ago first."""
-    owed, _ = _OWED.sifted(
-        session,
-        now=now,
-        dire=alerting.dire_before(now, policy),
+        for voice in voices.values()
     )
-    paused = _paused(session) if owed else {}
-    lines = []
-    for alert, voice in (rows.pair(Alert, Voice, row) for row in owed):
-        breaker = paused.get(alert.model)
-        if voice is None:
-            told = _of_model(alert, breaker)
-        elif alert.ended_at is None:
-            told = _of_voice(session, alert, voice, breaker, now=now, policy=policy)
-        else:
-            told = _line(_all_clear(alert), voice)
-        lines.append(_handed_out(session, alert, told, now=now))
-    return lines
 
 
-def _of_model(alert: Alert, breaker: Breaker | None) -> LogLine:
-    if alert.ended_at is not None:
-        return _recovered(alert.model, alert.since)
+def _found(
+    session: Session, query: sa.Select[Any, Any], **times: datetime
+) -> list[tuple[Alert, Voice | None]]:
+    """Return alerts with their voices; a pair that cannot be read is left out."""
+    keys = session.execute(query, times).all()
+    alerts, _ = unreadable.by_key(session, Alert, [key for key, _ in keys])
+    voices, _ = unreadable.by_key(session, Voice, [pk for _, pk in keys if pk is not None])
+    return [
+        (alerts[key], voices.get(pk))
+        for key, pk in keys
+        if key in alerts and (pk is None or pk in voices)
+    ]
+
+
+def _of_model(alert: Alert, breaker: Breaker | None, *, now: datetime) -> LogLine:
+    """Return the line of an open alert about a model."""
+    if alert.send_at is None:  # a restore has put it off
+        alert.send_at = now
     return model_line(
         Event.UPSTREAM_BLOCKED,
         model=alert.model,
@@ -330,60 +336,30 @@ def _of_voice(
     now: datetime,
     policy: Policy,
 ) -> LogLine:
-    """Return the line of an open alert; the history has it once for each level, not each day."""
+    """Return the line of an open alert about a voice; the history has one for each level alone."""
     level = alerting.level(alert.kind, voice.anchored_at, now=now, policy=policy)
-    cause = alert.cause
     detail: dict[str, Any] = {"since": alert.since, "told": alert.told + 1}
     if alert.kind is AlertKind.RISK:
-        cause = alerting.cause_of_risk(voice, breaker)
+        alert.cause = alerting.cause_of_risk(voice, breaker)
         detail["deadline_at"] = deadline(voice.anchored_at, policy)
-    telling = Entry(alerting.EVENTS[alert.kind], {"error": cause, **detail})
-    if alerting.is_first(alert, level):
-        fields = {"cause": cause, "level": level, **alerting.to_be_sent(now)}
-        assign(session, alert, fields)
-        return tell(session, voice, telling, now=now, level=level)
-    if cause != alert.cause:
-        assign(session, alert, {"cause": cause})
-    return _line(telling, voice, level)
+    entry = Entry(alerting.EVENTS[alert.kind], {"error": alert.cause, **detail})
+    if alert.send_at is not None and alert.level == level:
+        return _line(entry, voice, level)
+    alert.level = level
+    alert.tell_at = alert.send_at = now
+    alert.sent_at = None
+    return tell(session, voice, entry, now=now, level=level)
 
 
-def _line(telling: Entry, voice: Voice, level: Level | None = None) -> LogLine:
+def _line(entry: Entry, voice: Voice, level: Level | None = None) -> LogLine:
     """Return a line about a voice that its history does not repeat."""
-    level = level or MEANINGS[telling.event].level
-    return line(telling.event, level, voice.name, voice.voice_id, plain(telling.detail))
-
-
-def _ended(session: Session, alert: Alert, voice: Voice, *, now: datetime) -> LogLine | None:
-    """End an alert about a voice; return its all-clear, where one is owed.
-
-    One that nobody was told of leaves no trace.
-    """
-    if not alert.told:
-        _DELETE.run(session, key=alert.id)
-        return None
-    assign(session, alert, alerting.ended(alert, now=now, well=alerting.speaks(voice)))
-    if alert.tell_at is None:
-        return None
-    told = tell(session, voice, _all_clear(alert), now=now)
-    return _handed_out(session, alert, told, now=now)
+    level = level or MEANINGS[entry.event].level
+    return line(entry.event, level, voice.name, voice.voice_id, plain(entry.detail))
 
 
 def _all_clear(alert: Alert) -> Entry:
     return Entry(Event.VOICE_RECOVERED, {"was": alert.kind, "since": alert.since})
 
 
-def _recovered(model: str, since: datetime) -> LogLine:
+def _model_recovered(model: str, since: datetime | None) -> LogLine:
     return model_line(Event.UPSTREAM_RECOVERED, model=model, blocked_since=since)
-
-
-def _handed_out(session: Session, alert: Alert, told: LogLine, *, now: datetime) -> LogLine:
-    """Return a line together with the lease under which it is told."""
-    assign(session, alert, alerting.handed_out(alert, now=now))
-    assert alert.id is not None  # noqa: S101 - a stored alert has its key
-    assert alert.tell_at is not None  # noqa: S101 - the lease
-    return told._replace(handout=Handout(alert.id, alert.tell_at))
-
-
-def _paused(session: Session) -> dict[str, Breaker]:
-    """Return the breakers that are open, by model."""
-    return {breaker.model: breaker for breaker in breakers.opened(session)}

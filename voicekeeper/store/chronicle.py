@@ -20,18 +20,6 @@ from voicekeeper.store import rows, unreadable
 from voicekeeper.store.session import Session
 
 
-class Handout(NamedTuple):
-    """One telling of an alert, to be confirmed once it is told.
-
-    Attributes:
-        key: of the alert's row.
-        until: when its lease ends; an alert with another has changed since.
-    """
-
-    key: int
-    until: datetime
-
-
 class LogLine(NamedTuple):
     """An event ready for the log.
 
@@ -39,13 +27,13 @@ class LogLine(NamedTuple):
         event: its name in the catalogue.
         level: ``debug``, ``info``, ``warning`` or ``error``.
         fields: ``name`` and ``voice_id`` first, where a voice is concerned.
-        handout: the telling of an alert that this line is.
+        alert: the key of the alert that this line tells of; it is marked once it was logged.
     """
 
     event: str
     level: str
     fields: dict[str, Any]
-    handout: Handout | None = None
+    alert: int | None = None
 
 
 def tell(

@@ -349,7 +349,7 @@ def _cancel_stale_alerts(session: Session, *, now: datetime, policy: Policy) -> 
     later = now + alerting.grace(policy)
     session.execute(
         alert.where(is_open, col(Alert.kind) == AlertKind.BLOCKED).values(
-            told=0, tell_at=later, send_at=later, sent_at=None
+            tell_at=later, send_at=None, sent_at=None
         )
     )
     tomorrow = now + alerting.AGAIN
@@ -360,7 +360,7 @@ def _cancel_stale_alerts(session: Session, *, now: datetime, policy: Policy) -> 
             send_at=tomorrow
         )
     )
-    session.execute(alert.where(is_open, _LASTING, ~heard).values(**alerting.to_be_sent(now)))
+    session.execute(alert.where(is_open, _LASTING, ~heard).values(send_at=now, sent_at=None))
 
 
 def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:

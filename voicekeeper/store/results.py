@@ -62,14 +62,13 @@ def apply(
     """
     change = _free_of_conflict(session, voice, task, change)
     was_lost = voice.status is Status.LOST
-    was_told_of = alerts.may_be_told_of(voice, now=now, policy=policy)
+    may_have_alerts = alerts.may_have_alerts(voice, now=now, policy=policy)
     rows.assign(session, voice, change.voice)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.entries]
     lines = [
-        alerts.opened_by(session, voice, line, now=now, handed=logged, notifies=policy.notifies)
-        for line in lines
+        alerts.opened_by(session, voice, line, now=now, notifies=policy.notifies) for line in lines
     ]
-    if was_told_of and "last_used_at" in change.voice:
+    if may_have_alerts and "last_used_at" in change.voice:
         lines += alerts.fixed(session, voice, now=now)
     if was_lost and "last_used_at" in change.voice:
         # What blamed it may have blamed the others: another account's key, or the gateway itself.

@@ -34,7 +34,7 @@ from voicekeeper.store import (
     rows,
 )
 from voicekeeper.store.active import Fence
-from voicekeeper.store.chronicle import Handout, LogLine, take_unlogged
+from voicekeeper.store.chronicle import LogLine, take_unlogged
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intent
 from voicekeeper.store.retention import Pruned, Pruner
@@ -315,17 +315,14 @@ class Worklist:
         return self._pruner.prune(now=now, policy=policy)
 
     def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
-        """Look at what a person must be told of; return what is to be told now.
-
-        Each line is handed out under a lease: `confirm` it once it is told.
-        """
+        """Open and end alerts; return the lines that are due. Log them, then `mark_alerts`."""
         with self._database.writing() as session:
             return alerts.take(session, now=now, policy=policy)
 
-    def confirm(self, handouts: Iterable[Handout], *, now: datetime) -> None:
-        """Note that these alerts were told; their next turn is a day away."""
+    def mark_alerts(self, lines: Iterable[LogLine], *, now: datetime) -> None:
+        """Note that the alerts among these lines were logged; they are due again in a day."""
         with self._database.writing() as session:
-            alerts.confirm(session, handouts, now=now)
+            alerts.mark(session, lines, now=now)
 
     def leave(self, *, keeper: str) -> None:
         """End as a keeper: another one may take over at once."""

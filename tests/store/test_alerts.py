@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlmodel import col
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Call, Life, driver_of, imported, wanted
-from voicekeeper.core import alerting
 from voicekeeper.core.enums import NEVER_KNOWN
 from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Voice
 from voicekeeper.core.requests import FLASH
@@ -61,8 +61,8 @@ def take(life: Life, now: datetime) -> list[LogLine]:
     return list(life.worklist.take_alerts(now=now, policy=life.policy))
 
 
-def confirm(life: Life, lines: list[LogLine], now: datetime) -> None:
-    life.worklist.confirm([line.handout for line in lines if line.handout], now=now)
+def mark(life: Life, lines: list[LogLine], now: datetime) -> None:
+    life.worklist.mark_alerts(lines, now=now)
 
 
 def events(lines: list[LogLine]) -> list[str]:
@@ -109,13 +109,18 @@ def test_a_voice_id_that_the_gateway_never_knew_is_told_as_that_everywhere(life:
     assert health.names[Status.LOST] == ["known", f"typo ({NEVER_KNOWN})"]
 
 
-def test_a_person_who_pauses_a_lost_voice_is_told_no_more(life: Life) -> None:
-    unknown_upstream(life)
-    life.live(DAY + HOUR)
-    before = len(told(life))
+@pytest.mark.parametrize("is_gone", [True, False], ids=["lost", "at risk"])
+def test_of_a_voice_that_a_person_pauses_nothing_more_is_told(life: Life, *, is_gone: bool) -> None:
+    if is_gone:
+        unknown_upstream(life)
+    else:
+        life.register(imported("anna", last_used_at=NOW - 5 * DAY))
+        life.upstream.trouble = own_trouble("anna")
+    life.live(HOUR)
+    assert told(life) == [("voice.lost", "error") if is_gone else ("voice.at_risk", "warning")]
     life.registry.pause("anna", now=life.clock.now())
     life.live(3 * DAY)
-    assert len(told(life)) == before
+    assert len(told(life)) == 1
     assert alerts(life) == []
 
 
@@ -162,15 +167,6 @@ def test_a_risk_is_told_once_for_each_level_and_daily_and_its_end_once(life: Lif
     assert "voice.at_risk" not in life.events("berta")
 
 
-def test_voices_at_risk_for_one_cause_name_that_cause(life: Life) -> None:
-    life.register(*(imported(f"v{n}", last_used_at=NOW - 4 * DAY) for n in range(20)))
-    life.upstream.trouble = empty_account
-    life.live(2 * DAY)
-    risks = [alert for alert in life.rows(Alert) if alert.kind is AlertKind.RISK]
-    assert len(risks) == 20
-    assert {alert.cause for alert in risks} == {"the account is empty"}
-
-
 def test_voices_long_unused_that_are_saved_at_once_are_not_told_at_risk(life: Life) -> None:
     """An import, or a host that was down: the first keepalives end the risk in its grace."""
     life.register(*(imported(f"v{n}", last_used_at=NOW - 6 * DAY) for n in range(30)))
@@ -178,15 +174,6 @@ def test_voices_long_unused_that_are_saved_at_once_are_not_told_at_risk(life: Li
     assert told(life) == []
     assert life.rows(Alert) == []
     assert len(life.alive()) == 30
-
-
-def test_a_voice_at_risk_that_is_paused_is_told_no_more(life: Life) -> None:
-    life.register(imported("anna", last_used_at=NOW - 5 * DAY))
-    life.upstream.trouble = own_trouble("anna")
-    life.live(HOUR)
-    life.registry.pause("anna", now=life.clock.now())
-    life.live(3 * DAY)
-    assert told(life) == [("voice.at_risk", "warning")]
 
 
 def test_a_route_that_no_control_call_can_test_is_told_once(life: Life) -> None:
@@ -253,7 +240,7 @@ def test_a_clock_that_steps_back_a_second_repeats_nothing(life: Life) -> None:
 # crashes
 
 
-@pytest.mark.parametrize("logged", [False, True], ids=["before the log", "after the log"])
+@pytest.mark.parametrize("logged", [False, True], ids=["before the line", "after the line"])
 @pytest.mark.parametrize("daily", [False, True], ids=["first", "daily"])
 def test_a_crash_between_the_commit_and_the_telling_repeats_an_alert_and_loses_none(
     life: Life, *, logged: bool, daily: bool
@@ -282,54 +269,71 @@ def test_a_crash_between_the_commit_and_the_telling_repeats_an_alert_and_loses_n
     assert len(life.log.of("voice.lost")) - before == 1
 
 
-def test_what_was_handed_out_and_not_confirmed_is_handed_out_again(life: Life) -> None:
+def blocked(life: Life) -> None:
+    """Have the calls of a voice that waits be paused, which was logged before."""
     life.register(imported("anna"))
-    put(life, model=FLASH)
-    opened = Breaker(model=FLASH, opened_at=NOW, cause="402")
-    with life.database.writing() as session:
-        session.add(opened)
-    first = take(life, NOW)
-    assert events(first) == ["upstream.blocked"]
-    assert take(life, NOW + alerting.LEASE - SECOND) == []
-    second = take(life, NOW + alerting.LEASE)
-    assert [line.fields["told"] for line in (*first, *second)] == [1, 2]
-    confirm(life, first, NOW + alerting.LEASE)  # the first teller was slow: the second has it
-    assert events(take(life, NOW + 2 * alerting.LEASE)) == ["upstream.blocked"]
-
-
-def test_an_end_while_the_trouble_is_being_told_is_told_too(life: Life) -> None:
-    life.register(imported("anna"))
-    put(life, model=FLASH)
+    put(life, model=FLASH, send_at=NOW)
     with life.database.writing() as session:
         session.add(Breaker(model=FLASH, opened_at=NOW, cause="402"))
-    telling = take(life, NOW)
+
+
+def test_a_line_is_repeated_until_it_is_marked_and_then_a_day_later(life: Life) -> None:
+    blocked(life)
+    first, again = take(life, NOW), take(life, NOW + MINUTE)
+    assert events(first) == ["upstream.blocked"]
+    assert first == again
+    mark(life, again, NOW + MINUTE)
+    assert take(life, NOW + DAY) == []
+    (daily,) = take(life, NOW + DAY + MINUTE)
+    assert (first[0].fields["told"], daily.fields["told"]) == (1, 2)
+
+
+def test_an_end_while_the_line_of_its_alert_is_logged_is_logged_too(life: Life) -> None:
+    blocked(life)
+    logging = take(life, NOW)
     with life.database.writing() as session:
-        clear = store.unblocked(session, FLASH, since=NOW, now=NOW + SECOND)
-    confirm(life, telling, NOW + SECOND)
+        clear = store.unblocked(session, FLASH, since=NOW, now=NOW)
+    mark(life, logging, NOW)
     assert events(clear) == ["upstream.recovered"]
-    again = take(life, NOW + 2 * alerting.LEASE)  # nobody confirmed it
+    assert take(life, NOW) == []  # whoever ended it is about to log that
+    again = take(life, NOW + MINUTE)
     assert events(again) == ["upstream.recovered"]
-    confirm(life, again, NOW + 2 * alerting.LEASE)
+    mark(life, again, NOW + MINUTE)
     assert take(life, NOW + 30 * DAY) == []
 
 
-def test_an_all_clear_that_a_crash_cut_short_is_told_again(life: Life) -> None:
+def test_a_risk_that_gets_louder_is_repeated_until_it_is_marked(life: Life) -> None:
+    life.register(imported("anna", last_used_at=NOW - 5 * DAY - MINUTE))
+    take(life, NOW)
+    mark(life, take(life, NOW + HOUR), NOW + HOUR)
+    louder = take(life, NOW + 2 * DAY)
+    assert louder == take(life, NOW + 2 * DAY + MINUTE)
+    assert [line.level for line in louder] == ["error"]
+    assert life.events("anna").count("voice.at_risk") == 2  # once a level
+
+
+def test_an_all_clear_that_was_not_marked_is_repeated_and_its_history_is_not(life: Life) -> None:
     life.register(imported("anna"))
     edit(life, "anna", status=Status.OK)
-    put(
-        life,
-        kind=AlertKind.LOST,
-        model=FLASH,
-        voice_pk=life.voice("anna").id,
-        told=1,
-        tell_at=NOW + DAY,
-    )
-    assert events(take(life, NOW)) == ["voice.recovered"]
-    again = take(life, NOW + alerting.LEASE)
-    assert [(line.event, line.level, line.fields["was"]) for line in again] == [
+    about = {"kind": AlertKind.LOST, "model": FLASH, "voice_pk": life.voice("anna").id}
+    put(life, **about, send_at=NOW, tell_at=NOW + DAY)
+    first = take(life, NOW)
+    assert [(line.event, line.level, line.fields["was"]) for line in first] == [
         ("voice.recovered", "info", "lost")
     ]
+    assert take(life, NOW + MINUTE) == first
     assert life.events("anna").count("voice.recovered") == 1
+
+
+def test_a_row_that_cannot_be_read_stops_no_other(life: Life) -> None:
+    life.register(imported("anna"), imported("berta"))
+    for key in (1, 2):
+        about = {"kind": AlertKind.LOST, "model": FLASH, "voice_pk": key}
+        put(life, **about, send_at=NOW)
+    with life.database.writing() as session:
+        session.execute(sa.update(Voice).values(status=Status.LOST))
+        session.execute(sa.text("UPDATE alert SET since = 'never' WHERE voice_pk = 1"))
+    assert [line.fields["name"] for line in take(life, NOW)] == ["berta"]
 
 
 def test_a_database_that_is_full_delays_no_keepalive(life: Life) -> None:

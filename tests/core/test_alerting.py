@@ -8,25 +8,9 @@ import pytest
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, voice
 from voicekeeper.core import alerting
-from voicekeeper.core.events import MEANINGS, Event, Level
-from voicekeeper.core.models import Alert, AlertKind, Breaker, Status
+from voicekeeper.core.events import Event, Level
+from voicekeeper.core.models import AlertKind, Breaker, Status
 from voicekeeper.core.requests import FLASH
-
-
-def alert(**columns: Any) -> Alert:  # noqa: ANN401 - any column
-    """Return a risk that began an hour ago and was told once."""
-    row: dict[str, Any] = {
-        "id": 1,
-        "kind": AlertKind.RISK,
-        "voice_pk": 1,
-        "model": FLASH,
-        "level": "warning",
-        "cause": "402: insufficient balance",
-        "since": NOW - HOUR,
-        "told": 1,
-        "tell_at": NOW + DAY,
-    }
-    return Alert(**row | columns)
 
 
 def anchored(left: timedelta, window: timedelta = 7 * DAY) -> datetime:
@@ -96,30 +80,6 @@ def test_an_alert_is_as_loud_as_its_event_and_a_risk_by_the_time_left(
     assert alerting.level(kind, anchor, now=NOW, policy=POLICY) == level
 
 
-def test_every_kind_has_an_event_of_the_catalogue() -> None:
-    assert set(alerting.EVENTS) == set(AlertKind) - {AlertKind.ENROLLMENT}
-    assert set(alerting.EVENTS.values()) <= set(MEANINGS)
-    assert {
-        event: kind for kind, event in alerting.EVENTS.items()
-    }.items() >= alerting.OPENED_BY.items()
-
-
-@pytest.mark.parametrize(
-    ("told", "before", "level", "first"),
-    [
-        (0, "warning", "warning", True),
-        (0, "warning", "error", True),
-        (1, "warning", "warning", False),
-        (1, "warning", "error", True),
-        (9, "error", "error", False),
-    ],
-)
-def test_a_telling_is_the_first_of_its_level_once(
-    told: int, before: Level, level: Level, *, first: bool
-) -> None:
-    assert alerting.is_first(alert(told=told, level=before), level) is first
-
-
 # why
 
 
@@ -136,43 +96,10 @@ def test_a_risk_is_blamed_on_paused_calls_before_the_voices_own_failure() -> Non
 # when
 
 
-def test_a_telling_is_leased_and_then_a_day_away_and_an_end_is_told_once() -> None:
-    row = alert(told=2, tell_at=NOW)
-    assert alerting.handed_out(row, now=NOW) == {"told": 3, "tell_at": NOW + MINUTE}
-    assert alerting.confirmed(row, now=NOW) == {"tell_at": NOW + DAY}
-    assert alerting.confirmed(alert(ended_at=NOW), now=NOW) == {"tell_at": None}
-
-
-@pytest.mark.parametrize(
-    ("told", "well", "tell_at"), [(1, True, NOW), (0, True, None), (3, False, None)]
-)
-def test_an_end_is_told_where_all_is_well_and_somebody_was_told_of_the_trouble(
-    told: int, tell_at: datetime | None, *, well: bool
-) -> None:
-    fields = alerting.ended(alert(told=told), now=NOW, well=well)
-    assert fields == {"ended_at": NOW, "tell_at": tell_at, "send_at": tell_at}
-
-
-@pytest.mark.parametrize(
-    ("columns", "well"),
-    [
-        ({"status": Status.OK}, True),
-        ({"status": Status.OK, "paused": True}, False),
-        ({"status": Status.LOST}, False),
-        ({"status": Status.NEW}, False),
-    ],
-)
-def test_only_a_voice_that_is_kept_and_speaks_is_an_all_clear(
-    columns: dict[str, Any], *, well: bool
-) -> None:
-    assert alerting.speaks(voice(**columns)) is well
-
-
 def test_a_small_step_of_the_clock_repeats_nothing_and_a_wrong_clock_silences_nothing() -> None:
-    told = alerting.confirmed(alert(), now=NOW)["tell_at"]
-    assert told is not None
-    assert told <= alerting.latest_turn(NOW - MINUTE)
-    assert told > alerting.latest_turn(NOW - 2 * HOUR)
+    due = NOW + alerting.AGAIN
+    assert due <= alerting.latest_turn(NOW - MINUTE)
+    assert due > alerting.latest_turn(NOW - 2 * HOUR)
 
 
 def test_the_grace_is_a_thousandth_of_the_window_and_holds_two_looks() -> None:
@@ -277,7 +204,3 @@ def test_the_wait_for_a_message_is_doubled_twenty_times_at_most(tries: int) -> N
 )
 def test_the_end_of_an_enrollment(event: Event, status: Status, *, ends: bool) -> None:
     assert alerting.ends_enrollment(event, status) is ends
-
-
-def test_what_is_to_be_sent_is_new_from_now_on() -> None:
-    assert alerting.to_be_sent(NOW) == {"send_at": NOW, "sent_at": None}
