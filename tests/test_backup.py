@@ -211,7 +211,7 @@ def test_a_pass_waits_for_a_daily_copy_that_takes_long_and_does_not_fail(
         real(copy, registry)
 
     monkeypatch.setattr(backup, "fill", slow)
-    copies = DailyCopies(life.database.path, turn=life.database.turn)
+    copies = DailyCopies(life.database.path, turn=life.database.alone)
     copying = threading.Thread(target=copies.make, args=(NOW,), daemon=True)
     copying.start()
     assert reads.wait(LIMIT_S)

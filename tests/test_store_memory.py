@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tests.support import NOW, imported, policy
+from voicekeeper.errors import VoicekeeperError
 from voicekeeper.store import memory, sqlite
 from voicekeeper.store.memory import MemoryDatabase
 from voicekeeper.store.registry import Registry
@@ -76,6 +77,6 @@ def test_a_transaction_within_another_is_refused_and_commits_no_half_of_it(
             session.connection().exec_driver_sql(ADD)
             count(database)
 
-    with pytest.raises(AssertionError):
+    with pytest.raises(VoicekeeperError, match="transaction within a transaction"):
         change()
     assert count(database) == 0

@@ -1,6 +1,5 @@
 """The keepers' side: who gets what, in which order, and what an answer or a crash leaves."""
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel, col
 
 from tests.support import (
@@ -690,7 +690,7 @@ def test_a_change_and_its_history_commit_together_or_not_at_all(
             )
         )
     before = (life.voice("anna"), life.tasks("anna"))
-    with pytest.raises(sqlite3.IntegrityError, match="no room for history"):
+    with pytest.raises(IntegrityError, match="no room for history"):
         record(life, job, answer(life))
     assert (life.voice("anna"), life.tasks("anna")) == before
     with life.database.writing() as session:

@@ -34,7 +34,7 @@ _SPARE = 16 * 1024 * 1024
 """Bytes that a daily copy leaves to the registry, beside as many as that has."""
 
 
-Turn = Callable[[], AbstractContextManager[None]]
+Turn = Callable[[], AbstractContextManager[object]]
 """Keeps the transactions of this process off for as long as a block lasts."""
 
 

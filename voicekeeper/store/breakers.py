@@ -22,7 +22,7 @@ _BEGIN = Statement(
     _TABLE.insert().values(model=sa.bindparam("of"), run=0, probes=0, distrusted=sa.false())
 )
 _OPENED = Statement(select(_TABLE).where(_TABLE.c.opened_at.is_not(None)).order_by(_TABLE.c.model))
-_FORGET = Statement(sa.delete(_TABLE).where(_TABLE.c.model == sa.bindparam("model")))
+_FORGET = Statement(sa.delete(_TABLE).where(_TABLE.c.model == sa.bindparam("of")))
 _MOST_URGENT = Statement(
     select(func.min(col(Voice.anchored_at))).where(
         col(Voice.model) == sa.bindparam("model"),
@@ -52,7 +52,7 @@ def of_model(session: Session, model: str) -> Breaker:
     readable, bad = _OF_MODEL.sifted(session, model=model)
     if not readable:
         if bad:
-            _FORGET.run(session, model=model)
+            _FORGET.run(session, of=model)
         _BEGIN.run(session, of=model)
         readable = _OF_MODEL.rows(session, model=model)
     return made(Breaker, readable[0])

@@ -11,7 +11,7 @@ today's. The rules that read them go by the gateway's dates, or do nothing on th
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -35,6 +35,7 @@ _IS_LATE = (_BREAKER.c.judged_at > _NOW) | (_BREAKER.c.probe_at > _LATEST)
 _USED_AHEAD = (
     _VOICE.c.next_at.is_not(None),  # by an index
     _VOICE.c.anchored_at > sa.bindparam("soon"),
+    _VOICE.c.anchored_at <= datetime.max.replace(tzinfo=UTC),  # nor what is no instant at all
     _VOICE.c.next_at > _NOW,
     _VOICE.c.failures == 0,
     ~sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN),

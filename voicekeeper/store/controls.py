@@ -40,6 +40,7 @@ _SUSPECTED = select(col(Voice.model)).where(
 _OPENED = select(col(Breaker.model)).where(col(Breaker.opened_at).is_not(None))
 _WANTED = Statement(_SUSPECTED.union(_OPENED))
 _MODEL: sa.BindParameter[str] = sa.bindparam("model")
+_OF: sa.BindParameter[str] = sa.bindparam("of")
 _A_VOICE_WAITS = Statement(select(exists().where(col(Voice.model) == _MODEL, claims.DUE)))
 _A_TASK_WAITS = Statement(select(exists().where(col(Task.model) == _MODEL, claims.ASKABLE)))
 
@@ -53,13 +54,13 @@ _END_RUN = Statement(
 )
 _ABANDON = Statement(
     sa.update(_TASK)
-    .where(_TASK.c.model == _MODEL, _TASK.c.kind == Kind.CONTROL, IS_OPEN)
+    .where(_TASK.c.model == _OF, _TASK.c.kind == Kind.CONTROL, IS_OPEN)
     .values(state=TaskState.UNKNOWN, finished_at=sa.bindparam("now"), next_poll_at=sa.null())
 )
 _CLEAR = Statement(
     sa.update(_VOICE)
     .where(
-        _VOICE.c.model == _MODEL,
+        _VOICE.c.model == _OF,
         _VOICE.c.suspected_at <= sa.bindparam("sent_at"),
         _VOICE.c.controlled_at.is_(None),
         _VOICE.c.voice_id != sa.bindparam("spoken"),
@@ -83,7 +84,7 @@ _IN_ITS_WINDOW = _VOICE.c.anchored_at > sa.bindparam("over")
 _NOT_GONE = (_VOICE.c.status != Status.LOST) & (_VOICE.c.status != Status.UNDEPLOYED)
 _FORGIVE = Statement(
     sa.update(_VOICE)
-    .where(_VOICE.c.model == _MODEL, _VOICE.c.suspected_at.is_not(None), _NOT_GONE)
+    .where(_VOICE.c.model == _OF, _VOICE.c.suspected_at.is_not(None), _NOT_GONE)
     .values(suspected_at=sa.null(), controlled_at=sa.null())
 )
 _WELL = _in_turn(_IN_ITS_WINDOW, _VOICE.c.status == Status.OK, _VOICE.c.suspected_at.is_(None))
@@ -172,7 +173,7 @@ def end_run(session: Session, model: str, *, now: datetime) -> list[LogLine]:
 
 def _abandon(session: Session, model: str, *, now: datetime) -> bool:
     """Give up the control calls that have not ended in time; return whether there were any."""
-    abandoned = _ABANDON.run(session, model=model, now=now)
+    abandoned = _ABANDON.run(session, of=model, now=now)
     if abandoned:
         ledger.count(session, Kind.CONTROL, TaskState.UNKNOWN, abandoned)
     return abandoned > 0
@@ -242,13 +243,13 @@ def _succeeded(
     lines += _close(session, task, breaker, is_ours=_is_ours(task), now=now)
     if was_distrusted and not breaker.distrusted:
         # Another account may have blamed them, so that says nothing of them.
-        _FORGIVE.run(session, model=task.model)
+        _FORGIVE.run(session, of=task.model)
         return lines
     suspects = []
     # A built-in voice that probed an open breaker says nothing of whose the account is.
     if _is_ours(task) or not _witnesses(session, task.model, over=now - policy.window):
         cleared, _ = _CLEAR.sifted(
-            session, model=task.model, sent_at=task.sent_at, spoken=task.spoken, now=now
+            session, of=task.model, sent_at=task.sent_at, spoken=task.spoken, now=now
         )
         suspects = [rows.made(Voice, row) for row in cleared]
     return [*lines, *(tell(session, suspect, telling, now=now) for suspect in suspects)]

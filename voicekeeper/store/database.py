@@ -7,11 +7,10 @@ driver leaves it as a sentence for the person who has to deal with it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -19,7 +18,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from voicekeeper.core.enums import SCHEMA
 from voicekeeper.errors import DatabaseUnusable, VoicekeeperError
 from voicekeeper.store.session import Session
-from voicekeeper.store.turns import Turns
 from voicekeeper.store.unreadable import UNREADABLE
 
 _OURS = ("alembic_version", "voice")
@@ -33,7 +31,9 @@ class Database(ABC):
     """A registry's database; opening it touches nothing.
 
     Args:
-        engine: whose transactions nobody but this class begins or ends.
+        engine: of the database.
+        writes: the execution options of a transaction that writes.
+        reads: those of one that reads.
         place: what sentences call it; holds no secret.
 
     Attributes:
@@ -41,15 +41,16 @@ class Database(ABC):
     """
 
     is_shared: ClassVar[bool]
-    _writes: ClassVar[str]
-    _reads: ClassVar[str]
     _mend: ClassVar[str]
     """What helps where the data are wrong; the end of a sentence."""
 
-    def __init__(self, engine: sa.Engine, place: str) -> None:
+    def __init__(
+        self, engine: sa.Engine, place: str, *, writes: dict[str, str], reads: dict[str, str | bool]
+    ) -> None:
         self.place = place
         self._engine = engine
-        self._idle: list[Session] = []
+        self._writer = engine.execution_options(**writes)
+        self._reader = engine.execution_options(**reads)
 
     @property
     @abstractmethod
@@ -138,63 +139,44 @@ class Database(ABC):
     def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
         """Return what an error of the driver means to a person; None for any other."""
 
-    def writing(self) -> AbstractContextManager[Session]:
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
         """Give a session whose transaction commits as a whole or not at all; one at a time.
 
         Raises:
             VoicekeeperError: the database is busy, full, read-only, away, or broken.
         """
-        turns = self._turns_to_write()
-        return _Transaction(self, self._writes, self._explanation, turns, first=self._lock_out)
+        with (
+            self._explained(self._explanation),
+            self.alone(),
+            Session(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            self._lock_out(session)
+            yield session
 
-    def reading(self) -> AbstractContextManager[Session]:
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
         """Give a session that sees one state of the database and changes nothing.
 
         Raises:
             DatabaseUnusable: a row holds a value that cannot be read.
             VoicekeeperError: as for `writing`.
         """
-        turns = self._turns_to_read()
-        return _Transaction(self, self._reads, self._explanation_of_read, turns)
+        with (
+            self._explained(self._explanation_of_read),
+            Session(self._reader, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
 
-    def _turns_to_write(self) -> Turns | None:
-        """Return in which queue the threads of this process stand to write; None for none."""
-        return None
+    def alone(self) -> AbstractContextManager[object]:
+        """Keep the other threads of this process from writing meanwhile."""
+        return nullcontext()
 
-    def _turns_to_read(self) -> Turns | None:
-        """Return the same of those that read."""
-        return None
-
-    def _lock_out(self, session: Session) -> None:  # noqa: B027 - a file has one writer anyway
-        """Keep every other writer waiting from the first statement on."""
-
-    def lent_session(self) -> Session:
-        """Return a session that nobody uses, new if there is none; give it back when done.
-
-        To open one anew for each transaction takes longer than most of them.
-        """
-        with suppress(IndexError):
-            return self._idle.pop()
-        return self._new_session()
-
-    def _new_session(self) -> Session:
-        return Session(self._engine.connect())
-
-    def take_back(self, session: Session) -> None:
-        """Keep a session that was lent for the next who needs one."""
-        self._idle.append(session)
-
-    def is_lost(self, session: Session) -> bool:  # noqa: ARG002 - a file's never is
-        """Tell whether a session's connection has ended, so that nothing can be rolled back."""
-        return False
-
-    def begin(self, session: Session, mode: str) -> None:
-        """Begin a transaction, and wait for others where that must be."""
-        _begin(session.driver, mode)
-
-    def commit(self, session: Session) -> None:
-        """Commit it, and wait for others where that must be."""
-        _commit(session.driver)
+    @abstractmethod
+    def _lock_out(self, session: Session) -> None:
+        """Begin, and keep every other writer waiting from here on."""
 
     def prepare(self, *, upgrade: bool) -> None:
         """Make the registry if there is none, and see that its schema is the one the code knows.
@@ -253,8 +235,6 @@ class Database(ABC):
 
     def close(self) -> None:
         """Close all connections."""
-        while self._idle:
-            self._idle.pop().hang_up()
         self._engine.dispose()
 
     def _migrate(self) -> None:
@@ -263,8 +243,7 @@ class Database(ABC):
 
         config = Config()
         config.set_main_option("script_location", "voicekeeper.store:migrations")
-        with self._explained(), self._engine.begin() as connection:
-            _begin(connection.connection.driver_connection, self._writes)
+        with self._explained(self._explanation), self._writer.begin() as connection:
             self._lock_migrations(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -274,14 +253,17 @@ class Database(ABC):
         """Wait until nobody else migrates."""
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(
+        self, explanation: Callable[[BaseException], VoicekeeperError | None]
+    ) -> Iterator[None]:
+        """Raise what an error means to a person, if it is one for them."""
         try:
             yield
         except Exception as error:
-            explanation = self._explanation(error)
-            if explanation is None:
+            explained = explanation(error)
+            if explained is None:
                 raise
-            raise explanation from error
+            raise explained from error
 
     def _explanation(self, error: BaseException) -> VoicekeeperError | None:
         """Return what an error means to a person, if it is one for them."""
@@ -297,115 +279,3 @@ class Database(ABC):
                 f"a row of {self.place} holds a value that cannot be read ({error}); {self._mend}"
             )
         return self._explanation(error)
-
-
-class _Transaction(AbstractContextManager[Session]):
-    """One transaction, from its beginning to its commit, or to its rollback and an explanation.
-
-    Begun and committed past SQLAlchemy, whose own steps are a third of what a short transaction
-    costs; and a class, because a chain of generators costs as much again.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        mode: str,
-        explanation: Callable[[BaseException], VoicekeeperError | None],
-        turns: Turns | None,
-        *,
-        first: Callable[[Session], None] | None = None,
-    ) -> None:
-        self._database = database
-        self._first = first
-        self._mode = mode
-        self._explanation = explanation
-        self._turns = turns
-        self._session: Session | None = None
-
-    def __enter__(self) -> Session:
-        if self._turns is not None:
-            self._turns.take()
-        try:
-            session = self._begun()
-            if self._first is not None:
-                self._first(session)
-        except BaseException as error:
-            self._fail(error)
-            raise
-        return session
-
-    def _begun(self) -> Session:
-        session = self._session = self._database.lent_session()
-        try:
-            self._database.begin(session, self._mode)
-        except Exception:
-            if not self._database.is_lost(session):
-                raise
-            # It was lost while nobody used it; nothing was begun, so a new one may do.
-            self._database.take_back(session)
-            self._session = None
-            session = self._session = self._database.lent_session()
-            self._database.begin(session, self._mode)
-        return session
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._fail(error)
-            return
-        session = self._session
-        assert session is not None  # noqa: S101 - it was entered
-        try:
-            if session.in_transaction():  # it was used for more than statements
-                session.flush()
-            self._database.commit(session)
-        except BaseException as failure:
-            self._fail(failure)
-            raise
-        try:
-            self._give_back(session)
-        finally:
-            self._end_turn()
-
-    def _fail(self, error: BaseException) -> None:
-        """Roll back; raise what the error means to a person, if it is one for them."""
-        try:
-            if self._session is not None:
-                try:
-                    self._roll_back(self._session)
-                finally:
-                    self._give_back(self._session)
-        finally:
-            self._end_turn()
-        explanation = self._explanation(error)
-        if explanation is not None:
-            raise explanation from error
-
-    def _roll_back(self, session: Session) -> None:
-        try:
-            session.driver.rollback()
-        except Exception:
-            if not self._database.is_lost(session):
-                raise
-
-    def _give_back(self, session: Session) -> None:
-        if session.in_transaction() and not self._database.is_lost(session):
-            session.close()
-        self._database.take_back(session)
-
-    def _end_turn(self) -> None:
-        if self._turns is not None:
-            self._turns.give()
-
-
-def _begin(driver: Any, mode: str) -> None:  # noqa: ANN401 - any driver's connection
-    """Begin a transaction where the driver begins none."""
-    driver.execute(f"BEGIN {mode}")
-
-
-def _commit(driver: Any) -> None:  # noqa: ANN401 - the same
-    driver.commit()

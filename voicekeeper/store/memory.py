@@ -6,46 +6,28 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from voicekeeper.store.session import Session
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
 from voicekeeper.store.sqlite import SqliteDatabase
-from voicekeeper.store.turns import Turns
 
 
 class MemoryDatabase(SqliteDatabase):
-    """An empty registry for one thread, which lives no longer than it is open.
-
-    What a file needs for the sake of others, its locks and its queue, is left out: nobody else
-    can have this one. So it does not change either while it is read.
-    """
+    """An empty registry for one thread, which lives no longer than it is open."""
 
     def __init__(self) -> None:
-        super().__init__(Path(":memory:"))
-        session = self.lent_session()
-        with closing(sqlite3.connect(":memory:")) as empty:
-            empty.deserialize(_empty_registry())
-            empty.backup(session.driver)
-        self.take_back(session)
+        engine = sa.create_engine(
+            "sqlite://", creator=_registry, poolclass=StaticPool, hide_parameters=True
+        )
+        super().__init__(Path(":memory:"), engine)
 
-    def begin(self, session: Session, mode: str) -> None:
-        """Begin a transaction, if it is to write.
 
-        Not within another: all sessions have one connection, so the end of this one would be the
-        end of that one.
-        """
-        assert not session.driver.in_transaction, mode  # noqa: S101 - as a file refuses it
-        if mode != self._reads:
-            session.driver.execute("BEGIN")
-
-    def commit(self, session: Session) -> None:
-        """Commit it, if one was begun."""
-        if session.driver.in_transaction:
-            session.driver.execute("COMMIT")
-
-    def _turns_to_write(self) -> Turns | None:
-        return None
-
-    def _turns_to_read(self) -> Turns | None:
-        return None
+def _registry() -> sqlite3.Connection:
+    registry = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.deserialize(_empty_registry())
+        empty.backup(registry)
+    return registry
 
 
 @cache

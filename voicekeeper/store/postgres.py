@@ -8,14 +8,16 @@ A keeper that is frozen in the middle of a transaction holds its lock no longer 
 then the server ends its connection, and the transaction never was.
 """
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
+from psycopg.abc import Buffer
+from psycopg.types.string import StrDumper
 
 from voicekeeper.core.duration import words
 from voicekeeper.core.secret import SecretStr
@@ -105,11 +107,6 @@ class PostgresDatabase(Database):
     """
 
     is_shared = True
-    _writes = "ISOLATION LEVEL READ COMMITTED"
-    _reads = (  # whoever takes long to read it out holds nobody up
-        "ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-        "SET LOCAL idle_in_transaction_session_timeout = 0"
-    )
     _mend = _MEND
 
     def __init__(self, url: str) -> None:
@@ -119,14 +116,27 @@ class PostgresDatabase(Database):
         engine = sa.create_engine(
             read,
             connect_args={"application_name": "voicekeeper", **given},
-            isolation_level="AUTOCOMMIT",  # of the driver: transactions are begun past it
-            poolclass=NullPool,  # `Database` keeps the sessions
+            pool_pre_ping=True,
             hide_parameters=True,
         )
         sa.event.listen(engine, "connect", _settle)
         host = read.host or read.query.get("host") or "this machine"
         place = f"the PostgreSQL database {read.database} on {host}"
-        super().__init__(engine, place)
+        super().__init__(
+            engine,
+            place,
+            writes={"isolation_level": "READ COMMITTED"},
+            reads={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+        )
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session that sees one state; whoever takes long to read holds nobody up."""
+        with super().reading() as session:
+            session.connection().exec_driver_sql(
+                "SET LOCAL idle_in_transaction_session_timeout = 0"
+            )
+            yield session
 
     @property
     def file(self) -> Path | None:
@@ -183,7 +193,7 @@ class PostgresDatabase(Database):
             VoicekeeperError: this host's clock is not the server's.
         """
         with self.reading() as session:
-            (server,) = session.driver.execute("SELECT clock_timestamp()").fetchone()
+            server = session.connection().exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         if abs(now - server) > _CLOCKS_MAY_DIFFER:
             way = "ahead of" if now > server else "behind"
             raise VoicekeeperError(
@@ -192,25 +202,6 @@ class PostgresDatabase(Database):
                 "right, and keeps it so"
             )
         return nullcontext()
-
-    def is_lost(self, session: Session) -> bool:
-        """Tell whether the server, or the way to it, has ended a session's connection."""
-        return bool(session.driver.closed)
-
-    def take_back(self, session: Session) -> None:
-        """Keep a session; throw it away where it is lost, and with it all that nobody uses.
-
-        What ended one has most likely ended the others.
-        """
-        if not self.is_lost(session):
-            super().take_back(session)
-            return
-        lost = [session]
-        with suppress(IndexError):
-            while True:
-                lost.append(self._idle.pop())
-        for each in lost:
-            each.throw_away()
 
     def _make(self) -> None:
         self.check_place()
@@ -221,7 +212,7 @@ class PostgresDatabase(Database):
         return set(session.connection().exec_driver_sql(query).scalars())
 
     def _lock_out(self, session: Session) -> None:
-        session.driver.execute("SELECT 1 FROM active FOR UPDATE")
+        session.connection().exec_driver_sql("SELECT 1 FROM active FOR UPDATE")
 
     def _lock_migrations(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '10min'")
@@ -252,9 +243,18 @@ class PostgresDatabase(Database):
         return said if len(said) <= _MOST else f"{said[:_MOST]}..."
 
 
-def _settle(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
+def _settle(connection: psycopg.Connection, _record: object) -> None:
     """Set what every connection goes by; instants are read in UTC."""
     connection.execute(
         f"SET timezone = 'UTC'; SET lock_timeout = '{_LOCKED_S}s'; "
         f"SET idle_in_transaction_session_timeout = '{_FROZEN_S}s'"
     )
+    connection.commit()
+    connection.adapters.register_dumper(str, _Text)
+
+
+class _Text(StrDumper):
+    """Replaces what PostgreSQL has no place for: words of the gateway may hold anything."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\0", "\ufffd"))

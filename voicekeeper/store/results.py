@@ -30,7 +30,7 @@ _VOICE = rows.table_of(Voice)
 _SEEK = Statement(
     sa.update(_VOICE)
     .where(
-        _VOICE.c.model == sa.bindparam("model"),
+        _VOICE.c.model == sa.bindparam("of"),
         _VOICE.c.status == Status.LOST,
         _VOICE.c.next_at > sa.bindparam("now"),
     )
@@ -72,7 +72,7 @@ def apply(
         lines += alerts.fixed(session, voice, now=now)
     if was_lost and "last_used_at" in change.voice:
         # What blamed it may have blamed the others: another account's key, or the gateway itself.
-        _SEEK.run(session, model=voice.model, now=now)
+        _SEEK.run(session, of=voice.model, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
         fields = rules.after_fault(

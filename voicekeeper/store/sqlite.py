@@ -17,12 +17,12 @@ import re
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
-from functools import partial
 from itertools import count
 from pathlib import Path
+from threading import RLock
 from typing import Final
 
 import sqlalchemy as sa
@@ -40,19 +40,10 @@ from voicekeeper.errors import (
 from voicekeeper.store import files
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
-from voicekeeper.store.turns import Turns
 
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
-_BUSY_TIMEOUT_S = 5
-
-_LOOK_S = 0.02
-"""For so long SQLite itself waits for a lock, in pauses of a few milliseconds.
-
-Then it is asked anew. Left to itself for longer, it looks ten times a second only, and meets a
-daemon that catches up with a backlog, and writes nearly all the time, between two transactions so
-seldom that a command waits for seconds, or fails.
-"""
+_BUSY_TIMEOUT_S = 10
 
 _RESTORE = (
     "nothing was changed; 'voicekeeper restore FILE' puts a good copy in its place, "
@@ -89,24 +80,22 @@ class SqliteDatabase(Database):
     """
 
     is_shared = False
-    _writes = "IMMEDIATE"
-    _reads = "DEFERRED"
     _mend = _RESTORE
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, engine: sa.Engine | None = None) -> None:
         self.path = path
-        engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(path)),
-            connect_args={
-                "timeout": _BUSY_TIMEOUT_S,
-                "check_same_thread": False,
-                "isolation_level": None,
-            },
-            hide_parameters=True,
-        )
+        if engine is None:
+            engine = sa.create_engine(
+                sa.URL.create("sqlite", database=str(path)),
+                connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None},
+                hide_parameters=True,
+            )
         sa.event.listen(engine, "connect", _set_pragmas)
-        super().__init__(engine, str(path))
-        self._turns = Turns()
+        sa.event.listen(engine, "begin", _begin)
+        super().__init__(
+            engine, str(path), writes={"begin": "BEGIN IMMEDIATE"}, reads={"begin": "BEGIN"}
+        )
+        self._lock = RLock()
         self.is_shared_in_wal = False
         self._in_place: dict[Path, tuple[int, int]] = {}
 
@@ -115,40 +104,15 @@ class SqliteDatabase(Database):
         """The file."""
         return self.path
 
-    def _new_session(self) -> Session:
-        session = super()._new_session()
-        session.driver.execute(f"PRAGMA busy_timeout = {_LOOK_S * 1000:.0f}")
-        return session
+    def alone(self) -> AbstractContextManager[object]:
+        """Keep the other threads of this process from writing meanwhile.
 
-    def begin(self, session: Session, mode: str) -> None:
-        """Begin a transaction, and take its lock; later it may have to wait for its commit only."""
-        if mode == self._reads:
-            super().begin(session, mode)
-            _patiently(partial(session.driver.execute, "SELECT 1 FROM sqlite_schema LIMIT 0"))
-        else:
-            _patiently(partial(super().begin, session, mode))
-
-    def commit(self, session: Session) -> None:
-        """Commit it, as soon as nobody reads."""
-        _patiently(partial(super().commit, session))
-
-    def _turns_to_write(self) -> Turns | None:
-        return self._turns
-
-    def _turns_to_read(self) -> Turns | None:
-        return None if WAL_IS_SAFE else self._turns  # with a WAL, who reads is in nobody's way
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Have the database to this thread alone, as far as this process goes.
-
-        Others wait, for as long as it takes, where SQLite would have them fail after a while.
+        They wait, for as long as it takes, where SQLite would have them fail after a while.
         """
-        self._turns.take()
-        try:
-            yield
-        finally:
-            self._turns.give()
+        return self._lock
+
+    def _lock_out(self, session: Session) -> None:
+        session.connection()  # to begin is to wait: a file has one writer at a time
 
     def exists(self) -> bool:
         """Tell whether the file is there.
@@ -329,18 +293,18 @@ class SqliteDatabase(Database):
         checks = ("",) if whole else tuple(f"('{table}')" for table in _NEEDED)
         left = count(_CHECKED_STEPS // _STEPS_AT_A_TIME, -1)
         found: list[str] = []
-        with self.reading() as session:
+        with (
+            self._explained(self._explanation),
+            closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S)) as file,
+        ):
             if briefly:
-                session.driver.set_progress_handler(lambda: next(left) <= 0, _STEPS_AT_A_TIME)
+                file.set_progress_handler(lambda: next(left) <= 0, _STEPS_AT_A_TIME)
             try:
                 for check in checks:
-                    told = session.driver.execute(f"PRAGMA quick_check{check}")
-                    found.extend(words for (words,) in told)
+                    found.extend(words for (words,) in file.execute(f"PRAGMA quick_check{check}"))
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                     raise
-            finally:
-                session.driver.set_progress_handler(None, 0)
         damage = [words for words in found if words != "ok" and not _BAD_VALUE.search(words)]
         if damage:
             words = " ".join(damage[0].split())
@@ -359,18 +323,12 @@ class SqliteDatabase(Database):
     def _set_journal_mode(self) -> None:
         """Choose the journal; where another program keeps the file in its own, go on with that."""
         mode = "wal" if WAL_IS_SAFE else "delete"
-        session = self.lent_session()  # no second connection may be open
-        try:
-            with self._explained():
-                with suppress(sqlite3.OperationalError):  # it is in use
-                    session.driver.execute(f"PRAGMA journal_mode = {mode}").fetchone()
-                (found,) = session.driver.execute("PRAGMA journal_mode").fetchone()
-        finally:
-            self.take_back(session)
+        # No second connection may be open, and no transaction.
+        with self._explained(self._explanation), self._engine.connect() as connection:
+            with suppress(sa.exc.OperationalError):  # it is in use
+                connection.exec_driver_sql(f"PRAGMA journal_mode = {mode}")
+            found = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
         self.is_shared_in_wal = found == "wal" != mode
-
-    def _lock_out(self, session: Session) -> None:
-        """Do nothing: to begin is to wait, as a file has one writer at a time."""
 
     def _lock_migrations(self, connection: sa.Connection) -> None:
         """Do nothing: to begin is to wait, here too."""
@@ -426,18 +384,6 @@ class SqliteDatabase(Database):
         return None
 
 
-def _patiently(step: Callable[[], object]) -> None:
-    """Take a step that others may be in the way of, within the busy timeout."""
-    for left in range(round(_BUSY_TIMEOUT_S / _LOOK_S), -1, -1):
-        try:
-            step()
-        except sqlite3.OperationalError as error:
-            if left == 0 or error.sqlite_errorcode & _SORT != sqlite3.SQLITE_BUSY:
-                raise
-        else:
-            return
-
-
 _SORT = 0xFF
 """Of an extended code of SQLite, what it is about."""
 
@@ -475,6 +421,13 @@ _MEANINGS: Final[Sequence[tuple[str, type[VoicekeeperError], str]]] = (
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Begin as the engine of the transaction has it."""
+    words = connection.get_execution_options().get("begin")
+    if words is not None:
+        connection.exec_driver_sql(words)
 
 
 def _emptied(path: Path) -> str:

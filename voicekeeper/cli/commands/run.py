@@ -115,7 +115,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             return
         copies = None  # a server's are left to its own tools
         if isinstance(database, SqliteDatabase):
-            copies = DailyCopies(database.path, turn=database.turn)
+            copies = DailyCopies(database.path, turn=database.alone)
         daemon = Daemon(
             keeper=keeper,
             clock=session.clock,
