@@ -14,7 +14,7 @@ import pytest
 
 from tests.command import CommandLine, on_a_terminal, plain, sentence
 from tests.support import DAY, FakeClock, imported
-from voicekeeper.cli.bar import bar
+from voicekeeper.cli.table import bar
 from voicekeeper.core.models import HistoryEntry, Status
 
 NOBODY = 65534

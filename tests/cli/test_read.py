@@ -127,7 +127,7 @@ def test_list_marks_the_voices_at_risk_without_color_too(empty: CommandLine) -> 
     console = Console(file=written, width=120, color_system=None)
     with empty.database() as database:
         voices = Registry(database).all()
-        console.print(table.table(voices, now=NOW, policy=policy(), console=console))
+        console.print(table.voices(voices, now=NOW, policy=policy(), console=console))
     assert ["at risk" in line for line in written.getvalue().splitlines()[1:]] == [False, True]
 
 

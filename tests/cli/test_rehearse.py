@@ -15,7 +15,7 @@ import pytest
 from tests.command import CommandLine, Ended, sentence
 from tests.examples import DAY, HOUR, POLICY
 from voicekeeper.cli import rehearsed
-from voicekeeper.cli.plot import Mark, plot
+from voicekeeper.cli.rehearsed import Mark, plot
 from voicekeeper.config import load
 from voicekeeper.rehearsal import campaign
 from voicekeeper.rehearsal.campaign import Outcome, Scenario

@@ -13,14 +13,12 @@ from click.testing import CliRunner
 from voicekeeper.cli.program import program
 from voicekeeper.errors import InvalidInput
 
-_COMMAND = "from voicekeeper.cli.commands.sandbox import command as sandbox; sandbox()"
-
 
 @contextmanager
 def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the command on a free port; gives the process and the base URL it printed."""
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", _COMMAND, "--port", "0", *options],
+        [sys.executable, "-W", "error", "-m", "voicekeeper", "sandbox", "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -98,9 +96,3 @@ def test_the_help_keeps_its_tables_and_fits_a_terminal() -> None:
     output = CliRunner().invoke(program, ["sandbox", "--help"], terminal_width=80).output
     assert "\n    lost                  done, and the connection breaks\n" in output
     assert max(len(line) for line in output.splitlines()) <= 80
-
-
-def test_importing_the_command_loads_no_server() -> None:
-    code = "import sys, voicekeeper.cli.commands.sandbox; print('uvicorn' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"

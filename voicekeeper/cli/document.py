@@ -1,6 +1,6 @@
-"""What machines read: the JSON objects of the read commands, and the lines of an export.
+"""The JSON of the reading commands, and the lines of an export.
 
-Keys are a contract. Instants are RFC 3339 in UTC with ``Z``, or null.
+Keys are a contract. Instants are RFC 3339 in UTC with ``Z``, or null; amounts are US dollars.
 """
 
 from __future__ import annotations
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
+def text(document: dict[str, Any]) -> str:
+    """Return a JSON object of the contract as text."""
+    return json_text({"schema": SCHEMA, **document}, indent=2)
+
+
 def voice(voice: VoiceFacts, policy: Policy) -> dict[str, Any]:
-    """Return a voice as JSON."""
+    """Return a voice."""
     return {
         "name": voice.name,
         "voice_id": voice.voice_id,
@@ -34,24 +39,33 @@ def voice(voice: VoiceFacts, policy: Policy) -> dict[str, Any]:
         "origin": voice.origin,
         "status": voice.status,
         "paused": voice.paused,
-        "last_used_at": _instant(voice.last_used_at),
-        "deadline_at": _instant(known_deadline(voice, policy)),
-        "next_keepalive_at": _instant(voice.next_at),
+        "last_used_at": instant(voice.last_used_at),
+        "deadline_at": instant(known_deadline(voice, policy)),
+        "next_keepalive_at": instant(voice.next_at),
         "failures": voice.failures,
         "last_error": voice.last_error,
-        "created_at": _instant(voice.created_at),
+        "created_at": instant(voice.created_at),
         "same_voice": not is_another_voice(voice),
     }
 
 
+def voices(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[str]:
+    """Yield the text of one JSON object that holds every voice, piece by piece."""
+    yield f'{{\n  "schema": {SCHEMA},\n  "voices": ['
+    separator = "\n    "
+    for each in voices:
+        yield separator + json_text(voice(each, policy))
+        separator = ",\n    "
+    yield "\n  ]\n}\n" if separator != "\n    " else "]\n}\n"
+
+
 def history(name: str, entries: Sequence[HistoryEntry]) -> dict[str, Any]:
-    """Return a voice's history as JSON, oldest first."""
+    """Return a voice's history, oldest first."""
     return {
-        "schema": SCHEMA,
         "name": name,
         "pruned": is_pruned([entry.event for entry in entries]),
         "history": [
-            {"at": _instant(entry.at), "level": entry.level, "event": entry.event}
+            {"at": instant(entry.at), "level": entry.level, "event": entry.event}
             | (entry.detail or {})
             for entry in entries
         ],
@@ -59,7 +73,7 @@ def history(name: str, entries: Sequence[HistoryEntry]) -> dict[str, Any]:
 
 
 def spent(spent: Spent) -> dict[str, float]:
-    """Return, in US dollars, what was spent for certain, and what possibly."""
+    """Return what was certainly and possibly spent on a voice."""
     return {
         "spent_usd": dollars(spent.certain),
         "possibly_spent_usd": dollars(spent.possible),
@@ -67,7 +81,7 @@ def spent(spent: Spent) -> dict[str, float]:
 
 
 def money(totals: Totals, health: Health, policy: Policy) -> dict[str, Any]:
-    """Return, in US dollars, what was spent on all voices, what keeping them costs, and is left."""
+    """Return what was spent on all voices, what keeping them costs, and the balance."""
     spans = {
         "today": totals.today,
         "last_30_days": totals.last_30_days,
@@ -83,26 +97,16 @@ def money(totals: Totals, health: Health, policy: Policy) -> dict[str, Any]:
             for name, period in periods.items()
         },
         "balance_usd": dollars(balance.micros) if balance else None,
-        "balance_at": _instant(balance.told_at) if balance else None,
+        "balance_at": instant(balance.told_at) if balance else None,
         "runway_days": health.runway_days(policy),
     }
-
-
-def voices(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[str]:
-    """Yield the text of one JSON object that holds every voice, piece by piece."""
-    yield f'{{\n  "schema": {SCHEMA},\n  "voices": ['
-    separator = "\n    "
-    for each in voices:
-        yield separator + json_text(voice(each, policy))
-        separator = ",\n    "
-    yield "\n  ]\n}\n" if separator != "\n    " else "]\n}\n"
 
 
 def export_line(voice: Voice) -> str:
     """Return a voice as a line that ``import`` takes."""
     record: dict[str, Any] = {"voice_id": voice.voice_id, "name": voice.name, "model": voice.model}
     if voice.last_used_at is not None:
-        record["last_used_at"] = _instant(voice.last_used_at)
+        record["last_used_at"] = instant(voice.last_used_at)
     if voice.origin is not Origin.IMPORTED:
         record["origin"] = voice.origin
     if voice.recipe is not None:
@@ -112,10 +116,6 @@ def export_line(voice: Voice) -> str:
     return json_text(record)
 
 
-def text(document: dict[str, Any]) -> str:
-    """Return a JSON object as text."""
-    return json_text(document, indent=2)
-
-
-def _instant(at: datetime | None) -> str | None:
+def instant(at: datetime | None) -> str | None:
+    """Return a time as the contract has it."""
     return None if at is None else rfc3339(at)

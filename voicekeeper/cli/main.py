@@ -1,5 +1,7 @@
 """The ``voicekeeper`` command, from its first word to its exit code."""
 
+# ruff: noqa: PLC0415 - `resolve` stands in scripts, and imports no more than it needs
+
 import os
 import sys
 from collections.abc import Sequence
@@ -34,7 +36,7 @@ def _exit_code(args: Sequence[str]) -> int:
         line = shortcut(args)
         if line is not None:
             return _printed(line)
-        from voicekeeper.cli import program  # noqa: PLC0415 - what it takes, the shortcut saves
+        from voicekeeper.cli import program
 
         return program.run(args)
     except KeyboardInterrupt:
@@ -46,23 +48,20 @@ def _printed(line: str) -> int:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        return 0  # whoever reads has enough
+        return 0  # its reader has enough
     except OSError as error:
-        from voicekeeper.cli import program  # noqa: PLC0415 - the same
+        from voicekeeper.cli import program
 
         return program.fail(error)
     return 0
 
 
 def shortcut(args: Sequence[str]) -> str | None:
-    """Return what ``resolve NAME`` prints, past click; None where the command is to be run.
+    """Return what ``resolve NAME`` prints, past click; None where the command has to be run.
 
     Scripts ask for a voice_id before each of their calls, and to import click takes as long as all
     else that this needs. What else is asked, or goes wrong, is left to the command itself, which
     begins anew and has the words for it.
-
-    Args:
-        args: of the whole command line.
     """
     match args:
         case ["resolve", name] if not name.startswith("-") and _may_begin_anew():
@@ -77,10 +76,10 @@ def _may_begin_anew() -> bool:
 
 
 def _resolved(name: str) -> str | None:
-    from voicekeeper.cli.session import Session  # noqa: PLC0415 - other commands begin elsewhere
-    from voicekeeper.errors import VoicekeeperError  # noqa: PLC0415
-    from voicekeeper.store.quick.file import Unsure  # noqa: PLC0415
-    from voicekeeper.store.quick.voices import Voices  # noqa: PLC0415
+    from voicekeeper.cli.session import Session
+    from voicekeeper.errors import VoicekeeperError
+    from voicekeeper.store.quick.file import Unsure
+    from voicekeeper.store.quick.voices import Voices
 
     try:
         session = Session(None)

@@ -1,4 +1,4 @@
-"""What many commands take: their session, the name of a voice, ``--json``."""
+"""What many commands take: their session, the name of a voice, ``--json``, values of a form."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import click
 from voicekeeper.cli.session import Session
 from voicekeeper.config.values import at_home
 from voicekeeper.core.visible import is_unicode, is_visible
-from voicekeeper.errors import VoicekeeperError
+from voicekeeper.errors import InvalidInput, VoicekeeperError
 from voicekeeper.store.quick.voices import Voices
 
 
@@ -31,6 +31,24 @@ def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
     return with_session
 
 
+def read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return an option's callback that reads each text of it; the words of an error are told.
+
+    Args:
+        read: returns the value of a text, or raises a ValueError or InvalidInput.
+    """
+
+    def callback(_ctx: click.Context, _parameter: click.Parameter, given: Any) -> Any:  # noqa: ANN401 - click's
+        try:
+            if isinstance(given, tuple):
+                return [read(text) for text in given]
+            return None if given is None else read(given)
+        except (ValueError, InvalidInput) as error:
+            raise click.BadParameter(str(error)) from None
+
+    return callback
+
+
 def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer the names of the registry; completing a line must never fail."""
     try:
@@ -41,20 +59,12 @@ def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str
         return []
 
 
-class _Copy(click.Path):
-    """The path of a copy of the registry; stdin and stdout can hold none."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401 - the same
-        if value == "-":
-            self.fail("a copy is a file, never '-'; './-' is the file of that name", param, ctx)
-        return super().convert(at_home(value), param, ctx)
+def _copy(_ctx: click.Context, _parameter: click.Parameter, given: str) -> Path:
+    if given == "-":
+        raise click.BadParameter("a copy is a file, never '-'; './-' is the file of that name")
+    return at_home(given)
 
 
-copy_argument = click.argument("file", type=_Copy(path_type=Path))
+copy_argument = click.argument("file", type=click.Path(), callback=_copy)
 name_argument = click.argument("name", shell_complete=_complete_names)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

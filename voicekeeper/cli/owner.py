@@ -10,15 +10,16 @@ import os
 import pwd
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from voicekeeper.errors import DatabaseUnusable, VoicekeeperError, reason
-from voicekeeper.store.files import see_closed, see_way, user_name, way_to
+from voicekeeper.store import files
 
 IMPORTED_LATE: Final = (
-    *("shutil", "textwrap", "traceback", "alembic.command", "alembic.config", "rich.table"),
+    *("shutil", "textwrap", "traceback", "alembic.command", "alembic.config", "rich.progress"),
     *("voicekeeper.daemon.wiring", "voicekeeper.cli.notes", "voicekeeper.cli.program"),
     "voicekeeper.cli.table",
 )
@@ -38,11 +39,11 @@ class Owner(NamedTuple):
 
 
 def owner_of(file: Path, *, is_kind: Callable[[int], bool] = stat.S_ISREG) -> Owner | None:
-    """Return whom root has to become before it touches a file; None where it stays who it is.
+    """Return the user whom root has to become before it touches a file; None where it stays root.
 
     Args:
         file: absolute. It, and folders on the way to it, may be missing.
-        is_kind: of its mode; what it has to be.
+        is_kind: whether its mode is that of what it has to be.
 
     Raises:
         DatabaseUnusable: another user could lead root astray: a folder or a link on the way is
@@ -51,20 +52,20 @@ def owner_of(file: Path, *, is_kind: Callable[[int], bool] = stat.S_ISREG) -> Ow
     if os.geteuid() != 0:
         return None
     try:
-        way = way_to(file)
+        way = files.way_to(file)
     except OSError as error:
         raise DatabaseUnusable(f"{file}: {reason(error)}") from None
     folder = next(step for step in reversed(way) if step.is_folder)
     uid = folder.found.st_uid
     last = way[-1]
     if not last.is_folder and not (last.found.st_uid == uid and is_kind(last.found.st_mode)):
-        name = user_name(uid)
+        name = files.user_name(uid)
         raise DatabaseUnusable(
             f"{last.path} must be a plain file of {name}, who owns its folder, and is not; "
             f"see what it is, and 'chown {name} {last.path}' if it is your registry"
         )
-    see_way(way, uid, lambda words: DatabaseUnusable(f"{file}: {words}"))
-    see_closed(way, folder, file)
+    files.see_way(way, uid, lambda words: DatabaseUnusable(f"{file}: {words}"))
+    files.see_closed(way, folder, file)
     return None if uid == 0 else _user(uid, folder.found.st_gid)
 
 
@@ -81,19 +82,16 @@ def can_read_program() -> bool:
 
 def closed_program(error: Exception) -> DatabaseUnusable:
     """Return the error of a program that the user whom root became cannot read."""
+    user = files.user_name(os.geteuid())
     return DatabaseUnusable(
-        f"root became {user_name(os.geteuid())}, who owns the registry's folder and cannot read "
+        f"root became {user}, who owns the registry's folder and cannot read "
         f"this program at {sys.prefix} or its Python at {Path(os.__file__).parent} ({error}); "
         "install both where everybody can read them, as systemd/install.sh does"
     )
 
 
 def become(owner: Owner) -> None:
-    """Take on a user for good: nothing leads back to root.
-
-    Raises:
-        DatabaseUnusable: this root may not.
-    """
+    """Become a user for good; DatabaseUnusable where this root may not."""
     try:
         os.setgroups(owner.groups)
         os.setresgid(owner.gid, owner.gid, owner.gid)
@@ -106,11 +104,28 @@ def become(owner: Owner) -> None:
         ) from None
 
 
+@contextmanager
+def new_file(file: Path) -> Iterator[int]:
+    """Give the descriptor of a new file that a person named; it appears whole or not at all.
+
+    Raises:
+        BackupFailed: there is such a file already, or it cannot be written.
+    """
+    from voicekeeper.store import backup  # noqa: PLC0415 - `resolve` does without
+
+    backup.see_free(file)
+    with (
+        backup.explained(file),
+        files.folder_of(file) as folder,
+        backup.receiving(folder, file.name) as descriptor,
+    ):
+        yield descriptor
+
+
 def in_child(work: Callable[[], None]) -> None:
     """Have work done by a child of this process, which may become another user.
 
-    Raises:
-        VoicekeeperError: what the child raised, in its words and with its exit code.
+    What the child raises is raised here as a VoicekeeperError with its words and its exit code.
     """
     told, telling = os.pipe()
     child = os.fork()
@@ -139,6 +154,6 @@ def _user(uid: int, gid: int) -> Owner:
     try:
         known = pwd.getpwuid(uid)
     except KeyError:  # such as in a container
-        return Owner(uid, gid or _NOGROUP, [], user_name(uid))
+        return Owner(uid, gid or _NOGROUP, [], files.user_name(uid))
     groups = os.getgrouplist(known.pw_name, known.pw_gid)
     return Owner(uid, known.pw_gid, groups, known.pw_name)

@@ -11,13 +11,12 @@ from voicekeeper.cli import owner, prose
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import ConfigError, FetchFailed
 from voicekeeper.gateway import http_client
-from voicekeeper.store import backup, files
 from voicekeeper.store.registry import Registry
 
 WITHIN_S: Final = 60.0
 """For the whole download."""
-
 _WAIT_S = 15.0
+"""For each step of it."""
 _MOST = 20_000_000
 """Bytes of a preview."""
 _OK = 200
@@ -32,8 +31,8 @@ def saving(session: Session, file: Path, name: str, make: Callable[[], Registry]
     done by whom root becomes.
 
     Args:
-        session: the command's.
-        file: where to.
+        session: of the command.
+        file: to write.
         name: of the voice.
         make: makes the voice; returns the registry that has it.
 
@@ -42,12 +41,7 @@ def saving(session: Session, file: Path, name: str, make: Callable[[], Registry]
         FetchFailed: the preview cannot be downloaded.
         VoicekeeperError: raised by ``make``.
     """
-    backup.see_free(file)
-    with (
-        backup.explained(file),
-        files.folder_of(file) as folder,
-        backup.receiving(folder, file.name) as given,
-    ):
+    with owner.new_file(file) as given:
         fill = partial(_fill, given, name, make)
         if session.owner is None:
             fill()
@@ -70,15 +64,10 @@ def _fill(descriptor: int, name: str, make: Callable[[], Registry]) -> None:
 
 
 async def download(url: str, *, most: int = _MOST) -> bytes:
-    """Download audio. Neither the API key nor a cookie is sent.
+    """Download at most so many bytes of audio. Neither the API key nor a cookie is sent.
 
-    Args:
-        url: http or https; the gateway's word, as is where it redirects to.
-        most: bytes.
-
-    Raises:
-        FetchFailed: it is not there, no audio, too large or too slow. The words hold no more of
-            the URL than its host.
+    The URL is the gateway's word, as is where it redirects to. The words of a FetchFailed hold no
+    more of it than its host.
     """
     if not url.lower().startswith(("http://", "https://")):
         raise FetchFailed("its URL is neither http nor https")

@@ -1,8 +1,9 @@
-"""The program: finds the command asked for, and turns errors into exit codes."""
+"""The program: finds the command that was asked for, and turns errors into exit codes."""
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,42 +56,50 @@ HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Every command and its line in the help, under its heading."""
 
+_SHARED_MODULES: Final = {
+    **dict.fromkeys(("add", "import", "export"), "register"),
+    **dict.fromkeys(("clone", "design", "retry"), "enroll"),
+    **dict.fromkeys(("show", "history"), "show"),
+    **dict.fromkeys(("keep", "touch", "pause", "resume", "remove"), "change"),
+    **dict.fromkeys(("backup", "restore"), "copies"),
+}
+"""The modules in ``commands`` that hold several commands; any other bears its command's name."""
+
 _UNKNOWN = 3
 """The exit code of a wrong use of `status`: monitoring reads 2 as critical."""
+
+
+@contextmanager
+def _broken_pipe_is_no_error() -> Iterator[None]:
+    """End the command in peace when its reader, such as `head`, has enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit from None
 
 
 class _Commands(click.Group):
     """A group whose commands are imported when they are asked for."""
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,  # noqa: ANN401 - click's
-    ) -> click.Context:
-        """Read the options before the command; `invoke` tells of a reader that has enough."""
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except BrokenPipeError:
-            raise click.exceptions.Exit from None
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401 - click's
+        """Read the options before the command, ``--help`` among them."""
+        with _broken_pipe_is_no_error():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a reader that has enough, as `head` has, ends it without an error."""
-        try:
+        """Run the command."""
+        with _broken_pipe_is_no_error():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise click.exceptions.Exit from None
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [name for commands in HEADINGS.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"voicekeeper.cli.commands.{_module(cmd_name)}")
-        command: click.Command = module.command
-        command.name = cmd_name
+        module = _SHARED_MODULES.get(cmd_name, cmd_name)
+        commands = importlib.import_module(f"voicekeeper.cli.commands.{module}")
+        command: click.Command = getattr(commands, f"{cmd_name}_command")
         return command
 
     def format_commands(
@@ -101,11 +110,6 @@ class _Commands(click.Group):
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()), col_max=12)
-
-
-def _module(command: str) -> str:
-    """Return the module of a command; some names are words of Python."""
-    return f"{command}_" if command in ("import", "list") else command
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -151,12 +155,10 @@ def run(args: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def fail(
-    error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError,
-) -> int:
+def fail(error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError) -> int:
     """Say what went wrong; return the exit code."""
     rest: Sequence[str] = ()
-    name, exit_code = "voicekeeper", getattr(error, "exit_code", 1)
+    name = "voicekeeper"
     match error:
         case click.UsageError():
             name = error.ctx.command_path if error.ctx else name
@@ -170,7 +172,7 @@ def fail(
         case _:
             first = reason(error)
     prose.say(f"{name}: {first}", *rest)
-    return exit_code
+    return getattr(error, "exit_code", 1)
 
 
 def _sentence(error: click.UsageError) -> str:

@@ -2,6 +2,7 @@
 
 Sentences for a person are broken at 80 columns on a terminal, and left whole everywhere else. A
 reader that has enough, as in ``voicekeeper list | head``, ends no command and changes no exit code.
+What only a terminal needs is imported where it is used: scripts wait for this module.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from voicekeeper.core.visible import is_visible, visible
@@ -25,26 +27,26 @@ _JOINT = "\0"
 
 
 def say(*lines: str) -> None:
-    """Tell a person something, on stderr: a line each, whatever is in it."""
+    """Write lines for a person to stderr."""
     put(fitted("\n".join(map(visible, lines)), sys.stderr), err=True)
 
 
 def tell(*lines: str, indent: int = 2) -> None:
-    """Answer a person, on stdout: a line each, whatever is in it; `fitted` tells of the indent."""
+    """Write lines for a person to stdout; see `fitted`."""
     put(fitted("\n".join(map(visible, lines)), sys.stdout, indent=indent))
 
 
 def columns(*cells: str) -> None:
-    """Answer a pipe, on stdout: one line of columns with tabs between them."""
+    """Write one line of columns with tabs between them to stdout, for a pipe."""
     put("\t".join(map(visible, cells)))
 
 
 def bare(word: str, what: str) -> None:
-    """Answer a script, on stdout, with one word that it takes as it is.
+    """Write one word to stdout, for a script that takes it as it is.
 
     Args:
         word: to write.
-        what: it is, for the sentence of the error.
+        what: its name in the sentence of the error.
 
     Raises:
         NotAllowed: it holds what does not print, which a script could not be trusted with.
@@ -55,8 +57,8 @@ def bare(word: str, what: str) -> None:
 
 
 def put(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Write what is laid out already and holds no word from outside that is not made visible."""
-    import click  # noqa: PLC0415 - who has nothing to say does without
+    """Write a text that is laid out, and whose words from outside are visible already."""
+    import click  # noqa: PLC0415 - see the module
 
     with contextlib.suppress(BrokenPipeError):
         click.echo(text, err=err, nl=nl)
@@ -64,7 +66,7 @@ def put(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 def cell(words: str, *, is_cut: bool = False) -> Text:
     """Return words as they can stand in a table, cut at the end of a line or broken there."""
-    from rich.text import Text  # noqa: PLC0415 - the same
+    from rich.text import Text  # noqa: PLC0415 - see the module
 
     if is_cut:
         return Text(visible(words), no_wrap=True, overflow="ellipsis")
@@ -72,8 +74,8 @@ def cell(words: str, *, is_cut: bool = False) -> Text:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return what shows tables; strings that are no `cell` are our own."""
-    from rich.console import Console  # noqa: PLC0415 - the same
+    """Return the console that shows tables; their strings that are no `cell` are our own."""
+    from rich.console import Console  # noqa: PLC0415 - see the module
 
     class Screen(Console):
         def on_broken_pipe(self) -> None:
@@ -82,14 +84,29 @@ def console(*, stderr: bool = False) -> Console:
     return Screen(stderr=stderr, highlight=False)
 
 
+@contextlib.contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on stderr, if that is a terminal; give what advances it."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import Progress  # noqa: PLC0415 - see the module
+
+    shown = console(stderr=True)
+    # What goes into a pipe meanwhile must not turn up above the bar.
+    with Progress(console=shown, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
 def fitted(text: str, stream: TextIO, *, indent: int = 2) -> str:
-    """Return text as it is to be written to a stream.
+    """Return text as it is written to a stream: on a terminal each line broken between words.
 
     Args:
-        text: one line or more; each is broken on its own, between words.
-        stream: where it goes; what is no terminal takes lines of any length.
-        indent: how far the rest of the first line stands in when that line is broken. That of
-            any other stands in by two more than the line itself.
+        text: one line or more.
+        stream: a terminal or not.
+        indent: of the rest of the first line. The rest of any other is indented by two columns
+            more than the line itself.
     """
     if not stream.isatty():
         return text
@@ -104,15 +121,15 @@ def fitted(text: str, stream: TextIO, *, indent: int = 2) -> str:
 
 def width() -> int:
     """Return how many columns a line for a person may take."""
-    import shutil  # noqa: PLC0415 - a pipe does without, and commands wait for it
+    import shutil  # noqa: PLC0415 - see the module
 
     return max(_NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
 
 
 def _broken(line: str, width: int, indent: int) -> str:
-    import textwrap  # noqa: PLC0415 - the same
+    import textwrap  # noqa: PLC0415 - see the module
 
-    # What stands in quotes is often a command to copy: it stays on one line.
+    # Quotes often hold a command to copy: it stays on one line.
     whole = _QUOTED.sub(lambda match: match[0].replace(" ", _JOINT), line)
     broken = textwrap.fill(
         whole,

@@ -1,8 +1,10 @@
 """What a command works with: the settings, the clock, and the registry, each made when needed.
 
-What only some commands need is imported when they ask for it: the libraries of the registry take
-fifteen times as long to import as an interpreter takes to start, and `resolve` stands in scripts.
+The libraries of the registry take fifteen times as long to import as an interpreter takes to
+start, and `resolve` stands in scripts: what only some commands need is imported where it is used.
 """
+
+# ruff: noqa: PLC0415 - see above
 
 from __future__ import annotations
 
@@ -44,19 +46,11 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings.
+        """The settings, or a ConfigError with all that is wrong with them."""
+        return self.load_settings()
 
-        Raises:
-            ConfigError: all that is wrong with them.
-        """
-        return self.load_anew()
-
-    def load_anew(self) -> Settings:
-        """Return the settings as they stand now.
-
-        Raises:
-            ConfigError: all that is wrong with them.
-        """
+    def load_settings(self) -> Settings:
+        """Return the settings as they stand now."""
         return load(self._config, os.environ)
 
     @property
@@ -74,10 +68,7 @@ class Session:
 
         Args:
             settings: those that lead to it; None for this command's.
-            service: as for `find_api_key`.
-
-        Raises:
-            ConfigError: see there.
+            service: as for `find_api_key`, which raises the errors.
         """
         opened = partial(files.open_for, self.places.file)
         return find_api_key(settings or self.settings, os.environ, service=service, opened=opened)
@@ -85,7 +76,7 @@ class Session:
     @cached_property
     def policy(self) -> Policy:
         """The settings that the rules need."""
-        from voicekeeper.config.policy import policy_of  # noqa: PLC0415 - see the module
+        from voicekeeper.config.policy import policy_of
 
         return policy_of(self.settings)
 
@@ -96,11 +87,7 @@ class Session:
 
     @property
     def owner(self) -> owner.Owner | None:
-        """Whom root has to become for the registry; None where nobody has to become anybody.
-
-        Raises:
-            DatabaseUnusable: see `owner_of`.
-        """
+        """The user whom root has to become for the registry; None where nobody has to."""
         path = self.settings.database_path
         return None if path is None else owner.owner_of(path.absolute())
 
@@ -109,9 +96,7 @@ class Session:
         """The registry's file, without a link; root is its folder's owner from here on, for good.
 
         All that is in the folder is reached through this. None where a server has the registry.
-
-        Raises:
-            DatabaseUnusable: root cannot become that user, or must not.
+        Raises DatabaseUnusable where root cannot become that user, or must not.
         """
         path = self.settings.database_path
         if (user := self.owner) is not None:
@@ -122,8 +107,8 @@ class Session:
 
     def _import_the_rest(self) -> None:
         """Import what is only imported when it is needed, while this program may be read."""
-        from contextlib import suppress  # noqa: PLC0415 - see the module
-        from importlib import import_module  # noqa: PLC0415
+        from contextlib import suppress
+        from importlib import import_module
 
         for name in owner.IMPORTED_LATE:
             import_module(name)
@@ -138,12 +123,8 @@ class Session:
         return database_of(self.settings)
 
     def file_database(self) -> SqliteDatabase:
-        """Return the database that is a file.
-
-        Raises:
-            InvalidInput: it is none.
-        """
-        from voicekeeper.store.sqlite import SqliteDatabase  # noqa: PLC0415 - see the module
+        """Return the database, or raise InvalidInput where it is no file."""
+        from voicekeeper.store.sqlite import SqliteDatabase
 
         if not isinstance(self.database, SqliteDatabase):
             raise InvalidInput(
@@ -174,11 +155,7 @@ class Session:
             return question(self.registry())
 
     def glance(self, side: type[Side], question: Callable[[Side], Answer]) -> Answer:
-        """Return the answer to a question, at a glance.
-
-        Raises:
-            Unsure: a glance is not enough.
-        """
+        """Return the answer to a question at a glance, or raise Unsure where that is not enough."""
         if self.file is None:
             raise Unsure
         with side(self.file) as glance:
@@ -189,16 +166,13 @@ class Session:
         return keeping.is_missing(now=self.clock.now(), tick=self.settings.daemon.tick)
 
     def registry(self, *, make: bool = False) -> Registry:
-        """Return the registry.
-
-        Args:
-            make: it is made if it is missing.
+        """Return the registry, made if it is missing and may be.
 
         Raises:
             NotFound: there is none.
             DatabaseUnusable: it cannot be made or used.
         """
-        from voicekeeper.store.registry import Registry  # noqa: PLC0415 - see the module
+        from voicekeeper.store.registry import Registry
 
         if not make:
             must_exist(self.database)
@@ -212,30 +186,24 @@ def database_of(settings: Settings) -> Database:
     Raises:
         ConfigError: its driver cannot be loaded.
     """
-    from voicekeeper.store.sqlite import SqliteDatabase  # noqa: PLC0415 - see the module
-
     path = settings.database_path
     if path is not None:
+        from voicekeeper.store.sqlite import SqliteDatabase
+
         return SqliteDatabase(path.resolve())  # a lock beside a link would be a second one
     try:
-        from voicekeeper.store.postgres import PostgresDatabase  # noqa: PLC0415 - an optional part
+        from voicekeeper.store.postgres import PostgresDatabase
     except Exception as error:  # such as a psycopg that finds no libpq
-        from voicekeeper.core import extras  # noqa: PLC0415 - for few
+        from voicekeeper.core import extras
 
-        why = f"{type(error).__name__}: {error}"
-        problem = f"database.url: {extras.broken(extras.POSTGRES, why)}"
-        raise ConfigError([problem]) from error
+        why = extras.broken(extras.POSTGRES, f"{type(error).__name__}: {error}")
+        raise ConfigError([f"database.url: {why}"]) from error
 
     return PostgresDatabase(settings.database.url.get_secret_value())
 
 
 def must_exist(database: Database) -> None:
-    """See that there is a registry.
-
-    Raises:
-        NotFound: there is none.
-        DatabaseUnusable: nobody can tell.
-    """
+    """Raise NotFound where there is no registry, DatabaseUnusable where nobody can tell."""
     if not database.exists():
         database.see_never_made()
         within = f"{'in' if database.file is None else 'at'} {database.place}"

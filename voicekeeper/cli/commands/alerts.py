@@ -15,14 +15,14 @@ from voicekeeper.notify import Sender
 
 
 @click.group
-def command() -> None:
+def alerts_command() -> None:
     """Messages to people: see that they arrive.
 
     Where they go is told by alerts.urls in the settings.
     """
 
 
-@command.command
+@alerts_command.command
 @pass_session
 def test(session: Session) -> int:
     """Send a trial message to each address of alerts.urls.

@@ -29,7 +29,7 @@ _VERDICTS = {Severity.OK: "ok", Severity.WARNING: "warning"}
 
 @click.command
 @pass_session
-def command(session: Session) -> int:
+def check_command(session: Session) -> int:
     """Tell whether the set-up is right: settings, key, gateway, database, daemon.
 
     It asks the gateway for a task and for the account's balance, which costs

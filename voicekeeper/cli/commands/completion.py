@@ -63,7 +63,7 @@ _SHELLS: Final[dict[str, type[ShellComplete]]] = {
 @click.command
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
-def command(ctx: click.Context, *, shell: str) -> None:
+def completion_command(ctx: click.Context, *, shell: str) -> None:
     """Print a script that completes commands, options and voices' names.
 
     \b

@@ -2,9 +2,11 @@
 
 import click
 
+from voicekeeper import demo
+
 
 @click.command
-def command() -> None:
+def demo_command() -> None:
     """Watch four voices live and die in a minute, without a key.
 
     The sandbox stands in for the gateway, with a window of 20 seconds
@@ -15,6 +17,4 @@ def command() -> None:
     It exits with 0 if the three are alive after three windows and the
     fourth was deleted, else with 1.
     """
-    from voicekeeper import demo  # noqa: PLC0415 - others must not wait for it
-
     demo.run(click.echo)

@@ -1,16 +1,33 @@
-"""``voicekeeper manual``: the manual page."""
+"""``voicekeeper manual``: the manual page.
 
+``manual.1`` beside this file is the page, in roff (``groff_man(7)``); the help of every command is
+set into it. One page for all commands, because a person looks for a word in it, not for the page
+that it is on.
+"""
+
+import inspect
+import re
+import string
 import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
 
 import click
 
-from voicekeeper.cli import manual
+from voicekeeper import __version__
 from voicekeeper.cli.program import HEADINGS, program
-from voicekeeper.errors import InvalidInput
+from voicekeeper.errors import EXIT_CODES, InvalidInput
+
+_SIGNS: Final = str.maketrans(
+    {"\\": r"\e", "-": r"\-", "~": r"\(ti", "^": r"\(ha", "`": r"\(ga"},
+)
+_QUOTED = re.compile(r"(?<![\w'])'([^'\n]{2,60})'(?![\w'])")
+_OPTION = re.compile(r"(-{1,2}[a-z][a-z-]*)|([^\s,]+(?: RANGE)?)")
 
 
 @click.command
-def command() -> None:
+def manual_command() -> None:
     """Print the manual page, made from the commands themselves.
 
     \b
@@ -25,4 +42,89 @@ def command() -> None:
             "PYTHONOPTIMIZE=2 and 'python -OO' leave out the texts that the page is made of; "
             "print it without"
         )
-    click.echo(manual.page(program, HEADINGS), nl=False)
+    click.echo(page(), nl=False)
+
+
+def page() -> str:
+    """Return the manual page."""
+    ctx = click.Context(program, info_name="voicekeeper", **program.context_settings)
+    _, _, description = inspect.cleandoc(program.help or "").partition("\n\n")
+    exit_codes = ((".TP", rf"\fB{code}\fR", text(words)) for code, words in EXIT_CODES.items())
+    template = string.Template(Path(__file__).with_suffix(".1").read_text("ascii"))
+    return template.substitute(
+        version=__version__,
+        description="\n".join(paragraphs(description)),
+        options="\n".join(_options(program, ctx, helps=True)),
+        commands="\n".join(_commands(ctx)),
+        exit_codes="\n".join(line for lines in exit_codes for line in lines),
+    )
+
+
+def _commands(ctx: click.Context) -> Iterator[str]:
+    for heading, names in HEADINGS.items():
+        yield f'.SS "{text(heading)}"'
+        yield from _below(program, names, ctx)
+
+
+def _below(group: click.Group, names: Iterable[str], ctx: click.Context) -> Iterator[str]:
+    for name in names:
+        if (command := group.get_command(ctx, name)) is not None:
+            yield from _command(command, click.Context(command, parent=ctx, info_name=name))
+
+
+def _command(command: click.Command, ctx: click.Context) -> Iterator[str]:
+    """Yield the help of one command, and of those below it."""
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    arguments = [p.make_metavar(ctx) for p in command.params if isinstance(p, click.Argument)]
+    usage = rf"\fB{text(ctx.command_path)}\fR"
+    usage += r" [\fIOPTIONS\fR]" if options else ""
+    usage += r" \fICOMMAND\fR" if isinstance(command, click.Group) else ""
+    yield ".TP 2"
+    yield " ".join([usage, *(rf"\fI{text(argument)}\fR" for argument in arguments)])
+    yield from paragraphs(command.help or "", is_indented=True)
+    if options:
+        yield ".RS 2"
+        yield from _options(command, ctx)
+        yield ".RE"
+    if isinstance(command, click.Group):
+        yield from _below(command, command.list_commands(ctx), ctx)
+
+
+def _options(command: click.Command, ctx: click.Context, *, helps: bool = False) -> Iterator[str]:
+    """Yield the options; that each command has ``--help`` is said once."""
+    for parameter in command.get_params(ctx):
+        if isinstance(parameter, click.Argument) or (not helps and "--help" in parameter.opts):
+            continue
+        names, words = parameter.get_help_record(ctx) or ("", "")
+        yield ".TP"
+        yield _OPTION.sub(
+            lambda part: rf"\fB{text(part[1])}\fR" if part[1] else rf"\fI{text(part[2])}\fR", names
+        )
+        yield text(" ".join(words.split()))
+
+
+def paragraphs(help_text: str, *, is_indented: bool = False) -> Iterator[str]:
+    """Yield the paragraphs of a help; lines that click leaves alone are left alone here too."""
+    for place, paragraph in enumerate(inspect.cleandoc(help_text).split("\n\n")):
+        first, *lines = paragraph.splitlines()
+        if place:
+            yield '.IP "" 2' if is_indented else ".PP"
+        if first.strip() == "\b":
+            yield from (".nf", *map(_literal, lines), ".fi")
+        else:
+            yield text(" ".join([first, *lines]))
+
+
+def text(words: str) -> str:
+    """Return prose as roff has it, with bold for what stands in quotes to be typed."""
+    return _protected(_QUOTED.sub(r"\\fB\1\\fR", words.translate(_SIGNS)))
+
+
+def _literal(line: str) -> str:
+    """Return a line whose every sign stays what it is."""
+    return _protected(line.translate(_SIGNS).replace("'", r"\(aq"))
+
+
+def _protected(line: str) -> str:
+    """Return a line that roff takes for no request."""
+    return rf"\&{line}" if line.startswith((".", "'")) else line

@@ -4,17 +4,16 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NoReturn
 
 import click
 
-from voicekeeper.cli import document, prose, rehearsed
-from voicekeeper.cli.options import json_option, pass_session
-from voicekeeper.cli.progress import progress
+from voicekeeper.cli import document, prose, rehearsed, table
+from voicekeeper.cli.options import json_option, pass_session, read_by
 from voicekeeper.cli.session import Session
-from voicekeeper.errors import InvalidInput, VoicekeeperError
+from voicekeeper.errors import VoicekeeperError
 from voicekeeper.rehearsal import campaign, faults
 from voicekeeper.rehearsal.campaign import Outcome, Scenario
 
@@ -25,46 +24,45 @@ Timed = tuple[str, timedelta, timedelta]
 """As written; when it begins; how long it lasts, or how far it sets the clock."""
 
 
-def _timed(*, signed: bool = False) -> Callable[..., list[Timed]]:
-    """Return what reads a repeatable ``DURATION@dayN``."""
-
-    def read(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> list[Timed]:
-        try:
-            found = [(text, *faults.timed(text, signed=signed)) for text in texts]
-        except InvalidInput as error:
-            raise click.BadParameter(str(error)) from None
-        for text, _, length in found:
-            if not length:
-                raise click.BadParameter(f"must be longer than 0s, unlike {text!r}")
-            if signed and abs(length) > _FARTHEST_JUMP:
-                raise click.BadParameter(f"must set the clock by at most 3650d, unlike {text!r}")
-        return found
-
-    return read
+def _period(text: str) -> Timed:
+    """Read ``2d@day40``."""
+    start, length = faults.timed(text)
+    if not length:
+        raise ValueError(f"must be longer than 0s, unlike {text!r}")
+    return text, start, length
 
 
-def _seeds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[int] | None:
+def _jump(text: str) -> Timed:
+    """Read ``-5d@day10``."""
+    start, length = faults.timed(text, signed=True)
+    if not length:
+        raise ValueError(f"must be longer than 0s, unlike {text!r}")
+    if abs(length) > _FARTHEST_JUMP:
+        raise ValueError(f"must set the clock by at most 3650d, unlike {text!r}")
+    return text, start, length
+
+
+def _seeds(text: str) -> list[int]:
     """Read ``1-300``, ``7`` or ``1-20,41``."""
-    if text is None:
-        return None
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise click.BadParameter(f"must be seeds such as 1-300 or 1,5,9, not {text!r}")
+            raise ValueError(f"must be seeds such as 1-300 or 1,5,9, not {text!r}")
         begin, end = int(first), int(last if dash else first)
         if end < begin:
-            raise click.BadParameter(f"must begin with the smaller seed, unlike {part.strip()!r}")
+            raise ValueError(f"must begin with the smaller seed, unlike {part.strip()!r}")
         if end - begin + len(seeds) >= _MOST_SEEDS:
-            raise click.BadParameter(f"must be at most {_MOST_SEEDS} seeds")
+            raise ValueError(f"must be at most {_MOST_SEEDS} seeds")
         seeds += range(begin, end + 1)
     return sorted(set(seeds))
 
 
-def _fault_option(name: str, words: str) -> Callable[..., Any]:
-    return click.option(
-        f"--{name}", metavar="LENGTH@dayN", multiple=True, callback=_timed(), help=words
-    )
+def _fault_option(
+    name: str, metavar: str, read: Callable[[str], Timed], words: str
+) -> Callable[..., Any]:
+    callback = read_by(read)
+    return click.option(f"--{name}", metavar=metavar, multiple=True, callback=callback, help=words)
 
 
 @click.command(context_settings={"show_default": True})
@@ -78,21 +76,15 @@ def _fault_option(name: str, words: str) -> Callable[..., Any]:
     default=1,
     help="Of all dice: the same seed, the same story.",
 )
-@_fault_option("outage", "The gateway answers nothing.")
-@_fault_option("host-down", "The host is off.")
-@_fault_option("balance-empty", "The account is empty: 402.")
-@click.option(
-    "--clock-jump",
-    metavar="BY@dayN",
-    multiple=True,
-    callback=_timed(signed=True),
-    help="The host's clock is set, ahead or back.",
-)
+@_fault_option("outage", "LENGTH@dayN", _period, "The gateway answers nothing.")
+@_fault_option("host-down", "LENGTH@dayN", _period, "The host is off.")
+@_fault_option("balance-empty", "LENGTH@dayN", _period, "The account is empty: 402.")
+@_fault_option("clock-jump", "BY@dayN", _jump, "The host's clock is set, ahead or back.")
 @click.option("--chaos", is_flag=True, help="Everything goes wrong, as the seed wants it.")
 @click.option(
     "--seeds",
     metavar="FIRST-LAST",
-    callback=_seeds,
+    callback=read_by(_seeds),
     help="A campaign: rehearse with each of these seeds, such as 1-300.",
 )
 @click.option(
@@ -103,7 +95,7 @@ def _fault_option(name: str, words: str) -> Callable[..., Any]:
 @json_option
 @click.pass_context
 @pass_session
-def command(
+def rehearse_command(
     session: Session,
     ctx: click.Context,
     *,
@@ -136,8 +128,13 @@ def command(
     other promise was broken, else with 1. A campaign under --chaos fails
     too if something that can go wrong never did.
     """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
-    lasting = {"outage": outage, "host-down": host_down, "balance-empty": balance_empty}
-    plan = _plan(ctx, lasting, clock_jump, days=days)
+    told = {
+        "outage": outage,
+        "host-down": host_down,
+        "balance-empty": balance_empty,
+        "clock-jump": clock_jump,
+    }
+    plan = _plan(ctx, told, days=days)
     scenario = Scenario(session.settings, plan, voices=voices, days=days, chaos=chaos)
     if seeds is None:
         if jobs is not None:
@@ -146,9 +143,25 @@ def command(
             return _rehearse(session, scenario, seed, as_json=as_json)
     if ctx.get_parameter_source("seed") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--seed and --seeds exclude each other", ctx)
-    jobs = jobs or os.cpu_count() or 1
     with _ended_by_signals():
-        return _campaign(scenario, seeds, jobs=jobs, as_json=as_json)
+        return _campaign(scenario, seeds, jobs=jobs or os.cpu_count() or 1, as_json=as_json)
+
+
+def _plan(ctx: click.Context, told: Mapping[str, list[Timed]], *, days: int) -> faults.Plan:
+    """Return all that goes wrong; all of it has to happen within the days."""
+    plan = faults.Plan()
+    for kind, text, start, length in (
+        (kind, *each) for kind, many in told.items() for each in many
+    ):
+        is_jump = kind == "clock-jump"
+        if (start if is_jump else start + length) > timedelta(days=days):
+            sentence = f"{text!r} lies past the end of the rehearsal, day {days}"
+            raise click.BadParameter(sentence, ctx, param_hint=f"'--{kind}'")
+        if is_jump:
+            plan += faults.Plan(incidents=(faults.Jump(start, length),))
+        else:
+            plan += faults.lasting(kind, start, length)
+    return plan
 
 
 @contextlib.contextmanager
@@ -169,25 +182,9 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _plan(
-    ctx: click.Context, lasting: dict[str, list[Timed]], jumps: list[Timed], *, days: int
-) -> faults.Plan:
-    """Return all that goes wrong; all of it has to happen within the days."""
-    plan = faults.Plan()
-    wanted = [(kind, *each) for kind, many in lasting.items() for each in many]
-    for option, text, start, length in [*wanted, *(("clock-jump", *each) for each in jumps)]:
-        is_jump = option == "clock-jump"
-        if (start if is_jump else start + length) > timedelta(days=days):
-            sentence = f"{text!r} lies past the end of the rehearsal, day {days}"
-            raise click.BadParameter(sentence, ctx, param_hint=f"'--{option}'")
-        jump = faults.Plan(incidents=(faults.Jump(start, length),))
-        plan += jump if is_jump else faults.lasting(option, start, length)
-    return plan
-
-
 def _rehearse(session: Session, scenario: Scenario, seed: int, *, as_json: bool) -> int:
-    """Rehearse one seed and tell of it."""
-    with progress("rehearsing", scenario.days) as passed:
+    """Rehearse one seed and show what came of it."""
+    with prose.progress("rehearsing", scenario.days) as passed:
         outcome = scenario.run(seed, passed)
     report, policy = outcome.report, session.policy
     if report is None:
@@ -195,11 +192,14 @@ def _rehearse(session: Session, scenario: Scenario, seed: int, *, as_json: bool)
     if as_json:
         prose.put(document.text(report.document()))
         return int(not report.kept_its_promise)
-    rows = list(rehearsed.rows(report, scenario, policy))
-    rows += [("speed", rehearsed.speed([outcome], scenario)), ("trace", report.trace)]
-    rows += [("broken", sentence) for sentence in report.broken]
-    faults = report.faults if scenario.chaos else {}
-    _tell(rehearsed.verdict(report, scenario, policy), rows, faults, heading="What went wrong")
+    rows = [
+        *rehearsed.rows(report, scenario, policy),
+        rehearsed.speed([outcome], scenario),
+        ("trace", report.trace),
+        *(("broken", sentence) for sentence in report.broken),
+    ]
+    counts = report.faults if scenario.chaos else {}
+    _show(rehearsed.verdict(report, scenario, policy), rows, counts, heading="What went wrong")
     if sys.stdout.isatty():
         console = prose.console()
         console.print()
@@ -208,9 +208,9 @@ def _rehearse(session: Session, scenario: Scenario, seed: int, *, as_json: bool)
 
 
 def _campaign(scenario: Scenario, seeds: list[int], *, jobs: int, as_json: bool) -> int:
-    """Rehearse many seeds and tell of them."""
+    """Rehearse many seeds and show what came of them."""
     outcomes: list[Outcome] = []
-    with progress("rehearsing", len(seeds)) as passed:
+    with prose.progress("rehearsing", len(seeds)) as passed:
         for outcome in campaign.run(scenario, seeds, jobs=jobs):
             outcomes.append(outcome)
             if not outcome.kept_its_promise and not as_json:
@@ -220,21 +220,20 @@ def _campaign(scenario: Scenario, seeds: list[int], *, jobs: int, as_json: bool)
             passed(1)
     outcomes.sort(key=lambda outcome: outcome.seed)
     missing = campaign.missing(outcomes, scenario)
-    kept = all(outcome.kept_its_promise for outcome in outcomes)
     if as_json:
         prose.put(document.text(campaign.document(outcomes, scenario)))
     else:
-        rows = list(rehearsed.campaign_rows(outcomes, scenario))
-        verdict = rehearsed.campaign_verdict(outcomes, missing)
+        rows = rehearsed.campaign_rows(outcomes, scenario)
         counts = campaign.coverage(outcomes, scenario)
-        _tell(verdict, rows, counts, heading="How often each thing happened")
-    return int(not kept or bool(missing))
+        verdict = rehearsed.campaign_verdict(outcomes, missing)
+        _show(verdict, rows, counts, heading="How often each thing happened")
+    return int(bool(missing) or not all(outcome.kept_its_promise for outcome in outcomes))
 
 
-def _tell(
-    verdict: str, rows: Sequence[tuple[str, str]], counts: Mapping[str, int], *, heading: str
+def _show(
+    verdict: str, rows: Iterable[rehearsed.Row], counts: Mapping[str, int], *, heading: str
 ) -> None:
-    """Print what came of it: tables on a terminal, lines of two columns in a pipe."""
+    """Show tables on a terminal, lines of two columns in a pipe."""
     prose.tell(verdict, indent=0)
     if not sys.stdout.isatty():
         for row in [*rows, *rehearsed.counts(counts)]:
@@ -242,7 +241,7 @@ def _tell(
         return
     console = prose.console()
     console.print()
-    console.print(rehearsed.table(rows))
+    console.print(table.pairs(rows))
     if counts:
         console.print()
         console.print(rehearsed.counts_table(counts, heading=heading))

@@ -11,7 +11,7 @@ from voicekeeper.errors import VoicekeeperError
 
 
 @click.command
-def command() -> int:
+def reload_command() -> int:
     """Have the daemon take its settings anew; 'systemctl reload' runs this.
 
     It ends when the new settings are in force. If they are wrong, or cannot

@@ -13,7 +13,7 @@ from voicekeeper.store.quick.voices import Voices
 @name_argument
 @json_option
 @pass_session
-def command(session: Session, *, name: str, as_json: bool) -> None:
+def resolve_command(session: Session, *, name: str, as_json: bool) -> None:
     """Print the voice_id to use now for the voice NAME, and nothing else.
 
     Exits with 1 when there is none that could speak.
@@ -24,7 +24,6 @@ def command(session: Session, *, name: str, as_json: bool) -> None:
     if voice.voice_id is None or voice.status.is_dead:
         raise NotAllowed(f"{name} is {voice.status}: there is no voice_id to use")
     if as_json:
-        resolved = {"schema": document.SCHEMA, "name": name, "voice_id": voice.voice_id}
-        prose.put(document.text(resolved))
+        prose.put(document.text({"name": name, "voice_id": voice.voice_id}))
     else:
         prose.bare(voice.voice_id, f"the voice_id of {name}")

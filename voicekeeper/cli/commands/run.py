@@ -36,7 +36,7 @@ _STOPPED_WITHIN_S = 9.5
 @click.command
 @click.option("--once", is_flag=True, help="Do all that is due, follow it to its end, and exit.")
 @pass_session
-def command(session: Session, *, once: bool) -> None:
+def run_command(session: Session, *, once: bool) -> None:
     """Run the daemon: keep every voice in the registry alive.
 
     It runs until SIGTERM or Ctrl-C and logs to stdout: JSON lines, or a
@@ -153,7 +153,7 @@ def _limit_stop() -> None:
 def _reload(session: Session, assembly: wiring.Assembly) -> Reload:
     return Reload(
         assembly,
-        load=session.load_anew,
+        load=session.load_settings,
         read_key=lambda settings: session.find_key(settings).secret,
         configure_log=lambda settings, secrets: _configure_log(session, settings, secrets),
     )

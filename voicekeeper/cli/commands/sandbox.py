@@ -1,5 +1,6 @@
 """``voicekeeper sandbox``: a stand-in of the gateway, to try voicekeeper without an account."""
 
+import random
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
@@ -7,68 +8,61 @@ from urllib.parse import urlsplit
 
 import click
 
+from voicekeeper.cli.options import read_by
 from voicekeeper.core import duration
+from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.hosts import is_loopback
-
-Span = tuple[timedelta, timedelta]
-
-
-def _duration(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
-    try:
-        return duration.parse(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+from voicekeeper.errors import InvalidInput
+from voicekeeper.sandbox import Gateway, SandboxServer, serve
 
 
-def _span(_ctx: click.Context, _param: click.Parameter, value: str) -> Span:
-    first, dash, last = value.partition("-")
-    try:
-        shortest = duration.parse(first)
-        longest = duration.parse(last) if dash else shortest
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+def _span(text: str) -> tuple[timedelta, timedelta]:
+    """Read ``5s-30s``, or ``5s`` for both ends."""
+    first, dash, last = text.partition("-")
+    shortest = duration.parse(first)
+    longest = duration.parse(last) if dash else shortest
     if longest < shortest:
-        raise click.BadParameter(f"must begin with the shorter time, unlike {value!r}")
+        raise ValueError(f"must begin with the shorter time, unlike {text!r}")
     return shortest, longest
 
 
-def _micros(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+def _micros(text: str) -> int:
     """Read an amount in US dollars as a whole number of micros."""
-    if value is None:
-        return None
     try:
-        exact = Decimal(value) * 1_000_000
+        exact = Decimal(text) * 1_000_000
         micros = int(exact)
     except (InvalidOperation, ValueError, OverflowError):
-        raise click.BadParameter(f"must be US dollars such as 5.00, not {value!r}") from None
+        raise ValueError(f"must be US dollars such as 5.00, not {text!r}") from None
     if micros < 0 or micros != exact:
-        raise click.BadParameter(f"must be 0 or more, to six places, not {value!r}")
+        raise ValueError(f"must be 0 or more, to six places, not {text!r}")
     return micros
 
 
-def _loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    if not is_loopback(value):
-        raise click.BadParameter(f"must be an address of this machine alone, not {value!r}")
-    return value
+def _loopback(text: str) -> str:
+    if not is_loopback(text):
+        raise ValueError(f"must be an address of this machine alone, not {text!r}")
+    return text
 
 
-def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
+def _local_url(text: str) -> str:
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(text)
         complete = parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
         complete = complete and parts.path in ("", "/") and parts.port != 0
     except ValueError:
         complete = False
     if not complete:
-        raise click.BadParameter(f"must be such as http://127.0.0.1:8470, not {value!r}")
-    return value
+        raise ValueError(f"must be such as http://127.0.0.1:8470, not {text!r}")
+    return text
 
 
 @click.command(context_settings={"show_default": True})
 @click.option(
-    "--host", metavar="ADDRESS", callback=_loopback, default="127.0.0.1", help="A loopback address."
+    "--host",
+    metavar="ADDRESS",
+    callback=read_by(_loopback),
+    default="127.0.0.1",
+    help="A loopback address.",
 )
 @click.option(
     "--port",
@@ -79,21 +73,21 @@ def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 @click.option(
     "--window",
     metavar="DURATION",
-    callback=_duration,
+    callback=read_by(duration.parse),
     default="7d",
     help="Delete a voice that is not used for this long.",
 )
 @click.option(
     "--speech-time",
     metavar="LEAST-MOST",
-    callback=_span,
+    callback=read_by(_span),
     default="5s-30s",
     help="How long a speech task takes.",
 )
 @click.option(
     "--enrollment-time",
     metavar="LEAST-MOST",
-    callback=_span,
+    callback=read_by(_span),
     default="30s-180s",
     help="How long a clone or design task takes.",
 )
@@ -134,16 +128,16 @@ def _local_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     "--balance",
     "balance_micros",
     metavar="USD",
-    callback=_micros,
+    callback=read_by(_micros),
     help="US dollars on the account; calls beyond are refused with 402.",
 )
 @click.option(
     "--callback-to",
     metavar="URL",
-    callback=_local_url,
+    callback=read_by(_local_url),
     help="Deliver webhooks there in place of the public host, such as http://127.0.0.1:8470.",
 )
-def command(
+def sandbox_command(
     *,
     host: str,
     port: int,
@@ -183,12 +177,6 @@ def command(
       DELETE /voices/VOICE_ID   delete a voice for no reason
       PUT /faults               ["500=0.1@status"]: other faults from now
     """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
-    import random  # noqa: PLC0415 - other commands must not wait for what this one needs
-
-    from voicekeeper.core.clock import SystemClock  # noqa: PLC0415
-    from voicekeeper.errors import InvalidInput  # noqa: PLC0415
-    from voicekeeper.sandbox import Gateway, SandboxServer, serve  # noqa: PLC0415
-
     gateway = Gateway(random.Random(seed), **of_gateway)
     server = SandboxServer(
         gateway,

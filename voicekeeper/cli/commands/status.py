@@ -9,7 +9,6 @@ from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.core import costs
 from voicekeeper.core.costs import DAY, YEAR, Totals, about_usd, usd
-from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.enums import Status
 from voicekeeper.core.health import Finding, Health, Severity, findings, headline
 from voicekeeper.core.schedule import Policy
@@ -20,7 +19,7 @@ from voicekeeper.store.quick.fleet import Fleet
 @click.command
 @json_option
 @pass_session
-def command(session: Session, *, as_json: bool) -> int:
+def status_command(session: Session, *, as_json: bool) -> int:
     """Tell whether all is well: one line, then what is not and what to do.
 
     Last comes what was spent, by the gateway's prices, and what keeping the
@@ -41,8 +40,7 @@ def command(session: Session, *, as_json: bool) -> int:
         )
     except VoicekeeperError as error:
         if as_json:
-            unknown = {"schema": document.SCHEMA, "status": "unknown", "findings": [str(error)]}
-            prose.put(document.text(unknown))
+            prose.put(document.text({"status": "unknown", "findings": [str(error)]}))
         else:
             first, *rest = error.lines
             prose.tell(f"UNKNOWN: {first}", *rest)
@@ -54,7 +52,6 @@ def command(session: Session, *, as_json: bool) -> int:
         prose.put(
             document.text(
                 {
-                    "schema": document.SCHEMA,
                     "status": worst.name.lower(),
                     "headline": line,
                     "findings": [finding.sentence for finding in found],
@@ -65,7 +62,7 @@ def command(session: Session, *, as_json: bool) -> int:
                     "blocked": bool(health.blocked),
                     "keeper": health.keeper,
                     "keepers": list(health.keepers),
-                    "last_pass_at": rfc3339(health.last_pass_at) if health.last_pass_at else None,
+                    "last_pass_at": document.instant(health.last_pass_at),
                     "held": health.held + health.held_for_good,
                     **document.money(totals, health, policy),
                 }

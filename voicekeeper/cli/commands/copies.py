@@ -1,5 +1,6 @@
-"""``voicekeeper restore``: a copy of the registry put back."""
+"""``voicekeeper backup`` and ``restore``: a copy of the registry, and a copy put back."""
 
+import os
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -7,21 +8,50 @@ from shlex import quote
 
 import click
 
-from voicekeeper.cli import prose
+from voicekeeper.cli import owner, prose
 from voicekeeper.cli.options import copy_argument, pass_session
-from voicekeeper.cli.session import Session
+from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.core.health import few, voices
 from voicekeeper.core.visible import visible
+from voicekeeper.store import backup, files
 from voicekeeper.store.restore import Copy, Known, Restored, restore
+from voicekeeper.store.sqlite import SqliteDatabase
 
-_NAMED = 20
+_MOST_NAMED = 20
 """So many voices are named, each with its command."""
 
 
 @click.command
 @copy_argument
 @pass_session
-def command(session: Session, *, file: Path) -> None:
+def backup_command(session: Session, *, file: Path) -> None:
+    """Copy the registry to FILE, also while the daemon runs.
+
+    The copy is one state of the registry, checked, and readable by you
+    alone. It appears whole or not at all, and never takes the place of a
+    file that exists. 'voicekeeper restore' puts it back.
+    """
+    if session.owner is None and files.is_closed(file.absolute().parent):
+        size = backup.write(_registry(session).path, file)
+    else:  # whom root becomes may not be able to write where root may
+        with owner.new_file(file) as given:
+            owner.in_child(lambda: backup.send(_registry(session).path, file, given))
+            size = os.fstat(given).st_size
+    shown = f"{size / 1_000_000:.1f} MB" if size >= 1_000_000 else f"{size / 1000:.0f} kB"  # noqa: PLR2004 - decimal units
+    prose.say(f"{file} is a copy of {session.settings.database_path}, {shown}.")
+
+
+def _registry(session: Session) -> SqliteDatabase:
+    database = session.file_database()
+    must_exist(database)
+    database.schema()  # an older one is copied too: best before an upgrade
+    return database
+
+
+@click.command
+@copy_argument
+@pass_session
+def restore_command(session: Session, *, file: Path) -> None:
     """Put the copy FILE in the place of the registry; the daemon must be stopped.
 
     FILE is checked before anything is touched, and the registry that it
@@ -39,10 +69,11 @@ def command(session: Session, *, file: Path) -> None:
         "used as soon as the daemon runs; 'systemctl start voicekeeper' or 'voicekeeper run' "
         "starts it."
     )
-    _tell_of_the_rest(done)
+    _say_differences(done)
 
 
-def _tell_of_the_rest(done: Restored) -> None:
+def _say_differences(done: Restored) -> None:
+    """Name what the replaced registry knew and the copy does not."""
     if done.missing:
         counted = voices(len(done.missing))
         prose.say(f"note: the copy does not know {counted} of the registry that it replaced:")
@@ -70,10 +101,10 @@ def _tell_of_the_rest(done: Restored) -> None:
 def _say_commands(commands: Iterable[str], done: Restored) -> None:
     """Name a command for each voice; of many, the first."""
     commands = [f"  {visible(command)}" for command in commands]
-    prose.put("\n".join(commands[:_NAMED]), err=True)  # unbroken, to be copied
-    if len(commands) > _NAMED:
+    prose.put("\n".join(commands[:_MOST_NAMED]), err=True)  # unbroken, to be copied
+    if len(commands) > _MOST_NAMED:
         prose.say(
-            f"  and {len(commands) - _NAMED} more; 'VOICEKEEPER_DATABASE__URL=sqlite:///"
+            f"  and {len(commands) - _MOST_NAMED} more; 'VOICEKEEPER_DATABASE__URL=sqlite:///"
             f"{done.replaced} voicekeeper export' writes out what was replaced."
         )
 

@@ -8,7 +8,6 @@ import click
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.options import json_option, pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.errors import NotFound
@@ -18,7 +17,7 @@ from voicekeeper.store.quick.fleet import Ranking
 @click.command
 @json_option
 @pass_session
-def command(session: Session, *, as_json: bool) -> None:
+def list_command(session: Session, *, as_json: bool) -> None:
     """List the voices and the time each has left, the most urgent first.
 
     On a terminal: a table, with each window as a bar. In a pipe: a line a
@@ -41,10 +40,10 @@ def command(session: Session, *, as_json: bool) -> None:
     elif voices is None:
         return
     elif sys.stdout.isatty():
-        from voicekeeper.cli.table import table  # noqa: PLC0415 - a pipe does without
+        from voicekeeper.cli import table  # noqa: PLC0415 - a pipe does without
 
         console = prose.console()
-        shown = table(voices, now=session.now, policy=policy, console=console)
+        shown = table.voices(voices, now=session.now, policy=policy, console=console)
         if shown.row_count:
             console.print(shown)
         else:
@@ -61,13 +60,12 @@ def command(session: Session, *, as_json: bool) -> None:
 def _rows(voices: Iterable[VoiceFacts], policy: Policy) -> Iterator[tuple[str, ...]]:
     """Yield the columns of each voice, for a pipe; empty where unknown."""
     for voice in voices:
-        deadline = known_deadline(voice, policy)
         yield (
             voice.name,
             voice.voice_id or "",
             voice.status,
-            rfc3339(deadline) if deadline else "",
-            "paused" if voice.paused else rfc3339(voice.next_at) if voice.next_at else "",
+            document.instant(known_deadline(voice, policy)) or "",
+            "paused" if voice.paused else document.instant(voice.next_at) or "",
             " ".join((voice.last_error or "").split()),
             ANOTHER_VOICE if is_another_voice(voice) else "",
         )
