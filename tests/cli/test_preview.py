@@ -12,8 +12,8 @@ from tests.command import CommandLine, sentence
 from tests.daemon_support import until
 from tests.receiver import served
 from tests.support import HOUR, NOW, Life, imported, wanted
-from voicekeeper.cli import preview
-from voicekeeper.cli.preview import download
+from voicekeeper.cli import network
+from voicekeeper.cli.network import download
 from voicekeeper.core.models import HistoryEntry, Status
 from voicekeeper.errors import FetchFailed
 
@@ -130,7 +130,7 @@ def test_a_preview_that_is_not_to_be_had_is_told_in_a_sentence(
 
 
 def test_a_host_that_drips_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preview, "WITHIN_S", 0.3)
+    monkeypatch.setattr(network, "DOWNLOAD_S", 0.3)
 
     async def main() -> None:
         ended = asyncio.Event()

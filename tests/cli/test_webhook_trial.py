@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from tests.support import Life
 from tests.test_webhook import called_life
 from tests.tls_support import certified, needs_openssl
 from tests.web_support import free_port, lead_here, served, settings
-from voicekeeper.cli import webhook_trial
+from voicekeeper.cli import network
 from voicekeeper.core import webhook
 from voicekeeper.core.reachability import Reply, Trouble
 
@@ -62,7 +64,7 @@ def program(
 
 
 def called(url: str) -> Reply:
-    return asyncio.run(webhook_trial.call(url))
+    return asyncio.run(network.call_webhook(url))
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_the_receiver_is_known_by_its_own_words_and_looks_nothing_up(tmp_path: P
     async def call(life: Life) -> tuple[Reply, Reply]:
         async with served(life, settings(webhook=port)):
             here = f"http://127.0.0.1:{port}"
-            return await webhook_trial.call(f"{here}/webhook"), await webhook_trial.call(
+            return await network.call_webhook(f"{here}/webhook"), await network.call_webhook(
                 f"{here}/hooks"
             )
 
@@ -118,7 +120,7 @@ def test_a_name_that_leads_nowhere_is_told(host: str) -> None:
 
 
 def test_a_program_that_says_nothing_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook_trial, "_WITHIN_S", 0.2)
+    monkeypatch.setattr(network, "TRIAL_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert called(f"http://127.0.0.1:{port}/webhook") == Reply(trouble=Trouble.TIME)
@@ -154,3 +156,17 @@ def test_a_certificate_is_as_good_as_who_signed_it_and_for_whom(
     assert plain.trouble is Trouble.CONNECTION
     assert others.trouble is Trouble.TLS
     assert "mismatch" in others.reason
+
+
+def test_a_name_server_that_hangs_holds_up_no_answer_and_no_end() -> None:
+    code = """
+import socket, time
+from voicekeeper.cli import network
+socket.getaddrinfo = lambda *_, **__: time.sleep(100)
+network.TRIAL_S = 0.2
+print(network.answer(network.call_webhook("https://voices.example.com/webhook")).trouble)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("time\n", "")

@@ -3,28 +3,29 @@
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import cached_property
+from typing import Final
 
 import click
 
 from voicekeeper import notify
-from voicekeeper.cli import prose, webhook_trial
+from voicekeeper.cli import network, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
 from voicekeeper.core import costs, health, reachability, webhook
 from voicekeeper.core.duration import compact, rfc3339
 from voicekeeper.core.health import Finding, Health, Keeping, Severity
-from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import wiring
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
 from voicekeeper.store.backup import DailyCopies
 
 _SENTENCE_AT = 19  # the column
-_SHOWN_VARIABLES = 2
+_MOST_VARIABLES = 2
 _LET_THROUGH = "and that DNS, firewall and proxy let this host through"
-_VERDICTS = {Severity.OK: "ok", Severity.WARNING: "warning"}
+_VERDICTS: Final = {Severity.OK: "ok", Severity.WARNING: "warning"}
 
 
 @click.command
@@ -44,19 +45,7 @@ def check_command(session: Session) -> int:
     """
     exit_code = 0
     _ = session.settings  # if they are wrong, the rest would check what nobody wants
-    look = _Look(session)
-    for subject, check in {
-        "settings": look.settings,
-        "key": look.key,
-        "gateway": look.gateway,
-        "clock": look.clock,
-        "database": look.database,
-        "backup": look.backup,
-        "daemon": look.daemon,
-        "alerts": look.alerts,
-        "heartbeat": look.heartbeat,
-        "webhook": look.webhook,
-    }.items():
+    for subject, check in _Checks(session).all():
         lines: tuple[str, ...] = ()
         try:
             finding = check()
@@ -81,17 +70,25 @@ def _warning(sentence: str) -> Finding:
     return Finding(Severity.WARNING, sentence)
 
 
-class _Look:
-    """One look at everything, a finding a subject; a `VoicekeeperError` is one that failed."""
+class _Checks:
+    """Each check returns a finding about its subject, or raises why it failed."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._settings = session.settings
-        self._found = self._find_key()
         self._ahead: timedelta | None = None
 
-    def _find_key(self) -> FoundKey | VoicekeeperError:
-        """Find the key that the service uses, and be root no longer; nothing needs it after."""
+    def all(self) -> Iterator[tuple[str, Callable[[], Finding]]]:
+        """Yield every subject with its check, in the order in which they build on each other."""
+        for check in (
+            *(self.settings, self.key, self.gateway, self.clock, self.database, self.backup),
+            *(self.daemon, self.alerts, self.heartbeat, self.webhook),
+        ):
+            yield check.__name__, check
+
+    @cached_property
+    def _found(self) -> FoundKey | VoicekeeperError:
+        """The key that the service uses; root becomes the registry's owner once it is read."""
         session = self._session
         try:
             return session.find_key(service=of_service(session.places.file or DEFAULT_PATH))
@@ -103,7 +100,7 @@ class _Look:
 
     @cached_property
     def _health(self) -> Health | None:
-        """The fleet, asked for once; None where the database has a line of its own."""
+        """The fleet's; None where the database has a line of its own."""
         session = self._session
         try:
             return session.registry().health(now=session.now, policy=session.policy)
@@ -116,11 +113,11 @@ class _Look:
         return found is not None and not found.keeping.is_missing(now=self._session.now, tick=tick)
 
     def settings(self) -> Finding:
-        """Tell where the settings stand, and which variables have the last word."""
+        """Name the file of the settings, and the variables that have the last word."""
         keepalive, (file, variables) = self._settings.keepalive, self._session.places
-        shown = ", ".join(f"${name}" for name in variables[:_SHOWN_VARIABLES])
-        if len(variables) > _SHOWN_VARIABLES:
-            shown += f" and {len(variables) - _SHOWN_VARIABLES} more"
+        shown = ", ".join(f"${name}" for name in variables[:_MOST_VARIABLES])
+        if len(variables) > _MOST_VARIABLES:
+            shown += f" and {len(variables) - _MOST_VARIABLES} more"
         if file is not None:
             places = f"{file}, and over it {shown}" if shown else str(file)
         else:
@@ -131,7 +128,7 @@ class _Look:
         )
 
     def key(self) -> Finding:
-        """Tell where the key was found."""
+        """Name the place of the key."""
         if isinstance(self._found, VoicekeeperError):
             raise self._found
         return _ok(f"read from {self._found.place}")
@@ -141,7 +138,7 @@ class _Look:
         if isinstance(self._found, VoicekeeperError):
             return _warning("not asked, for want of a key; mend that first")
         try:
-            balance = asyncio.run(self._ask(self._found.secret))
+            balance = network.answer(self._ask(self._found))
         except CallFailed as failure:
             if failure.code is not None:
                 raise  # an answer, with the mend that the page names for it
@@ -155,10 +152,10 @@ class _Look:
         judged = _warning if costs.is_short(days) else _ok
         return judged(f"{taken}; {costs.runway(balance, days)}")
 
-    async def _ask(self, api_key: SecretStr) -> int | None:
-        """Return the balance, None if it is not told; note how far the host's clock is ahead."""
+    async def _ask(self, key: FoundKey) -> int | None:
+        """Return the balance, None where it is not told; note how far the host's clock is ahead."""
         clock = self._session.clock
-        async with wiring.gateway(self._settings, api_key, clock) as gateway:
+        async with wiring.gateway(self._settings, key.secret, clock) as gateway:
             told_at = await gateway.check_key()
             self._ahead = None if told_at is None else clock.now() - told_at
             with contextlib.suppress(CallFailed):  # it need not tell
@@ -200,12 +197,12 @@ class _Look:
     def daemon(self) -> Finding:
         """Judge whether a daemon is at work."""
         keeping = Keeping(None) if self._health is None else self._health.keeping
-        if not self._is_kept:
+        if not self._is_kept or keeping.last_pass_at is None:
             return _warning(keeping.sentence)
-        return _ok(f"last pass at {rfc3339(keeping.last_pass_at)}" if keeping.last_pass_at else "")
+        return _ok(f"last pass at {rfc3339(keeping.last_pass_at)}")
 
     def alerts(self) -> Finding:
-        """See that messages could be sent; none is."""
+        """Judge whether messages could be sent; none is."""
         ways = notify.senders(self._settings.alerts.urls)
         if not ways:
             return _ok("alerts.urls names no address, so the log alone tells")
@@ -215,13 +212,13 @@ class _Look:
         return _ok(f"{addresses} understood; 'voicekeeper alerts test' sends a trial message")
 
     def heartbeat(self) -> Finding:
-        """Send a ping where it tells the truth; else see that its host answers."""
+        """Send a ping where it is true; else see that its host answers."""
         address = self._settings.alerts.heartbeat_url
         if address is None:
             return _ok("alerts.heartbeat_url is not set, so nobody waits for a ping")
         is_in_time = self._is_kept and self._health is not None and not self._health.overdue
         try:
-            asyncio.run(notify.ping(address) if is_in_time else notify.reach(address))
+            network.answer(notify.ping(address) if is_in_time else notify.reach(address))
         except NotSent as failure:
             sentence = f"alerts.heartbeat_url: {failure}; see that it is right, {_LET_THROUGH}"
             return Finding(Severity.CRITICAL, sentence)
@@ -234,17 +231,17 @@ class _Look:
 
     def webhook(self) -> Finding:
         """Call the receiver of webhooks where it listens, and where the gateway calls."""
-        url, listen = self._settings.webhook.public_url, self._settings.webhook.listen
+        url, listen = self._settings.webhook.public_url, str(self._settings.webhook.listen)
         if url is None:
             return _ok("webhook.public_url is not set, so the daemon asks how an enrollment ends")
         here = f"http://{listen}{webhook.path(url)}"
 
         async def both() -> tuple[reachability.Reply, reachability.Reply]:
             return await asyncio.gather(
-                webhook_trial.call(here, by_proxy=False), webhook_trial.call(url)
+                network.call_webhook(here, by_proxy=False), network.call_webhook(url)
             )
 
-        near, far = asyncio.run(both())
+        near, far = network.answer(both())
         # ``run --once`` listens to nothing
         runs = self._is_kept and self._health is not None and not self._health.once
-        return reachability.judged(near, far, public_url=url, listen=str(listen), runs=runs)
+        return reachability.judged(near, far, public_url=url, listen=listen, runs=runs)

@@ -4,6 +4,7 @@ With ``--wait`` the command follows one until the voice speaks or never will.
 """
 
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 import click
 from rich.status import Status as Spinner
 
-from voicekeeper.cli import notes, preview, prose
+from voicekeeper.cli import network, notes, owner, prose
 from voicekeeper.cli.options import name_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.config.values import at_home
@@ -22,7 +23,7 @@ from voicekeeper.core.duration import words
 from voicekeeper.core.enums import Origin, Status
 from voicekeeper.core.models import Voice
 from voicekeeper.core.requests import Clone, Design
-from voicekeeper.errors import InvalidInput, NotAllowed
+from voicekeeper.errors import FetchFailed, InvalidInput, NotAllowed
 from voicekeeper.store.registry import NewVoice, Registry
 
 _LOOK_EVERY_S = 0.3
@@ -65,7 +66,7 @@ def _followed(request: Callable[..., Registry]) -> Callable[..., None]:
         if save_preview is None:
             make()
         elif wait:
-            preview.saving(session, at_home(save_preview), name, make)
+            _save_preview(session, at_home(save_preview), name, make)
         else:
             raise click.UsageError("--save-preview needs --wait.")
 
@@ -203,3 +204,34 @@ def _ended(session: Session, registry: Registry, name: str) -> Voice:
             if not is_unkept:  # else it was told already
                 is_unkept = notes.of_keeping(session, registry)
             time.sleep(_LOOK_EVERY_S)
+
+
+def _save_preview(session: Session, file: Path, name: str, make: Callable[[], Registry]) -> None:
+    """Make a voice and save its preview to a new file of mode 0600, whole or not at all.
+
+    The folder is opened before anything is paid for, and by root where root asks; the rest is then
+    done by whom root becomes.
+
+    Raises:
+        BackupFailed: there is such a file already, or it cannot be written.
+        FetchFailed: the preview cannot be downloaded.
+    """
+
+    def fill() -> None:
+        registry = make()
+        url = registry.preview_url(registry.get(name))
+        if url is None:
+            raise FetchFailed(f"the preview of {name} is not saved: the gateway named none")
+        try:
+            audio = network.answer(network.download(url))
+        except FetchFailed as error:
+            raise FetchFailed(f"the preview of {name} is not saved: {error}") from None
+        with os.fdopen(descriptor, "wb", closefd=False) as given:
+            given.write(audio)
+
+    with owner.new_file(file) as descriptor:
+        if session.owner is None:
+            fill()
+        else:
+            owner.in_child(fill)
+    prose.say(f"{file} is the preview of {name}.")
