@@ -40,11 +40,11 @@ from voicekeeper.core.models import (
     Voice,
 )
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import change, control, enrollment, keepalive
+from voicekeeper.core.transitions import control, enrollment, keepalive, shared
 from voicekeeper.sandbox import SandboxServer
 
 RULES = (alerting, breaker, costs, digest, health, schedule)
-LIVES = (change, control, enrollment, keepalive)
+LIVES = (shared, control, enrollment, keepalive)
 
 MOMENTS = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(
     [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]

@@ -32,8 +32,8 @@ from voicekeeper.core.models import Kind, Origin, Status, Task, TaskState, Voice
 from voicekeeper.core.outcome import UNDEPLOYED, Accepted, Culprit, Fault, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry, TaskFields, Transition, VoiceFields
-from voicekeeper.core.transitions.change import INTERRUPTED, NO_END, sentence
 from voicekeeper.core.transitions.enrollment import RESTORED, afresh, is_in_doubt, left_unknown
+from voicekeeper.core.transitions.shared import INTERRUPTED, NO_END, sentence
 
 PLAIN = replace(POLICY, jitter=0 * SECOND)
 ID = "cosyvoice-v3-flash-anna"
@@ -354,7 +354,7 @@ def test_a_voice_that_is_condemned(
         },
         task=over(TaskState.FAILED, fault, polls=1),
         entries=(
-            failed(Event.KEEPALIVE_FAILED, fault, retry_at=retry_at),
+            failed(Event.KEEPALIVE_FAILED, fault, retry_at=retry_at, possible_cost_micros=None),
             *(() if before is status else announced),
         ),
     )

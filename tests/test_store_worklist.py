@@ -39,7 +39,6 @@ from voicekeeper.core.models import (
 )
 from voicekeeper.core.outcome import Accepted, Culprit, Fault, Report
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH
-from voicekeeper.core.transitions import control
 from voicekeeper.errors import Withdrawn
 from voicekeeper.store.jobs import Answer, Claims, Decide, Job
 
@@ -93,26 +92,20 @@ def record(life: Life, job: Job, decide: Decide, now: datetime = NOW) -> list[st
 
 def accepted(life: Life, task_id: str = "task_1", now: datetime = NOW) -> Decide:
     given: dict[str, Any] = {"cost_micros": 60, "now": now, "policy": life.policy}
-    return lambda voice, task: (
-        control.submitted(None, task, Accepted(task_id), **given)
-        if voice is None
-        else transitions.submitted(voice, task, Accepted(task_id), **given)
+    return lambda voice, task: transitions.submitted(
+        voice, task, Accepted(task_id), **given
     )
 
 
 def reported(life: Life, report: Report, now: datetime = NOW) -> Decide:
-    return lambda voice, task: (
-        control.reported(None, task, report, now=now, policy=life.policy)
-        if voice is None
-        else transitions.reported(voice, task, report, now=now, policy=life.policy)
+    return lambda voice, task: transitions.reported(
+        voice, task, report, now=now, policy=life.policy
     )
 
 
 def refused(life: Life, fault: Fault, now: datetime = NOW) -> Decide:
-    return lambda voice, task: (
-        control.refused(None, task, fault, now=now, policy=life.policy)
-        if voice is None
-        else transitions.refused(voice, task, fault, now=now, policy=life.policy)
+    return lambda voice, task: transitions.refused(
+        voice, task, fault, now=now, policy=life.policy
     )
 
 

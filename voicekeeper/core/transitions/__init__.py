@@ -1,11 +1,10 @@
-"""The life of a voice: what each answer changes in its row and its task's, and what is told.
+"""The life of a voice: what each answer changes in its row and its task's, and the history of it.
 
-Pure functions: rows, an answer and ``now`` in, a `Transition` out. They touch nothing; the store
-applies a change in one transaction, its history included. They follow one call: `submitted` or
-`refused`, then `reported` or `unanswered`, or, after a crash, `interrupted`, which is taken back
-where the answer comes after all (`reopened`). What they mean for each kind of task stands in
-`keepalive`, `enrollment` and `control`. Before the call of an enrollment it may be `held`, and
-later `released`; or, on an old copy of the registry, be left UNKNOWN (`enrollment.left_unknown`).
+Pure functions: rows, an answer and ``now`` in, a `Transition` out; the store writes it in one
+transaction. They follow one call: `submitted` or `refused`, then `reported` or `unanswered`, or,
+after a crash, `interrupted`, which `reopened` undoes where the answer comes after all. The rules
+of each kind of task stand in `keepalive`, `enrollment` and `control`. An enrollment may be `held`
+before its call and `released` later, or be left UNKNOWN on an old copy of the registry.
 
 Legal ways of a status::
 
@@ -16,7 +15,7 @@ Legal ways of a status::
      │          └──> UNKNOWN          it never ended, and showed no voice_id
      ├──> FAILED | UNKNOWN            refused for good | answer lost
      └──> OK                          an imported voice spoke for the first time
-    any with a voice_id ──> LOST | UNDEPLOYED   blamed twice, a control call between
+    any with a voice_id ──> LOST | UNDEPLOYED   named as the culprit twice, a control call between
     any with a voice_id ──> OK        a keepalive succeeded: a LOST voice is tried on until its
                                       deadline, and any when a person asks for it
     any but OK and NEW ──> NEW        a person asks for it to be made again
@@ -24,15 +23,14 @@ Legal ways of a status::
 """
 
 from datetime import datetime
-from types import ModuleType
-from typing import Final
 
-from voicekeeper.core.enums import Kind, Status, TaskState
+from voicekeeper.core.enums import Status, TaskState
 from voicekeeper.core.models import Task, Voice
 from voicekeeper.core.outcome import Accepted, Fault, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import control, enrollment, keepalive
-from voicekeeper.core.transitions.change import (
+from voicekeeper.core.transitions.enrollment import held, released
+from voicekeeper.core.transitions.shared import (
     INTERRUPTED,
     Entry,
     TaskFields,
@@ -40,7 +38,6 @@ from voicekeeper.core.transitions.change import (
     VoiceFields,
     status_entries,
 )
-from voicekeeper.core.transitions.enrollment import held, released
 
 __all__ = [
     "INTERRUPTED",
@@ -59,14 +56,6 @@ __all__ = [
 ]
 
 
-_RULES: Final[dict[Kind, ModuleType]] = {
-    Kind.KEEPALIVE: keepalive,
-    Kind.CLONE: enrollment,
-    Kind.DESIGN: enrollment,
-    Kind.CONTROL: control,
-}
-
-
 def submitted(
     voice: Voice | None,
     task: Task,
@@ -76,57 +65,66 @@ def submitted(
     now: datetime,
     policy: Policy,
 ) -> Transition:
-    """The gateway accepted a task: it is charged, and asked for from now on.
+    """Charge a task that the gateway accepted, and poll it from now on.
 
     Args:
-        voice: its row; None for a control call only, here and below.
+        voice: its row; None for a control call, here and below.
         task: its row, with the intent.
         accepted: the answer.
-        cost_micros: what the page's prices make of it, in millionths of a US dollar.
+        cost_micros: its price.
         now: when the answer came.
         policy: the settings.
     """
-    change: Transition = _RULES[task.kind].submitted(
-        voice, task, accepted, cost_micros=cost_micros, now=now, policy=policy
-    )
-    return change
+    if voice is None:
+        return control.submitted(task, accepted, cost_micros=cost_micros, now=now, policy=policy)
+    rules = enrollment.submitted if task.kind.is_enrollment else keepalive.submitted
+    return rules(voice, task, accepted, cost_micros=cost_micros, now=now, policy=policy)
 
 
 def refused(
     voice: Voice | None, task: Task, fault: Fault, *, now: datetime, policy: Policy
 ) -> Transition:
-    """A POST was not accepted. Only what was certainly not done may be repeated by itself."""
-    change: Transition = _RULES[task.kind].refused(voice, task, fault, now=now, policy=policy)
-    return change
+    """Judge a POST that was not accepted, or whose answer was lost."""
+    if voice is None:
+        return control.refused(fault, now=now)
+    rules = enrollment.refused if task.kind.is_enrollment else keepalive.refused
+    return rules(voice, task, fault, now=now, policy=policy)
 
 
 def reported(
     voice: Voice | None, task: Task, report: Report, *, now: datetime, policy: Policy
 ) -> Transition:
-    """``statusTask`` answered."""
-    change: Transition = _RULES[task.kind].reported(voice, task, report, now=now, policy=policy)
-    return change
+    """Judge an answer of ``statusTask``."""
+    if voice is None:
+        return control.reported(task, report, now=now, policy=policy)
+    rules = enrollment.reported if task.kind.is_enrollment else keepalive.reported
+    return rules(voice, task, report, now=now, policy=policy)
 
 
 def unanswered(
     voice: Voice | None, task: Task, fault: Fault, *, now: datetime, policy: Policy
 ) -> Transition:
-    """``statusTask`` brought no report: it says nothing of the task."""
-    change: Transition = _RULES[task.kind].unanswered(voice, task, fault, now=now, policy=policy)
-    return change
+    """Judge a poll that brought no report: it says nothing of the task."""
+    if voice is None:
+        return control.unanswered(task, fault, now=now)
+    rules = enrollment.unanswered if task.kind.is_enrollment else keepalive.unanswered
+    return rules(voice, task, fault, now=now, policy=policy)
 
 
 def interrupted(voice: Voice | None, task: Task, *, now: datetime) -> Transition:
-    """A keeper died between writing down a call and its answer: was it made? Nobody knows.
+    """Settle a call whose keeper died before it wrote the answer down.
 
-    A keepalive is simply due again; an enrollment is never repeated without the user's word.
+    Nobody knows whether it was made. A keepalive is simply due again; an enrollment is never
+    repeated without a person's word.
     """
-    change: Transition = _RULES[task.kind].interrupted(voice, task, now=now)
-    return change
+    if voice is None:
+        return control.interrupted(now=now)
+    rules = enrollment.interrupted if task.kind.is_enrollment else keepalive.interrupted
+    return rules(voice, task, now=now)
 
 
 def reopened(voice: Voice | None, task: Task) -> Transition:
-    """The answer to a call that was taken for interrupted has come: it is an intent again.
+    """Make an interrupted call an intent again, for its answer has come after all.
 
     Its keeper was frozen, or cut off from the database, while another one took over.
     """

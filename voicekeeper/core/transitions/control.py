@@ -1,9 +1,9 @@
-"""The rules of a control call: a speech call that tests account and route, not a voice.
+"""The rules of a control call: a speech task that tests account and route, not a voice.
 
-It speaks the prompt of a keepalive with a built-in voice, or another that is OK. While calls are
-paused it is the probe that may end the pause; and before a voice is called lost, it must have
-shown that the same words work elsewhere. There is no voice whose row could change; what follows
-for the breaker and for suspects stands in `breaker` and the store.
+It speaks the prompt of a keepalive with another voice that should work. While the breaker is open
+it is the probe that may close it; and before a voice is LOST, it must have shown that the same
+words work elsewhere. What follows for the breaker and for suspected voices stands in `breaker`
+and the store.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task
 from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions.change import (
+from voicekeeper.core.transitions.shared import (
     INTERRUPTED,
     NO_END,
     Transition,
@@ -28,38 +28,29 @@ from voicekeeper.core.transitions.change import (
 
 
 def submitted(
-    _voice: None, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
+    task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
 ) -> Transition:
-    """It was accepted; only its end will prove something."""
+    """Poll it from now on; only its end proves something."""
     return Transition(
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
         entries=(accepted_entry(Event.CONTROL_SUBMITTED, accepted, cost_micros=cost_micros),),
     )
 
 
-def refused(
-    _voice: None,
-    _task: Task,
-    fault: Fault,
-    *,
-    now: datetime,
-    policy: Policy,  # noqa: ARG001 - the shape that all kinds share
-) -> Transition:
-    """It was not accepted."""
+def refused(fault: Fault, *, now: datetime) -> Transition:
+    """End it: the breaker judges the fault."""
     state = TaskState.UNKNOWN if fault.ambiguous else TaskState.REFUSED
     return Transition(task=ended(state, fault, now), fault=fault)
 
 
-def reported(
-    _voice: None, task: Task, report: Report, *, now: datetime, policy: Policy
-) -> Transition:
-    """``statusTask`` answered."""
+def reported(task: Task, report: Report, *, now: datetime, policy: Policy) -> Transition:
+    """Judge an answer of ``statusTask``."""
     judged = outcome.of_report(task.kind, report)
     if judged.fault is not None:
         columns = ended(TaskState.FAILED, judged.fault, now)
         if judged.fault.code == outcome.UNDEPLOYED:
-            # The review took the voice that spoke. That only the account it belongs to is told,
-            # and only where calls are made: all that the call was to show.
+            # The review took the voice that spoke. Only its own account hears of that, and only
+            # where calls are made: the call has shown all that it was to show.
             return Transition(task=columns, success=True)
         return Transition(task=columns, fault=judged.fault)
     if judged.outcome is Outcome.SUCCESS:
@@ -69,15 +60,8 @@ def reported(
     return Transition(task=ended(TaskState.UNKNOWN, NO_END, now), only_accepted=True)
 
 
-def unanswered(
-    _voice: None,
-    task: Task,
-    fault: Fault,
-    *,
-    now: datetime,
-    policy: Policy,  # noqa: ARG001 - the shape that all kinds share
-) -> Transition:
-    """``statusTask`` brought no report: the call was accepted, and that is all it tells."""
+def unanswered(task: Task, fault: Fault, *, now: datetime) -> Transition:
+    """End it at a poll without a report: the call was accepted, and no more is known."""
     columns = ended(TaskState.UNKNOWN, fault, now)
     columns["polls"] = task.polls + 1
     if fault.culprit is Culprit.ACCOUNT:
@@ -85,6 +69,6 @@ def unanswered(
     return Transition(task=columns, only_accepted=True)
 
 
-def interrupted(_voice: None, _task: Task, *, now: datetime) -> Transition:
-    """A keeper died in the middle of the call: it tested nothing."""
+def interrupted(*, now: datetime) -> Transition:
+    """End it: it tested nothing."""
     return Transition(task=ended(TaskState.UNKNOWN, INTERRUPTED, now))

@@ -1,13 +1,13 @@
 """The rules of an enrollment: a clone or design task, which makes a voice and costs real money.
 
 It is paid for once. Only what was certainly not done is repeated by itself; where a voice may
-exist, a speech call, which costs a hundredth of a cent, tries it before anything is paid again;
+exist, a speech task, which costs a hundredth of a cent, tries it before anything is paid again;
 and where nobody knows, a person decides. Its own audio counts as no use: the voice's first
-keepalive is reckoned from the enrollment.
+keepalive is due an interval after the enrollment.
 
-A refusal of it says nothing of other calls, so it never opens the breaker: its words may break the
-gateway's policy, and what is too little for it may be enough for a thousand keepalives. Only a
-run of answers that were lost does, or an outage would leave a whole queue of them in doubt.
+A refusal says nothing of other calls, so it never opens the breaker: its words may break the
+gateway's policy, and a balance too small for it may be enough for a thousand keepalives. Only a
+run of lost answers does, or an outage would leave a whole queue of enrollments UNKNOWN.
 """
 
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
 from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions.change import (
+from voicekeeper.core.transitions.shared import (
     INTERRUPTED,
     NO_END,
     Entry,
@@ -67,40 +67,40 @@ def afresh(voice: Voice, *, now: datetime) -> VoiceFields:
 
 
 def held(voice: Voice, hold: Hold, *, now: datetime, policy: Policy) -> Transition:
-    """The day's budget does not allow it: it waits for the next day's, and is told once.
+    """Put it off until the next day's budget; the first time with an entry.
 
-    Its next look is never further ahead than an interval, as with any due time.
+    As with any due time, the next look is never further ahead than an interval.
     """
-    looked_at = None if hold.until is None else min(hold.until, schedule.latest_due(now, policy))
-    fields: VoiceFields = {"next_at": looked_at, "last_error": hold.sentence}
+    next_at = None if hold.until is None else min(hold.until, schedule.latest_due(now, policy))
+    fields: VoiceFields = {"next_at": next_at, "last_error": hold.sentence}
     if voice.held_at is not None:
         return Transition(fields)
-    told = Entry(Event.ENROLLMENT_HELD, {"error": hold.sentence, "until": hold.until})
-    return Transition(fields | {"held_at": now}, entries=(told,))
+    entry = Entry(Event.ENROLLMENT_HELD, {"error": hold.sentence, "until": hold.until})
+    return Transition(fields | {"held_at": now}, entries=(entry,))
 
 
 def released(voice: Voice) -> Transition:
-    """The budget allows it again."""
-    return (
-        Transition() if voice.held_at is None else Transition({"held_at": None, "last_error": None})
-    )
+    """Let it go on: the budget allows it again."""
+    if voice.held_at is None:
+        return Transition()
+    return Transition({"held_at": None, "last_error": None})
 
 
 def submitted(
     voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
 ) -> Transition:
-    """It was accepted: the gateway deploys the voice."""
+    """Poll it from now on, while the gateway deploys the voice."""
     fields: VoiceFields = {"status": Status.DEPLOYING, "next_at": None, "last_error": None}
-    told = accepted_entry(Event.ENROLLMENT_SUBMITTED, accepted, cost_micros=cost_micros)
+    entry = accepted_entry(Event.ENROLLMENT_SUBMITTED, accepted, cost_micros=cost_micros)
     return Transition(
         voice=fields,
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
-        entries=(told, *status_entries(voice, fields)),
+        entries=(entry, *status_entries(voice, fields)),
     )
 
 
 def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Transition:
-    """It was not accepted. Only what was certainly not done may be repeated by itself."""
+    """Repeat it with backoff, unless it may have been done, or would be refused again."""
     if fault.ambiguous:
         return _unknown(voice, task, fault, now=now)
     if fault.culprit is Culprit.REQUEST:
@@ -125,39 +125,44 @@ def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Po
 def reported(
     voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy
 ) -> Transition:
-    """``statusTask`` answered."""
+    """Judge an answer of ``statusTask``."""
     if report.voice_id is None:
         report = report._replace(voice_id=voice.voice_id)  # an earlier report showed it
     judged = outcome.of_report(task.kind, report)
+    fault = judged.fault
     if judged.outcome is Outcome.OPEN:
         old = age(task, now, policy)
         if report.answered_at is not None and report.created_at is not None:
-            told = report.answered_at - report.created_at  # in one frame: our clock may have jumped
-            old = told if told <= policy.window else old  # beyond it, the gateway is mistaken
+            gateways = report.answered_at - report.created_at  # our clock may have jumped
+            old = gateways if gateways <= policy.window else old  # beyond it, it is mistaken
         return _still_open(voice, task, report.voice_id, old, now=now, policy=policy)
-    return _ended(voice, task, report, judged, now=now, policy=policy)
+    if fault is None:
+        return _succeeded(voice, task, report, now=now, policy=policy)
+    if judged.outcome is Outcome.FAILED:
+        return _failed(voice, task, TaskState.FAILED, fault, now=now, voice_id=report.voice_id)
+    return _deployed_later(voice, task, report, fault, now=now)
 
 
 def unanswered(
     voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy
 ) -> Transition:
-    """``statusTask`` brought no report: ask again later, however long it takes."""
-    if fault.culprit is Culprit.NOBODY:
+    """Poll it again later, however long the gateway does not answer."""
+    if fault.culprit is Culprit.NOBODY:  # it answers, and does not know the task
         old = age(task, now, policy)
         return _still_open(voice, task, voice.voice_id, old, now=now, policy=policy)
     return Transition(task=poll_again(task, now=now, policy=policy), fault=account_fault(fault))
 
 
 def interrupted(voice: Voice, task: Task, *, now: datetime) -> Transition:
-    """A keeper died in the middle of the call: it may have been paid for."""
+    """Leave it to a person: its keeper died in the middle of the call, which may be paid for."""
     return _unknown(voice, task, INTERRUPTED, now=now)
 
 
 def is_in_doubt(voice: Voice, *, last_pass_at: datetime | None, policy: Policy) -> bool:
     """Return whether a waiting enrollment may have been requested, unknown to an old copy.
 
-    A pass requests what was asked for before it. So does the pass after the last one that a copy
-    knows of, and a copy may have been made between a person's word and that pass.
+    A pass requests all that was asked for before it. So does the pass after the last one that a
+    copy knows of: the copy may have been made between a command and that pass.
 
     Args:
         voice: its row; it is NEW and has no voice_id.
@@ -181,7 +186,7 @@ def _still_open(
     now: datetime,
     policy: Policy,
 ) -> Transition:
-    """Ask again later, or no more once the task is too old to be waited for."""
+    """Poll it again, or give it up once it is too old; a speech task tries a voice it showed."""
     fields: VoiceFields = {} if voice_id == voice.voice_id else {"voice_id": voice_id}
     if old < policy.give_up:
         return Transition(fields, poll_again(task, now=now, policy=policy))
@@ -190,53 +195,20 @@ def _still_open(
     columns = ended(TaskState.UNKNOWN, NO_END, now)
     if is_used_since(voice, task, now=now):
         return Transition(fields, columns)
+    next_at = unless_paused(voice, now)
     fields |= {
         "enrolled_at": task.sent_at,
         "anchored_at": task.sent_at,
         "last_error": sentence(NO_END),
-        "next_at": unless_paused(voice, now),
+        "next_at": next_at,
     }
-    told = failure_entry(
-        Event.ENROLLMENT_FAILED, NO_END, task_id=task.task_id, retry_at=fields["next_at"]
-    )
-    return Transition(fields, columns, (told,))
+    entry = failure_entry(Event.ENROLLMENT_FAILED, NO_END, task_id=task.task_id, retry_at=next_at)
+    return Transition(fields, columns, (entry,))
 
 
-def _ended(
-    voice: Voice,
-    task: Task,
-    report: Report,
-    judged: outcome.Verdict,
-    *,
-    now: datetime,
-    policy: Policy,
+def _succeeded(
+    voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy
 ) -> Transition:
-    if judged.outcome is Outcome.FAILED and judged.fault is not None:
-        return _failed(
-            voice, task, TaskState.FAILED, judged.fault, now=now, voice_id=report.voice_id
-        )
-    if judged.fault is not None and is_used_since(voice, task, now=now):
-        return Transition(task=ended(TaskState.FAILED, judged.fault, now))
-    enrolled_at = schedule.last_use(task.sent_at, report.created_at)
-    fields: VoiceFields = {
-        "voice_id": report.voice_id,
-        "enrolled_at": enrolled_at,
-        "anchored_at": enrolled_at,
-        "failures": 0,
-        "last_error": None,
-    }
-    told_id = {"task_id": task.task_id}
-    if judged.fault is not None:  # it exists, but does it speak? a speech call costs least
-        fields |= {
-            "status": Status.DEPLOYING,
-            "last_error": sentence(judged.fault),
-            "next_at": unless_paused(voice, now),
-        }
-        columns = ended(TaskState.FAILED, judged.fault, now)
-        telling = failure_entry(
-            Event.ENROLLMENT_FAILED, judged.fault, **told_id, retry_at=fields["next_at"]
-        )
-        return Transition(fields, columns, (telling, *status_entries(voice, fields)))
     next_at = schedule.next_keepalive(
         voice.name,
         sent_at=task.sent_at,
@@ -245,11 +217,46 @@ def _ended(
         now=now,
         policy=policy,
     )
-    fields |= {"status": Status.OK, "next_at": unless_paused(voice, next_at)}
-    told = told_id | {"preview_url": next(iter(report.result_urls), None)}
-    entries = (Entry(Event.ENROLLMENT_SUCCEEDED, told), *status_entries(voice, fields))
-    columns = succeeded(task, report.created_at, now)
-    return Transition(fields, columns, entries, success=True)
+    fields = _enrolled(task, report) | {
+        "status": Status.OK,
+        "last_error": None,
+        "next_at": unless_paused(voice, next_at),
+    }
+    detail = {"task_id": task.task_id, "preview_url": next(iter(report.result_urls), None)}
+    return Transition(
+        voice=fields,
+        task=succeeded(task, report.created_at, now),
+        entries=(Entry(Event.ENROLLMENT_SUCCEEDED, detail), *status_entries(voice, fields)),
+        success=True,
+    )
+
+
+def _deployed_later(
+    voice: Voice, task: Task, report: Report, fault: Fault, *, now: datetime
+) -> Transition:
+    """Try a voice that exists, but may not speak yet, with a speech task: that costs least."""
+    columns = ended(TaskState.FAILED, fault, now)
+    if is_used_since(voice, task, now=now):
+        return Transition(task=columns)
+    next_at = unless_paused(voice, now)
+    fields = _enrolled(task, report) | {
+        "status": Status.DEPLOYING,
+        "last_error": sentence(fault),
+        "next_at": next_at,
+    }
+    entry = failure_entry(Event.ENROLLMENT_FAILED, fault, task_id=task.task_id, retry_at=next_at)
+    return Transition(fields, columns, (entry, *status_entries(voice, fields)))
+
+
+def _enrolled(task: Task, report: Report) -> VoiceFields:
+    """Return the columns of a voice that the gateway has made."""
+    enrolled_at = schedule.last_use(task.sent_at, report.created_at)
+    return {
+        "voice_id": report.voice_id,
+        "enrolled_at": enrolled_at,
+        "anchored_at": enrolled_at,
+        "failures": 0,
+    }
 
 
 def _failed(
@@ -261,11 +268,10 @@ def _failed(
     now: datetime,
     voice_id: str | None = None,
 ) -> Transition:
-    reviewed = fault.code == outcome.UNDEPLOYED
-    status = Status.UNDEPLOYED if reviewed else Status.FAILED
-    change = _over(voice, task, status, state, fault, now=now)
-    change.voice["voice_id"] = voice_id or voice.voice_id
-    return change
+    status = Status.UNDEPLOYED if fault.code == outcome.UNDEPLOYED else Status.FAILED
+    transition = _over(voice, task, status, state, fault, now=now)
+    transition.voice["voice_id"] = voice_id or voice.voice_id
+    return transition
 
 
 def _unknown(voice: Voice, task: Task, fault: Fault, *, now: datetime) -> Transition:
@@ -275,13 +281,14 @@ def _unknown(voice: Voice, task: Task, fault: Fault, *, now: datetime) -> Transi
 def _over(
     voice: Voice, task: Task, status: Status, state: TaskState, fault: Fault, *, now: datetime
 ) -> Transition:
+    """End it without a voice that is kept: from here on a person decides."""
     fields: VoiceFields = {
         "status": status,
         "next_at": None,
         "failures": voice.failures + 1,
         "last_error": sentence(fault),
     }
-    told = failure_entry(
+    entry = failure_entry(
         Event.ENROLLMENT_FAILED,
         fault,
         task_id=task.task_id,
@@ -290,6 +297,6 @@ def _over(
     return Transition(
         voice=fields,
         task=ended(state, fault, now),
-        entries=(told, *status_entries(voice, fields)),
+        entries=(entry, *status_entries(voice, fields)),
         fault=fault if fault.ambiguous else None,
     )

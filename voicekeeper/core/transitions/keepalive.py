@@ -1,8 +1,8 @@
-"""The rules of a keepalive: a speech call whose only purpose is to use a voice.
+"""The rules of a keepalive: a speech task whose purpose is to use a voice.
 
 It counts only when its task ends in success, from the earlier of two clocks. It costs little,
-so on a doubt it is made again. A voice is given up only when the gateway blamed it, a control
-call worked, and the gateway blamed it again.
+so on a doubt it is made again. A voice is LOST only when the gateway named it as the culprit, a
+control call succeeded, and the gateway named it again.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
 from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions.change import (
+from voicekeeper.core.transitions.shared import (
     INTERRUPTED,
     NO_END,
     Entry,
@@ -41,50 +41,52 @@ from voicekeeper.core.transitions.change import (
 def submitted(
     voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
 ) -> Transition:
-    """It was accepted; the voice is due again only when our patience with it ends.
+    """Poll it from now on; the voice is due again if it has not ended in good time.
 
-    But not before it is asked for: an answer may be late because this process was frozen.
+    But not before the first poll: an answer may be late because this process was frozen.
     """
-    patience = schedule.repeat_open_at(
+    repeat_at = schedule.repeat_open_at(
         sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
     )
-    asked_at = plus(now, schedule.first_poll(task.kind, policy))
-    given_up = _is_given_up(voice, now=now, policy=policy)
+    polled_at = plus(now, schedule.first_poll(task.kind, policy))
+    next_at = _next_at(voice, max(repeat_at, polled_at), now=now, policy=policy)
     return Transition(
-        voice={"next_at": None if given_up else unless_paused(voice, max(patience, asked_at))},
+        voice={"next_at": next_at},
         task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
         entries=(accepted_entry(Event.KEEPALIVE_SUBMITTED, accepted, cost_micros=cost_micros),),
     )
 
 
 def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Transition:
-    """It was not accepted, or nobody knows whether it was: it is made again with backoff."""
+    """Repeat it with backoff, whether it was refused or its answer was lost."""
     state = TaskState.UNKNOWN if fault.ambiguous else TaskState.REFUSED
-    return _failed(voice, task, state, fault, now=now, policy=policy)
+    return _failed(voice, task, ended(state, fault, now), fault, now=now, policy=policy)
 
 
 def reported(
     voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy
 ) -> Transition:
-    """``statusTask`` answered."""
+    """Judge an answer of ``statusTask``."""
     judged = outcome.of_report(task.kind, report)
     if judged.outcome is Outcome.OPEN:
         return _still_open(voice, task, now=now, policy=policy)
-    if judged.fault is not None:
-        return _failed(voice, task, TaskState.FAILED, judged.fault, now=now, policy=policy)
-    return _succeeded(voice, task, report, now=now, policy=policy)
+    if judged.fault is None:
+        return _succeeded(voice, task, report, now=now, policy=policy)
+    columns = ended(TaskState.FAILED, judged.fault, now)
+    columns["polls"] = task.polls + 1
+    return _failed(voice, task, columns, judged.fault, now=now, policy=policy)
 
 
 def unanswered(
     voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy
 ) -> Transition:
-    """``statusTask`` brought no report: as though the task were open still."""
-    change = _still_open(voice, task, now=now, policy=policy)
-    return replace(change, fault=account_fault(fault))
+    """Take a task whose poll brought no report for open still."""
+    transition = _still_open(voice, task, now=now, policy=policy)
+    return replace(transition, fault=account_fault(fault))
 
 
 def interrupted(voice: Voice, task: Task, *, now: datetime) -> Transition:
-    """A keeper died in the middle of the call: the voice is simply due again."""
+    """Make the voice due again: its keeper died in the middle of the call."""
     columns = ended(TaskState.UNKNOWN, INTERRUPTED, now)
     if _is_outdated(voice, task, now=now):
         return Transition(task=columns)
@@ -92,14 +94,21 @@ def interrupted(voice: Voice, task: Task, *, now: datetime) -> Transition:
 
 
 def _still_open(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> Transition:
-    """Ask again later, or no more once the task is too old to be waited for."""
-    if age(task, now, policy) < policy.give_up:
-        return Transition(
-            _after_patience(voice, task, now=now, policy=policy),
-            poll_again(task, now=now, policy=policy),
-        )
-    failed = _failed(voice, task, TaskState.UNKNOWN, NO_END, now=now, policy=policy)
-    return Transition(failed.voice, failed.task, failed.entries)
+    """Poll it again, or give it up once it is too old; an outdated one changes no due time."""
+    old = age(task, now, policy)
+    if old >= policy.give_up:
+        columns = ended(TaskState.UNKNOWN, NO_END, now)
+        failed = _failed(voice, task, columns, NO_END, now=now, policy=policy)
+        return replace(failed, fault=None)
+    columns = poll_again(task, now=now, policy=policy)
+    if _is_given_up(voice, voice.status, now=now, policy=policy):
+        return Transition(task=columns)
+    if _is_outdated(voice, task, now=now):
+        return Transition(task=columns)
+    repeat_at = schedule.repeat_open_at(
+        sent_at=plus(now, -old), anchor=voice.anchored_at, policy=policy
+    )
+    return Transition({"next_at": unless_paused(voice, max(repeat_at, now))}, columns)
 
 
 def _succeeded(
@@ -130,7 +139,7 @@ def _succeeded(
         "suspected_at": None,
         "controlled_at": None,
     }
-    told = {
+    detail = {
         "task_id": task.task_id,
         "used_at": used_at,
         "deadline_at": schedule.deadline(used_at, policy),
@@ -139,49 +148,58 @@ def _succeeded(
     return Transition(
         voice=fields,
         task=columns,
-        entries=(Entry(Event.KEEPALIVE_SUCCEEDED, told), *status_entries(voice, fields)),
+        entries=(Entry(Event.KEEPALIVE_SUCCEEDED, detail), *status_entries(voice, fields)),
         success=True,
     )
 
 
 def _failed(
-    voice: Voice, task: Task, state: TaskState, fault: Fault, *, now: datetime, policy: Policy
+    voice: Voice, task: Task, columns: TaskFields, fault: Fault, *, now: datetime, policy: Policy
 ) -> Transition:
-    columns = ended(state, fault, now)
-    if state is TaskState.FAILED:
-        columns["polls"] = task.polls + 1
-    to_breaker = None if fault.culprit is Culprit.VOICE else fault
+    """Repeat it with backoff, or, where the voice was named once too often, take it for gone.
+
+    A LOST voice is tried on all the same, first hourly, then daily: the gateway may be wrong for
+    an hour, or the key another account's for a day; and a call costs a hundredth of a cent.
+    """
+    names_voice = fault.culprit is Culprit.VOICE
+    to_breaker = None if names_voice else fault
     if _is_outdated(voice, task, now=now):
         return Transition(task=columns, fault=to_breaker)
-    failures = voice.failures + 1
-    fields: VoiceFields = {"failures": failures, "last_error": _error(voice, fault, voice.status)}
-    if fault.culprit is Culprit.VOICE:
-        if _is_condemned(voice, task, now=now, policy=policy):
-            return _condemned(voice, task, fields, columns, fault, now=now, policy=policy)
-        if voice.suspected_at is None:
-            fields["suspected_at"] = now
-    retry_at = schedule.retry_at(
-        voice.name,
-        failures=failures,
-        anchor=voice.anchored_at,
-        now=now,
-        policy=policy,
-        retry_after=fault.retry_after,
-    )
-    given_up = _is_given_up(voice, now=now, policy=policy)
-    fields["next_at"] = None if given_up else unless_paused(voice, retry_at)
-    told = failure_entry(
+    status, failures = voice.status, voice.failures + 1
+    fields: VoiceFields = {}
+    if names_voice and _is_condemned(voice, task, now=now, policy=policy):
+        status = Status.UNDEPLOYED if fault.code == outcome.UNDEPLOYED else Status.LOST
+        fields["status"] = status
+        retry_at = schedule.next_lost_retry(voice.anchored_at, now=now, policy=policy)
+    else:
+        retry_at = schedule.retry_at(
+            voice.name,
+            failures=failures,
+            anchor=voice.anchored_at,
+            now=now,
+            policy=policy,
+            retry_after=fault.retry_after,
+        )
+    if names_voice and voice.suspected_at is None:
+        fields["suspected_at"] = now
+    next_at = _next_at(voice, retry_at, status=status, now=now, policy=policy)
+    fields |= {
+        "failures": failures,
+        "last_error": _error(voice, fault, status),
+        "next_at": next_at,
+    }
+    entry = failure_entry(
         Event.KEEPALIVE_FAILED,
         fault,
         task_id=task.task_id,
-        possible_cost_micros=possible_cost(task, state),
-        retry_at=fields["next_at"],
+        possible_cost_micros=possible_cost(task, columns["state"]),
+        retry_at=next_at,
     )
-    return Transition(voice=fields, task=columns, entries=(told,), fault=to_breaker)
+    return Transition(fields, columns, (entry, *status_entries(voice, fields)), to_breaker)
 
 
 def _is_condemned(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether this blame is the repeat: of an earlier one, a control call between them.
+    """Tell whether the voice was named before this task, and a control call succeeded between.
 
     A voice that still deploys may be refused for being early, until its window is over.
     """
@@ -191,59 +209,29 @@ def _is_condemned(voice: Voice, task: Task, *, now: datetime, policy: Policy) ->
     return task.sent_at >= voice.controlled_at and not early
 
 
-def _condemned(
-    voice: Voice,
-    task: Task,
-    fields: VoiceFields,
-    columns: TaskFields,
-    fault: Fault,
-    *,
-    now: datetime,
-    policy: Policy,
-) -> Transition:
-    """Tell that the voice is gone. One that is LOST is tried on: slowly, then seldom.
-
-    The gateway may be wrong for an hour, or the key another account's for a day; and a call
-    costs a hundredth of a cent.
-    """
-    status = Status.UNDEPLOYED if fault.code == outcome.UNDEPLOYED else Status.LOST
-    fields |= {"status": status, "last_error": _error(voice, fault, status)}
-    given_up = _is_given_up(voice, now=now, policy=policy, status=status)
-    later = schedule.next_lost_retry(voice.anchored_at, now=now, policy=policy)
-    fields["next_at"] = None if given_up else unless_paused(voice, later)
-    told = failure_entry(
-        Event.KEEPALIVE_FAILED, fault, task_id=task.task_id, retry_at=fields["next_at"]
-    )
-    return Transition(voice=fields, task=columns, entries=(told, *status_entries(voice, fields)))
-
-
 def _error(voice: Voice, fault: Fault, status: Status) -> str:
-    """Return a fault in words; of a LOST voice that never spoke, they say that it never did."""
-    is_told = voice.status is Status.NEW or NEVER_KNOWN in (voice.last_error or "")
-    if status is Status.LOST and is_told:
+    """Return a fault in words; those of a LOST voice that never spoke say so."""
+    never_spoke = voice.status is Status.NEW or NEVER_KNOWN in (voice.last_error or "")
+    if status is Status.LOST and never_spoke:
         return f"{sentence(fault)}; {NEVER_KNOWN}"
     return sentence(fault)
 
 
-def _is_given_up(
-    voice: Voice, *, now: datetime, policy: Policy, status: Status | None = None
-) -> bool:
-    """Tell whether nothing is tried any more: the review took the voice, or hope is over."""
-    status = status or voice.status
-    over = now >= schedule.lost_retries_end(voice.anchored_at, policy)
-    return status is Status.UNDEPLOYED or (status is Status.LOST and over)
+def _next_at(
+    voice: Voice, at: datetime, *, now: datetime, policy: Policy, status: Status | None = None
+) -> datetime | None:
+    """Return a due time; None for a voice that is paused or given up."""
+    given_up = _is_given_up(voice, status or voice.status, now=now, policy=policy)
+    return None if given_up else unless_paused(voice, at)
 
 
-def _after_patience(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> VoiceFields:
-    """Return when a voice whose keepalive is open is due; an outdated task has no say in it."""
-    if _is_given_up(voice, now=now, policy=policy) or _is_outdated(voice, task, now=now):
-        return {}
-    patience = schedule.repeat_open_at(
-        sent_at=plus(now, -age(task, now, policy)), anchor=voice.anchored_at, policy=policy
-    )
-    return {"next_at": unless_paused(voice, max(patience, now))}
+def _is_given_up(voice: Voice, status: Status, *, now: datetime, policy: Policy) -> bool:
+    """Tell whether a voice is tried no more: the review took it, or it is LOST for too long."""
+    if status is Status.LOST:
+        return now >= schedule.lost_retries_end(voice.anchored_at, policy)
+    return status is Status.UNDEPLOYED
 
 
 def _is_outdated(voice: Voice, task: Task, *, now: datetime) -> bool:
-    """Tell whether a keepalive was of an older voice of this name, or of an older need."""
+    """Tell whether a keepalive was of an older voice of this name, or the voice was used since."""
     return task.spoken != voice.voice_id or is_used_since(voice, task, now=now)
