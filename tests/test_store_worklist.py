@@ -92,9 +92,7 @@ def record(life: Life, job: Job, decide: Decide, now: datetime = NOW) -> list[st
 
 def accepted(life: Life, task_id: str = "task_1", now: datetime = NOW) -> Decide:
     given: dict[str, Any] = {"cost_micros": 60, "now": now, "policy": life.policy}
-    return lambda voice, task: transitions.submitted(
-        voice, task, Accepted(task_id), **given
-    )
+    return lambda voice, task: transitions.submitted(voice, task, Accepted(task_id), **given)
 
 
 def reported(life: Life, report: Report, now: datetime = NOW) -> Decide:
@@ -104,9 +102,7 @@ def reported(life: Life, report: Report, now: datetime = NOW) -> Decide:
 
 
 def refused(life: Life, fault: Fault, now: datetime = NOW) -> Decide:
-    return lambda voice, task: transitions.refused(
-        voice, task, fault, now=now, policy=life.policy
-    )
+    return lambda voice, task: transitions.refused(voice, task, fault, now=now, policy=life.policy)
 
 
 def edit(life: Life, name: str, **fields: object) -> None:

@@ -84,7 +84,7 @@ def test_a_success_without_the_id_that_an_earlier_report_showed_is_a_success() -
 def test_a_failed_enrollment_that_names_a_voice_is_spoken_with_unless_the_review_took_it() -> None:
     for code in ("UpstreamError", "PROCESSING_TIMEOUT", "a new word", None):
         report = Report("failed", fail_code=code, voice_id=ID)
-        assert outcome.of_report(Kind.CLONE, report).outcome is Outcome.DEPLOYED_LATER, code
+        assert outcome.of_report(Kind.CLONE, report)[0] is Outcome.DEPLOYED_LATER, code
 
 
 def test_a_late_success_without_a_date_is_followed_before_the_deadline() -> None:

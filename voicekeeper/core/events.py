@@ -1,21 +1,21 @@
-"""The catalogue of the log: every event, how loud it is, and what it means.
+"""The catalogue of the log: every event, its level, and its meaning.
 
 One name is used in the log, in a voice's history and in the docs, so that a search for it finds
-all three. Names are ``noun.past_participle``. Levels: what wakes a person is ``error``, what may
-is ``warning``, a voice's ordinary life is ``info``, polling is ``debug``.
+all three. Names are ``noun.past_participle``. Levels: an ``error`` wakes a person, a ``warning``
+may, a voice's ordinary life is ``info``, polling is ``debug``.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from voicekeeper.core.enums import Status
+from voicekeeper.core.enums import LIVING, Status
 
 Level = Literal["debug", "info", "warning", "error"]
 
 
 class Event(StrEnum):
-    """What can happen, by the name the log gives it."""
+    """A kind of line, by its name."""
 
     VOICE_REGISTERED = "voice.registered"
     VOICE_STATUS_CHANGED = "voice.status_changed"
@@ -65,12 +65,9 @@ class Event(StrEnum):
 
 
 class Meaning(NamedTuple):
-    """What an event tells a person.
+    """The level of an event, and one sentence for the docs.
 
-    Attributes:
-        level: how loud it is, unless `level_of_change`, or of a risk `alerting.level`, says
-            otherwise.
-        text: one sentence for the docs.
+    The level of a status change is `level_of_change`, that of a risk `alerting.level`.
     """
 
     level: Level
@@ -181,32 +178,25 @@ NUMBERS: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error
 
 
 class Logger(Protocol):
-    """What is needed of a structlog logger."""
+    """A structlog logger."""
 
     def log(self, level: int, event: str, **fields: Any) -> Any:  # noqa: ANN401 - structlog's
         """Write one event."""
 
 
 def tell(log: Logger, event: Event, **fields: Any) -> None:  # noqa: ANN401 - any field
-    """Write one event to the log, as loud as the catalogue says."""
+    """Write one event to the log, at the level of the catalogue."""
     log.log(NUMBERS[MEANINGS[event].level], event, **fields)
 
 
 def is_pruned(history: Sequence[str]) -> bool:
-    """Tell whether the beginning of a voice's history was deleted: each begins alike.
-
-    Args:
-        history: its events, oldest first.
-    """
+    """Tell whether the beginning of a voice's history, oldest first, was deleted."""
     return not history or history[0] != Event.VOICE_REGISTERED
 
 
-_SILENT = frozenset({Status.FAILED, Status.UNKNOWN, Status.UNDEPLOYED, Status.LOST})
-
-
 def level_of_change(status: Status) -> Level:
-    """Return how loud ``voice.status_changed`` is when it tells of this new status.
+    """Return the level of ``voice.status_changed`` for a new status.
 
     ``LOST`` is a warning only, because ``voice.lost`` beside it is the error.
     """
-    return "warning" if status in _SILENT else MEANINGS[Event.VOICE_STATUS_CHANGED].level
+    return MEANINGS[Event.VOICE_STATUS_CHANGED].level if status in LIVING else "warning"

@@ -1,40 +1,26 @@
 """The tables of the registry; the words their columns may hold stand in `enums`.
 
-Plain records: what a state change means stands in the rules, and how rows are read and written
-stands in ``store``. SQLModel does not validate a table's values on construction, so the
-database does: enums, signs and references are constraints. Every instant is aware and in UTC.
-Keys of voices and tasks are never used again, so that a late answer finds its own row or none.
+SQLModel does not validate a table's values on construction, so the database does: enums, signs
+and references are constraints. Every instant is aware and in UTC. Keys of voices and tasks are
+never used again, so that a late answer finds its own row or none.
 """
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from voicekeeper.core.enums import AlertKind, Kind, Origin, Status, TaskState, Topic
 
-__all__ = [
-    "Active",
-    "Alert",
-    "AlertKind",
-    "Balance",
-    "Breaker",
-    "HistoryEntry",
-    "Kind",
-    "LedgerEntry",
-    "Message",
-    "Origin",
-    "Removal",
-    "Standby",
-    "Status",
-    "Tally",
-    "Task",
-    "TaskState",
-    "Topic",
-    "Voice",
-]
+__all__ = ["AlertKind", "Kind", "Origin", "Status", "TaskState", "Topic"]  # beside the tables
+
+_WHOLE: Final = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+"""A whole number that grows for years; SQLite's are of any size."""
+
+_JSON: Final = sa.JSON(none_as_null=True)
+"""None is stored as NULL."""
 
 
 def _words(enum: type[StrEnum], name: str) -> sa.Enum:
@@ -49,44 +35,34 @@ def _words(enum: type[StrEnum], name: str) -> sa.Enum:
     )
 
 
-def _whole() -> sa.Integer:
-    """Return the type of a whole number that grows for years; SQLite's are of any size."""
-    return sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """Return a partial index; PostgreSQL's condition is in the migrations alone.
 
-
-def _where(condition: str) -> dict[str, Any]:
-    """Return what makes an index partial; that of PostgreSQL is in the migrations alone.
-
-    To name it here too would import SQLAlchemy's side of PostgreSQL, for which commands would wait.
+    Here it would import SQLAlchemy's side of PostgreSQL, for which commands would wait.
     """
-    return {"sqlite_where": sa.text(condition)}
+    return sa.Index(name, *columns, unique=unique, sqlite_where=sa.text(where))
 
 
-def _json() -> sa.JSON:
-    """Return a JSON column type that stores None as NULL."""
-    return sa.JSON(none_as_null=True)
+def _voice_pk(**options: Any) -> sa.Column[int]:  # noqa: ANN401 - SQLAlchemy's
+    """Return a column that refers to a voice, whose rows go with it."""
+    return sa.Column(_WHOLE, sa.ForeignKey("voice.id", ondelete="CASCADE"), **options)
 
 
 class Voice(SQLModel, table=True):
     """One custom voice.
 
     Attributes:
-        name: local, unique, never changes.
         voice_id: the gateway's; None until an enrollment shows it; changes with a new one.
-        recipe: what a new enrollment would need: ``prefix`` and ``audio_url``, or ``prefix``,
-            ``prompt`` and ``preview_text``.
+        recipe: the fields of its enrollment (`requests.Clone`, `requests.Design`).
         last_used_at: the last use that is known to have ended in success.
         enrolled_at: when the gateway accepted the enrollment that made ``voice_id``.
-        anchored_at: what urgency is reckoned from: the last use, else the enrollment, else an
+        anchored_at: the deadline counts from it: the last use, else the enrollment, else an
             assumption that errs towards hurry.
-        next_at: when its next keepalive, or the next try of its enrollment, is due; None when
-            there is nothing to do.
-        failures: failed attempts in a row.
-        suspected_at: when the first of a run of answers blamed the voice itself.
+        next_at: when its next keepalive, or the next try of its enrollment, is due, if any.
+        suspected_at: when the first of a run of answers named the voice as the culprit.
         controlled_at: when a control call sent after ``suspected_at`` succeeded.
         held_at: since when the day's budget has held the enrollment back.
-        remade_at: when it was asked to be made again after it had a voice_id; a design is not
-            the same voice since.
+        remade_at: when a retry replaced its voice_id; a design sounds different since.
     """
 
     __tablename__ = "voice"
@@ -98,23 +74,21 @@ class Voice(SQLModel, table=True):
         sa.CheckConstraint("status <> 'OK' OR voice_id IS NOT NULL", name="voice_ok_has_id"),
         sa.Index("voice_by_next_at", "next_at"),
         # Of those that are kept: the ones that are gone only grow more, and older.
-        sa.Index("voice_by_anchor", "anchored_at", **_where("next_at IS NOT NULL")),
-        sa.Index(
-            "voice_suspected",
-            "model",
-            **_where("suspected_at IS NOT NULL AND controlled_at IS NULL"),
+        _partial("voice_by_anchor", "anchored_at", where="next_at IS NOT NULL"),
+        _partial(
+            "voice_suspected", "model", where="suspected_at IS NOT NULL AND controlled_at IS NULL"
         ),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
+    id: int | None = Field(default=None, primary_key=True, sa_type=_WHOLE)
     name: str
     model: str
     voice_id: str | None = None
     origin: Origin = Field(sa_type=_words(Origin, "voice_origin"))
     status: Status = Field(sa_type=_words(Status, "voice_status"))
     paused: bool = False
-    recipe: dict[str, str] | None = Field(default=None, sa_type=_json())
+    recipe: dict[str, str] | None = Field(default=None, sa_type=_JSON)
     created_at: datetime
     last_used_at: datetime | None = None
     enrolled_at: datetime | None = None
@@ -129,24 +103,20 @@ class Voice(SQLModel, table=True):
 
 
 class Task(SQLModel, table=True):
-    """One call that costs money, written down before it is made.
+    """One paid call, written down before it is made.
 
     Attributes:
-        voice_pk: the voice it is for; None for a control call of a whole model.
-        spoken: the voice id a speech call speaks with.
+        voice_pk: the voice it is for; None for a control call.
+        spoken: the voice_id that a speech task speaks with.
         task_id: the gateway's; None until it answers.
-        token_digest: of the token in the address that the gateway is to call when the task has
-            ended; None where it is only asked, and once it has called.
+        token_digest: of the token in its webhook's address, until the webhook has come.
         sent_at: just before the POST, by the host's clock.
         created_at: the gateway's ``createTime``.
-        next_poll_at: when to ask ``statusTask`` next; None when the task is not running, but of
-            an intent whose webhook came before the answer to its POST.
+        next_poll_at: of a running task; or of an intent whose webhook was faster than the answer.
         polls: how often ``statusTask`` was asked.
-        code: the HTTP status or fail code it ended with, or words of ours such as
-            ``no answer``, when it did not succeed.
+        code: of its failure: the HTTP status, the fail code, or our words such as ``no answer``.
         cost_micros: millionths of a US dollar by the page's prices; None if nothing was accepted.
-        possible_cost_micros: the same of a call that may have been accepted, from its intent on;
-            None as soon as it is known whether it was.
+        possible_cost_micros: the same of a call that may have been accepted, from its intent on.
     """
 
     __tablename__ = "task"
@@ -157,22 +127,15 @@ class Task(SQLModel, table=True):
             name="task_running_is_polled",
         ),
         sa.Index("task_by_voice", "voice_pk", "id"),
-        sa.Index("task_open", "state", **_where("state IN ('intent', 'running')")),
-        sa.Index("task_open_of_voice", "voice_pk", **_where("state IN ('intent', 'running')")),
-        sa.Index("task_by_next_poll", "next_poll_at", **_where("state = 'running'")),
-        sa.Index(
-            "task_by_token",
-            "token_digest",
-            unique=True,
-            **_where("token_digest IS NOT NULL"),
-        ),
+        _partial("task_open", "state", where="state IN ('intent', 'running')"),
+        _partial("task_open_of_voice", "voice_pk", where="state IN ('intent', 'running')"),
+        _partial("task_by_next_poll", "next_poll_at", where="state = 'running'"),
+        _partial("task_by_token", "token_digest", where="token_digest IS NOT NULL", unique=True),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
-    voice_pk: int | None = Field(
-        default=None, sa_column=sa.Column(_whole(), sa.ForeignKey("voice.id", ondelete="CASCADE"))
-    )
+    id: int | None = Field(default=None, primary_key=True, sa_type=_WHOLE)
+    voice_pk: int | None = Field(default=None, sa_column=_voice_pk())
     model: str
     kind: Kind = Field(sa_type=_words(Kind, "task_kind"))
     state: TaskState = Field(sa_type=_words(TaskState, "task_state"))
@@ -186,20 +149,14 @@ class Task(SQLModel, table=True):
     polls: int = 0
     code: str | None = None
     message: str | None = None
-    cost_micros: int | None = Field(default=None, sa_type=_whole())
-    possible_cost_micros: int | None = Field(default=None, sa_type=_whole())
+    cost_micros: int | None = Field(default=None, sa_type=_WHOLE)
+    possible_cost_micros: int | None = Field(default=None, sa_type=_WHOLE)
 
 
 class LedgerEntry(SQLModel, table=True):
-    """What the tasks of one kind that were sent on one day should have cost.
+    """The cost of the tasks of one kind sent on one UTC day, accepted ones and possible ones.
 
-    The sum of the tasks' rows, kept apart from them: it stays when a voice is removed, and is
-    short to read after years.
-
-    Attributes:
-        day: in UTC, of the tasks' ``sent_at``.
-        cost_micros: of the tasks that were accepted, in millionths of a US dollar.
-        possible_cost_micros: of those that may have been accepted.
+    It outlives their rows.
     """
 
     __tablename__ = "ledger"
@@ -209,98 +166,74 @@ class LedgerEntry(SQLModel, table=True):
 
     day: date = Field(primary_key=True)
     kind: Kind = Field(sa_type=_words(Kind, "ledger_kind"), primary_key=True)
-    cost_micros: int = Field(default=0, sa_type=_whole())
-    possible_cost_micros: int = Field(default=0, sa_type=_whole())
+    cost_micros: int = Field(default=0, sa_type=_WHOLE)
+    possible_cost_micros: int = Field(default=0, sa_type=_WHOLE)
 
 
 class Tally(SQLModel, table=True):
-    """How many tasks of one kind ended in one state, ever; kept when a voice is removed."""
+    """How many tasks of one kind ended in one state, ever; it outlives their rows."""
 
     __tablename__ = "tally"
     __table_args__ = (sa.CheckConstraint("ended >= 0", name="tally_sign"),)
 
     kind: Kind = Field(sa_type=_words(Kind, "tally_kind"), primary_key=True)
     state: TaskState = Field(sa_type=_words(TaskState, "tally_state"), primary_key=True)
-    ended: int = Field(default=0, sa_type=_whole())
+    ended: int = Field(default=0, sa_type=_WHOLE)
 
 
 class Balance(SQLModel, table=True):
-    """What the account held when a keeper last asked; one row at most.
-
-    Attributes:
-        micros: millionths of a US dollar; below 0 where it is overdrawn.
-        told_at: when the gateway told it.
-    """
+    """The account's balance, below 0 where it is overdrawn; one row at most."""
 
     __tablename__ = "balance"
     __table_args__ = (sa.CheckConstraint("id = 1", name="balance_is_one"),)
 
-    id: int = Field(default=1, primary_key=True, sa_type=_whole())
-    micros: int = Field(sa_type=_whole())
+    id: int = Field(default=1, primary_key=True, sa_type=_WHOLE)
+    micros: int = Field(sa_type=_WHOLE)
     told_at: datetime
 
 
 class HistoryEntry(SQLModel, table=True):
-    """One event in a voice's life, committed together with the change it tells.
+    """One event in a voice's life, committed together with its cause.
 
     Attributes:
-        event: the log's name of it, ``noun.past_participle``.
-        level: ``debug``, ``info``, ``warning`` or ``error``.
         detail: the event's further fields.
-        logged: False for what a command wrote, until a keeper has told the log.
+        logged: False for an entry of a command, until a keeper has logged it.
     """
 
     __tablename__ = "history"
     __table_args__ = (
         sa.Index("history_by_voice", "voice_pk", "id"),
-        sa.Index("history_unlogged", "id", **_where("logged = 0")),
+        _partial("history_unlogged", "id", where="logged = 0"),
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
-    voice_pk: int = Field(
-        sa_column=sa.Column(_whole(), sa.ForeignKey("voice.id", ondelete="CASCADE"), nullable=False)
-    )
+    id: int | None = Field(default=None, primary_key=True, sa_type=_WHOLE)
+    voice_pk: int = Field(sa_column=_voice_pk(nullable=False))
     at: datetime
     event: str
     level: str
-    detail: dict[str, Any] | None = Field(default=None, sa_type=_json())
+    detail: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
     logged: bool = True
 
 
 class Past(SQLModel, table=True):
-    """What the calls of one voice cost whose rows were pruned.
-
-    Attributes:
-        cost_micros, possible_cost_micros: the sums of their `Task` columns.
-    """
+    """The cost of one voice's tasks whose rows were pruned: the sums of their columns."""
 
     __tablename__ = "past"
     __table_args__ = (
         sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="past_signs"),
     )
 
-    voice_pk: int = Field(
-        sa_column=sa.Column(
-            _whole(),
-            sa.ForeignKey("voice.id", ondelete="CASCADE"),
-            primary_key=True,
-            autoincrement=False,
-        )
-    )
-    cost_micros: int = Field(default=0, sa_type=_whole())
-    possible_cost_micros: int = Field(default=0, sa_type=_whole())
+    voice_pk: int = Field(sa_column=_voice_pk(primary_key=True, autoincrement=False))
+    cost_micros: int = Field(default=0, sa_type=_WHOLE)
+    possible_cost_micros: int = Field(default=0, sa_type=_WHOLE)
 
 
 class Removal(SQLModel, table=True):
-    """A voice that a person forgot, its history with it, until a keeper has told the log.
-
-    Attributes:
-        name, voice_id, status: what the voice was.
-    """
+    """A removed voice, as it was, until a keeper has logged it."""
 
     __tablename__ = "removal"
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
+    id: int | None = Field(default=None, primary_key=True, sa_type=_WHOLE)
     name: str
     voice_id: str | None = None
     status: str = Field(sa_type=sa.String(16))
@@ -308,12 +241,12 @@ class Removal(SQLModel, table=True):
 
 
 class Breaker(SQLModel, table=True):
-    """The circuit breaker of one model's route: whether calls are paused, and until when.
+    """The circuit breaker of one model.
 
     Attributes:
         run: failures in a row that were not a voice's fault, a voice counted once in turn.
         last_voice_pk: whose call was the last of the run.
-        opened_at: when calls were paused; None while they flow.
+        opened_at: when calls were paused; None while it is closed.
         cause: the code and words of the failure that opened it.
         probes: control calls in a row that did not succeed, counted anew when it opens.
         probe_at: when the next control call may be made.
@@ -327,7 +260,7 @@ class Breaker(SQLModel, table=True):
 
     model: str = Field(primary_key=True)
     run: int = 0
-    last_voice_pk: int | None = Field(default=None, sa_type=_whole())
+    last_voice_pk: int | None = Field(default=None, sa_type=_WHOLE)
     opened_at: datetime | None = None
     cause: str | None = None
     probes: int = 0
@@ -337,21 +270,19 @@ class Breaker(SQLModel, table=True):
 
 
 class Alert(SQLModel, table=True):
-    """One thing that a person must know of: told at once, and daily until it has ended.
+    """A condition that a person must know: announced at once, and daily until it has ended.
 
     Of a kind, at most one is open for a voice, and for a model where it concerns no voice.
 
     Attributes:
-        voice_pk: the voice it is about; None for one about all calls of ``model``.
-        level: how loud it is, ``warning`` or ``error``; a risk that grows gets louder.
-        cause: one sentence; what one fault did to many voices has one cause.
+        level: a risk that grows gets louder.
+        cause: one sentence; one fault of many voices has one cause.
         since: when the condition began, by the host's clock.
-        told: how often it was handed out to be told, its end counted too.
-        tell_at: when it is to be told next: the due time, or the lease of who is telling it;
-            None when nothing is to be told any more.
+        told: how often it was announced, its end counted too.
+        tell_at: when it is announced next, if ever; or until when a lease of that holds.
         ended_at: when the condition was over; None while it holds.
-        send_at: from when on the next message is to hold it; None while it was not told yet, and
-            when none is to hold it any more.
+        send_at: from when on the next message holds it; None before it is first announced, and
+            when no message is to hold it any more.
         sent_at: when a message last held it; None if none did, or not as loud.
     """
 
@@ -361,29 +292,27 @@ class Alert(SQLModel, table=True):
         sa.CheckConstraint("told >= 0", name="alert_told_sign"),
         sa.CheckConstraint("(kind = 'blocked') = (voice_pk IS NULL)", name="alert_subject"),
         sa.CheckConstraint("ended_at IS NOT NULL OR tell_at IS NOT NULL", name="alert_is_told"),
-        sa.Index(
+        _partial(
             "alert_open_of_voice",
             "voice_pk",
             "kind",
+            where="ended_at IS NULL AND voice_pk IS NOT NULL",
             unique=True,
-            **_where("ended_at IS NULL AND voice_pk IS NOT NULL"),
         ),
-        sa.Index(
+        _partial(
             "alert_open_of_model",
             "model",
+            where="ended_at IS NULL AND voice_pk IS NULL",
             unique=True,
-            **_where("ended_at IS NULL AND voice_pk IS NULL"),
         ),
-        sa.Index("alert_by_tell_at", "tell_at", **_where("tell_at IS NOT NULL")),
-        sa.Index("alert_by_send_at", "send_at", **_where("send_at IS NOT NULL")),
+        _partial("alert_by_tell_at", "tell_at", where="tell_at IS NOT NULL"),
+        _partial("alert_by_send_at", "send_at", where="send_at IS NOT NULL"),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
+    id: int | None = Field(default=None, primary_key=True, sa_type=_WHOLE)
     kind: AlertKind = Field(sa_type=_words(AlertKind, "alert_kind"))
-    voice_pk: int | None = Field(
-        default=None, sa_column=sa.Column(_whole(), sa.ForeignKey("voice.id", ondelete="CASCADE"))
-    )
+    voice_pk: int | None = Field(default=None, sa_column=_voice_pk())
     model: str
     level: str
     cause: str
@@ -401,13 +330,10 @@ class Message(SQLModel, table=True):
     Made in the transaction that notes in its alerts that they are sent; kept for a while after.
 
     Attributes:
-        topic: what it is about; of one topic an address gets the messages in their order.
-        place: the place of its address among ``alerts.urls``, from 0 on. The address itself is
-            a secret and stands in no row.
-        level: ``info``, ``warning`` or ``error``.
+        topic: of one topic an address gets the messages in their order.
+        place: the index of its address in ``alerts.urls``. The address is a secret: in no row.
         tries: how often it was handed out to be sent.
-        send_at: when it is to be sent: the due time, or the lease of who is sending it; None
-            when it arrived or was given up.
+        send_at: when it is sent next, if ever; or until when a lease of that holds.
         sent_at: when it arrived.
     """
 
@@ -416,11 +342,11 @@ class Message(SQLModel, table=True):
         sa.CheckConstraint("level IN ('info', 'warning', 'error')", name="message_level"),
         sa.CheckConstraint("place >= 0 AND tries >= 0", name="message_signs"),
         sa.CheckConstraint("send_at IS NULL OR sent_at IS NULL", name="message_is_sent_once"),
-        sa.Index("message_to_send", "place", **_where("send_at IS NOT NULL")),
+        _partial("message_to_send", "place", where="send_at IS NOT NULL"),
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=_whole())
+    id: int | None = Field(default=None, primary_key=True, sa_type=_WHOLE)
     topic: Topic = Field(sa_type=_words(Topic, "message_topic"))
     place: int
     level: str
@@ -433,28 +359,24 @@ class Message(SQLModel, table=True):
 
 
 class Active(SQLModel, table=True):
-    """The active keeper: the one row that each transaction which writes an intent begins with.
+    """The active keeper: every transaction that writes an intent begins with this one row.
 
     Attributes:
         epoch: counts the keepers that took over; who holds another one is deposed.
         keeper: ``PID@HOST``; None before the first.
-        version: of voicekeeper.
         once: whether it is ``run --once``, which a timer starts again.
-        started_at: when it took over.
         last_pass_at: when its last pass ended, by the host's clock.
         beat: its last sign of life, by the server's clock where there is one; None once it has
             ended, so that another may take over at once.
-        interval_s, window_s: the keepalive interval and the window that due times are reckoned
-            by, in seconds; 0 where nobody noted them.
-        server: which server and tables had the registry when it took over; None where a file
-            has it.
+        interval_s, window_s: the settings that due times were computed with; 0 where unknown.
+        server: the identity of the server and its tables; None on SQLite.
     """
 
     __tablename__ = "active"
     __table_args__ = (sa.CheckConstraint("id = 1", name="active_is_one"),)
 
-    id: int = Field(default=1, primary_key=True, sa_type=_whole())
-    epoch: int = Field(default=0, sa_type=_whole())
+    id: int = Field(default=1, primary_key=True, sa_type=_WHOLE)
+    epoch: int = Field(default=0, sa_type=_WHOLE)
     keeper: str | None = None
     version: str | None = None
     once: bool = False
@@ -467,14 +389,7 @@ class Active(SQLModel, table=True):
 
 
 class Standby(SQLModel, table=True):
-    """A keeper that stands by, ready to take over from the active one.
-
-    Attributes:
-        keeper: ``PID@HOST``.
-        version: of voicekeeper.
-        since: when it began to stand by, by its host's clock.
-        seen_at: its last sign of life, by the server's clock.
-    """
+    """A keeper that stands by; ``seen_at`` is by the server's clock, ``since`` by its host's."""
 
     __tablename__ = "standby"
 

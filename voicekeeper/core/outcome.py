@@ -1,10 +1,10 @@
-"""What an answer of the gateway means: whose fault it is, and how far a task has come.
+"""Answers of the gateway and their meaning: how far a task has come, and whose fault a failure is.
 
-Only an answer that names the voice counts against the voice. What could as well be the
-account's or the gateway's trouble is blamed there, and what the page does not list is blamed on
-nobody, or, as a fail code, on the gateway: a voice is never given up for a word we do not know.
-A refusal of an enrollment is its own, such as a 403 by the gateway's content policy, unless it
-is the account's or passes by itself.
+Only an answer that names the voice counts against the voice. Trouble that could as well be the
+account's or the gateway's is put down to those, and a code that the page does not list to nobody,
+or, as a fail code, to the gateway: a voice is never given up for a word we do not know. A refusal
+of an enrollment is its own, such as a 403 by the gateway's content policy, unless it is the
+account's or passes by itself.
 
 Sources: the page's sections *HTTP errors* and *Task failure cases*; further fail codes from
 other public pages of the vendor.
@@ -55,7 +55,7 @@ class Report(NamedTuple):
 
 
 class Culprit(Enum):
-    """Whose fault a failure is; it decides who pauses."""
+    """Whose fault a failure is; it decides which calls pause."""
 
     VOICE = "voice"
     """The answer names the voice: 400 on speech, VALIDATION_ERROR, UNDEPLOYED."""
@@ -66,8 +66,8 @@ class Culprit(Enum):
     UPSTREAM = "upstream"
     """The gateway or the way to it: a run of these concerns every call."""
     NOBODY = "nobody"
-    """It says of itself nothing of voice, account or gateway: a task that is not known, an odd
-    code. Only a run of these, of different voices, concerns every call."""
+    """Nothing tells: a task that is not known, an odd code. Only a run of these, of different
+    voices, concerns every call."""
 
 
 UNDEPLOYED = "UNDEPLOYED"
@@ -122,20 +122,12 @@ class Outcome(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a report means; ``fault`` is set when the outcome is not OPEN or SUCCESS."""
-
-    outcome: Outcome
-    fault: Fault | None = None
-
-
 def of_submission(kind: Kind, failure: CallFailed, *, refusals: int = 0) -> Fault:
     """Judge a POST to ``generateTask`` that was not accepted.
 
     Args:
         kind: of the task.
-        failure: what came of the POST.
+        failure: of the POST.
         refusals: how often this enrollment was refused for its own sake before.
     """
     culprit = _of_any(failure.code)
@@ -151,39 +143,36 @@ def of_submission(kind: Kind, failure: CallFailed, *, refusals: int = 0) -> Faul
 
 
 def of_poll(failure: CallFailed) -> Fault:
-    """Judge a GET of ``statusTask`` that brought no report.
-
-    Who may not ask for a task of their own has the account's trouble, whatever the task.
-    """
+    """Judge a GET of ``statusTask`` that brought no report."""
     return _fault(Culprit.ACCOUNT if failure.code == _FORBIDDEN else _of_any(failure.code), failure)
 
 
-def of_report(kind: Kind, report: Report) -> Verdict:
-    """Judge what ``statusTask`` says of a task."""
+def of_report(kind: Kind, report: Report) -> tuple[Outcome, Fault | None]:
+    """Judge a report: how far its task has come, and the fault unless it is OPEN or SUCCESS."""
     if kind.is_enrollment:
         return _of_enrollment(report)
     if report.state == "success":
-        return Verdict(Outcome.SUCCESS)
+        return Outcome.SUCCESS, None
     if report.state == "failed":
-        return Verdict(Outcome.FAILED, _failed(report, default=Culprit.UPSTREAM))
-    return Verdict(Outcome.OPEN)
+        return Outcome.FAILED, _failed(report, default=Culprit.UPSTREAM)
+    return Outcome.OPEN, None
 
 
-def _of_enrollment(report: Report) -> Verdict:
+def _of_enrollment(report: Report) -> tuple[Outcome, Fault | None]:
     ended = report.state in ("success", "failed")
     if ended and UNDEPLOYED in (report.fail_code, report.voice_status):
-        return Verdict(Outcome.FAILED, _failed(report, code=UNDEPLOYED))
+        return Outcome.FAILED, _failed(report, code=UNDEPLOYED)
     if report.state == "success" and report.voice_id:
         if report.voice_status in (None, "OK"):
-            return Verdict(Outcome.SUCCESS)
-        return Verdict(Outcome.DEPLOYED_LATER, _failed(report))
+            return Outcome.SUCCESS, None
+        return Outcome.DEPLOYED_LATER, _failed(report)
     if report.state == "failed":
         fault = _failed(report, default=Culprit.REQUEST)
         may_live = report.fail_code != "VALIDATION_ERROR" or report.voice_status is not None
         if report.voice_id and may_live:
-            return Verdict(Outcome.DEPLOYED_LATER, fault)
-        return Verdict(Outcome.FAILED, fault)
-    return Verdict(Outcome.OPEN)  # also a success without a voice_id: paid for, so ask again
+            return Outcome.DEPLOYED_LATER, fault
+        return Outcome.FAILED, fault
+    return Outcome.OPEN, None  # also a success without a voice_id: paid for, so ask again
 
 
 def _failed(report: Report, *, default: Culprit = Culprit.NOBODY, code: str | None = None) -> Fault:
@@ -193,7 +182,7 @@ def _failed(report: Report, *, default: Culprit = Culprit.NOBODY, code: str | No
 
 
 def _of_any(code: int | None) -> Culprit:
-    """Culprit the account for 401 and 402, the gateway for what passes: 429, 5xx and silence."""
+    """Return the account for 401 and 402, the gateway for 429, 5xx and no answer."""
     if code in _ACCOUNT_CODES:
         return Culprit.ACCOUNT
     passes = code is None or code in _PASSING_CODES or code >= 500  # noqa: PLR2004 - HTTP's number

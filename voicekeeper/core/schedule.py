@@ -1,4 +1,4 @@
-"""When: the deadline of a voice, when it is due, when to try again, when to ask again.
+"""When a voice is due, when to retry, when to poll, and the deadline.
 
 Pure functions of values and ``now``. Instants are aware and in UTC.
 
@@ -7,15 +7,15 @@ deadline           last use + window
 due                last use + interval - jitter
 retry              base·2ⁿ ± a quarter, at most min(cap, an eighth of what remains
                    to the deadline), at least min(30 s, base)
-hope               one more window, for a voice that the gateway does not know
+lost retry         hourly to the deadline, then daily for one more window
 longest call       its turn at the limiter, and the time that it may take
 silence            after how long without a pass a keeper counts as dead
-patience           how long an accepted keepalive may stay open before another one
+repeat of open     when an accepted keepalive that has not ended is repeated
 poll               the page's pace, slower as the task grows older
 =================  ===============================================================
 
-No due time that these functions return is further ahead than now + interval. So one that is
-further ahead was reckoned by a clock that was wrong (see `latest_due`).
+No due time of these functions is further ahead than now + interval. So one that is further ahead
+was set by a wrong clock (see `latest_due`).
 """
 
 import hashlib
@@ -35,64 +35,25 @@ _MANY_POLLS = 10_000
 """A damaged row may count more, and their time would be longer than the calendar."""
 
 
-def _longest_call(policy: "Policy") -> timedelta:
-    """Return how long a call may take at most, its turn at the limiter included."""
-    turn_s = policy.max_in_flight / policy.requests_per_second
-    turn = timedelta(seconds=min(turn_s, policy.interval.total_seconds()))
-    return min(policy.timeout * 2 + turn + _SLACK, policy.interval)
-
-
-def _silence(policy: "Policy") -> timedelta:
-    """Return after how long without a pass a keeper counts as dead: its calls are over then."""
-    return max(policy.longest_call, 3 * policy.tick)
-
-
-def _longest_poll(policy: "Policy") -> timedelta:
-    """Return how far ahead a poll can be; one that is further was set by a wrong clock."""
-    return max(policy.give_up, policy.retry_cap, policy.longest_call)
-
-
-def _risk_age(policy: "Policy") -> timedelta:
-    """Return how old a last use puts a voice at risk: two sevenths of the window are left.
-
-    Less where the interval is long: a voice in its ordinary turn is never at risk.
-    """
-    left = min(policy.window * 2 / 7, (policy.window - policy.interval) / 2)
-    return policy.window - left
-
-
-def _prunes_every(policy: "Policy") -> timedelta:
-    """Return how often to look for what is older than is kept: it goes at most hours late."""
-    keeps = policy.keep_history or timedelta.max
-    return max(policy.tick, min(keeps / 1000, timedelta(hours=6)))
-
-
 @dataclass(frozen=True)
 class Policy:
-    """The settings that the rules need, as values; and what follows from them alone.
+    """The settings that the rules need, as values.
 
     Attributes:
         window: how long the gateway keeps an unused voice (page: 7 consecutive days).
         interval: how long after its last use a voice is used again.
         jitter: the most by which a voice's interval is shortened, a fixed share for each.
-        prompt: what a keepalive says.
-        format: the audio format a keepalive asks for.
-        speech_first, speech_interval: pace of asking for a speech task.
-        enrollment_first, enrollment_interval: pace of asking for a clone or design task.
-        give_up: age at which a task that has not ended is asked for no more.
+        prompt, format: the text of a keepalive, and the audio format it asks for.
+        speech_first, speech_interval: pace of polling a speech task.
+        enrollment_first, enrollment_interval: pace of polling a clone or design task.
+        give_up: age at which a task that has not ended is polled no more.
         retry_base, retry_cap: the first and the longest wait after a failure.
         timeout: of one call; the whole of it may take twice as long.
         requests_per_second, max_in_flight: the limiter's.
-        enrollments_per_day: the most that enrollments may cost on a UTC day, in millionths of a
-            US dollar; None for no limit.
+        enrollments_per_day: the budget of a UTC day, in millionths of a US dollar; None for none.
         notifies: whether people get messages; then the ends of enrollments are noted for them.
         tick: between two passes.
-        keep_history: how long it is kept what happened; None for ever.
-        longest_call: how long a call may take at most, its turn at the limiter included.
-        silence: after how long without a pass a keeper counts as dead.
-        longest_poll: how far ahead a poll can be.
-        risk_age: how old a last use puts a voice at risk.
-        prunes_every: how often to look for what is older than is kept.
+        keep_history: how long history is kept; None for ever.
     """
 
     window: timedelta
@@ -115,15 +76,41 @@ class Policy:
     tick: timedelta = timedelta(seconds=10)
     keep_history: timedelta | None = timedelta(days=365)
 
-    longest_call = cached_property(_longest_call)
-    silence = cached_property(_silence)
-    longest_poll = cached_property(_longest_poll)
-    risk_age = cached_property(_risk_age)
-    prunes_every = cached_property(_prunes_every)
+    @cached_property
+    def longest_call(self) -> timedelta:
+        """How long a call may take at most, its turn at the limiter included."""
+        turn_s = self.max_in_flight / self.requests_per_second
+        turn = timedelta(seconds=min(turn_s, self.interval.total_seconds()))
+        return min(self.timeout * 2 + turn + _SLACK, self.interval)
+
+    @cached_property
+    def silence(self) -> timedelta:
+        """After how long without a pass a keeper counts as dead: its calls are over then."""
+        return max(self.longest_call, 3 * self.tick)
+
+    @cached_property
+    def longest_poll(self) -> timedelta:
+        """How far ahead a poll can be; one that is further was set by a wrong clock."""
+        return max(self.give_up, self.retry_cap, self.longest_call)
+
+    @cached_property
+    def risk_age(self) -> timedelta:
+        """How old a last use puts a voice at risk: two sevenths of the window are left.
+
+        Less where the interval is long: a voice that is kept in time is never at risk.
+        """
+        left = min(self.window * 2 / 7, (self.window - self.interval) / 2)
+        return self.window - left
+
+    @cached_property
+    def prunes_every(self) -> timedelta:
+        """How often to look for history that is older than is kept: it goes at most hours late."""
+        keeps = self.keep_history or timedelta.max
+        return max(self.tick, min(keeps / 1000, timedelta(hours=6)))
 
 
 def jitter_share(name: str, turn: int = 0) -> float:
-    """Return a stable number in [0, 1) for a voice and a turn: jitter without chance."""
+    """Return a voice's share of a jitter at a turn: a stable number in [0, 1)."""
     digest = hashlib.blake2b(f"{turn}:{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
@@ -154,16 +141,10 @@ def due(anchor: datetime, name: str, policy: Policy) -> datetime:
 
 
 def kept_since(now: datetime, last_use: datetime | None, policy: Policy) -> datetime | None:
-    """Return since when it is kept what happened; None where nothing may be deleted.
+    """Return since when history is kept; None where nothing may be deleted.
 
-    It is counted from the last use of any voice, where that is earlier than ``now``: the gateway's
-    time is in it, so a host's clock that is years ahead makes nothing old. Where no voice is used
-    any more nothing grows either.
-
-    Args:
-        now: by the host's clock.
-        last_use: the latest that is known; None where none is.
-        policy: the settings.
+    It counts from the last use of any voice, where that is earlier than ``now``: the gateway's
+    time is in it, so a host's clock that is years ahead makes nothing old.
     """
     if policy.keep_history is None or last_use is None:
         return None
@@ -171,7 +152,7 @@ def kept_since(now: datetime, last_use: datetime | None, policy: Policy) -> date
 
 
 def assumed_anchor(registered_at: datetime, policy: Policy) -> datetime:
-    """Return the anchor of a voice whose last use nobody told: as though it were just due."""
+    """Return the anchor of a voice whose last use is not known: as though it were just due."""
     return plus(registered_at, -policy.interval)
 
 
@@ -186,12 +167,12 @@ def next_keepalive(
 ) -> datetime:
     """Return the due time after a success, by the host's clock, right or wrong.
 
-    The true age of the use is what counts, and each clock tells it in its own frame: the
-    host's as now - sent, the gateway's as its ``Date`` - ``createTime``. The older age wins.
-    Mixing frames would be wrong: with a host clock that is days ahead, ``createTime`` looks
-    days old, and each success would be followed at once by another paid call. Only where the
-    gateway tells no ``Date`` are they mixed, and then no sooner than an eighth of the interval.
-    An age beyond the window is the gateway's mistake unless the host's clock tells it too.
+    The age of the use counts, and each clock tells it in its own frame: the host's as now - sent,
+    the gateway's as its ``Date`` - ``createTime``. The older age wins. Mixing frames would be
+    wrong: with a host clock that is days ahead, ``createTime`` looks days old, and each success
+    would be followed at once by another paid call. Only where the gateway sends no ``Date`` are
+    they mixed, and then the next use is no sooner than in an eighth of the interval. An age beyond
+    the window is the gateway's mistake unless the host's clock tells it too.
     """
     fresh = due(now, name, policy)
     next_at = plus(fresh, -_elapsed(sent_at, now, policy))
@@ -221,9 +202,9 @@ def retry_at(
     """Return when to try again.
 
     Args:
-        name: of the voice; spreads the retries of a fleet that failed together.
-        failures: in a row, the one just seen included; at least 1.
-        anchor: what the deadline counts from; None where there is no deadline to meet.
+        name: of the voice; its jitter spreads the retries of a fleet that failed together.
+        failures: in a row, at least 1.
+        anchor: the deadline counts from it; None where there is no deadline.
         now: of this pass.
         policy: the settings.
         retry_after: seconds the gateway asked for; obeyed up to half of what remains.
@@ -244,9 +225,9 @@ def retry_at(
 
 
 def latest_use(now: datetime, policy: Policy) -> datetime:
-    """Return how far ahead a pass or a use can lie; a later one was noted by a wrong clock.
+    """Return the latest time of a pass or a use that no wrong clock need have noted.
 
-    An hour of a window of seven days: less puts nothing off that matters.
+    An hour ahead, of a window of seven days: less puts nothing off that matters.
     """
     return plus(now, policy.window / 168)
 
@@ -257,27 +238,24 @@ def is_set_back(last_pass_at: datetime | None, *, now: datetime, policy: Policy)
 
 
 def lost_retries_end(anchor: datetime, policy: Policy) -> datetime:
-    """Return until when a voice that the gateway does not know may live all the same.
+    """Return until when a LOST voice is tried: a window past its deadline.
 
-    A window past its deadline: a call whose answer was lost may have been a use.
+    A call whose answer was lost may have been a use.
     """
     return plus(anchor, policy.window * 2)
 
 
 def next_lost_retry(anchor: datetime, *, now: datetime, policy: Policy) -> datetime:
-    """Return when a voice that the gateway does not know is tried again.
-
-    Up to its deadline as often as any other; then each seventh of a window: daily.
-    """
+    """Return when a LOST voice is tried again: hourly to its deadline, then daily."""
     over = now >= deadline(anchor, policy)
     wait = max(policy.window / 7, policy.retry_cap) if over else policy.retry_cap
     return plus(now, min(wait, policy.interval))
 
 
 def repeat_open_at(*, sent_at: datetime, anchor: datetime, policy: Policy) -> datetime:
-    """Return when a voice whose accepted keepalive has not ended is used once more.
+    """Return when an accepted keepalive that has not ended is repeated.
 
-    An eighth of what remained, as with retries, but time enough for a few polls. Past the
+    After an eighth of what remained, as with retries, but time enough for a few polls. Past the
     deadline nothing is left to hurry for.
     """
     longest = min(policy.give_up, policy.interval)
@@ -289,22 +267,18 @@ def repeat_open_at(*, sent_at: datetime, anchor: datetime, policy: Policy) -> da
 
 
 def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Policy) -> timedelta:
-    """Return how old a task is at least.
-
-    A task that was asked for so often has existed for so many poll intervals, even if the
-    clock was set back since it was sent.
-    """
+    """Return how old a task is at least: as old as its polls, if the clock was set back since."""
     return max(now - sent_at, _poll_interval(kind, policy) * min(polls, _MANY_POLLS))
 
 
 def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta:
-    """Return how long after submission a task is first asked for (page: *Latency and polling*).
+    """Return how long after submission a task is first polled (page: *Latency and polling*).
 
     Args:
         kind: of the task.
         policy: the settings.
-        called: whether the gateway is to call when it has ended. It is asked all the same, after
-            the last of its tries, and in time for a second question.
+        called: whether it has a webhook; then it is polled after the last redelivery of that, and
+            in time for a second poll.
     """
     first = policy.enrollment_first if kind.is_enrollment else policy.speech_first
     if not called:
@@ -313,7 +287,7 @@ def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta
 
 
 def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:
-    """Return when to ask for a task again: the setting's pace, or a quarter of its age."""
+    """Return when to poll a task again: after the setting's interval, or a quarter of its age."""
     interval = _poll_interval(kind, policy)
     wait = min(max(interval, (now - sent_at) / 4), max(interval, policy.retry_cap))
     return plus(now, wait)
@@ -324,5 +298,5 @@ def _poll_interval(kind: Kind, policy: Policy) -> timedelta:
 
 
 def latest_due(now: datetime, policy: Policy) -> datetime:
-    """Return the latest due time that these rules set; a later one was set by a wrong clock."""
+    """Return the latest due time that these rules set; a later one is a wrong clock's."""
     return plus(now, policy.interval)

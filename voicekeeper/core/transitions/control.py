@@ -45,15 +45,15 @@ def refused(fault: Fault, *, now: datetime) -> Transition:
 
 def reported(task: Task, report: Report, *, now: datetime, policy: Policy) -> Transition:
     """Judge an answer of ``statusTask``."""
-    judged = outcome.of_report(task.kind, report)
-    if judged.fault is not None:
-        columns = ended(TaskState.FAILED, judged.fault, now)
-        if judged.fault.code == outcome.UNDEPLOYED:
+    result, fault = outcome.of_report(task.kind, report)
+    if fault is not None:
+        columns = ended(TaskState.FAILED, fault, now)
+        if fault.code == outcome.UNDEPLOYED:
             # The review took the voice that spoke. Only its own account hears of that, and only
             # where calls are made: the call has shown all that it was to show.
             return Transition(task=columns, success=True)
-        return Transition(task=columns, fault=judged.fault)
-    if judged.outcome is Outcome.SUCCESS:
+        return Transition(task=columns, fault=fault)
+    if result is Outcome.SUCCESS:
         return Transition(task=succeeded(task, report.created_at, now), success=True)
     if age(task, now, policy) < policy.give_up:
         return Transition(task=poll_again(task, now=now, policy=policy))

@@ -128,9 +128,8 @@ def reported(
     """Judge an answer of ``statusTask``."""
     if report.voice_id is None:
         report = report._replace(voice_id=voice.voice_id)  # an earlier report showed it
-    judged = outcome.of_report(task.kind, report)
-    fault = judged.fault
-    if judged.outcome is Outcome.OPEN:
+    result, fault = outcome.of_report(task.kind, report)
+    if result is Outcome.OPEN:
         old = age(task, now, policy)
         if report.answered_at is not None and report.created_at is not None:
             gateways = report.answered_at - report.created_at  # our clock may have jumped
@@ -138,7 +137,7 @@ def reported(
         return _still_open(voice, task, report.voice_id, old, now=now, policy=policy)
     if fault is None:
         return _succeeded(voice, task, report, now=now, policy=policy)
-    if judged.outcome is Outcome.FAILED:
+    if result is Outcome.FAILED:
         return _failed(voice, task, TaskState.FAILED, fault, now=now, voice_id=report.voice_id)
     return _deployed_later(voice, task, report, fault, now=now)
 

@@ -67,14 +67,14 @@ def reported(
     voice: Voice, task: Task, report: Report, *, now: datetime, policy: Policy
 ) -> Transition:
     """Judge an answer of ``statusTask``."""
-    judged = outcome.of_report(task.kind, report)
-    if judged.outcome is Outcome.OPEN:
+    result, fault = outcome.of_report(task.kind, report)
+    if result is Outcome.OPEN:
         return _still_open(voice, task, now=now, policy=policy)
-    if judged.fault is None:
+    if fault is None:
         return _succeeded(voice, task, report, now=now, policy=policy)
-    columns = ended(TaskState.FAILED, judged.fault, now)
+    columns = ended(TaskState.FAILED, fault, now)
     columns["polls"] = task.polls + 1
-    return _failed(voice, task, columns, judged.fault, now=now, policy=policy)
+    return _failed(voice, task, columns, fault, now=now, policy=policy)
 
 
 def unanswered(

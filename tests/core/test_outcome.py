@@ -107,12 +107,12 @@ def test_only_silence_and_the_codes_that_pass_blame_the_gateway(
 def test_a_state_that_is_no_end_leaves_the_task_open(state: str, kind: Kind) -> None:
     for voice_status in (None, "DEPLOYING", "OK", "UNDEPLOYED"):
         report = Report(state, voice_id=ID, voice_status=voice_status)
-        assert outcome.of_report(kind, report) == outcome.Verdict(Outcome.OPEN)
+        assert outcome.of_report(kind, report) == (Outcome.OPEN, None)
 
 
 def test_speech_that_ended_in_success_needs_no_other_field() -> None:
     for kind in SPEECH:
-        assert outcome.of_report(kind, Report("success")) == outcome.Verdict(Outcome.SUCCESS)
+        assert outcome.of_report(kind, Report("success")) == (Outcome.SUCCESS, None)
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_speech_that_failed_is_blamed_by_its_fail_code(
 ) -> None:
     report = Report("failed", fail_code=fail_code, voice_status=voice_status)
     for kind in SPEECH:
-        judged = outcome.of_report(kind, report)
-        assert judged.outcome is Outcome.FAILED
-        assert judged.fault is not None
-        assert (judged.fault.culprit, judged.fault.code) == (culprit, code)
+        result, fault = outcome.of_report(kind, report)
+        assert result is Outcome.FAILED
+        assert fault is not None
+        assert (fault.culprit, fault.code) == (culprit, code)
 
 
 FAILED, LATER, OPEN = Outcome.FAILED, Outcome.DEPLOYED_LATER, Outcome.OPEN
@@ -183,9 +183,8 @@ def test_an_enrollment_is_judged_by_its_state_its_fail_code_and_its_voice(
     judged: tuple[Outcome, Culprit | None, str | None],
 ) -> None:
     for kind in ENROLLMENT:
-        found = outcome.of_report(kind, Report(state, voice_id, voice_status, fail_code))
-        fault = found.fault
-        assert (found.outcome, fault and fault.culprit, fault and fault.code) == judged
+        result, fault = outcome.of_report(kind, Report(state, voice_id, voice_status, fail_code))
+        assert (result, fault and fault.culprit, fault and fault.code) == judged
 
 
 @pytest.mark.parametrize(
@@ -198,7 +197,7 @@ def test_an_enrollment_is_judged_by_its_state_its_fail_code_and_its_voice(
 def test_the_gateways_own_words_are_passed_on_else_its_code(
     kind: Kind, words: str | None, told: str
 ) -> None:
-    fault = outcome.of_report(kind, Report("failed", fail_code=TAKEN, fail_message=words)).fault
+    _, fault = outcome.of_report(kind, Report("failed", fail_code=TAKEN, fail_message=words))
     assert fault is not None
     assert fault.message == told
 
@@ -218,16 +217,15 @@ WORDS = st.none() | st.sampled_from(
         fail_code=WORDS,
     ),
 )
-def test_whatever_is_reported_the_verdict_holds_what_the_rules_need(
+def test_whatever_is_reported_the_outcome_holds_all_that_the_rules_need(
     kind: Kind, report: Report
 ) -> None:
-    judged = outcome.of_report(kind, report)
-    failed = judged.outcome in (Outcome.FAILED, Outcome.DEPLOYED_LATER)
-    assert (judged.fault is not None) == failed
-    if judged.outcome is Outcome.DEPLOYED_LATER:
+    result, fault = outcome.of_report(kind, report)
+    assert (fault is not None) == (result in (Outcome.FAILED, Outcome.DEPLOYED_LATER))
+    if result is Outcome.DEPLOYED_LATER:
         assert report.voice_id is not None
-    if judged.outcome is Outcome.SUCCESS:
+    if result is Outcome.SUCCESS:
         assert report.state == "success"
         assert report.voice_id is not None or not kind.is_enrollment
-    if judged.fault is not None and judged.fault.culprit is VOICE:
+    if fault is not None and fault.culprit is VOICE:
         assert {report.fail_code, report.voice_status} & {"VALIDATION_ERROR", "UNDEPLOYED"}
