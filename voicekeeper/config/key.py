@@ -26,8 +26,8 @@ _SHORTEST = 6
 _ASSIGNMENT = re.compile(
     r"\A(export\s+)?([A-Za-z_]\w*\s*=\s*(?=[^=])|\w*API_KEY=\Z)", re.ASCII | re.IGNORECASE
 )
-"""What stands before the key in a file of variables, such as ``VOICEKEEPER_API_KEY=``; an equals
-sign in a key itself can only be padding at its end."""
+"""A name before the key in a file of variables, such as ``VOICEKEEPER_API_KEY=``; an equals sign
+in a key itself can only be padding at its end."""
 _QUOTES = "\"'`"
 _QUOTED = re.compile(rf"(?P<quote>[{_QUOTES}])(?P<inner>.*)(?P=quote)", re.DOTALL)
 
@@ -69,8 +69,8 @@ def find_api_key(
     Args:
         settings: of which the first place is one.
         environ: the environment.
-        service: the file that systemd hands the key over from; where it can be read, what stands
-            in the environment is not the service's key.
+        service: the file that systemd hands the key over from; where it can be read, the
+            environment does not hold the service's key.
         opened: opens the file of the first place, and returns its descriptor.
 
     Raises:
@@ -79,22 +79,22 @@ def find_api_key(
     file = settings.upstream.api_key_file
     if file:
         place = "upstream.api_key_file"
-        found = _read(file, place, opened)
-        if found is None:
+        written = _read(file, place, opened)
+        if written is None:
             raise _refused(place, "names a file that does not exist")
-        return FoundKey(_checked(found, place), f"{file} ({place})")
+        return FoundKey(_key(written, place), f"{file} ({place})")
     if service is not None and os.access(service, os.R_OK):
-        return FoundKey(_checked(_read(service, str(service)) or "", str(service)), str(service))
+        place = str(service)
+        return FoundKey(_key(_read(service, place) or "", place), place)
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if directory and not (service and service.parent.resolve() == Path(directory).resolve()):
-        place = f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}"
-        file = Path(directory, CREDENTIAL)
-        found = _read(file, place)
-        if found is not None:
-            return FoundKey(_checked(found, place), f"{file} ($CREDENTIALS_DIRECTORY)")
+        place, file = f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}", Path(directory, CREDENTIAL)
+        written = _read(file, place)
+        if written is not None:
+            return FoundKey(_key(written, place), f"{file} ($CREDENTIALS_DIRECTORY)")
     if VARIABLE in environ:
         place = f"${VARIABLE}"
-        return FoundKey(_checked(environ[VARIABLE], place), place)
+        return FoundKey(_key(environ[VARIABLE], place), place)
     problem = (
         "there is no API key: name its file in upstream.api_key_file, give the systemd"
         f" credential {CREDENTIAL} ($CREDENTIALS_DIRECTORY/{CREDENTIAL}), or set ${VARIABLE}"
@@ -109,8 +109,7 @@ def _read(file: Path, place: str, opened: Callable[[Path], int] = _open) -> str 
     """Read a key file; None when there is no such file."""
     try:
         with os.fdopen(opened(file), "rb") as stream:
-            text = decoded(stream.read(_LONGEST + 1))
-        text.encode("ascii")
+            return decoded(stream.read(_LONGEST + 1))
     except FileNotFoundError:
         return None
     except UnicodeError:
@@ -119,12 +118,11 @@ def _read(file: Path, place: str, opened: Callable[[Path], int] = _open) -> str 
         problem = "names a directory"
     except OSError as error:
         problem = f"names a file that cannot be read: {reason(error)}"
-    else:
-        return text
     raise _refused(place, problem) from None
 
 
-def _checked(written: str, place: str) -> SecretStr:
+def _key(written: str, place: str) -> SecretStr:
+    """Return the key that was meant by what was written."""
     key = _ASSIGNMENT.sub("", written.strip())
     if quote := _QUOTED.fullmatch(key):
         key = quote["inner"].strip()

@@ -1,19 +1,17 @@
 """The tables of the settings: every key, its type, its default, its rule, and rules between keys.
 
 ``Settings()`` is the defaults and reads nothing; `voicekeeper.config.load` reads. The API key
-is not here, and addresses of messages are hidden, so a ``repr`` of the settings, or a dump of
-them, holds no secret.
+is not here, and addresses of messages are hidden, so a ``repr`` of the settings holds no secret.
 
-Plain tuples, because every command waits for them and refuses wrong ones: the first model of
-pydantic alone takes as long as thirteen starts of an interpreter, `voicekeeper list` with all else
-that it needs takes nine.
+Plain tuples, because every command waits for them: the first model of pydantic alone takes as long
+as thirteen starts of an interpreter, `voicekeeper list` with all else that it needs takes nine.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from voicekeeper.config import values
@@ -26,12 +24,11 @@ NESTED: Final = "__"
 _SHORTEST_PASSWORD: Final = 6
 """Characters of a proxy's; a shorter one would be cut out of half of all log lines."""
 
-_HOUR = timedelta(hours=1)
 _JITTER = timedelta(hours=12)
 _FIXED = ("database.url", "webhook.public_url")
 
 Span = Annotated[timedelta, values.span()]
-UpToAnHour = Annotated[timedelta, values.span(most=_HOUR)]
+UpToAnHour = Annotated[timedelta, values.span(most=timedelta(hours=1))]
 
 
 class Upstream(NamedTuple):
@@ -76,28 +73,20 @@ class Keepalive(NamedTuple):
     interval: Span = timedelta(days=3)
     jitter: Annotated[timedelta, values.span(zero=True)] = _JITTER
     prompt: Annotated[str, values.prompt] = "Hello."
-    format: Annotated[
-        Literal["mp3", "wav", "pcm", "opus"], values.one_of("mp3", "wav", "pcm", "opus")
-    ] = "mp3"
+    format: Annotated[str, values.one_of("mp3", "wav", "pcm", "opus")] = "mp3"
 
 
 class Budget(NamedTuple):
-    """What may be spent.
+    """The most US dollars for clones and designs on a UTC day; None for no limit.
 
-    Attributes:
-        enrollments_usd_per_day: the most US dollars for clones and designs on a UTC day; None
-            for no limit. Keepalives have none: a lost voice costs more.
+    Keepalives have no limit: a lost voice costs more.
     """
 
     enrollments_usd_per_day: Annotated[Decimal | None, values.dollars] = None
 
 
 class Polling(NamedTuple):
-    """When the gateway is asked how a task ended.
-
-    Attributes:
-        give_up: after how long a task without an end counts as failed.
-    """
+    """When the gateway is asked how a task ended; after ``give_up`` without an end it failed."""
 
     speech_first: Span = timedelta(seconds=20)
     speech_interval: Span = timedelta(seconds=10)
@@ -114,22 +103,18 @@ class Retry(NamedTuple):
 
 
 class Daemon(NamedTuple):
-    """The scheduler: one pass each tick.
-
-    Attributes:
-        keep_history: how long it is kept what happened; None for ever.
-    """
+    """The scheduler: one pass each tick; ``keep_history`` is None for ever."""
 
     tick: UpToAnHour = timedelta(seconds=10)
     keep_history: Annotated[timedelta | None, values.span_or_forever] = timedelta(days=365)
 
 
 class Alerts(NamedTuple):
-    """Who is told what needs a person. Addresses hold secrets, so a ``repr`` shows none.
+    """Where messages go. Addresses hold secrets, so a ``repr`` shows none.
 
     Attributes:
-        urls: where messages go, as apprise writes addresses.
-        heartbeat_url: asked for at a pace while voices are kept in time.
+        urls: as apprise writes addresses.
+        heartbeat_url: pinged at a pace while voices are kept in time.
     """
 
     urls: Annotated[tuple[SecretStr, ...], values.addresses] = ()
@@ -137,11 +122,10 @@ class Alerts(NamedTuple):
 
 
 class Web(NamedTuple):
-    """What is shown of the fleet, to people and to Prometheus.
+    """Where the page, the metrics and health are served.
 
     Attributes:
-        listen: where ``/``, ``/healthz``, ``/readyz`` and ``/metrics`` are served; None for
-            nowhere.
+        listen: None for nowhere.
         hosts: the names by which they may be asked for, beside IP addresses, names without a dot
             and this host's own; else a stranger's name could be made to lead there.
     """
@@ -151,11 +135,11 @@ class Web(NamedTuple):
 
 
 class Webhook(NamedTuple):
-    """How the gateway tells that an enrollment has ended, sooner than by being asked.
+    """How the gateway reports that an enrollment has ended, sooner than by being asked.
 
     Attributes:
         public_url: how the gateway reaches this host from outside; None to ask only.
-        listen: where what comes in there is handed on to; may be the address of ``web.listen``.
+        listen: where requests to it arrive; may be the address of ``web.listen``.
     """
 
     public_url: Annotated[str | None, values.public_url] = None
@@ -163,15 +147,10 @@ class Webhook(NamedTuple):
 
 
 class Log(NamedTuple):
-    """What the log tells, and in which form."""
+    """From which level on lines are written, and in which form."""
 
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        values.one_of("debug", "info", "warning", "error"),
-    ] = "info"
-    format: Annotated[
-        Literal["auto", "json", "console"], values.one_of("auto", "json", "console")
-    ] = "auto"
+    level: Annotated[str, values.one_of("debug", "info", "warning", "error")] = "info"
+    format: Annotated[str, values.one_of("auto", "json", "console")] = "auto"
 
 
 class Settings(NamedTuple):
@@ -191,18 +170,17 @@ class Settings(NamedTuple):
 
     @property
     def database_path(self) -> Path | None:
-        """The file of the registry; a relative one counts from the working directory.
+        """The file of the registry; None where a server has it.
 
-        One that a file of settings names is absolute: see `load`. None where a server has it.
+        A relative one counts from the working directory; one that a file of settings names is
+        absolute: see `load`.
         """
         url = self.database.url.get_secret_value()
-        if not url.startswith(values.SQLITE):
-            return None
-        return Path(url.removeprefix(values.SQLITE))
+        return Path(url.removeprefix(values.SQLITE)) if url.startswith(values.SQLITE) else None
 
     def secrets(self, environ: Mapping[str, str]) -> list[SecretStr]:
         """Return what no log line may hold of these settings and of the environment's proxies."""
-        from voicekeeper.core import secrecy  # noqa: PLC0415 - what only reads does without
+        from voicekeeper.core import secrecy  # noqa: PLC0415 - commands that only read skip it
 
         pinged = self.alerts.heartbeat_url
         addresses = [*self.alerts.urls, *([] if pinged is None else [pinged])]
@@ -215,6 +193,17 @@ class Settings(NamedTuple):
 def keys() -> dict[str, tuple[str, ...]]:
     """Return the names of every table and of its keys, in the order of the example file."""
     return {name: table._fields for name, table in Settings()._asdict().items()}
+
+
+def rule(table: str, key: str) -> Callable[[object], Any]:
+    """Return the function that reads a value that was written for a key.
+
+    It raises ValueError with the rest of a sentence whose subject is the key's path.
+    """
+    read: Callable[[object], Any] = (
+        Settings.__annotations__[table].__annotations__[key].__metadata__[0]
+    )
+    return read
 
 
 def changed(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -230,8 +219,8 @@ def changed(old: Settings, new: Settings) -> tuple[str, ...]:
 def unchangeable(paths: Sequence[str]) -> tuple[str, ...]:
     """Return a problem for each of these settings that only a restart can change.
 
-    The database is held by the process, an address to listen on is bound by it, and enrollments
-    under way are told of where they were told to.
+    The process holds the database, has bound the addresses it listens on, and gave enrollments
+    that are under way the address to call back.
     """
     return tuple(
         f"{path}: cannot change while the daemon runs; restart it, or put the old value back"
@@ -240,82 +229,45 @@ def unchangeable(paths: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def rule(table: str, key: str) -> Callable[[object], Any]:
-    """Return what reads a value that was written for a key.
-
-    It raises ValueError with the rest of a sentence whose subject is the key's path.
-    """
-    read: Callable[[object], Any] = (
-        Settings.__annotations__[table].__annotations__[key].__metadata__[0]
-    )
-    return read
-
-
 def fitted(keepalive: Keepalive) -> Keepalive:
-    """Return what a jitter that is not set makes of the table: an interval may be too short."""
+    """Return the table with a default jitter that fits its interval, which may be short."""
     return keepalive._replace(jitter=min(_JITTER, keepalive.interval / 6))
 
 
-class Contradiction(NamedTuple):
-    """One rule between settings that is broken.
+def contradictions(settings: Settings) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Yield every broken rule between two or more settings.
 
-    Attributes:
-        path: the setting to change, dotted.
-        others: the settings it is measured against.
-        sentence: the rest of the sentence that begins with the path.
+    Yields:
+        The setting to change, those it is measured against, all as dotted paths, and the rest of
+        the sentence that begins with the first.
     """
-
-    path: str
-    others: tuple[str, ...]
-    sentence: str
-
-
-def contradictions(settings: Settings) -> Iterator[Contradiction]:
-    """Yield every broken rule between two or more settings."""
-    keepalive, polling, retry = settings.keepalive, settings.polling, settings.retry
-    interval, jitter, tick = keepalive.interval, keepalive.jitter, settings.daemon.tick
-    if interval >= keepalive.window:
-        yield Contradiction(
-            "keepalive.interval",
-            ("keepalive.window",),
-            f"must be shorter than the window ({compact(keepalive.window)}),"
-            f" not {compact(interval)}",
-        )
+    window, interval, jitter, *_ = settings.keepalive
+    polling, retry, (tick, kept) = settings.polling, settings.retry, settings.daemon
+    if interval >= window:
+        bound = f"shorter than the window ({compact(window)})"
+        yield "keepalive.interval", ("keepalive.window",), _must_be(bound, interval)
     if jitter > interval / 2:
-        yield Contradiction(
-            "keepalive.jitter",
-            ("keepalive.interval",),
-            f"must be at most half of the interval ({compact(interval / 2)}),"
-            f" not {compact(jitter)}; left out, it fits itself",
-        )
+        bound = f"at most half of the interval ({compact(interval / 2)})"
+        sentence = f"{_must_be(bound, jitter)}; left out, it fits itself"
+        yield "keepalive.jitter", ("keepalive.interval",), sentence
     if tick >= interval:
-        yield Contradiction(
-            "daemon.tick",
-            ("keepalive.interval",),
-            f"must be shorter than the keepalive interval ({compact(interval)}),"
-            f" not {compact(tick)}",
-        )
-    keeps = settings.daemon.keep_history
-    if keeps is not None and keeps < keepalive.window:
-        yield Contradiction(
-            "daemon.keep_history",
-            ("keepalive.window",),
-            f"must be at least the window ({compact(keepalive.window)}), not {compact(keeps)}",
-        )
+        bound = f"shorter than the keepalive interval ({compact(interval)})"
+        yield "daemon.tick", ("keepalive.interval",), _must_be(bound, tick)
+    if kept is not None and kept < window:
+        bound = f"at least the window ({compact(window)})"
+        yield "daemon.keep_history", ("keepalive.window",), _must_be(bound, kept)
     if retry.cap < retry.base:
-        yield Contradiction(
-            "retry.cap",
-            ("retry.base",),
-            f"must be at least the base ({compact(retry.base)}), not {compact(retry.cap)}",
-        )
-    for kind, second_poll in (
-        ("speech", polling.speech_first + polling.speech_interval),
-        ("enrollment", polling.enrollment_first + polling.enrollment_interval),
+        bound = f"at least the base ({compact(retry.base)})"
+        yield "retry.cap", ("retry.base",), _must_be(bound, retry.cap)
+    for kind, first, between in (
+        ("speech", polling.speech_first, polling.speech_interval),
+        ("enrollment", polling.enrollment_first, polling.enrollment_interval),
     ):
-        if polling.give_up < second_poll:
-            yield Contradiction(
-                "polling.give_up",
-                (f"polling.{kind}_first", f"polling.{kind}_interval"),
-                f"must be at least {kind}_first + {kind}_interval ({compact(second_poll)}),"
-                f" not {compact(polling.give_up)}",
-            )
+        if polling.give_up < first + between:
+            bound = f"at least {kind}_first + {kind}_interval ({compact(first + between)})"
+            others = (f"polling.{kind}_first", f"polling.{kind}_interval")
+            yield "polling.give_up", others, _must_be(bound, polling.give_up)
+
+
+def _must_be(bound: str, value: timedelta) -> str:
+    return f"must be {bound}, not {compact(value)}"

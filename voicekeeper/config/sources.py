@@ -1,7 +1,7 @@
 """Reading the settings: the TOML file, the environment over it, and every problem at once.
 
 An unknown table or key is a problem, not a shrug: a mistyped ``intervall`` that is ignored for
-a year loses voices. Two settings that contradict each other are told even when a third one is
+a year loses voices. Two settings that contradict each other are reported even when a third one is
 wrong, and values are never repeated where a secret may have been pasted by mistake.
 """
 
@@ -10,9 +10,8 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from voicekeeper.config.gone import INSTEAD
 from voicekeeper.config.settings import NESTED, PREFIX, Settings, contradictions, fitted, keys, rule
 from voicekeeper.config.values import SQLITE, at_home
 from voicekeeper.core.secret import SecretStr
@@ -21,7 +20,17 @@ from voicekeeper.errors import ConfigError, quoted, reason
 
 DEFAULT_PATH = Path("/etc/voicekeeper/config.toml")
 
+INSTEAD: Final[dict[str, str]] = {
+    "recovery.recreate": "make a lost voice again with 'voicekeeper retry NAME'",
+    "recovery.archive_sources": (
+        "keep the recordings that you clone from, and save the preview of a new voice by 'clone', "
+        "'design' or 'retry' with --wait --save-preview FILE"
+    ),
+}
+"""What to do instead of each setting of earlier versions that is gone, by dotted path."""
+
 _NOT_SETTINGS = frozenset({"VOICEKEEPER_CONFIG", "VOICEKEEPER_API_KEY"})
+_NAMES_OF_THE_KEY = frozenset({"apikey", "apixoapikey", "apixokey"})
 _KEY_BELONGS = (
     "the key belongs in the file that upstream.api_key_file names, the systemd credential"
     " apixo-api-key or $VOICEKEEPER_API_KEY, never here"
@@ -43,7 +52,7 @@ class Places(NamedTuple):
 
 
 def places(path: Path | None, environ: Mapping[str, str]) -> Places:
-    """Tell where `load` finds the settings, given the same."""
+    """Return where `load` finds the settings, given the same."""
     file, is_named = _file(path, environ)
     return Places(file if is_named or file.exists() else None, tuple(_variables(environ)))
 
@@ -62,25 +71,20 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     file, is_named = _file(path, environ)
     written = _read(file, must_exist=is_named)
-    source = "the environment" if written is None else str(file)
     values = written or {}
     origins = _overlay(values, environ)
-    problems = [
-        *_misnamed_variables(environ),
-        *(_told(path, _KEY_BELONGS, origins) for path in _take_api_keys(values)),
-        *_take_unknown_tables(values, origins),
-    ]
-    settings, wrong = _validate(values, origins)
+    unknown = [_problem(path, words, origins) for path, words in _unknown_names(values)]
+    settings, wrong = _validate(values)
     if written is not None and "database.url" not in origins:
         settings = _placed(settings, file.absolute().parent)
-    problems += wrong.values()
-    problems += [
-        _told(path, sentence, origins)
-        for path, others, sentence in contradictions(settings)
+    wrong |= {
+        path: words
+        for path, others, words in contradictions(settings)
         if wrong.keys().isdisjoint((path, *others))
-    ]
-    if problems:
-        raise ConfigError(problems, source)
+    }
+    problems = [_problem(path, words, origins) for path, words in wrong.items()]
+    if problems := [*_misnamed_variables(environ), *unknown, *problems]:
+        raise ConfigError(problems, "the environment" if written is None else str(file))
     return settings
 
 
@@ -138,12 +142,11 @@ def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, st
         The variable that each dotted path was set by.
     """
     origins: dict[str, str] = {}
-    tables = keys()
     for name in _variables(environ):
         table, _, key = name.upper().removeprefix(PREFIX).lower().partition(NESTED)
         origins[f"{table}.{key}"] = name
         below = values.setdefault(table, {})
-        if table not in tables:
+        if table not in keys():
             origins[table] = name
         if isinstance(below, dict):
             below[key] = environ[name]
@@ -151,7 +154,7 @@ def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, st
 
 
 def _misnamed_variables(environ: Mapping[str, str]) -> Iterator[str]:
-    """Tell of variables that are nearly settings.
+    """Yield a problem for each variable that is nearly a setting.
 
     Only exact near-misses: under Kubernetes, a service named voicekeeper gives every container
     variables such as ``VOICEKEEPER_PORT``, which are none of our business.
@@ -168,59 +171,55 @@ def _misnamed_variables(environ: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}: is a whole table; set its keys one by one, as {name}{NESTED}KEY"
 
 
-def _take_api_keys(values: dict[str, Any], above: str = "") -> Iterator[str]:
-    """Take out whatever is named like the API key, at any depth, and yield its dotted path."""
-    for name, value in list(values.items()):
-        path = above + name
-        if re.sub(r"[^a-z]", "", name.lower()) in ("apikey", "apixoapikey", "apixokey"):
-            del values[name]
-            yield path
+def _unknown_names(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the dotted path of each name that is no table or setting, and its problem."""
+    for table, given in values.items():
+        names = list(given) if isinstance(given, dict) else []
+        known = keys().get(table)
+        if known is None and not any(f"{table}.{name}" in INSTEAD for name in names):
+            yield table, _unknown(table)
             continue
-        for inner in value if isinstance(value, list) else [value]:
-            if isinstance(inner, dict):
-                yield from _take_api_keys(inner, f"{path}.")
-
-
-def _take_unknown_tables(values: dict[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
-    """Take out every unknown name at the top and yield its problems."""
-    for name in [name for name in values if name not in keys()]:
-        table = values.pop(name)
-        paths = [f"{name}.{key}" for key in table] if isinstance(table, dict) else []
-        if INSTEAD.keys().isdisjoint(paths):
-            yield _told(name, f"is not a table{_hint((name,))}", origins)
-            continue
-        for path in paths:
-            yield _told(path, _unknown(path), origins)
+        for name in names:
+            if name not in (known or ()):
+                yield f"{table}.{name}", _unknown(f"{table}.{name}")
 
 
 def _unknown(path: str) -> str:
-    """Return what is wrong with a setting that does not exist."""
+    *table, name = path.split(".", 1)
+    if re.sub(r"[^a-z]", "", name.lower()) in _NAMES_OF_THE_KEY:
+        return _KEY_BELONGS
     if path in INSTEAD:
         return f"is gone; {INSTEAD[path]}"
-    return f"is not a setting{_hint(tuple(path.split('.', 1)))}"
+    if table:
+        near = [f"{table[0]}.{key}" for key in _close(name, keys().get(table[0], ()))]
+    else:
+        near = _close(name, tuple(keys()))
+    near += [f"{other}.{name}" for other, names in keys().items() if name in names]
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"is not a {'setting' if table else 'table'}{hint}"
 
 
-def _validate(
-    values: Mapping[str, Any], origins: Mapping[str, str]
-) -> tuple[Settings, dict[str, str]]:
+def _close(name: str, names: tuple[str, ...]) -> list[str]:
+    import difflib  # noqa: PLC0415 - right settings do without
+
+    return difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.6)
+
+
+def _validate(values: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
     """Return the settings, defaults where a value is wrong, and the problems by path."""
     tables: dict[str, Any] = {}
     wrong: dict[str, str] = {}
     for name, default in Settings()._asdict().items():
-        given = values.get(name, {})
+        given, read = values.get(name, {}), {}
         if not isinstance(given, dict):
-            wrong[name] = _told(name, f"must be a table of settings, written [{name}]", origins)
+            wrong[name] = f"must be a table of settings, written [{name}]"
             continue
-        read = {}
-        for key in sorted(given, key=[*default._fields, *given].index):  # the known ones first
-            path = f"{name}.{key}"
-            if key not in default._fields:
-                wrong[path] = _told(path, _unknown(path), origins)
-                continue
-            try:
-                read[key] = rule(name, key)(given[key])
-            except ValueError as error:
-                wrong[path] = _told(path, str(error), origins)
+        for key in default._fields:
+            if key in given:
+                try:
+                    read[key] = rule(name, key)(given[key])
+                except ValueError as error:
+                    wrong[f"{name}.{key}"] = str(error)
         table = default._replace(**read)
         tables[name] = fitted(table) if name == "keepalive" and "jitter" not in read else table
     return Settings(**tables), wrong
@@ -248,24 +247,7 @@ def _placed(settings: Settings, folder: Path) -> Settings:
     return settings._replace(database=settings.database._replace(url=url))
 
 
-def _told(path: str, sentence: str, origins: Mapping[str, str]) -> str:
+def _problem(path: str, words: str, origins: Mapping[str, str]) -> str:
     """Write one problem, with the variable to look at when it does not stand in the file."""
     shown = path if path.isprintable() and len(path) <= _PATH_MOST else quoted(path)
-    return f"{shown}: {sentence}" + (f" (set by ${origins[path]})" if path in origins else "")
-
-
-def _hint(location: tuple[str, ...]) -> str:
-    """Guess the setting that was meant."""
-    *table, name = location
-    if table:
-        near = [f"{table[0]}.{key}" for key in _close(name, keys().get(table[0], ()))]
-    else:
-        near = _close(name, tuple(keys()))
-    near += [f"{other}.{name}" for other, names in keys().items() if name in names]
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _close(name: str, names: tuple[str, ...]) -> list[str]:
-    import difflib  # noqa: PLC0415 - right settings do without
-
-    return difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.6)
+    return f"{shown}: {words}" + (f" (set by ${origins[path]})" if path in origins else "")

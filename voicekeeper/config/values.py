@@ -1,4 +1,4 @@
-"""What one value of a setting may be: each rule turns what was written into what is used.
+"""The rules of single values: each turns the written value of a setting into the one in use.
 
 Every rule raises ValueError with the rest of a sentence whose subject is the setting's path,
 as in ``must be a whole number from 1 to 1024, not 0``. No library's checks are used: their words
@@ -37,17 +37,33 @@ _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)
 _HOST_NAME = re.compile(r"(?=.{1,253}?\.*$)([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.*", re.IGNORECASE)
 _IPV6 = 6
-_LAST_PORT = 65_535
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 
-def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[object], timedelta]:
-    """Make the rule of a duration.
+def text(value: object) -> str:
+    """Read a text that can be written to any file or sent over any wire."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be a text in quotes, not {_KINDS.get(type(value), 'a date')}")
+    if "\0" in value or not is_unicode(value):
+        raise ValueError("must be plain UTF-8 text")
+    return value
 
-    Args:
-        most: the longest that makes sense.
-        zero: whether ``0s`` is allowed.
-    """
+
+def one_of(*words: str) -> Callable[[object], str]:
+    """Make the rule of a setting that is one of a few words."""
+
+    def read(value: object) -> str:
+        word = text(value)
+        if word not in words:
+            listed = f"{', '.join(words[:-1])} or {words[-1]}"
+            raise ValueError(f"must be {listed}, not {quoted(word)}")
+        return word
+
+    return read
+
+
+def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[object], timedelta]:
+    """Make the rule of a duration, ``most`` long at most; with ``zero``, ``0s`` is allowed."""
 
     def read(value: object) -> timedelta:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -55,7 +71,7 @@ def span(*, most: timedelta | None = None, zero: bool = False) -> Callable[[obje
                 f'must be a duration in quotes with its unit, such as "30s", not {quoted(value)}'
             )
         length = duration.parse(text(value))
-        if length < timedelta(0) or (not length and not zero):
+        if not length and not zero:
             raise ValueError("must be longer than 0s")
         if most is not None and length > most:
             written = duration.compact(length)
@@ -75,34 +91,23 @@ def span_or_forever(value: object) -> timedelta | None:
     return length
 
 
-def text(value: object) -> str:
-    """Read a text that can be written to any file or sent over any wire."""
-    if not isinstance(value, str):
-        raise ValueError(f"must be a text in quotes, not {_KINDS.get(type(value), 'a date')}")
-    if "\0" in value or not is_unicode(value):
-        raise ValueError("must be plain UTF-8 text")
-    return value
-
-
-def one_of(*words: str) -> Callable[[object], str]:
-    """Make the rule of a setting that is one of a few words."""
-    listed = f"{', '.join(words[:-1])} or {words[-1]}"
-
-    def read(value: object) -> str:
-        word = text(value)
-        if word not in words:
-            raise ValueError(f"must be {listed}, not {quoted(word)}")
-        return word
-
-    return read
-
-
 def rate(value: object) -> float:
     """Read a number of requests a second."""
     rule = f"must be a number above 0 and up to {_FASTEST}"
-    number = _number(float, value, rule, (int, float, str))
+    number = _number(float, value, rule)
     if not 0 < number <= _FASTEST:
         raise ValueError(f"{rule}, not {number:g}")
+    return number
+
+
+def in_flight(value: object) -> int:
+    """Read a number of calls that may be under way at once."""
+    rule = f"must be a whole number from 1 to {_WIDEST}"
+    if isinstance(value, float):
+        raise ValueError(rule)
+    number = _number(int, value, rule)
+    if not 1 <= number <= _WIDEST:
+        raise ValueError(f"{rule}, not {quoted(number)}")
     return number
 
 
@@ -110,26 +115,15 @@ def dollars(value: object) -> Decimal:
     """Read an amount of US dollars, to the millionth."""
     rule = f"must be US dollars from 0 to {_RICHEST:,}, to six places, such as 0.50"
     # the text of a float has the digits that were written
-    amount = _number(lambda given: Decimal(str(given)), value, rule, (int, float, str))
+    amount = _number(lambda given: Decimal(str(given)), value, rule)
     is_within = amount.is_finite() and 0 <= amount <= _RICHEST
     if not is_within or amount != round(amount, 6):
         raise ValueError(f"{rule}, not {quoted(str(value))}")
     return amount
 
 
-def in_flight(value: object) -> int:
-    """Read a number of calls that may be under way at once."""
-    rule = f"must be a whole number from 1 to {_WIDEST}"
-    number = _number(int, value, rule, (int, str))
-    if not 1 <= number <= _WIDEST:
-        raise ValueError(f"{rule}, not {quoted(number)}")
-    return number
-
-
-def _number(
-    read: Callable[[Any], Number], value: object, rule: str, kinds: tuple[type, ...]
-) -> Number:
-    if isinstance(value, bool) or not isinstance(value, kinds):
+def _number(read: Callable[[Any], Number], value: object, rule: str) -> Number:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(rule)
     try:
         return read(value)
@@ -141,7 +135,7 @@ def base_url(value: object) -> str:
     """Read the gateway's address; the key travels there, so in the clear only to this host."""
     url = text(value)
     parts = _apart(url, "http", "https")
-    if parts is None or not _URL.fullmatch(url.lower()):
+    if parts is None or not _URL.fullmatch(url):
         raise ValueError("must be an https URL such as https://api.apixo.ai/api/v1")
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise ValueError("must hold no user, password, query or fragment")
@@ -150,19 +144,18 @@ def base_url(value: object) -> str:
     return url.rstrip("/")
 
 
-def addresses(value: object) -> tuple[SecretStr, ...]:
-    """Read where messages go: a list, or in one text with white space between them."""
-    read = _listed(value, _ADDRESS, 'addresses such as "mailto://user:password@example.com"')
-    return tuple(map(SecretStr, read))
-
-
-def _listed(value: object, form: re.Pattern[str], what: str) -> list[str]:
-    given = value if isinstance(value, (list, tuple)) else text(value).split()
-    read = [text(each).strip() for each in given]
-    for number, each in enumerate(read, 1):
-        if not form.fullmatch(each):
-            raise ValueError(f"must be a list of {what}; number {number} is none")
-    return read
+def public_url(value: object) -> str:
+    """Read under which address the gateway reaches the webhook (page, *Parameters*)."""
+    url = text(value)
+    parts = _apart(url, "https")
+    if parts is None or not _is_public(parts.hostname or "") or not _URL.fullmatch(url):
+        raise ValueError(
+            "must be a public https URL such as https://voices.example.com/webhook, since the"
+            " gateway calls it from outside"
+        )
+    if "@" in parts.netloc or any(mark in url.lower() for mark in ("?", "#", "%7b")):
+        raise ValueError("must hold no user, password, query, fragment or brace")
+    return url.rstrip("/")
 
 
 def web_address(value: object) -> SecretStr:
@@ -173,13 +166,29 @@ def web_address(value: object) -> SecretStr:
     return SecretStr(address)
 
 
-class Address(NamedTuple):
-    """Where to listen.
+def addresses(value: object) -> tuple[SecretStr, ...]:
+    """Read where messages go: a list, or in one text with white space between them."""
+    read = _listed(value, _ADDRESS, 'addresses such as "mailto://user:password@example.com"')
+    return tuple(map(SecretStr, read))
 
-    Attributes:
-        host: an IP address of this machine.
-        port: from 1 on.
-    """
+
+def host_names(value: object) -> tuple[str, ...]:
+    """Read names of hosts: a list, or in one text with white space between them."""
+    read = _listed(value, _HOST_NAME, 'names without a port such as "voices.example.com"')
+    return tuple(each.lower().rstrip(".") for each in read)
+
+
+def _listed(value: object, form: re.Pattern[str], kind: str) -> list[str]:
+    given = value if isinstance(value, (list, tuple)) else text(value).split()
+    read = [text(each).strip() for each in given]
+    for number, each in enumerate(read, 1):
+        if not form.fullmatch(each):
+            raise ValueError(f"must be a list of {kind}; number {number} is none")
+    return read
+
+
+class Address(NamedTuple):
+    """Where to listen: an IP address of this machine, and a port from 1 on."""
 
     host: str
     port: int
@@ -198,29 +207,10 @@ def address(value: object) -> Address:
         ip = ip_address(host[1:-1] if bracketed else host)
     except ValueError:
         raise ValueError(rule) from None
-    if bracketed != (ip.version == _IPV6) or not _PORT.fullmatch(port) or int(port) > _LAST_PORT:
+    is_port = _PORT.fullmatch(port) and int(port) in hosts.PORTS
+    if bracketed != (ip.version == _IPV6) or not is_port:
         raise ValueError(rule)
     return Address(str(ip), int(port))
-
-
-def host_names(value: object) -> tuple[str, ...]:
-    """Read names of hosts: a list, or in one text with white space between them."""
-    read = _listed(value, _HOST_NAME, 'names without a port such as "voices.example.com"')
-    return tuple(each.lower().rstrip(".") for each in read)
-
-
-def public_url(value: object) -> str:
-    """Read under which address the gateway reaches the webhook (page, *Parameters*)."""
-    url = text(value)
-    parts = _apart(url, "https")
-    if parts is None or not _is_public(parts.hostname or "") or not _URL.fullmatch(url.lower()):
-        raise ValueError(
-            "must be a public https URL such as https://voices.example.com/webhook, since the"
-            " gateway calls it from outside"
-        )
-    if "@" in parts.netloc or any(mark in url for mark in ("?", "#", "%7B", "%7b")):
-        raise ValueError("must hold no user, password, query, fragment or brace")
-    return url.rstrip("/")
 
 
 def model(value: object) -> str:
@@ -264,10 +254,10 @@ def at_home(path: str | Path) -> Path:
 def database_url(value: object) -> SecretStr:
     """Read where the registry lives; the address may hold a password."""
     url = text(value)
-    scheme = url.partition(":")[0].lower()
-    if scheme.partition("+")[0] in ("postgresql", "postgres"):
+    kind = re.split(r"[:+]", url, maxsplit=1)[0].lower()
+    if kind in ("postgresql", "postgres"):
         return SecretStr(_server_url(url))
-    if scheme.partition("+")[0] != "sqlite":
+    if kind != "sqlite":
         raise ValueError(f"must be {SQLITE}PATH or {POSTGRES}USER@HOST/DATABASE")
     path = url.removeprefix(SQLITE)
     if path == url and url != "sqlite://":
@@ -291,7 +281,7 @@ def _server_url(url: str) -> str:
         complete = len(parts.path) > 1 and "/" not in parts.path[1:] and parts.port != 0
     except ValueError:
         complete = False
-    if not complete or not _URL.fullmatch(url.lower()) or "#" in url:
+    if not complete or not _URL.fullmatch(url) or "#" in url:
         raise ValueError(f"must be {form}, special characters of it percent-encoded")
     from voicekeeper.core import extras  # noqa: PLC0415 - no command should wait for what few need
 
@@ -312,10 +302,8 @@ def _apart(url: str, *schemes: str) -> SplitResult | None:
 
 def _is_loopback(host: str) -> bool:
     """Tell whether a host is this machine for certain; any resolver may answer for a.localhost."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = hosts.read(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 def _is_public(host: str) -> bool:

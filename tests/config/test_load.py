@@ -1,4 +1,4 @@
-"""The settings: where they come from, what is refused and in which words, and the API key."""
+"""The settings: where they come from, what is refused and in which words."""
 
 import os
 import tomllib
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from voicekeeper import config
-from voicekeeper.config import Address, Settings, find_api_key, load, of_service
-from voicekeeper.config.gone import INSTEAD
+from voicekeeper.config import Address, Settings, load
 from voicekeeper.config.policy import policy_of
 from voicekeeper.config.settings import keys
+from voicekeeper.config.sources import INSTEAD
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError
 
-EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 SECRET = "sk-live-0123456789"
 
 
@@ -62,22 +62,9 @@ def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_de
     assert '\n# public_url = "https://voices.example.com/webhook"\n' in text
 
 
-def test_the_defaults_contradict_nothing_and_are_those_of_the_docs() -> None:
-    settings = load(None, {})
-    assert settings.keepalive.window == timedelta(days=7)
-    assert settings.keepalive.interval == timedelta(days=3)
-    assert settings.keepalive.jitter == timedelta(hours=12)
-    assert settings.database_path == Path("/var/lib/voicekeeper/voicekeeper.db")
-
-
 def test_constructing_the_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOICEKEEPER_LOG__LEVEL", "debug")
     assert Settings().log.level == "info"
-
-
-def test_settings_cannot_be_changed() -> None:
-    with pytest.raises(AttributeError):
-        Settings().log.level = "debug"  # type: ignore[misc]
 
 
 # --- where settings come from
@@ -162,7 +149,6 @@ def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("[log]\nlevel = @\n", "line 2, column 9: the file is not TOML: "),
-        ("[log\n", "line 1, column 5: the file is not TOML: "),
         ('[log]\nlevel = "info', "line 2: the file is not TOML: "),
         ("[log]\n[log]\n", "line 2, column 5: the file is not TOML: cannot declare"),
         ("a = " + "[" * 20_000, "the file is not TOML: it nests too deeply"),
@@ -180,11 +166,6 @@ def test_a_file_of_another_encoding_is_told_with_its_line(file: Path) -> None:
         load(file, {})
 
 
-def test_a_byte_order_mark_does_no_harm(file: Path) -> None:
-    file.write_text('[log]\nlevel = "debug"\n', encoding="utf-8-sig")
-    assert load(file, {}).log.level == "debug"
-
-
 # --- what is refused
 
 
@@ -198,21 +179,10 @@ FORM = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
 
 
 @pytest.mark.parametrize("path", DURATIONS)
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("30", 'must be a duration in quotes with its unit, such as "30s", not 30'),
-        ("1.5", 'must be a duration in quotes with its unit, such as "30s", not 1.5'),
-        ('"30"', f"{FORM}, not '30'"),
-        ('"-3d"', f"{FORM}, not '-3d'"),
-        ('"soon"', f"{FORM}, not 'soon'"),
-        ('"99999999d"', "must be shorter than 100 years, not '99999999d'"),
-        ("2026-05-01", "must be a text in quotes, not a date"),
-    ],
-)
-def test_a_duration_has_a_unit(file: Path, path: str, text: str, problem: str) -> None:
+def test_every_duration_has_a_unit(file: Path, path: str) -> None:
     table, key = path.split(".")
-    assert problems_of(file, f"[{table}]\n{key} = {text}\n") == [f"{path}: {problem}"]
+    problem = 'must be a duration in quotes with its unit, such as "30s", not 30'
+    assert problems_of(file, f"[{table}]\n{key} = 30\n") == [f"{path}: {problem}"]
 
 
 HTTPS = "must be an https URL such as https://api.apixo.ai/api/v1"
@@ -237,101 +207,80 @@ ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
     ("path", "text", "problem"),
     [
         ("upstream.base_url", '"api.apixo.ai"', HTTPS),
-        ("upstream.base_url", '"ftp://api.apixo.ai"', HTTPS),
         ("upstream.base_url", '"https://"', HTTPS),
         ("upstream.base_url", '"https://h:99999"', HTTPS),
-        ("upstream.base_url", '"https://h:0"', HTTPS),
         ("upstream.base_url", '"https://[::1"', HTTPS),
         ("upstream.base_url", '"https://a b"', HTTPS),
-        ("upstream.base_url", '"https://a\\\\b"', HTTPS),
         ("upstream.base_url", '"https://h/\\n"', HTTPS),
         ("upstream.base_url", "5", "must be a text in quotes, not a number"),
         ("upstream.base_url", '"https://me:pw@h/"', BARE),
         ("upstream.base_url", '"https://h/?a=1"', BARE),
-        ("upstream.base_url", '"https://h/?"', BARE),
         ("upstream.base_url", '"https://h/#a"', BARE),
         ("upstream.base_url", '"http://api.apixo.ai/api/v1"', SECURE),
-        ("upstream.base_url", '"http://127.0.0.1.example.org"', SECURE),
         ("upstream.base_url", '"http://10.0.0.1"', SECURE),
         ("upstream.model", '"../x"', "must be a model ID such as cosyvoice-3-flash"),
+        ("retry.base", "1.5", 'must be a duration in quotes with its unit, such as "30s", not 1.5'),
+        ("retry.base", '"30"', f"{FORM}, not '30'"),
+        ("retry.base", '"-3d"', f"{FORM}, not '-3d'"),
+        ("retry.base", '"99999999d"', "must be shorter than 100 years, not '99999999d'"),
+        ("retry.base", "2026-05-01", "must be a text in quotes, not a date"),
+        ("retry.base", '"0s"', "must be longer than 0s"),
+        ("daemon.keep_history", '"0s"', 'must be longer than 0s, or "forever"'),
         ("upstream.timeout", '"61m"', "must be at most 1h, not 1h1m"),
         ("upstream.requests_per_second", "10001", f"{RATE}, not 10001"),
         ("upstream.requests_per_second", "nan", f"{RATE}, not nan"),
-        ("upstream.requests_per_second", "inf", f"{RATE}, not inf"),
         ("upstream.requests_per_second", '"many"', RATE),
         ("upstream.requests_per_second", "1" + "0" * 400, RATE),
         ("upstream.max_in_flight", "1025", f"{WHOLE}, not 1025"),
         ("upstream.max_in_flight", "1.5", WHOLE),
-        ("upstream.max_in_flight", '"many"', WHOLE),
         ("upstream.api_key_file", '" "', "must be the path of a file; leave it out if there is"),
         ("upstream.api_key_file", '"a\\u0000b"', "must be plain UTF-8 text"),
         ("database.url", '"sqlite://"', MEMORY),
-        ("database.url", '"sqlite:///"', MEMORY),
         ("database.url", '"sqlite:///:memory:"', MEMORY),
-        ("database.url", '"sqlite:///file::memory:"', MEMORY),
         ("database.url", '"sqlite:///a.db?mode=memory"', "must be sqlite:///PATH without options"),
         ("database.url", '"sqlite:///var/lib/"', "must name a file, not a directory"),
         ("database.url", '"sqlite://a.db"', FOURTH),
-        ("database.url", '"sqlite+aiosqlite:///a.db"', FOURTH),
         ("database.url", '"mysql://me:pw@h/d"', ONLY),
         ("database.url", '"postgresql://me:pw@h/d"', SERVER),
-        ("database.url", '"postgresql+psycopg2://me:pw@h/d"', SERVER),
         ("database.url", '"postgresql+psycopg://me:pw@h"', SERVER),
-        ("database.url", '"postgresql+psycopg://me:pw@h/"', SERVER),
         ("database.url", '"postgresql+psycopg://me:p w@h/d"', SERVER),
         ("database.url", '"postgresql+psycopg://me:pw@h/d#x"', SERVER),
         ("database.url", '"/var/lib/voicekeeper.db"', ONLY),
-        ("database.url", '""', ONLY),
+        ("budget.enrollments_usd_per_day", "[]", DOLLARS),
         ("budget.enrollments_usd_per_day", "-0.01", f"{DOLLARS}, not '-0.01'"),
         ("budget.enrollments_usd_per_day", "0.0000001", f"{DOLLARS}, not '1e-07'"),
         ("budget.enrollments_usd_per_day", "1000001", f"{DOLLARS}, not '1000001'"),
         ("budget.enrollments_usd_per_day", "nan", f"{DOLLARS}, not 'nan'"),
-        ("budget.enrollments_usd_per_day", "inf", f"{DOLLARS}, not 'inf'"),
         ("budget.enrollments_usd_per_day", '"1e999999"', DOLLARS),
         ("budget.enrollments_usd_per_day", '"$5"', DOLLARS),
-        ("budget.enrollments_usd_per_day", "[]", DOLLARS),
         ("keepalive.prompt", '" "', "must be 1 to 20000 characters and not blank"),
         ("keepalive.prompt", f'"{"a" * 20_001}"', "must be 1 to 20000 characters, not 20001"),
-        ("keepalive.prompt", "5", "must be a text in quotes, not a number"),
         ("keepalive.format", '"ogg"', "must be mp3, wav, pcm or opus, not 'ogg'"),
         ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
         ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
         ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
         ("alerts.urls", '["json://h", "me:pw"]', f"{ADDRESSES}; number 2 is none"),
-        ("alerts.urls", '["json://"]', f"{ADDRESSES}; number 1 is none"),
         ("alerts.urls", '["json://a b"]', f"{ADDRESSES}; number 1 is none"),
         ("alerts.urls", '"me:pw"', f"{ADDRESSES}; number 1 is none"),
         ("alerts.urls", "[5]", "must be a text in quotes, not a number"),
-        ("alerts.urls", "5", "must be a text in quotes, not a number"),
         ("alerts.heartbeat_url", '"me:pw"', PINGED),
         ("alerts.heartbeat_url", '"ftp://me:pw@h"', PINGED),
-        ("alerts.heartbeat_url", '"https://h/me:pw x"', PINGED),
         ("alerts.heartbeat_url", '"https://[me:pw"', PINGED),
         ("web.hosts", '["voices.example.com", "voices.example.com:80"]', f"{HOSTS}; number 2"),
-        ("web.hosts", '["https://voices.example.com"]', f"{HOSTS}; number 1 is none"),
         ("web.hosts", '["*.example.com"]', f"{HOSTS}; number 1 is none"),
         ("web.hosts", '["a..b"]', f"{HOSTS}; number 1 is none"),
-        ("web.hosts", '[""]', f"{HOSTS}; number 1 is none"),
         ("web.hosts", f'["{"a." * 126}ab"]', f"{HOSTS}; number 1 is none"),
-        ("web.hosts", "[5]", "must be a text in quotes, not a number"),
         ("web.listen", "9464", "must be a text in quotes, not a number"),
         ("web.listen", '"9464"', LISTEN),
-        ("web.listen", '"127.0.0.1"', LISTEN),
         ("web.listen", '"127.0.0.1:0"', LISTEN),
         ("web.listen", '"127.0.0.1:65536"', LISTEN),
-        ("web.listen", '"127.0.0.1:+80"', LISTEN),
         ("web.listen", '"[127.0.0.1]:80"', LISTEN),
         ("web.listen", '"::1:80"', LISTEN),
         ("web.listen", '"localhost:80"', LISTEN),
-        ("webhook.listen", '"voices.example.com:80"', LISTEN),
         ("webhook.public_url", '"http://voices.example.com/webhook"', PUBLIC),
         ("webhook.public_url", '"https://127.0.0.1/webhook"', PUBLIC),
-        ("webhook.public_url", '"https://10.0.0.1/webhook"', PUBLIC),
         ("webhook.public_url", '"https://[64:ff9b::7f00:1]/webhook"', PUBLIC),
-        ("webhook.public_url", '"https://192.0.0.8/webhook"', PUBLIC),
-        ("webhook.public_url", '"https://localhost/webhook"', PUBLIC),
         ("webhook.public_url", '"https://voices.internal/webhook"', PUBLIC),
-        ("webhook.public_url", '"https://[::1"', PUBLIC),
         ("webhook.public_url", '"https://voices.example.com/a b"', PUBLIC),
         ("webhook.public_url", '"https://me:pw@voices.example.com/"', BARE_PATH),
         ("webhook.public_url", '"https://voices.example.com/?token=1"', BARE_PATH),
@@ -345,7 +294,6 @@ def test_a_value_that_cannot_work_is_refused_in_plain_words(
     (told,) = problems_of(file, f"[{table}]\n{key} = {text}\n")
     assert told.startswith(f"{path}: {problem}")
     assert "me:pw" not in told
-    assert not any(word in told for word in ("Input", "pydantic", "Value error"))
 
 
 @pytest.mark.parametrize(
@@ -353,11 +301,9 @@ def test_a_value_that_cannot_work_is_refused_in_plain_words(
     [
         ("upstream.base_url", "http://127.0.0.9:8080/", "http://127.0.0.9:8080"),
         ("upstream.base_url", "http://[::1]:8080/v1//", "http://[::1]:8080/v1"),
-        ("upstream.base_url", "http://LOCALHOST:1", "http://LOCALHOST:1"),
         ("upstream.base_url", "https://example.org/api/v1/", "https://example.org/api/v1"),
         ("keepalive.prompt", "你好。\n再见。", "你好。\n再见。"),
         ("keepalive.prompt", "a" * 20_000, "a" * 20_000),
-        ("keepalive.format", "opus", "opus"),
         ("daemon.keep_history", "7d", timedelta(days=7)),
         ("daemon.keep_history", "forever", None),
         ("database.url", "sqlite:///voices.db", SecretStr("sqlite:///voices.db")),
@@ -366,7 +312,6 @@ def test_a_value_that_cannot_work_is_refused_in_plain_words(
         ("web.hosts", f"{'a.' * 126}a.", (f"{'a.' * 126}a",)),
         ("webhook.listen", "[0:0::1]:1", Address("::1", 1)),
         ("webhook.public_url", "https://v.example.com/a/", "https://v.example.com/a"),
-        ("webhook.public_url", "https://8.8.8.8:8443", "https://8.8.8.8:8443"),
     ],
 )
 def test_a_value_at_the_edge_of_its_rule_is_taken(path: str, text: str, value: object) -> None:
@@ -379,11 +324,8 @@ def test_a_value_at_the_edge_of_its_rule_is_taken(path: str, text: str, value: o
     ("text", "micros"),
     [
         ("0", 0),
-        ("5", 5_000_000),
         ("0.05", 50_000),
-        ("0.1", 100_000),
         ("0.000001", 1),
-        ("1000000", 10**12),
         ('"0.50"', 500_000),
     ],
 )
@@ -392,9 +334,6 @@ def test_a_budget_is_exact_to_the_micro(file: Path, text: str, micros: int) -> N
     assert policy_of(load(file, {})).enrollments_per_day == micros
     variable = {"VOICEKEEPER_BUDGET__ENROLLMENTS_USD_PER_DAY": text.strip('"')}
     assert policy_of(load(None, variable)).enrollments_per_day == micros
-
-
-def test_by_default_there_is_no_budget() -> None:
     assert policy_of(Settings()).enrollments_per_day is None
 
 
@@ -453,10 +392,6 @@ def test_text_that_no_wire_can_carry_is_refused() -> None:
             "keepalive.interval: must be shorter than the window (7d), not 9d",
         ),
         (
-            '[keepalive]\nwindow = "3d"',
-            "keepalive.interval: must be shorter than the window (3d), not 3d",
-        ),
-        (
             '[keepalive]\ninterval = "4h"\njitter = "3h"',
             (
                 "keepalive.jitter: must be at most half of the interval (2h), not 3h;"
@@ -503,11 +438,6 @@ def test_a_jitter_that_is_not_set_fits_the_interval(interval: str, jitter: str) 
     assert fitted == load(None, {"VOICEKEEPER_KEEPALIVE__JITTER": jitter}).keepalive.jitter
 
 
-@pytest.mark.parametrize("jitter", ["0s", "36h"])
-def test_a_jitter_may_be_nothing_or_half_of_the_interval(jitter: str) -> None:
-    assert load(None, {"VOICEKEEPER_KEEPALIVE__JITTER": jitter})
-
-
 # --- names that do not exist
 
 
@@ -530,11 +460,7 @@ def test_a_jitter_may_be_nothing_or_half_of_the_interval(jitter: str) -> None:
         ("[keepalve]\ninterval = 1", "keepalve: is not a table; did you mean keepalive?"),
         ('interval = "3d"', "interval: is not a table; did you mean keepalive.interval?"),
         ("zebra = 1", "zebra: is not a table"),
-        ("_env_file = '/etc/shadow'", "_env_file: is not a table"),
-        ("_cli_parse_args = true", "_cli_parse_args: is not a table"),
-        ("self = 1", "self: is not a table"),
         ("retry = 1", "retry: must be a table of settings, written [retry]"),
-        ("[[retry]]\ncap = '1h'", "retry: must be a table of settings, written [retry]"),
     ],
 )
 def test_an_unknown_name_is_a_problem_with_a_guess(file: Path, text: str, problem: str) -> None:
@@ -598,32 +524,26 @@ def test_a_setting_of_an_earlier_version_is_answered_with_what_to_do_instead(
     monkeypatch.setitem(INSTEAD, "log.colour", "set NO_COLOR")
     monkeypatch.setitem(INSTEAD, "extra.copies", "copy it yourself")
     instead = [
-        "extra.copies: is gone; copy it yourself",
         "log.colour: is gone; set NO_COLOR",
+        "extra.copies: is gone; copy it yourself",
     ]
     assert problems_of(file, "[log]\ncolour = 1\n[extra]\ncopies = 2") == instead
     environ = {"VOICEKEEPER_EXTRA__COPIES": "2"}
     (problem,) = problems_of(file, "", environ)
-    assert problem == f"{instead[0]} (set by $VOICEKEEPER_EXTRA__COPIES)"
+    assert problem == f"{instead[1]} (set by $VOICEKEEPER_EXTRA__COPIES)"
     assert problems_of(file, "[extra]\ncopies = 2\nzebra = 1") == [
-        instead[0],
+        instead[1],
         "extra.zebra: is not a setting",
     ]
 
 
-def test_the_setting_that_made_lost_voices_again_is_answered_with_the_command_that_does(
+def test_the_settings_of_recovery_are_answered_with_the_commands_that_do_the_same(
     file: Path,
 ) -> None:
-    instead = "recovery.recreate: is gone; make a lost voice again with 'voicekeeper retry NAME'"
-    assert problems_of(file, '[recovery]\nrecreate = "never"') == [instead]
-
-
-def test_the_setting_that_kept_recordings_is_answered_with_the_option_that_saves_a_preview(
-    file: Path,
-) -> None:
-    (problem,) = problems_of(file, "[recovery]\narchive_sources = true")
-    assert problem.startswith("recovery.archive_sources: is gone; keep the recordings")
-    assert problem.endswith("with --wait --save-preview FILE")
+    recreate, archive = problems_of(file, "[recovery]\nrecreate = 1\narchive_sources = 1")
+    assert recreate.endswith("is gone; make a lost voice again with 'voicekeeper retry NAME'")
+    assert archive.startswith("recovery.archive_sources: is gone; keep the recordings")
+    assert archive.endswith("with --wait --save-preview FILE")
 
 
 def test_variables_of_others_are_no_problem() -> None:
@@ -668,16 +588,11 @@ def test_a_wrong_interval_is_one_problem_and_its_jitter_none(file: Path) -> None
     assert len(problems_of(file, '[keepalive]\ninterval = "x"\n')) == 1
 
 
-# --- the API key
-
-
 @pytest.mark.parametrize(
     ("text", "path"),
     [
         (f'api_key = "{SECRET}"', "api_key"),
         (f'[upstream]\napi_key = "{SECRET}"', "upstream.api_key"),
-        (f'[upstream]\nAPI-Key = "{SECRET}"', "upstream.API-Key"),
-        (f'[log]\nlevel = [{{apikey = "{SECRET}"}}]', "log.level.apikey"),
     ],
 )
 def test_a_key_in_the_file_is_refused_and_not_repeated(file: Path, text: str, path: str) -> None:
@@ -693,136 +608,6 @@ def test_a_key_given_as_a_setting_by_the_environment_is_refused_too() -> None:
     with pytest.raises(ConfigError, match=r"upstream\.api_key: the key belongs") as caught:
         load(None, {"VOICEKEEPER_UPSTREAM__API_KEY": SECRET})
     assert SECRET not in str(caught.value)
-
-
-def test_the_key_comes_from_its_file_else_the_credential_else_the_environment(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "file").write_text(" from-file \n")
-    (tmp_path / "apixo-api-key").write_text("from-credential\n")
-    named = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(tmp_path / "file")})
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "VOICEKEEPER_API_KEY": "from-variable"}
-    assert find_api_key(named, environ).secret.get_secret_value() == "from-file"
-    assert find_api_key(Settings(), environ).secret.get_secret_value() == "from-credential"
-    (tmp_path / "apixo-api-key").unlink()
-    assert find_api_key(Settings(), environ).secret.get_secret_value() == "from-variable"
-
-
-@pytest.fixture
-def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the services have their settings and keys."""
-    folder = tmp_path / "etc"
-    folder.mkdir()
-    monkeypatch.setattr("voicekeeper.config.key.DEFAULT_PATH", folder / "config.toml")
-    return folder
-
-
-@pytest.mark.parametrize("variable", ["CREDENTIALS_DIRECTORY", "VOICEKEEPER_API_KEY"])
-def test_the_key_of_a_service_is_its_own_whatever_stands_in_the_environment(
-    etc: Path, variable: str
-) -> None:
-    (etc / "apixo-api-key").write_text("the-first-account")
-    (etc / "work.apixo-api-key").write_text("the-second-account")
-    environ = {variable: str(etc)}
-    for settings_file, key in {
-        "config.toml": "the-first-account",
-        "work.toml": "the-second-account",
-    }.items():
-        found = find_api_key(Settings(), environ, service=of_service(etc / settings_file))
-        assert found.secret.get_secret_value() == key
-    assert of_service(etc.parent / "config.toml") is None
-
-
-def test_a_service_without_a_key_is_not_given_another_accounts(etc: Path) -> None:
-    (etc / "apixo-api-key").write_text("the-first-account")
-    with pytest.raises(ConfigError) as caught:
-        find_api_key(
-            Settings(), {"CREDENTIALS_DIRECTORY": str(etc)}, service=of_service(etc / "work.toml")
-        )
-    words = f"the service has it from {etc}/work.apixo-api-key, which does not exist"
-    assert words in str(caught.value)
-
-
-def test_a_file_of_the_key_in_the_settings_comes_before_what_systemd_hands_over(etc: Path) -> None:
-    (etc / "apixo-api-key").write_text("the-credential")
-    (etc / "file").write_text("the-file")
-    named = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(etc / "file")})
-    found = find_api_key(named, {}, service=of_service(etc / "config.toml"))
-    assert found.secret.get_secret_value() == "the-file"
-
-
-def test_a_missing_key_names_the_three_places() -> None:
-    with pytest.raises(ConfigError) as caught:
-        find_api_key(Settings(), {})
-    for place in ("upstream.api_key_file", "$CREDENTIALS_DIRECTORY/apixo-api-key"):
-        assert place in str(caught.value)
-    assert "$VOICEKEEPER_API_KEY" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"", "is empty"),
-        (b" \n\n", "is empty"),
-        (f"{SECRET} {SECRET}".encode(), "holds white space or other characters"),
-        (f"Bearer {SECRET}".encode(), "holds white space or other characters"),
-        (f"{SECRET}\n{SECRET}".encode(), "holds white space or other characters"),
-        (f"{SECRET}\0".encode(), "holds white space or other characters"),
-        (f"{SECRET}é".encode(), "holds characters that no API key has"),
-        (SECRET.encode() * 1_000, "is too long to be an API key"),
-        (b"x", "has fewer than 6 characters, too few for an API key"),
-        (b'VOICEKEEPER_API_KEY="x"', "has fewer than 6 characters"),
-        (b"VOICEKEEPER_API_KEY=\n", "is empty"),
-        (b'""', "is empty"),
-        (f'"{SECRET}'.encode(), "begins or ends with a quote that has no other half"),
-        (f"{SECRET}'".encode(), "begins or ends with a quote that has no other half"),
-        (f"A={SECRET}\nB={SECRET}".encode(), "holds white space or other characters"),
-    ],
-)
-@pytest.mark.parametrize("place", ["upstream.api_key_file", "$CREDENTIALS_DIRECTORY/apixo-api-key"])
-def test_a_file_that_holds_no_key_is_named_and_not_shown(
-    tmp_path: Path, content: bytes, problem: str, place: str
-) -> None:
-    key_file = tmp_path / "apixo-api-key"
-    key_file.write_bytes(content)
-    settings = Settings()
-    if place == "upstream.api_key_file":
-        settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(key_file)})
-    with pytest.raises(ConfigError) as caught:
-        find_api_key(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
-    (told,) = caught.value.problems
-    assert told.startswith(f"{place}: {problem}")
-    assert SECRET not in told
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        SECRET,
-        f"  {SECRET}\r\n\r\n",
-        f"\ufeff{SECRET}\r\n",
-        f'"{SECRET}"\n',
-        f"'{SECRET}'",
-        f"VOICEKEEPER_API_KEY={SECRET}\n",
-        f'export APIXO_API_KEY="{SECRET}"\r\n',
-        f"api_key = '{SECRET}'",
-    ],
-)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "variable"])
-def test_a_key_is_taken_as_it_was_meant(tmp_path: Path, content: str, encoding: str) -> None:
-    if encoding == "variable":
-        environ = {"VOICEKEEPER_API_KEY": content.removeprefix("\ufeff")}
-        assert find_api_key(Settings(), environ).secret.get_secret_value() == SECRET
-        return
-    (tmp_path / "apixo-api-key").write_bytes(content.removeprefix("\ufeff").encode(encoding))
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert find_api_key(Settings(), environ).secret.get_secret_value() == SECRET
-
-
-@pytest.mark.parametrize("key", [f"{SECRET}==", "sk-a\"b'c", "sk-abc=def", "abcdef===="])
-def test_a_key_that_only_looks_as_if_it_had_more_around_it_is_left_as_it_is(key: str) -> None:
-    environ = {"VOICEKEEPER_API_KEY": key}
-    assert find_api_key(Settings(), environ).secret.get_secret_value() == key
 
 
 def test_a_path_begins_at_home_where_no_shell_has_read_it(
@@ -846,44 +631,3 @@ def test_a_path_begins_at_home_where_no_shell_has_read_it(
 def test_settings_that_windows_wrote_are_read(file: Path, encoding: str) -> None:
     file.write_bytes('[log]\r\nlevel = "debug"\r\n'.encode(encoding))
     assert load(file, {}).log.level == "debug"
-
-
-@pytest.mark.parametrize("text", ["", "  ", f"{SECRET}\t{SECRET}", f"{SECRET}é", "k\udce9y"])
-def test_a_variable_that_holds_no_key_is_named_and_not_shown(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"\$VOICEKEEPER_API_KEY: (is empty|holds)") as caught:
-        find_api_key(Settings(), {"VOICEKEEPER_API_KEY": text})
-    assert SECRET not in str(caught.value)
-
-
-def test_a_key_file_that_was_named_must_be_there(tmp_path: Path) -> None:
-    for path, problem in (
-        (tmp_path / "missing", "names a file that does not exist"),
-        (tmp_path, "names a directory"),
-        (tmp_path / ("x" * 300), "names a file that cannot be read"),
-    ):
-        settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(path)})
-        with pytest.raises(ConfigError, match=rf"upstream\.api_key_file: {problem}"):
-            find_api_key(settings, {"VOICEKEEPER_API_KEY": SECRET})
-
-
-def test_a_key_pasted_as_the_name_of_its_file_is_not_shown() -> None:
-    settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": SECRET})
-    with pytest.raises(ConfigError) as caught:
-        find_api_key(settings, {})
-    assert SECRET not in str(caught.value)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_key_file_of_another_user_is_told(tmp_path: Path) -> None:
-    key_file = tmp_path / "key"
-    key_file.write_text(SECRET)
-    key_file.chmod(0)
-    settings = load(None, {"VOICEKEEPER_UPSTREAM__API_KEY_FILE": str(key_file)})
-    with pytest.raises(ConfigError, match="cannot be read: permission denied"):
-        find_api_key(settings, {})
-
-
-def test_the_key_has_no_place_in_the_settings_and_hides_itself() -> None:
-    key = find_api_key(Settings(), {"VOICEKEEPER_API_KEY": SECRET}).secret
-    assert SECRET not in f"{key!r} {key} {Settings()!r}"
-    assert not any("api_key" in names for names in keys().values())
