@@ -270,15 +270,16 @@ def test_a_reload_of_what_cannot_change_changes_nothing(
     assert installation.logged == []
 
 
-def test_a_key_that_no_header_can_carry_changes_nothing(
+def test_an_address_that_cannot_be_called_changes_nothing(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     installation = Installation(Life(tmp_path), server)
 
     async def story() -> None:
         async with installation.running() as (assembly, reload):
-            installation.key = SecretStr("no key")
-            with pytest.raises(VoicekeeperError, match="holds a space"):
+            installation.key = SecretStr("sk-new")
+            installation.written = settings(upstream={"base_url": "https://xn--zzzzzz999/api"})
+            with pytest.raises(ConfigError, match="no usable http or https address"):
                 await reload()
             assert assembly.api_key == SecretStr(KEY)
 

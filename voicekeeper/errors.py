@@ -1,29 +1,7 @@
 """Every error voicekeeper raises on purpose, and the exit code each one ends the command with.
 
-The tree::
-
-    VoicekeeperError            1   something asked for could not be done
-    ├── InvalidInput            2   a value breaks a rule; the sentence names the rule
-    ├── NotFound                1   no voice has this name
-    ├── NotAllowed              1   the voice's status, or another voice, stands in the way
-    │   └── Taken               1   names or voice ids that the registry has already
-    ├── DatabaseHeld           75   another daemon holds the database
-    │   └── NotActive          75   another keeper is the active one; this one stands by
-    ├── DatabaseReplaced       75   its file, or its lock, is another one than was opened
-    ├── DatabaseAway           75   the server of the database does not answer, for now
-    ├── DatabaseFull            1   the disk under the database is full, for now
-    ├── BackupFailed            1   a copy of the registry could not be made
-    ├── FetchFailed             1   a preview could not be downloaded
-    ├── KeyRefused             77   the gateway does not take the API key
-    ├── ConfigError            78   one or more settings are wrong; all are listed
-    ├── DatabaseUnusable       78   the database cannot be used as it is; nothing was touched
-    │   └── DatabaseDamaged    78   a good copy has to take its place
-    ├── NotSent                 1   a message or a ping did not arrive
-    ├── Withdrawn               1   a call that was about to be made is wanted no more
-    └── CallFailed              1   a call to the gateway did not return what it should
-
 An error carries its own sentence for the person who reads it, so no ladder of ``except``
-turns types into words. What a caller must decide rides on the exception.
+turns types into words. The facts that a caller needs to decide ride on the exception.
 """
 
 import os
@@ -65,14 +43,14 @@ def reason(error: OSError) -> str:
 
 
 class VoicekeeperError(Exception):
-    """The root of the tree. ``str()`` of it is one clear sentence that says what to do.
+    """The root of all; ``str()`` of it is one clear sentence that says what to do.
 
     Args:
         sentence: that.
-        details: lines of their own below it; no line break in any is taken for the end of one.
+        details: shown below it, each on a line of its own, whatever line breaks it holds.
 
     Attributes:
-        lines: the sentence and the details, to be shown.
+        lines: the sentence and the details.
     """
 
     exit_code: ClassVar[int] = 1
@@ -82,25 +60,25 @@ class VoicekeeperError(Exception):
         super().__init__("\n".join(self.lines))
 
 
-class InvalidInput(VoicekeeperError):  # noqa: N818 - the tree reads as words
-    """A value that a person or a file gave breaks a rule."""
+class InvalidInput(VoicekeeperError):
+    """A value that a person or a file gave breaks a rule; the sentence names the rule."""
 
     exit_code = 2
 
 
-class NotFound(VoicekeeperError):  # noqa: N818
+class NotFound(VoicekeeperError):
     """No voice in the registry has the name that was asked for."""
 
 
-class NotAllowed(VoicekeeperError):  # noqa: N818
-    """The deed does not fit the voice's status, or another voice is in its way."""
+class NotAllowed(VoicekeeperError):
+    """The voice's status, or another voice, stands in the way."""
 
 
 class Taken(NotAllowed):
-    """Names or voice ids that are to be registered are registered already.
+    """Names or voice ids to register are registered already.
 
     Attributes:
-        conflicts: for each, its place in what was to be registered, and a sentence.
+        conflicts: for each, its place in what was to register, and a sentence.
     """
 
     def __init__(self, conflicts: Sequence[tuple[int, str]]) -> None:
@@ -108,7 +86,7 @@ class Taken(NotAllowed):
         super().__init__("; ".join(sentence for _, sentence in self.conflicts[:5]))
 
 
-class DatabaseHeld(VoicekeeperError):  # noqa: N818
+class DatabaseHeld(VoicekeeperError):
     """Another daemon works on the same database; try again when it has stopped."""
 
     exit_code = 75
@@ -126,31 +104,31 @@ class NotActive(DatabaseHeld):
         super().__init__(f"{keeper} is the active keeper of {place}; this one stands by")
 
 
-class DatabaseReplaced(VoicekeeperError):  # noqa: N818
+class DatabaseReplaced(VoicekeeperError):
     """The registry's file was replaced or removed while it was open; a new start opens it anew."""
 
     exit_code = 75
 
 
-class DatabaseAway(VoicekeeperError):  # noqa: N818
+class DatabaseAway(VoicekeeperError):
     """The server of the database is not reached, or ended the connection; try again."""
 
     exit_code = 75
 
 
-class DatabaseFull(VoicekeeperError):  # noqa: N818
-    """The disk under the database is full; what was to be written can be when there is room."""
+class DatabaseFull(VoicekeeperError):
+    """The disk under the database is full; there may be room later."""
 
 
-class BackupFailed(VoicekeeperError):  # noqa: N818
+class BackupFailed(VoicekeeperError):
     """A copy of the registry could not be made; nothing is left of it."""
 
 
-class FetchFailed(VoicekeeperError):  # noqa: N818
+class FetchFailed(VoicekeeperError):
     """The preview of a new voice could not be downloaded; nothing is left of it."""
 
 
-class KeyRefused(VoicekeeperError):  # noqa: N818
+class KeyRefused(VoicekeeperError):
     """The gateway answered 401: the API key is missing or not valid."""
 
     exit_code = 77
@@ -171,7 +149,7 @@ class ConfigError(VoicekeeperError):
         super().__init__(f"{count} in {source}:", self.problems)
 
 
-class DatabaseUnusable(VoicekeeperError):  # noqa: N818
+class DatabaseUnusable(VoicekeeperError):
     """The database is newer than this program, not a database, or cannot be opened or written."""
 
     exit_code = 78
@@ -181,15 +159,15 @@ class DatabaseDamaged(DatabaseUnusable):
     """The database's file is torn, overwritten or empty: it has to be restored."""
 
 
-class NotSent(VoicekeeperError):  # noqa: N818
+class NotSent(VoicekeeperError):
     """A message to people, or a ping, did not arrive, as far as anybody knows."""
 
 
-class Withdrawn(VoicekeeperError):  # noqa: N818
+class Withdrawn(VoicekeeperError):
     """An enrollment about to be requested was paused, removed, held back or begun elsewhere."""
 
 
-class CallFailed(VoicekeeperError):  # noqa: N818
+class CallFailed(VoicekeeperError):
     """A call to the gateway failed.
 
     Attributes:

@@ -1,15 +1,14 @@
 """A line of the log: values made plain, secrets cut out, and the two forms it is laid out in.
 
 A secret can hide in a nested value, in a key or in an exception's text. So each value is first
-reduced to what JSON has, each text in it is searched, and the finished line is searched again.
+reduced to what JSON has, and each text in it is searched.
 The forms are JSON for machines, and columns for a person at a terminal.
 """
 
 import json
-import logging
 import math
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from enum import Enum
@@ -30,12 +29,7 @@ _FRAMES = 6
 _LONGEST_TRACE = 3_000
 _COLORS = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 _RESET = "\x1b[0m"
-_PRIORITIES = (
-    (logging.CRITICAL, 2),
-    (logging.ERROR, 3),
-    (logging.WARNING, 4),
-    (logging.INFO, 6),
-)
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 class Redactor:
@@ -43,33 +37,21 @@ class Redactor:
 
     Args:
         secrets: texts that no line may hold; an empty one is no secret.
+
+    Attributes:
+        text: cuts them out of a text.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self.text = Secrets(secrets).cut
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({REDACTED})"
-
-    def json_line(self, line: str, head: Mapping[str, Plain]) -> str:
-        """Return the finished line without any secret, still one JSON object.
-
-        Args:
-            line: one JSON object.
-            head: what to write in place of a line that the cut would break.
-        """
-        cut = self.text(line)
-        if cut == line:
-            return line
-        try:
-            json.loads(cut)
-        except ValueError:
-            return json.dumps({**head, "event": REDACTED})
-        return cut
-
-    def plain_fields(self, fields: Mapping[str, object]) -> dict[str, Plain]:
+    def fields(self, fields: Mapping[str, object], depth: int = 0) -> dict[str, Plain]:
         """Return the fields with plain values; one that is named like a key is cut out."""
-        return {self.text(name): self._field(name, value, 0) for name, value in fields.items()}
+        is_key = {name: name.lower().replace("-", "_") in _NAMES for name in fields}
+        return {
+            self.text(name): REDACTED if is_key[name] else self.plain(value, depth)
+            for name, value in fields.items()
+        }
 
     def plain(self, value: object, depth: int = 0) -> Plain:
         """Reduce any value to what JSON has, without secrets; never raises."""
@@ -78,13 +60,13 @@ class Redactor:
         except Exception:  # noqa: BLE001 - a value's own code failed, and a log line must not
             return f"<{type(value).__name__} that cannot be shown>"
 
-    def _field(self, name: str, value: object, depth: int) -> Plain:
-        secret = name.lower().replace("-", "_") in _NAMES
-        return REDACTED if secret else self.plain(value, depth)
-
     def _reduced(self, value: object, depth: int) -> Plain:
         if isinstance(value, (Mapping, list, tuple, AbstractSet)):
-            return self._nested(value, depth + 1)
+            if depth >= _DEEPEST:
+                return "…"
+            if isinstance(value, Mapping):
+                return self.fields({str(key): inner for key, inner in value.items()}, depth + 1)
+            return [self.plain(inner, depth + 1) for inner in value]
         if isinstance(value, Enum):
             value = value.value
         if value is None or isinstance(value, bool):
@@ -94,14 +76,6 @@ class Redactor:
         if isinstance(value, (int, float)) and math.isfinite(value) and cut == written:
             return value
         return cut
-
-    def _nested(self, value: Collection[object], depth: int) -> Plain:
-        if depth > _DEEPEST:
-            return "…"
-        if isinstance(value, Mapping):
-            pairs = [(str(key), inner) for key, inner in value.items()]
-            return {self.text(key): self._field(key, inner, depth) for key, inner in pairs}
-        return [self.plain(inner, depth) for inner in value]
 
 
 def _written(value: object) -> str:
@@ -160,7 +134,7 @@ def console_line(fields: Mapping[str, Plain], *, color: bool, encoding: str) -> 
     return text
 
 
-def with_priority(line: str, level: int) -> str:
+def with_priority(line: str, level: str) -> str:
     """Put the journal's priority before each line (``sd-daemon(3)``); the journal strips it."""
-    priority = next((number for least, number in _PRIORITIES if level >= least), 7)
+    priority = _PRIORITIES.get(level, _PRIORITIES["info"])
     return "\n".join(f"<{priority}>{part}" for part in line.split("\n"))
