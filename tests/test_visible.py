@@ -6,7 +6,6 @@ import re
 import shutil
 import sqlite3
 import sys
-import unicodedata
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,10 +14,9 @@ import pytest
 
 from tests.command import CommandLine, Ended, on_a_terminal, plain
 from tests.support import NOW, imported, wanted
-from voicekeeper.core import fields
 from voicekeeper.core.models import Breaker, HistoryEntry, Origin, Status
 from voicekeeper.core.requests import FLASH
-from voicekeeper.core.visible import is_visible, visible
+from voicekeeper.core.visible import is_visible
 from voicekeeper.log import lines
 from voicekeeper.web import page
 
@@ -29,35 +27,6 @@ HOSTILE = (
     "[red]\x1b]0;t\x07\x1b]52;c;YQ==\x07\r\x85\u2028"
     "\ncritical: forged\t\x9b1m\x7f\u202e\u2066\u200b\u3164"
 )
-
-
-def test_whatever_is_written_shows_and_hides_nothing() -> None:
-    shown = visible(EVERY_CHARACTER)
-    assert is_visible(shown)
-    categories = {unicodedata.category(c) for c in set(shown)}
-    assert categories.isdisjoint({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-    assert set(shown) <= set(EVERY_CHARACTER)
-
-
-def test_words_that_show_are_left_as_they_are() -> None:
-    for words in ("", "anna", "Zoë", "日本語の声", "पन्ना", "a \\n 'b' \"c\"", "❤️"):
-        assert visible(words) == words
-
-
-def test_what_does_not_show_is_spelled_out() -> None:
-    assert visible("a\x1b[31m\n\t\x9b\u2028\u202e\ud800\u3164b") == (
-        r"a\x1b[31m\n\t\x9b\u2028\u202e\ud800\u3164b"
-    )
-
-
-@pytest.mark.parametrize("indent", [None, 2])
-def test_json_shows_whatever_it_holds_and_means_the_same(indent: int | None) -> None:
-    document = {"words": EVERY_CHARACTER, EVERY_CHARACTER[-40:]: ["日本語", 1]}
-    text = fields.json_text(document, indent=indent)
-    assert all(map(is_visible, text.split("\n")))
-    assert len(text.split("\n")) == (1 if indent is None else 7)
-    assert json.loads(text) == document
-    assert "日本語" in text
 
 
 @pytest.fixture(scope="module")

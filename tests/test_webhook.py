@@ -1,22 +1,17 @@
 """Webhooks: each enrollment has an address of its own, and only a poll tells what became of it."""
 
 import asyncio
-from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlmodel import col
 
-from tests.examples import policies
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Call, Life, imported, wanted
 from voicekeeper.config import Settings
 from voicekeeper.config.settings import Webhook
-from voicekeeper.core import schedule, webhook
-from voicekeeper.core.models import Kind, Status, Task, TaskState
-from voicekeeper.core.schedule import Policy
+from voicekeeper.core import webhook
+from voicekeeper.core.models import Status, Task, TaskState
 from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon import wiring
 from voicekeeper.daemon.keeper import Keeper
@@ -80,14 +75,6 @@ def test_a_token_is_new_each_time_and_nobody_can_guess_it() -> None:
     assert wiring.callbacks(Settings()) is None
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "a" * 42, "a" * 44, "a" * 42 + "/", "a" * 42 + "\n", "ä" * 43, webhook.TRIAL],
-)
-def test_what_has_another_form_is_no_token(text: str) -> None:
-    assert not webhook.is_token(text)
-
-
 def test_the_registry_keeps_a_digest_and_no_token(tmp_path: Path) -> None:
     life, _ = called_life(tmp_path)
     begin(life)
@@ -145,16 +132,6 @@ def test_without_a_webhook_it_is_asked_for_after_the_gateways_last_try(tmp_path:
     asyncio.run(live())
     assert polls(life)[0].at - NOW == 13 * MINUTE + 20 * SECOND
     assert life.voice("anna").status is Status.OK
-
-
-@given(policy=policies(), kind=st.sampled_from([Kind.CLONE, Kind.DESIGN]))
-def test_a_task_that_is_to_be_told_of_is_asked_for_in_time_all_the_same(
-    policy: Policy, kind: Kind
-) -> None:
-    asked, called = (schedule.first_poll(kind, policy, called=called) for called in (False, True))
-    assert asked <= called <= asked + timedelta(minutes=13)
-    assert called < policy.give_up
-    assert called <= policy.longest_poll
 
 
 def test_a_webhook_that_is_early_leaves_the_polling_at_the_pages_pace(tmp_path: Path) -> None:
@@ -259,48 +236,3 @@ def test_an_enrollment_that_is_repeated_has_a_new_token(tmp_path: Path) -> None:
     assert call(life, 0) == 0
     assert life.rows(Task, col(Task.state) == TaskState.RUNNING)
     assert call(life, 1) == 1
-
-
-# whose answer that is
-
-
-OURS = webhook.UNKNOWN_PATH.encode()
-
-
-@pytest.mark.parametrize(
-    "body", [OURS, OURS + b"\n", b"\r\n" + OURS + b" "], ids=["bare", "sent", "as a proxy has it"]
-)
-def test_the_receiver_is_known_by_its_words_whatever_blank_is_around_them(body: bytes) -> None:
-    assert webhook.is_the_receivers(404, body)
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (200, OURS),
-        (403, OURS),
-        (405, OURS),
-        (404, b""),
-        (404, b"Not Found"),
-        (404, OURS.upper()),
-        (404, OURS + b" here"),
-        (404, b"<p>" + OURS + b"</p>"),
-        (404, b"\xff\xfe"),
-        (200, b"ok"),
-    ],
-)
-def test_any_other_answer_is_somebody_elses(status: int, body: bytes) -> None:
-    assert not webhook.is_the_receivers(status, body)
-
-
-@given(st.from_regex(r"[A-Za-z0-9_-]{43}", fullmatch=True))
-def test_an_address_ends_in_its_token_which_the_registry_keeps_a_digest_of(token: str) -> None:
-    assert webhook.is_token(token)
-    assert webhook.address("https://example.com/hook", token) == f"https://example.com/hook/{token}"
-    assert token not in webhook.digest(token)
-
-
-def test_a_digest_is_the_same_in_every_release() -> None:
-    assert webhook.digest("0" * 43) == (
-        "b918b22a1581fedd39058065f00e6aad35bd561f20257151131a1ddcd21803de"
-    )

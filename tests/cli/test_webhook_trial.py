@@ -20,7 +20,7 @@ from tests.tls_support import certified, needs_openssl
 from tests.web_support import free_port, lead_here, served, settings
 from voicekeeper.cli import network
 from voicekeeper.core import webhook
-from voicekeeper.core.reachability import Reply, Trouble
+from voicekeeper.core.webhook import Reply, Trouble
 
 PUBLIC, OTHER = "voices.example.com", "other.example.com"
 

@@ -125,7 +125,7 @@ POLLED: TaskFields = {"polls": 2, "next_poll_at": NOW + 10 * SECOND}
 
 
 def told(change: Transition) -> list[str]:
-    return [str(telling.event) for telling in change.entries]
+    return [str(entry.event) for entry in change.entries]
 
 
 # every kind
@@ -138,7 +138,7 @@ def told(change: Transition) -> list[str]:
             (
                 voice(status=status, failures=2, suspected_at=NOW - HOUR),
                 keepalive(),
-                {"next_at": SENT + HOUR},  # when patience with it ends
+                {"next_at": SENT + HOUR},  # when it is repeated
                 Event.KEEPALIVE_SUBMITTED,
             )
             for status in (Status.NEW, Status.DEPLOYING, Status.OK)
@@ -202,6 +202,34 @@ def test_a_speech_call_that_a_crash_cut_off_proves_nothing(
     row: Voice | None, task: Task, fields: VoiceFields
 ) -> None:
     assert after(row, task, None) == Transition(fields, over(TaskState.UNKNOWN, INTERRUPTED))
+
+
+@pytest.mark.parametrize(
+    ("row", "task", "fields"),
+    [
+        (
+            voice(status=Status.UNKNOWN, voice_id=None, failures=3, last_error="interrupted"),
+            enrollment(state=TaskState.UNKNOWN),
+            {"status": Status.NEW, "failures": 2, "last_error": None},
+        ),
+        (
+            voice(status=Status.UNKNOWN, voice_id=None),
+            enrollment(state=TaskState.UNKNOWN),
+            {"status": Status.NEW, "failures": 0, "last_error": None},
+        ),
+        (voice(failures=3), keepalive(state=TaskState.UNKNOWN), {}),
+        (None, control(state=TaskState.UNKNOWN), {}),
+    ],
+)
+def test_an_interrupted_call_is_an_intent_again_when_its_answer_comes(
+    row: Voice | None, task: Task, fields: VoiceFields
+) -> None:
+    columns = {"finished_at": None, "code": None, "message": None}
+    assert transitions.reopened(row, task) == Transition(
+        voice=fields,
+        task={"state": TaskState.INTENT, **columns},  # type: ignore[typeddict-item]
+        entries=(became(Status.UNKNOWN, Status.NEW),) if fields else (),
+    )
 
 
 # keepalives that were refused, or failed
@@ -412,7 +440,7 @@ def test_a_failure_of_an_older_voice_of_the_name_changes_only_its_task() -> None
     ("row", "sent_at", "fields", "wait"),
     [
         (voice(), SENT, {"next_at": SENT + HOUR}, 10 * SECOND),
-        (  # patience ended: another is due, and this one is polled still
+        (  # it is repeated, and polled still
             voice(anchored_at=NOW - 7 * DAY + 2 * HOUR),
             NOW - 20 * MINUTE,
             {"next_at": NOW},
@@ -426,7 +454,7 @@ def test_a_failure_of_an_older_voice_of_the_name_changes_only_its_task() -> None
         (REMADE, SENT, {}, 10 * SECOND),
     ],
 )
-def test_an_open_keepalive_is_polled_again_and_its_voice_waits_while_patience_lasts(
+def test_an_open_keepalive_is_polled_again_and_repeated_in_good_time(
     row: Voice, sent_at: datetime, fields: VoiceFields, wait: timedelta
 ) -> None:
     columns: TaskFields = {"polls": 2, "next_poll_at": NOW + wait}
@@ -770,10 +798,6 @@ def test_an_open_enrollment_is_as_old_as_the_gateways_own_clock_tells_it(
     assert (change.task.get("state") is TaskState.UNKNOWN) is is_over
 
 
-def test_the_kinds_of_enrollment_are_those_whose_repetition_would_make_a_second_voice() -> None:
-    assert {kind for kind in Kind if kind.is_enrollment} == {Kind.CLONE, Kind.DESIGN}
-
-
 # a retry
 
 
@@ -806,38 +830,28 @@ def test_a_voice_that_is_made_again_is_as_though_it_were_new() -> None:
     }
 
 
-def test_a_paused_voice_that_is_made_again_waits_for_its_resumption() -> None:
-    assert afresh(lost(paused=True), now=NOW)["next_at"] is None
-
-
 @pytest.mark.parametrize(
     ("row", "remade_at"),
     [
         (lost(), NOW),
         (lost(remade_at=NOW - DAY), NOW),
         (new_voice(status=Status.FAILED), None),  # there was none before: it is the first
-        (new_voice(status=Status.FAILED, remade_at=NOW - DAY), NOW - DAY),
+        (new_voice(status=Status.FAILED, remade_at=NOW - DAY, paused=True), NOW - DAY),
     ],
     ids=["had a voice", "had two", "had none", "had one, and then none"],
 )
 def test_a_voice_is_another_one_from_when_it_lost_its_first(
     row: Voice, remade_at: datetime | None
 ) -> None:
-    assert afresh(row, now=NOW)["remade_at"] == remade_at
+    fields = afresh(row, now=NOW)
+    assert fields["remade_at"] == remade_at
+    assert fields["next_at"] == (None if row.paused else NOW)
 
 
-@pytest.mark.parametrize(
-    ("row", "another"),
-    [
-        (lost(origin=Origin.DESIGN, remade_at=NOW), True),
-        (lost(origin=Origin.DESIGN), False),
-        (lost(remade_at=NOW), False),
-        (lost(origin=Origin.IMPORTED, remade_at=NOW), False),
-    ],
-    ids=["design, again", "design", "clone, again", "imported, again"],
-)
-def test_only_a_design_that_was_made_again_sounds_different(row: Voice, *, another: bool) -> None:
-    assert is_another_voice(row) is another
+def test_only_a_design_that_was_made_again_sounds_different() -> None:
+    remade = [origin for origin in Origin if is_another_voice(lost(origin=origin, remade_at=NOW))]
+    assert remade == [Origin.DESIGN]
+    assert not is_another_voice(lost(origin=Origin.DESIGN))
 
 
 # held by the budget
@@ -845,17 +859,17 @@ def test_only_a_design_that_was_made_again_sounds_different(row: Voice, *, anoth
 
 def test_an_enrollment_is_held_with_one_event_and_waits() -> None:
     change = transitions.held(new_voice(), Hold(MIDNIGHT, "held: why"), now=NOW, policy=POLICY)
-    assert change.voice == {"next_at": MIDNIGHT, "last_error": "held: why", "held_at": NOW}
-    assert change.entries == (
-        Entry(Event.ENROLLMENT_HELD, {"error": "held: why", "until": MIDNIGHT}),
+    detail = {"error": "held: why", "until": MIDNIGHT}
+    assert change == Transition(
+        voice={"next_at": MIDNIGHT, "last_error": "held: why", "held_at": NOW},
+        entries=(Entry(Event.ENROLLMENT_HELD, detail),),
     )
 
 
-def test_one_that_is_held_again_is_not_told_again() -> None:
+def test_one_that_is_held_again_has_no_second_entry() -> None:
     row = new_voice(held_at=NOW - HOUR)
     change = transitions.held(row, Hold(None, "never begun: why"), now=NOW, policy=POLICY)
-    assert change.voice == {"next_at": None, "last_error": "never begun: why"}
-    assert change.entries == ()
+    assert change == Transition({"next_at": None, "last_error": "never begun: why"})
 
 
 def test_a_hold_is_no_due_time_that_looks_like_a_wrong_clocks() -> None:
@@ -865,11 +879,9 @@ def test_a_hold_is_no_due_time_that_looks_like_a_wrong_clocks() -> None:
 
 
 def test_what_is_released_forgets_that_it_was_held() -> None:
-    assert transitions.released(new_voice(held_at=NOW)).voice == {
-        "held_at": None,
-        "last_error": None,
-    }
-    assert transitions.released(new_voice(last_error="429")).voice == {}
+    released = transitions.released(new_voice(held_at=NOW))
+    assert released == Transition({"held_at": None, "last_error": None})
+    assert transitions.released(new_voice(last_error="429")) == Transition()
 
 
 # an old copy of the registry

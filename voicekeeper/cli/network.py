@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from voicekeeper.core import webhook
-from voicekeeper.core.reachability import Reply, Trouble
+from voicekeeper.core.webhook import Reply, Trouble
 from voicekeeper.errors import ConfigError, FetchFailed
 from voicekeeper.gateway import http_client
 from voicekeeper.gateway.http_client import httpx

@@ -1,16 +1,13 @@
-"""The circuit breaker of a model's route: when all its calls pause, and who tries again.
+"""The circuit breaker of a model: it pauses the calls, and a probe closes it again.
 
 One account fault (401, 402, 403) opens it; of other faults that name no voice (429, 5xx, no
-answer, a code that nobody knows) a run does. A refused enrollment never does. While it is open no
-call is made but one probe at a time: a control call, which speaks the keepalive's prompt with a
-built-in voice, or another, and so tests the route. One that is accepted, and not ended in failure,
-closes it. No voice is blamed for what the breaker saw.
+answer, an unknown code) a run does. A refused enrollment never does. While it is open no call is
+made but one probe at a time: a control call. One that is accepted, and not ended in failure, closes
+it. No voice is blamed for faults that the breaker saw.
 
 A key of another account is taken, and knows none of our voices, one after another; only another
 of our own voices tells that from a voice that is gone. So where control calls with voices that
-should live are all blamed on those, the breaker opens too, and only a voice of ours closes it.
-
-Pure functions: a row, a fault and ``now`` in, new values out.
+should live all fail by those voices, the breaker opens too, and only a voice of ours closes it.
 """
 
 from datetime import datetime, timedelta
@@ -59,16 +56,15 @@ def after_fault(
 ) -> BreakerFields:
     """Count a fault; open the breaker when it is one too many.
 
-    A voice that fails again and again counts once in turn: its trouble may be its own. Where the
-    gateway takes other calls between those it refuses, they are no run, though none of what it
-    took has ended yet: it takes a while until a task does, and many calls are made meanwhile.
+    A voice that fails again and again counts once in turn: its trouble may be its own. Refusals
+    between calls that are accepted are no run, even before any of the accepted tasks has ended.
 
     Args:
         breaker: its row.
         fault: of a call that was no control call.
         voice_pk: whose call it was.
-        others_accepted: whether the call was refused while others were taken.
-        anchor: what the most urgent waiting deadline counts from; bounds the first probe.
+        others_accepted: whether the call was refused while others were accepted.
+        anchor: the most urgent waiting deadline counts from it; bounds the first probe.
         now: of this pass.
         policy: the settings.
     """
@@ -94,14 +90,14 @@ def after_control_fault(
 ) -> BreakerFields:
     """Judge a control call that failed.
 
-    One that blames the voice it spoke with says nothing of the route: that voice may be gone,
-    even a built-in one. The next control call speaks with another, until it is too many.
+    A fault of the voice that it spoke with says nothing of the route: that voice may be gone, even
+    a built-in one. The next control call speaks with another, until there were too many.
 
     Args:
         breaker: its row.
         fault: of the control call.
         is_ours: whether it spoke with a voice of ours, not a built-in one.
-        anchor: what the most urgent waiting deadline counts from.
+        anchor: the most urgent waiting deadline counts from it.
         now: of this pass.
         policy: the settings.
     """
@@ -147,15 +143,15 @@ def after_control_success(breaker: Breaker, *, is_ours: bool, sent_at: datetime)
 
 
 def probing(breaker: Breaker, *, now: datetime, policy: Policy) -> BreakerFields:
-    """Return the columns of a breaker whose control call is begun: the next one waits for it."""
+    """Return the columns of a breaker whose control call has begun: the next one waits for it."""
     return {"probe_at": control_ends(breaker, now=now, policy=policy), "judged_at": now}
 
 
 def control_ends(breaker: Breaker, *, now: datetime, policy: Policy) -> datetime:
     """Return when a control call just begun is no longer waited for.
 
-    Longer each time, up to the age at which any task is given up: where tasks are slow, asking
-    again and again in vain would be paid for again and again.
+    Longer each time, up to the age at which any task is given up: where tasks are slow, each
+    control call that is given up too soon is paid for in vain.
     """
     polls = max(policy.speech_first + 4 * policy.speech_interval, timedelta(seconds=1))
     longest = max(polls, policy.give_up)

@@ -1,8 +1,7 @@
-"""The only reader of the wall clock and of the monotonic clock.
+"""The only reader of the wall clock and of the monotonic clock; everything else is handed ``now``.
 
-Everything else is handed ``now``. Wall time is for deadlines, which are upstream's; monotonic
-time is for durations. Both can lie: the wall clock jumps when it is corrected, the monotonic
-one stands still while the machine is suspended.
+Wall time is for deadlines, which are the gateway's; monotonic time is for durations. Both can lie:
+the wall clock jumps when it is corrected, the monotonic one stands still during a suspend.
 """
 
 import time

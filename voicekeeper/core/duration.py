@@ -1,4 +1,4 @@
-"""Durations and instants in the forms people read and write.
+"""Durations and instants in the forms that people read and write.
 
 ``"7d"``, ``"36h"``, ``"90m"``, ``"0.5s"`` and ``"1d12h"`` in settings and options;
 ``"2 d 4 h"`` in tables; RFC 3339 in UTC with a ``Z`` wherever a machine reads an instant.
@@ -6,11 +6,13 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from voicekeeper.errors import quoted
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|m|s)")
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+_NAMED = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _WRITTEN = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
 
@@ -52,23 +54,18 @@ def words(duration: timedelta) -> str:
     """Write a duration for a person, to its two largest units, e.g. ``2 d 4 h`` or ``35 s``."""
     seconds = abs(duration.total_seconds())
     sign = "-" if duration < timedelta(0) else ""
-    if seconds < _UNITS["m"]:
-        return f"{sign}{int(seconds)} s"
-    for big, small in (("d", "h"), ("h", "m"), ("m", "s")):
-        if seconds >= _UNITS[big]:
-            count, rest = divmod(seconds, _UNITS[big])
-            small_count = int(rest // _UNITS[small])
-            names = {"d": "d", "h": "h", "m": "min", "s": "s"}
-            tail = f" {small_count} {names[small]}" if small_count else ""
-            return f"{sign}{int(count)} {names[big]}{tail}"
-    raise AssertionError("a duration of a minute or more has a unit")
+    for (big, size), (small, part) in pairwise(_NAMED):
+        if seconds >= size:
+            count, rest = divmod(seconds, size)
+            parts = int(rest // part)
+            return f"{sign}{int(count)} {big}" + (f" {parts} {small}" if parts else "")
+    return f"{sign}{int(seconds)} s"
 
 
 def plus(instant: datetime, length: timedelta) -> datetime:
-    """Return an instant moved by a duration, which may be negative.
+    """Return an instant moved by a duration, which may be negative, within the calendar.
 
-    At most to an end of the calendar: a date in a row or an answer may stand there already, and
-    one voice's must not stop the others'.
+    A date in a row or an answer may stand at its end already; that must not stop a pass.
     """
     try:
         return instant + length
@@ -79,8 +76,7 @@ def plus(instant: datetime, length: timedelta) -> datetime:
 def rfc3339(instant: datetime) -> str:
     """Write an aware instant as RFC 3339 in UTC with ``Z``, cut to the whole second.
 
-    Whole seconds because ``jq``'s date functions read no fractions; cut, not rounded, because
-    a deadline told a moment early harms nobody.
+    ``jq``'s date functions read no fractions, and a deadline a moment early harms nobody.
     """
     return instant.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 

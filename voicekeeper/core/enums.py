@@ -1,7 +1,7 @@
 """The words that columns of the registry may hold, and the version of its schema.
 
-What every reader of a registry has to know. It needs no library, so that a command which only
-reads may do without the tables, whose libraries take many times as long as its answer.
+They need no library, so that a command which only reads does without the tables, whose libraries
+take many times as long to import as its answer.
 """
 
 from enum import StrEnum
@@ -39,7 +39,7 @@ LIVING: Final = (Status.NEW, Status.DEPLOYING, Status.OK)
 """The statuses of the voices that are kept, unless they are paused."""
 
 NEVER_KNOWN: Final = "the gateway has never known this voice_id: check it for a typing mistake"
-"""What the last error of a voice says that is LOST and never spoke since it was registered."""
+"""In the last error of a LOST voice that never spoke since it was registered."""
 
 
 class Origin(StrEnum):
@@ -68,7 +68,7 @@ class TaskState(StrEnum):
     """How far a task has come; INTENT and RUNNING are open, the others final."""
 
     INTENT = "intent"
-    """The row before the POST: the call may or may not have been made."""
+    """Before the gateway's answer: the call may or may not have been made."""
     RUNNING = "running"
     """Accepted; its task id is known and is polled."""
     SUCCESS = "success"
@@ -81,7 +81,7 @@ class TaskState(StrEnum):
 
 
 class AlertKind(StrEnum):
-    """What a person must be told of, again and again until it is mended."""
+    """The condition of an alert, which is repeated until it has ended."""
 
     LOST = "lost"
     """The gateway no longer knows the voice."""
@@ -92,7 +92,7 @@ class AlertKind(StrEnum):
     BLOCKED = "blocked"
     """All calls of a model are paused."""
     ENROLLMENT = "enrollment"
-    """A clone or design task came to its end: sent once, and told by lines of its own."""
+    """A clone or design task has ended: it is sent once, and has lines of its own."""
 
 
 class Topic(StrEnum):

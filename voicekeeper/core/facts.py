@@ -1,7 +1,4 @@
-"""What is read of a row, whichever way it was read: as a row of its table, or at a glance.
-
-The rules that commands share with the daemon ask for no more, so that they work on both.
-"""
+"""Rows as the rules need them: a row of a table, or the same row read without SQLAlchemy."""
 
 import unicodedata
 from datetime import datetime
@@ -10,11 +7,11 @@ from typing import Final, Protocol
 from voicekeeper.core.enums import Origin, Status
 
 ANOTHER_VOICE: Final = "not the same voice"
-"""Shown of a design that was made again: the same words make another voice."""
+"""Of a design that was made again: the same prompt makes another voice."""
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """Return a voice's name as it is written, composed (NFC) and decomposed (NFD): one name.
+    """Return the spellings of one name: as written, composed (NFC) and decomposed (NFD).
 
     A name is registered composed; older rows may have it as it was typed.
     """
@@ -25,7 +22,7 @@ def spellings(name: str) -> tuple[str, ...]:
 
 
 class VoiceFacts(Protocol):
-    """What commands show of a voice; of each column, `models.Voice` tells the meaning."""
+    """Columns of a `models.Voice`."""
 
     name: str
     model: str
@@ -44,12 +41,12 @@ class VoiceFacts(Protocol):
 
 
 def is_another_voice(voice: VoiceFacts) -> bool:
-    """Return whether a voice is a design that was made again, and so sounds different."""
+    """Tell whether a voice is a design that was made again, and so sounds different."""
     return voice.remade_at is not None and voice.origin is Origin.DESIGN
 
 
 class BreakerFacts(Protocol):
-    """What is told of a model whose calls are paused; see `models.Breaker`."""
+    """Columns of a `models.Breaker`."""
 
     model: str
     opened_at: datetime | None
@@ -58,7 +55,7 @@ class BreakerFacts(Protocol):
 
 
 class BalanceFacts(Protocol):
-    """What the account held when a keeper last asked; see `models.Balance`."""
+    """Columns of a `models.Balance`."""
 
     micros: int
     told_at: datetime

@@ -1,7 +1,4 @@
-"""Whether all is well with the fleet: what counts as a warning, and what as critical.
-
-Pure: what the registry knows and ``now`` in, findings out, each with the mend.
-"""
+"""Whether all is well with the fleet: its state and ``now`` in, findings and their mends out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,12 +59,11 @@ _TIMER: Final = timedelta(hours=2)
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """Who keeps the voices, if anybody does.
+    """The keeper's signs of life.
 
     Attributes:
         last_pass_at: of the youngest pass of any keeper.
-        once: whether that keeper is ``run --once``: none need run between, and it may take its
-            time.
+        once: whether that keeper is ``run --once``, which a timer starts.
         runs: whether a daemon runs; None where its passes alone tell.
     """
 
@@ -76,12 +72,7 @@ class Keeping:
     runs: bool | None = None
 
     def is_missing(self, *, now: datetime, tick: timedelta) -> bool:
-        """Tell whether no keeper is at work.
-
-        Args:
-            now: of this look.
-            tick: between two passes.
-        """
+        """Tell whether no keeper is at work; its passes are a tick apart."""
         if self.runs is False and not self.once:
             return True
         longest = _TIMER if self.once else max(timedelta(minutes=2), 3 * tick)
@@ -89,7 +80,7 @@ class Keeping:
 
     @property
     def sentence(self) -> str:
-        """That no daemon works, and how to start one."""
+        """The finding that no daemon works, and how to start one."""
         last = self.last_pass_at
         since = f"made a pass since {rfc3339(last)}" if last else "ever made a pass"
         none = "no daemon runs, and none" if self.runs is False and last else "no daemon"
@@ -98,26 +89,24 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the registry knows of the fleet and of who keeps it.
+    """The state of the fleet and of its keeper, as the registry has it.
 
     Attributes:
         by_status: how many voices have which status.
         paused: how many of the living are paused.
-        overdue: how many should have been looked at since `late_before`.
+        overdue: how many are due since `late_before`.
         at_risk: how many are kept, with little of their window left (see `alerting`).
-        last_pass_at: of the youngest pass of any keeper.
-        keeper: whose pass that was, ``PID@HOST``.
+        last_pass_at, once, runs: see `Keeping`.
+        keeper: of the youngest pass, ``PID@HOST``.
         blocked: breakers that are open.
         next_at: when the next voice falls due.
-        once: whether that keeper is ``run --once``, which a timer starts.
-        runs: whether a daemon runs; None where nobody can tell.
         names: a few of the voices with a status of `NAMED`, each as `named` has it.
         late, risky: a few of the voices that are overdue, and at risk, the most urgent first.
-        refused: how many are not made yet, as each try was refused so far.
+        refused: how many enrollments were refused so far and are tried again.
         waiting: a few of these, each as `named` has it.
-        held: how many wait to be made until the next day's budget.
-        held_for_good: how many are never made, as each costs more than a whole day's budget.
-        balance: what the account held when a daemon last asked.
+        held: how many enrollments wait for the next day's budget.
+        held_for_good: how many cost more than a whole day's budget.
+        balance: when a daemon last asked.
         keepers: those that live, ``PID@HOST`` each: the active one, then those that stand by.
     """
 
@@ -143,7 +132,7 @@ class Health:
 
     @property
     def keeping(self) -> Keeping:
-        """Who keeps them."""
+        """The keeper's signs of life."""
         return Keeping(self.last_pass_at, self.once, self.runs)
 
     @property
@@ -160,12 +149,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not well, in a sentence that says what to do.
+    """A fact about the fleet or its host, in a sentence that says what to do.
 
     Attributes:
         severity: how bad it is.
         sentence: in full; it may hold the gateway's words, and names.
-        mend: its end that is ours alone, with commands in quotes; empty where there is none.
+        mend: the end of the sentence, if that is a mend, with commands in quotes.
     """
 
     severity: Severity
@@ -189,32 +178,30 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         if breaker.opened_at is not None
     ]
     if health.at_risk:
-        sentence = f"{voices(health.at_risk)} at risk{_shown(health.at_risk, health.risky)}"
+        sentence = _counted(health.at_risk, "at risk", health.risky)
         found.append(_found(Severity.CRITICAL, sentence, _MEND_LATE))
     if health.overdue:
-        sentence = f"{voices(health.overdue)} overdue{_shown(health.overdue, health.late)}"
+        sentence = _counted(health.overdue, "overdue", health.late)
         found.append(_found(Severity.WARNING, sentence, _MEND_LATE))
     if health.refused:
-        sentence = f"{voices(health.refused)} NEW and not made so far"
-        sentence += _shown(health.refused, health.waiting)
+        sentence = _counted(health.refused, "NEW and not made so far", health.waiting)
         found.append(Finding(Severity.WARNING, f"{sentence}; the daemon tries again by itself"))
     if health.held:
-        sentence = f"{voices(health.held)} NEW and held: the day's budget for enrollments is spent"
+        why = "NEW and held: the day's budget for enrollments is spent"
         until = f"it goes on at {rfc3339(costs.next_day(now))}; {_MEND_HELD}"
-        found.append(Finding(Severity.WARNING, f"{sentence}; {until}"))
+        found.append(Finding(Severity.WARNING, f"{_counted(health.held, why)}; {until}"))
     if health.held_for_good:
-        never = "NEW and never begun: to make one costs more than the whole day's budget"
-        sentence = f"{voices(health.held_for_good)} {never}"
-        found.append(Finding(Severity.WARNING, f"{sentence}; {_MEND_HELD}"))
-    if health.balance is not None:
-        days, told_at = health.runway_days(policy), health.balance.told_at
-        if costs.is_short(days):
-            sentence = costs.runway(health.balance.micros, days, told_at=told_at)
-            found.append(Finding(Severity.WARNING, sentence))
+        why = "NEW and never begun: to make one costs more than the whole day's budget"
+        sentence = f"{_counted(health.held_for_good, why)}; {_MEND_HELD}"
+        found.append(Finding(Severity.WARNING, sentence))
+    days = health.runway_days(policy)
+    if health.balance is not None and costs.is_short(days):
+        sentence = costs.runway(health.balance.micros, days, told_at=health.balance.told_at)
+        found.append(Finding(Severity.WARNING, sentence))
     found += [
-        _found(severity, _named(health, status), mend)
+        _found(severity, _counted(count, status, health.names.get(status, ())), mend)
         for status, (severity, mend) in NAMED.items()
-        if health.by_status.get(status)
+        if (count := health.by_status.get(status, 0))
     ]
     return sorted(found, key=lambda finding: -finding.severity)
 
@@ -271,10 +258,7 @@ def of_copies(last: date | None, *, now: datetime) -> Finding:
 
 
 def headline(health: Health, *, now: datetime, tick: timedelta) -> str:
-    """Return the fleet in one line: how many voices are kept, and when the next one is due.
-
-    Where no daemon works they are not kept: they are to be.
-    """
+    """Return the fleet in one line: how many voices are kept, and when the next one is due."""
     if not any(health.by_status.values()):
         return "no voice is registered; " + MEND_EMPTY
     kept = "to keep" if health.keeping.is_missing(now=now, tick=tick) else "kept"
@@ -291,37 +275,28 @@ def _found(severity: Severity, sentence: str, mend: str) -> Finding:
     return Finding(severity, f"{sentence}; {mend}", mend)
 
 
+def _counted(count: int, state: str, names: Sequence[str] = ()) -> str:
+    """Return how many voices are in a state, with the names of a few."""
+    return f"{voices(count)} {state}" + (f": {few(names, count)}" if names else "")
+
+
 def named(name: str, status: Status, error: str | None) -> str:
-    """Return a voice's name as a finding has it: with why it failed, or was never known."""
+    """Return a voice's name with the reason, where it failed or was never known."""
     if status is Status.LOST and error and NEVER_KNOWN in error:
         return f"{name} ({NEVER_KNOWN})"
     return f"{name} ({error})" if status in (Status.FAILED, Status.NEW) and error else name
 
 
 def pause(breaker: BreakerFacts, now: datetime) -> str:
-    """Return in words since when and why the calls of a model pause, and when it is tried next."""
+    """Return in words since when and why a breaker is open, and when the next probe is."""
     since, at = breaker.opened_at, breaker.probe_at
     words = f"calls for {breaker.model} are paused" + (f" since {rfc3339(since)}" if since else "")
     probe = f"at {rfc3339(at)}" if at is not None and at > now else "due now"
     return f"{words}: {breaker.cause}; the next probe is {probe}"
 
 
-def _named(health: Health, status: Status) -> str:
-    count, names = health.by_status[status], health.names.get(status, ())
-    return f"{voices(count)} {status}{_shown(count, names)}"
-
-
-def _shown(count: int, names: Sequence[str]) -> str:
-    return f": {few(names, count)}" if names else ""
-
-
 def few(names: Sequence[str], count: int | None = None) -> str:
-    """Return the first of some names, and how many more there are.
-
-    Args:
-        names: all, or a few.
-        count: of all; None where these are all.
-    """
+    """Return the first of some names, and how many more there are of ``count`` in all."""
     shown = names[:SHOWN_NAMES]
     more = (len(names) if count is None else count) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -1,6 +1,6 @@
-"""What may be registered: the rules for names, voice ids and the rest of a voice's facts.
+"""The rules for names, voice ids and the other facts of a voice that is registered.
 
-The same sentences answer a command line and a line of an import.
+A command line and a line of an import are refused in the same sentences.
 """
 
 import re
@@ -85,7 +85,7 @@ def model(text: str) -> str:
 
 
 def other_model(voice_id: str, model: str) -> str | None:
-    """Return the model that a voice_id names, where that is not the one it is registered for.
+    """Return the model that a voice_id names, if that is not the one it is registered for.
 
     The gateway's ids begin with theirs: ``cosyvoice-v3-flash-…`` is of ``cosyvoice-3-flash``.
     """
@@ -96,7 +96,7 @@ def other_model(voice_id: str, model: str) -> str | None:
 
 
 def used_at(text: str, *, now: datetime) -> datetime:
-    """Return when a voice was used.
+    """Return the time of a voice's last use.
 
     Raises:
         InvalidInput: it is not a time, lies ahead, or is before 2000.
@@ -116,16 +116,7 @@ def used_at(text: str, *, now: datetime) -> datetime:
 
 
 def facts(record: object, *, default_model: str, now: datetime) -> dict[str, Any]:
-    """Return the facts of one voice from a record of an import.
-
-    Args:
-        record: ``voice_id`` and ``name``, optionally ``model``, ``last_used_at``, ``origin``,
-            ``recipe`` and ``paused``; what an export writes.
-        default_model: for records that name none.
-        now: of this command.
-
-    Returns:
-        ``name``, ``model``, ``voice_id``, ``origin``, ``last_used_at``, ``recipe``, ``paused``.
+    """Return the columns of one voice from a record of an import, such as an export writes.
 
     Raises:
         InvalidInput: a field is missing, unknown, or breaks a rule.

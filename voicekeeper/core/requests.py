@@ -1,7 +1,7 @@
 """The three requests of ``generateTask``, and the rules the page sets for them.
 
-A request that breaks a rule cannot be made: its construction raises. So a rule is told to the
-person at the terminal with the same words with which it stops a byte from being sent.
+A request that breaks a rule cannot be made: its construction raises `InvalidInput`, in words for
+the person at the terminal.
 (Page sections *Request body*, *Overview* and *Common validation rules*.)
 """
 
@@ -32,11 +32,7 @@ def is_built_in(voice_id: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A speech call, as small as the page allows.
-
-    Raises:
-        InvalidInput: a rule of the page is broken.
-    """
+    """A speech task."""
 
     voice: str
     prompt: str
@@ -63,11 +59,7 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """A voice made from one reference recording.
-
-    Raises:
-        InvalidInput: a rule of the page is broken.
-    """
+    """A voice made from one reference recording."""
 
     prefix: str
     audio_url: str
@@ -90,11 +82,7 @@ class Clone:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """A voice made from a description.
-
-    Raises:
-        InvalidInput: a rule of the page is broken.
-    """
+    """A voice made from a description."""
 
     prefix: str
     prompt: str
@@ -120,11 +108,7 @@ Request = Speech | Clone | Design
 
 
 def from_recipe(kind: Kind, recipe: dict[str, str]) -> Clone | Design:
-    """Make the enrollment request that a voice's recipe describes.
-
-    Args:
-        kind: ``Kind.CLONE`` or ``Kind.DESIGN``.
-        recipe: the fields of the request, by name.
+    """Make the enrollment request that a voice's recipe describes, field by field.
 
     Raises:
         InvalidInput: a field is missing, unknown, or breaks a rule of the page.

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from voicekeeper.core import webhook
 from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import Kind
 from voicekeeper.core.facts import VoiceFacts
@@ -31,6 +30,8 @@ from voicekeeper.core.facts import VoiceFacts
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)
 _SLACK = timedelta(seconds=10)
+_LAST_REDELIVERY = timedelta(minutes=13)
+"""The last try of a webhook: the gateway calls again after 30 s, 2 min and 10 min, then no more."""
 _MANY_POLLS = 10_000
 """A damaged row may count more, and their time would be longer than the calendar."""
 
@@ -283,7 +284,7 @@ def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta
     first = policy.enrollment_first if kind.is_enrollment else policy.speech_first
     if not called:
         return first
-    return max(first, min(first + webhook.LAST_REDELIVERY, policy.give_up / 2))
+    return max(first, min(first + _LAST_REDELIVERY, policy.give_up / 2))
 
 
 def next_poll(kind: Kind, *, sent_at: datetime, now: datetime, policy: Policy) -> datetime:

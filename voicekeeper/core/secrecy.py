@@ -1,11 +1,8 @@
 """Cutting secrets out of words from outside, wherever these are stored, logged or shown.
 
-`Secrets` cuts them; the functions say which texts of an address or of the environment are some.
-
-Whoever repeats a secret may quote it first, and quote that again: percent-encoded, with escapes of
-JSON or Python, with entities of HTML, in base64, or broken over two lines. A spelling that is
-common is cut out of its text. Where the secret still shows once all quoting is undone, nothing of
-the text is kept.
+A secret may come back quoted, once or several times: percent-encoded, with escapes of JSON or
+Python, with entities of HTML, in base64, or broken over two lines. A common spelling is cut out of
+its text. Where the secret still shows once all quoting is undone, nothing of the text is kept.
 """
 
 import json
@@ -39,9 +36,6 @@ _PROXIES: Final = tuple(
 )
 
 _DEEPEST: Final = 8
-_ESCAPED: Final = frozenset("\\\"'")
-"""Characters that each quoting puts a backslash before, or may."""
-
 _NUMBERED: Final = re.compile(r"&#0*([0-9]{1,7})[0-9]*")
 """An entity of HTML; no character has more digits, and Python reads no number of thousands."""
 
@@ -61,10 +55,6 @@ class Secrets:
         spellings = {spelling for text in known for spelling in _spellings(text)}
         # longest first: an escaped spelling may hold a part of the bare one
         self._spellings = sorted(spellings, key=len, reverse=True)
-        escaped = [
-            _however_often(each) for each in self._spellings if not _ESCAPED.isdisjoint(each)
-        ]
-        self._escaped = re.compile("|".join(escaped)) if escaped else None
         bare = {bare for text in known for bare in (_unquoted(text), *_encoded(text))}
         self._bare = {each for each in bare if len(each) >= _SHORTEST}
         # a spelling that is long enough once it is bare is found by that
@@ -90,8 +80,6 @@ class Secrets:
             return text
         for spelling in self._spellings:
             text = text.replace(spelling, self._mark)
-        if self._escaped is not None:
-            text = self._escaped.sub(self._mark, text)
         return self._mark if self.are_in(text.replace(self._mark, "\0")) else text
 
 
@@ -174,14 +162,3 @@ def _unquoted(text: str) -> str:
 def _character(escape: re.Match[str]) -> str:
     code = escape[1] or escape[2]
     return chr(int(code, 16)) if code else " "
-
-
-def _however_often(spelling: str) -> str:
-    """Return the pattern of a spelling that may have been quoted any number of times more."""
-    pattern = r"(?<!\\)" if spelling[0] in _ESCAPED else ""  # else a long run costs its square
-    for run in re.findall(r"\\+|[^\\]", spelling, re.DOTALL):
-        if run[0] == "\\":
-            pattern += rf"\\{{{len(run)},}}+"
-        else:
-            pattern += (r"\\*+" if run in "\"'" else "") + re.escape(run)
-    return pattern

@@ -1,7 +1,6 @@
-"""A text that shows itself to nobody who does not ask for it.
+"""A secret text; pydantic has the same, but every command would wait for the import of pydantic.
 
-Pydantic has the same, and takes six times as long to import as an interpreter takes to start:
-every command would wait for it.
+For the same reason it does not stand in `secrecy`, which imports more than `resolve` needs.
 """
 
 from typing import Final
@@ -10,7 +9,7 @@ _SHOWN: Final = "**********"
 
 
 class SecretStr:
-    """A secret; neither ``str()`` nor ``repr()`` of it, nor of what holds it, tells it."""
+    """A secret that neither ``str()`` nor ``repr()`` shows."""
 
     __slots__ = ("_secret",)
 

@@ -1,8 +1,8 @@
 """Words from outside: read from a file, and made visible.
 
 Names, the gateway's words and all else that others wrote may hold characters that move a cursor,
-set a terminal's title, forge a line, hide, or reverse the order of letters. What is shown to a
-person passes through here, each line on its own, where it is printed or laid out.
+set a terminal's title, forge a line, hide, or reverse the order of letters. Each line for a person
+passes through here where it is printed or laid out.
 """
 
 import re

@@ -1,18 +1,23 @@
-"""The webhook: how the gateway is told to call back, and what is believed of a call.
+"""The webhook: how the gateway is asked to call back, which calls are believed, and their way here.
 
 No signature is documented, so each enrollment has an address of its own that nobody can guess.
-Nothing but that address is believed: a call to it says that its task is worth asking for, and
-what became of the task is told by ``statusTask`` alone. (Page sections *Parameters* and
-*Webhook callback mode*; the redeliveries stand in the vendor's other pages.)
+Only that address is believed: a call to it makes its task due for polling, and ``statusTask``
+alone tells the outcome. (Page sections *Parameters* and *Webhook callback mode*.)
+
+Whether calls arrive, `check` finds out by two trial calls that the receiver answers in words of
+its own: one to its own port, one to the public address. Their replies tell on which side of the
+proxy the trouble is.
 """
 
 import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
+
+from voicekeeper.core.health import Finding, Severity
 
 PATH: Final = "/webhook"
 """Served beside the path of the public address, for a proxy that hands that on to this one."""
@@ -21,21 +26,21 @@ BODY_MOST: Final = 64 * 1024
 """Bytes of a body; the page's have some hundred, and nothing in it is used."""
 
 UNKNOWN_PATH: Final = "no such webhook"
-"""What the receiver alone says, with 404, to a call whose path ends in no token."""
+"""The receiver's own words, with 404, for a call whose path ends in no token."""
 
 TRIAL: Final = "check"
-"""What a call's path ends in that only asks whether the receiver is there: it is no token."""
-
-LAST_REDELIVERY: Final = timedelta(minutes=13)
-"""Until the gateway's last try: it calls again after 30 s, 2 min and 10 min, then no more."""
+"""Stands in place of the token in a trial call, which only asks whether the receiver is there."""
 
 _NOT_FOUND = 404
+_NOT_REACHED: Final = (502, 503, 504)
+"""A proxy's answers while nobody answers behind it."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """What is needed to ask for a call.
+    """The means to ask for a call.
 
     Attributes:
         public_url: how the gateway reaches this host, without a slash at its end.
@@ -62,10 +67,137 @@ def is_token(text: str) -> bool:
 
 
 def digest(token: str) -> str:
-    """Return what the registry keeps of a token: who reads a copy of it cannot call."""
+    """Return the digest of a token for the registry: who reads a copy of it cannot call."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def is_the_receivers(status: int, body: bytes) -> bool:
-    """Tell whether an answer to a `TRIAL` is the receiver's own."""
+    """Tell whether an answer to a trial call is the receiver's own."""
     return status == _NOT_FOUND and body.strip() == UNKNOWN_PATH.encode()
+
+
+class Trouble(StrEnum):
+    """Why a call was not answered."""
+
+    NAME = "name"
+    """The host's name is not known."""
+    TLS = "tls"
+    """No secure connection came to be: there is no certificate that is valid for the name."""
+    CONNECTION = "connection"
+    """No connection came to be, or it broke."""
+    TIME = "time"
+    """It took too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The result of a trial call.
+
+    Attributes:
+        status: of HTTP; None where nothing answered.
+        is_ours: whether the receiver itself answered, and no proxy or other program.
+        trouble: why nothing answered; None where something did.
+        reason: the library's words for that, where they say more.
+    """
+
+    status: int | None = None
+    is_ours: bool = False
+    trouble: Trouble | None = None
+    reason: str = ""
+
+
+def judged(near: Reply, far: Reply, *, public_url: str, listen: str, runs: bool) -> Finding:
+    """Judge whether the gateway's calls reach the receiver, by two trial calls from this host.
+
+    Trouble that may look otherwise from outside, or passes with a daemon's start, is a warning:
+    without a webhook an enrollment is polled all the same, some minutes later.
+
+    Args:
+        near: of a call to ``listen``, the port of the receiver.
+        far: of a call to ``public_url``.
+        public_url: the address that the gateway calls.
+        listen: the address that the receiver listens on.
+        runs: whether a daemon has made a pass lately.
+    """
+    if near.is_ours and far.is_ours:
+        return Finding(
+            Severity.OK,
+            f"{public_url} leads to the daemon at {listen}, as seen from this host; that it does "
+            "from outside too, only the gateway's next call shows",
+        )
+    found = [_of_receiver(near, listen=listen, runs=runs), _of_way(near, far, public_url, listen)]
+    troubles = [finding for finding in found if finding is not None]
+    worst = max(finding.severity for finding in troubles)
+    return Finding(worst, "; and ".join(finding.sentence for finding in troubles))
+
+
+def _of_receiver(near: Reply, *, listen: str, runs: bool) -> Finding | None:
+    """Judge what answers where the receiver listens."""
+    if near.is_ours:
+        return None
+    if near.status is not None:
+        return Finding(
+            Severity.CRITICAL,
+            f"another program answers at {listen} ({near.status}); end it, or set webhook.listen "
+            "to a port of its own and restart the daemon",
+        )
+    if runs:
+        return Finding(
+            Severity.CRITICAL,
+            f"nothing answers at {listen}, though a daemon made a pass lately; restart it, for it "
+            "takes the webhook's settings only then; 'listener.failed' in its log says more",
+        )
+    return Finding(
+        Severity.WARNING,
+        f"nothing answers at {listen}, as no daemon runs; start it and check again",
+    )
+
+
+def _of_way(near: Reply, far: Reply, public_url: str, listen: str) -> Finding | None:
+    """Judge the way from the public address to the receiver."""
+    handed_on = f"that it hands {public_url}/ on to http://{listen}{path(public_url)}/"
+    if far.is_ours:
+        return Finding(
+            Severity.WARNING,
+            f"{public_url} leads to a voicekeeper all the same: to one on another host, or by a "
+            f"way past {listen}; see that its name and its proxy lead here",
+        )
+    if far.trouble is not None:
+        return _unanswered(far, public_url)
+    if far.status in _NOT_REACHED:
+        if not near.is_ours:
+            return None  # the proxy cannot do better
+        return Finding(
+            Severity.CRITICAL,
+            f"the proxy at {public_url} answers {far.status}: it does not reach the daemon; see "
+            f"{handed_on}",
+        )
+    return Finding(
+        Severity.CRITICAL,
+        f"{public_url} leads to another program, which answers {far.status}; see that the proxy "
+        f"lets POST through, and {handed_on}",
+    )
+
+
+def _unanswered(far: Reply, public_url: str) -> Finding:
+    """Judge why nothing answers at the public address."""
+    if far.trouble is Trouble.NAME:
+        return Finding(
+            Severity.CRITICAL,
+            f"the name in {public_url} is not known to this host's resolver; give it an address in "
+            "the DNS, or mend webhook.public_url",
+        )
+    if far.trouble is Trouble.TLS:
+        why = f" ({far.reason})" if far.reason else ""
+        return Finding(
+            Severity.CRITICAL,
+            f"{public_url} has no certificate that can be trusted{why}, so the gateway will not "
+            "call it; renew it, or see that the proxy shows the right one and all between",
+        )
+    why = "no answer in time" if far.trouble is Trouble.TIME else far.reason or "it broke off"
+    return Finding(
+        Severity.WARNING,
+        f"{public_url} is not reached from this host ({why}); see that the proxy runs and the "
+        "firewall lets it be called; a router that lets nobody call its own address from within "
+        "looks the same, then ask from elsewhere",
+    )

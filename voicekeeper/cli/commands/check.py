@@ -15,7 +15,7 @@ from voicekeeper.cli import network, prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
-from voicekeeper.core import costs, health, reachability, webhook
+from voicekeeper.core import costs, health, webhook
 from voicekeeper.core.duration import compact, rfc3339
 from voicekeeper.core.health import Finding, Health, Keeping, Severity
 from voicekeeper.daemon import wiring
@@ -236,7 +236,7 @@ class _Checks:
             return _ok("webhook.public_url is not set, so the daemon asks how an enrollment ends")
         here = f"http://{listen}{webhook.path(url)}"
 
-        async def both() -> tuple[reachability.Reply, reachability.Reply]:
+        async def both() -> tuple[webhook.Reply, webhook.Reply]:
             return await asyncio.gather(
                 network.call_webhook(here, by_proxy=False), network.call_webhook(url)
             )
@@ -244,4 +244,4 @@ class _Checks:
         near, far = network.answer(both())
         # ``run --once`` listens to nothing
         runs = self._is_kept and self._health is not None and not self._health.once
-        return reachability.judged(near, far, public_url=url, listen=listen, runs=runs)
+        return webhook.judged(near, far, public_url=url, listen=listen, runs=runs)

@@ -14,7 +14,7 @@ from voicekeeper.config import load
 from voicekeeper.core import extras
 from voicekeeper.errors import ConfigError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 ON_A_SERVER = {"VOICEKEEPER_DATABASE__URL": "postgresql+psycopg://me@h/d"}
 STORE = "voicekeeper.store.postgres"
 ASKED = "from voicekeeper.core import extras; print(extras.missing(extras.ALERTS))"

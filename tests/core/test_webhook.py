@@ -1,10 +1,56 @@
-"""What two trial calls tell of the way to the webhook: each trouble with its mend."""
+"""The webhook's addresses and tokens, and what trial calls tell of the way to it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from voicekeeper.core import reachability
+from voicekeeper.core import webhook
 from voicekeeper.core.health import Severity
-from voicekeeper.core.reachability import Reply, Trouble
+from voicekeeper.core.webhook import Reply, Trouble
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-]{43}", fullmatch=True))
+def test_an_address_ends_in_its_token_which_the_registry_keeps_a_digest_of(token: str) -> None:
+    assert webhook.is_token(token)
+    assert webhook.address("https://example.com/hook", token) == f"https://example.com/hook/{token}"
+    assert token not in webhook.digest(token)
+
+
+def test_a_digest_is_the_same_in_every_release() -> None:
+    assert webhook.digest("0" * 43) == (
+        "b918b22a1581fedd39058065f00e6aad35bd561f20257151131a1ddcd21803de"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 42, "a" * 44, "a" * 42 + "/", "a" * 42 + "\n", "ä" * 43, webhook.TRIAL]
+)
+def test_what_has_another_form_is_no_token(text: str) -> None:
+    assert not webhook.is_token(text)
+
+
+WORDS = webhook.UNKNOWN_PATH.encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "ours"),
+    [
+        (404, WORDS, True),
+        (404, b"\r\n" + WORDS + b" ", True),
+        (200, WORDS, False),
+        (405, WORDS, False),
+        (404, b"", False),
+        (404, WORDS.upper(), False),
+        (404, WORDS + b" here", False),
+        (404, b"\xff\xfe", False),
+    ],
+)
+def test_the_receiver_is_known_by_its_words(status: int, body: bytes, *, ours: bool) -> None:
+    assert webhook.is_the_receivers(status, body) is ours
+
+
+# the way to it
+
 
 OURS = Reply(404, is_ours=True)
 REFUSED = Reply(trouble=Trouble.CONNECTION, reason="connection refused")
@@ -12,7 +58,7 @@ OK, WARNING, CRITICAL = Severity.OK, Severity.WARNING, Severity.CRITICAL
 
 
 def judged(near: Reply, far: Reply, *, runs: bool = True) -> tuple[Severity, str]:
-    finding = reachability.judged(
+    finding = webhook.judged(
         near,
         far,
         public_url="https://voices.example.com/webhook",
@@ -58,9 +104,7 @@ def test_what_is_wrong_before_the_receiver_is_told_with_its_mend(
 
 def test_the_mend_names_the_path_of_the_public_url() -> None:
     url = "https://voices.example.com/team/hooks"
-    found = reachability.judged(
-        OURS, Reply(404), public_url=url, listen="127.0.0.1:8470", runs=True
-    )
+    found = webhook.judged(OURS, Reply(404), public_url=url, listen="127.0.0.1:8470", runs=True)
     assert f"that it hands {url}/ on to http://127.0.0.1:8470/team/hooks/" in found.sentence
 
 

@@ -1,8 +1,12 @@
 """An event's fields as words, and the lines they are laid out in."""
 
+import json
+import sys
+
 import pytest
 
 from voicekeeper.core import fields
+from voicekeeper.core.visible import is_visible
 
 HEAD = "2026-05-01T12:00:00Z  keepalive.failed "
 
@@ -25,11 +29,7 @@ HEAD = "2026-05-01T12:00:00Z  keepalive.failed "
     ],
 )
 def test_a_field_is_one_word_whose_end_is_plain(value: object, word: str) -> None:
-    assert fields.words({"to": value}) == [word]
-
-
-def test_fields_keep_their_order() -> None:
-    assert fields.words({"from": "NEW", "to": "OK"}) == ["from=NEW", "to=OK"]
+    assert fields.words({"from": "NEW", "to": value}) == ["from=NEW", word]
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,15 @@ def test_lines_hold_as_many_words_as_fit(words: list[str], lines: list[str]) -> 
 def test_a_line_is_no_wider_than_asked_for(width: int) -> None:
     words = ["word", "", 'error="a b c d e f g h i j k l m n o p q r s t u v w x y z"', "x=1"] * 9
     assert max(len(line) for line in fields.filled("", words, width=width)) <= width
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_shows_whatever_it_holds_and_means_the_same(indent: int | None) -> None:
+    # from the last character to the first, so that no two surrogates make a pair
+    every_character = "".join(map(chr, range(sys.maxunicode, -1, -1)))
+    document = {"words": every_character, every_character[-40:]: ["日本語", 1]}
+    text = fields.json_text(document, indent=indent)
+    assert all(map(is_visible, text.split("\n")))
+    assert len(text.split("\n")) == (1 if indent is None else 7)
+    assert json.loads(text) == document
+    assert "日本語" in text

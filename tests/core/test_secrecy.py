@@ -61,7 +61,7 @@ def trails(secret: str) -> list[str]:
 @pytest.mark.parametrize("name", SPELLINGS)
 @pytest.mark.parametrize("secret", [KEY, 'sk-7f/"Lantern4\\%Harbor9', "sk-'Lantern\\\\nHarbor%41"])
 def test_a_secret_is_cut_out_however_it_is_quoted(name: str, secret: str) -> None:
-    secrets = Secrets(["another-0123", secret])
+    secrets = Secrets(["", "another-0123", secret])
     spelled = SPELLINGS[name](secret)
     for text in (spelled, f"Not taken: {spelled}.", f'{{"error": "{spelled}"}}'):
         cut = secrets.cut(text)
