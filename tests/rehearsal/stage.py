@@ -1,14 +1,9 @@
-"""A simulation that a test drives itself: faults are not planned but begun, step by step.
-
-The parts are those of `Simulation`, wired by it; only the plan is missing, and time passes when
-the test says so.
-"""
+"""A simulation that a test drives itself, step by step, instead of a plan."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from voicekeeper.config import Settings
@@ -33,11 +28,7 @@ _HEALED_WITHIN = timedelta(hours=7)
 
 
 class ChangingFaults(Timeline):
-    """A timeline that is made as it goes.
-
-    Attributes:
-        next_faults: strike the next calls, one each, before any other fault.
-    """
+    """A timeline that a test makes; ``next_faults`` strike the next calls, one each."""
 
     def __init__(self) -> None:
         super().__init__(Plan(), BEGINNING)
@@ -45,36 +36,31 @@ class ChangingFaults(Timeline):
         self._made: list[Period] = []
 
     def begin(self, period: Period) -> None:
-        """Let something be wrong from now on."""
+        """Let a period begin."""
         self._made.append(period)
         super().__init__(Plan(tuple(self._made)), BEGINNING)
 
     def clear(self, since: timedelta) -> None:
-        """Let nothing be wrong from now on."""
+        """Let all faults end now."""
         self.next_faults.clear()
         ended = (Period(s.kind, s.start, min(s.end, since), s.rates) for s in self._made)
         self._made = [period for period in ended if period.start < period.end]
         super().__init__(Plan(tuple(self._made)), BEGINNING)
 
     def fault(self, now: datetime, die: float) -> str | None:
-        """Return the next of the faults that were ordered, else that of the periods."""
         drawn = super().fault(now, die)
         return self.next_faults.pop(0) if self.next_faults else drawn
 
 
 class Stage(Simulation):
-    """A rehearsal without a plan. Use it as a context manager.
+    """A simulation without a plan. Use it as a context manager.
 
     Args:
         voices: how many exist at the beginning; they are called ``v00001`` and so on.
-        seed: of every die.
         options: of `Simulation`.
 
     Attributes:
-        timeline: what is wrong.
-        host: the machine.
-        registry: on it.
-        notes: what goes into the trace.
+        notes: the lines of the trace.
     """
 
     def __init__(self, *, voices: int = 1, seed: int = 0, **options: Any) -> None:  # noqa: ANN401
@@ -101,12 +87,7 @@ class Stage(Simulation):
         self.soon(self._host.start)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self.soon(self._host.stop)
             tasks = asyncio.all_tasks(self._loop)
@@ -121,7 +102,7 @@ class Stage(Simulation):
     # Time, and what happens in it.
 
     def soon(self, deed: Callable[[], T]) -> T:
-        """Do something within the loop, at once."""
+        """Do something within the loop, at once, and in no task: a process that dies ends those."""
         done: asyncio.Future[T] = self._loop.create_future()
 
         def do() -> None:
@@ -143,7 +124,7 @@ class Stage(Simulation):
             self._until(waited)
 
     def do(self, incident: Incident) -> None:
-        """Let something happen now, whatever its own time."""
+        """Let an incident happen now, whatever its own time."""
         self.soon(lambda: self._do(incident))
 
     def begin(self, kind: str, length: timedelta, rates: Rates | None = None) -> None:
@@ -157,7 +138,7 @@ class Stage(Simulation):
 
     @property
     def since(self) -> timedelta:
-        """How long it has lasted, in true time."""
+        """True time since the beginning."""
         return self._clock.true - BEGINNING
 
     @property
@@ -172,12 +153,12 @@ class Stage(Simulation):
 
     @property
     def books(self) -> Books:
-        """The gateway's own truth."""
+        """The gateway's books."""
         return self._gateway.books(self._clock.true)
 
     @property
     def happened(self) -> Counter[str]:
-        """How often each thing went wrong, by its name."""
+        """How often each fault struck."""
         return self._happened + self._network.struck
 
     def _note(self, what: str) -> None:
@@ -185,6 +166,11 @@ class Stage(Simulation):
         super()._note(what)
 
     # A person at the terminal.
+
+    def keep(self, name: str) -> None:
+        """Use a voice once more, at the next pass."""
+        self.soon(lambda: self.registry.keep(name, now=self.now))
+        self.soon(self.host.registry_changed)
 
     def pause(self, name: str) -> None:
         """Pause a voice, if that is allowed."""
@@ -197,7 +183,7 @@ class Stage(Simulation):
         self._person(pause)
 
     def resume(self, name: str) -> None:
-        """Resume a voice; if it is gone by now, nobody can be blamed."""
+        """Resume a voice; if it is gone by now, that is no loss."""
 
         def resume() -> None:
             self._registry.resume(name, now=self._clock.now(), policy=self._policy)
@@ -239,17 +225,17 @@ class Stage(Simulation):
 
         self.soon(lambda: self._as_a_person(on_their_word))
 
-    # The judgement.
+    # The invariants.
 
     def broken(self) -> list[str]:
-        """Return how the promise was broken so far."""
+        """Return all violations so far."""
         self._see_given_up()
         self._invariants.check()
         lost = [f"{voice_id} was lost" for voice_id in self._invariants.losses.saveable()]
         return [*self._invariants.evidence.broken, *lost]
 
     def heal(self) -> None:
-        """Let nothing be wrong any more, and give it time to show."""
+        """End all faults, and give that time to show."""
         self.timeline.clear(self.since)
         if not self._host.is_up:
             self.soon(self._host.start)
@@ -260,7 +246,7 @@ class Stage(Simulation):
         self._check_healed()
 
     def _see_given_up(self) -> None:
-        """Let the judge know which voices a person does not want kept."""
+        """Note which voices a person does not want kept."""
         seen = self._invariants.evidence
         kept = {v: known.name for v, known in seen.known.items() if v not in seen.abandoned}
         seen.abandoned |= {v for v, name in kept.items() if name in self._given_up}
@@ -269,7 +255,7 @@ class Stage(Simulation):
             seen.abandoned |= voice_ids
 
     def _until(self, done: "asyncio.Future[T]") -> T:
-        """Run until this is done, or a bug has stopped it all."""
+        """Run until a future is done, or a bug has stopped the loop."""
         try:
             return self._loop.run_until_complete(done)
         except RuntimeError:

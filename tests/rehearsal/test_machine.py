@@ -1,6 +1,6 @@
 """The simulation in the hands of Hypothesis: any order of faults, checked after each of them.
 
-What it finds it makes short: two voices, and the fewest deeds that still break the promise.
+It makes its finds short: two voices, and the fewest steps that still break the promise.
 The suite plays a few; ``pytest -m campaign -n 0 tests/rehearsal/test_machine.py`` plays many.
 """
 

@@ -24,7 +24,7 @@ from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
 from voicekeeper.rehearsal.faults import Period
 from voicekeeper.rehearsal.network import CODES, FAIL_CODES, FAULTS, KEY, Call, Network
 from voicekeeper.rehearsal.simulation import BEGINNING
-from voicekeeper.sandbox import Answer, Gateway
+from voicekeeper.sandbox import Answer, Books, Gateway
 
 OURS = "id-anna"
 SPEECH = Speech(OURS, "Hello.", "mp3")
@@ -38,19 +38,19 @@ class Onlooker:
     """Sees what reaches the gateway, and remembers it."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, str, int | None]] = []
+        self.seen: list[str] = []
 
     def posted(self, call: Call) -> None:
-        self.seen.append(("posted", call.kind, None))
+        self.seen.append(f"{call.kind} posted")
 
     def reached(self, call: Call) -> None:
-        self.seen.append(("reached", call.kind, None))
+        self.seen.append(f"{call.kind} reached")
 
     def answered(self, call: Call, answer: Answer) -> None:
-        self.seen.append(("answered", call.kind, answer.code))
+        self.seen.append(f"{call.kind} answered {answer.code}")
 
     def delivered(self, call: Call, answer: Answer) -> None:
-        self.seen.append(("delivered", call.kind, answer.code))
+        self.seen.append(f"{call.kind} delivered {answer.code}")
 
 
 class Line:
@@ -69,7 +69,7 @@ class Line:
         self.timeline = ChangingFaults()
         self.onlooker = Onlooker()
         self.notes: list[str] = []
-        self.steps = 0
+        self.steps: list[None] = []
         self.network = Network(
             self.gateway,
             clock=self.clock,
@@ -77,12 +77,9 @@ class Line:
             rng=random.Random(seed),
             watcher=self.onlooker,
             note=self.notes.append,
-            step=self._step,
+            step=lambda: self.steps.append(None),
         )
         self.client = wiring.gateway(settings, SecretStr(KEY), self.clock, transport=self.network)
-
-    def _step(self) -> None:
-        self.steps += 1
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it returns
         return self.loop.run_until_complete(work)
@@ -98,25 +95,25 @@ class Line:
         return accepted
 
     def status(self, accepted: Accepted | CallFailed, fault: str | None = None) -> Report:
-        """Return what is told of a task."""
+        """Return how a task stands an hour later, when it has ended."""
         assert isinstance(accepted, Accepted)
+        self.run(asyncio.sleep(3600))
         if fault is not None:
             self.timeline.next_faults.append(fault)
         report: Report = self.run(self.client.status(accepted.task_id, FLASH))
         return report
 
-    def later(self) -> None:
-        """Let an hour pass, in which every task ends."""
-        self.run(asyncio.sleep(3600))
+    def begin(self, kind: str) -> None:
+        self.timeline.begin(Period(kind, timedelta(0), 100 * HOUR))
 
     @property
-    def done(self) -> int:
-        """How many speech tasks the gateway accepted, and charged."""
-        return self.gateway.books(self.clock.true).speech
+    def books(self) -> Books:
+        return self.gateway.books(self.clock.true)
 
     @property
-    def uses(self) -> int:
-        return self.gateway.book(OURS, self.clock.true).uses
+    def done(self) -> tuple[int, int]:
+        """How many speech tasks the gateway accepted and charged, and how many used our voice."""
+        return self.books.speech, self.books.voices[OURS].uses
 
 
 @pytest.fixture
@@ -135,16 +132,7 @@ WITH_A_TIME = ["429-retry-after", "429-retry-after-date"]
 
 
 def test_these_are_all_the_faults_there_are() -> None:
-    assert sorted([*REFUSALS, *SILENT, *ACCEPTED, *WITH_A_TIME]) == sorted(FAULTS)
-    assert len(set(FAULTS)) == len(FAULTS)
-
-
-def test_without_a_fault_the_work_is_done_and_told(line: Line) -> None:
-    accepted = line.submit()
-    line.later()
-    assert line.status(accepted).state == "success"
-    assert (line.done, line.uses) == (1, 1)
-    assert not line.network.struck
+    assert sorted([*REFUSALS, *SILENT, *ACCEPTED, *WITH_A_TIME]) == sorted(set(FAULTS))
 
 
 @pytest.mark.parametrize("fault", REFUSALS)
@@ -156,75 +144,71 @@ def test_a_code_reaches_the_client_and_leaves_a_doubt_only_when_it_is_5xx(
     answers = [line.submit(fault) for _ in range(calls)]
     assert all(isinstance(a, CallFailed) and a.code == code for a in answers)
     assert {a.ambiguous for a in answers if isinstance(a, CallFailed)} == {code >= 500}
-    assert (0 < line.done < calls) if code >= 500 else line.done == 0
+    assert (0 < line.books.speech < calls) if code >= 500 else line.books.speech == 0
     assert line.network.struck == {fault: calls}
 
 
 @pytest.mark.parametrize("fault", WITH_A_TIME)
-def test_a_429_tells_when_to_come_again(line: Line, fault: str) -> None:
+def test_a_429_names_the_time_to_come_again(line: Line, fault: str) -> None:
     answer = line.submit(fault)
     assert isinstance(answer, CallFailed)
-    assert (answer.code, answer.ambiguous, line.done) == (429, False, 0)
+    assert (answer.code, answer.ambiguous, line.books.speech) == (429, False, 0)
     assert answer.retry_after is not None
     assert 0 <= answer.retry_after <= 7200
 
 
 @pytest.mark.parametrize(
-    ("fault", "words", "doubtful", "always_done"),
+    ("fault", "words", "doubtful", "done"),
     [
-        ("refused", "could not reach the gateway at rehearsed.invalid", False, False),
-        ("reset-before", "the connection to the gateway", True, False),
-        ("reset-after", "closed the connection", True, True),
-        ("truncated", "closed the connection", True, True),
-        ("garbage", "not with its JSON", True, True),
-        ("html", "not with its JSON", True, False),
+        ("refused", "could not reach the gateway at rehearsed.invalid", False, 0),
+        ("reset-before", "the connection to the gateway", True, 0),
+        ("reset-after", "closed the connection", True, FEW),
+        ("truncated", "closed the connection", True, FEW),
+        ("garbage", "not with its JSON", True, FEW),
+        ("html", "not with its JSON", True, 0),
     ],
 )
 def test_silence_and_nonsense_leave_a_doubt_unless_nothing_was_sent(
-    line: Line, fault: str, words: str, *, doubtful: bool, always_done: bool
+    line: Line, fault: str, words: str, *, doubtful: bool, done: int
 ) -> None:
-    answers = [line.submit(fault) for _ in range(FEW)]
-    for answer in answers:
+    for _ in range(FEW):
+        answer = line.submit(fault)
         assert isinstance(answer, CallFailed)
         assert (answer.code, answer.ambiguous) == (None, doubtful)
         assert words in str(answer)
-    assert line.done == (FEW if always_done else 0)
+    assert line.books.speech == done
 
 
-def test_a_hang_lasts_as_long_as_the_client_s_patience_and_the_work_may_be_done(
-    line: Line,
-) -> None:
+def test_a_hang_lasts_as_long_as_the_client_s_timeout_and_the_work_may_be_done(line: Line) -> None:
     answers = [line.submit("hang") for _ in range(MANY)]
     assert all(isinstance(a, CallFailed) and a.ambiguous for a in answers)
     assert all("within 30 s" in str(a) for a in answers)
     assert 30 * MANY <= line.loop.time() <= 31 * MANY
-    assert 0 < line.done < MANY
+    assert 0 < line.books.speech < MANY
 
 
-@pytest.mark.parametrize("state", ["pending", "processing"])
-def test_a_stuck_task_is_accepted_and_never_ends(line: Line, state: str) -> None:
-    accepted = line.submit(f"stuck-{state}")
-    line.later()
-    assert line.status(accepted).state == state
-    assert (line.done, line.uses) == (1, 0)
+@pytest.mark.parametrize(
+    ("fault", "state", "fail_code", "uses"),
+    [
+        (None, "success", None, 1),
+        ("stuck-pending", "pending", None, 0),
+        ("stuck-processing", "processing", None, 0),
+        *((f"task-{code}", "failed", code, 0) for code in FAIL_CODES),
+    ],
+)
+def test_an_accepted_task_is_charged_and_ends_as_its_fault_wants(
+    line: Line, fault: str | None, state: str, fail_code: str | None, uses: int
+) -> None:
+    report = line.status(line.submit(fault))
+    assert (report.state, report.fail_code) == (state, fail_code)
+    assert line.done == (1, uses)
 
 
-def test_a_forgotten_task_uses_its_voice_and_is_never_told_of(line: Line) -> None:
-    accepted = line.submit("forgotten")
-    line.later()
+def test_a_forgotten_task_uses_its_voice_and_is_unknown_from_then_on(line: Line) -> None:
     with pytest.raises(CallFailed) as failed:
-        line.status(accepted)
+        line.status(line.submit("forgotten"))
     assert failed.value.code == 404
-    assert (line.done, line.uses) == (1, 1)
-
-
-@pytest.mark.parametrize("code", FAIL_CODES)
-def test_a_doomed_task_is_accepted_charged_and_fails_with_its_code(line: Line, code: str) -> None:
-    accepted = line.submit(f"task-{code}")
-    line.later()
-    report = line.status(accepted)
-    assert (report.state, report.fail_code) == ("failed", code)
-    assert (line.done, line.uses) == (1, 0)
+    assert line.done == (1, 1)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -232,8 +216,7 @@ def test_every_fault_strikes_a_poll_too_or_is_one_of_tasks_and_spares_it(
     line: Line, fault: str
 ) -> None:
     accepted = line.submit()
-    line.later()
-    before = line.gateway.books(line.clock.true)
+    before = line.books
     if fault in ACCEPTED:
         assert line.status(accepted, fault).state == "success"
         assert not line.network.struck
@@ -242,86 +225,67 @@ def test_every_fault_strikes_a_poll_too_or_is_one_of_tasks_and_spares_it(
             line.status(accepted, fault)
         assert not failed.value.ambiguous
         assert line.network.struck == {fault: 1}
-    after = line.gateway.books(line.clock.true)
-    assert (after.speech, after.cost_micros) == (before.speech, before.cost_micros)
+    assert (line.books.speech, line.books.cost_micros) == (before.speech, before.cost_micros)
 
 
 @pytest.mark.parametrize("fault", ["reset-after", "truncated", "garbage", "forgotten"])
 def test_an_enrollment_whose_answer_is_lost_is_made_and_charged(line: Line, fault: str) -> None:
     line.submit(fault, CLONE)
-    assert line.gateway.books(line.clock.true).clone == 1
+    assert line.books.clone == 1
 
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [
-        (faults.KEY_REFUSED, 401),
-        (faults.BALANCE_EMPTY, 402),
-        (faults.FORBIDDEN, 403),
-    ],
+    [(faults.KEY_REFUSED, 401), (faults.BALANCE_EMPTY, 402), (faults.FORBIDDEN, 403)],
 )
 def test_under_an_account_s_fault_every_submission_is_refused(
     line: Line, kind: str, code: int
 ) -> None:
     accepted = line.submit()
-    line.timeline.begin(Period(kind, timedelta(0), 2 * HOUR))
+    line.begin(kind)
     answers = [line.submit(request=request) for request in (SPEECH, CLONE) for _ in range(FEW)]
     assert {a.code for a in answers if isinstance(a, CallFailed)} == {code}
-    assert line.done == 1
-    if kind == faults.BALANCE_EMPTY:  # asking is free
-        assert line.status(accepted).state in ("pending", "processing", "success")
+    assert line.books.speech == 1
+    if kind == faults.BALANCE_EMPTY:  # a poll is free
+        assert line.status(accepted).state == "success"
 
 
 def test_in_an_outage_every_call_fails(line: Line) -> None:
-    line.timeline.begin(Period(faults.OUTAGE, timedelta(0), 100 * HOUR))
+    line.begin(faults.OUTAGE)
     answers = [line.submit() for _ in range(MANY)]
     assert all(isinstance(answer, CallFailed) for answer in answers)
     assert len(line.network.struck) > 3
 
 
 def test_another_account_knows_the_built_in_voices_and_none_of_ours(line: Line) -> None:
-    line.timeline.begin(Period(faults.WRONG_ACCOUNT, timedelta(0), 2 * HOUR))
-    ours = [line.submit() for _ in range(MANY)]
-    built_in = line.submit(request=Speech("longanyang", "Hello.", "mp3"))
-    line.later()
+    line.begin(faults.WRONG_ACCOUNT)
+    ours = [line.submit() for _ in range(FEW * 4)]
     for answer in ours:
         if isinstance(answer, Accepted):
             assert line.status(answer).fail_code == "VALIDATION_ERROR"
         else:
             assert answer.code == 400
     assert {type(answer) for answer in ours} == {Accepted, CallFailed}
-    assert line.uses == 0
+    assert line.done[1] == 0
+    built_in = line.submit(request=Speech("longanyang", "Hello.", "mp3"))
     assert line.status(built_in).state == "success"
 
 
-def test_the_onlooker_sees_a_submission_on_its_whole_way(line: Line) -> None:
-    line.submit()
-    line.submit("reset-after")
-    line.submit("refused")
-    assert line.onlooker.seen == [
-        ("posted", "speech", None),
-        ("reached", "speech", None),
-        ("answered", "speech", 200),
-        ("delivered", "speech", 200),
-        ("posted", "speech", None),
-        ("reached", "speech", None),
-        ("answered", "speech", 200),
-        ("posted", "speech", None),
-    ]
-
-
-def test_how_each_call_ended_is_noted(line: Line) -> None:
-    line.submit()
-    line.submit("refused")
-    line.submit("http-503")
-    assert line.notes == [f"speech {OURS} 200", f"speech {OURS} refused", f"speech {OURS} http-503"]
-
-
-def test_a_process_may_die_before_a_call_and_after_its_answer(line: Line) -> None:
-    line.submit()
-    assert line.steps == 2
-    line.submit("refused")
-    assert line.steps == 3
+def test_a_submission_is_seen_on_its_whole_way_and_its_end_is_noted(line: Line) -> None:
+    """A process may die before each call and after each answer."""
+    whole = ["posted", "reached", "answered 200", "delivered 200"]
+    for fault, seen, note, steps in (
+        (None, whole, "200", 2),
+        ("reset-after", whole[:3], "reset-after", 1),
+        ("refused", whole[:1], "refused", 1),
+        ("http-403", [whole[0], "delivered 403"], "http-403", 2),
+    ):
+        for watched in (line.onlooker.seen, line.notes, line.steps):
+            watched.clear()
+        line.submit(fault)
+        assert line.onlooker.seen == [f"speech {what}" for what in seen]
+        assert line.notes == [f"speech {OURS} {note}"]
+        assert len(line.steps) == steps
 
 
 @pytest.mark.parametrize("cut_after_s", [0.01, 10.0])
@@ -343,5 +307,5 @@ def test_a_host_that_vanishes_leaves_some_calls_to_arrive_and_none_twice(
 
         line.run(vanish())
         line.loop.close()
-        done.append(line.done)
+        done.append(line.books.speech)
     assert set(done) == {0, 1}
