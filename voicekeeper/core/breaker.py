@@ -3,11 +3,11 @@
 One account fault (401, 402, 403) opens it; of other faults that name no voice (429, 5xx, no
 answer, an unknown code) a run does. A refused enrollment never does. While it is open no call is
 made but one probe at a time: a control call. One that is accepted, and not ended in failure, closes
-it. No voice is blamed for faults that the breaker saw.
+it. Faults that the breaker saw count against no voice.
 
-A key of another account is taken, and knows none of our voices, one after another; only another
-of our own voices tells that from a voice that is gone. So where control calls with voices that
-should live all fail by those voices, the breaker opens too, and only a voice of ours closes it.
+With the key of another account the gateway accepts calls and knows none of our voices; only a call
+with another of them shows that. So where control calls with voices that should live all fail by
+those voices, the breaker opens too, and only a voice of ours closes it.
 """
 
 from datetime import datetime, timedelta
@@ -20,10 +20,10 @@ from voicekeeper.core.outcome import Culprit, Fault
 from voicekeeper.core.schedule import Policy
 
 TRIP_AFTER = 5
-"""Failures in a row, of different voices, before the gateway as a whole is blamed."""
+"""Failures in a row, of different voices, that the gateway as a whole has caused."""
 
 DISTRUST_AFTER = 3
-"""Control calls in a row blamed on their own voices before the account is blamed."""
+"""Control calls in a row that failed by their own voices, before the account is the culprit."""
 
 UNKNOWN_HERE = (
     "the gateway knows none of our voices that should be alive; see that the API key is of the "
@@ -155,8 +155,8 @@ def control_ends(breaker: Breaker, *, now: datetime, policy: Policy) -> datetime
     """
     polls = max(policy.speech_first + 4 * policy.speech_interval, timedelta(seconds=1))
     longest = max(polls, policy.give_up)
-    patience = min(polls * 2.0 ** min(breaker.probes, 10), longest)
-    return plus(now, min(policy.timeout + patience, policy.interval))
+    wait = min(polls * 2.0 ** min(breaker.probes, 10), longest)
+    return plus(now, min(policy.timeout + wait, policy.interval))
 
 
 def _opened(

@@ -172,7 +172,7 @@ def runway_days(balance_micros: int, kept: int, policy: Policy) -> int | None:
 
 
 def is_short(days: int | None) -> bool:
-    """Tell whether it is time to top the balance up."""
+    """Return whether it is time to top the balance up."""
     return days is not None and days < SHORT_DAYS
 
 

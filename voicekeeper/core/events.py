@@ -190,7 +190,7 @@ def tell(log: Logger, event: Event, **fields: Any) -> None:  # noqa: ANN401 - an
 
 
 def is_pruned(history: Sequence[str]) -> bool:
-    """Tell whether the beginning of a voice's history, oldest first, was deleted."""
+    """Return whether the beginning of a voice's history, oldest first, was deleted."""
     return not history or history[0] != Event.VOICE_REGISTERED
 
 

@@ -61,7 +61,7 @@ def mend(*wanted: str) -> str:
 
 
 def _is_managed() -> bool:
-    """Tell whether the system's own package manager keeps pip out, as on Debian."""
+    """Return whether the system's own package manager keeps pip out, as on Debian."""
     is_environment = sys.prefix != sys.base_prefix
     marker = Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
     return not is_environment and marker.exists()

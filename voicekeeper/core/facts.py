@@ -41,7 +41,7 @@ class VoiceFacts(Protocol):
 
 
 def is_another_voice(voice: VoiceFacts) -> bool:
-    """Tell whether a voice is a design that was made again, and so sounds different."""
+    """Return whether a voice is a design that was made again, and so sounds different."""
     return voice.remade_at is not None and voice.origin is Origin.DESIGN
 
 

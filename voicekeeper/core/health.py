@@ -64,7 +64,7 @@ class Keeping:
     Attributes:
         last_pass_at: of the youngest pass of any keeper.
         once: whether that keeper is ``run --once``, which a timer starts.
-        runs: whether a daemon runs; None where its passes alone tell.
+        runs: whether a daemon runs; None where only its passes show it.
     """
 
     last_pass_at: datetime | None
@@ -72,7 +72,7 @@ class Keeping:
     runs: bool | None = None
 
     def is_missing(self, *, now: datetime, tick: timedelta) -> bool:
-        """Tell whether no keeper is at work; its passes are a tick apart."""
+        """Return whether no keeper is at work; its passes are a tick apart."""
         if self.runs is False and not self.once:
             return True
         longest = _TIMER if self.once else max(timedelta(minutes=2), 3 * tick)
@@ -141,7 +141,7 @@ class Health:
         return sum(self.by_status.get(status, 0) for status in LIVING) - self.paused
 
     def runway_days(self, policy: Policy) -> int | None:
-        """Return for how many days the balance pays the keepalives; None if nobody can tell."""
+        """Return for how many days the balance pays the keepalives; None if unknown."""
         if self.balance is None:
             return None
         return costs.runway_days(self.balance.micros, self.kept, policy)

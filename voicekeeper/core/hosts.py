@@ -34,7 +34,7 @@ def read(host: str) -> Address | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this very machine."""
+    """Return whether a host name or address is this very machine."""
     address = read(host)
     if address is not None:
         return address.is_loopback
@@ -42,7 +42,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_public(host: str) -> bool:
-    """Tell whether an address is one that all the internet shares; a name is none."""
+    """Return whether an address is one that all the internet shares; a name is none."""
     address = read(host)
     if isinstance(address, IPv6Address):
         if address in _TRANSLATED:

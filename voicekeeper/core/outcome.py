@@ -66,7 +66,7 @@ class Culprit(Enum):
     UPSTREAM = "upstream"
     """The gateway or the way to it: a run of these concerns every call."""
     NOBODY = "nobody"
-    """Nothing tells: a task that is not known, an odd code. Only a run of these, of different
+    """Unknown: a task that is not known, an odd code. Only a run of these, of different
     voices, concerns every call."""
 
 

@@ -26,7 +26,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9]{1,10}")
 
 
 def is_built_in(voice_id: str) -> bool:
-    """Tell a system voice from a custom one; the page names longanlang_v3 and its like."""
+    """Return whether a voice is the gateway's own; the page names longanlang_v3 and its like."""
     return _BUILT_IN.fullmatch(voice_id) is not None
 
 

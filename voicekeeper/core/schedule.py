@@ -168,12 +168,12 @@ def next_keepalive(
 ) -> datetime:
     """Return the due time after a success, by the host's clock, right or wrong.
 
-    The age of the use counts, and each clock tells it in its own frame: the host's as now - sent,
+    The age of the use counts, and each clock has it in its own frame: the host's as now - sent,
     the gateway's as its ``Date`` - ``createTime``. The older age wins. Mixing frames would be
     wrong: with a host clock that is days ahead, ``createTime`` looks days old, and each success
     would be followed at once by another paid call. Only where the gateway sends no ``Date`` are
     they mixed, and then the next use is no sooner than in an eighth of the interval. An age beyond
-    the window is the gateway's mistake unless the host's clock tells it too.
+    the window is the gateway's mistake unless the host's clock has it too.
     """
     fresh = due(now, name, policy)
     next_at = plus(fresh, -_elapsed(sent_at, now, policy))

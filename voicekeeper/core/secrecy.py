@@ -66,7 +66,7 @@ class Secrets:
         return f"{type(self).__name__}({self._mark})"
 
     def are_in(self, text: str) -> bool:
-        """Tell whether a text holds any of them, however it is spelled."""
+        """Return whether a text holds any of them, however it is spelled."""
         if not self._plain or len(text) < self._shortest:
             return False
         if any(each in text for each in self._plain):

@@ -26,12 +26,12 @@ def decoded(data: bytes) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether a text holds no half of a character, which no file and no wire takes."""
+    """Return whether a text holds no half of a character, which no file and no wire takes."""
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def is_visible(text: str) -> bool:
-    """Tell whether a text holds no character that hides, moves or reorders another."""
+    """Return whether a text holds no character that hides, moves or reorders another."""
     return text.isprintable() and (text.isascii() or not _BLANK.search(text))
 
 

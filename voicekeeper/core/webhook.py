@@ -2,10 +2,10 @@
 
 No signature is documented, so each enrollment has an address of its own that nobody can guess.
 Only that address is believed: a call to it makes its task due for polling, and ``statusTask``
-alone tells the outcome. (Page sections *Parameters* and *Webhook callback mode*.)
+alone has the outcome. (Page sections *Parameters* and *Webhook callback mode*.)
 
 Whether calls arrive, `check` finds out by two trial calls that the receiver answers in words of
-its own: one to its own port, one to the public address. Their replies tell on which side of the
+its own: one to its own port, one to the public address. Their replies show on which side of the
 proxy the trouble is.
 """
 
@@ -62,7 +62,7 @@ def path(public_url: str) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Tell whether a text could be a token."""
+    """Return whether a text could be a token."""
     return _TOKEN.fullmatch(text) is not None
 
 
@@ -72,7 +72,7 @@ def digest(token: str) -> str:
 
 
 def is_the_receivers(status: int, body: bytes) -> bool:
-    """Tell whether an answer to a trial call is the receiver's own."""
+    """Return whether an answer to a trial call is the receiver's own."""
     return status == _NOT_FOUND and body.strip() == UNKNOWN_PATH.encode()
 
 

@@ -199,7 +199,7 @@ def _failed(
 
 
 def _is_condemned(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether the voice was named before this task, and a control call succeeded between.
+    """Return whether the voice was named before this task, and a control call succeeded between.
 
     A voice that still deploys may be refused for being early, until its window is over.
     """
@@ -226,12 +226,12 @@ def _next_at(
 
 
 def _is_given_up(voice: Voice, status: Status, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether a voice is tried no more: the review took it, or it is LOST for too long."""
+    """Return whether a voice is tried no more: the review took it, or it is LOST for too long."""
     if status is Status.LOST:
         return now >= schedule.lost_retries_end(voice.anchored_at, policy)
     return status is Status.UNDEPLOYED
 
 
 def _is_outdated(voice: Voice, task: Task, *, now: datetime) -> bool:
-    """Tell whether a keepalive was of an older voice of this name, or the voice was used since."""
+    """Return whether a keepalive was of an older voice of this name, or it was used since."""
     return task.spoken != voice.voice_id or is_used_since(voice, task, now=now)

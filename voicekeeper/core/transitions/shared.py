@@ -184,7 +184,7 @@ def age(task: Task, now: datetime, policy: Policy) -> timedelta:
 
 
 def is_used_since(voice: Voice, task: Task, *, now: datetime) -> bool:
-    """Tell whether the voice is known to have been used after this task was sent."""
+    """Return whether the voice is known to have been used after this task was sent."""
     return voice.last_used_at is not None and task.sent_at < voice.last_used_at <= now
 
 
