@@ -151,6 +151,7 @@ BROKEN, NO_CREDIT = "UpstreamError", "INSUFFICIENT_CREDITS"
         ("failed", ID, None, INVALID, (FAILED, VOICE, INVALID)),
         ("failed", ID, "DEPLOYING", INVALID, (LATER, VOICE, INVALID)),
         ("failed", None, None, NO_CREDIT, (FAILED, ACCOUNT, NO_CREDIT)),
+        ("failed", ID, None, None, (LATER, REQUEST, "no fail code")),
         ("failed", None, None, None, (FAILED, REQUEST, "no fail code")),
     ],
 )

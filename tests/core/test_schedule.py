@@ -133,6 +133,7 @@ SENT = NOW - 30 * SECOND
         (SENT, NOW - 30 * DAY - 29 * SECOND, NOW - 30 * DAY, SENT + 3 * DAY),
         (SENT, NOW + 30 * DAY - 29 * SECOND, NOW + 30 * DAY, SENT + 3 * DAY),
         (SENT, NOW - 30 * DAY, None, NOW + 3 * DAY / 8),  # and not at once without a date
+        (NOW - 5 * DAY, NOW - 5 * DAY, None, NOW),  # unless our own clock has it as old
         (SENT, NOW - 7 * DAY, NOW, NOW),  # an age of a whole window is believed once more
         # dates that make no sense neither crash nor are paid for
         (SENT, NOW - 26 * 365 * DAY, NOW, SENT + 3 * DAY),

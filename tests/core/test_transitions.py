@@ -149,6 +149,12 @@ def told(change: Transition) -> list[str]:
             {"next_at": NOW + 20 * SECOND},
             Event.KEEPALIVE_SUBMITTED,
         ),
+        (  # the clock was set back during the call
+            voice(),
+            keepalive(sent_at=NOW + 30 * DAY),
+            {"next_at": NOW + HOUR},
+            Event.KEEPALIVE_SUBMITTED,
+        ),
         (  # the last of a voice whose time is over
             voice(status=Status.LOST, anchored_at=NOW - 14 * DAY),
             keepalive(),
@@ -192,11 +198,7 @@ def test_a_poll_without_an_answer_changes_no_voice_and_pauses_calls_for_the_acco
 
 @pytest.mark.parametrize(
     ("row", "task", "fields"),
-    [
-        (voice(), keepalive(), {"next_at": NOW}),  # simply due again
-        (REMADE, keepalive(), {}),
-        (None, control(), {}),
-    ],
+    [(voice(), keepalive(), {"next_at": NOW}), (None, control(), {})],
 )
 def test_a_speech_call_that_a_crash_cut_off_proves_nothing(
     row: Voice | None, task: Task, fields: VoiceFields
@@ -427,10 +429,12 @@ def test_a_failure_counts_for_nothing_once_the_voice_was_used_since(
     assert (change.entries == ()) is is_since
 
 
-def test_a_failure_of_an_older_voice_of_the_name_changes_only_its_task() -> None:
-    fault = Fault(Culprit.VOICE, "VALIDATION_ERROR", "no such voice")
-    columns = over(TaskState.FAILED, fault, polls=1)
-    assert after(REMADE, keepalive(), CONDEMNED) == Transition(task=columns)
+@pytest.mark.parametrize("sent_at", [SENT, NOW - 2 * HOUR])
+@pytest.mark.parametrize("row", [REMADE, voice(last_used_at=NOW - SECOND, next_at=NOW + 3 * DAY)])
+def test_an_outdated_keepalive_changes_nothing_of_its_voice(row: Voice, sent_at: datetime) -> None:
+    for answer in (Report("processing"), CONDEMNED, BUSY, GONE, None):
+        change = after(row, keepalive(sent_at=sent_at), answer, polled=True)
+        assert (change.voice, change.entries) == ({}, ()), answer
 
 
 # keepalives that are open
@@ -448,10 +452,8 @@ def test_a_failure_of_an_older_voice_of_the_name_changes_only_its_task() -> None
         ),
         # sent by a wrong clock: it puts off nothing beyond its polls
         (voice(), NOW + 30 * DAY, {"next_at": NOW + HOUR - 10 * SECOND}, 10 * SECOND),
-        # given up, used since, and not its own
+        # given up
         (voice(status=Status.LOST, anchored_at=NOW - 14 * DAY), SENT, {}, 10 * SECOND),
-        (voice(last_used_at=NOW - SECOND, anchored_at=NOW - SECOND), SENT, {}, 10 * SECOND),
-        (REMADE, SENT, {}, 10 * SECOND),
     ],
 )
 def test_an_open_keepalive_is_polled_again_and_repeated_in_good_time(
@@ -761,6 +763,20 @@ def test_a_late_report_of_a_voice_that_spoke_meanwhile_changes_only_its_task() -
     old = enrollment(sent_at=NOW - HOUR)
     columns = over(TaskState.UNKNOWN, NO_END)
     assert after(spoke, old, Report("processing")) == Transition(task=columns)
+
+
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [
+        (Report("success"), Status.OK),
+        (Report("failed", fail_code="TASK_TIMEOUT"), Status.DEPLOYING),
+    ],
+)
+def test_the_id_that_an_earlier_report_showed_counts_at_the_end(
+    report: Report, status: Status
+) -> None:
+    change = after(new_voice(**DEPLOYING, voice_id=ID), enrollment(), report)
+    assert (change.voice["status"], change.voice["voice_id"]) == (status, ID)
 
 
 def test_an_accepted_enrollment_survives_an_outage_of_any_length() -> None:
