@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import CommandLine, sentence
+from tests.command import CommandLine
 from tests.receiver import Receiver
 
 
@@ -46,16 +46,19 @@ def test_a_line_tells_of_each_address_that_fails(cli: CommandLine, receiver: Rec
     assert "404" in ended.out
 
 
-def test_without_an_address_there_is_nothing_to_test(cli: CommandLine) -> None:
-    ended = cli("alerts", "test")
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, "alerts.urls: names no address, so nobody is told anything"),
+        (urls("foo://secret-0123"), "alerts.urls[0] (foo): apprise does not know"),
+    ],
+)
+def test_settings_that_lead_nowhere_are_refused(
+    cli: CommandLine, environ: dict[str, str], told: str
+) -> None:
+    ended = cli("alerts", "test", environ=environ)
     assert ended.code == 78
-    assert "alerts.urls: names no address, so nobody is told anything" in ended.err
-
-
-def test_an_address_that_means_nothing_is_refused(cli: CommandLine) -> None:
-    ended = cli("alerts", "test", environ=urls("foo://secret-0123"))
-    assert ended.code == 78
-    assert "alerts.urls[0] (foo): apprise does not know" in ended.err
+    assert told in ended.err
     assert "secret" not in ended.err
 
 
@@ -67,14 +70,3 @@ def test_without_apprise_it_says_what_to_install(
     assert ended.code == 78
     assert "alerts.urls[0] (json): apprise, which sends the messages, is missing" in ended.err
     assert ended.err.endswith(f"{sys.executable} -P -m pip install 'apprise>=2.2,<3'\n")
-
-
-def test_without_its_command_the_help_of_the_group_is_told(cli: CommandLine) -> None:
-    assert cli("alerts").code == 2
-    assert "test" in cli("alerts", "--help").out
-
-
-def test_an_unknown_command_of_the_group_is_a_usage_error(cli: CommandLine) -> None:
-    ended = cli("alerts", "tset")
-    assert ended.code == 2
-    assert "See 'voicekeeper alerts --help'" in sentence(ended)

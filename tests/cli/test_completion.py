@@ -17,8 +17,6 @@ import pytest
 from tests.command import CommandLine
 from tests.support import imported
 
-pytestmark = pytest.mark.host
-
 LIMIT_S = 30.0
 
 SHELLS = {
@@ -105,6 +103,7 @@ def shell(name: str, cli: CommandLine, folder: Path) -> Iterator[Terminal]:
         os.close(ours)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", SHELLS)
 @pytest.mark.parametrize("voice", ["$(touch${IFS}ran)", "it's;`touch${IFS}ran`,*"])
 def test_a_name_that_a_shell_completes_is_that_name_and_runs_nothing(
@@ -151,6 +150,7 @@ def test_bash_reads_each_completed_name_as_that_name(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", SHELLS)
 def test_a_file_of_the_programs_name_is_not_run_at_tab(tmp_path: Path, name: str) -> None:
     """Root may stand in a folder of another's, and has not yet said that it is to be run."""
@@ -163,3 +163,31 @@ def test_a_file_of_the_programs_name_is_not_run_at_tab(tmp_path: Path, name: str
         terminal.type("./voicekeeper resolve \t")
         terminal.wait_for("anna")
         assert not (folder / "ran").exists()
+
+
+def complete(cli: CommandLine, line: str, **environ: str) -> list[str]:
+    """Return what the program offers bash at the end of a line."""
+    asked = {
+        "_VOICEKEEPER_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(line.count(" ")),
+    }
+    ended = cli(environ=asked | environ)
+    assert (ended.code, ended.err) == (0, "")
+    return [row.partition(",")[2] for row in ended.out.splitlines() if row]
+
+
+def test_commands_names_options_and_choices_are_offered(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path / "voicekeeper.db").ready(imported("anna"), imported("berta"))
+    names = ["reload", "resolve", "resume", "retry", "remove", "restore", "rehearse"]
+    assert complete(cli, "voicekeeper re") == names
+    assert complete(cli, "voicekeeper resolve an") == ["anna"]
+    assert complete(cli, "voicekeeper list --j") == ["--json"]
+    assert complete(cli, "voicekeeper completion ") == list(SHELLS)
+
+
+def test_completing_a_line_never_fails(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path / "voicekeeper.db").ready(imported("anna"))
+    assert complete(cli, "voicekeeper show a", VOICEKEEPER_DAEMON__TICK="often") == []
+    cli.path.write_bytes(b"not a database")
+    assert complete(cli, "voicekeeper show a") == []

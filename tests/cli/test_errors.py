@@ -1,6 +1,5 @@
 """Bad input: one clear sentence on stderr, a code that says what kind it is, and no change."""
 
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -46,23 +45,20 @@ def add(*options: str, voice_id: str = "id-bert", name: str = "bert") -> list[st
         (add(voice_id=""), 2, "a voice_id must be 1 to 200 printable characters"),
         (add(voice_id="'id-bert'"), 2, 'a voice_id holds no "\'", unlike'),
         (add(voice_id='"id-bert"'), 2, "a voice_id holds no '\"', unlike"),
-        (add(voice_id="id-bert,"), 2, "a voice_id holds no ',', unlike 'id-bert,'; copy it as"),
         (add(voice_id="id\u2013bert"), 2, "a voice_id holds no '\u2013', unlike"),
         (add(voice_id="\u201cid-bert\u201d"), 2, "a voice_id holds no '\u201c', unlike"),
+        (add(voice_id="id-bert,"), 2, "a voice_id holds no ',', unlike 'id-bert,'; copy it as"),
         (add(name="anna"), 1, "the name 'anna' is taken"),
         (clone(name="anna"), 1, "the name 'anna' is taken"),
-        (design(name="anna"), 1, "the name 'anna' is taken"),
         (add(voice_id="id-anna"), 1, "id-anna is registered as 'anna' already"),
         (add("--last-used", "yesterday"), 2, "must be a time such as 2026-05-01T12:00:00Z"),
         (add("--last-used", "2026-05-01T13:00:00Z"), 2, "2026-05-01T13:00:00Z lies ahead"),
-        (add("--last-used", "1970-01-01"), 2, "is before the year 2000; leave a"),
         (add("--model", "../other"), 2, "a model is letters, digits"),
         (["touch", "anna", "--at", "2026-05-02"], 2, "lies ahead"),
         (add(name="a\x1b[31m"), 2, "a name must be 1 to 64 printable characters"),
-        (add(name="-b"), 2, "must not begin with a hyphen"),
         (add(name="\u2800"), 2, "a name must be 1 to 64 printable characters"),
         (add(name="a\u202eb"), 2, "a name must be 1 to 64 printable characters"),
-        (clone(name=""), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="-b"), 2, "must not begin with a hyphen"),
         (["backup", "-"], 2, "a copy is a file, never '-'"),
         (["restore", "-"], 2, "a copy is a file, never '-'"),
         (["add", "id-bert"], 2, "Missing option '--name'. See 'voicekeeper add --help'."),
@@ -90,16 +86,12 @@ def test_bad_input_is_refused_with_one_sentence_and_changes_nothing(
     [
         ["show", "caf\udce9"],
         ["resolve", "caf\udce9"],
-        ["remove", "caf\udce9"],
         add(name="caf\udce9"),
-        add(voice_id="caf\udce9"),
-        add("--model", "caf\udce9"),
         add("--last-used", "caf\udce9"),
-        clone(name="caf\udce9"),
         clone(url="https://example.com/caf\udce9"),
         design(prompt="caf\udce9"),
     ],
-    ids=" ".join,
+    ids=["show", "resolve", "name", "time", "url", "prompt"],
 )
 def test_what_is_not_utf_8_is_named(cli: CommandLine, args: list[str]) -> None:
     before = cli.rows()
@@ -171,14 +163,6 @@ def test_a_config_file_that_is_named_must_be_there(cli: CommandLine, named_by: s
     assert ended.err == f"voicekeeper: 1 problem in {path}:\n  there is no such file\n"
 
 
-def test_the_config_file_says_where_the_registry_is(cli: CommandLine, tmp_path: Path) -> None:
-    config = tmp_path / "other.toml"
-    config.write_text(f'[database]\nurl = "sqlite:///{tmp_path}/other.db"\n', "utf-8")
-    del cli.environ["VOICEKEEPER_DATABASE__URL"]
-    assert cli("--config", str(config), *add()).code == 0
-    assert CommandLine(tmp_path / "other.db").names() == ["bert"]
-
-
 def a_text_file(path: Path) -> None:
     path.write_text("these are the voices of our company\n" * 100, "utf-8")
 
@@ -233,17 +217,6 @@ def test_the_directory_of_a_new_registry_must_exist_and_the_file_be_none(tmp_pat
     ended = cli(*add())
     assert ended.code == 78
     assert "is a directory, not a database file" in sentence(ended)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(0o500)
-    ended = CommandLine(tmp_path / "voicekeeper.db")(
-        *add(), environ={"VOICEKEEPER_DATABASE__URL": f"sqlite:///{closed}/voicekeeper.db"}
-    )
-    assert ended.code == 78
-    assert "no permission for" in sentence(ended)
 
 
 def test_a_registry_busy_with_another_command_is_a_reason_to_try_again(

@@ -1,17 +1,12 @@
 """The help: every command of the design, in words, within 80 columns, and at once."""
 
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
 
 from tests.command import CommandLine
-from tests.support import imported
 from voicekeeper import __version__
 from voicekeeper.cli.program import program
 
@@ -66,43 +61,12 @@ def test_without_a_command_the_help_is_told_and_nothing_is_done(cli: CommandLine
     assert ended.err == cli("--help").out
 
 
-def test_the_version_is_that_of_the_package(cli: CommandLine) -> None:
-    assert cli("--version").out == f"voicekeeper {__version__}\n"
-
-
 def test_python_dash_m_is_the_command(cli: CommandLine) -> None:
     ended = cli.process("--version")
     assert (ended.code, ended.out, ended.err) == (0, f"voicekeeper {__version__}\n", "")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_is_printed_for(cli: CommandLine, shell: str) -> None:
-    ended = cli("completion", shell)
-    assert (ended.code, ended.err) == (0, "")
-    assert f"_VOICEKEEPER_COMPLETE={shell}_complete" in ended.out
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [(["show", "an"], ["anna", "annika"]), (["completion", ""], ["bash", "zsh", "fish"])],
-    ids=["a name", "a choice"],
-)
-def test_the_script_for_bash_completes(
-    cli: CommandLine, words: list[str], offered: list[str]
-) -> None:
-    cli.ready(imported("anna"), imported("annika"), imported("berta"))
-    script = (
-        f"{cli('completion', 'bash').out}\n"
-        f"COMP_WORDS=(voicekeeper {shlex.join(words)}); COMP_CWORD={len(words)}\n"
-        '_voicekeeper_completion; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    path = f"{Path(sys.executable).parent}:{cli.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", script],
-        env={**cli.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (done.stdout.splitlines(), done.stderr) == (offered, "")
+def test_a_group_without_its_command_tells_its_help(cli: CommandLine) -> None:
+    ended = cli("alerts")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == cli("alerts", "--help").out

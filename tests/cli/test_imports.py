@@ -20,18 +20,8 @@ LIBRARIES = {
     *("apprise", "asyncio", "ssl", "email", "http", "importlib.metadata", "logging"),
 }
 OURS = {
-    *(
-        "voicekeeper.core.models",
-        "voicekeeper.store.database",
-        "voicekeeper.daemon.wiring",
-        "voicekeeper.daemon.keeper",
-    ),
-    *(
-        "voicekeeper.gateway",
-        "voicekeeper.log",
-        "voicekeeper.core.transitions",
-        "voicekeeper.daemon.service",
-    ),
+    *("voicekeeper.core.models", "voicekeeper.core.transitions", "voicekeeper.store.database"),
+    *("voicekeeper.daemon.keeper", "voicekeeper.gateway", "voicekeeper.log"),
 }
 RULES = {"voicekeeper.core.schedule", "voicekeeper.core.health", "voicekeeper.core.costs"}
 FOR_A_TERMINAL = {"textwrap", "shutil", "difflib"}

@@ -1,8 +1,7 @@
 """The preview of a new voice: shown where the gateway has it, and saved on a person's word."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -12,152 +11,11 @@ from tests.command import CommandLine, sentence
 from tests.daemon_support import until
 from tests.receiver import served
 from tests.support import HOUR, NOW, Life, imported, wanted
-from voicekeeper.cli import network
-from voicekeeper.cli.network import download
 from voicekeeper.core.models import HistoryEntry, Status
-from voicekeeper.errors import FetchFailed
 
 WAVE = b"RIFF....WAVE" * 1000
 CLONE_ANNA = ["clone", "anna", "--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
 DESIGN_ANNA = ["design", "anna", "--prefix", "demo02", "--prompt", "Warm.", "--preview-text", "Hi"]
-
-
-# from where it is downloaded
-
-
-@asynccontextmanager
-async def serving(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Serve these answers on loopback, one a connection; give the address and what was asked."""
-    left, asked = list(answers), list[bytes]()
-
-    served = set[asyncio.Task[None] | None]()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served.add(asyncio.current_task())
-        try:
-            asked.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(left.pop(0))
-            await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        async with server:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
-    finally:
-        await asyncio.gather(*(task for task in served if task is not None))
-
-
-def answer(body: bytes = WAVE, status: str = "200 OK", **headers: str) -> bytes:
-    lines = {"Content-Type": "audio/wav", "Content-Length": str(len(body))} | {
-        name.replace("_", "-"): value for name, value in headers.items()
-    }
-    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
-
-
-def to(location: str) -> bytes:
-    return answer(b"", "302 Found", Location=location, Set_Cookie="a=b")
-
-
-def downloaded(*answers: bytes) -> tuple[bytes, Sequence[bytes]]:
-    async def main() -> tuple[bytes, Sequence[bytes]]:
-        async with serving(*answers) as (base, asked):
-            return await download(f"{base}/a.wav?token=secret", most=50_000), asked
-
-    return asyncio.run(main())
-
-
-def test_audio_is_downloaded_without_key_or_cookie() -> None:
-    got, asked = downloaded(to("/b.wav"), answer())
-    assert got == WAVE
-    assert [line.split(b"\r\n")[0] for line in asked] == [
-        b"GET /a.wav?token=secret HTTP/1.1",
-        b"GET /b.wav HTTP/1.1",
-    ]
-    said = b"".join(asked).lower()
-    assert b"authorization" not in said
-    assert b"cookie" not in said
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("file:///etc/passwd", "neither http nor https"),
-        ("ftp://example.com/a.wav", "neither http nor https"),
-        ("/a.wav", "neither http nor https"),
-        ("", "neither http nor https"),
-        ("http://example.com:port/", "is not reached"),
-        ("http://127.0.0.1:99999/", "is not reached"),
-        ("http://127.0.0.1:0/", "is not reached"),
-        ("http://[::1", "is not reached"),
-        ("https://sandbox.invalid/a.wav", "is not reached"),
-    ],
-)
-def test_a_url_that_leads_nowhere_is_told_in_a_sentence(url: str, words: str) -> None:
-    with pytest.raises(FetchFailed, match=words):
-        asyncio.run(download(url))
-
-
-@pytest.mark.parametrize(
-    ("answers", "words"),
-    [
-        ([to("file:///etc/passwd")], "is not reached (UnsupportedProtocol)"),
-        ([to("/again")] * 6, "is not reached (TooManyRedirects)"),
-        ([answer(b"", "404 Not Found")], "127.0.0.1 answered 404"),
-        ([answer(b"", "503 Busy")], "127.0.0.1 answered 503"),
-        ([answer(Content_Type="text/html; charset=utf-8")], "sent no audio but text/html"),
-        ([answer(Content_Type="application/json")], "sent no audio but application/json"),
-        ([answer(b"x" * 60_000)], "it is larger than 0 MB"),
-        ([answer(b"")], "127.0.0.1 sent nothing"),
-        ([answer(b"half", Content_Length="9")], "is not reached (RemoteProtocolError)"),
-        ([b"what?\r\n\r\n"], "is not reached"),
-        ([b""], "is not reached"),
-    ],
-)
-def test_a_preview_that_is_not_to_be_had_is_told_in_a_sentence(
-    answers: Sequence[bytes], words: str
-) -> None:
-    with pytest.raises(FetchFailed) as failed:
-        downloaded(*answers)
-    assert words in str(failed.value)
-    assert "secret" not in str(failed.value)
-
-
-def test_a_host_that_drips_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "DOWNLOAD_S", 0.3)
-
-    async def main() -> None:
-        ended = asyncio.Event()
-
-        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer(b"", Content_Length="1000"))
-            gone = asyncio.create_task(reader.read(1))
-            with suppress(ConnectionError):
-                while not gone.done():
-                    writer.write(b".")
-                    await asyncio.wait([gone], timeout=0.05)
-                writer.close()
-                await writer.wait_closed()
-            ended.set()
-
-        server = await asyncio.start_server(drip, "127.0.0.1", 0)
-        async with server:
-            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.wav"
-            with pytest.raises(FetchFailed, match="it took longer than"):
-                await download(url)
-            await ended.wait()
-
-    asyncio.run(main())
-
-
-# where it is shown
 
 
 def test_the_url_of_a_preview_is_shown_until_the_voice_is_made_again(tmp_path: Path) -> None:
@@ -175,9 +33,6 @@ def test_the_url_of_a_preview_is_shown_until_the_voice_is_made_again(tmp_path: P
     cli.change("made", status=Status.LOST)
     assert cli("retry", "made").code == 0
     assert cli("show", "made", "--json").json["preview_url"] is None
-
-
-# how it is saved
 
 
 @pytest.fixture

@@ -3,16 +3,13 @@
 import os
 import re
 import signal
-import sqlite3
 import subprocess
-import tempfile
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.command import CommandLine, on_a_terminal, plain, sentence
+from tests.command import CommandLine, on_a_terminal, plain
 from tests.support import DAY, FakeClock, imported
 from voicekeeper.cli.table import bar
 from voicekeeper.core.models import HistoryEntry, Status
@@ -76,12 +73,6 @@ def test_a_dumb_terminal_gets_no_escape_codes(cli: CommandLine) -> None:
     assert ESCAPE not in ended.out
 
 
-def test_no_escape_codes_go_into_a_pipe(cli: CommandLine) -> None:
-    ended = cli.process("list")
-    assert ended.code == 0
-    assert ESCAPE not in ended.out
-
-
 def test_show_fits_the_terminal_and_cuts_nothing_off(cli: CommandLine) -> None:
     ended = on_a_terminal(cli, "show", "b" * 64)
     assert widest(ended.out) <= 80
@@ -105,12 +96,6 @@ def test_history_on_a_terminal_is_broken_between_fields_and_words(cli: CommandLi
         '    error="429 Too Many Requests: the balance of the account is used up, top it',
         '      up to go on" task_id=task_0123456789abcdef0123456789abcdef',
     ]
-
-
-def test_a_sentence_is_one_line_in_a_pipe(cli: CommandLine) -> None:
-    ended = cli.process("add", "longanyang", "--name", "x")
-    assert ended.code == 2
-    assert len(sentence(ended)) > 80
 
 
 def test_an_empty_registry_on_a_terminal_tells_how_to_begin(tmp_path: Path) -> None:
@@ -193,78 +178,3 @@ def test_a_closed_stdout_is_no_crash_and_hits_no_file_of_ours(cli: CommandLine) 
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert cli.rows() == before
-
-
-def test_import_reads_a_pipe(cli: CommandLine) -> None:
-    ended = cli.process("import", "-", stdin='{"voice_id": "é", "name": "zoë"}\n'.encode())
-    assert ended.code == 0
-    assert ended.err.startswith("1 voice is registered.\n")
-    assert "zoë" in cli.names()
-
-
-def complete(cli: CommandLine, line: str, **environ: str) -> list[str]:
-    """Return what bash offers at the end of a line."""
-    asked = {
-        "_VOICEKEEPER_COMPLETE": "bash_complete",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(line.count(" ")),
-    }
-    ended = cli(environ=asked | environ)
-    assert (ended.code, ended.err) == (0, "")
-    return [row.partition(",")[2] for row in ended.out.splitlines() if row]
-
-
-def test_the_shell_completes_commands_names_and_options(cli: CommandLine) -> None:
-    names = ["reload", "resolve", "resume", "retry", "remove", "restore", "rehearse"]
-    assert complete(cli, "voicekeeper re") == names
-    assert complete(cli, "voicekeeper resolve an") == ["anna"]
-    assert complete(cli, "voicekeeper list --j") == ["--json"]
-
-
-def test_completing_a_line_never_fails(cli: CommandLine) -> None:
-    assert complete(cli, "voicekeeper show a", VOICEKEEPER_DAEMON__TICK="often") == []
-    cli.path.write_bytes(b"not a database")
-    assert complete(cli, "voicekeeper show a") == []
-
-
-@pytest.mark.host
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_root_makes_a_registry_as_the_user_that_owns_its_folder(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
-        cli = CommandLine(Path(home) / "voicekeeper.db")
-        cli.path.with_name("config.toml").rename(tmp_path / "config.toml")
-        cli.environ["VOICEKEEPER_CONFIG"] = str(tmp_path / "config.toml")
-        os.chown(home, NOBODY, NOBODY)
-        for args in (
-            ["add", "id-1", "--name", "anna"],
-            ["list"],
-            ["list", "--json"],
-            ["resolve", "anna", "--json"],
-        ):
-            ended = cli.process(*args)
-            assert ended.code == 0, ended.err
-            assert {path.stat().st_uid for path in Path(home).iterdir()} == {NOBODY}
-        assert "anna" in cli.names()
-
-
-@pytest.mark.host
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize(
-    "args",
-    [["resolve", "nobody"], ["list"], ["status"]],
-    ids=" ".join,
-)
-def test_root_is_told_what_only_the_owner_finds_out(args: list[str]) -> None:
-    """The owner may not be able to read this program, and root asks as the owner."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
-        cli = CommandLine(Path(home) / "voicekeeper.db").ready(imported("anna"))
-        with closing(sqlite3.connect(cli.path)) as connection, connection:
-            connection.execute("UPDATE voice SET remade_at = 'then', next_at = 'then'")
-        for path in (Path(home), *Path(home).iterdir()):
-            os.chown(path, NOBODY, NOBODY)
-        piped, shown = cli.process(*args), on_a_terminal(cli, *args)
-    assert "Traceback" not in piped.err + shown.out
-    words = "no voice is named" if "nobody" in args else "holds a value that cannot be read"
-    assert words in " ".join((piped.out + piped.err).split())
-    assert words in " ".join(shown.out.split())
-    assert piped.code == shown.code != 0

@@ -57,7 +57,3 @@ def test_a_command_to_copy_stays_on_one_line() -> None:
 @pytest.mark.parametrize("sentence", ["", "short", "x" * 200])
 def test_what_cannot_be_broken_stays_as_it_is(sentence: str) -> None:
     assert prose.fitted(sentence, Terminal()) == sentence
-
-
-def test_no_word_is_lost_or_changed() -> None:
-    assert prose.fitted(PROBLEMS, Terminal()).split() == PROBLEMS.split()

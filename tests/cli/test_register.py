@@ -12,7 +12,6 @@ import pytest
 from tests.command import CommandLine, sentence
 from tests.daemon_support import until
 from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, FakeClock, imported, wanted
-from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.models import Origin, Status
 from voicekeeper.core.requests import FLASH
 from voicekeeper.store.registry import Registry
@@ -22,6 +21,7 @@ NOTE = (
     "'systemctl start voicekeeper' or 'voicekeeper run' starts one.\n"
 )
 CLONE_ANNA = ["clone", "anna", "--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
+CLONE_BERT = ["clone", "bert", *CLONE_ANNA[2:]]
 DESIGN_ANNA = ["design", "anna", "--prefix", "demo02", "--prompt", "Warm.", "--preview-text", "Hi"]
 
 
@@ -57,11 +57,6 @@ def test_add_takes_what_is_known_of_a_voice(cli: CommandLine) -> None:
     assert NOW + DAY < voice.next_at <= NOW + 2 * DAY
 
 
-def test_a_voice_of_which_no_use_is_known_is_due_at_once(cli: CommandLine) -> None:
-    assert cli("add", "id-1", "--name", "anna").code == 0
-    assert cli.voice("anna").next_at == NOW
-
-
 @pytest.mark.parametrize(
     ("args", "origin", "recipe"),
     [
@@ -78,11 +73,6 @@ def test_an_enrollment_is_a_row_that_the_daemon_finds_due(
     voice = cli.voice("anna")
     assert (voice.status, voice.voice_id, voice.next_at) == (Status.NEW, None, NOW)
     assert (voice.origin, voice.recipe) == (origin, recipe)
-
-
-def test_the_limits_of_a_recipe_are_inclusive(cli: CommandLine) -> None:
-    args = ["--prefix", "abcdefghi0", "--prompt", "p" * 500, "--preview-text", "t" * 200]
-    assert cli("design", "n" * 64, *args).code == 0
 
 
 OVER = (
@@ -113,38 +103,25 @@ def test_a_voice_id_that_names_another_model_is_warned_of(cli: CommandLine) -> N
     assert "note: the voice_id" not in right.err
 
 
-def test_a_few_of_the_imported_whose_ids_name_another_model_are_told(cli: CommandLine) -> None:
-    plus = [{"voice_id": f"cosyvoice-v3-plus-{n}", "name": f"voice-{n}"} for n in range(5)]
+def test_notes_name_a_few_of_the_imported(cli: CommandLine) -> None:
+    old = [record | {"last_used_at": "2026-04-01"} for record in many(5)]
+    old[0] |= {"paused": True}
+    told = cli("import", "-", stdin=lines(*old)).err
+    assert f"note: the last use of voice-1, voice-2, voice-3 and 1 more is {OVER}" in told
+    plus = [{"voice_id": f"cosyvoice-v3-plus-{n}", "name": f"plus-{n}"} for n in range(5)]
     told = " ".join(cli("import", "-", stdin=lines(*plus)).err.split())
     assert told.count("names the model cosyvoice-3-plus") == 3
     assert "note: so do the voice_ids of 2 more." in told
 
 
-def test_a_note_names_a_few_of_the_imported_whose_window_is_over(cli: CommandLine) -> None:
-    old = [record | {"last_used_at": "2026-04-01"} for record in many(5)]
-    old[0] |= {"paused": True}
-    ended = cli("import", "-", stdin=lines(*old, {"voice_id": "id-new", "name": "new"}))
-    assert f"note: the last use of voice-1, voice-2, voice-3 and 1 more is {OVER}" in ended.err
-
-
-@pytest.mark.parametrize("ago", [None, 3 * MINUTE, 2 * DAY])
-def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine, ago: timedelta | None) -> None:
-    if ago is not None:
-        cli.passed(ago)
-    err = cli("add", "id-1", "--name", "anna").err
-    if ago is None:
-        assert err.endswith(NOTE)
-    else:
-        since = f"made a pass since {rfc3339(NOW - ago)}"
-        assert f"note: nothing is kept now: no daemon has {since}; 'systemctl start " in err
-
-
-def test_no_note_tells_of_a_daemon_that_works(cli: CommandLine) -> None:
-    cli.ready(imported("bert")).passed(MINUTE)
-    for args in (["add", "id-2", "--name", "carl"], ["keep", "bert"], ["import", "-"], CLONE_ANNA):
-        ended = cli(*args, stdin=lines({"voice_id": "id-4", "name": "dora"}))
-        assert ended.code == 0
-        assert "note" not in ended.err
+def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine) -> None:
+    cli.passed(3 * MINUTE)
+    words = "note: nothing is kept now: no daemon has made a pass since 2026-05-01T11:57:00Z; "
+    for args in (["add", "id-1", "--name", "anna"], ["keep", "anna"], ["import", "-"], CLONE_BERT):
+        assert words in cli(*args, stdin=lines({"voice_id": "id-3", "name": "carl"})).err
+        cli.passed(MINUTE)
+        assert "note" not in cli("keep", "anna").err
+        cli.passed(3 * MINUTE)
 
 
 def test_a_clone_that_is_waited_for_prints_its_voice_id_alone(cli: CommandLine) -> None:
@@ -232,13 +209,6 @@ def test_a_file_is_imported_whole(cli: CommandLine, tmp_path: Path) -> None:
     assert (cli.voice("carl").paused, cli.voice("carl").next_at) == (True, None)
 
 
-def test_an_empty_file_imports_nothing(cli: CommandLine) -> None:
-    before = cli.rows()
-    ended = cli("import", "-")
-    assert (ended.code, ended.err) == (0, "0 voices are registered.\n")
-    assert cli.rows() == before
-
-
 def test_a_fleet_of_2500_is_imported_and_its_keepalives_spread_out(cli: CommandLine) -> None:
     records = [record | {"last_used_at": "2026-05-01T11:00:00Z"} for record in many(2500)]
     ended = cli("import", "-", stdin=lines(*records))
@@ -299,13 +269,8 @@ GOOD = {"voice_id": "id-1", "name": "anna"}
         (b'{"voice_id": "id-\xe9", "name": "anna"}', "not a line of JSON"),
         (b"[" * 100_000, "not a line of JSON"),
         (b"[]", "must be a JSON object"),
-        (b'{"name": "anna"}', "voice_id is missing"),
         (lines(GOOD | {"nmae": "x"}), "unknown field 'nmae'; known are voice_id, name, model"),
-        (lines(GOOD | {"last_used_at": 1777636800}), "last_used_at must be a text"),
         (lines(GOOD | {"last_used_at": "2026-05-02T12:00:00Z"}), "lies ahead"),
-        (lines(GOOD | {"paused": "no"}), "paused must be true or false"),
-        (lines(GOOD | {"origin": "clone", "recipe": {}}), "holds exactly prefix, audio_url"),
-        (lines(GOOD | {"name": "\ud800"}), "a name must be 1 to 64 printable characters"),
     ],
 )
 def test_a_line_that_breaks_a_rule_is_named_with_the_rule(
@@ -398,12 +363,6 @@ def test_of_two_older_rows_each_is_found_as_it_is_written(cli: CommandLine) -> N
         assert cli("remove", typed).code == 0
 
 
-def test_a_file_that_is_not_there_is_a_matter_of_usage(cli: CommandLine, tmp_path: Path) -> None:
-    ended = cli("import", str(tmp_path / "none.jsonl"))
-    assert ended.code == 2
-    assert "No such file or directory" in sentence(ended)
-
-
 def test_what_export_writes_import_takes(cli: CommandLine, tmp_path: Path) -> None:
     cli.ready(
         imported("anna", last_used_at=NOW - DAY),
@@ -422,25 +381,6 @@ def test_what_export_writes_import_takes(cli: CommandLine, tmp_path: Path) -> No
         for registry in (cli, copy)
     )
     assert sorted(became, key=lambda row: row["name"]) == sorted(was, key=lambda row: row["name"])
-
-
-def test_an_exported_line_holds_what_is_known_and_no_more(cli: CommandLine) -> None:
-    cli.ready(
-        imported("anna"),
-        imported("bert", last_used_at=NOW, origin=Origin.CLONE, recipe=CLONE, paused=True),
-    )
-    assert [json.loads(line) for line in cli("export").out.splitlines()] == [
-        {"voice_id": "id-anna", "name": "anna", "model": FLASH},
-        {
-            "voice_id": "id-bert",
-            "name": "bert",
-            "model": FLASH,
-            "last_used_at": "2026-05-01T12:00:00Z",
-            "origin": "clone",
-            "recipe": CLONE,
-            "paused": True,
-        },
-    ]
 
 
 def test_export_leaves_out_what_has_no_living_voice_id_and_says_so(cli: CommandLine) -> None:

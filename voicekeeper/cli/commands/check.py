@@ -18,8 +18,8 @@ from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
 from voicekeeper.core import costs, health, webhook
 from voicekeeper.core.duration import compact, rfc3339
 from voicekeeper.core.health import Finding, Health, Keeping, Severity
-from voicekeeper.daemon import wiring
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.store.backup import DailyCopies
 
 _SENTENCE_AT = 19  # the column
@@ -155,7 +155,7 @@ class _Checks:
     async def _ask(self, key: FoundKey) -> int | None:
         """Return the balance, None where it is not told; note how far the host's clock is ahead."""
         clock = self._session.clock
-        async with wiring.gateway(self._settings, key.secret, clock) as gateway:
+        async with GatewayClient(self._settings.upstream, key.secret, clock=clock) as gateway:
             told_at = await gateway.check_key()
             self._ahead = None if told_at is None else clock.now() - told_at
             with contextlib.suppress(CallFailed):  # it need not tell
