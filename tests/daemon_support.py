@@ -12,11 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from sqlmodel import col, select
@@ -49,15 +48,15 @@ _SETTINGS = {
 }
 
 
-def until(condition: Callable[[], object], what: str = "") -> None:
+def until(condition: Callable[[], object], what: str = "", *, within: float = LIMIT_S) -> None:
     """Wait until a condition holds.
 
     Raises:
-        AssertionError: it does not come to hold within the limit.
+        AssertionError: it does not come to hold within so many seconds.
     """
-    limit = time.monotonic() + LIMIT_S
+    limit = time.monotonic() + within
     while not condition():
-        assert time.monotonic() < limit, f"it did not come to be within {LIMIT_S:g} s: {what}"
+        assert time.monotonic() < limit, f"it did not come to be within {within:g} s: {what}"
         time.sleep(0.02)
 
 
@@ -67,6 +66,12 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):  # gone, or just going
         return False
+
+
+def memory_mib(pid: int) -> float:
+    """Return how much memory a process has now."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def fast_gateway(
@@ -108,19 +113,14 @@ class Daemon:
         self.lines: list[str] = []
         self.words: list[str] = []
         self._readers = [
-            _reader(stdout, self.lines),
-            _reader(self.process.stderr, self.words),
+            _thread(_read, stdout, self.lines),
+            _thread(_read, self.process.stderr, self.words),
         ]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     @property
@@ -146,6 +146,10 @@ class Daemon:
         told = self.told(event, **fields)
         assert len(told) >= count, (self.process.returncode, self.lines, self.words)
         return told[count - 1]
+
+    def memory_mib(self) -> float:
+        """Return how much memory it has now."""
+        return memory_mib(self.pid)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -223,6 +227,12 @@ class Host:
     def register(self, *voices: NewVoice) -> None:
         self.registry.register(voices, now=SystemClock().now(), policy=POLICY)
 
+    def register_existing(self, server: SandboxServer, *names: str) -> None:
+        """Register voices that exist at the gateway too."""
+        for name in names:
+            server.import_voice(f"id-{name}")
+        self.register(*map(support.imported, names))
+
     def voice(self, name: str) -> Voice:
         return self.registry.get(name)
 
@@ -244,80 +254,77 @@ class Host:
 
 
 class Wire:
-    """A wire from a daemon to the sandbox, on which answers can be held back.
+    """A port that leads to a server, and on which nothing may come through for a while.
+
+    Args:
+        target: the server's port of 127.0.0.1, or its socket.
 
     Attributes:
-        base_url: to give to the daemon.
+        port: of 127.0.0.1.
     """
 
-    def __init__(self, server: SandboxServer) -> None:
-        host, _, port = server.url.removeprefix("http://").rpartition(":")
-        self._far = (host, int(port))
-        self._near = socket.create_server(("127.0.0.1", 0))
-        self.base_url = f"http://127.0.0.1:{self._near.getsockname()[1]}/api/v1"
-        self._flows = threading.Event()
-        self._flows.set()
-        self._threads = [_thread(self._accept)]
+    def __init__(self, target: int | Path) -> None:
+        self._target = target
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._there, self._back = threading.Event(), threading.Event()
+        self._ends = [self._server]
+        self.let_go()
+
+    def __enter__(self) -> Self:
+        _thread(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     def hold_back(self) -> None:
         """Keep every answer back from now on."""
-        self._flows.clear()
+        self._back.clear()
+
+    def cut(self) -> None:
+        """Let nothing through, in either direction."""
+        self._there.clear()
+        self._back.clear()
 
     def let_go(self) -> None:
         """Hand on what was kept back, and all that follows."""
-        self._flows.set()
-
-    def close(self) -> None:
-        """Cut the wire; the daemon and the server close their connections themselves."""
-        self._flows.set()
-        self._near.shutdown(socket.SHUT_RDWR)
-        self._near.close()
-        for thread in self._threads:
-            thread.join(LIMIT_S)
+        self._there.set()
+        self._back.set()
 
     def _accept(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # it was closed
             while True:
-                near, _ = self._near.accept()
-                self._threads.append(_thread(self._connect, near))
+                near, _ = self._server.accept()
+                if isinstance(self._target, Path):
+                    far = socket.socket(socket.AF_UNIX)
+                    far.connect(str(self._target))
+                else:
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                self._ends += [near, far]
+                _thread(_pump, near, far, self._there)
+                _thread(_pump, far, near, self._back)
 
-    def _connect(self, near: socket.socket) -> None:
-        with near, socket.create_connection(self._far) as far:
-            back = _thread(_pump, far, near, self._flows.wait)
-            _pump(near, far, lambda: None)
-            self._flows.set()
-            back.join(LIMIT_S)
 
-
-def _pump(source: socket.socket, sink: socket.socket, wait: Callable[[], object]) -> None:
+def _pump(source: socket.socket, sink: socket.socket, flows: threading.Event) -> None:
     with suppress(OSError):
         while data := source.recv(65_536):
-            wait()
+            flows.wait()
             sink.sendall(data)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 
 
-@contextmanager
-def wired(server: SandboxServer) -> Iterator[Wire]:
-    """Give a wire to a server that runs."""
-    wire = Wire(server)
-    try:
-        yield wire
-    finally:
-        wire.close()
+def _read(pipe: IO[str], into: list[str]) -> None:
+    with pipe:
+        into.extend(line.rstrip("\n") for line in pipe)
 
 
 def _thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
     thread = threading.Thread(target=work, args=arguments, daemon=True)
     thread.start()
     return thread
-
-
-def _reader(pipe: IO[str] | None, into: list[str]) -> threading.Thread:
-    def read() -> None:
-        assert pipe is not None
-        with pipe:
-            into.extend(line.rstrip("\n") for line in pipe)
-
-    return _thread(read)

@@ -3,14 +3,10 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
@@ -77,12 +73,7 @@ class Cluster:
         template.close()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         shutil.rmtree(self.directory)
 
@@ -159,61 +150,6 @@ class Cluster:
             env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
         )
         assert done.returncode == 0, done.stderr.decode()
-
-
-class Wire:
-    """A TCP port that leads to the socket of a server, and can be cut without a word.
-
-    Attributes:
-        port: of 127.0.0.1.
-    """
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self._is_whole = threading.Event()
-        self._is_whole.set()
-        self._ends: list[socket.socket] = [self._server]
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.mend()
-        for end in self._ends:
-            end.close()
-
-    def cut(self) -> None:
-        """Let nothing through, in either direction."""
-        self._is_whole.clear()
-
-    def mend(self) -> None:
-        """Let through what was sent meanwhile, and all that follows."""
-        self._is_whole.set()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # it was closed
-            while True:
-                near, _ = self._server.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(str(self._target))
-                self._ends += [near, far]
-                for source, drain in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, drain), daemon=True).start()
-
-    def _pump(self, source: socket.socket, drain: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                self._is_whole.wait()
-                drain.sendall(data)
-            drain.shutdown(socket.SHUT_WR)
 
 
 def _somebody() -> pwd.struct_passwd:

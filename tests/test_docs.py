@@ -47,7 +47,6 @@ def _table(header: str, text: str = README) -> list[list[str]]:
 )
 def test_the_first_two_blocks_are_one_command_each(place: int, ending: str) -> None:
     lines = _blocks()[place].splitlines()
-
     assert len(lines) == 1
     assert lines[0].startswith("python3 -m venv ")
     assert lines[0].endswith(ending)
@@ -55,7 +54,6 @@ def test_the_first_two_blocks_are_one_command_each(place: int, ending: str) -> N
 
 def test_the_table_of_events_is_the_catalogue() -> None:
     told = {row[0].strip("`"): (row[1], row[2]) for row in _table("| event | level | meaning |")}
-
     assert told == {event: (meaning.level, meaning.text) for event, meaning in MEANINGS.items()}
 
 
@@ -65,13 +63,11 @@ def test_every_event_is_told_somewhere_in_the_code() -> None:
         for path in (ROOT / "voicekeeper").rglob("*.py")
         if path.name != "events.py"
     )
-
     assert [event for event in Event if f"Event.{event.name}" not in code] == []
 
 
 def test_the_table_of_commands_names_every_command() -> None:
     told = re.findall(r"`([a-z_]+)`", " ".join(row[0] for row in _table("| command | does |")))
-
     assert sorted(told) == sorted(program.list_commands(click.Context(program)))
 
 
@@ -79,7 +75,6 @@ def test_every_dependency_has_its_reason() -> None:
     packages = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
     wanted = {re.split(r"[<>=[]", each)[0] for each in packages}
     told = {name.strip() for row in _table("| package | for |") for name in row[0].split(",")}
-
     assert told == wanted
 
 
@@ -90,7 +85,6 @@ def test_the_layers_in_the_readme_name_every_module() -> None:
         for path in (ROOT / "voicekeeper").iterdir()
         if not path.name.startswith(("_", ".")) and (path.suffix == ".py" or path.is_dir())
     }
-
     assert told == modules
 
 
@@ -99,14 +93,12 @@ def test_the_page_on_the_rehearsal_tells_every_option_of_it() -> None:
     command = program.get_command(click.Context(program), "rehearse")
     assert command is not None
     options = {option for parameter in command.params for option in parameter.opts}
-
     assert [option for option in sorted(options) if option not in page] == []
 
 
 def test_the_table_of_settings_tells_each_with_its_default_and_how_it_changes() -> None:
     told = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in _table(_SETTINGS, REFERENCE)}
     defaults = Settings()
-
     assert told == {
         f"{table}.{key}": (
             _written(getattr(getattr(defaults, table), key)),
@@ -140,7 +132,6 @@ def _written(value: object) -> str:
 def test_the_table_of_exit_codes_is_the_catalogue_and_that_all_there_are() -> None:
     told = {int(code): text for code, text in _table("| code | meaning |", REFERENCE)}
     raised = {e.exit_code for e in vars(errors).values() if _is_error(e)}
-
     assert told == EXIT_CODES
     assert set(EXIT_CODES) == raised | {0, errors.INTERRUPTED}
 
@@ -154,7 +145,6 @@ def test_the_table_of_the_codes_of_status_is_what_it_exits_with() -> None:
         int(code): text.partition(":")[0]
         for code, text in _table("| code of `status` |", REFERENCE)
     }
-
     assert told == {severity.value: severity.name.lower() for severity in Severity}
 
 
@@ -162,7 +152,6 @@ def test_the_commands_with_exit_codes_of_their_own_are_commands() -> None:
     names = re.findall(
         r"`([a-z]+)[^`]*`", " ".join(row[0] for row in _table("| command | ends", REFERENCE))
     )
-
     assert set(names) <= set(program.list_commands(click.Context(program)))
 
 
@@ -176,7 +165,6 @@ def test_the_reference_and_the_manual_page_tell_the_same(header: str, section: s
     entries = re.findall(
         r"^\.TP\n\.B (.*)\n((?:[^.].*\n?)+)", shown.replace("\\-", "-"), re.MULTILINE
     )
-
     assert told == {term: " ".join(words.split()) for term, words in entries}
 
 
@@ -199,7 +187,6 @@ def _anchors(page: Path) -> set[str]:
 
 def test_the_readme_leads_to_every_page() -> None:
     pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
-
     assert pages - set(re.findall(r"\]\(([^)#:]+)", README)) == set()
 
 

@@ -10,14 +10,14 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import alternatives, calls, commands, drain, growth, quiet, throughput
+from tests.benchmarks import calls, commands, drain, growth, quiet, rehearsal, throughput
 from tests.benchmarks.table import Row, markdown
 
 BENCHMARKS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
     "commands": commands.rows,
     "calls": calls.rows,
     "throughput": throughput.rows,
-    "alternatives": alternatives.rows,
+    "rehearsal": rehearsal.rows,
     "quiet": quiet.rows,
     "drain": drain.rows,
     "drain-whole": drain.whole,

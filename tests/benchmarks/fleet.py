@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from voicekeeper import log
-from voicekeeper.config import Daemon, Polling, Settings, Upstream
+from tests.daemon_support import Daemon
+from voicekeeper import config, log
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import wiring
@@ -25,15 +26,15 @@ _MODEL = "cosyvoice-3-flash"
 _BATCH = 10_000
 
 
-def settings(url: str, **upstream: Any) -> Settings:  # noqa: ANN401 - any key
+def settings(url: str, **upstream: Any) -> config.Settings:  # noqa: ANN401 - any key
     """Return settings that ask for a task as soon as they may."""
-    most = Upstream(base_url=url, requests_per_second=10_000, max_in_flight=64)
-    return Settings(
+    most = config.Upstream(base_url=url, requests_per_second=10_000, max_in_flight=64)
+    return config.Settings(
         upstream=most._replace(**upstream),
-        polling=Polling(
+        polling=config.Polling(
             speech_first=timedelta(seconds=0.02), speech_interval=timedelta(seconds=0.05)
         ),
-        daemon=Daemon(tick=timedelta(seconds=0.1)),
+        daemon=config.Daemon(tick=timedelta(seconds=0.1)),
     )
 
 
@@ -52,6 +53,24 @@ def registry(voices: int, *, due_in: timedelta = timedelta(days=-1)) -> Iterator
         fill(database, voices, due_in=due_in)
         database.close()
         yield path
+
+
+@contextlib.contextmanager
+def daemon(path: Path, url: str, *, tick: str = "1s") -> Iterator[tuple[Daemon, float]]:
+    """Run a daemon; give it when it is ready, and how many seconds that took."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "VOICEKEEPER_API_KEY": KEY,
+        "VOICEKEEPER_CONFIG": os.devnull,
+        "VOICEKEEPER_DATABASE__URL": f"sqlite:///{path}",
+        "VOICEKEEPER_UPSTREAM__BASE_URL": url,
+        "VOICEKEEPER_DAEMON__TICK": tick,
+    }
+    began = time.monotonic()
+    with Daemon(["run"], environ) as running:
+        running.await_event("daemon.ready")
+        yield running, time.monotonic() - began
+        running.end(signal.SIGTERM)
 
 
 def fill(database: Database, voices: int, *, due_in: timedelta) -> None:
@@ -76,7 +95,7 @@ def fill(database: Database, voices: int, *, due_in: timedelta) -> None:
             )
 
 
-def keep_all(path: Path, chosen: Settings) -> float:
+def keep_all(path: Path, chosen: config.Settings) -> float:
     """Keep every voice that is due, as ``run --once`` does; return the seconds it took."""
     database = SqliteDatabase(path)
     with logged_to_nowhere():
@@ -103,7 +122,7 @@ def logged_to_nowhere() -> Iterator[None]:
     logging.shutdown()
 
 
-async def _keep_all(database: Database, chosen: Settings) -> None:
+async def _keep_all(database: Database, chosen: config.Settings) -> None:
     async with wiring.assembly(
         chosen,
         api_key=SecretStr(KEY),

@@ -1,16 +1,10 @@
 """What a registry costs as it grows: passes, keepalives, memory, disk, and the way to READY."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row, rounds
@@ -23,7 +17,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _IDLE_PASSES = 50
 _KEPT = 500
 _SETTLE_S = 5.0
-_MEMORY_MIB = 110
+_MEMORY_MIB = 95
 _MEMORY_GROWS_MIB = 15
 
 
@@ -38,15 +32,15 @@ def rows() -> Iterator[Row]:
                 f"idle pass, CPU, {named}",
                 rounds(partial(_idle_pass_ms, path, size)),
                 "ms",
-                at_most=5 if largest else None,
+                at_most=2 if largest else None,
             )
             ready, memory = [], []
             for _ in range(ROUNDS):
-                with daemon(path, gateway) as (process, seconds):
+                with fleet.daemon(path, gateway.url) as (running, seconds):
                     ready.append(seconds)
                     time.sleep(_SETTLE_S)
-                    memory.append(_resident_mib(process.pid))
-            yield Row(f"start to READY, {named}", ready, "s", at_most=3 if largest else None)
+                    memory.append(running.memory_mib())
+            yield Row(f"start to READY, {named}", ready, "s", at_most=2 if largest else None)
             yield Row(
                 f"resident memory, {named}",
                 memory,
@@ -102,48 +96,3 @@ def _keepalive_ms(path: Path, gateway: Upstream) -> float:
     began = time.process_time()
     fleet.keep_all(path, fleet.settings(gateway.url))
     return (time.process_time() - began) / _KEPT * 1000
-
-
-class daemon:  # noqa: N801 - reads as a function
-    """A daemon that has reported READY, and how long that took."""
-
-    def __init__(self, path: Path, gateway: Upstream, *, tick: str = "1s") -> None:
-        self._path = path
-        self._tick = tick
-        self._gateway = gateway
-
-    def __enter__(self) -> tuple[subprocess.Popen[bytes], float]:
-        self._directory = TemporaryDirectory()
-        address = str(Path(self._directory.name) / "notify")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(address)
-        self._socket.settimeout(120)
-        environ = {
-            "PATH": os.environ["PATH"],
-            "NOTIFY_SOCKET": address,
-            "VOICEKEEPER_API_KEY": fleet.KEY,
-            "VOICEKEEPER_CONFIG": os.devnull,
-            "VOICEKEEPER_DATABASE__URL": f"sqlite:///{self._path}",
-            "VOICEKEEPER_UPSTREAM__BASE_URL": self._gateway.url,
-            "VOICEKEEPER_DAEMON__TICK": self._tick,
-        }
-        began = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "voicekeeper", "run"], env=environ, stdout=subprocess.DEVNULL
-        )
-        while b"READY=1" not in self._socket.recv(4096):
-            pass
-        return self._process, time.monotonic() - began
-
-    def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
-        self._socket.close()
-        self._directory.cleanup()
-
-
-def _resident_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError("a process has a VmRSS")

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.benchmarks import fleet
-from tests.benchmarks.growth import daemon
 from tests.benchmarks.table import ROUNDS, Row
 from tests.benchmarks.upstream import upstream
 
@@ -21,11 +20,11 @@ def rows() -> Iterator[Row]:
         cpu, wakes = [], []
         with upstream() as gateway, fleet.registry(1_000, due_in=timedelta(days=1)) as path:
             for _ in range(ROUNDS):
-                with daemon(path, gateway, tick=tick) as (process, _):
+                with fleet.daemon(path, gateway.url, tick=tick) as (running, _):
                     time.sleep(_STARTED_S)
-                    before, began = _used(process.pid), time.monotonic()
+                    before, began = _used(running.pid), time.monotonic()
                     time.sleep(_WATCHED_S)
-                    after, took = _used(process.pid), time.monotonic() - began
+                    after, took = _used(running.pid), time.monotonic() - began
                 cpu.append((after[0] - before[0]) / took * 3_600)
                 wakes.append((after[1] - before[1]) / took * 60)
         yield Row("quiet, 1,000 voices, CPU an hour", cpu, "s", note=f"a tick of {tick}")

@@ -13,14 +13,13 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -29,7 +28,10 @@ from typing import Any, Final
 import httpx
 
 from tests.benchmarks.table import Row
+from tests.daemon_support import Daemon, Host, until
+from tests.support import imported
 from tests.web_support import free_port
+from voicekeeper.core.clock import SystemClock
 
 INTERVAL: Final = 25.0
 _SETTINGS: Final = {
@@ -119,36 +121,38 @@ class Soak:
         return [s for s in self.samples if number * length <= s.at < (number + 1) * length]
 
 
-def soak(voices: int, minutes: float, times: float, kept_log: Path | None = None) -> Soak:
+def soak(voices: int, minutes: float, times: float) -> Soak:
     """Keep so many voices for so long.
 
     Args:
         voices: how many.
         minutes: how long.
         times: how many times as often as usual single calls go wrong.
-        kept_log: where the daemon's log is to stay.
     """
     faults = [fault.format(share * times) for fault, share in _SHARES.items()]
     ids = [f"id-{number:05}" for number in range(voices)]
-    with TemporaryDirectory() as directory, ExitStack() as running:
-        home = Path(directory)
-        log_path = kept_log or home / "log"
-        gateway = running.enter_context(_sandbox(ids, faults))
-        environ = _environ(home, gateway)
-        _import(environ, ids)
-        log = running.enter_context(log_path.open("w+"))
-        daemon = running.enter_context(_process("run", environ=environ, stdout=log))
-        _await_ready(log_path, daemon)
-        began = time.monotonic()
-        samples = list(_watch(daemon.pid, home, gateway, environ, minutes * 60, usual=faults))
-        seconds = time.monotonic() - began
-        books = httpx.get(f"{gateway}/books", timeout=60).json()
-        cpu_s, starved_s = _processor(daemon.pid)
-        daemon.send_signal(signal.SIGTERM)
-        code = daemon.wait(30)
-        assert code == 0, code
-        log.seek(0)
-        events = Counter(json.loads(line)["event"] for line in log)
+    with TemporaryDirectory() as directory, _sandbox(ids, faults) as gateway:
+        home, web = Path(directory), f"127.0.0.1:{free_port()}"
+        host = Host(home, f"{gateway}/api/v1", WEB__LISTEN=web, **_SETTINGS)
+        now = SystemClock().now()
+        host.register(
+            *(
+                replace(
+                    imported(f"voice-{n:05}", voice_id=voice_id),
+                    last_used_at=now - timedelta(seconds=INTERVAL * n / voices),
+                )
+                for n, voice_id in enumerate(ids)
+            )
+        )
+        with host.run() as daemon:
+            daemon.await_event("daemon.ready")
+            began = time.monotonic()
+            samples = list(_watch(daemon, host, web, gateway, minutes * 60, usual=faults))
+            seconds = time.monotonic() - began
+            books = httpx.get(f"{gateway}/books", timeout=60).json()
+            cpu_s, starved_s = _processor(daemon.pid)
+            assert daemon.end(signal.SIGTERM) == 0
+        events = Counter(json.loads(line)["event"] for line in daemon.lines)
     return Soak(samples, books, events, cpu_s, starved_s, seconds)
 
 
@@ -189,25 +193,19 @@ def rows(done: Soak, voices: int) -> Iterator[Row]:
 
 
 def _watch(
-    pid: int,
-    home: Path,
-    gateway: str,
-    environ: dict[str, str],
-    seconds: float,
-    *,
-    usual: list[str],
+    daemon: Daemon, host: Host, web: str, gateway: str, seconds: float, *, usual: list[str]
 ) -> Iterator[Sample]:
     """Look at the daemon until the time is over, and make things happen meanwhile."""
-    web = f"http://{environ['VOICEKEEPER_WEB__LISTEN']}"
     began = time.monotonic()
     storms = churns = reads = 0
     stormy = False
     while (at := time.monotonic() - began) < seconds:
-        yield Sample(at, _memory(pid), len(os.listdir(f"/proc/{pid}/fd")), _size(home))  # noqa: PTH208 - quicker
+        files = len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
+        yield Sample(at, daemon.memory_mib(), files, _size(host.path))
         if at > reads * _READ_EVERY_S:
             reads += 1
             for path in ("metrics", ""):
-                httpx.get(f"{web}/{path}", timeout=60).raise_for_status()
+                httpx.get(f"http://{web}/{path}", timeout=60).raise_for_status()
         in_storm = at % _STORM_EVERY_S > _STORM_EVERY_S - _STORM_S and at < seconds - 60
         if in_storm is not stormy:
             stormy = in_storm
@@ -215,17 +213,18 @@ def _watch(
             storms += stormy
             httpx.put(f"{gateway}/faults", json=list(faults)).raise_for_status()
         if at > churns * _CHURN_EVERY_S:
-            _churn(environ, churns)
+            _churn(host, churns)
             churns += 1
         time.sleep(max(0.0, _LOOK_EVERY_S - (time.monotonic() - began - at)))
 
 
-def _churn(environ: dict[str, str], number: int) -> None:
+def _churn(host: Host, number: int) -> None:
     """Have a voice made, and forget the one before the last."""
     url = "https://example.com/a.wav"
-    _run(environ, "clone", f"churn-{number}", "--prefix", "churn", "--audio-url", url)
+    made = host.command("clone", f"churn-{number}", "--prefix", "churn", "--audio-url", url)
+    assert made == 0
     if number > 1:
-        _run(environ, "remove", f"churn-{number - 2}")
+        assert host.command("remove", f"churn-{number - 2}") == 0
 
 
 @contextmanager
@@ -234,83 +233,13 @@ def _sandbox(ids: list[str], usual: list[str]) -> Iterator[str]:
     known = [word for voice_id in ids for word in ("--voice", voice_id)]
     faults = [word for fault in usual for word in ("--fault", fault)]
     times = ("--window", "60s", "--speech-time", "0.3s-1.2s", "--enrollment-time", "1s-3s")
-    options = ("sandbox", "--port", "0", *times, *known, *faults)
-    with _process(*options, environ=dict(os.environ), stdout=subprocess.PIPE) as sandbox:
-        assert sandbox.stdout is not None
-        yield sandbox.stdout.readline().strip().removesuffix("/api/v1")
+    with Daemon(["sandbox", "--port", "0", *times, *known, *faults], dict(os.environ)) as sandbox:
+        until(lambda: sandbox.lines, "the sandbox runs")
+        yield sandbox.lines[0].removesuffix("/api/v1")
 
 
-@contextmanager
-def _process(
-    *arguments: str,
-    environ: dict[str, str],
-    stdout: Any,  # noqa: ANN401 - as Popen takes it
-) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "voicekeeper", *arguments],
-        env=environ,
-        stdout=stdout,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def _environ(home: Path, gateway: str) -> dict[str, str]:
-    settings = _SETTINGS | {
-        "UPSTREAM__BASE_URL": f"{gateway}/api/v1",
-        "DATABASE__URL": f"sqlite:///{home / 'voicekeeper.db'}",
-        "WEB__LISTEN": f"127.0.0.1:{free_port()}",
-        "CONFIG": os.devnull,
-        "API_KEY": "soak",
-    }
-    return os.environ | {f"VOICEKEEPER_{name}": value for name, value in settings.items()}
-
-
-def _import(environ: dict[str, str], ids: list[str]) -> None:
-    """Register the voices, used at even distances of the last interval."""
-    now = datetime.now(UTC)
-    lines = [
-        json.dumps(
-            {
-                "voice_id": voice_id,
-                "name": f"voice-{number:05}",
-                "last_used_at": (now - timedelta(seconds=INTERVAL * number / len(ids))).isoformat(),
-            }
-        )
-        for number, voice_id in enumerate(ids)
-    ]
-    _run(environ, "import", "-", given="\n".join(lines))
-
-
-def _run(environ: dict[str, str], *arguments: str, given: str = "") -> None:
-    subprocess.run(
-        [sys.executable, "-m", "voicekeeper", *arguments],
-        env=environ,
-        input=given,
-        text=True,
-        check=True,
-        capture_output=True,
-    )
-
-
-def _await_ready(log: Path, daemon: subprocess.Popen[str]) -> None:
-    while '"daemon.ready"' not in log.read_text():
-        assert daemon.poll() is None, "the daemon did not start"
-        time.sleep(0.1)
-
-
-def _memory(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _size(home: Path) -> float:
-    files = (home / f"voicekeeper.db{ending}" for ending in ("", "-wal"))
+def _size(database: Path) -> float:
+    files = (database.with_name(f"{database.name}{ending}") for ending in ("", "-wal"))
     return sum(file.stat().st_size for file in files if file.exists()) / 2**20
 
 
@@ -330,10 +259,9 @@ def main() -> int:
     parser.add_argument("--voices", type=int, default=2_000)
     parser.add_argument("--minutes", type=float, default=20.0, help="above 2")
     parser.add_argument("--faults", type=float, default=1.0, help="times as many as usual")
-    parser.add_argument("--log", type=Path, help="where the daemon's log is to stay")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and with it what it has started
-    done = soak(chosen.voices, chosen.minutes, chosen.faults, chosen.log)
+    done = soak(chosen.voices, chosen.minutes, chosen.faults)
     table = list(rows(done, chosen.voices))
     for row in table:
         sys.stdout.write("\t".join(row.cells()).rstrip() + "\n")

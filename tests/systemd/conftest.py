@@ -1,8 +1,7 @@
-"""The machine that all tests here share, and what is told of them at the end."""
+"""The machine that all tests here share."""
 
 import fcntl
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from tests.systemd.machine import Machine, why_not
 from tests.systemd.service import Service
 from voicekeeper.core.extras import ALERTS
 
-EXPOSURE = "exposure"
 TREE = Path(os.environ.get("VOICEKEEPER_TEST_ROOT", "/"))
 """The root that machines are laid over: of another Debian, there is another systemd in it."""
 
@@ -46,30 +44,6 @@ def pytest_xdist_make_scheduler(
             return "installer" if any(name in nodeid for name in installer) else "service"
 
     return ByMachine(config, log)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what was held against a real systemd, and how exposed the service is."""
-    passed = [
-        report
-        for report in terminalreporter.getreports("passed")
-        if report.when == "call" and "tests/systemd/" in report.nodeid
-    ]
-    if not passed:
-        return
-    terminalreporter.section(f"{len(passed)} checks under a real systemd")
-    for report in sorted(passed, key=lambda report: report.nodeid):
-        terminalreporter.line(f"ok  {_sentence(report.nodeid)}")
-    for report in passed:
-        for name, value in report.user_properties:
-            if name == EXPOSURE:
-                terminalreporter.line(str(value))
-
-
-def _sentence(nodeid: str) -> str:
-    name = nodeid.partition("::")[2].removeprefix("test_")
-    name, bracket, parameter = name.partition("[")
-    return re.sub("_+", " ", name) + bracket.replace("[", ": ") + parameter.removesuffix("]")
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-LIMIT_S = 30.0
+from tests.daemon_support import LIMIT_S, until
+
 _LIFETIME_S = 600
 """After so long a machine is ended, whatever became of those who started it."""
 
@@ -60,18 +59,6 @@ def _succeeds(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        AssertionError: it does not come to hold within the limit.
-    """
-    limit = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < limit, f"it did not come to be within {LIMIT_S:g} s: {what}"
-        time.sleep(0.1)  # each look costs a process or two
-
-
 class Machine:
     """One machine; it is off when the block ends.
 
@@ -90,16 +77,11 @@ class Machine:
         try:
             self._boot()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         if self._host is not None:
             if self._init is not None:
                 with suppress(ProcessLookupError):

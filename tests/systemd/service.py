@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.systemd.machine import Done, Machine, until
+from tests.daemon_support import until
+from tests.systemd.machine import Done, Machine
 
 KEY = "sk-made-up-0123456789"
 GATEWAY = "http://127.0.0.1:8765"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon_support import until
 from tests.systemd import service as installed
 from tests.systemd.conftest import TREE
-from tests.systemd.machine import Done, Machine, until
+from tests.systemd.machine import Done, Machine
 from tests.systemd.service import DATABASE, STATE, Service, run_installer
 
 OLDEST_REGISTRY = (installed.ROOT / "tests" / "registry_0004.sql").read_text()

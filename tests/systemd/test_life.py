@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.systemd.machine import Machine, until
+from tests.daemon_support import until
+from tests.systemd.machine import Machine
 from tests.systemd.service import GATEWAY, KEY, Service
 
 

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from tests.systemd.machine import Done, Machine, until
+from tests.daemon_support import until
+from tests.systemd.machine import Done, Machine
 from tests.systemd.service import ROOT, Service
 
 QUICK = {"interval": "1s"}

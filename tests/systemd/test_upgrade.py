@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon_support import until
 from tests.systemd import service as installed
 from tests.systemd.conftest import TREE
-from tests.systemd.machine import Done, Machine, until
+from tests.systemd.machine import Done, Machine
 from tests.systemd.service import INSTALLER, KEY, PIP, Service, run_installer
 from tests.systemd.test_install import put_versions, version
 

@@ -1,6 +1,5 @@
 """A host that boots in 1970 and is set right by the network, seen from the real process."""
 
-import os
 import signal
 import time
 from datetime import timedelta
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.daemon_support import Host, fast_gateway, until
-from tests.support import imported
 from voicekeeper.sandbox import SandboxServer
 
 LIBRARIES = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
@@ -19,12 +17,6 @@ pytestmark = [
     pytest.mark.host,
     pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: apt install faketime"),
 ]
-
-
-def memory_mib(pid: int) -> float:
-    """Return how much memory a process has now."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def blind(directory: Path) -> str:
@@ -54,9 +46,7 @@ def test_a_clock_that_leaps_costs_neither_a_keepalive_nor_memory(
     with SandboxServer(fast_gateway(window=timedelta(minutes=10))) as server:
         host = Host(tmp_path, server.base_url)
         names = [f"voice-{number}" for number in range(10)]
-        for name in names:
-            server.import_voice(f"id-{name}")
-        host.register(*map(imported, names))
+        host.register_existing(server, *names)
 
         def await_keepalives() -> None:
             wanted = server.books().speech + len(names)
@@ -65,11 +55,11 @@ def test_a_clock_that_leaps_costs_neither_a_keepalive_nor_memory(
         with host.run(**given) as daemon:
             assert daemon.await_event("daemon.ready")["timestamp"].startswith("1970-01-01T00:")
             daemon.await_event("keepalive.succeeded", count=10)
-            before = memory_mib(daemon.pid)
+            before = daemon.memory_mib()
             for there in (["+0\n", in_1970] * leaps)[:leaps]:
                 offset.write_text(there)
                 await_keepalives()
-                assert memory_mib(daemon.pid) - before < 30
+                assert daemon.memory_mib() - before < 30
             assert len(daemon.told("clock.jumped")) == (leaps if seen else 0)
             assert daemon.end(signal.SIGTERM) == 0
             assert daemon.told("pass.failed") == []

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon_support import Host, Wire, fast_gateway, until, wired
-from tests.support import imported, wanted
+from tests.daemon_support import Host, Wire, until
+from tests.support import wanted
 from voicekeeper.core.models import Status, TaskState
 from voicekeeper.sandbox import SandboxServer
 
@@ -20,25 +20,22 @@ pytestmark = pytest.mark.host
 
 
 @pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(fast_gateway()) as server:
-        yield server
-
-
-@pytest.fixture
 def wire(server: SandboxServer) -> Iterator[Wire]:
-    with wired(server) as wire:
+    with Wire(int(server.url.rpartition(":")[2])) as wire:
         yield wire
 
 
 @pytest.fixture
 def host(tmp_path: Path, wire: Wire) -> Host:
-    return Host(tmp_path, wire.base_url)
+    return host_behind(wire, tmp_path)
 
 
-def before_the_work(host: Host, server: SandboxServer, wire: Wire) -> None:
+def host_behind(wire: Wire, directory: Path, **settings: str) -> Host:
+    return Host(directory, f"http://127.0.0.1:{wire.port}/api/v1", **settings)
+
+
+def before_the_work(host: Host, server: SandboxServer, _: Wire) -> None:
     """Kill the daemon when the call has left, and before the gateway has done a thing."""
-    del wire
     server.set_faults(["hang@submit"])
     with host.run() as daemon:
         until(lambda: server.struck().get("hang@submit"), "the call hangs")
@@ -63,8 +60,7 @@ kills = pytest.mark.parametrize("kill", [before_the_work, after_the_work])
 def test_a_keepalive_cut_off_by_a_kill_is_repeated_at_the_next_start(
     host: Host, server: SandboxServer, wire: Wire, kill: Kill
 ) -> None:
-    server.import_voice("id-anna")
-    host.register(imported("anna"))
+    host.register_existing(server, "anna")
     kill(host, server, wire)
     assert [task.state for task in host.tasks("anna")] == [TaskState.INTENT]
     with host.run() as daemon:
@@ -112,35 +108,41 @@ def test_a_voice_that_deploys_while_the_daemon_dies_is_followed_to_its_end(
     assert server.books().clone == 1
 
 
-def test_a_daemon_that_was_frozen_during_an_enrollment_pays_once(
-    tmp_path: Path, server: SandboxServer, wire: Wire
+@pytest.mark.parametrize("kind", ["clone", "speech"])
+def test_a_daemon_frozen_during_a_call_for_longer_than_an_interval_makes_it_once(
+    tmp_path: Path, server: SandboxServer, wire: Wire, kind: str
 ) -> None:
-    """Frozen for longer than a claim of these settings holds."""
-    host = Host(
+    host = host_behind(
+        wire,
         tmp_path,
-        wire.base_url,
         KEEPALIVE__INTERVAL="1s",
         KEEPALIVE__JITTER="0s",
         UPSTREAM__TIMEOUT="30s",
     )
-    host.register(wanted("anna"))
+    if kind == "clone":
+        host.register(wanted("anna"))
+    else:
+        host.register_existing(server, "anna")
     wire.hold_back()
     with host.run() as daemon:
-        until(lambda: server.books().clone, "the enrollment is charged")
+        until(lambda: server.books().cost_micros, "the call is charged")
         daemon.send(signal.SIGSTOP)
         wire.let_go()
         time.sleep(1.5)  # this is the frozen time itself
         daemon.send(signal.SIGCONT)
         daemon.await_event("keepalive.succeeded", name="anna")
-        assert daemon.end(signal.SIGTERM) == 0
+        daemon.kill()
+    first, *later = host.tasks("anna")
+    assert first.state is TaskState.SUCCESS
+    assert all(task.sent_at > (first.finished_at or task.sent_at) for task in later)
     assert host.voice("anna").status is Status.OK
-    assert server.books().clone == 1
+    assert server.books().clone == (kind == "clone")
 
 
 def test_a_daemon_frozen_beyond_its_patience_does_not_know_and_pays_once(
     tmp_path: Path, server: SandboxServer, wire: Wire
 ) -> None:
-    host = Host(tmp_path, wire.base_url, UPSTREAM__TIMEOUT="1s")
+    host = host_behind(wire, tmp_path, UPSTREAM__TIMEOUT="1s")
     host.register(wanted("anna"))
     wire.hold_back()
     with host.run() as daemon:
@@ -154,31 +156,3 @@ def test_a_daemon_frozen_beyond_its_patience_does_not_know_and_pays_once(
         assert daemon.end(signal.SIGTERM) == 0
     assert host.voice("anna").status is Status.UNKNOWN
     assert server.books().clone == 1
-
-
-def test_a_daemon_frozen_during_a_keepalive_for_longer_than_its_lease_uses_the_voice_once(
-    tmp_path: Path, server: SandboxServer, wire: Wire
-) -> None:
-    server.import_voice("id-anna")
-    host = Host(
-        tmp_path,
-        wire.base_url,
-        KEEPALIVE__INTERVAL="5s",  # which is also the longest lease
-        KEEPALIVE__JITTER="0s",
-        UPSTREAM__TIMEOUT="30s",
-    )
-    host.register(imported("anna"))
-    wire.hold_back()
-    with host.run() as daemon:
-        until(lambda: server.books().speech, "the keepalive is charged")
-        daemon.send(signal.SIGSTOP)
-        wire.let_go()
-        time.sleep(5.5)  # this is the frozen time itself
-        daemon.send(signal.SIGCONT)
-        daemon.await_event("keepalive.submitted", name="anna")
-        daemon.await_event("keepalive.succeeded", name="anna")
-        daemon.kill()
-    first, *later = host.tasks("anna")
-    assert first.state is TaskState.SUCCESS
-    assert all(task.sent_at > (first.finished_at or task.sent_at) for task in later)
-    assert server.books().voices["id-anna"].alive

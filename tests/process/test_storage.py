@@ -3,30 +3,21 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.daemon_support import Host, fast_gateway
+from tests.daemon_support import Host
 from tests.support import MINUTE, Life, driver_of, imported, wanted
 from voicekeeper.core.models import Status
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.sandbox import SandboxServer
 
 pytestmark = pytest.mark.host
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(fast_gateway()) as server:
-        yield server
-
-
-@pytest.fixture
-def host(tmp_path: Path, server: SandboxServer) -> Host:
-    return Host(tmp_path, server.base_url)
 
 
 # a file that is no registry any more
@@ -51,6 +42,11 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
+def newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
@@ -58,6 +54,7 @@ def directory(path: Path) -> None:
         (overwritten, "is damaged"),
         (emptied, "is empty: the registry is gone"),
         (directory, "is a directory, not a database file"),
+        (newer, "was written by a newer voicekeeper (schema 9999"),
     ],
 )
 def test_a_daemon_that_finds_no_good_registry_ends_with_78_and_changes_nothing(

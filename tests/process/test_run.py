@@ -4,11 +4,9 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import pytest
 from sqlalchemy import delete
 
 from tests.command import CommandLine
-from tests.daemon_support import KEY, LIMIT_S, POLICY, Daemon, Host, fast_gateway, until
+from tests.daemon_support import LIMIT_S, POLICY, Daemon, Host, fast_gateway, until
 from tests.support import FakeClock, imported, policy, wanted
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.health import Severity
@@ -27,24 +25,6 @@ from voicekeeper.daemon.keeper import STOP_WITHIN_S
 from voicekeeper.sandbox import Answer, Gateway, SandboxServer
 
 RECIPE = ["--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(fast_gateway()) as server:
-        yield server
-
-
-@pytest.fixture
-def host(tmp_path: Path, server: SandboxServer) -> Host:
-    return Host(tmp_path, server.base_url)
-
-
-def register(host: Host, server: SandboxServer, *names: str) -> None:
-    """Register voices that exist at the gateway."""
-    for name in names:
-        server.import_voice(f"id-{name}")
-    host.register(*map(imported, names))
 
 
 # what it does
@@ -76,7 +56,7 @@ def test_it_makes_a_voice_and_keeps_it_and_tells_so_in_json(
 
 
 def test_once_does_all_that_is_due_and_ends(host: Host, server: SandboxServer) -> None:
-    register(host, server, "anna", "berta")
+    host.register_existing(server, "anna", "berta")
     host.register(wanted("clara"))
     with host.run("--once") as run:
         assert run.end() == 0, run.words
@@ -90,7 +70,7 @@ def test_keeping_goes_on_when_a_gateway_that_hung_for_long_heals(
     names = [f"v{number}" for number in range(9)]
     host = Host(tmp_path, server.base_url, UPSTREAM__TIMEOUT="0.5s", UPSTREAM__MAX_IN_FLIGHT="3")
     server.set_faults(["hang"])
-    register(host, server, *names)
+    host.register_existing(server, *names)
     with host.run() as daemon:
         daemon.await_event("keepalive.failed", count=4)  # more of them waited than may go at once
         server.set_faults([])
@@ -137,7 +117,7 @@ def test_settings_that_are_shorter_at_the_next_start_cost_no_voice(tmp_path: Pat
 def test_it_deletes_what_is_older_than_a_year(
     host: Host, server: SandboxServer, options: tuple[str, ...]
 ) -> None:
-    register(host, server, "anna")
+    host.register_existing(server, "anna")
     host.registry.touch("anna", SystemClock().now(), now=SystemClock().now(), policy=POLICY)
     day = timedelta(days=1)
     old, young = (SystemClock().now() - days * day for days in (366, 364))
@@ -179,7 +159,7 @@ def test_a_signal_ends_it_long_before_a_call_that_hangs_does(
 
 
 def test_an_idle_daemon_ends_at_once(host: Host, server: SandboxServer) -> None:
-    register(host, server, "anna")
+    host.register_existing(server, "anna")
     with host.run() as daemon:
         daemon.await_event("keepalive.succeeded")
         began = time.monotonic()
@@ -195,7 +175,7 @@ def test_an_idle_daemon_ends_at_once(host: Host, server: SandboxServer) -> None:
 def test_a_daemon_that_ended_is_missed_at_once(
     host: Host, server: SandboxServer, end: signal.Signals
 ) -> None:
-    register(host, server, "anna")
+    host.register_existing(server, "anna")
     cli = CommandLine(host.path, FakeClock(SystemClock().now()))
     with host.run() as daemon:
         daemon.await_event("keepalive.succeeded", name="anna")
@@ -213,7 +193,7 @@ def test_a_daemon_that_ended_is_missed_at_once(
 
 
 def test_between_two_runs_of_a_timer_no_daemon_is_missed(host: Host, server: SandboxServer) -> None:
-    register(host, server, "anna")
+    host.register_existing(server, "anna")
     with host.run("--once") as run:
         assert run.end() == 0, run.words
     cli = CommandLine(host.path, FakeClock(SystemClock().now()))
@@ -232,21 +212,11 @@ def test_a_second_daemon_ends_with_75_and_names_the_first(host: Host) -> None:
         assert first.end(signal.SIGTERM) == 0
 
 
-def test_after_a_kill_a_new_daemon_starts_at_once(host: Host) -> None:
-    with host.run() as first:
-        first.await_event("daemon.ready")
-        first.kill()
-        assert first.process.returncode == -signal.SIGKILL
-    with host.run() as second:
-        second.await_event("daemon.ready")
-        assert second.end(signal.SIGTERM) == 0
-
-
 @pytest.mark.host
 def test_no_file_of_its_own_takes_the_place_of_a_closed_stdin_stdout_or_stderr(
     host: Host, server: SandboxServer
 ) -> None:
-    register(host, server, "anna")
+    host.register_existing(server, "anna")
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable]
     with subprocess.Popen([*closed, "-m", "voicekeeper", "run"], env=host.environ()) as daemon:
         try:
@@ -269,48 +239,31 @@ def test_without_a_key_it_ends_with_78_and_one_sentence(host: Host) -> None:
     assert daemon.lines == []
 
 
-def test_a_registry_of_a_newer_version_is_refused_and_left_alone(host: Host) -> None:
-    with sqlite3.connect(host.path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
-    host.database.close()
-    before = host.path.read_bytes()
-    with host.run() as daemon:
-        assert daemon.end() == 78
-    (sentence,) = daemon.words
-    assert "newer voicekeeper (schema 9999" in sentence
-    assert host.path.read_bytes() == before
-
-
 # a key that is refused, a gateway that is away
 
 
-def test_a_refused_key_ends_a_run_once_with_77(tmp_path: Path) -> None:
-    with SandboxServer(fast_gateway(key="another key")) as server:
-        host = Host(tmp_path, server.base_url)
-        register(host, server, "anna")
-        with host.run("--once") as run:
-            assert run.end() == 77
-        (sentence,) = run.words
-        assert "the gateway refused the API key" in sentence
-        assert server.books().refused == {401: 1}
-
-
-def test_a_run_once_in_which_nothing_succeeds_ends_with_1(
-    host: Host, server: SandboxServer
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ("401", 77, "the gateway refused the API key"),
+        ("404", 1, "something was due, and nothing succeeded"),
+    ],
+)
+def test_a_run_once_in_which_nothing_succeeds_says_why(
+    host: Host, server: SandboxServer, fault: str, code: int, words: str
 ) -> None:
-    register(host, server, "anna")
-    server.set_faults(["404"])
+    host.register_existing(server, "anna")
+    server.set_faults([fault])
     with host.run("--once") as run:
-        assert run.end() == 1
-    assert "something was due, and nothing succeeded" in " ".join(run.words)
+        assert run.end() == code
+    assert words in " ".join(run.words)
 
 
 def test_a_daemon_whose_key_is_refused_stays_says_so_once_and_recovers(
     host: Host, server: SandboxServer
 ) -> None:
     server.set_faults(["401"])
-    register(host, server, "anna", "berta", "clara")
+    host.register_existing(server, "anna", "berta", "clara")
     with host.run() as daemon:
         daemon.await_event("control.failed", count=2)
         server.set_faults([])
@@ -324,35 +277,34 @@ def test_a_daemon_whose_key_is_refused_stays_says_so_once_and_recovers(
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("names", [["anna"], ["anna", "berta", "clara", "dora", "emil", "fred"]])
+@pytest.mark.parametrize("count", [1, 6])
 def test_a_gateway_that_answers_404_to_every_call_is_seen_at_once(
-    tmp_path: Path, names: list[str]
+    tmp_path: Path, count: int
 ) -> None:
+    names = [f"v{number}" for number in range(count)]
+    is_blocked = count > 1
+    wants = Severity.CRITICAL if is_blocked else Severity.WARNING
     with SandboxServer(fast_gateway(window=timedelta(minutes=2)), faults=["404"]) as server:
         host = Host(tmp_path, server.base_url, KEEPALIVE__WINDOW="2m")
-        register(host, server, *names)
-        _see_that_all_fails(host, server, names)
+        host.register_existing(server, *names)
+        with host.run() as daemon:
+            if is_blocked:
+                blocked = daemon.await_event("upstream.blocked")
+                assert "the gateway answered 404: no such address or task" in blocked["error"]
+
+            def is_seen() -> bool:
+                with host.run_command("status", "--json") as status:
+                    code = status.end()
+                told = json.loads("".join(status.lines))
+                return code == wants and told["blocked" if is_blocked else "overdue"] == 1
+
+            until(is_seen)
+            server.set_faults([])
+            for name in names:
+                daemon.await_event("keepalive.succeeded", name=name)
+            assert daemon.end(signal.SIGTERM) == 0
+        assert len(daemon.told("upstream.blocked")) == is_blocked
         assert all(voice.alive for voice in server.books().voices.values())
-
-
-def _see_that_all_fails(host: Host, server: SandboxServer, names: list[str]) -> None:
-    wants = Severity.WARNING if len(names) == 1 else Severity.CRITICAL
-    with host.run() as daemon:
-        if len(names) > 1:
-            blocked = daemon.await_event("upstream.blocked")
-            assert "the gateway answered 404: no such address or task" in blocked["error"]
-        until(lambda: host.command("status") == wants)
-        with host.run_command("status", "--json") as status:
-            assert status.end() == wants
-        told = json.loads("".join(status.lines))
-        assert told["blocked"] is (len(names) > 1)
-        if len(names) == 1:
-            assert told["overdue"] == 1
-        server.set_faults([])
-        for name in names:
-            daemon.await_event("keepalive.succeeded", name=name)
-        assert daemon.end(signal.SIGTERM) == 0
-    assert len(daemon.told("upstream.blocked")) == (len(names) > 1)
 
 
 class _Strict(Gateway):
@@ -371,7 +323,7 @@ def test_an_enrollment_that_the_gateway_s_policy_refuses_pauses_nothing_and_fail
     with SandboxServer(fast_gateway(make=_Strict)) as server:
         host = Host(tmp_path, server.base_url)
         host.register(wanted("berta"))
-        register(host, server, "anna")
+        host.register_existing(server, "anna")
         with host.run() as daemon:
             failed = daemon.await_event("voice.status_changed", name="berta", to="FAILED")
             daemon.await_event("keepalive.succeeded", name="anna")
@@ -387,7 +339,7 @@ def test_an_enrollment_that_the_gateway_s_policy_refuses_pauses_nothing_and_fail
 
 
 def test_a_daemon_outlives_a_gateway_that_is_away(host: Host, server: SandboxServer) -> None:
-    register(host, server, "anna")
+    host.register_existing(server, "anna")
     host.register(wanted("berta"))
     server.stop()
     with host.run() as daemon:
@@ -407,7 +359,7 @@ def test_a_daemon_outlives_a_gateway_that_is_away(host: Host, server: SandboxSer
 def test_systemd_is_told_of_the_start_of_each_pass_and_of_the_end(
     host: Host, server: SandboxServer, tmp_path: Path
 ) -> None:
-    register(host, server, "anna")
+    host.register_existing(server, "anna")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         address = str(tmp_path / "notify")
         line.bind(address)
@@ -429,49 +381,20 @@ def test_systemd_is_told_of_the_start_of_each_pass_and_of_the_end(
     assert told[-1] == "STOPPING=1"
 
 
+@pytest.mark.parametrize("is_journal", [True, False])
 def test_lines_carry_their_priority_when_stdout_is_the_journal(
-    host: Host, server: SandboxServer
+    host: Host, server: SandboxServer, *, is_journal: bool
 ) -> None:
-    register(host, server, "anna")
+    host.register_existing(server, "anna")
     server.set_faults(["402"])
     pipe = os.pipe()
     status = os.fstat(pipe[1])
-    with host.run(pipe=pipe, JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}") as daemon:
+    stream = f"{status.st_dev}:{status.st_ino}" if is_journal else "1:1"
+    with host.run(pipe=pipe, JOURNAL_STREAM=stream) as daemon:
         until(lambda: any("upstream.blocked" in line for line in daemon.lines))
         assert daemon.end(signal.SIGTERM) == 0
     numbers = {"info": "<6>", "warning": "<4>", "error": "<3>"}
-    levels = set()
-    for line in daemon.lines:
-        prefix, written = line[:3], json.loads(line[3:])
-        assert prefix == numbers[written["level"]]
-        levels.add(written["level"])
-    assert levels == set(numbers)
-
-
-def test_another_journals_name_makes_no_priority(host: Host) -> None:
-    with host.run(JOURNAL_STREAM="1:1") as daemon:
-        daemon.await_event("daemon.ready")
-        assert daemon.end(signal.SIGTERM) == 0
-    assert all(line.startswith('{"timestamp"') for line in daemon.lines)
-
-
-# the key
-
-
-def test_the_key_stands_in_no_line_no_row_and_no_process_list(
-    host: Host, server: SandboxServer
-) -> None:
-    register(host, server, "anna")
-    with host.run(VOICEKEEPER_LOG__LEVEL="debug") as daemon:
-        daemon.await_event("keepalive.succeeded")
-        process = Path("/proc") / str(daemon.pid)
-        shown = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-        server.set_faults(["401"])
-        host.register(wanted("berta"))
-        daemon.await_event("upstream.blocked")
-        assert daemon.end(signal.SIGTERM) == 0
-    assert b"voicekeeper" in shown
-    written = [host.path, *host.path.parent.glob("voicekeeper.db-*")]
-    shown += b"".join(file.read_bytes() for file in written)
-    shown += "\n".join([*daemon.lines, *daemon.words]).encode()
-    assert KEY.encode() not in shown
+    told = [line.partition("{") for line in daemon.lines]
+    levels = [json.loads(start + rest)["level"] for _, start, rest in told]
+    assert [prefix for prefix, _, _ in told] == [numbers[e] if is_journal else "" for e in levels]
+    assert set(levels) == set(numbers)

@@ -34,10 +34,8 @@ def _at(began: float, seconds: float) -> None:
 def test_eight_voices_live_for_three_windows_on_few_calls(tmp_path: Path) -> None:
     names = [f"voice-{number}" for number in range(8)]
     with SandboxServer(fast_gateway()) as server:
-        for name in names:
-            server.import_voice(f"id-{name}")
         host = Host(tmp_path, server.base_url, DAEMON__TICK="0.5s")
-        host.register(*map(imported, names))
+        host.register_existing(server, *names)
         with host.run() as daemon:
             time.sleep(60)
             books = server.books()
@@ -54,10 +52,9 @@ def test_forty_kills_in_75_s_lose_nothing_and_pay_for_nothing_twice(
     dice = random.Random(seed)
     names = [f"voice-{number}" for number in range(8)]
     with SandboxServer(fast_gateway(enrollment_time=DESIGNED_IN)) as server:
-        for name in names:
-            server.import_voice(f"id-{name}")
         host = Host(tmp_path, server.base_url, DAEMON__TICK="0.5s")
-        host.register(*map(imported, names), wanted("cloned"), wanted("designed", Origin.DESIGN))
+        host.register_existing(server, *names)
+        host.register(wanted("cloned"), wanted("designed", Origin.DESIGN))
         began, daemon = time.monotonic(), host.run()
         for moment in sorted(dice.uniform(0, 75) for _ in range(40)):
             _at(began, moment)
