@@ -24,7 +24,7 @@ pytestmark = pytest.mark.host
 VOICES = [f"voice-{number:02}" for number in range(12)]
 SHOWN = [replace(imported(f"paused-{number}"), paused=True) for number in range(300)]
 WINDOW = timedelta(seconds=8)
-SETTINGS = {"KEEPALIVE__WINDOW": "8s", "KEEPALIVE__INTERVAL": "2s", "KEEPALIVE__JITTER": "0s"}
+SETTINGS = {"KEEPALIVE__WINDOW": "8s", "KEEPALIVE__INTERVAL": "2s"}
 FILES = 1024
 """What a service may have open where nothing else is set."""
 
