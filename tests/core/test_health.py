@@ -215,6 +215,10 @@ def test_voices_that_need_a_person_are_named_as_far_as_there_is_room(
     assert sentence.startswith(told)
 
 
+def test_a_voice_is_overdue_by_a_fiftieth_of_the_window() -> None:
+    assert health.late_before(NOW, POLICY) == NOW - 7 * DAY / 50
+
+
 @pytest.mark.parametrize(
     ("fields", "line"),
     [

@@ -272,6 +272,14 @@ def test_a_wait_is_doubled_twenty_times_at_most() -> None:
         assert 0.75 <= (at - NOW) / (2**20 * SECOND) < 1.25
 
 
+def test_a_voice_has_another_share_at_each_failure() -> None:
+    once, twice = (
+        schedule.retry_at("anna", failures=failures, anchor=None, now=NOW, policy=POLICY) - NOW
+        for failures in (3, 4)
+    )
+    assert abs(twice - 2 * once) > SECOND
+
+
 def test_a_gateway_that_asks_for_less_does_not_hasten_the_retry() -> None:
     anchor = NOW - 3 * DAY
     plain = schedule.retry_at("anna", failures=5, anchor=anchor, now=NOW, policy=POLICY)
