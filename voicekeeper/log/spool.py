@@ -48,12 +48,11 @@ class _Spool(io.RawIOBase):
 
     def __init__(self, file: int, dropped: Callable[[int], object]) -> None:
         self._file = file
-        self._tell = dropped
+        self._report = dropped
         self._change = threading.Condition()
         self._waiting: list[bytes] = []
-        self._size = 0
+        self._size = 0  # of what waits or is being written
         self._dropped = 0
-        self._is_writing = False
         threading.Thread(target=self._work, name="spool", daemon=True).start()
 
     def fileno(self) -> int:
@@ -77,29 +76,27 @@ class _Spool(io.RawIOBase):
         return len(data)
 
     def drain(self, within: float) -> None:
-        """Wait so many seconds for what was written to be read."""
+        """Wait so many seconds for the reader to take all lines."""
         with self._change:
-            self._change.wait_for(lambda: not self._waiting and not self._is_writing, within)
+            self._change.wait_for(lambda: not self._size, within)
 
     def _work(self) -> None:
         """Write what waits, for as long as the process lives."""
-        is_taken = True
         while True:
             with self._change:
-                self._is_writing = False
-                self._change.notify_all()
                 self._change.wait_for(lambda: self._waiting)
-                self._is_writing = True
-                lines, self._waiting, self._size = self._waiting, [], 0
-                # Told once a write succeeded: to tell is to write a line, which may be dropped too.
+                lines, self._waiting = self._waiting, []
+            is_taken = _written(self._file, b"".join(lines))
+            with self._change:
+                self._size -= sum(map(len, lines))
+                if not is_taken:  # the reader has gone, or the disk is full
+                    self._dropped += len(lines)
+                # Reported once a write succeeded: a report is a line, which may be dropped too.
                 dropped = self._dropped if is_taken else 0
                 self._dropped -= dropped
+                self._change.notify_all()
             if dropped:
-                self._tell(dropped)
-            is_taken = _written(self._file, b"".join(lines))
-            if not is_taken:  # the reader has gone, or the disk is full
-                with self._change:
-                    self._dropped += len(lines)
+                self._report(dropped)
 
 
 def _written(file: int, data: bytes) -> bool:
