@@ -23,7 +23,7 @@ from tests.daemon_support import Host, fast_gateway
 from tests.examples import NOW, POLICY
 from tests.support import FakeClock, imported, wanted
 from tests.web_support import free_port
-from voicekeeper.core import alerting, breaker, costs, digest, health, schedule
+from voicekeeper.core import alerting, breaker, costs, health, messages, schedule
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.facts import BalanceFacts, BreakerFacts, VoiceFacts
 from voicekeeper.core.models import (
@@ -43,7 +43,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import control, enrollment, keepalive, shared
 from voicekeeper.sandbox import SandboxServer
 
-RULES = (alerting, breaker, costs, digest, health, schedule)
+RULES = (alerting, breaker, costs, health, messages, schedule)
 LIVES = (shared, control, enrollment, keepalive)
 
 MOMENTS = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(

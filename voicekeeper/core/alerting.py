@@ -43,9 +43,6 @@ MARKED_WITHIN: Final = timedelta(minutes=1)
 """Whoever records an answer logs the alert that it opens or ends, and marks it, within this time;
 only then does a look at all alerts find it due."""
 
-SEND_LEASE: Final = timedelta(minutes=5)
-"""For sending one message; longer than any try may take."""
-
 _SLACK: Final = timedelta(hours=1)
 """A clock that is set back by less delays an alert by less; one set back further is seen."""
 
@@ -78,11 +75,6 @@ def dire_before(now: datetime, policy: Policy) -> datetime:
     return plus(now, min(window / 14, (window - policy.interval) / 8) - window)
 
 
-def at_risk_since(anchor: datetime, policy: Policy) -> datetime:
-    """Return from when on a voice is at risk, unless it is used."""
-    return plus(anchor, policy.risk_age)
-
-
 def grace(policy: Policy) -> timedelta:
     """Return for how long no alert of a risk is due: ten minutes of seven days.
 
@@ -96,16 +88,9 @@ def pace(policy: Policy) -> timedelta:
     return policy.window / 2000
 
 
-def level(kind: AlertKind, anchor: datetime | None, *, now: datetime, policy: Policy) -> Level:
-    """Return how loud an alert is; of a risk, by the time that is left.
-
-    Args:
-        kind: of the alert.
-        anchor: what the voice's deadline counts from; None where no voice is concerned.
-        now: of this look.
-        policy: the settings.
-    """
-    if kind is AlertKind.RISK and anchor is not None and anchor < dire_before(now, policy):
+def level(kind: AlertKind, anchor: datetime, *, now: datetime, policy: Policy) -> Level:
+    """Return how loud an alert about a voice is; a risk by the time that is left."""
+    if kind is AlertKind.RISK and anchor < dire_before(now, policy):
         return "error"
     return MEANINGS[EVENTS[kind]].level
 
@@ -124,15 +109,13 @@ def latest_turn(now: datetime) -> datetime:
 
 def latest_send(now: datetime, policy: Policy) -> datetime:
     """Return how far ahead the next try of a message can be, as `latest_turn` does."""
-    return plus(now, max(SEND_LEASE, policy.retry_cap) + _SLACK)
+    return plus(now, policy.retry_cap + _SLACK)
 
 
 def ends_enrollment(event: Event, status: Status) -> bool:
-    """Tell whether an event is the end of an enrollment that no other alert tells of.
+    """Tell whether an event, by the voice's status after it, ends its enrollment for good.
 
-    Args:
-        event: in the life of a voice.
-        status: of the voice after it; one that is to be tried again, or tested, has not ended.
+    An UNDEPLOYED voice has an alert of its own.
     """
     if event is Event.ENROLLMENT_SUCCEEDED:
         return True
@@ -144,21 +127,21 @@ class Waiting:
     """The alerts of a kind that the next message is to hold.
 
     Attributes:
+        last_at: when the last message about the kind was made; None if none was.
         oldest, newest: since when they wait.
         news: how many no message has held yet.
         repeats: how many hold on, a day after a message.
         ends: how many have ended since a message held them.
         holding: how many of the kind have not ended, whether they wait or not.
-        last_at: when the last message about the kind was made; None if none was.
     """
 
+    last_at: datetime | None
     oldest: datetime
     newest: datetime
     news: int
     repeats: int
     ends: int
     holding: int
-    last_at: datetime | None
 
 
 def is_message_due(
@@ -166,14 +149,9 @@ def is_message_due(
 ) -> bool:
     """Tell whether it is time for a message about what waits.
 
-    A daily one holds whatever there is. Before it, news are gathered, and an end is told when all
-    have ended. A message of a time that lies ahead was made by a wrong clock, and holds nothing up.
-
-    Args:
-        waiting: what waits.
-        now: of this look.
-        policy: the settings.
-        settled: whether no more are to be expected for now.
+    A daily one holds whatever there is. Before it, news are gathered, unless no more are to be
+    expected (``settled``), and an end is told when all have ended. A message whose time lies ahead
+    was made by a wrong clock, and holds nothing up.
     """
     if waiting.repeats:
         return True
@@ -197,13 +175,8 @@ def send_again_at(
 ) -> datetime | None:
     """Return when a message that did not arrive is tried again; None to give it up.
 
-    Args:
-        tries: how often it was tried.
-        made_at: when it was made. What is a week old helps nobody; what is a day old is given
-            up for what came after it.
-        outdated: whether a newer message that tells the same again waits behind it.
-        now: of this failure.
-        policy: the settings.
+    A message helps nobody after a week; nor after a day where a newer one, which repeats it, waits
+    (``outdated``).
     """
     age = now - made_at
     if age > (AGAIN if outdated else 7 * AGAIN):

@@ -279,7 +279,7 @@ class Alert(SQLModel, table=True):
         cause: one sentence; one fault of many voices has one cause.
         since: when the condition began, by the host's clock.
         told: how often it was announced, its end counted too.
-        tell_at: when it is announced next, if ever; or until when a lease of that holds.
+        tell_at: when it is announced next, if ever.
         ended_at: when the condition was over; None while it holds.
         send_at: from when on the next message holds it; None before it is first announced, and
             when no message is to hold it any more.
@@ -332,8 +332,8 @@ class Message(SQLModel, table=True):
     Attributes:
         topic: of one topic an address gets the messages in their order.
         place: the index of its address in ``alerts.urls``. The address is a secret: in no row.
-        tries: how often it was handed out to be sent.
-        send_at: when it is sent next, if ever; or until when a lease of that holds.
+        tries: how often it was sent, arrived or not.
+        send_at: when it is sent next, if ever.
         sent_at: when it arrived.
     """
 

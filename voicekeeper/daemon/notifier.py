@@ -1,12 +1,12 @@
-"""Brings messages to people, beside the passes: no keepalive waits for one that is slow or fails.
+"""Sends messages to people, beside the passes: no keepalive waits for one that is slow or fails.
 
-Rows are the truth: what is to be told is gathered into the outbox, taken from there under a lease
-for each address on its own, and noted as arrived. A crash at any moment repeats a message and
+Rows are the truth: alerts are gathered into the outbox, each address has its messages from there on
+its own, and a message is marked after it was sent. A crash at any moment repeats a message and
 loses none; an ordinary stop waits for those that are under way.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -14,30 +14,32 @@ from typing import Any, TypeVar
 from voicekeeper.core import alerting
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Event, Logger, tell
+from voicekeeper.core.messages import Text
+from voicekeeper.core.models import Message
 from voicekeeper.core.schedule import Policy
 from voicekeeper.daemon.keeper import Offload
 from voicekeeper.errors import NotSent, VoicekeeperError
 from voicekeeper.notify import Sender
-from voicekeeper.store.outbox import Outbox, Parcel
+from voicekeeper.store.outbox import Outbox
 
 T = TypeVar("T")
 
-_NOTE_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Waits between tries to note what became of a message when the database is busy or full."""
+_MARK_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Waits between tries to mark a message when the database is busy or full."""
 
 _SHORTEST, _LONGEST = timedelta(seconds=0.2), timedelta(minutes=1)
-"""Between two looks for what is to be told."""
+"""Between two looks for messages to send."""
 
 
 class Notifier:
-    """Sends what the registry has to tell.
+    """Sends the messages of the outbox.
 
     Args:
-        outbox: what is to be sent.
+        outbox: of the registry.
         senders: the way to each address, in the order of the settings.
         clock: the only source of time.
         policy: the settings.
-        log: where events are told.
+        log: where events are logged.
         offload: runs the store's blocking functions.
     """
 
@@ -84,7 +86,7 @@ class Notifier:
         return max(_SHORTEST, min(alerting.settling(self._policy), _LONGEST))
 
     async def once(self, within: float) -> None:
-        """Send what is to be told; after a run nothing more comes that would be gathered.
+        """Send what there is; after a run nothing more comes that would be gathered.
 
         Args:
             within: seconds to wait.
@@ -95,10 +97,10 @@ class Notifier:
         await self.stop(0)
 
     async def look(self, *, settled: bool = False) -> None:
-        """Gather what is to be told, and begin to send it; no failure of it reaches further.
+        """Gather the messages that are due, and begin to send them; no failure reaches further.
 
         Args:
-            settled: whether nothing is to be expected that would be told with it.
+            settled: whether no more alerts are to be expected for now.
         """
         if not self._senders:
             return
@@ -110,7 +112,7 @@ class Notifier:
             gather = partial(self._outbox.gather, now=now, policy=policy, settled=settled)
             await self._offload(gather)
         except Exception as error:  # noqa: BLE001 - whatever it is, voices are kept
-            self._tell_failure(error)
+            self._log_failure(error)
         else:
             self._failing = None
         for place, sender in enumerate(self._senders):
@@ -136,50 +138,49 @@ class Notifier:
     def _ended(self, place: int, task: asyncio.Task[None]) -> None:
         del self._rounds[place]
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._tell_failure(error)
+            self._log_failure(error)
 
     async def _round(self, place: int, sender: Sender) -> None:
-        """Send all that is due to one address."""
+        """Send all that is due to one address, one after the other."""
         while not self._stopping and sender in self._senders:
-            take = partial(self._outbox.take, place, now=self._clock.now())
-            parcel: Parcel | None = await self._offload(take)
-            if parcel is None:
+            following = partial(self._outbox.next, place, now=self._clock.now())
+            message: Message | None = await self._offload(following)
+            if message is None:
                 return
-            await self._send(parcel, sender)
+            await self._send(message, sender)
 
-    async def _send(self, parcel: Parcel, sender: Sender) -> None:
-        told = {"place": sender.label, "topic": parcel.notice.topic, "title": parcel.notice.title}
+    async def _send(self, message: Message, sender: Sender) -> None:
+        fields = {"place": sender.label, "topic": message.topic, "title": message.title}
         try:
-            await sender.send(parcel.notice)
+            await sender.send(Text(message.level, message.title, message.body))  # type: ignore[arg-type]  # a CHECK holds it
         except NotSent as failure:
-            again = await self._note(
-                lambda: self._outbox.failed(parcel, now=self._clock.now(), policy=self._policy)
+            again = await self._marked(
+                lambda: self._outbox.failed(message, now=self._clock.now(), policy=self._policy)
             )
             if again is None:
-                tell(self._log, Event.MESSAGE_DROPPED, **told, error=str(failure))
-            elif parcel.tries == 1:
-                tell(self._log, Event.MESSAGE_FAILED, **told, error=str(failure), retry_at=again)
+                tell(self._log, Event.MESSAGE_DROPPED, **fields, error=str(failure))
+            elif message.tries == 0:
+                tell(self._log, Event.MESSAGE_FAILED, **fields, error=str(failure), retry_at=again)
         else:
-            await self._note(lambda: self._outbox.arrived(parcel, now=self._clock.now()))
-            tell(self._log, Event.MESSAGE_SENT, **told)
+            await self._marked(lambda: self._outbox.arrived(message, now=self._clock.now()))
+            tell(self._log, Event.MESSAGE_SENT, **fields)
 
-    async def _note(self, note: Callable[[], T]) -> T:
-        """Note what became of a message, however long the database is busy or the disk full.
+    async def _marked(self, mark: Callable[[], T]) -> T:
+        """Mark a message, however long the database is busy or the disk full.
 
         Else it would be sent twice, though nothing crashed.
         """
         failed = 0
         while True:
             try:
-                noted: Awaitable[T] = self._offload(note)
-                return await noted
+                return await self._offload(mark)  # type: ignore[no-any-return]
             except VoicekeeperError as error:
-                self._tell_failure(error)
-                await asyncio.sleep(_NOTE_AGAIN_S[min(failed, len(_NOTE_AGAIN_S) - 1)])
+                self._log_failure(error)
+                await asyncio.sleep(_MARK_AGAIN_S[min(failed, len(_MARK_AGAIN_S) - 1)])
                 failed += 1
 
-    def _tell_failure(self, error: BaseException) -> None:
-        """Tell of a failure of our own, once for all that fail alike."""
+    def _log_failure(self, error: BaseException) -> None:
+        """Log a failure of our own, once for all that fail alike."""
         words = str(error) or type(error).__name__
         if words != self._failing:
             unforeseen = None if isinstance(error, VoicekeeperError) else error

@@ -33,7 +33,7 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
-from voicekeeper.notify.heartbeat import Heartbeat
+from voicekeeper.notify import Heartbeat
 from voicekeeper.store.backup import DailyCopies
 
 

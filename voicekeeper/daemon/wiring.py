@@ -21,7 +21,7 @@ from voicekeeper.daemon.keeper import Keeper, Offload
 from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.gateway.http_client import httpx
-from voicekeeper.notify.heartbeat import Heartbeat
+from voicekeeper.notify import Heartbeat
 from voicekeeper.store.database import Database
 from voicekeeper.store.outbox import Outbox
 from voicekeeper.store.registry import Registry

@@ -1,9 +1,9 @@
-"""Sending a message to one address, by apprise, in a thread that nothing waits for.
+"""Sends messages to addresses, by apprise, each in a thread that nothing waits for.
 
 apprise knows some hundred services, and calls each of them blocking. A service that hangs holds a
 thread of its own and nothing else: the daemon neither waits for it nor, at its end, joins it.
 apprise is an optional part of this program, and is imported where an address is set. Where it, or
-what it needs for an address, cannot be had, that address takes nothing, and says why.
+a library that it needs for an address, is missing, that address takes nothing, and says why.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import Future
 from functools import partial, wraps
 from importlib import import_module
 from types import ModuleType
@@ -21,17 +21,19 @@ from typing import Any, Final
 
 from voicekeeper.core import extras
 from voicekeeper.core.events import Level
-from voicekeeper.core.notice import Notice
+from voicekeeper.core.messages import Text
 from voicekeeper.core.secrecy import Secrets, parts_of, passwords_of, passwords_of_proxies
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.visible import visible
 from voicekeeper.errors import ConfigError, NotSent
-from voicekeeper.notify.recipients import recipients
 
 LONGEST_S: Final = 60.0
 """For one try; apprise itself waits four seconds for a connection and four for an answer."""
 
 _TYPES: Final[dict[Level, str]] = {"info": "info", "warning": "warning", "error": "failure"}
+_MENTIONING: Final = ("DingTalk", "Mastodon", "Twitter")
+"""Services that mention all recipients in one message, which they still count."""
+
 _LONGEST_REASON = 200
 _ANSWER_MOST = 1024 * 1024
 """Bytes of a service's answer that are read; what comes after them is nobody's business."""
@@ -48,34 +50,30 @@ class Sender:
 
     Args:
         label: what people read in place of the address.
-        secrets: what of the address no sentence may hold.
+        secrets: the parts of the address that no sentence may hold, however short.
         notify: sends a title, a body and a type, blocking; returns the service's reason for not
             taking it, None where it did.
         lacks: why nothing can be sent until something is installed; None where it can.
-
-    Attributes:
-        label, lacks: as above.
     """
 
     def __init__(
         self,
         label: str,
         *,
-        secrets: Sequence[SecretStr],
-        notify: Callable[[str, str, str], str | None],
+        secrets: Sequence[SecretStr] = (),
+        notify: Callable[[str, str, str], str | None] = lambda *_: None,
         lacks: str | None = None,
     ) -> None:
         self.label = label
         self.lacks = lacks
         self._secrets = Secrets((secret.get_secret_value() for secret in secrets), mark="…")
         self._notify = notify
-        self._over = threading.Event()
-        self._over.set()
+        self._last: Future[str | None] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.label!r})"
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, text: Text) -> None:
         """Send one message.
 
         Raises:
@@ -83,19 +81,18 @@ class Sender:
         """
         if self.lacks is not None:
             raise NotSent(self.lacks)
-        if not self._over.is_set():
+        if self._last is not None and not self._last.done():
             raise NotSent("the try before hangs still")
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[str | None] = loop.create_future()
-        self._over.clear()
+        self._last = Future()
+        self._last.set_running_or_notify_cancel()  # nothing but its thread ends it
         threading.Thread(
-            target=self._settle,
-            args=(loop, ended, notice),
+            target=self._notify_in_thread,
+            args=(self._last, text),
             name=self.label,
             daemon=True,  # one that hangs must not keep the process from its end
         ).start()
         try:
-            reason = await asyncio.wait_for(ended, LONGEST_S)
+            reason = await asyncio.wait_for(asyncio.wrap_future(self._last), LONGEST_S)
         except TimeoutError:
             raise NotSent(f"the service did not answer within {LONGEST_S:g} s") from None
         except Exception as error:  # noqa: BLE001 - whatever a service's code does
@@ -103,31 +100,12 @@ class Sender:
         if reason is not None:
             raise NotSent(self._without_secrets(reason))
 
-    def _settle(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        ended: "asyncio.Future[str | None]",
-        notice: Notice,
-    ) -> None:
-        """Send in this thread, and say in the loop's how it went, if anybody waits still."""
-
-        def say(reason: str | None, error: BaseException | None) -> None:
-            if ended.done():
-                return
-            if error is not None:
-                ended.set_exception(error)
-            else:
-                ended.set_result(reason)
-
-        reason, error = None, None
+    def _notify_in_thread(self, ended: "Future[str | None]", text: Text) -> None:
         try:
-            body = "\n".join(_inert(line) for line in notice.body.split("\n"))
-            reason = self._notify(_inert(notice.title), body, _TYPES[notice.level])
-        except Exception as failure:  # noqa: BLE001 - it is told in the loop
-            error = failure
-        self._over.set()
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(say, reason, error)
+            body = "\n".join(_inert(line) for line in text.body.split("\n"))
+            ended.set_result(self._notify(_inert(text.title), body, _TYPES[text.level]))
+        except Exception as error:  # noqa: BLE001 - it is judged in the loop
+            ended.set_exception(error)
 
     def _without_secrets(self, reason: str) -> str:
         words = " ".join(self._secrets.cut(reason).split()).rstrip(".")[:_LONGEST_REASON]
@@ -162,19 +140,20 @@ def senders(addresses: Sequence[SecretStr]) -> list[Sender]:
         except Exception as error:  # noqa: BLE001 - whatever it is, voices are kept
             lacks = extras.broken(extras.ALERTS, f"{type(error).__name__}: {error}")
     if lacks is not None:
-        return [_mute(label, lacks) for label in labels]
+        return [Sender(label, lacks=lacks) for label in labels]
     # It tells its own story with what it knows of addresses; we tell ours without.
     logging.getLogger("apprise").propagate = False
     _restrain_requests()
     made, problems = [], []
     for label, address in zip(labels, addresses, strict=True):
         ways, lacks = _ways(apprise.Apprise(asset=asset), address)
+        hidden = [*parts_of(address), *passwords_of(address), *passwords_of_proxies(os.environ)]
         for number, way in enumerate(ways, 1):
             of_many = f", recipient {number} of {len(ways)}" if len(ways) > 1 else ""
             notify = _notifier(apprise, way, asset)
-            made.append(Sender(label + of_many, secrets=_hidden(address), notify=notify))
+            made.append(Sender(label + of_many, secrets=hidden, notify=notify))
         if lacks:
-            made.append(_mute(label, lacks))
+            made.append(Sender(label, lacks=lacks))
         elif not ways:
             problems.append(
                 f"{label}: apprise does not know what this address means; "
@@ -191,10 +170,53 @@ def _ways(service: Any, address: SecretStr) -> tuple[list[Any], str | None]:  # 
     try:
         with warnings.catch_warnings():  # its modules' own, when it loads them
             warnings.simplefilter("ignore")
-            ways = recipients(service, add) if add() else []
+            ways = _recipients(service, add) if add() else []
         return ways, None if ways else _lack(service, address)
     except Exception as error:  # noqa: BLE001 - a library that one of its services loads
         return [], extras.broken(extras.ALERTS, type(error).__name__)
+
+
+def _recipients(service: Any, add: Callable[[], object]) -> list[Any]:  # noqa: ANN401 - optional
+    """Return apprise's services for an address, one for each recipient.
+
+    A service counts its recipients, and keeps them in lists of whatever name: those that make it
+    count less when they are empty. One that sends to many by one call stays as it is.
+
+    Args:
+        service: apprise, to which the address was added.
+        add: adds it again.
+    """
+
+    def fresh(place: int) -> Any:  # noqa: ANN401 - optional
+        service.clear()
+        add()
+        return list(service)[place]
+
+    found = []
+    for place in range(len(list(service))):
+        lists = _lists(fresh(place))
+        for name, one in [(name, one) for name, value in lists.items() for one in value]:
+            single = fresh(place)
+            vars(single).update({key: [one] if key == name else [] for key in lists})
+            found.append(single)
+        if not lists:
+            found.append(fresh(place))
+    return found
+
+
+def _lists(service: Any) -> dict[str, list[Any]]:  # noqa: ANN401 - optional
+    """Return the lists of a service's recipients by name; none where they cannot be told apart."""
+    lists: dict[str, list[Any]] = {}
+    count = len(service)
+    for name, value in [*vars(service).items()]:
+        if isinstance(value, list) and value:
+            setattr(service, name, [])
+            if len(service) < count:
+                lists[name] = value
+            setattr(service, name, value)
+    tries = service.retry + 1
+    is_whole = sum(map(len, lists.values())) * tries == count
+    return lists if is_whole and service.service_name not in _MENTIONING else {}
 
 
 def _restrain_requests() -> None:
@@ -226,11 +248,6 @@ def _begun(pieces: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[byt
     return beginning
 
 
-def _hidden(address: SecretStr) -> list[SecretStr]:
-    """Return what no sentence about an address may hold, however short it is."""
-    return [*parts_of(address), *passwords_of(address), *passwords_of_proxies(os.environ)]
-
-
 def _inert(line: str) -> str:
     """Take from words what a service would read as a call to people, or as a link in disguise.
 
@@ -248,10 +265,6 @@ def lacking(senders: Sequence[Sender]) -> dict[str, str]:
         reason: ", ".join(sender.label for sender in senders if sender.lacks == reason)
         for reason in reasons
     }
-
-
-def _mute(label: str, lacks: str) -> Sender:
-    return Sender(label, secrets=(), notify=lambda *_: lacks, lacks=lacks)
 
 
 def _lack(service: Any, address: SecretStr) -> str | None:  # noqa: ANN401 - optional

@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from voicekeeper.core import alerting
+from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import LIVING
 from voicekeeper.core.events import MEANINGS, Event, Level
 from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Task, Voice
@@ -130,14 +131,9 @@ def risk_at(now: datetime, policy: Policy) -> Mapping[str, datetime]:
 def opened_by(
     session: Session, voice: Voice, log_line: LogLine, *, now: datetime, notifies: bool
 ) -> LogLine:
-    """Open the alert that an event in a voice's life calls for, if any; return its line.
+    """Open the alert that an event in a voice's life calls for, if any; return the event's line.
 
-    Args:
-        session: a writing one.
-        voice: its row.
-        log_line: the event's line, which the caller logs.
-        now: of this answer.
-        notifies: whether people get messages; then one is to hold the end of an enrollment.
+    Where people get messages (``notifies``), one is to hold the end of an enrollment.
     """
     event = Event(log_line.event)
     kind = alerting.OPENED_BY.get(event)
@@ -169,11 +165,7 @@ def unblocked(
 ) -> list[LogLine]:
     """End the alert that a model's calls are paused; return the line of the all-clear.
 
-    Args:
-        session: a writing one.
-        model: whose calls flow again.
-        since: when its breaker opened; None for one that was let go on trial, if it ever was.
-        now: of this answer.
+    ``since`` is when its breaker opened; None for one that was let go on trial, if it ever was.
     """
     alert = of_model(session, model)
     if alert is None:
@@ -292,7 +284,7 @@ def _open_risks(
             model=voice.model,
             level=MEANINGS[Event.VOICE_AT_RISK].level,
             cause=alerting.cause_of_risk(voice, breakers_open.get(voice.model)),
-            since=alerting.at_risk_since(voice.anchored_at, policy),
+            since=plus(voice.anchored_at, policy.risk_age),
             tell_at=now + alerting.grace(policy),
         )
         for voice in voices.values()

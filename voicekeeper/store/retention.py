@@ -20,7 +20,7 @@ from sqlalchemy import bindparam, func, select
 from sqlmodel import SQLModel, col
 
 from voicekeeper.core import schedule
-from voicekeeper.core.digest import WEEK
+from voicekeeper.core.messages import WEEK
 from voicekeeper.core.models import AlertKind, Kind, Past, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store.database import Database

@@ -9,7 +9,7 @@ from voicekeeper import notify
 from voicekeeper.cli import prose
 from voicekeeper.cli.options import pass_session
 from voicekeeper.cli.session import Session
-from voicekeeper.core import notice
+from voicekeeper.core import messages
 from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.notify import Sender
 
@@ -48,7 +48,7 @@ def test(session: Session) -> int:
 
 async def _send_all(ways: list[Sender]) -> list[NotSent | None]:
     """Send to all at once; return in which way each failed, if it did."""
-    trial = notice.trial(host=socket.gethostname())
+    trial = messages.trial(host=socket.gethostname())
 
     async def failure(way: Sender) -> NotSent | None:
         try:

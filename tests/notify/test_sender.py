@@ -10,36 +10,32 @@ import pytest
 
 from tests.receiver import Receiver
 from voicekeeper.config import Alerts, Settings
-from voicekeeper.core.models import Topic
-from voicekeeper.core.notice import Notice
+from voicekeeper.core.events import Level
+from voicekeeper.core.messages import Text
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError, NotSent
 from voicekeeper.notify import Sender, senders
 from voicekeeper.notify import sender as module
 
-NOTICE = Notice(Topic.LOST, "error", "anna is lost", "Why: it is gone\n<b> & more")
+TEXT = Text("error", "anna is lost", "Why: it is gone\n<b> & more")
 
 
-def send(sender: Sender, notice: Notice = NOTICE) -> None:
-    asyncio.run(sender.send(notice))
+def send(sender: Sender, text: Text = TEXT) -> None:
+    asyncio.run(sender.send(text))
 
 
 def only(*addresses: str) -> list[Sender]:
     return senders([SecretStr(address) for address in addresses])
 
 
-def test_a_message_arrives_as_it_is(receiver: Receiver) -> None:
-    (sender,) = only(receiver.url())
-    send(sender)
+@pytest.mark.parametrize(
+    ("level", "kind"), [("info", "info"), ("warning", "warning"), ("error", "failure")]
+)
+def test_a_message_arrives_as_it_is(receiver: Receiver, level: Level, kind: str) -> None:
+    send(only(receiver.url())[0], TEXT._replace(level=level))
     (told,) = receiver.messages
-    assert (told.title, told.body, told.type) == (NOTICE.title, NOTICE.body, "failure")
+    assert (told.title, told.body, told.type) == (TEXT.title, TEXT.body, kind)
     assert told.path == "/hook-0123456789"
-
-
-@pytest.mark.parametrize(("level", "kind"), [("info", "info"), ("warning", "warning")])
-def test_how_loud_it_is_arrives_too(receiver: Receiver, level: str, kind: str) -> None:
-    send(only(receiver.url())[0], Notice(None, level, "t", "b"))  # type: ignore[arg-type]
-    assert receiver.messages[0].type == kind
 
 
 def test_what_the_service_says_is_told_without_a_secret(
@@ -57,12 +53,6 @@ def test_what_the_service_says_is_told_without_a_secret(
     assert not logging.getLogger("apprise").propagate
 
 
-def test_an_address_that_nobody_listens_at_is_an_error() -> None:
-    (sender,) = only("json://127.0.0.1:1/hook-0123456789")
-    with pytest.raises(NotSent, match="onnection"):
-        send(sender)
-
-
 def test_a_try_that_hangs_is_given_up_and_not_begun_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONGEST_S", 0.05)
     flows = threading.Event()
@@ -71,7 +61,7 @@ def test_a_try_that_hangs_is_given_up_and_not_begun_twice(monkeypatch: pytest.Mo
         flows.wait()
         return None
 
-    sender = Sender("alerts.urls[0] (json)", secrets=[], notify=hang)
+    sender = Sender("alerts.urls[0] (json)", notify=hang)
     with pytest.raises(NotSent, match="did not answer within"):
         send(sender)
     with pytest.raises(NotSent, match="the try before hangs still"):
@@ -80,11 +70,11 @@ def test_a_try_that_hangs_is_given_up_and_not_begun_twice(monkeypatch: pytest.Mo
 
 
 def test_one_message_follows_the_other_at_once() -> None:
-    sender = Sender("x", secrets=[], notify=lambda *_: None)
+    sender = Sender("x", notify=lambda *_: None)
 
     async def many() -> None:
         for _ in range(500):
-            await sender.send(NOTICE)
+            await sender.send(TEXT)
 
     asyncio.run(many())
 
@@ -94,7 +84,7 @@ def test_a_service_whose_code_fails_is_an_error_without_its_words() -> None:
         raise ValueError("token-0123456789")
 
     with pytest.raises(NotSent, match=r"ValueError") as caught:
-        send(Sender("x", secrets=[], notify=fail))
+        send(Sender("x", notify=fail))
     assert "token" not in str(caught.value)
 
 
@@ -103,7 +93,7 @@ def test_a_service_whose_code_fails_is_an_error_without_its_words() -> None:
 )
 def test_a_reason_is_one_line(reason: str, words: str) -> None:
     with pytest.raises(NotSent) as caught:
-        send(Sender("x", secrets=[], notify=lambda *_: reason))
+        send(Sender("x", notify=lambda *_: reason))
     assert str(caught.value) == words
 
 
@@ -234,7 +224,7 @@ def test_words_from_outside_call_nobody_and_hide_no_link(
     receiver: Receiver, words: str, sent: str
 ) -> None:
     sent = sent.format(at="\N{FULLWIDTH COMMERCIAL AT}", lt="\N{FULLWIDTH LESS-THAN SIGN}")
-    send(only(receiver.url())[0], Notice(None, "info", words, words))
+    send(only(receiver.url())[0], Text("info", words, words))
     assert (receiver.messages[0].title, receiver.messages[0].body) == (sent, sent)
 
 
@@ -242,27 +232,20 @@ def test_words_from_outside_call_nobody_and_hide_no_link(
     "reason",
     [
         *("535 wrong: me:p%77d", "no pwd taken", "Basic\n bWU6\ncHdk of me:pwd"),
+        "no way by http://me:pw1@proxy.invalid:1",
         *("AUTH bWU6cHdk", "AUTH PLAIN AG1lAHB3ZA==", "AUTH LOGIN cHdk"),
     ],
 )
 def test_a_service_that_repeats_a_password_of_whatever_length_is_told_without_it(
     reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:pw1@proxy.invalid:1")
     (sender,) = only("mailto://me:p%77d@example.com")
     monkeypatch.setattr(sender, "_notify", lambda *_: reason)
     with pytest.raises(NotSent) as caught:
         send(sender)
-    trails = ("p%77d", "pwd", "cHdk", "B3ZA")
+    trails = ("p%77d", "pwd", "pw1", "cHdk", "B3ZA")
     assert [each for each in trails if each in str(caught.value)] == []
-
-
-def test_a_proxys_password_is_told_as_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://me:pw1@proxy.invalid:1")
-    (sender,) = only("mailto://me:other@example.com")
-    monkeypatch.setattr(sender, "_notify", lambda *_: "no way by http://me:pw1@proxy.invalid:1")
-    with pytest.raises(NotSent) as caught:
-        send(sender)
-    assert str(caught.value) == "no way by http://me:…@proxy.invalid:1"
 
 
 def test_no_address_stands_in_a_repr_or_a_dump_of_the_settings() -> None:

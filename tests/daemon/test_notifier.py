@@ -24,7 +24,7 @@ from tests.support import (
     policy,
     wanted,
 )
-from voicekeeper.core.models import Alert, Message, Status, Voice
+from voicekeeper.core.models import Alert, Message, Status, Topic
 from voicekeeper.core.requests import FLASH
 from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.errors import CallFailed, DatabaseFull
@@ -80,7 +80,7 @@ class Told(Life):
         return Notifier(
             outbox=outbox,
             senders=[
-                Sender(f"alerts.urls[{n}] (fake)", secrets=[], notify=address.notify)
+                Sender(f"alerts.urls[{n}] (fake)", notify=address.notify)
                 for n, address in enumerate(self.addresses)
             ],
             clock=self.clock,
@@ -147,13 +147,6 @@ def gone(life: Told, *names: str) -> None:
 
 def empty_account(_: Call) -> Exception:
     return CallFailed("the account is empty", code=402)
-
-
-def edit(life: Told, name: str, **fields: object) -> None:
-    with life.database.writing() as session:
-        voice = session.get(Voice, life.voice(name).id)
-        for column, value in fields.items():
-            setattr(voice, column, value)
 
 
 # what, and how often
@@ -229,24 +222,6 @@ def test_what_follows_within_an_hour_waits_for_its_end_and_is_one_message(life: 
     assert life.sent()[1:] == ["3 voices are lost: anna, berta and carla, 2 of them new"]
 
 
-def test_a_route_that_flaps_is_told_twice_an_hour_at_most(life: Told) -> None:
-    life.register(*(imported(f"v{n}", last_used_at=NOW - 4 * DAY) for n in range(5)))
-    life.upstream.trouble = lambda call: (
-        empty_account(call) if (call.at - NOW) // (10 * MINUTE) % 2 == 0 else None
-    )
-
-    def use_all() -> None:
-        for n in range(5):
-            edit(life, f"v{n}", next_at=life.clock.now())
-
-    for _ in range(18):
-        use_all()
-        life.live(10 * MINUTE)
-    assert len(life.log.of("upstream.blocked")) > 6
-    blocked = [title for title in life.sent() if FLASH in title]
-    assert 3 <= len(blocked) <= 6
-
-
 def test_trouble_that_ends_before_it_is_told_is_told_with_its_end(life: Told) -> None:
     life.register(imported("anna", last_used_at=NOW - 4 * DAY))
     life.upstream.trouble = lambda call: empty_account(call) if call.at == NOW else None
@@ -276,15 +251,6 @@ def test_enrollments_that_end_are_told_together_and_once(life: Told) -> None:
     assert life.rows(Alert) == []
 
 
-def test_an_enrollment_that_is_tried_again_by_itself_is_told_at_its_end(life: Told) -> None:
-    life.register(wanted("anna"))
-    life.upstream.trouble = lambda call: (
-        CallFailed("busy", code=429) if call.at < NOW + MINUTE else None
-    )
-    life.live(HOUR)
-    assert life.sent() == ["anna was made"]
-
-
 def test_an_enrollment_nobody_knows_the_end_of_is_told(life: Told) -> None:
     life.register(wanted("anna"))
     life.upstream.trouble = lambda call: (
@@ -294,12 +260,6 @@ def test_an_enrollment_nobody_knows_the_end_of_is_told(life: Told) -> None:
     assert life.voice("anna").status is Status.UNKNOWN
     assert life.sent() == ["the enrollment of anna did not succeed"]
     assert "it is paid for again" in life.bodies()[0]
-
-
-def test_a_review_that_failed_is_told_as_that_alone(life: Told) -> None:
-    life.register(wanted("anna", prefix="reject1"))
-    life.live(HOUR)
-    assert life.sent() == ["anna is UNDEPLOYED"]
 
 
 def test_without_an_address_the_ends_of_enrollments_are_not_noted(life: Told) -> None:
@@ -328,35 +288,24 @@ def test_an_address_that_fails_delays_and_repeats_nothing_at_the_other(life: Tol
     assert len(good.sent) == 2
 
 
-@pytest.mark.sqlite_only
-def test_an_address_that_was_down_for_days_is_told_what_happened_and_no_repeats(life: Told) -> None:
+def test_an_address_that_is_down_for_days_gets_no_repeats_and_the_newest_of_a_topic(
+    life: Told,
+) -> None:
     life.register(imported("well"))
     gone(life, "anna")
     life.policy = policy(retry_cap=4 * HOUR)
     life.addresses[0].refuses = "HTTP 500"
     life.live(2 * DAY + 12 * HOUR)
+    assert len(life.addresses[1].sent) == 4  # the digest, and anna three times
+    waiting = life.rows(Message, col(Message.send_at).is_not(None))
+    assert [row.topic for row in waiting] == [Topic.DIGEST, Topic.LOST]
     gone(life, "berta")
-    life.live(HOUR)
+    life.live(5 * HOUR)
+    (dropped,) = life.log.of("message.dropped")
+    assert dropped["title"] == "voicekeeper on here: anna is lost"
     life.addresses[0].refuses = None
     life.live(5 * HOUR)
-    assert len(life.addresses[1].sent) == 5  # the digest, anna three times, and berta
-    assert life.sent() == ["anna is lost", "2 voices are lost: anna and berta, 1 of them new"]
-
-
-def test_a_message_that_a_newer_one_tells_again_is_given_up_after_a_day(life: Told) -> None:
-    life.register(imported("well"))
-    gone(life, "anna")
-    life.policy = policy(retry_cap=4 * HOUR)
-    life.addresses[0].refuses = "HTTP 500"
-    life.live(2 * HOUR)
-    gone(life, "berta")
-    life.live(DAY)
-    assert [line["title"] for line in life.log.of("message.dropped")] == [
-        "voicekeeper on here: anna is lost"
-    ]
-    life.addresses[0].refuses = None
-    life.live(HOUR)
-    assert life.sent()[0] == "2 voices are lost: anna and berta, 1 of them new"
+    assert life.sent() == ["2 voices are lost: anna and berta, 1 of them new"]
 
 
 def test_an_address_that_is_taken_from_the_settings_is_sent_nothing_more(life: Told) -> None:
@@ -421,7 +370,7 @@ def test_a_message_that_a_crash_cut_short_is_sent_again_at_the_next_start(life: 
 def test_a_full_disk_while_a_message_is_under_way_does_not_send_it_twice(
     life: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voicekeeper.daemon.notifier._NOTE_AGAIN_S", (0.0,))
+    monkeypatch.setattr("voicekeeper.daemon.notifier._MARK_AGAIN_S", (0.0,))
     arrived, troubles = Outbox.arrived, [DatabaseFull("full")] * 3
 
     def full_at_first(*args: Any, **options: Any) -> None:  # noqa: ANN401

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.test_notifier import Told, empty_account, gone
 from tests.support import DAY, HOUR, MINUTE, imported, wanted
-from tests.test_messages import Told, empty_account, gone
 from voicekeeper.core.models import Alert, AlertKind, Message, Status
 from voicekeeper.store import backup
 from voicekeeper.store.restore import Copy, restore
