@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import pytest
@@ -175,19 +174,22 @@ def _anchor_at_the_answer(patch: pytest.MonkeyPatch) -> None:
 
 def _trust_any_due_time(patch: pytest.MonkeyPatch) -> None:
     """Wait for a due time, however far ahead a wrong clock has set it."""
-    patch.setattr(clocks, "_found", lambda *_, **__: None)
+    patch.setattr(clocks, "judge", lambda *_, **__: None)
 
 
 def _plain_earliest_deadline(patch: pytest.MonkeyPatch) -> None:
     """Call the earliest deadline first, past saving or not."""
-    patch.setattr(claims, "IN_ORDER", (col(Voice.anchored_at),))
-    patch.setattr(claims, "_calls", cache(claims._calls.__wrapped__))  # noqa: SLF001 - as patched
+    _call_in_order(patch, col(Voice.anchored_at))
 
 
 def _first_come_first_served(patch: pytest.MonkeyPatch) -> None:
     """Put voices that can all be saved in the order of their names."""
-    patch.setattr(claims, "IN_ORDER", (claims.IN_ORDER[0], col(Voice.name)))
-    patch.setattr(claims, "_calls", cache(claims._calls.__wrapped__))  # noqa: SLF001 - as patched
+    _call_in_order(patch, claims.IN_ORDER[0], col(Voice.name))
+
+
+def _call_in_order(patch: pytest.MonkeyPatch, *order: Any) -> None:  # noqa: ANN401 - of columns
+    calls = claims._CALLS  # noqa: SLF001 - nothing else puts voices in order
+    patch.setattr(claims, "_CALLS", calls.order_by(None).order_by(*order))
 
 
 def _backoff_without_a_deadline(patch: pytest.MonkeyPatch) -> None:

@@ -355,17 +355,17 @@ def test_a_command_waits_for_a_pass_and_has_the_last_word(
     keeper, claimed = Keeper(keeping, "1@here"), list[Job]()
     has_read, is_paused = threading.Event(), threading.Event()
 
-    def slow(*given: Any, **more: Any) -> Job:  # noqa: ANN401 - all that it takes
+    def slow(*given: Any, **more: Any) -> list[Job]:  # noqa: ANN401 - all that it takes
         has_read.set()
         assert not is_paused.wait(0.3)
-        return jobs.write_intent(*given, **more)
+        return jobs.write_intents(*given, **more)
 
     def pause() -> None:
         assert has_read.wait(30)
         Registry(commanding).pause("anna", now=NOW)
         is_paused.set()
 
-    monkeypatch.setattr(claims, "write_intent", slow)
+    monkeypatch.setattr(claims, "write_intents", slow)
     assert at_once(lambda: claimed.extend(keeper.claim().calls), pause) == []
     (job,) = claimed
     submitted = by(partial(transitions.submitted, cost_micros=60), Accepted("task_1"))

@@ -105,9 +105,9 @@ class Policy:
 
     @cached_property
     def prunes_every(self) -> timedelta:
-        """How often to look for history that is older than is kept: it goes at most hours late."""
+        """How often to look for history that is older than is kept: it goes at most a day late."""
         keeps = self.keep_history or timedelta.max
-        return max(self.tick, min(keeps / 1000, timedelta(hours=6)))
+        return max(self.tick, min(keeps / 1000, timedelta(days=1)))
 
 
 def jitter_share(name: str, turn: int = 0) -> float:

@@ -11,22 +11,21 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlmodel import SQLModel, col
 
 from voicekeeper.core.duration import plus
-from voicekeeper.core.models import Active, Standby
+from voicekeeper.core.models import Standby
 from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import NotActive
-from voicekeeper.store import rows
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import InsertIfMissing, Statement
 
 _KEPT: Final = timedelta(days=1)
 """So long the row of a standby that is gone is kept."""
 
-_ACTIVE, _STANDBY = rows.table_of(Active), rows.table_of(Standby)
+_ACTIVE, _STANDBY = (SQLModel.metadata.tables[name] for name in ("active", "standby"))
 
 
 class _Present(FunctionElement[datetime]):
@@ -47,47 +46,10 @@ def _of_the_server(_element: _Present, _compiler: Any, **_options: Any) -> str: 
 
 
 _PRESENT = _Present(sa.bindparam("now", type_=_Present.type))
-_HOLDER = Statement(select(_ACTIVE.c.keeper, _ACTIVE.c.beat, _PRESENT))
-_TAKE = Statement(
-    sa.update(_ACTIVE)
-    .values(
-        epoch=_ACTIVE.c.epoch + 1,
-        keeper=sa.bindparam("of"),
-        version=sa.bindparam("its_version"),
-        once=sa.bindparam("its_once"),
-        started_at=sa.bindparam("its_start"),
-        beat=_PRESENT,
-    )
-    .returning(_ACTIVE.c.epoch)
-)
+_HOLDER = select(_ACTIVE.c.keeper, _ACTIVE.c.beat, _PRESENT)
 _IS_MINE = (_ACTIVE.c.epoch == sa.bindparam("mine")) & (_ACTIVE.c.keeper == sa.bindparam("of"))
-_BEAT = Statement(sa.update(_ACTIVE).where(_IS_MINE).values(beat=_PRESENT))
-_LEAVE = Statement(sa.update(_ACTIVE).where(_IS_MINE).values(beat=sa.null()))
-_PASSED = Statement(sa.update(_ACTIVE).values(last_pass_at=sa.bindparam("at")))
-_SERVER = Statement(select(_ACTIVE.c.server))
-_NOTE_SERVER = Statement(sa.update(_ACTIVE).values(server=sa.bindparam("its_server")))
-_RECKONED = Statement(select(_ACTIVE.c.keeper, _ACTIVE.c.interval_s, _ACTIVE.c.window_s))
-_RECKON = Statement(
-    sa.update(_ACTIVE).values(
-        interval_s=sa.bindparam("its_interval_s"), window_s=sa.bindparam("its_window_s")
-    )
-)
-
-_STAND_BY = Statement(
-    InsertIfMissing(_STANDBY).values(
-        keeper=sa.bindparam("of"),
-        version=sa.bindparam("its_version"),
-        since=sa.bindparam("its_start"),
-        seen_at=_PRESENT,
-    )
-)
-_IS_ITS = _STANDBY.c.keeper == sa.bindparam("of")
-_SEE = Statement(sa.update(_STANDBY).where(_IS_ITS).values(seen_at=_PRESENT))
-_STAND_NO_MORE = Statement(sa.delete(_STANDBY).where(_IS_ITS))
-_FORGET = Statement(sa.delete(_STANDBY).where(_STANDBY.c.seen_at < sa.bindparam("before")))
-_STANDING_BY = Statement(
-    select(_STANDBY.c.keeper, _STANDBY.c.seen_at).order_by(_STANDBY.c.since, _STANDBY.c.keeper)
-)
+_BEAT = sa.update(_ACTIVE).where(_IS_MINE).values(beat=_PRESENT)
+_PASSED = _BEAT.values(last_pass_at=sa.bindparam("now"))
 
 
 class Reckoned(NamedTuple):
@@ -132,6 +94,7 @@ class Fence:
         self._place = place
         self._epoch: int | None = None
         self._keeper: str | None = None
+        self._stands_by_since: datetime | None = None
 
     def take(
         self,
@@ -156,59 +119,77 @@ class Fence:
         Returns:
             None when it is the active keeper from now on; else the error that it stands by.
         """
-        of = {"of": keeper, "now": now, "its_version": version, "its_start": now}
+        at = {"now": now}
         if self._is_shared:
-            holder, beat, present = _HOLDER.rows(session, now=now)[0]
-            _FORGET.run(session, before=present - _KEPT)
+            holder, beat, present = session.execute(_HOLDER, at).one()
+            session.execute(
+                delete(Standby).where(
+                    (col(Standby.seen_at) < present - _KEPT) | (col(Standby.keeper) == keeper)
+                )
+            )
             if beat is not None and beat > present - policy.silence:
-                if not once and not _SEE.run(session, of=keeper, now=now):
-                    _STAND_BY.run(session, **of)
+                if not once:
+                    since = self._stands_by_since = self._stands_by_since or now
+                    session.add(
+                        Standby(keeper=keeper, version=version, since=since, seen_at=present)
+                    )
                 return NotActive(holder, self._place)
-            _STAND_NO_MORE.run(session, of=keeper)
-        self._epoch = _TAKE.scalar(session, its_once=once, **of)
+        self._stands_by_since = None
+        taken = (
+            sa.update(_ACTIVE)
+            .values(
+                epoch=_ACTIVE.c.epoch + 1,
+                keeper=keeper,
+                version=version,
+                once=once,
+                started_at=now,
+                beat=_PRESENT,
+            )
+            .returning(_ACTIVE.c.epoch)
+        )
+        self._epoch = session.execute(taken, at).scalar_one()
         self._keeper = keeper
         return None
 
-    def beat(self, session: Session, *, now: datetime) -> None:
-        """Give a sign of life: the first statement of each transaction that writes an intent.
+    def beat(self, session: Session, *, now: datetime, is_pass: bool = False) -> None:
+        """Give a sign of life, in each transaction that writes an intent.
 
         Raises:
             NotActive: another keeper has taken over.
         """
-        if not _BEAT.run(session, mine=self._epoch, of=self._keeper, now=now):
-            raise NotActive(_HOLDER.rows(session, now=now)[0][0] or "nobody", self._place)
+        mine = {"mine": self._epoch, "of": self._keeper, "now": now}
+        if session.run(_PASSED if is_pass else _BEAT, mine).rowcount == 0:
+            holder = session.scalar(select(_ACTIVE.c.keeper))
+            raise NotActive(holder or "nobody", self._place)
 
     def leave(self, session: Session, keeper: str) -> None:
         """End: another keeper may take over at once."""
-        _LEAVE.run(session, mine=self._epoch, of=keeper)
-        _STAND_NO_MORE.run(session, of=keeper)
+        leave = sa.update(_ACTIVE).where(_IS_MINE).values(beat=None)
+        session.execute(leave, {"mine": self._epoch, "of": keeper})
+        session.execute(delete(Standby).where(col(Standby.keeper) == keeper))
 
 
 def moved_to(session: Session, server: str | None) -> bool:
     """Note which server has the registry now; return whether another one had it before."""
-    before = _SERVER.scalar(session)
+    before = session.scalar(select(_ACTIVE.c.server))
     if before != server:
-        _NOTE_SERVER.run(session, its_server=server)
+        session.execute(sa.update(_ACTIVE).values(server=server))
     return before is not None and before != server
-
-
-def note_pass(session: Session, at: datetime | None) -> None:
-    """Note when the last pass ended; None at a start."""
-    _PASSED.run(session, at=at)
 
 
 def note_settings(session: Session, policy: Policy) -> None:
     """Note the settings that due times are reckoned by from now on."""
-    _RECKON.run(
-        session,
-        its_interval_s=policy.interval.total_seconds(),
-        its_window_s=policy.window.total_seconds(),
+    session.execute(
+        sa.update(_ACTIVE).values(
+            interval_s=policy.interval.total_seconds(), window_s=policy.window.total_seconds()
+        )
     )
 
 
 def reckoned_by(session: Session) -> Reckoned:
     """Return the settings that due times were reckoned by until now."""
-    keeper, *spans = _RECKONED.rows(session)[0]
+    query = select(_ACTIVE.c.keeper, _ACTIVE.c.interval_s, _ACTIVE.c.window_s)
+    keeper, *spans = session.execute(query).one()
     return Reckoned(keeper is not None, *map(_noted, spans))
 
 
@@ -221,7 +202,12 @@ def _noted(seconds: object) -> float:
 
 def living(session: Session, *, now: datetime, policy: Policy) -> Sequence[str]:
     """Return the active keeper, if there is one, and after it those that stand by."""
-    holder, beat, present = _HOLDER.rows(session, now=now)[0]
+    holder, beat, present = session.execute(_HOLDER, {"now": now}).one()
     since = plus(present, -policy.silence)
-    others = [keeper for keeper, seen_at in _STANDING_BY.rows(session) if seen_at > since]
+    standing_by = (
+        select(col(Standby.keeper))
+        .where(col(Standby.seen_at) > since)
+        .order_by(col(Standby.since), col(Standby.keeper))
+    )
+    others = session.scalars(standing_by).all()
     return [holder, *others] if beat is not None and beat > since else others

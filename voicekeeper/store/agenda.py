@@ -1,107 +1,130 @@
 """What a pass would find: whether anything waits, and if not, when it could find work next."""
 
 from datetime import datetime
-from functools import cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
+from sqlmodel import SQLModel
 
 from voicekeeper.core import alerting
-from voicekeeper.core.models import (
-    Alert,
-    AlertKind,
-    Breaker,
-    HistoryEntry,
-    Kind,
-    Removal,
-    Task,
-    Voice,
-)
+from voicekeeper.core.duration import plus
+from voicekeeper.core.models import AlertKind, Breaker, Kind
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import breakers, clocks, rows, unreadable
-from voicekeeper.store.jobs import IS_RUNNING
+from voicekeeper.store import breakers, clocks, unreadable
+from voicekeeper.store.jobs import IS_INTENT, IS_OPEN, IS_RUNNING
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement, listed, room_for, spread
 
 
 class Agenda(NamedTuple):
     """Whether there may be work of each sort; one cheap query.
 
     Attributes:
+        wrong: a wrong clock has written times; how far ahead they can lie.
+        interrupted: a call may have been cut short whose answer nobody waits for.
         unlogged: commands have written what the log has not told.
         opened: a breaker is open.
         suspected: a voice waits for a control call.
         due_at: when the first voice is due; None where none ever is.
+        are_many: so many are due that to put them in order would take longer than a pass.
         poll_at: when the first task is to be asked for.
         tell_at: when the first alert is to be told.
         alerting: an alert is owed, or may have to be opened or ended.
     """
 
+    wrong: clocks.Latest | None
+    interrupted: bool
     unlogged: bool
     opened: bool
     suspected: bool
     due_at: datetime | None
+    are_many: bool
     poll_at: datetime | None
     tell_at: datetime | None
     alerting: bool
 
 
 _HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
-    rows.table_of(model).c for model in (HistoryEntry, Removal, Alert, Breaker, Voice, Task)
+    SQLModel.metadata.tables[name].c
+    for name in ("history", "removal", "alert", "breaker", "voice", "task")
 )
-_LOOK = Statement(
-    select(
-        select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
-        | select(_REMOVAL.id).exists(),
-        select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
-        select(_VOICE.id)
-        .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
-        .exists(),
-        select(func.min(_VOICE.next_at)).scalar_subquery(),
-        select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-        select(func.min(_ALERT.tell_at)).where(_ALERT.tell_at.is_not(None)).scalar_subquery(),
-        select(_ALERT.id)
-        .where(
-            _ALERT.voice_pk.is_not(None),  # by an index
-            _ALERT.ended_at.is_(None),
-            _ALERT.kind == AlertKind.RISK,
-        )
-        .exists(),
-        select(_VOICE.id)
-        .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
-        .exists(),
+_BEFORE: sa.BindParameter[datetime] = sa.bindparam("before")
+_AFTER: sa.BindParameter[datetime] = sa.bindparam("after")
+_MANY: Final = 1_024
+_LOOK = select(
+    *clocks.SEEN,
+    select(_TASK.id)
+    .where(IS_OPEN, IS_INTENT, (_TASK.sent_at <= _BEFORE) | (_TASK.sent_at > _AFTER))
+    .exists(),
+    select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
+    | select(_REMOVAL.id).exists(),
+    select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),
+    select(_VOICE.id)
+    .where(_VOICE.suspected_at.is_not(None), _VOICE.controlled_at.is_(None))
+    .exists(),
+    select(func.min(_VOICE.next_at)).scalar_subquery(),
+    select(_VOICE.next_at)
+    .where(_VOICE.next_at.is_not(None))
+    .order_by(_VOICE.next_at)
+    .limit(1)
+    .offset(_MANY)
+    .scalar_subquery(),
+    select(func.min(_TASK.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+    select(func.min(_ALERT.tell_at)).where(_ALERT.tell_at.is_not(None)).scalar_subquery(),
+    select(_ALERT.id)
+    .where(
+        _ALERT.voice_pk.is_not(None),  # by an index
+        _ALERT.ended_at.is_(None),
+        _ALERT.kind == AlertKind.RISK,
     )
+    .exists(),
+    select(_VOICE.id)
+    .where(_VOICE.anchored_at < sa.bindparam("risky"), _VOICE.next_at.is_not(None))
+    .exists(),
 )
 
 
 def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
-    """See what there is to do; where a due time cannot be read, all is looked at.
+    """See what there is to do; where a time cannot be read, all is looked at.
 
     Args:
         session: any.
         now: of this look.
         policy: the settings.
     """
-    risky = alerting.risky_before(now, policy)
+    times = {
+        **clocks.bounds(now, policy),
+        "before": plus(now, -policy.longest_call),
+        "after": plus(now, policy.longest_call),
+        "risky": alerting.risky_before(now, policy),
+    }
     try:
-        (seen,) = _LOOK.rows(session, risky=risky)
+        row = session.run(_LOOK, times).one()
     except unreadable.UNREADABLE:
         return Agenda(
+            wrong=clocks.judge(None, now=now, policy=policy),
+            interrupted=True,
             unlogged=True,
             opened=True,
             suspected=True,
             due_at=now,
+            are_many=False,
             poll_at=now,
             tell_at=now,
             alerting=True,
         )
-    unlogged, opened, suspected, due, poll, tell, at_risk, risky = seen
+    seen = row[: len(clocks.SEEN)]
+    interrupted, unlogged, opened, suspected, due, nth, poll, tell, at_risk, risky = row[
+        len(seen) :
+    ]
     return Agenda(
+        wrong=clocks.judge(seen, now=now, policy=policy),
+        interrupted=interrupted,
         unlogged=unlogged,
         opened=opened,
         suspected=suspected,
         due_at=due,
+        are_many=nth is not None and nth <= now,
         poll_at=poll,
         tell_at=tell,
         # What a person did to a voice may end an alert, and so may a clock that was set right.
@@ -111,9 +134,9 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
 
 def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:
     """Return the earliest instant at which `Worklist.claim` could find anything, or None."""
-    if clocks.find(session, now=now, policy=policy):
-        return now
     agenda = look(session, now=now, policy=policy)
+    if agenda.wrong:
+        return now
     events = [agenda.due_at, agenda.poll_at]
     if agenda.opened:
         events = _behind_breakers(session, agenda, now=now)
@@ -122,10 +145,9 @@ def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime |
         looks = 2 if agenda.tell_at > now - alerting.pace(policy) * 3 else 20
         events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
     if agenda.suspected:
-        events += [
-            _probe_at(rows.made(Breaker, row) if row[0] is not None else None, now)
-            for row in _SUSPECTS_BREAKERS.rows(session)
-        ]
+        suspected = set(session.scalars(_SUSPECTED))
+        breakers_of = {breaker.model: breaker for breaker in breakers.readable(session)}
+        events += [_probe_at(breakers_of.get(model), now) for model in suspected]
     return min((at for at in events if at is not None), default=None)
 
 
@@ -139,10 +161,19 @@ def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list
     opened = breakers.opened(session)
     models = [breaker.model for breaker in opened]
     wrong = now in (agenda.due_at, agenda.poll_at)
-    events = list(_flowing(room_for(models)).rows(session, **spread("model", models))[0])
+    flowing = select(
+        _POLL.where(_TASK.kind == Kind.CONTROL).scalar_subquery(),
+        _DUE.where(_VOICE.model.not_in(models)).scalar_subquery(),
+        _POLL.where(_TASK.model.not_in(models)).scalar_subquery(),
+    )
+    events = list(session.run(flowing).one())
     for breaker in opened:
-        waiting = _WAITING.rows(session, model=breaker.model)[0]
-        first = now if wrong else min((at for at in waiting if at is not None), default=None)
+        waiting = select(
+            _DUE.where(_VOICE.model == breaker.model).scalar_subquery(),
+            _POLL.where(_TASK.model == breaker.model).scalar_subquery(),
+        )
+        found = session.run(waiting).one()
+        first = now if wrong else min((at for at in found if at is not None), default=None)
         if first is not None:
             events.append(max(first, _probe_at(breaker, now)))
     return events
@@ -150,16 +181,8 @@ def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list
 
 _DUE = select(func.min(_VOICE.next_at))
 _POLL = select(func.min(_TASK.next_poll_at)).where(IS_RUNNING)
-_WAITING = Statement(
-    select(
-        _DUE.where(_VOICE.model == sa.bindparam("model")).scalar_subquery(),
-        _POLL.where(_TASK.model == sa.bindparam("model")).scalar_subquery(),
-    )
-)
-_SUSPECTS_BREAKERS = Statement(
-    select(*rows.columns(Breaker))
-    .select_from(rows.table_of(Voice))
-    .join(rows.table_of(Breaker), _BREAKER.model == _VOICE.model, isouter=True)
+_SUSPECTED = (
+    select(_VOICE.model)
     .where(
         _VOICE.suspected_at.is_not(None),
         _VOICE.controlled_at.is_(None),
@@ -167,20 +190,3 @@ _SUSPECTS_BREAKERS = Statement(
     )
     .distinct()
 )
-
-
-@cache
-def _flowing(paused: int) -> Statement:
-    """Return the statement that finds when calls that do not pause are due.
-
-    Args:
-        paused: how many parameters name models whose calls do.
-    """
-    models = listed("model", paused)
-    return Statement(
-        select(
-            _POLL.where(_TASK.kind == Kind.CONTROL).scalar_subquery(),
-            _DUE.where(_VOICE.model.not_in(models)).scalar_subquery(),
-            _POLL.where(_TASK.model.not_in(models)).scalar_subquery(),
-        )
-    )

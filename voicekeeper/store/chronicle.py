@@ -16,7 +16,7 @@ from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.events import MEANINGS, Event, Level, level_of_change
 from voicekeeper.core.models import HistoryEntry, Removal, Status, Voice
 from voicekeeper.core.transitions import Entry
-from voicekeeper.store import rows, unreadable
+from voicekeeper.store import unreadable
 from voicekeeper.store.session import Session
 
 
@@ -58,8 +58,7 @@ def tell(
     detail = plain(telling.detail)
     level = level or _level(telling.event, detail)
     assert voice.id is not None  # noqa: S101 - a stored voice has its key
-    rows.insert(
-        session,
+    session.insert(
         HistoryEntry,
         voice_pk=voice.id,
         at=now,

@@ -6,18 +6,16 @@ A row that cannot be read is put off, so that it crowds out no other voice, and 
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from enum import Enum, auto
-from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, update
 from sqlmodel import col
 
 from voicekeeper.core.enums import LIVING
 from voicekeeper.core.models import Kind, Status, Task, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import rows, unreadable
+from voicekeeper.store import unreadable
 from voicekeeper.store.chronicle import LogLine, unreadable_line
 from voicekeeper.store.jobs import (
     IS_OPEN,
@@ -26,10 +24,9 @@ from voicekeeper.store.jobs import (
     control_job,
     job,
     kind_for,
-    write_intent,
+    write_intents,
 )
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement, Values, listed, room_for, spread
 
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _MOST: sa.BindParameter[int] = sa.bindparam("most")
@@ -76,83 +73,32 @@ _OVER: sa.BindParameter[datetime] = sa.bindparam("over")
 IN_ORDER: tuple[Any, ...] = (col(Voice.anchored_at) <= _OVER, col(Voice.anchored_at))
 """First the voices that can still be saved, by earliest deadline; then the others."""
 
-_MANY: Final = 1_024
-_ARE_MANY = Statement(
-    select(exists(select(col(Voice.id)).where(DUE).limit(1).offset(_MANY - 1).scalar_subquery()))
+_PAUSED: sa.BindParameter[Sequence[str]] = sa.bindparam("paused", expanding=True)
+_BUSY: sa.BindParameter[Sequence[int]] = sa.bindparam("busy", expanding=True)
+_POLLS = (
+    select(Task, Voice)
+    .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
+    .where(
+        ASKABLE,
+        (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(_PAUSED),
+        col(Task.id).not_in(_BUSY),
+    )
+    .order_by(col(Voice.anchored_at).asc().nulls_first())
+    .limit(_MOST)
 )
-"""Whether so many voices are due that to put them all in order takes longer than the claim."""
-
-
-class Reach(Enum):
-    """Which of the due voices a claim looks at."""
-
-    ALL = auto()
-    """All, which are put in order; for a few."""
-    SAVABLE = auto()
-    """Those that can still be saved, read in the order of their deadlines."""
-    PAST_SAVING = auto()
-    """The others, likewise."""
-
-
-_PUT_OFF_VOICE, _PUT_OFF_TASK = (
-    Statement(
-        sa.update(table)
-        .where(table.c.id == sa.bindparam("key"))
-        .values({column: sa.bindparam("later")})
-    )
-    for table, column in (
-        (rows.table_of(Voice), "next_at"),
-        (rows.table_of(Task), "next_poll_at"),
-    )
+_CALLABLE = select(Voice).where(
+    DUE,
+    (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST) | TO_ENROLL,
+    col(Voice.model).not_in(_PAUSED),
+    col(Voice.id).not_in(_BUSY),
 )
-
-_OWNER = [column.name for column in rows.columns(Task)].index("voice_pk")
-
-
-@cache
-def _polls(paused: int, in_flight: int) -> Statement:
-    """Return the statement that finds the tasks to ask for, with their voices.
-
-    Args:
-        paused: how many parameters name models whose calls are paused.
-        in_flight: how many name tasks that are asked for right now.
-    """
-    flowing = col(Task.model).not_in(listed("paused", paused)) if paused else sa.true()
-    query = (
-        select(*rows.columns(Task, Voice))
-        .select_from(Task)
-        .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
-        .where(ASKABLE, (col(Task.kind) == Kind.CONTROL) | flowing)
-    )
-    if in_flight:
-        query = query.where(col(Task.id).not_in(listed("in_flight", in_flight)))
-    return Statement(query.order_by(col(Voice.anchored_at).asc().nulls_first()).limit(_MOST))
-
-
-@cache
-def _calls(paused: int, busy: int, reach: Reach = Reach.ALL) -> Statement:
-    """Return the statement that finds the voices to call.
-
-    Args:
-        paused: how many parameters name models whose calls are paused.
-        busy: how many name voices that a call is under way for.
-        reach: among which.
-    """
-    due = select(*rows.columns(Voice)).where(
-        DUE, (col(Voice.voice_id).is_not(None) & ~_ASKED_FIRST) | TO_ENROLL
-    )
-    if paused:
-        due = due.where(col(Voice.model).not_in(listed("paused", paused)))
-    if busy:
-        due = due.where(col(Voice.id).not_in(listed("busy", busy)))
-    match reach:
-        case Reach.ALL:
-            due = due.order_by(*IN_ORDER)
-        case Reach.SAVABLE:
-            due = due.where(col(Voice.anchored_at) > _OVER).order_by(col(Voice.anchored_at))
-        case Reach.PAST_SAVING:
-            due = due.where(col(Voice.anchored_at) <= _OVER).order_by(col(Voice.anchored_at))
-    return Statement(due.limit(_MOST))
+_CALLS = _CALLABLE.order_by(*IN_ORDER).limit(_MOST)
+_SAVABLE = _CALLABLE.where(col(Voice.anchored_at) > _OVER)
+_PAST_SAVING = _CALLABLE.where(col(Voice.anchored_at) <= _OVER)
+_MANY_CALLS = tuple(
+    query.order_by(col(Voice.anchored_at)).limit(_MOST) for query in (_SAVABLE, _PAST_SAVING)
+)
+"""The same, read in the order of their deadlines."""
 
 
 def polls(
@@ -169,22 +115,18 @@ def polls(
     Returns:
         The jobs, and the lines of the rows that cannot be read.
     """
-    due, bad = _polls(room_for(open_models), room_for(in_flight)).sifted(
-        session,
-        now=now,
-        most=most,
-        **spread("paused", open_models),
-        **spread("in_flight", in_flight),
-    )
-    for task_pk, *_ in (row for row, _ in bad):
-        _PUT_OFF_TASK.run(session, key=task_pk, later=now + policy.retry_cap)
+    times = {"now": now, "most": most, "paused": open_models, "busy": tuple(in_flight)}
+    found, bad = unreadable.pairs(session, _POLLS, times)
+    if bad:
+        put_off = update(Task).where(col(Task.id).in_(bad))
+        session.execute(put_off.values(next_poll_at=now + policy.retry_cap))
     jobs = [
         control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id)
         if voice is None
         else job(task.kind, voice, task_pk=task.id, task_id=task.task_id)
-        for task, voice in (rows.pair(Task, Voice, row) for row in due)
+        for task, voice, *_ in found
     ]
-    return jobs, unreadable_lines(session, {row[_OWNER]: why for row, why in bad})
+    return jobs, unreadable_lines(session, dict(bad.values()))
 
 
 def calls(
@@ -195,6 +137,7 @@ def calls(
     policy: Policy,
     most: int,
     busy: Collection[int] = (),
+    are_many: bool = False,
 ) -> tuple[list[Job], list[LogLine]]:
     """Take voices that are to be called, and write down the intent of each speech call.
 
@@ -203,35 +146,30 @@ def calls(
     Returns:
         The jobs, and the lines of the rows that cannot be read.
     """
-    over = now - policy.window
-    are_many = _ARE_MANY.scalar(session, now=now)
-    due: list[Values] = []
-    bad: list[tuple[Values, str]] = []
-    for reach in (Reach.SAVABLE, Reach.PAST_SAVING) if are_many else (Reach.ALL,):
+    terms = {
+        "now": now,
+        "over": now - policy.window,
+        "paused": open_models,
+        "busy": tuple(busy),
+    }
+    due: list[Voice] = []
+    bad: dict[int | None, str] = {}
+    for query in _MANY_CALLS if are_many else (_CALLS,):
         room = most - len(due) - len(bad)
-        if room <= 0:
-            break
-        readable, unreadable_ones = _calls(room_for(open_models), room_for(busy), reach).sifted(
-            session,
-            now=now,
-            over=over,
-            most=room,
-            **spread("paused", open_models),
-            **spread("busy", busy),
-        )
-        due += readable
-        bad += unreadable_ones
-    for voice_pk, *_ in (row for row, _ in bad):
+        if room > 0:
+            voices, unread = unreadable.found(session, Voice, query, terms | {"most": room})
+            due += voices
+            bad |= unread
+    if bad:
         later = now + min(policy.retry_cap, policy.interval)
-        _PUT_OFF_VOICE.run(session, key=voice_pk, later=later)
-    voices = (rows.made(Voice, row) for row in due)
-    jobs = [
-        job(kind_for(voice), voice, task_pk=None)
-        if voice.voice_id is None
-        else write_intent(session, voice, now=now, policy=policy)
-        for voice in voices
-    ]
-    return jobs, unreadable_lines(session, {row[0]: why for row, why in bad})
+        put_off = update(Voice).where(col(Voice.id).in_(bad)).values(next_at=later)
+        session.run(put_off)
+    with_id = [voice for voice in due if voice.voice_id is not None]
+    intents = {
+        each.voice_pk: each for each in write_intents(session, with_id, now=now, policy=policy)
+    }
+    jobs = [intents.get(voice.id) or job(kind_for(voice), voice, task_pk=None) for voice in due]
+    return jobs, unreadable_lines(session, bad)
 
 
 def unreadable_lines(session: Session, bad: Mapping[int | None, str]) -> list[LogLine]:

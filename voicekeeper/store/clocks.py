@@ -10,24 +10,23 @@ Records of what happened, such as a last use, stay as they are: the clock that i
 today's. The rules that read them go by the gateway's dates, or do nothing on the host's word.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
+from sqlmodel import SQLModel
 
 from voicekeeper.core import alerting, schedule
 from voicekeeper.core.duration import plus
-from voicekeeper.core.models import Active, Alert, Breaker, Message, Task, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import rows, unreadable
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
 
 _VOICE, _TASK, _BREAKER, _ALERT, _MESSAGE, _ACTIVE = (
-    rows.table_of(model) for model in (Voice, Task, Breaker, Alert, Message, Active)
+    SQLModel.metadata.tables[name]
+    for name in ("voice", "task", "breaker", "alert", "message", "active")
 )
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _LATEST: sa.BindParameter[datetime] = sa.bindparam("latest")
@@ -42,52 +41,47 @@ _USED_AHEAD = (
 )
 """A voice waits for its turn, and its last use lies ahead."""
 
-_SEEN = Statement(
-    select(
-        select(_ACTIVE.c.last_pass_at).scalar_subquery(),
-        select(func.max(_VOICE.c.next_at)).scalar_subquery(),
-        select(func.max(_TASK.c.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-        select(func.max(_ALERT.c.tell_at)).where(_ALERT.c.tell_at.is_not(None)).scalar_subquery(),
-        select(func.max(_ALERT.c.send_at)).where(_ALERT.c.send_at.is_not(None)).scalar_subquery(),
-        select(func.max(_MESSAGE.c.send_at))
-        .where(_MESSAGE.c.send_at.is_not(None))
-        .scalar_subquery(),
-        select(_VOICE.c.id).where(*_USED_AHEAD).exists(),
-        select(_BREAKER.c.model).where(_IS_LATE | (_BREAKER.c.opened_at > _NOW)).exists()
-        | select(_VOICE.c.id)
-        .where(
-            _VOICE.c.suspected_at.is_not(None),  # by an index
-            _VOICE.c.controlled_at.is_(None),
-            _VOICE.c.suspected_at > _NOW,
-        )
-        .exists(),
+SEEN: Final = (
+    select(_ACTIVE.c.last_pass_at).scalar_subquery(),
+    select(func.max(_VOICE.c.next_at)).scalar_subquery(),
+    select(func.max(_TASK.c.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
+    select(func.max(_ALERT.c.tell_at)).where(_ALERT.c.tell_at.is_not(None)).scalar_subquery(),
+    select(func.max(_ALERT.c.send_at)).where(_ALERT.c.send_at.is_not(None)).scalar_subquery(),
+    select(func.max(_MESSAGE.c.send_at)).where(_MESSAGE.c.send_at.is_not(None)).scalar_subquery(),
+    select(_VOICE.c.id).where(*_USED_AHEAD).exists(),
+    select(_BREAKER.c.model).where(_IS_LATE | (_BREAKER.c.opened_at > _NOW)).exists()
+    | select(_VOICE.c.id)
+    .where(
+        _VOICE.c.suspected_at.is_not(None),  # by an index
+        _VOICE.c.controlled_at.is_(None),
+        _VOICE.c.suspected_at > _NOW,
     )
+    .exists(),
 )
+"""What `agenda.look` reads, for `judge`; at the times of `bounds`."""
 
 
-def _due(column: sa.Column[datetime], *where: sa.ColumnElement[bool]) -> Statement:
+def _due(column: sa.Column[datetime], *where: sa.ColumnElement[bool]) -> sa.Update:
     """Return the statement that makes due now what is planned for later than the latest."""
     late = column > _LATEST
-    return Statement(sa.update(column.table).where(late, *where).values({column.name: _NOW}))
+    return sa.update(column.table).where(late, *where).values({column.name: _NOW})
 
 
 _DUE_VOICES = _due(_VOICE.c.next_at)
-_DUE_USED_AHEAD = Statement(sa.update(_VOICE).where(*_USED_AHEAD).values(next_at=_NOW))
+_DUE_USED_AHEAD = sa.update(_VOICE).where(*_USED_AHEAD).values(next_at=_NOW)
 _DUE_TASKS = _due(_TASK.c.next_poll_at, IS_RUNNING)
-_DUE_TELLINGS, _DUE_SENDINGS = _due(_ALERT.c.tell_at), _due(_ALERT.c.send_at)
-_DUE_MESSAGES = _due(_MESSAGE.c.send_at)
-_DUE_PROBES = Statement(
+_DUE_PROBES = (
     sa.update(_BREAKER)
     .where(_BREAKER.c.probe_at.is_not(None), _IS_LATE)
     .values(probe_at=_NOW, judged_at=_NOW)
 )
 _MARKS = tuple(
-    Statement(sa.update(column.table).where(column > _NOW).values({column.name: _NOW}))
+    sa.update(column.table).where(column > _NOW).values({column.name: _NOW})
     for column in (_BREAKER.c.opened_at, _VOICE.c.suspected_at, _VOICE.c.controlled_at)
 )
 
 
-class _Latest(NamedTuple):
+class Latest(NamedTuple):
     """How far ahead a plan of each sort can lie.
 
     Attributes:
@@ -103,59 +97,59 @@ class _Latest(NamedTuple):
     send: datetime
 
 
-def find(session: Session, *, now: datetime, policy: Policy) -> bool:
-    """Return whether there is anything that only a wrong clock can have written.
+def bounds(now: datetime, policy: Policy) -> dict[str, datetime]:
+    """Return the times that `SEEN` asks for."""
+    return {
+        "now": now,
+        "latest": schedule.latest_due(now, policy),
+        "soon": schedule.latest_use(now, policy),
+    }
+
+
+def judge(seen: Sequence[Any] | None, *, now: datetime, policy: Policy) -> Latest | None:
+    """Return how far ahead plans can lie, where anything is to be mended.
 
     Args:
-        session: any.
+        seen: the values of `SEEN`; None where they cannot be read.
         now: of this look.
-        policy: the settings.
-    """
-    return _found(session, now=now, policy=policy) is not None
-
-
-def mend(session: Session, *, now: datetime, policy: Policy) -> None:
-    """Make due now what only a wrong clock can have planned, and date its marks now.
-
-    Args:
-        session: a writing one.
-        now: of this pass.
         policy: the settings that the plans were made by.
     """
-    latest = _found(session, now=now, policy=policy)
-    if latest is None:
-        return
-    _DUE_VOICES.run(session, now=now, latest=latest.due)
-    _DUE_USED_AHEAD.run(session, now=now, soon=schedule.latest_use(now, policy))
-    _DUE_TASKS.run(session, now=now, latest=latest.poll)
-    _DUE_PROBES.run(session, now=now, latest=latest.due)
-    _DUE_TELLINGS.run(session, now=now, latest=latest.turn)
-    _DUE_SENDINGS.run(session, now=now, latest=latest.turn)
-    _DUE_MESSAGES.run(session, now=now, latest=latest.send)
-    for mark in _MARKS:
-        mark.run(session, now=now)
-
-
-def _found(session: Session, *, now: datetime, policy: Policy) -> _Latest | None:
-    """Return how far ahead plans may lie, where anything is to be mended."""
-    due = schedule.latest_due(now, policy)
-    latest = _Latest(
-        due=due,
+    latest = Latest(
+        due=schedule.latest_due(now, policy),
         poll=plus(now, policy.longest_poll),
         turn=alerting.latest_turn(now),
         send=alerting.latest_send(now, policy),
     )
-    try:
-        soon = schedule.latest_use(now, policy)
-        last_pass_at, *plans, used_ahead, marked = _SEEN.rows(
-            session, now=now, latest=due, soon=soon
-        )[0]
-    except unreadable.UNREADABLE:
+    if seen is None:
         return latest
+    last_pass_at, *plans, used_ahead, marked = seen
     if schedule.is_set_back(last_pass_at, now=now, policy=policy):
         return latest._replace(due=now, poll=now)
     limits = (latest.due, latest.poll, latest.turn, latest.turn, latest.send)
     return latest if used_ahead or marked or any(_are_late(plans, limits)) else None
+
+
+def mend(session: Session, latest: Latest, *, now: datetime, policy: Policy) -> None:
+    """Make due now what only a wrong clock can have planned, and date its marks now.
+
+    Args:
+        session: a writing one.
+        latest: how far ahead a plan can lie.
+        now: of this pass.
+        policy: the settings that the plans were made by.
+    """
+    for statement, until in (
+        (_DUE_VOICES, latest.due),
+        (_DUE_TASKS, latest.poll),
+        (_DUE_PROBES, latest.due),
+        (_due(_ALERT.c.tell_at), latest.turn),
+        (_due(_ALERT.c.send_at), latest.turn),
+        (_due(_MESSAGE.c.send_at), latest.send),
+    ):
+        session.run(statement, {"now": now, "latest": until})
+    session.run(_DUE_USED_AHEAD, {"now": now, "soon": schedule.latest_use(now, policy)})
+    for mark in _MARKS:
+        session.run(mark, {"now": now})
 
 
 def _are_late(plans: list[datetime | None], limits: tuple[datetime, ...]) -> Iterator[bool]:

@@ -4,6 +4,7 @@ They test a model's route while its breaker is open, and they stand between the 
 that blame a voice before it is given up.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -18,12 +19,10 @@ from voicekeeper.core.outcome import Fault
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry, Transition
-from voicekeeper.store import alerts, breakers, claims, ledger, rows
+from voicekeeper.store import alerts, breakers, claims, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, model_line, tell
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
-from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement, Values
 
 _IN_TURN = 10
 """So many custom voices take turns as the voice of a probe."""
@@ -37,71 +36,29 @@ _SUSPECTED = select(col(Voice.model)).where(
     # Hidden from the planner, which would walk through every voice's due time.
     sa.func.coalesce(col(Voice.next_at), sa.null()).is_not(None),
 )
-_OPENED = select(col(Breaker.model)).where(col(Breaker.opened_at).is_not(None))
-_WANTED = Statement(_SUSPECTED.union(_OPENED))
-_MODEL: sa.BindParameter[str] = sa.bindparam("model")
-_OF: sa.BindParameter[str] = sa.bindparam("of")
-_A_VOICE_WAITS = Statement(select(exists().where(col(Voice.model) == _MODEL, claims.DUE)))
-_A_TASK_WAITS = Statement(select(exists().where(col(Task.model) == _MODEL, claims.ASKABLE)))
-
-_TASK, _VOICE, _BREAKER = (rows.table_of(model) for model in (Task, Voice, Breaker))
-_END_RUN = Statement(
-    sa.update(_BREAKER)
-    .where(
-        _BREAKER.c.model == sa.bindparam("of"), _BREAKER.c.opened_at.is_(None), _BREAKER.c.run > 0
-    )
-    .values(run=0, last_voice_pk=sa.null())
+_WANTED = _SUSPECTED.union(select(col(Breaker.model)).where(col(Breaker.opened_at).is_not(None)))
+_OF_MODEL: sa.BindParameter[str] = sa.bindparam("of_model")
+_ABANDON = (
+    sa.update(Task)
+    .where(col(Task.model) == _OF_MODEL, col(Task.kind) == Kind.CONTROL, IS_OPEN)
+    .values(state=TaskState.UNKNOWN, finished_at=sa.bindparam("now"), next_poll_at=None)
 )
-_ABANDON = Statement(
-    sa.update(_TASK)
-    .where(_TASK.c.model == _OF, _TASK.c.kind == Kind.CONTROL, IS_OPEN)
-    .values(state=TaskState.UNKNOWN, finished_at=sa.bindparam("now"), next_poll_at=sa.null())
+_IS_WAITING = select(
+    exists().where(col(Voice.model) == _OF_MODEL, claims.DUE)
+    | exists().where(col(Task.model) == _OF_MODEL, claims.ASKABLE)
 )
-_CLEAR = Statement(
-    sa.update(_VOICE)
-    .where(
-        _VOICE.c.model == _OF,
-        _VOICE.c.suspected_at <= sa.bindparam("sent_at"),
-        _VOICE.c.controlled_at.is_(None),
-        _VOICE.c.voice_id != sa.bindparam("spoken"),
-    )
-    .values(controlled_at=sa.bindparam("now"))
-    .returning(*_VOICE.c)
-)
-
-
-def _in_turn(*conditions: sa.ColumnElement[bool]) -> Statement:
-    """Return the statement that finds the voices of a model that take turns, used last first."""
-    return Statement(
-        select(_VOICE.c.voice_id)
-        .where(_VOICE.c.model == _MODEL, _VOICE.c.voice_id.is_not(None), *conditions)
-        .order_by(_VOICE.c.last_used_at.desc().nulls_last(), _VOICE.c.id)
-        .limit(_IN_TURN)
-    )
-
-
-_IN_ITS_WINDOW = _VOICE.c.anchored_at > sa.bindparam("over")
-_NOT_GONE = (_VOICE.c.status != Status.LOST) & (_VOICE.c.status != Status.UNDEPLOYED)
-_FORGIVE = Statement(
-    sa.update(_VOICE)
-    .where(_VOICE.c.model == _OF, _VOICE.c.suspected_at.is_not(None), _NOT_GONE)
-    .values(suspected_at=sa.null(), controlled_at=sa.null())
-)
-_WELL = _in_turn(_IN_ITS_WINDOW, _VOICE.c.status == Status.OK, _VOICE.c.suspected_at.is_(None))
-_LIVING = _in_turn(_IN_ITS_WINDOW, (_VOICE.c.status == Status.OK) | (_VOICE.c.status == Status.NEW))
-_KNOWN_LATELY = _in_turn(_IN_ITS_WINDOW, _NOT_GONE)
-_KNOWN = _in_turn(_NOT_GONE)
+_NOT_GONE = col(Voice.status).not_in((Status.LOST, Status.UNDEPLOYED))
 
 
 def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
     """Begin the control calls whose time has come: for open breakers, and for suspects."""
     jobs = []
-    for (model,) in _WANTED.rows(session):
+    for model in session.scalars(_WANTED).all():
         breaker = breakers.of_model(session, model)
         if breaker.probe_at is not None and breaker.probe_at > now:
             continue
         if _abandon(session, model, now=now):
-            assign(session, breaker, {"probes": breaker.probes + 1})
+            session.change(breaker, {"probes": breaker.probes + 1})
         if breaker.opened_at is not None and not _is_waiting(session, model, now=now):
             continue
         spoken = _control_voice(session, breaker, now=now, policy=policy)
@@ -109,9 +66,9 @@ def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
             if breaker.opened_at is not None:
                 # No voice to test the route with: let the waiting calls themselves test it.
                 trial = {"run": rules.TRIP_AFTER - 1, "opened_at": None, "distrusted": False}
-                assign(session, breaker, trial)
+                session.change(breaker, trial)
             continue
-        assign(session, breaker, rules.probing(breaker, now=now, policy=policy))
+        session.change(breaker, rules.probing(breaker, now=now, policy=policy))
         jobs.append(write_control_intent(session, model, spoken=spoken, now=now, policy=policy))
     return jobs
 
@@ -141,7 +98,7 @@ def set_breaker(
     One that was let go on trial and opens again is blocked still: that is told daily.
     """
     was_closed = breaker.opened_at is None
-    assign(session, breaker, fields)
+    session.change(breaker, fields)
     if not was_closed or breaker.opened_at is None:
         return []
     if alerts.of_model(session, breaker.model) is not None:
@@ -166,14 +123,16 @@ def end_run(session: Session, model: str, *, now: datetime) -> list[LogLine]:
 
     One that was let go on trial has passed it.
     """
-    if not _END_RUN.run(session, of=model):
+    breaker = breakers.of_model(session, model)
+    if breaker.opened_at is not None or breaker.run == 0:
         return []
+    session.change(breaker, {"run": 0, "last_voice_pk": None})
     return alerts.unblocked(session, model, since=None, now=now)
 
 
 def _abandon(session: Session, model: str, *, now: datetime) -> bool:
     """Give up the control calls that have not ended in time; return whether there were any."""
-    abandoned = _ABANDON.run(session, of=model, now=now)
+    abandoned = session.run(_ABANDON, {"of_model": model, "now": now}).rowcount
     if abandoned:
         ledger.count(session, Kind.CONTROL, TaskState.UNKNOWN, abandoned)
     return abandoned > 0
@@ -181,10 +140,7 @@ def _abandon(session: Session, model: str, *, now: datetime) -> bool:
 
 def _is_waiting(session: Session, model: str, *, now: datetime) -> bool:
     """Tell whether a call of a model has reason to be made, if only its breaker let it."""
-    return bool(
-        _A_VOICE_WAITS.scalar(session, model=model, now=now)
-        or _A_TASK_WAITS.scalar(session, model=model, now=now)
-    )
+    return bool(session.run(_IS_WAITING, {"of_model": model, "now": now}).scalar())
 
 
 def _control_voice(
@@ -207,17 +163,17 @@ def _control_voice(
         voices = _witnesses(session, breaker.model, over=over)
     elif breaker.distrusted:
         built_in = None
-        voices = _KNOWN_LATELY.rows(session, model=breaker.model, over=over)
+        voices = _in_turn(session, breaker.model, col(Voice.anchored_at) > over, _NOT_GONE)
     else:
         if built_in is not None:
             turn, is_ours = divmod(turn, 2)
             if not is_ours:
                 return built_in
-        voices = _KNOWN.rows(session, model=breaker.model)
-    return voices[turn % len(voices)][0] if voices else built_in
+        voices = _in_turn(session, breaker.model, _NOT_GONE)
+    return voices[turn % len(voices)] if voices else built_in
 
 
-def _witnesses(session: Session, model: str, *, over: datetime) -> list[Values]:
+def _witnesses(session: Session, model: str, *, over: datetime) -> Sequence[str]:
     """Return the voice ids of those of ours that can bear witness for a suspect, if there are any.
 
     Args:
@@ -225,11 +181,24 @@ def _witnesses(session: Session, model: str, *, over: datetime) -> list[Values]:
         model: theirs.
         over: the last use that lies one window back.
     """
-    well = _WELL.rows(session, model=model, over=over)
+    in_window, status = col(Voice.anchored_at) > over, col(Voice.status)
+    not_suspected = col(Voice.suspected_at).is_(None)
+    well = _in_turn(session, model, in_window, status == Status.OK, not_suspected)
     if well:
         return well
-    living = _LIVING.rows(session, model=model, over=over)
+    living = _in_turn(session, model, in_window, status.in_((Status.OK, Status.NEW)))
     return living if len(living) >= _WITNESSES else []
+
+
+def _in_turn(session: Session, model: str, *conditions: sa.ColumnElement[bool]) -> Sequence[str]:
+    """Return the ids of the voices of a model that take turns, used last first."""
+    query = (
+        select(col(Voice.voice_id))
+        .where(col(Voice.model) == model, col(Voice.voice_id).is_not(None), *conditions)
+        .order_by(col(Voice.last_used_at).desc().nulls_last(), col(Voice.id))
+        .limit(_IN_TURN)
+    )
+    return [voice_id for voice_id in session.scalars(query) if voice_id is not None]
 
 
 def _succeeded(
@@ -243,16 +212,31 @@ def _succeeded(
     lines += _close(session, task, breaker, is_ours=_is_ours(task), now=now)
     if was_distrusted and not breaker.distrusted:
         # Another account may have blamed them, so that says nothing of them.
-        _FORGIVE.run(session, of=task.model)
+        session.execute(
+            sa.update(Voice)
+            .where(col(Voice.model) == task.model, col(Voice.suspected_at).is_not(None), _NOT_GONE)
+            .values(suspected_at=None, controlled_at=None)
+        )
         return lines
-    suspects = []
+    suspects: list[Voice] = []
     # A built-in voice that probed an open breaker says nothing of whose the account is.
     if _is_ours(task) or not _witnesses(session, task.model, over=now - policy.window):
-        cleared, _ = _CLEAR.sifted(
-            session, of=task.model, sent_at=task.sent_at, spoken=task.spoken, now=now
-        )
-        suspects = [rows.made(Voice, row) for row in cleared]
+        suspects = _clear(session, task, now=now)
     return [*lines, *(tell(session, suspect, telling, now=now) for suspect in suspects)]
+
+
+def _clear(session: Session, task: Task, *, now: datetime) -> list[Voice]:
+    """Note of the suspects of a model that a control call was made; return them."""
+    suspected = select(Voice).where(
+        col(Voice.model) == task.model,
+        col(Voice.suspected_at) <= task.sent_at,
+        col(Voice.controlled_at).is_(None),
+        col(Voice.voice_id) != task.spoken,
+    )
+    suspects, _ = unreadable.found(session, Voice, suspected)
+    for suspect in suspects:
+        session.change(suspect, {"controlled_at": now})
+    return suspects
 
 
 def _is_ours(task: Task) -> bool:
@@ -265,7 +249,7 @@ def _close(
 ) -> list[LogLine]:
     was_open = breaker.opened_at
     fields = rules.after_control_success(breaker, is_ours=is_ours, sent_at=task.sent_at)
-    assign(session, breaker, fields)
+    session.change(breaker, fields)
     if was_open is None or breaker.opened_at is not None:
         return []
     return alerts.unblocked(session, task.model, since=was_open, now=now)

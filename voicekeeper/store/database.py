@@ -149,7 +149,7 @@ class Database(ABC):
         with (
             self._explained(self._explanation),
             self.alone(),
-            Session(self._writer, expire_on_commit=False) as session,
+            Session(self._writer) as session,
             session.begin(),
         ):
             self._lock_out(session)
@@ -165,7 +165,7 @@ class Database(ABC):
         """
         with (
             self._explained(self._explanation_of_read),
-            Session(self._reader, expire_on_commit=False) as session,
+            Session(self._reader) as session,
             session.begin(),
         ):
             yield session

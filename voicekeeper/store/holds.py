@@ -18,7 +18,6 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.store import claims, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, tell
 from voicekeeper.store.jobs import kind_for
-from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 
 _MOST = 500
@@ -51,7 +50,7 @@ def put(
         logged: False where the lines returned are not logged by the caller.
     """
     change = transitions.held(voice, hold, now=now, policy=policy)
-    assign(session, voice, change.voice)
+    session.change(voice, change.voice)
     return [tell(session, voice, telling, now=now, logged=logged) for telling in change.entries]
 
 

@@ -5,23 +5,19 @@ from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from sqlmodel import SQLModel
 
 from voicekeeper.core import costs
 from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Kind, Origin, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import INTERRUPTED, Transition
-from voicekeeper.store import ledger, rows
+from voicekeeper.store import ledger
 from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
 
-_TASK = rows.table_of(Task)
-_EXPECT_A_CALL = Statement(
-    _TASK.update()
-    .where(_TASK.c.id == sa.bindparam("key"))
-    .values(token_digest=sa.bindparam("digest"))
-)
+_TASK = SQLModel.metadata.tables["task"]
+_ADD = sa.insert(_TASK).returning(_TASK.c.id, sort_by_parameter_order=True)
 
 OPEN = (TaskState.INTENT, TaskState.RUNNING)
 """The states of a task that has not come to its end."""
@@ -112,27 +108,32 @@ def kind_for(voice: Voice) -> Kind:
     return Kind.CLONE if voice.origin is Origin.CLONE else Kind.DESIGN
 
 
-def write_intent(
+def write_intents(
     session: Session,
-    voice: Voice,
+    voices: Sequence[Voice],
     *,
     now: datetime,
     policy: Policy,
     token_digest: str | None = None,
-) -> Job:
-    """Add the row that is committed before a POST for a voice; return the call."""
-    kind, spoken = kind_for(voice), voice.voice_id
-    key = _write(session, voice.id, voice.model, kind, spoken, now=now, policy=policy)
-    if token_digest is not None:
-        _EXPECT_A_CALL.run(session, key=key, digest=token_digest)
-    return job(kind, voice, task_pk=key)
+) -> list[Job]:
+    """Add the rows that are committed before the POSTs for voices; return the calls."""
+    kinds = [kind_for(voice) for voice in voices]
+    intents = [
+        (voice.id, voice.model, kind, voice.voice_id)
+        for voice, kind in zip(voices, kinds, strict=True)
+    ]
+    keys = _write(session, intents, now=now, policy=policy, token_digest=token_digest)
+    return [
+        job(kind, voice, task_pk=key) for voice, kind, key in zip(voices, kinds, keys, strict=True)
+    ]
 
 
 def write_control_intent(
     session: Session, model: str, *, spoken: str, now: datetime, policy: Policy
 ) -> Job:
     """Add the row that is committed before a control call; return the call."""
-    key = _write(session, None, model, Kind.CONTROL, spoken, now=now, policy=policy)
+    intent = (None, model, Kind.CONTROL, spoken)
+    (key,) = _write(session, [intent], now=now, policy=policy)
     return control_job(model, spoken, task_pk=key)
 
 
@@ -168,26 +169,30 @@ def control_job(
 
 def _write(
     session: Session,
-    voice_pk: int | None,
-    model: str,
-    kind: Kind,
-    spoken: str | None,
+    intents: Sequence[tuple[int | None, str, Kind, str | None]],
     *,
     now: datetime,
     policy: Policy,
-) -> int:
-    """Add a task that may have been charged from now on."""
-    price = costs.price(kind, policy.prompt)
-    ledger.move(session, kind, now, Spent(), Spent(possible=price))
-    return rows.inserted(
-        session,
-        Task,
-        voice_pk=voice_pk,
-        model=model,
-        kind=kind,
-        state=TaskState.INTENT,
-        spoken=spoken,
-        sent_at=now,
-        polls=0,
-        possible_cost_micros=price,
-    )
+    token_digest: str | None = None,
+) -> Sequence[int]:
+    """Add tasks that may have been charged from now on; return their keys."""
+    if not intents:
+        return []
+    rows = []
+    for voice_pk, model, kind, spoken in intents:
+        price = costs.price(kind, policy.prompt)
+        ledger.move(session, kind, now, Spent(), Spent(possible=price))
+        rows.append(
+            {
+                "voice_pk": voice_pk,
+                "model": model,
+                "kind": kind,
+                "state": TaskState.INTENT,
+                "spoken": spoken,
+                "token_digest": token_digest,
+                "sent_at": now,
+                "polls": 0,
+                "possible_cost_micros": price,
+            }
+        )
+    return session.run(_ADD, rows).scalars().all()

@@ -7,41 +7,15 @@ in the transaction that moves them: `move` it with an intent, `settle` a task wi
 from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam, func, select
-from sqlmodel import SQLModel, col
+from sqlalchemy import func, select
+from sqlmodel import col
 
 from voicekeeper.core import costs
 from voicekeeper.core.costs import Spent, Totals
 from voicekeeper.core.models import Kind, LedgerEntry, Past, Tally, Task, TaskState, Voice
 from voicekeeper.core.transitions import TaskFields
-from voicekeeper.store.rows import assign
 from voicekeeper.store.session import Session
 
-_LEDGER, _TALLY = SQLModel.metadata.tables["ledger"], SQLModel.metadata.tables["tally"]
-
-
-def _moved(column: sa.Column[int], by: str) -> sa.ColumnElement[int]:
-    """Return a sum moved by a parameter, and never below zero.
-
-    No error in the books may break a CHECK, and keep a voice from being used.
-    """
-    moved = column + bindparam(by, type_=column.type)
-    return sa.case((moved > 0, moved), else_=0)
-
-
-_MOVE = (
-    sa.update(_LEDGER)
-    .where(_LEDGER.c.day == bindparam("its_day"), _LEDGER.c.kind == bindparam("its_kind"))
-    .values(
-        cost_micros=_moved(_LEDGER.c.cost_micros, "by"),
-        possible_cost_micros=_moved(_LEDGER.c.possible_cost_micros, "possibly_by"),
-    )
-)
-_COUNT = (
-    sa.update(_TALLY)
-    .where(_TALLY.c.kind == bindparam("its_kind"), _TALLY.c.state == bindparam("its_state"))
-    .values(ended=_moved(_TALLY.c.ended, "more"))
-)
 _SUMS = (
     func.sum(col(LedgerEntry.cost_micros)),
     func.sum(col(LedgerEntry.possible_cost_micros)),
@@ -54,7 +28,7 @@ _ENROLLMENTS = [kind for kind in Kind if kind.is_enrollment]
 def settle(session: Session, task: Task, fields: TaskFields) -> None:
     """Set a task's new columns, move its entry to what it costs now, and count it if it ended."""
     before = _cost(task)
-    assign(session, task, fields)
+    session.change(task, fields)
     if task.state not in _OPEN:
         count(session, task.kind, task.state)
     move(session, task.kind, task.sent_at, before, _cost(task))
@@ -72,20 +46,16 @@ def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: 
     """
     if after == before:
         return
-    day = costs.utc_day(sent_at)
-    by, possibly_by = after.certain - before.certain, after.possible - before.possible
-    moved = {"its_day": day, "its_kind": kind, "by": by, "possibly_by": possibly_by}
-    if session.exec(_MOVE, params=moved).rowcount == 0:
-        entry = {"cost_micros": max(0, by), "possible_cost_micros": max(0, possibly_by)}
-        session.exec(sa.insert(_LEDGER), params={"day": day, "kind": kind, **entry})
+    by = {
+        "cost_micros": after.certain - before.certain,
+        "possible_cost_micros": after.possible - before.possible,
+    }
+    session.increase(LedgerEntry, (costs.utc_day(sent_at), kind), by)
 
 
 def count(session: Session, kind: Kind, state: TaskState, ended: int = 1) -> None:
     """Count tasks of a kind that ended in a state, beside those counted before."""
-    counted = {"its_kind": kind, "its_state": state, "more": ended}
-    if session.exec(_COUNT, params=counted).rowcount == 0:
-        new = {"kind": kind, "state": state, "ended": max(0, ended)}
-        session.exec(sa.insert(_TALLY), params=new)
+    session.increase(Tally, (kind, state), {"ended": ended})
 
 
 def uncount(session: Session, kind: Kind, state: TaskState) -> None:

@@ -14,7 +14,7 @@ from voicekeeper.core.models import Active, Status, Task, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import enrollment
 from voicekeeper.store import active, results, unreadable
-from voicekeeper.store.jobs import write_intent
+from voicekeeper.store.jobs import write_intents
 from voicekeeper.store.session import Session
 
 _RESTED: Final = timedelta(hours=1)
@@ -67,7 +67,7 @@ def settle(
     for voice in voices.values():
         if not enrollment.is_in_doubt(voice, last_pass_at=last_pass_at, policy=policy):
             continue
-        job = write_intent(session, voice, now=now, policy=policy)
+        (job,) = write_intents(session, [voice], now=now, policy=policy)
         task = session.get_one(Task, job.task_pk)
         change = enrollment.left_unknown(voice, task, now=now)
         results.apply(session, voice, task, change, now=now, policy=policy, logged=False)

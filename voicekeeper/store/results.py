@@ -19,24 +19,11 @@ from voicekeeper.core import transitions
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Status, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Entry, Transition, VoiceFields
-from voicekeeper.store import alerts, breakers, controls, ledger, rows
+from voicekeeper.core.transitions import INTERRUPTED, Entry, Transition, VoiceFields
+from voicekeeper.store import alerts, breakers, controls, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, tell
-from voicekeeper.store.jobs import IS_INTENT, IS_INTERRUPTED, IS_OPEN
+from voicekeeper.store.jobs import IS_INTENT, IS_OPEN, OPEN
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement, Values
-
-_VOICE = rows.table_of(Voice)
-_SEEK = Statement(
-    sa.update(_VOICE)
-    .where(
-        _VOICE.c.model == sa.bindparam("of"),
-        _VOICE.c.status == Status.LOST,
-        _VOICE.c.next_at > sa.bindparam("now"),
-    )
-    .values(next_at=sa.bindparam("now"))
-)
-"""All that are LOST, and are tried still, are due."""
 
 
 def apply(
@@ -63,7 +50,7 @@ def apply(
     change = _free_of_conflict(session, voice, task, change)
     was_lost = voice.status is Status.LOST
     may_have_alerts = alerts.may_have_alerts(voice, now=now, policy=policy)
-    rows.assign(session, voice, change.voice)
+    session.change(voice, change.voice)
     lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.entries]
     lines = [
         alerts.opened_by(session, voice, line, now=now, notifies=policy.notifies) for line in lines
@@ -71,8 +58,7 @@ def apply(
     if may_have_alerts and "last_used_at" in change.voice:
         lines += alerts.fixed(session, voice, now=now)
     if was_lost and "last_used_at" in change.voice:
-        # What blamed it may have blamed the others: another account's key, or the gateway itself.
-        _SEEK.run(session, of=voice.model, now=now)
+        _look_for_lost(session, voice.model, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
         fields = rules.after_fault(
@@ -89,6 +75,20 @@ def apply(
         lines += controls.end_run(session, voice.model, now=now)
     ledger.settle(session, task, change.task)
     return lines
+
+
+def _look_for_lost(session: Session, model: str, *, now: datetime) -> None:
+    """Make due all that are LOST, and are tried still, as soon as one of them speaks.
+
+    What blamed it may have blamed the others: another account's key, or the gateway itself.
+    """
+    session.execute(
+        sa.update(Voice)
+        .where(
+            col(Voice.model) == model, col(Voice.status) == Status.LOST, col(Voice.next_at) > now
+        )
+        .values(next_at=now)
+    )
 
 
 def is_superseded() -> ColumnElement[bool]:
@@ -130,39 +130,37 @@ def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Transi
     return replace(change, voice=kept, entries=entries)
 
 
-_FIND = Statement(
-    select(*rows.columns(Task, Voice), is_superseded())
-    .select_from(Task)
-    .join(Voice, col(Voice.id) == col(Task.voice_pk), isouter=True)
-    .where(col(Task.id) == sa.bindparam("key"), IS_OPEN | IS_INTERRUPTED)
+_FIND = (
+    select(Task, Voice, is_superseded())
+    .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
+    .where(col(Task.id).in_(sa.bindparam("keys", expanding=True)))
 )
-_INTENTS = Statement(
-    select(col(Task.id), col(Task.voice_pk)).where(
-        IS_OPEN,  # by its index
-        IS_INTENT,
-        (col(Task.sent_at) <= sa.bindparam("before")) | (col(Task.sent_at) > sa.bindparam("after")),
-    )
+_INTENTS = select(col(Task.id), col(Task.voice_pk)).where(
+    IS_OPEN,  # by its index
+    IS_INTENT,
+    (col(Task.sent_at) <= sa.bindparam("before")) | (col(Task.sent_at) > sa.bindparam("after")),
 )
 
 
 class Found(NamedTuple):
-    """An unfinished task, its voice, and whether a newer call of that voice has the say."""
+    """A task, its voice, and whether a newer call of that voice has the say."""
 
     task: Task
     voice: Voice | None
     superseded: bool
 
 
-def find(session: Session, task_pk: int | None) -> Found | None:
-    """Return an open task with its voice, or one that was settled as interrupted.
+def find(
+    session: Session, keys: Collection[int]
+) -> tuple[dict[int, Found], dict[int, tuple[int | None, str]]]:
+    """Load tasks with their voices; one that is gone is left out.
 
-    None where it is gone, or settled by an answer.
-
-    Raises:
-        LookupError, ValueError, TypeError: a row holds a value that cannot be read.
+    Returns:
+        What was found, by the task's key; and of the others their voice and why they cannot be
+        read.
     """
-    row = _FIND.first(session, key=task_pk)
-    return None if row is None else _found(row)
+    rows, bad = unreadable.pairs(session, _FIND, {"keys": tuple(keys)})
+    return {task.id: Found(task, voice, bool(newer)) for task, voice, newer in rows}, bad
 
 
 def take_up(session: Session, found: Found, *, now: datetime) -> bool:
@@ -177,8 +175,10 @@ def take_up(session: Session, found: Found, *, now: datetime) -> bool:
         Whether the answer counts: not where the enrollment was asked for again since.
     """
     task, voice, superseded = found
-    if task.state is not TaskState.UNKNOWN:
+    if task.state in OPEN:
         return True
+    if task.state is not TaskState.UNKNOWN or task.code != INTERRUPTED.code:
+        return False  # an answer has settled it
     if task.kind.is_enrollment and (
         superseded or voice is None or voice.status is not Status.UNKNOWN
     ):
@@ -187,7 +187,7 @@ def take_up(session: Session, found: Found, *, now: datetime) -> bool:
     ledger.uncount(session, task.kind, task.state)
     ledger.settle(session, task, change.task)
     if voice is not None:
-        rows.assign(session, voice, change.voice)
+        session.change(voice, change.voice)
         for telling in change.entries:
             tell(session, voice, telling, now=now, logged=False)
     return True
@@ -217,20 +217,14 @@ def settle_interrupted(
     Returns:
         Why rows cannot be read, by their voice's key; they are left as they are.
     """
-    bad: dict[int | None, str] = {}
-    for key, voice_pk in _INTENTS.rows(session, before=before, after=after):
-        if key in in_flight:
-            continue
-        readable, unreadable = _FIND.sifted(session, key=key)
-        for _, why in unreadable:
-            bad[voice_pk] = why
-        for row in readable:
-            _settle(session, _found(row), now=now, policy=policy)
-    return bad
-
-
-def _found(row: Values) -> Found:
-    return Found(*rows.pair(Task, Voice, row), bool(row[-1]))
+    intents = session.run(_INTENTS, {"before": before, "after": after}).all()
+    keys = [key for key, _ in intents if key not in in_flight]
+    if not keys:
+        return {}
+    found, bad = find(session, keys)
+    for each in found.values():
+        _settle(session, each, now=now, policy=policy)
+    return dict(bad.values())
 
 
 def _settle(session: Session, found: Found, *, now: datetime, policy: Policy) -> None:

@@ -144,12 +144,15 @@ class Pruner:
                 return Pruned()
             for (next_rows, delete), begin in zip(_STEPS, self._after, strict=True):
                 bounds = {"after": begin, "before": before, "now": now}
-                young, last, count = session.execute(next_rows, bounds).one()
+                young, last, count = session.run(next_rows, bounds).one()
                 end = begin if last is None else last if young is None else young - 1
-                bounds = {"after": begin, "up_to": end, "before": before, "week_ago": now - WEEK}
-                gone = session.exec(delete, params=bounds)
-                deleted.append(_add_to_past(session, gone) if gone.returns_rows else gone.rowcount)
                 after.append(end)
+                if end == begin:  # nothing is old
+                    deleted.append(0)
+                    continue
+                bounds = {"after": begin, "up_to": end, "before": before, "week_ago": now - WEEK}
+                gone = session.run(delete, bounds)
+                deleted.append(_add_to_past(session, gone) if gone.returns_rows else gone.rowcount)
                 more |= young is None and count == MOST
         self._after = after if more else _BEGINNING  # now that it is committed
         events, calls, alerts = deleted
@@ -172,6 +175,8 @@ def _add_to_past(session: Session, calls: sa.CursorResult[Any]) -> int:
         if row.voice_pk is not None and (row.cost_micros or row.possible_cost_micros):
             costs[row.voice_pk][0] += row.cost_micros or 0
             costs[row.voice_pk][1] += row.possible_cost_micros or 0
+    if not costs:
+        return len(rows)
     pasts = session.scalars(select(Past).where(col(Past.voice_pk).in_(costs))).all()
     by_voice = {past.voice_pk: past for past in pasts}
     for voice_pk, (certain, possible) in costs.items():

@@ -17,12 +17,11 @@ from voicekeeper.core.costs import Spent
 from voicekeeper.core.health import NAMED, Health
 from voicekeeper.core.models import Active, Kind, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import breakers, claims, ledger, rows
+from voicekeeper.store import breakers, claims, ledger, unreadable
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import IS_OPEN
+from voicekeeper.store.jobs import IS_OPEN, OPEN
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
 
 ALL: Final = 1_000
 """So many voices are told of one by one."""
@@ -36,39 +35,18 @@ SHARES: Final = (0, 1 / 14, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1)
 MONTH_DAYS: Final = 30
 """So many days of keepalives are told of, this one counted."""
 
-_KEPT = Statement(
-    select(*rows.columns(Voice))
-    .where(claims.IS_KEPT)
-    .order_by(*claims.IN_ORDER, col(Voice.name))
-    .limit(sa.bindparam("most"))
-)
-
-_OTHERS = Statement(
-    select(*rows.columns(Voice))
+_KEPT = select(Voice).where(claims.IS_KEPT).order_by(*claims.IN_ORDER, col(Voice.name))
+_OTHERS = (
+    select(Voice)
     .where(sa.not_(claims.IS_KEPT))
-    .order_by(
-        *(col(Voice.status) != status for status in NAMED),
-        col(Voice.name),
-    )
-    .limit(sa.bindparam("most"))
+    .order_by(*(col(Voice.status) != status for status in NAMED), col(Voice.name))
 )
-
-_TASK = rows.table_of(Task)
-_NEXT_TASK = Statement(
-    select(_TASK.c.id, _TASK.c.sent_at)
-    .where(_TASK.c.id > sa.bindparam("after"))
-    .order_by(_TASK.c.id)
-    .limit(1)
-)
-_CALLS = Statement(
-    select(_TASK.c.sent_at, _TASK.c.state).where(
-        _TASK.c.voice_pk == sa.bindparam("voice_pk"),
-        _TASK.c.id > sa.bindparam("after"),
-        _TASK.c.sent_at >= sa.bindparam("since"),
-        _TASK.c.kind == Kind.KEEPALIVE,
-        _TASK.c.state != TaskState.INTENT,
-        _TASK.c.state != TaskState.RUNNING,
-    )
+_CALLS = select(col(Task.sent_at), col(Task.state)).where(
+    col(Task.voice_pk) == sa.bindparam("of_voice"),
+    col(Task.id) > sa.bindparam("after"),
+    col(Task.sent_at) >= sa.bindparam("since"),
+    col(Task.kind) == Kind.KEEPALIVE,
+    col(Task.state).not_in(OPEN),
 )
 
 
@@ -179,9 +157,8 @@ class Survey:
         health = self._registry.health(now=now, policy=policy)
         others = sum(health.by_status.values()) - health.kept
         with self._database.reading() as session:
-            found, _ = _OTHERS.sifted(session, most=bound(others))
+            not_kept, _ = unreadable.found(session, Voice, _OTHERS.limit(bound(others)))
             kept = _kept(session, health.kept, now=now, policy=policy)
-            not_kept = [rows.made(Voice, row) for row in found]
             first_day = costs.utc_day(now) - timedelta(days=MONTH_DAYS - 1)
             since = datetime.combine(first_day, time(), UTC)
             after = _last_before(session, since)
@@ -197,8 +174,9 @@ def bound(voices: int) -> int:
 
 def _kept(session: Session, voices: int, *, now: datetime, policy: Policy) -> list[Voice]:
     """Return the voices that are kept, the most urgent first; a row that is broken is left out."""
-    found, _ = _KEPT.sifted(session, over=now - policy.window, most=bound(voices))
-    return [rows.made(Voice, row) for row in found]
+    over = {"over": now - policy.window}
+    kept, _ = unreadable.found(session, Voice, _KEPT.limit(bound(voices)), over)
+    return kept
 
 
 def _last_before(session: Session, since: datetime) -> int:
@@ -210,7 +188,9 @@ def _last_before(session: Session, since: datetime) -> int:
     low, high = 0, session.scalar(select(func.max(col(Task.id)))) or 0
     while low < high:
         middle = (low + high) // 2
-        key, sent_at = _NEXT_TASK.first(session, after=middle) or (high, since)
+        following = select(col(Task.id), col(Task.sent_at)).where(col(Task.id) > middle)
+        row = session.execute(following.order_by(col(Task.id)).limit(1)).first()
+        key, sent_at = row or (high, since)
         if sent_at >= since:
             high = middle
         else:
@@ -221,7 +201,8 @@ def _last_before(session: Session, since: datetime) -> int:
 def _days(session: Session, voice_pk: int, since: datetime, after: int) -> dict[date, bool]:
     """Return on which days from an instant on a voice was called, and whether that succeeded."""
     days: dict[date, bool] = {}
-    for sent_at, state in _CALLS.rows(session, voice_pk=voice_pk, since=since, after=after):
+    bounds = {"of_voice": voice_pk, "since": since, "after": after}
+    for sent_at, state in session.execute(_CALLS, bounds):
         day = costs.utc_day(sent_at)
         days[day] = days.get(day, False) or state is TaskState.SUCCESS
     return days

@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from voicekeeper.core import schedule, transitions
 from voicekeeper.core.duration import plus
-from voicekeeper.core.models import Balance, Kind, Status, Task, Voice
+from voicekeeper.core.models import Active, Balance, Kind, Status, Task, Voice
 from voicekeeper.core.outcome import WAITS
 from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import Withdrawn
@@ -31,50 +31,15 @@ from voicekeeper.store import (
     holds,
     old_copies,
     results,
-    rows,
 )
 from voicekeeper.store.active import Fence
 from voicekeeper.store.chronicle import LogLine, take_unlogged
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intent
+from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intents
 from voicekeeper.store.retention import Pruned, Pruner
 from voicekeeper.store.session import Session
-from voicekeeper.store.statement import Statement
 
-_TASK, _VOICE = rows.table_of(Task), rows.table_of(Voice)
-_BY_TOKEN = Statement(
-    select(_TASK.c.id).where(_TASK.c.token_digest == sa.bindparam("digest"), IS_OPEN)
-)
-_ASK_NOW = Statement(
-    sa.update(_TASK)
-    .where(_TASK.c.id == sa.bindparam("key"), _TASK.c.token_digest.is_not(None), IS_OPEN)
-    .values(next_poll_at=sa.bindparam("now"), token_digest=sa.null())
-)
-
-_IS_CALLED = sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN)
-_ALL_DUE, _CALLED_DUE = (
-    Statement(
-        sa.update(_VOICE)
-        .where(_VOICE.c.next_at > sa.bindparam("due"), which)
-        .values(next_at=sa.bindparam("due"))
-    )
-    for which in (~_IS_CALLED, _IS_CALLED)
-)
-"""By a shorter interval or window any due time may be too late; a call that is open goes on."""
-
-_ASK_WHAT_MAY_HAVE_CALLED = Statement(
-    sa.update(_TASK)
-    .where(
-        IS_RUNNING,
-        _TASK.c.token_digest.is_not(None),
-        _TASK.c.next_poll_at > sa.bindparam("now"),
-        _TASK.c.sent_at <= sa.bindparam("old"),
-    )
-    .values(next_poll_at=sa.bindparam("now"))
-)
-"""Tasks whose webhook may have come while nobody listened are asked for at a start."""
-
-_NEXT_DUE = Statement(claims.NEXT_DUE)
+_IS_CALLED = sa.exists().where(col(Task.voice_pk) == Voice.id, IS_OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +96,24 @@ class Worklist:
         server = self._database.identity(session)
         old_copies.settle_at_start(session, server=server, now=now, policy=policy)
         holds.look_again(session, now=now)
-        _ASK_WHAT_MAY_HAVE_CALLED.run(session, now=now, old=plus(now, -policy.enrollment_first))
-        clocks.mend(session, now=now, policy=reckoned.shorter(policy))
+        session.execute(  # tasks whose webhook may have come while nobody listened
+            sa.update(Task)
+            .where(
+                IS_RUNNING,
+                col(Task.token_digest).is_not(None),
+                col(Task.next_poll_at) > now,
+                col(Task.sent_at) <= plus(now, -policy.enrollment_first),
+            )
+            .values(next_poll_at=now)
+        )
+        by = reckoned.shorter(policy)
+        wrong = agenda.look(session, now=now, policy=by).wrong
+        if wrong:
+            clocks.mend(session, wrong, now=now, policy=by)
         if reckoned.is_longer_than(policy):
             _hurry(session, now=now, policy=policy)
         active.note_settings(session, policy)
-        active.note_pass(session, None)
+        session.run(sa.update(Active).values(last_pass_at=None))
         return [
             *claims.unreadable_lines(session, bad),
             *(controls.opening(breaker) for breaker in breakers.opened(session)),
@@ -170,17 +147,22 @@ class Worklist:
         """
         self._database.see_in_place()
         with self._database.writing() as session:
-            self._fence.beat(session, now=now)
-            left = results.settle_interrupted(
-                session,
-                in_flight,
-                before=plus(now, -policy.longest_call),
-                after=plus(now, policy.longest_call),
-                now=now,
-                policy=policy,
-            )
-            clocks.mend(session, now=now, policy=policy)
             due = agenda.look(session, now=now, policy=policy)
+            self._fence.beat(session, now=now, is_pass=True)
+            left: dict[int | None, str] = {}
+            if due.interrupted:
+                left = results.settle_interrupted(
+                    session,
+                    in_flight,
+                    before=plus(now, -policy.longest_call),
+                    after=plus(now, policy.longest_call),
+                    now=now,
+                    policy=policy,
+                )
+            if due.wrong:
+                clocks.mend(session, due.wrong, now=now, policy=policy)
+            if left or due.interrupted or due.wrong:
+                due = agenda.look(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
@@ -199,9 +181,14 @@ class Worklist:
             room = max(calls - len(probes), 0)
             if room and _is_here(due.due_at, now):
                 voices, bad_voices = claims.calls(
-                    session, paused, now=now, policy=policy, most=room, busy=busy
+                    session,
+                    paused,
+                    now=now,
+                    policy=policy,
+                    most=room,
+                    busy=busy,
+                    are_many=due.are_many,
                 )
-            active.note_pass(session, now)
             bad_left = claims.unreadable_lines(session, left)
             return Claims(
                 calls=[*probes, *voices],
@@ -254,10 +241,10 @@ class Worklist:
                 raise Withdrawn(f"the enrollment of {job.name} is not wanted any more")
             hold = holds.of_voice(session, voice, now=now, policy=policy)
             if hold is None:
-                rows.assign(session, voice, transitions.released(voice).voice | {"next_at": None})
+                session.change(voice, transitions.released(voice).voice | {"next_at": None})
                 refusals = _refusals(session, voice)
-                job = write_intent(
-                    session, voice, now=now, policy=policy, token_digest=token_digest
+                (job,) = write_intents(
+                    session, [voice], now=now, policy=policy, token_digest=token_digest
                 )
                 return job._replace(refusals=refusals)
             holds.put(session, voice, hold, now=now, policy=policy, logged=False)
@@ -274,15 +261,19 @@ class Worklist:
             What to log of each.
         """
         with self._database.writing() as session:
-            told = []
-            for answer in answers:
-                told.append(self._record(session, answer))
-                session.forget()
-            return told
+            keys = [answer.job.task_pk for answer in answers if answer.job.task_pk is not None]
+            found, bad = results.find(session, keys)
+            for _, why in bad.values():
+                raise ValueError(why)
+            return [
+                self._record(session, answer, found.get(answer.job.task_pk or 0))
+                for answer in answers
+            ]
 
-    def _record(self, session: Session, answer: Answer) -> Sequence[LogLine]:
-        job, decide, now, policy = answer
-        found = results.find(session, job.task_pk)
+    def _record(
+        self, session: Session, answer: Answer, found: results.Found | None
+    ) -> Sequence[LogLine]:
+        _, decide, now, policy = answer
         if found is None or not results.take_up(session, found, now=now):
             return []
         task, voice, superseded = found
@@ -302,13 +293,13 @@ class Worklist:
             digests: of the tokens that came.
             now: of this look.
         """
+        expected = (col(Task.token_digest).in_(digests), IS_OPEN)
         with self._database.reading() as session:  # a stranger's make nobody wait for the disk
-            found = [_BY_TOKEN.scalar(session, digest=digest) for digest in digests]
-        keys = [key for key in found if key is not None]
-        if not keys:
-            return 0
+            if not session.scalars(select(col(Task.id)).where(*expected)).first():
+                return 0
+        ask_now = sa.update(Task).where(*expected).values(next_poll_at=now, token_digest=None)
         with self._database.writing() as session:
-            return sum(_ASK_NOW.run(session, key=key, now=now) for key in keys)
+            return len(session.scalars(ask_now.returning(col(Task.id))).all())
 
     def prune(self, *, now: datetime, policy: Policy) -> Pruned:
         """Delete some rows that are older than the history is kept; see `store.retention`."""
@@ -361,7 +352,7 @@ class Worklist:
         with self._database.reading() as session:
             if kept is None:
                 kept = session.scalar(select(func.count()).where(claims.IS_KEPT)) or 0
-            return Outlook(kept, next_at=_NEXT_DUE.scalar(session))
+            return Outlook(kept, next_at=session.scalar(claims.NEXT_DUE))
 
 
 def _refusals(session: Session, voice: Voice) -> int:
@@ -381,8 +372,11 @@ def _refusals(session: Session, voice: Voice) -> int:
 
 def _hurry(session: Session, *, now: datetime, policy: Policy) -> None:
     """Make every voice due now, but those of an open call: within the new interval."""
-    _ALL_DUE.run(session, due=now)
-    _CALLED_DUE.run(session, due=schedule.latest_due(now, policy))
+    for due, which in ((now, ~_IS_CALLED), (schedule.latest_due(now, policy), _IS_CALLED)):
+        session.execute(
+            sa.update(Voice).where(col(Voice.next_at) > due, which).values(next_at=due),
+            execution_options={"synchronize_session": False},
+        )
 
 
 def _is_here(at: datetime | None, now: datetime) -> bool:
