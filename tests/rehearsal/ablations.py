@@ -317,11 +317,6 @@ def _calls_go_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(breaker_rows, "open_models", lambda _: [])
 
 
-def _alert_marked_as_it_opens(patch: pytest.MonkeyPatch) -> None:
-    """Take an alert for logged when it is opened."""
-    patch.setattr(alerting, "MARKED_WITHIN", alerting.AGAIN)
-
-
 def _alert_never_marked(patch: pytest.MonkeyPatch) -> None:
     """Take no alert for logged."""
     patch.setattr(alert_rows, "mark", lambda *_, **__: None)
@@ -360,7 +355,6 @@ ABLATIONS = (
     Ablation("wall-clock watchdog", _nothing, 1, without_watchdog),
     Ablation("resumed polling", _forget_open_tasks, 1, enrolling),
     Ablation("success-only counting", _count_what_was_accepted, 1, failing_tasks),
-    Ablation("mark after the line", _alert_marked_as_it_opens, 30, dying_as_voices_are_lost),
     Ablation("mark of an alert", _alert_never_marked, 1, empty_for_hours),
     Ablation("daily alert", _alert_logged_once, 1, empty_account),
     Ablation("look for risks", _no_look_for_risks, 1, empty_account),
