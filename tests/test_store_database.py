@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import socket
 import sqlite3
 import tempfile
@@ -507,11 +508,11 @@ def test_a_lock_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 def _hold_nearly_all_the_time(path: Path, begun: Event) -> None:
-    driver = sqlite3.connect(path, timeout=60, isolation_level=None)
+    driver, chance = sqlite3.connect(path, timeout=60, isolation_level=None), random.Random(1)
     while True:
         driver.execute("BEGIN IMMEDIATE")
         begun.set()
-        time.sleep(0.185)
+        time.sleep(chance.uniform(0.05, 0.2))
         driver.execute("COMMIT")
         time.sleep(0.015)
 
