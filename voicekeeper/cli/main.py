@@ -78,14 +78,13 @@ def _may_begin_anew() -> bool:
 def _resolved(name: str) -> str | None:
     from voicekeeper.cli.session import Session
     from voicekeeper.errors import VoicekeeperError
-    from voicekeeper.store.quick.file import Unsure
-    from voicekeeper.store.quick.voices import Voices
+    from voicekeeper.store.quick import QuickVoices, Unsure
 
     try:
         session = Session(None)
         if session.owner is not None:
             return None  # a command that begins anew would read the settings as another user
-        voice = session.glance(Voices, lambda side: side.get(name))
+        voice = session.glance(QuickVoices, lambda side: side.get(name))
     except (Unsure, VoicekeeperError):
         return None
     voice_id = voice.voice_id or ""

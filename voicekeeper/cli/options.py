@@ -11,7 +11,7 @@ from voicekeeper.cli.session import Session
 from voicekeeper.config.values import at_home
 from voicekeeper.core.visible import is_unicode, is_visible
 from voicekeeper.errors import InvalidInput, VoicekeeperError
-from voicekeeper.store.quick.voices import Voices
+from voicekeeper.store.quick import QuickVoices
 
 
 def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +52,9 @@ def read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
 def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer the names of the registry; completing a line must never fail."""
     try:
-        voices = Session(ctx.find_root().params.get("config")).look(Voices, lambda side: side.all())
+        voices = Session(ctx.find_root().params.get("config")).look(
+            QuickVoices, lambda side: side.all()
+        )
         names = [voice.name for voice in voices if voice.name.startswith(incomplete)]
         return [name for name in names if is_visible(name)][:100]
     except (VoicekeeperError, OSError, ImportError):

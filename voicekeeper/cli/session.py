@@ -20,7 +20,7 @@ from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, p
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.errors import ConfigError, InvalidInput, NotFound
 from voicekeeper.store import files
-from voicekeeper.store.quick.file import File, Unsure
+from voicekeeper.store.quick import Side, Unsure, opened
 
 if TYPE_CHECKING:
     from voicekeeper.core.health import Keeping
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from voicekeeper.store.sqlite import SqliteDatabase
 
 Answer = TypeVar("Answer")
-Side = TypeVar("Side", bound=File)
 
 
 class Session:
@@ -158,7 +157,7 @@ class Session:
         """Return the answer to a question at a glance, or raise Unsure where that is not enough."""
         if self.file is None:
             raise Unsure
-        with side(self.file) as glance:
+        with opened(side, self.file) as glance:
             return question(glance)
 
     def is_unkept(self, keeping: Keeping) -> bool:

@@ -11,7 +11,7 @@ from voicekeeper.cli.session import Session
 from voicekeeper.core.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.errors import NotFound
-from voicekeeper.store.quick.fleet import Ranking
+from voicekeeper.store.quick_fleet import QuickFleet
 
 
 @click.command
@@ -28,7 +28,7 @@ def list_command(session: Session, *, as_json: bool) -> None:
     policy = session.policy
     try:
         voices, blocked = session.look(
-            Ranking,
+            QuickFleet,
             lambda side: (side.by_urgency(now=session.now, policy=policy), side.blocked()),
         )
     except NotFound as nothing:

@@ -6,7 +6,7 @@ from voicekeeper.cli import prose
 from voicekeeper.cli.options import json_option, name_argument, pass_session
 from voicekeeper.cli.session import Session
 from voicekeeper.errors import NotAllowed
-from voicekeeper.store.quick.voices import Voices
+from voicekeeper.store.quick import QuickVoices
 
 
 @click.command
@@ -20,7 +20,7 @@ def resolve_command(session: Session, *, name: str, as_json: bool) -> None:
     """
     if as_json:
         from voicekeeper.cli import document  # noqa: PLC0415 - the bare id does without
-    voice = session.look(Voices, lambda side: side.get(name))
+    voice = session.look(QuickVoices, lambda side: side.get(name))
     if voice.voice_id is None or voice.status.is_dead:
         raise NotAllowed(f"{name} is {voice.status}: there is no voice_id to use")
     if as_json:

@@ -13,7 +13,7 @@ from voicekeeper.core.enums import Status
 from voicekeeper.core.health import Finding, Health, Severity, findings, headline
 from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.store.quick.fleet import Fleet
+from voicekeeper.store.quick_fleet import QuickFleet
 
 
 @click.command
@@ -32,7 +32,7 @@ def status_command(session: Session, *, as_json: bool) -> int:
         policy, tick = session.policy, session.settings.daemon.tick
         mute = _mute(session)  # before the user changes, who may not see this program's files
         health, totals = session.look(
-            Fleet,
+            QuickFleet,
             lambda side: (
                 side.health(now=session.now, policy=policy),
                 side.totals(now=session.now),

@@ -1,4 +1,4 @@
-"""The fleet as a whole: how it is, and what was spent on it."""
+"""Quick reads of the fleet as a whole: its order, its health, and what was spent on it."""
 
 # ruff: noqa: S608 - queries are made of constants, and what is given is bound
 
@@ -10,13 +10,10 @@ from voicekeeper.core.enums import Status
 from voicekeeper.core.facts import BreakerFacts, VoiceFacts
 from voicekeeper.core.health import NAMED, SHOWN_NAMES, Health, late_before, named
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store.quick.columns import ACTIVE, BALANCE, BREAKER, instant, record, text, whole
-from voicekeeper.store.quick.file import File
-from voicekeeper.store.quick.voices import Voices
+from voicekeeper.store.quick import QuickVoices, instant, text, whole
 
 _LIVING = "status IN ('NEW', 'DEPLOYING', 'OK')"
 _KEPT = f"(paused IS 0 AND {_LIVING})"
-_OPENED = "WHERE opened_at IS NOT NULL ORDER BY model"
 _AT_RISK = f"""anchored_at < :risky AND next_at IS NOT NULL AND voice_id IS NOT NULL AND {_LIVING}
     AND NOT (next_at BETWEEN :now AND :soon AND failures = 0 AND EXISTS (
         SELECT 1 FROM task WHERE task.voice_pk = voice.id AND task.state = 'success'
@@ -35,8 +32,21 @@ _OVERDUE = f"""{_KEPT} AND next_at IS NOT NULL AND (next_at < :late OR
 _REFUSED = f"{_KEPT} AND status = 'NEW' AND voice_id IS NULL AND held_at IS NULL AND failures > 0"
 
 
-class Fleet(File):
-    """The voices of a registry, counted."""
+class QuickFleet(QuickVoices):
+    """The voices of a registry's file as a whole."""
+
+    def by_urgency(self, *, now: datetime, policy: Policy) -> list[VoiceFacts]:
+        """Return every voice: the kept by their deadlines, then those that need a person."""
+        named = ", ".join(f"status <> '{status}'" for status in NAMED)
+        return self.in_order(
+            f"""{_KEPT} DESC, CASE WHEN {_KEPT} THEN anchored_at <= :over END,
+                CASE WHEN {_KEPT} THEN anchored_at END, {named}, name""",
+            over=now - policy.window,
+        )
+
+    def blocked(self) -> list[BreakerFacts]:
+        """Return the breakers that are open."""
+        return self.rows("breaker", "WHERE opened_at IS NOT NULL ORDER BY model")
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
@@ -47,10 +57,9 @@ class Fleet(File):
             "soon": now + policy.interval,
         }
         by_status = self.ask("SELECT status, count(*) FROM voice GROUP BY status")
-        (active,) = self.rows("active", ACTIVE, "WHERE id = 1")
-        lives = active["beat"] is not None and active["beat"] > now - policy.silence
-        balance = self.rows("balance", BALANCE, "WHERE id = 1")
-        opened = self.rows("breaker", BREAKER, _OPENED)
+        (active,) = self.rows("active", "WHERE id = 1")
+        lives = active.beat is not None and active.beat > now - policy.silence
+        balance = self.rows("balance", "WHERE id = 1")
         due = f"{_LIVING} AND next_at IS NOT NULL"
         soonest = self.ask(f"SELECT next_at FROM voice WHERE {due} ORDER BY next_at LIMIT 1")
         return Health(
@@ -62,17 +71,17 @@ class Fleet(File):
             risky=self._urgent(_AT_RISK, over=over, **risk),
             refused=(refused := self._count(_REFUSED)),
             waiting=self._some(Status.NEW, _REFUSED) if refused else [],
-            last_pass_at=active["last_pass_at"],
-            keeper=active["keeper"],
-            once=active["once"],
+            last_pass_at=active.last_pass_at,
+            keeper=active.keeper,
+            once=active.once,
             runs=self.is_held(),
             names={status: self._some(status, f"status = '{status}'") for status in NAMED},
-            blocked=[record(row) for row in opened],
-            balance=record(balance[0]) if balance else None,
+            blocked=self.blocked(),
+            balance=balance[0] if balance else None,
             held=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NOT NULL"),
             held_for_good=self._count(f"{_KEPT} AND held_at IS NOT NULL AND next_at IS NULL"),
             next_at=instant(soonest[0][0]) if soonest else None,
-            keepers=[active["keeper"]] if lives else [],
+            keepers=[active.keeper] if lives else [],
         )
 
     def totals(self, *, now: datetime) -> Totals:
@@ -86,7 +95,7 @@ class Fleet(File):
 
     def _count(self, condition: str, **given: object) -> int:
         ((count,),) = self.ask(f"SELECT count(*) FROM voice WHERE {condition}", **given)
-        return whole(count)
+        return int(count)
 
     def _urgent(self, condition: str, *, over: datetime, **at: datetime) -> list[str]:
         order = f"anchored_at <= :over, anchored_at, name LIMIT {SHOWN_NAMES}"
@@ -104,20 +113,3 @@ class Fleet(File):
         sums = "coalesce(sum(cost_micros), 0), coalesce(sum(possible_cost_micros), 0)"
         ((cost, possible),) = self.ask(f"SELECT {sums} FROM ledger WHERE {condition}", **given)
         return Spent(whole(cost), whole(possible))
-
-
-class Ranking(Voices):
-    """The voices of a registry, the most urgent first."""
-
-    def by_urgency(self, *, now: datetime, policy: Policy) -> list[VoiceFacts]:
-        """Return every voice: the kept by their deadlines, then those that need a person."""
-        named = ", ".join(f"status <> '{status}'" for status in NAMED)
-        return self._every(
-            f"""{_KEPT} DESC, CASE WHEN {_KEPT} THEN anchored_at <= :over END,
-                CASE WHEN {_KEPT} THEN anchored_at END, {named}, name""",
-            over=now - policy.window,
-        )
-
-    def blocked(self) -> list[BreakerFacts]:
-        """Return the breakers that are open."""
-        return [record(row) for row in self.rows("breaker", BREAKER, _OPENED)]
