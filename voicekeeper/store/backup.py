@@ -18,7 +18,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
-from voicekeeper.errors import BackupFailed, DatabaseDamaged, VoicekeeperError, reason
+from voicekeeper.errors import BackupFailed, DatabaseDamaged, reason
 from voicekeeper.store.sqlite import SqliteDatabase, give_name
 
 SIBLINGS: Final = ("-journal", "-wal", "-shm")
@@ -39,20 +39,17 @@ Turn = Callable[[], AbstractContextManager[object]]
 
 
 def write(registry: Path, file: Path, *, turn: Turn = nullcontext) -> int:
-    """Copy a registry, which may be in use, to a new file of mode 0600.
+    """Copy a registry, which may be in use, to a new file of mode 0600; return its size in bytes.
 
     Args:
         registry: the database's file.
         file: the one to be made.
         turn: where this process uses the registry too: to have it alone while it is read.
 
-    Returns:
-        How many bytes the copy has.
-
     Raises:
-        BackupFailed: there is such a file already, or it cannot be written. Nothing is left.
-        DatabaseDamaged: the registry, and so its copy, is damaged. Nothing is left.
-        VoicekeeperError: the registry cannot be read.
+        BackupFailed: there is such a file already, or it cannot be written.
+        DatabaseDamaged: the registry, and so its copy, is damaged.
+        VoicekeeperError: the registry cannot be read. Whatever is raised, nothing is left.
     """
     see_free(file)
     with explained(file, registry), unfinished(file) as copy:
@@ -64,19 +61,23 @@ def write(registry: Path, file: Path, *, turn: Turn = nullcontext) -> int:
 
 @contextmanager
 def explained(file: Path, registry: Path | None = None) -> Iterator[None]:
-    """Turn what goes wrong in a block into a sentence.
+    """Raise `BackupFailed`, with one sentence, for an error of a file or a database in a block.
 
     Args:
         file: the one that is made.
         registry: the one that is copied, if it may be at fault.
-
-    Raises:
-        BackupFailed: for an error of a file or a database.
     """
     try:
         yield
     except sqlite3.Error as error:
-        raise _failed(file, registry or file, str(error)) from error
+        words, source = str(error), registry or file
+        if "full" in words:
+            raise BackupFailed(_sentence(file, OSError(errno.ENOSPC, ""))) from error
+        if "locked" in words or "busy" in words:
+            raise BackupFailed(f"{source} is busy with another command; try again") from error
+        raise BackupFailed(
+            f"{source} cannot be copied to {file}: {words}; nothing is left of it"
+        ) from error
     except FileExistsError:
         raise BackupFailed(f"{file} exists already; name another file") from None
     except OSError as error:
@@ -84,11 +85,7 @@ def explained(file: Path, registry: Path | None = None) -> Iterator[None]:
 
 
 def see_free(file: Path) -> None:
-    """See that a name is free.
-
-    Raises:
-        BackupFailed: it is taken.
-    """
+    """Raise `BackupFailed` where a name is taken."""
     if file.is_dir():
         raise BackupFailed(f"{file} is a directory; name the file in it")
     if os.path.lexists(file):
@@ -134,9 +131,7 @@ def send(registry: Path, file: Path, descriptor: int) -> None:
         descriptor: of it.
 
     Raises:
-        BackupFailed: it cannot be written, or there is no room beside the registry.
-        DatabaseDamaged: the registry is damaged.
-        VoicekeeperError: the registry cannot be read.
+        VoicekeeperError: as `write`.
     """
     with explained(registry):
         _leave_room(registry.parent, registry)
@@ -171,10 +166,6 @@ def fill(copy: Path, source: Path) -> None:
 
     All pages in one step: in several, each write of the daemon would begin the copy anew. The
     daemon's writes wait for it, so it is synced only when the registry is let go.
-
-    Raises:
-        sqlite3.Error: one of the two cannot be read or written.
-        OSError: the copy cannot be synced.
     """
     address = f"{source.absolute().as_uri()}?mode=ro"
     with (
@@ -195,11 +186,7 @@ def _give_up(status: int, _remaining: int, _pages: int) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or a directory is on the disk.
-
-    Raises:
-        OSError: it cannot be.
-    """
+    """Wait until a file or a directory is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -224,15 +211,16 @@ class DailyCopies:
         """Make the copy of this UTC day and let go of those too many; None where it is there.
 
         Raises:
-            BackupFailed: it cannot be made, or would leave the registry no room.
-            VoicekeeperError: the registry cannot be read.
+            VoicekeeperError: as `write`, or it would leave the registry no room.
         """
         file = self.directory / f"{now.astimezone(UTC).date()}.db"
         if file.exists():
             return None
         try:
             self.directory.mkdir(mode=0o700, exist_ok=True)
-            self._leave_room()
+            for left in self.directory.glob(".*.db.*"):  # by a process that was killed
+                left.unlink(missing_ok=True)
+            _leave_room(self.directory, self._registry)
         except OSError as error:
             raise BackupFailed(_sentence(file, error)) from None
         write(self._registry, file, turn=self._turn)
@@ -251,12 +239,6 @@ class DailyCopies:
             return date.fromisoformat(self.all()[-1].stem) if self.all() else None
         return None
 
-    def _leave_room(self) -> None:
-        """Keep a copy from filling the disk that the registry itself is on."""
-        for unfinished in self.directory.glob(".*.db.*"):  # by a process that was killed
-            unfinished.unlink(missing_ok=True)
-        _leave_room(self.directory, self._registry)
-
     def _let_go(self, today: str) -> None:
         """Remove the oldest; before them those of days ahead, which a wrong clock has made."""
         ahead_first = sorted(self.all(), key=lambda file: file.stem <= today)
@@ -267,11 +249,7 @@ class DailyCopies:
 
 @contextmanager
 def unfinished(file: Path) -> Iterator[Path]:
-    """Give an empty file of mode 0600 beside the one to be made; it does not stay.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Give an empty file of mode 0600 beside the one to be made; it does not stay."""
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     os.close(descriptor)
     copy = Path(name)
@@ -284,17 +262,9 @@ def unfinished(file: Path) -> Iterator[Path]:
 
 
 def _leave_room(folder: Path, registry: Path) -> None:
+    """Keep a copy from filling the disk that the registry itself is on."""
     if shutil.disk_usage(folder).free < 2 * registry.stat().st_size + _SPARE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _failed(file: Path, source: Path, words: str) -> VoicekeeperError:
-    """Return a driver's words as one sentence."""
-    if "full" in words:
-        return BackupFailed(_sentence(file, OSError(errno.ENOSPC, "")))
-    if "locked" in words or "busy" in words:
-        return BackupFailed(f"{source} is busy with another command; try again")
-    return BackupFailed(f"{source} cannot be copied to {file}: {words}; nothing is left of it")
 
 
 def _sentence(file: Path, error: OSError) -> str:

@@ -21,8 +21,7 @@ from voicekeeper.errors import BackupFailed, DatabaseUnusable, VoicekeeperError,
 _MOST_LINKS = 40  # as the kernel has it
 _LOOKS: Final = 25
 _LOOK_S: Final = 0.02
-"""For so long a daemon that starts waits for those who only ask: each has the lock for an instant,
-and so had `is_locked` for its answer."""
+"""How long a starting daemon waits for those who only ask: `is_locked` has the lock an instant."""
 
 
 def open_plain(path: Path, flags: int) -> int:

@@ -1,9 +1,9 @@
-"""An older copy of the registry put in its place.
+"""Old copies of the registry: put in its place by `restore`, or by hand.
 
-The copy is checked, migrated and made ready beside the database before anything is touched, and
-then takes its name in one step; what it replaces is kept. Of what was done since the copy was
-made the registry knows nothing any more, so every voice falls due at once, what might be paid for
-twice is left to a person, and nobody is told again what they were told long ago.
+`restore` checks, migrates and prepares the copy beside the database before anything is touched;
+then the copy takes its name in one step, and the replaced file is kept. The registry knows nothing
+of what happened after the copy was made. So every voice falls due at once, an enrollment that may
+have been requested already is left to a person, and no message is sent a second time.
 """
 
 import errno
@@ -14,17 +14,18 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlmodel import col
 
 from voicekeeper.core import alerting
 from voicekeeper.core.enums import LIVING
-from voicekeeper.core.models import Alert, AlertKind, Message, Topic, Voice
+from voicekeeper.core.models import Active, Alert, AlertKind, Message, Status, Task, Topic, Voice
 from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import enrollment
 from voicekeeper.errors import (
     BackupFailed,
     DatabaseDamaged,
@@ -33,25 +34,22 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
-from voicekeeper.store import old_copies
+from voicekeeper.store import active, results, unreadable
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
 from voicekeeper.store.files import open_named, open_plain
+from voicekeeper.store.jobs import write_intent
 from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
+
+_RESTED: Final = timedelta(hours=1)
+"""A registry without a pass for longer may be a copy that was put back by hand."""
 
 _NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
 """The end of a journal that names a list of others, a file that SQLite would remove, whoever's."""
 
 
 class Known(NamedTuple):
-    """A voice as a registry knows it.
-
-    Attributes:
-        name: of the voice.
-        model: of the voice.
-        voice_id: the gateway's; None where it has none.
-        created_at: when it was registered.
-    """
+    """A voice as a registry knows it; without a ``voice_id`` where it has none yet."""
 
     name: str
     model: str
@@ -61,15 +59,15 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore has done, and what the replaced registry knew and the copy does not.
+    """A restored registry, and what the replaced one knew and the copy does not.
 
     Attributes:
-        voices: how many the registry has now.
+        voices: the number of voices that the registry has now.
         missing: voices that the replaced registry had and this one has not.
-        changed: voices of both whose id the replaced registry knew otherwise, as it did.
+        changed: voices of both, as the replaced registry knew them, whose id is another now.
         removed: names of voices that were removed after the copy was made.
         unknown: names of voices whose enrollment waited, and may have been requested already.
-        replaced: where what was there before is kept; None where there was nothing.
+        replaced: where the replaced file is kept; None where there was none.
     """
 
     voices: int
@@ -81,7 +79,7 @@ class Restored:
 
 
 class Copy:
-    """A copy to restore: its file, and what SQLite may have left beside it, all of them open.
+    """A copy to restore: its file and those that SQLite may have left beside it, all open.
 
     They are read by their descriptors alone: who opened them may be another user by then.
 
@@ -90,10 +88,7 @@ class Copy:
     """
 
     def __init__(self, file: Path) -> None:
-        """Open a copy.
-
-        Args:
-            file: the copy; root follows no way to it that another user could change.
+        """Open a copy; root follows no way to it that another user could change.
 
         Raises:
             BackupFailed: it cannot be read.
@@ -113,12 +108,32 @@ class Copy:
         return os.path.samestat(path.stat(), os.fstat(self._opened[""]))
 
     def take(self, place: Path) -> None:
-        """Copy all of it to an empty file, and what is beside it to beside that.
+        """Copy all of it to an empty file, and make one whole file of that.
 
         Raises:
-            BackupFailed: it was written to meanwhile.
-            OSError: it cannot be read or written.
+            BackupFailed: it was written to meanwhile, or cannot be read or copied.
+            DatabaseDamaged: it is no database, or a damaged one.
+            DatabaseFull: there is no room.
         """
+        try:
+            self._copy(place)
+            self._see_alone(_named_after(place, "-journal"))
+            with closing(sqlite3.connect(place, isolation_level=None)) as connection:
+                connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+                connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        except (OSError, sqlite3.Error) as error:
+            if "full" in str(error) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
+                no_room = f"no room beside {place.parent} for {self.file}; make some"
+                raise DatabaseFull(no_room) from None
+            if isinstance(error, OSError):
+                words = f"{place}: {reason(error)}; the registry is as it was"
+                raise BackupFailed(words) from None
+            raise DatabaseDamaged(
+                f"{self.file} is damaged or no database ({error}); restore another copy; "
+                "nothing was changed"
+            ) from None
+
+    def _copy(self, place: Path) -> None:
         before = self._states()
         for ending, descriptor in self._opened.items():
             there = open_plain(_named_after(place, ending), os.O_WRONLY | os.O_CREAT)
@@ -129,6 +144,16 @@ class Copy:
                 f"{self.file} is written to just now; stop what uses it, or copy it with "
                 "'voicekeeper backup' first; nothing was changed"
             )
+
+    def _see_alone(self, journal: Path) -> None:
+        """See that what a crash left open is a change to one database, as this program's are."""
+        with suppress(FileNotFoundError), journal.open("rb") as left:
+            left.seek(max(0, os.fstat(left.fileno()).st_size - len(_NAMES_OTHERS)))
+            if left.read() == _NAMES_OTHERS:
+                raise DatabaseDamaged(
+                    f"{self.file}-journal is that of a change to several databases, which no "
+                    "registry has; restore another copy; nothing was changed"
+                )
 
     def close(self) -> None:
         """Close the files."""
@@ -143,17 +168,11 @@ class Copy:
 def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Policy) -> Restored:
     """Put a copy in the place of a registry; every voice is due at once.
 
-    Args:
-        database: whose place it takes; nobody may hold it.
-        source: the copy.
-        now: of this command.
-        policy: the settings.
-
     Raises:
-        BackupFailed: the copy cannot be read, or there is no room for it. Nothing was touched.
-        DatabaseHeld: a daemon works on the registry. Nothing was touched.
+        BackupFailed: the copy cannot be read, or there is no room for it.
+        DatabaseHeld: a daemon works on the registry.
         DatabaseUnusable: the copy is damaged, of another program or newer, or the place is closed
-            to us. Nothing was touched.
+            to us. Whatever is raised, nothing was touched.
     """
     is_there = database.exists()
     database.check_place()
@@ -162,7 +181,7 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
     if is_there and source.is_file(database.path):
         raise BackupFailed(f"{source.file} is the registry itself; name a copy of it")
     with database.held(now), _explained(database.path), unfinished(database.path) as copy:
-        _take(source, copy)
+        source.take(copy)
         ready = SqliteDatabase(copy)
         try:
             _prepare(ready, source.file)
@@ -170,10 +189,9 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
             with ready.writing() as session:
                 now_known = {voice.name: voice for voice in _voices(session)}
                 _cancel_stale_alerts(session, now=now, policy=policy)
-                known = [at for at in (last_pass_at, old_copies.last_pass(session)) if at]
-                unknown = old_copies.settle(
-                    session, last_pass_at=max(known, default=None), now=now, policy=policy
-                )
+                passes = [at for at in (last_pass_at, _last_pass(session)) if at is not None]
+                last_pass_at = max(passes, default=None)
+                unknown = _doubt(session, last_pass_at=last_pass_at, now=now, policy=policy)
                 session.execute(_MAKE_DUE, {"now": now})
         finally:
             ready.close()
@@ -181,6 +199,45 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
         replaced = _replace(database.path, copy, now=now)
     missing, changed, removed = _compared(before, now_known)
     return Restored(len(now_known), missing, changed, removed, unknown, replaced)
+
+
+def settle_at_start(session: Session, *, server: str | None, now: datetime, policy: Policy) -> None:
+    """Leave enrollments UNKNOWN at a start, where the registry may be an old copy.
+
+    It rested for long, or another server has it, or other tables, than at the last start.
+
+    Args:
+        session: a writing one.
+        server: which has the registry; None where a file has it.
+        now: of the start.
+        policy: the settings.
+    """
+    has_moved, last_pass_at = active.moved_to(session, server), _last_pass(session)
+    if last_pass_at is not None and (has_moved or now - last_pass_at > _RESTED):
+        _doubt(session, last_pass_at=last_pass_at, now=now, policy=policy)
+
+
+def _doubt(
+    session: Session, *, last_pass_at: datetime | None, now: datetime, policy: Policy
+) -> list[str]:
+    """Leave the enrollments UNKNOWN that an old copy may have forgotten; return their names.
+
+    The copy does not know what was requested after it was made, and nothing is paid for twice;
+    `enrollment.is_in_doubt` is the rule.
+    """
+    waiting = select(col(Voice.id)).where(
+        col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
+    )
+    voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
+    names = []
+    for voice in voices.values():
+        if enrollment.is_in_doubt(voice, last_pass_at=last_pass_at, policy=policy):
+            job = write_intent(session, voice, now=now, policy=policy)
+            task = session.get_one(Task, job.task_pk)
+            change = enrollment.left_unknown(voice, task, now=now)
+            results.apply(session, voice, task, change, now=now, policy=policy, logged=False)
+            names.append(voice.name)
+    return sorted(names)
 
 
 def _compared(
@@ -218,43 +275,6 @@ def _seen(file: Path) -> int:
         os.close(descriptor)
         raise BackupFailed(f"{file} is no plain file; name a copy of the registry")
     return descriptor
-
-
-def _take(source: Copy, copy: Path) -> None:
-    """Copy the person's file, which is read only, and make one whole file of it."""
-    try:
-        source.take(copy)
-        _see_alone(source.file, _named_after(copy, "-journal"))
-        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_room(source, copy) from None
-        raise BackupFailed(f"{copy}: {reason(error)}; the registry is as it was") from None
-    except sqlite3.Error as error:
-        words = str(error)
-        if "full" in words:
-            raise _no_room(source, copy) from None
-        raise DatabaseDamaged(
-            f"{source.file} is damaged or no database ({words}); restore another copy; "
-            "nothing was changed"
-        ) from None
-
-
-def _see_alone(file: Path, journal: Path) -> None:
-    """See that what a crash left open is a change to one database, as all of this program's."""
-    with suppress(FileNotFoundError), journal.open("rb") as left:
-        left.seek(max(0, os.fstat(left.fileno()).st_size - len(_NAMES_OTHERS)))
-        if left.read() == _NAMES_OTHERS:
-            raise DatabaseDamaged(
-                f"{file}-journal is that of a change to several databases, which no registry has; "
-                "restore another copy; nothing was changed"
-            )
-
-
-def _no_room(source: Copy, copy: Path) -> DatabaseFull:
-    return DatabaseFull(f"no room beside {copy.parent} for {source.file}; make some")
 
 
 def _prepare(copy: SqliteDatabase, file: Path) -> None:
@@ -300,7 +320,7 @@ def _known(database: SqliteDatabase) -> tuple[list[Known], datetime | None]:
         if not database.exists():
             return [], None
         with database.reading() as session:
-            return _voices(session), old_copies.last_pass(session)
+            return _voices(session), _last_pass(session)
     except VoicekeeperError:
         return [], None
     finally:
@@ -312,62 +332,50 @@ def _voices(session: Session) -> list[Known]:
     return [Known(*row) for row in session.execute(select(*columns).order_by(col(Voice.name)))]
 
 
-_LASTING = col(Alert.kind).in_((AlertKind.LOST, AlertKind.UNDEPLOYED))
-"""What no pass mends by itself."""
-
-_ALERTED = {Topic(kind) for kind in AlertKind}
+def _last_pass(session: Session) -> datetime | None:
+    """Return when the last pass ended that the registry knows of; None where none did."""
+    try:
+        return session.scalar(select(col(Active.last_pass_at)))
+    except unreadable.UNREADABLE:
+        return None
 
 
 def _cancel_stale_alerts(session: Session, *, now: datetime, policy: Policy) -> None:
-    """Cancel the alerts and messages of a copy; what holds still is told as if it began.
+    """Cancel the alerts and messages of a copy; what still holds is told as if it began.
 
-    A risk is a matter of time: each that is there still is found by the next look. Paused calls
-    may flow since; they have as long to show it as a risk has. A voice that is gone has been told
-    of, and is again a day from now; but if nobody was, then now.
-
-    Args:
-        session: a writing one, on the copy.
-        now: of the restore.
-        policy: the settings.
+    Each risk that is still there is found by the next look. Paused calls may flow since; they have
+    as long to show it as a risk has. A lost voice is told again a day from now; at once, where its
+    message waited in the copy.
     """
-    alert, message = update(Alert), update(Message)
     waits = col(Message.send_at).is_not(None)
-    unheard = select(col(Message.topic)).where(waits).distinct()
-    topics = set(session.scalars(unheard))
-    session.execute(message.where(waits).values(send_at=None))
-    last_digest = select(func.max(col(Message.id))).where(col(Message.topic) == Topic.DIGEST)
-    session.execute(  # the next one is of a week that this registry saw
-        message.where(col(Message.id) == last_digest.scalar_subquery()).values(made_at=now)
-    )
+    waiting = set(session.scalars(select(col(Message.topic)).where(waits).distinct()))
+    session.execute(update(Message).where(waits).values(send_at=None))
+    digests = select(Message).where(col(Message.topic) == Topic.DIGEST)
+    if last := session.scalars(digests.order_by(col(Message.id).desc()).limit(1)).first():
+        last.made_at = now  # the next one is of a week that this registry saw
     session.execute(
         delete(Alert).where(col(Alert.kind).in_((AlertKind.ENROLLMENT, AlertKind.RISK)))
     )
-    session.execute(
-        alert.where(col(Alert.ended_at).is_not(None)).values(tell_at=None, send_at=None)
-    )
-    is_open = col(Alert.ended_at).is_(None)
-    later = now + alerting.grace(policy)
-    session.execute(
-        alert.where(is_open, col(Alert.kind) == AlertKind.BLOCKED).values(
-            tell_at=later, send_at=None, sent_at=None
-        )
-    )
-    tomorrow = now + alerting.AGAIN
-    session.execute(alert.where(is_open, _LASTING, col(Alert.told) > 0).values(tell_at=tomorrow))
-    heard = col(Alert.kind).not_in([AlertKind(topic) for topic in topics & _ALERTED])
-    session.execute(
-        alert.where(is_open, _LASTING, col(Alert.sent_at).is_not(None), heard).values(
-            send_at=tomorrow
-        )
-    )
-    session.execute(alert.where(is_open, _LASTING, ~heard).values(send_at=now, sent_at=None))
+    alerts, _ = unreadable.by_key(session, Alert, session.scalars(select(col(Alert.id))).all())
+    for alert in alerts.values():
+        if alert.ended_at is not None:
+            alert.tell_at = alert.send_at = None
+        elif alert.kind is AlertKind.BLOCKED:
+            alert.tell_at, alert.send_at, alert.sent_at = now + alerting.grace(policy), None, None
+        else:
+            if alert.told:
+                alert.tell_at = now + alerting.AGAIN
+            if Topic(alert.kind) in waiting:
+                alert.send_at, alert.sent_at = now, None
+            elif alert.sent_at is not None:
+                alert.send_at = now + alerting.AGAIN
 
 
 def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:
     """Let the copy take the database's name; return where what had it is kept."""
     replaced = None
     if path.exists():
-        replaced = _named_after(path, f".replaced-{_stamp(now)}")
+        replaced = _named_after(path, f".replaced-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
         try:
             os.link(path, replaced)
         except FileExistsError:
@@ -384,7 +392,3 @@ def _replace(path: Path, copy: Path, *, now: datetime) -> Path | None:
 
 def _named_after(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
-
-
-def _stamp(now: datetime) -> str:
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"

@@ -29,7 +29,7 @@ from voicekeeper.store import (
     clocks,
     controls,
     holds,
-    old_copies,
+    restore,
     results,
 )
 from voicekeeper.store.active import Fence
@@ -94,7 +94,7 @@ class Worklist:
                 session, (), before=now, after=now, now=now, policy=policy
             )
         server = self._database.identity(session)
-        old_copies.settle_at_start(session, server=server, now=now, policy=policy)
+        restore.settle_at_start(session, server=server, now=now, policy=policy)
         holds.look_again(session, now=now)
         session.execute(  # tasks whose webhook may have come while nobody listened
             sa.update(Task)
