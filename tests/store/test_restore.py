@@ -1,28 +1,25 @@
-"""Copies of the registry: made while it is used, checked, whole or not at all; and put back."""
+"""Old copies of the registry put back: every voice is due, none is lost, nothing paid again."""
 
 import os
 import shutil
 import signal
 import sqlite3
-import threading
 from collections.abc import Callable
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.command import CommandLine, sentence
-from tests.daemon_support import KEY, LIMIT_S, Host, fast_gateway, until
-from tests.support import DAY, HOUR, MINUTE, NOW, Life, imported, wanted
+from tests.daemon_support import Host, fast_gateway, until
+from tests.store.test_backup import files, names
+from tests.support import DAY, HOUR, MINUTE, SECOND, Life, imported, wanted
 from voicekeeper.core.enums import SCHEMA
-from voicekeeper.core.models import Status
-from voicekeeper.errors import BackupFailed
+from voicekeeper.core.models import Origin, Status
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store import backup
 from voicekeeper.store import restore as restoring
-from voicekeeper.store.backup import KEPT, DailyCopies
-from voicekeeper.store.restore import Copy, restore
+from voicekeeper.store.restore import Copy, Restored, restore
 from voicekeeper.store.sqlite import SqliteDatabase
 
 
@@ -43,217 +40,13 @@ def life(tmp_path: Path) -> Life:
     return Life(tmp_path)
 
 
-def names(path: Path) -> list[str]:
-    with sqlite3.connect(path) as connection:
-        found = [name for (name,) in connection.execute("SELECT name FROM voice ORDER BY name")]
-    connection.close()
-    return found
+def put_back(life: Life, copy: Path) -> Restored:
+    """Close the registry and restore a copy of it."""
+    life.database.close()
+    return restore(life.database, Copy(copy), now=life.clock.now(), policy=life.policy)
 
 
-def files(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
-
-
-# a copy that a person asks for
-
-
-def test_a_copy_holds_every_voice_in_one_file_for_its_maker_alone(
-    cli: CommandLine, tmp_path: Path
-) -> None:
-    cli.ready(imported("anna"), imported("ben"))
-    to = tmp_path / "elsewhere"
-    to.mkdir()
-    ended = cli("backup", str(to / "copy.db"))
-    assert (ended.code, ended.out) == (0, "")
-    assert f"{to}/copy.db is a copy of {cli.path}" in ended.err
-    assert files(to) == {"copy.db"}
-    assert (to / "copy.db").stat().st_mode & 0o777 == 0o600
-    assert names(to / "copy.db") == ["anna", "ben"]
-
-
-def test_a_copy_takes_the_place_of_nothing(cli: CommandLine, tmp_path: Path) -> None:
-    cli.ready(imported("anna"))
-    there = tmp_path / "copy.db"
-    there.write_text("mine")
-    assert "exists already; name another file" in sentence(cli("backup", str(there)))
-    assert there.read_text() == "mine"
-    there.unlink()
-    there.symlink_to(tmp_path / "nowhere")
-    assert "exists already" in sentence(cli("backup", str(there)))
-    assert "is a directory; name the file in it" in sentence(cli("backup", str(tmp_path)))
-    missing = sentence(cli("backup", str(tmp_path / "no" / "copy.db")))
-    assert f"the directory of {tmp_path}/no/copy.db does not exist" in missing
-    cli.path.unlink()
-    assert "there is no registry" in sentence(cli("backup", str(tmp_path / "new.db")))
-
-
-def test_a_disk_that_fills_up_leaves_nothing_behind(
-    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cli.ready(imported("anna"))
-    before = files(tmp_path)
-
-    def full(_copy: Path, _source: Path) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    monkeypatch.setattr(backup, "fill", full)
-    ended = sentence(cli("backup", str(tmp_path / "copy.db")))
-    assert ended.endswith("copy.db: the disk is full, or would be; nothing is left of it")
-    assert files(tmp_path) == before
-
-
-def test_a_damaged_registry_leaves_no_copy_that_looks_whole(
-    cli: CommandLine, tmp_path: Path
-) -> None:
-    cli.ready(*(imported(f"voice-{number}") for number in range(200)))
-    with cli.path.open("r+b") as file:
-        file.seek(cli.path.stat().st_size // 2)
-        file.write(b"\xff" * 8192)
-    before = files(tmp_path)
-    ended = cli("backup", str(tmp_path / "copy.db"))
-    assert ended.code == 78
-    assert "is damaged" in sentence(ended)
-    assert files(tmp_path) == before
-
-
-def test_a_registry_that_stays_locked_is_copied_later(
-    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backup, "_PATIENCE_S", 0.05)
-    cli.ready(imported("anna"))
-    with closing(sqlite3.connect(cli.path, isolation_level=None)) as another:
-        another.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(BackupFailed, match="is busy with another command; try again"):
-            backup.write(cli.path, tmp_path / "copy.db")
-    assert not (tmp_path / "copy.db").exists()
-
-
-def test_a_copy_made_in_the_middle_of_writing_is_one_state_of_the_registry(
-    cli: CommandLine, tmp_path: Path
-) -> None:
-    """Each transaction writes two voices: no copy may hold one of them alone."""
-    cli.ready()
-    done = threading.Event()
-
-    def write() -> None:
-        for number in range(12):
-            cli.ready(imported(f"{number}-a"), imported(f"{number}-b"))
-        done.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    made = 0
-    while not done.is_set() or made < 3:
-        backup.write(cli.path, tmp_path / f"copy-{made}.db")
-        made += 1
-    writer.join()
-    counts = [len(names(tmp_path / f"copy-{number}.db")) for number in range(made)]
-    assert [count for count in counts if count % 2] == []
-    assert counts == sorted(counts)
-
-
-def test_a_copy_does_not_hold_the_api_key(cli: CommandLine, tmp_path: Path) -> None:
-    cli.environ["VOICEKEEPER_API_KEY"] = KEY
-    cli.ready(imported("anna"))
-    cli("backup", str(tmp_path / "copy.db"))
-    assert KEY.encode() not in (tmp_path / "copy.db").read_bytes()
-
-
-# the daily ones
-
-
-def test_a_copy_a_day_is_made_and_fourteen_are_kept(life: Life) -> None:
-    life.register(imported("anna"))
-    copies = DailyCopies(life.database.path)
-    (copies.directory).mkdir()
-    (copies.directory / "mine.db").write_text("of a person")
-    (copies.directory / ".2026-05-01.db.abc").write_text("of a process that was killed")
-    for day in range(KEPT + 3):
-        made = copies.make(NOW + day * DAY)
-        assert made is not None
-        assert made.stat().st_mode & 0o777 == 0o600
-        assert copies.make(NOW + day * DAY + 11 * HOUR) is None
-    kept = [f"{(NOW + day * DAY).date()}.db" for day in range(3, KEPT + 3)]
-    assert files(copies.directory) == {"mine.db", *kept}
-    assert names(copies.all()[-1]) == ["anna"]
-
-
-def test_copies_that_a_wrong_clock_dated_ahead_are_let_go_before_those_of_today(
-    life: Life,
-) -> None:
-    copies = DailyCopies(life.database.path)
-    ahead = [NOW + (100 + day) * DAY for day in range(KEPT)]
-    for now in ahead:
-        copies.make(now)
-    for day in range(3):
-        made = copies.make(NOW + day * DAY)
-        assert made is not None
-        assert made.exists()
-    days = [now.date() for now in (*(NOW + day * DAY for day in range(3)), *ahead[3:])]
-    assert files(copies.directory) == {f"{day}.db" for day in days}
-
-
-def test_a_pass_waits_for_a_daily_copy_that_takes_long_and_does_not_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("voicekeeper.store.sqlite._BUSY_TIMEOUT_S", 0.02)
-    life = Life(tmp_path)
-    life.register(imported("anna"))
-    reads, over = threading.Event(), threading.Event()
-    real = backup.fill
-
-    def slow(copy: Path, registry: Path) -> None:
-        with closing(sqlite3.connect(registry, isolation_level=None)) as reader:
-            reader.execute("BEGIN")
-            reader.execute("SELECT count(*) FROM voice").fetchone()
-            reads.set()
-            over.wait(0.3)
-        real(copy, registry)
-
-    monkeypatch.setattr(backup, "fill", slow)
-    copies = DailyCopies(life.database.path, turn=life.database.alone)
-    copying = threading.Thread(target=copies.make, args=(NOW,), daemon=True)
-    copying.start()
-    assert reads.wait(LIMIT_S)
-    life.live(MINUTE)
-    over.set()
-    copying.join(LIMIT_S)
-    assert life.log.of("pass.failed") == []
-    assert life.log.of("keepalive.succeeded") != []
-    assert [path.name for path in copies.all()] == ["2026-05-01.db"]
-
-
-def test_a_daily_copy_leaves_the_registry_its_room(
-    life: Life, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    room = shutil.disk_usage(life.database.path.parent)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: room._replace(free=1_000_000))
-    copies = DailyCopies(life.database.path)
-    with pytest.raises(BackupFailed, match="the disk is full, or would be"):
-        copies.make(NOW)
-    assert copies.all() == []
-
-
-def test_the_daemon_makes_the_days_copy_and_goes_on_where_it_cannot(tmp_path: Path) -> None:
-    with SandboxServer(fast_gateway()) as server:
-        server.import_voice("id-anna")
-        host = Host(tmp_path, server.base_url)
-        host.register(imported("anna"))
-        copies = DailyCopies(host.path)
-        copies.directory.write_text("in the way")
-        with host.run() as daemon:
-            daemon.await_event("backup.failed")
-            daemon.await_event("keepalive.succeeded", name="anna")
-            assert daemon.end(signal.SIGTERM) == 0
-        copies.directory.unlink()
-        with host.run() as daemon:
-            made = daemon.await_event("backup.completed")
-            assert daemon.end(signal.SIGTERM) == 0
-    assert [str(path) for path in copies.all()] == [made["file"]]
-    assert names(copies.all()[0]) == ["anna"]
-
-
-# put back
+# by `restore`
 
 
 def test_after_a_restore_every_voice_is_used_at_once_and_nothing_is_paid_for_again(
@@ -265,9 +58,7 @@ def test_after_a_restore_every_voice_is_used_at_once_and_nothing_is_paid_for_aga
     life.register(imported("later"))
     life.live(HOUR)
     before = life.books()
-    life.database.close()
-    copy = Copy(tmp_path / "copy.db")
-    done = restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+    done = put_back(life, tmp_path / "copy.db")
     assert (done.voices, [each.name for each in done.missing], done.unknown) == (2, ["later"], [])
     assert (done.changed, done.removed) == ([], [])
     assert done.replaced is not None
@@ -290,9 +81,7 @@ def test_what_was_asked_for_before_a_pass_of_either_registry_is_unknown_after_a_
     life.register(wanted("begun", prefix="begun"))  # no pass of the copy is later
     backup.write(life.database.path, tmp_path / "copy.db")
     life.live(HOUR)
-    life.database.close()
-    copy = Copy(tmp_path / "copy.db")
-    done = restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+    done = put_back(life, tmp_path / "copy.db")
     assert done.unknown == ["begun", "waiting"]
     assert [(each.name, each.voice_id is None) for each in done.changed] == [("begun", False)]
     life.live(HOUR)
@@ -324,8 +113,7 @@ def test_on_another_machine_what_waits_in_the_copy_is_left_to_a_person(
             path.unlink()
     life.live(timedelta(seconds=30))  # it is made on the old machine
     made = life.books().clone
-    copy = Copy(tmp_path / "copy.db")
-    done = restore(there.database, copy, now=life.clock.now(), policy=life.policy)
+    done = put_back(there, tmp_path / "copy.db")
     assert (done.unknown, done.removed) == (["waiting"], [])
     there.live(HOUR)
     assert there.voice("waiting").status is Status.UNKNOWN
@@ -344,8 +132,7 @@ def test_on_a_new_machine_what_was_asked_for_while_no_daemon_ran_is_made(
     backup.write(life.database.path, tmp_path / "copy.db")
     life.database.close()
     life.database.path.unlink()
-    copy = Copy(tmp_path / "copy.db")
-    done = restore(life.database, copy, now=life.clock.now(), policy=life.policy)
+    done = put_back(life, tmp_path / "copy.db")
     assert done.unknown == []
     life.live(HOUR)
     assert (life.voice("waiting").status, life.books().clone) == (Status.OK, 1)
@@ -380,12 +167,11 @@ def test_of_many_voices_a_restore_names_twenty_and_where_the_others_stand(
     cli: CommandLine, tmp_path: Path
 ) -> None:
     cli.ready(imported("anna"))
-    copy = tmp_path / "copy.db"
-    cli("backup", str(copy))
+    cli("backup", str(tmp_path / "copy.db"))
     cli.ready(*(imported(f"v{number:02}") for number in range(25)))
-    lines = cli("restore", str(copy)).err.splitlines()
+    lines = cli("restore", str(tmp_path / "copy.db")).err.splitlines()
     assert sum(line.startswith("  voicekeeper add id-v") for line in lines) == 20
-    replaced = next(path for path in tmp_path.iterdir() if ".replaced-" in path.name)
+    (replaced,) = tmp_path.glob("*.replaced-*")
     assert lines[-2] == (
         f"  and 5 more; 'VOICEKEEPER_DATABASE__URL=sqlite:///{replaced} voicekeeper export' "
         "writes out what was replaced."
@@ -455,13 +241,9 @@ def test_a_restore_needs_no_registry_and_mends_a_damaged_one(
     ended = cli("restore", str(copy))
     assert (ended.code, cli.names()) == (0, ["anna"])
     assert "is kept" not in ended.err
+    assert "is the registry itself" in sentence(cli("restore", str(cli.path)))
     missing = cli("restore", str(copy), environ={"VOICEKEEPER_DATABASE__URL": "sqlite:////no/v.db"})
     assert (missing.code, "the directory of /no/v.db" in missing.err) == (78, True)
-
-
-def test_a_copy_cannot_be_restored_onto_itself(cli: CommandLine) -> None:
-    cli.ready(imported("anna"))
-    assert "is the registry itself" in sentence(cli("restore", str(cli.path)))
 
 
 def test_a_restore_waits_for_no_daemon_but_is_refused_with_75(tmp_path: Path) -> None:
@@ -526,3 +308,119 @@ def test_a_copy_of_an_older_schema_is_migrated_before_it_takes_its_place(
     assert cli("restore", str(copy)).code == 0
     assert migrated == [cli.path.parent]
     assert cli.names() == ["anna"]
+
+
+# by hand
+
+
+def copied(life: Life) -> Callable[[], None]:
+    """Copy the registry; return what puts the copy back by hand."""
+    life.database.close()
+    copy = shutil.copy(life.database.path, life.database.path.with_suffix(".copy"))
+
+    def put_back() -> None:
+        life.database.close()
+        shutil.copy(copy, life.database.path)
+
+    return put_back
+
+
+def test_from_a_copy_a_week_old_every_voice_is_used_at_once_and_none_is_made_again(
+    life: Life,
+) -> None:
+    names = [f"v{number}" for number in range(5)]
+    life.register(*map(imported, names), wanted("cloned"), wanted("designed", Origin.DESIGN))
+    life.live(HOUR)
+    put_back = copied(life)
+    life.live(7 * DAY)
+    before = life.books()
+    put_back()
+    life.live(HOUR)
+    after = life.books()
+    assert (after.clone, after.design) == (1, 1)
+    assert all(voice.alive for voice in after.voices.values())
+    assert {v: after.voices[v].uses - before.voices[v].uses for v in after.voices} == dict.fromkeys(
+        after.voices, 1
+    )
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}
+
+
+WAITING = "waiting"
+CUT_OFF = "cut off"
+RUNNING = "running"
+
+
+@pytest.mark.parametrize("moment", [WAITING, CUT_OFF, RUNNING])
+def test_an_enrollment_that_was_open_in_the_copy_is_not_paid_for_again(
+    life: Life, moment: str
+) -> None:
+    life.register(imported("anna"))
+    life.live(MINUTE)
+    life.register(wanted("made"))
+    if moment == RUNNING:
+        life.live(SECOND)
+    elif moment == CUT_OFF:
+        (job,) = life.worklist.claim(
+            now=life.clock.now(), policy=life.policy, calls=9, polls=0
+        ).calls
+        life.worklist.intend(job, now=life.clock.now(), policy=life.policy)
+    put_back = copied(life)
+    life.live(SECOND)
+    if moment == CUT_OFF:  # the copy knows nothing of this word either
+        life.registry.retry("made", now=life.clock.now())
+    life.live(7 * DAY)
+    assert life.books().clone == 1
+    put_back()
+    life.live(HOUR)
+    assert life.books().clone == 1
+    assert life.voice("anna").status is Status.OK
+    made = life.voice("made")
+    assert made.status is (Status.OK if moment == RUNNING else Status.UNKNOWN)
+    if moment != WAITING:
+        return
+    assert made.last_error == (
+        "restored: this registry may be an older copy, and the voice may have been requested "
+        "already"
+    )
+    assert life.log.of("enrollment.failed")[-1]["name"] == "made"
+    life.registry.retry("made", now=life.clock.now())
+    life.live(HOUR)
+    assert (life.voice("made").status, life.books().clone) == (Status.OK, 2)
+
+
+# a registry that is no copy
+
+
+@pytest.mark.parametrize(
+    ("asked_after", "off"),
+    [
+        (5 * MINUTE, MINUTE),
+        (5 * MINUTE, 2 * DAY),
+        (6 * DAY, DAY),
+        (timedelta(0), HOUR - MINUTE),  # a pass saw it, but nobody puts a copy back so soon
+    ],
+)
+def test_an_enrollment_that_waited_for_a_daemon_is_made(
+    life: Life, asked_after: timedelta, off: timedelta
+) -> None:
+    life.register(imported("anna"))
+    life.live(MINUTE)
+    life.clock.advance(asked_after)
+    life.register(wanted("made"))
+    life.clock.advance(off)
+    life.live(HOUR)
+    assert life.voice("made").status is Status.OK
+    assert life.books().clone == 1
+
+
+def test_a_request_that_waits_for_the_account_is_made_when_that_works(life: Life) -> None:
+    """It was begun and refused many times: the registry knows of each."""
+    life.gateway._balance_micros = 0  # noqa: SLF001 - the account is filled later
+    life.register(wanted("made"))
+    life.live(5 * DAY)
+    life.live(DAY)
+    assert life.voice("made").status is Status.NEW
+    life.gateway._balance_micros = None  # noqa: SLF001
+    life.live(DAY)
+    assert life.voice("made").status is Status.OK
+    assert life.books().clone == 1
