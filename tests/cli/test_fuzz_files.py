@@ -3,7 +3,7 @@
 Import lines start from what ``export`` writes, settings from ``config.example.toml``. The full
 numbers::
 
-    pytest -m campaign -n 0 tests/test_fuzz_files.py
+    pytest -m campaign -n 0 tests/cli/test_fuzz_files.py
 """
 
 import json
@@ -28,7 +28,7 @@ from voicekeeper.core.models import Origin
 from voicekeeper.errors import ConfigError
 
 CAMPAIGN = [pytest.mark.campaign, pytest.mark.timeout(3600)]
-EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 LONGEST_LINE = 500
 
 _SELDOM = st.sampled_from([False] * 4 + [True])

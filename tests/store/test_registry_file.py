@@ -64,7 +64,7 @@ def mount() -> Iterator[Mount]:
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
     """Give the environment of a process whose calls of a kind fail."""
     library = tmp_path_factory.mktemp("faulty") / "host.so"
-    source = Path(__file__).with_name("faulty_host.c")
+    source = Path(__file__).parents[1] / "faulty_host.c"
     if shutil.which("gcc") is None:
         pytest.skip("needs a C compiler")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
