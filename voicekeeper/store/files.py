@@ -25,11 +25,7 @@ _LOOK_S: Final = 0.02
 
 
 def open_plain(path: Path, flags: int) -> int:
-    """Open a file, of mode 0600 where it is made; return its descriptor.
-
-    Raises:
-        OSError: it cannot be opened, or is a link, a pipe or anything else but a plain file.
-    """
+    """Open a plain file, of mode 0600 where it is made; anything else raises OSError."""
     flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is no reason to wait
     descriptor = os.open(path, flags, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -43,7 +39,6 @@ def open_named(file: Path) -> int:
 
     Raises:
         BackupFailed: another user could have led root to it, to learn what it holds.
-        OSError: it cannot be opened.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK  # a pipe is no reason to wait
     if os.geteuid() != 0:
@@ -81,7 +76,6 @@ def folder_of(file: Path) -> Iterator[int]:
 
     Raises:
         BackupFailed: another user could have led root to it.
-        OSError: it cannot be opened.
     """
     way = way_to(file.absolute().parent) if os.geteuid() == 0 else []
     flags = os.O_RDONLY | os.O_DIRECTORY
@@ -125,11 +119,7 @@ def take_lock(descriptor: int) -> None:
 
 
 def is_locked(file: Path) -> bool | None:
-    """Tell whether a daemon holds a registry; None where nobody can tell.
-
-    Args:
-        file: the registry's.
-    """
+    """Tell whether a daemon holds a registry's file; None where nobody can tell."""
     try:
         descriptor = open_plain(lock_of(file), os.O_RDONLY)
     except OSError:  # there is none yet, it is closed to us, or it is no plain file

@@ -71,7 +71,7 @@ class QuickVoices:
         Args:
             table: whose rows.
             rest: of the query, from WHERE on.
-            given: the parameters of that.
+            given: its parameters.
         """
         columns = [
             (name, _WORDS.get(name, _READERS[kind]), bool(needed))
@@ -98,11 +98,7 @@ Side = TypeVar("Side", bound=QuickVoices)
 
 @contextmanager
 def opened(side: type[Side], path: Path) -> Iterator[Side]:
-    """Open a registry's file; within the block, all answers are of one state of it.
-
-    Args:
-        side: of the registry, which is given.
-        path: of the file, absolute.
+    """Open a registry's file, an absolute path; in the block, all answers are of one state of it.
 
     Raises:
         Unsure: from any step, those of the block too.
