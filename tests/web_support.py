@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import support
 from tests.support import Life
 from voicekeeper.config import Address, Settings
 from voicekeeper.config.settings import Web, Webhook
+from voicekeeper.daemon.keeper import Offload
 from voicekeeper.web import serving
 
 LIMIT_S = 30.0
@@ -58,33 +60,38 @@ def settings(
 
 @asynccontextmanager
 async def served(
-    life: Life, chosen: Settings, *, in_force: Callable[[], Settings] | None = None
-) -> AsyncIterator[None]:
-    """Serve a life's registry, until the block ends; a reload is what ``in_force`` returns next."""
+    life: Life,
+    chosen: Settings,
+    *,
+    in_force: Callable[[], Settings] | None = None,
+    problem: Callable[[], str | None] = lambda: None,
+    offload: Offload[Any] = support.offload,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve a life's registry until the block ends; give a client of its first port."""
     async with serving(
         in_force or (lambda: chosen),
         keeper=life.keeper,
+        problem=problem,
         database=life.database,
+        offload=offload,
         clock=life.clock,
         log=life.log,
     ):
+        ports = [chosen.web.listen, chosen.webhook.public_url and chosen.webhook.listen]
+        addresses = [port for port in ports if isinstance(port, Address)]
         async with asyncio.timeout(LIMIT_S):
-            ports = {chosen.web.listen, chosen.webhook.public_url and chosen.webhook.listen}
-            opened = len(ports - {None})
-            while len(life.log.of("listener.opened")) < opened:  # noqa: ASYNC110 - no event
+            while len(life.log.of("listener.opened")) < len(set(addresses)):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        yield
+        first = f"http://127.0.0.1:{addresses[0].port}"
+        async with httpx.AsyncClient(base_url=first, timeout=LIMIT_S, trust_env=False) as client:
+            yield client
 
 
 def get(life: Life, *paths: str) -> list[httpx.Response]:
     """Ask for paths of a life's page, in turn."""
 
     async def ask() -> list[httpx.Response]:
-        port = free_port()
-        async with (
-            served(life, settings(web=port)),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client,
-        ):
+        async with served(life, settings(web=free_port())) as client:
             return [await client.get(path) for path in paths]
 
     return asyncio.run(ask())

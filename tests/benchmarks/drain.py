@@ -13,7 +13,7 @@ from voicekeeper.config import Settings
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import wiring
-from voicekeeper.daemon.once import run_once
+from voicekeeper.daemon.service import run_once
 from voicekeeper.log import get_logger
 from voicekeeper.store.sqlite import SqliteDatabase
 

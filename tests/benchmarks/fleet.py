@@ -17,7 +17,7 @@ from voicekeeper import config, log
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import wiring
-from voicekeeper.daemon.once import run_once
+from voicekeeper.daemon.service import run_once
 from voicekeeper.store.database import Database
 from voicekeeper.store.sqlite import SqliteDatabase
 

@@ -1,1 +1,1 @@
-"""The process that runs for years."""
+"""The process: its jobs, signals and reloads."""

@@ -1,5 +1,6 @@
 """The registry's file under the real daemon: shared, replaced, or where files cannot be used."""
 
+import asyncio
 import errno
 import os
 import shutil
@@ -15,9 +16,7 @@ import pytest
 from tests.command import CommandLine, sentence
 from tests.daemon_support import Daemon, Host, fast_gateway
 from tests.support import NOW, Life, imported
-from tests.test_web_health import passed
-from tests.web_support import get
-from voicekeeper.errors import VoicekeeperError
+from voicekeeper.errors import DatabaseReplaced, VoicekeeperError
 from voicekeeper.sandbox import SandboxServer
 from voicekeeper.store.sqlite import WAL_IS_SAFE
 
@@ -166,17 +165,15 @@ def test_a_run_that_makes_an_empty_registry_says_so(host: Host) -> None:
 
 
 @pytest.mark.parametrize(("change", "told"), CHANGES)
-def test_a_daemon_whose_file_or_lock_is_another_one_is_not_ready(
+def test_a_pass_fails_where_the_file_or_its_lock_is_another_one(
     tmp_path: Path, change: Callable[[Path], None], told: str
 ) -> None:
     (tmp_path / "state").mkdir()
     life = Life(tmp_path / "state")
     with life.database.held(life.clock.now()):
-        passed(life)
         change(life.database.path)
-        (ready,) = get(life, "/readyz")
-    assert ready.status_code == 503
-    assert told in ready.text
+        with pytest.raises(DatabaseReplaced, match=told):
+            asyncio.run(life.keeper.sweep())
 
 
 def test_a_command_that_writes_where_the_file_was_replaced_says_so(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Running jobs at their pace, for years, whatever becomes of the wall clock.
+"""Run periodic jobs with APScheduler, for years, whatever becomes of the wall clock.
 
-APScheduler does it, by the wall clock. A job that is late runs at once, and once however often it
-was missed. After the clock was set back the scheduler would stand still until the old time is
-reached again, so one watch compares the two clocks and schedules all jobs anew.
+A job that is late runs at once, and once however often it was missed. After the clock was set back
+the scheduler would stand still until the old time is reached again, so one watch compares the two
+clocks and schedules all jobs anew.
 """
 
 import asyncio
@@ -26,8 +26,7 @@ _LOOK_EVERY = timedelta(seconds=5)
 class Pace(BaseTrigger):  # type: ignore[misc]  # the library has no types
     """Fires at once, then at a pace, and never in the past: after a leap of the clock only once.
 
-    Attributes:
-        pace: between two runs.
+    The library's own trigger lists every run that was missed.
     """
 
     def __init__(self, pace: timedelta) -> None:
@@ -38,14 +37,8 @@ class Pace(BaseTrigger):  # type: ignore[misc]  # the library has no types
         return now if previous is None else max(now, previous + self.pace)
 
 
-class Job(NamedTuple):
-    """A row of the table of all that is periodic.
-
-    Attributes:
-        name: its key.
-        run: one run; it handles its own failures.
-        pace: between two runs.
-    """
+class Periodic(NamedTuple):
+    """A row of the table of jobs; a run handles its own failures."""
 
     name: str
     run: Callable[[], Coroutine[Any, Any, None]]
@@ -53,19 +46,22 @@ class Job(NamedTuple):
 
 
 class Jobs:
-    """Runs jobs.
+    """Runs a table of jobs.
 
     Args:
         table: returns all of them, each with the pace that holds now.
         clock: both of its times are compared.
-        log: where a jump of the clock is told.
+        log: of the events.
     """
 
-    def __init__(self, table: Callable[[], Sequence[Job]], *, clock: Clock, log: Logger) -> None:
+    def __init__(
+        self, table: Callable[[], Sequence[Periodic]], *, clock: Clock, log: Logger
+    ) -> None:
         self._table = table
         self._clock = clock
         self._log = log
-        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        usual = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=usual)
         self._offset = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
@@ -82,24 +78,12 @@ class Jobs:
         Args:
             but: the name of one that goes on as it was.
         """
-        jobs = {job.name: job for job in self._table()}
         for scheduled in self._scheduler.get_jobs():
-            if scheduled.id not in jobs:
+            if scheduled.id != but:
                 scheduled.remove()
-        for job in jobs.values():
-            if job.name == but:
-                continue
-            self._scheduler.add_job(
-                _run,
-                Pace(job.pace),
-                args=[job],
-                id=job.name,
-                name=job.name,
-                replace_existing=True,
-                coalesce=True,
-                max_instances=1,
-                misfire_grace_time=None,
-            )
+        for job in self._table():
+            if job.name != but:
+                self._scheduler.add_job(_run, Pace(job.pace), [job], id=job.name, name=job.name)
 
     def pause(self) -> None:
         """Begin no more runs."""
@@ -126,6 +110,6 @@ class Jobs:
         return self._clock.now().timestamp() - self._clock.monotonic()
 
 
-async def _run(job: Job) -> None:
+async def _run(job: Periodic) -> None:
     with suppress(asyncio.CancelledError):  # at the end; the scheduler would log it
         await job.run()

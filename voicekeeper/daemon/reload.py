@@ -1,7 +1,7 @@
-"""Taking the settings anew in a daemon that runs: all of them or none.
+"""Reload the settings of a running daemon: all of them or none.
 
-Everything is read and judged before anything changes. What differs is then taken on by the keeper
-and the gateway's client between two calls: none is cut short, repeated or lost for it.
+Everything is read and judged before anything changes. Keeper and gateway client then take on what
+differs between two calls: none is cut short, repeated or lost.
 """
 
 import asyncio

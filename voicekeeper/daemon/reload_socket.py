@@ -1,11 +1,9 @@
-"""Asking a daemon to take its settings anew, and hearing how that ended.
+"""Ask a daemon to reload its settings, and hear how that ended.
 
 A Unix socket in the service's runtime directory, which is closed to other users. To connect is to
-ask; the answer is one line of JSON, sent when it is over. So an answer belongs to its question,
-which a signal has no way to say: ``systemctl reload`` can wait for it, and fail with the reason.
-(``systemd.service(5)``, *ExecReload=*: "it is strongly recommended to set ExecReload= to a
-command that not only triggers a configuration reload of the daemon, but also synchronously waits
-for it to complete".)
+ask; the answer is one line of JSON, sent when the reload is over. A signal has no answer: with the
+socket ``systemctl reload`` waits for the reload, and fails with its reason (``systemd.service(5)``,
+*ExecReload=*).
 """
 
 import asyncio
@@ -13,19 +11,19 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from voicekeeper.errors import VoicekeeperError, reason
 
 WITHIN_S = 20.0
 """How long to wait for an answer; a database that is busy may take a few seconds of it."""
 
-_ANSWER_MOST = 1024 * 1024
-"""Bytes of an answer; more is none."""
-
 NAME = "reload"
 """Of the socket in its directory."""
+
+_ANSWER_MOST = 1024 * 1024
+"""Bytes of an answer; more is none."""
 
 
 def directory(environ: Mapping[str, str]) -> Path | None:
@@ -38,8 +36,7 @@ def directory(environ: Mapping[str, str]) -> Path | None:
     return Path(first) if first else None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """How a reload ended.
 
     Attributes:
@@ -66,15 +63,13 @@ async def answering(
     """
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ended = Answer()
         try:
             await reload()
         except VoicekeeperError as error:
-            told = Answer(str(error), error.exit_code)
-        else:
-            told = Answer()
-        line = json.dumps({"problem": told.problem, "exit_code": told.exit_code})
+            ended = Answer(str(error), error.exit_code)
         with suppress(OSError):  # who asked has gone
-            writer.write(f"{line}\n".encode())
+            writer.write(f"{json.dumps(ended._asdict())}\n".encode())
             writer.close()
             await writer.wait_closed()
 
@@ -88,7 +83,7 @@ async def answering(
 
 
 def ask(directory: Path) -> Answer:
-    """Have the daemon that answers here take its settings anew; return how that ended.
+    """Have the daemon that answers here reload its settings; return how that ended.
 
     Raises:
         VoicekeeperError: no daemon answers.
@@ -98,12 +93,10 @@ def ask(directory: Path) -> Answer:
         try:
             line.connect(str(directory / NAME))
             with line.makefile("rb") as answers:
-                told = json.loads(answers.readline(_ANSWER_MOST))
+                return Answer(**json.loads(answers.readline(_ANSWER_MOST)))
         except TimeoutError:
             problem = f"the daemon did not answer within {WITHIN_S:g} s"
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else "it ended"
             problem = f"no daemon answers at {directory / NAME}: {why}; send it SIGHUP"
-        else:
-            return Answer(told["problem"], told["exit_code"])
     raise VoicekeeperError(f"{problem}; its log tells which settings are in force")

@@ -1,8 +1,7 @@
-"""Telling systemd how the daemon is: one datagram on the socket it names.
+"""Tell systemd how the daemon is: one datagram on the socket it names.
 
-Without systemd nothing is told and nothing breaks; nor does anything break when the telling
-fails, because a voice is worth more than a status line. (``sd_notify(3)``,
-``sd_watchdog_enabled(3)``.)
+Without systemd, or where the telling fails, nothing happens: a voice is worth more than a status
+line. (``sd_notify(3)``, ``sd_watchdog_enabled(3)``.)
 """
 
 import contextlib
@@ -12,8 +11,9 @@ from collections.abc import Mapping
 
 from voicekeeper.core.visible import visible
 
-_PATIENCE = 0.5
-"""Seconds to wait for room in the socket of a busy service manager, for what is said but once."""
+_PATIENCE_S = 0.5
+"""To wait for room in the socket of a busy service manager, for what is said but once."""
+
 _LONGEST_STATUS = 200
 
 
@@ -22,28 +22,28 @@ class ServiceManager:
 
     Args:
         environ: the environment; ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
+
+    Attributes:
+        watchdog_interval: seconds within which `watchdog` must be called again, if at all.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._address = environ.get("NOTIFY_SOCKET", "")
-        self._interval = _watchdog_interval(environ)
-
-    @property
-    def watchdog_interval(self) -> float | None:
-        """Seconds within which `watchdog` must be called again; None if nobody waits for it."""
-        return self._interval
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self.watchdog_interval = _watchdog_interval(environ)
 
     def ready(self, status: str) -> None:
-        """Say that the start-up is finished."""
-        self._send(f"READY=1\nSTATUS={_line(status)}", patience=_PATIENCE)
+        """Say that the start, or a reload, is finished."""
+        self._send(f"READY=1\nSTATUS={_line(status)}", patience_s=_PATIENCE_S)
 
     def reloading(self, monotonic: float) -> None:
-        """Say that the settings are read anew; `ready` says that this has ended.
+        """Say that the settings are being reloaded.
 
         Args:
             monotonic: seconds of the clock that systemd compares its own request with.
         """
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic * 1_000_000)}", patience=_PATIENCE)
+        microseconds = int(monotonic * 1_000_000)
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}", patience_s=_PATIENCE_S)
 
     def status(self, text: str) -> None:
         """Set the line that ``systemctl status`` shows."""
@@ -57,18 +57,15 @@ class ServiceManager:
         """Say that the daemon finishes its work and ends."""
         self._send("STOPPING=1")
 
-    def _send(self, message: str, *, patience: float = 0) -> None:
-        if not self._address.startswith(("/", "@")):
+    def _send(self, message: str, *, patience_s: float = 0) -> None:
+        if not self._address.startswith(("/", "\0")):
             return
-        address = self._address
-        if address.startswith("@"):
-            address = "\0" + address[1:]
         with (
             contextlib.suppress(OSError, ValueError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line,
         ):
-            line.settimeout(patience)
-            line.connect(address)
+            line.settimeout(patience_s)
+            line.connect(self._address)
             line.send(message.encode(errors="replace"))
 
 

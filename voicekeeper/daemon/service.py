@@ -1,4 +1,4 @@
-"""The process that runs for years: its start, its table of jobs, its signals and its end.
+"""Run the process: its start, its table of jobs, its signals and its end.
 
 systemd's watchdog is fed by completed passes: what counts is progress, not being alive. While the
 disk is full or the database is away it is fed too, for a restart would mend neither.
@@ -6,9 +6,9 @@ disk is full or the database is away it is fed too, for a restart would mend nei
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from voicekeeper import __version__
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.duration import words
 from voicekeeper.core.events import Event, Logger, tell
-from voicekeeper.core.health import voices
+from voicekeeper.core.health import Keeping, voices
 from voicekeeper.daemon import reload_socket
-from voicekeeper.daemon.jobs import Job, Jobs
+from voicekeeper.daemon.jobs import Jobs, Periodic
 from voicekeeper.daemon.keeper import STOP_WITHIN_S, Keeper
 from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.daemon.reload import Reload
@@ -41,12 +41,12 @@ class Daemon:
     """Runs a keeper, and what goes beside it, until it is told to stop.
 
     Args:
-        keeper: ready to sweep, and the only one on its database.
+        keeper: ready to sweep.
         clock: both of its times are compared.
         tick: between two passes.
         manager: the line to the service manager.
-        log: where events are told.
-        reload: takes the settings anew; None to leave SIGHUP, which asks for that, as it is.
+        log: of the events.
+        reload: reloads the settings; None to leave SIGHUP, which asks for that, as it is.
         socket_in: the directory in which others may ask for it and hear how it ended.
         copies: those of the registry, one a day; None to make none.
         notifier: brings messages to people; None to bring none.
@@ -84,39 +84,40 @@ class Daemon:
         self._tick = self._paced(tick)
         self._jobs = Jobs(self._table, clock=clock, log=log)
         self._is_ready = self._is_active = False
+        self._last_pass_at: datetime | None = None
         self._stands_by: str | None = None
         self._stop = asyncio.Event()
+        self._problem: str | None = None
         self._failing: str | None = None
         self._failed_copy: str | None = None
         self._fatal: Exception | None = None
 
-    def _table(self) -> Sequence[Job]:
-        """Return the table of all that is periodic; a standby leaves all but passes to others."""
+    def _table(self) -> Sequence[Periodic]:
+        """Return the table of jobs; a standby leaves all but passes to the active keeper."""
         jobs = [
-            Job("sweep", self._pass, self._tick),
-            Job("balance", self._keeper.look_at_balance, timedelta(hours=6)),
-            Job("retention", self._keeper.prune, self._keeper.policy.prunes_every),
+            Periodic("sweep", self._pass, self._tick),
+            Periodic("balance", self._keeper.look_at_balance, timedelta(hours=6)),
+            Periodic("retention", self._keeper.prune, self._keeper.policy.prunes_every),
         ]
         if self._notifier is not None:
-            jobs.append(Job("messages", self._notifier.look, self._notifier.pace))
+            jobs.append(Periodic("messages", self._notifier.look, self._notifier.pace))
         if self._heartbeat is not None:
-            jobs.append(Job("heartbeat", self._heartbeat.beat, timedelta(minutes=1)))
+            jobs.append(Periodic("heartbeat", self._heartbeat.beat, timedelta(minutes=1)))
         if self._copies is not None:  # one a day, and an hour late at most
-            jobs.append(Job("copies", partial(self._copy, self._copies), timedelta(hours=1)))
+            jobs.append(Periodic("copies", partial(self._copy, self._copies), timedelta(hours=1)))
         return jobs if self._is_active else jobs[:1]
 
     async def run(self) -> None:
         """Make passes until told to stop; be ready, and begin the other jobs, after the first.
 
-        Where another keeper is the active one, each pass is an attempt to take over from it.
-        While the disk is full or the database's server is away it tries again, at the start too.
-        Any other pass that fails is told, and the next one follows; but where the file is damaged,
-        or another one, none can do better.
+        Where another keeper is the active one, each pass is an attempt to take over from it. A pass
+        that fails is logged, and the next one follows, but where it finds the file damaged or
+        replaced. The first one may fail by a full disk or a database that went away alone.
 
         Raises:
             DatabaseDamaged: a pass found that the file is damaged.
             DatabaseReplaced: a pass found that another file has its place.
-            VoicekeeperError: the database cannot be used at the start.
+            VoicekeeperError: the database could not be used by the first pass.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,7 +125,8 @@ class Daemon:
         if self._reload is not None:
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self._jobs.start()
-        async with self._answering():
+        async with AsyncExitStack() as requests:
+            await self._take_requests(requests)
             await self._stop.wait()
         self._limit_stop()
         if self._is_ready:
@@ -140,6 +142,13 @@ class Daemon:
         if self._fatal is not None:
             raise self._fatal
 
+    def problem(self) -> str | None:
+        """Return why voices are not kept just now, from memory; None where they are."""
+        keeping = Keeping(self._last_pass_at)
+        if self._problem is None and keeping.is_missing(now=self._clock.now(), tick=self._tick):
+            return keeping.sentence
+        return self._problem
+
     def _paced(self, tick: timedelta) -> timedelta:
         """Return the time between two passes; at most a third of what the watchdog waits."""
         watched = self._manager.watchdog_interval
@@ -150,14 +159,18 @@ class Daemon:
         try:
             await self._keeper.sweep()
         except NotActive as error:
-            is_active, status = False, self._told_standby(error)
+            is_active, status = False, str(error)
+            if status != self._stands_by:
+                tell(self._log, Event.DAEMON_STANDBY, keeper=error.keeper)
+            self._stands_by = status
         except Exception as error:  # noqa: BLE001 - the next pass may do better
             self._pass_failed(error)
             return
         else:
             self._stands_by = None
             is_active, status = True, await self._outlook()
-        self._failing = None
+        self._problem = self._failing = None
+        self._last_pass_at = self._clock.now()
         self._manager.watchdog()
         if self._stop.is_set():  # the last word is that it stops
             return
@@ -172,25 +185,18 @@ class Daemon:
                 tell(self._log, Event.DAEMON_READY, version=__version__, status=status)
             self._jobs.schedule(but="sweep")
 
-    def _told_standby(self, error: NotActive) -> str:
-        """Say once that another keeper is the active one; return it in words."""
-        if self._stands_by != str(error):
-            tell(self._log, Event.DAEMON_STANDBY, keeper=error.keeper)
-        self._stands_by = str(error)
-        return self._stands_by
-
     def _pass_failed(self, error: Exception) -> None:
-        """Tell of a failed pass, once for all that fail alike; end where none can do better."""
+        """Log a failed pass, once for all that fail alike; end where no other can do better."""
         is_passing = isinstance(error, (DatabaseAway, DatabaseFull))
         if not (self._is_ready or is_passing):
             self._give_up(error)
             return
         is_known = isinstance(error, VoicekeeperError)
-        error_words = str(error) if is_known else repr(error)
-        alike = type(error).__name__ if is_passing else error_words
+        self._problem = str(error) if is_known else repr(error)
+        alike = type(error).__name__ if is_passing else self._problem
         if alike != self._failing:
             unforeseen = {} if is_known else {"exc_info": error}
-            tell(self._log, Event.PASS_FAILED, error=error_words, **unforeseen)
+            tell(self._log, Event.PASS_FAILED, error=self._problem, **unforeseen)
         self._failing = alike
         if isinstance(error, (DatabaseDamaged, DatabaseReplaced)):
             self._give_up(error)
@@ -199,7 +205,7 @@ class Daemon:
             # where the disk cannot be written to, it would even be the last.
             if self._is_ready:
                 self._manager.watchdog()
-            self._manager.status(error_words)
+            self._manager.status(self._problem)
 
     def _give_up(self, error: Exception) -> None:
         self._fatal = error
@@ -230,18 +236,16 @@ class Daemon:
             if made is not None:
                 tell(self._log, Event.BACKUP_COMPLETED, file=str(made))
 
-    @asynccontextmanager
-    async def _answering(self) -> AsyncIterator[None]:
+    async def _take_requests(self, requests: AsyncExitStack) -> None:
         """Take requests for a reload, where there is a directory for the socket."""
-        async with AsyncExitStack() as requests:
-            if self._reload is not None and self._socket_in is not None:
-                answering = reload_socket.answering(self._socket_in, self.reload)
-                try:
-                    await requests.enter_async_context(answering)
-                except OSError as error:  # SIGHUP is left
-                    told = {"listen": str(self._socket_in), "error": reason(error)}
-                    tell(self._log, Event.LISTENER_FAILED, **told)
-            yield
+        if self._reload is None or self._socket_in is None:
+            return
+        answering = reload_socket.answering(self._socket_in, self.reload)
+        try:
+            await requests.enter_async_context(answering)
+        except OSError as error:  # SIGHUP is left
+            told = {"listen": str(self._socket_in), "error": reason(error)}
+            tell(self._log, Event.LISTENER_FAILED, **told)
 
     async def reload(self) -> None:
         """Put the settings in force as they stand now, and make a pass by them at once.
@@ -273,7 +277,64 @@ class Daemon:
         was_ready = self._is_ready  # to end a reload is to be ready
         if was_ready:
             self._manager.reloading(self._clock.monotonic())
-        with suppress(VoicekeeperError):  # it is told
+        with suppress(VoicekeeperError):  # it is logged
             await self.reload()
         if was_ready:
             self._manager.ready(await self._outlook())
+
+
+async def run_once(
+    keeper: Keeper,
+    *last: Callable[[float], Awaitable[None]],
+    limit_stop: Callable[[], object] = lambda: None,
+) -> bool:
+    """Do all that is due, follow it to its end, and return.
+
+    What failed and is to be tried again later is left to the next run.
+
+    Args:
+        keeper: ready to sweep.
+        last: what is done at the end, in so many seconds.
+        limit_stop: called at a signal to stop, so that it ends though a thread hangs.
+
+    Returns:
+        Whether it did what it could: False where something was due and nothing succeeded.
+
+    Raises:
+        VoicekeeperError: the database cannot be used.
+    """
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        limit_stop()
+        stopped.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await keeper.take_over(once=True)
+    while not stopped.is_set():
+        found = await keeper.sweep()
+        await _first(keeper.settle, stopped.wait)
+        if not found:
+            wait = await keeper.next_poll_in()
+            if wait is None:
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), wait.total_seconds())
+    failed = False
+    if not stopped.is_set():
+        failed = await keeper.came_to_nothing()
+        await _first(keeper.prune, stopped.wait)
+    await keeper.stop(STOP_WITHIN_S)
+    await asyncio.gather(*(do(STOP_WITHIN_S) for do in last))
+    return not failed
+
+
+async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait until the first of these ends; leave the others."""
+    tasks = [asyncio.ensure_future(wait()) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,8 +1,9 @@
-"""Read what there is to say about the fleet as a whole, and who keeps it."""
+"""Read the health of the fleet as a whole, and who keeps it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy import BindParameter, ColumnElement, bindparam, exists, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -16,6 +17,7 @@ from voicekeeper.store.claims import IN_ORDER, IS_KEPT, NEXT_DUE
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.session import Session
+from voicekeeper.store.unreadable import UNREADABLE
 
 _LATE: BindParameter[datetime] = bindparam("late")
 _NEWER = aliased(Task)
@@ -35,10 +37,10 @@ _OVERDUE: ColumnElement[bool] = (
     & col(Voice.next_at).is_not(None)
     & ((col(Voice.next_at) < _LATE) | ((col(Voice.failures) > 0) | _BEING_USED) & _TRIED_IN_VAIN)
 )
-"""A voice fell due so long ago, and was not used since: each try that failed puts its due time off,
-so that the first of them tells.
-"""
+"""A voice fell due so long ago, and was not used since.
 
+Each failed keepalive puts its due time off, so the first of them counts.
+"""
 
 _REFUSED: ColumnElement[bool] = (
     IS_KEPT
@@ -52,13 +54,8 @@ _REFUSED: ColumnElement[bool] = (
 
 def keeping(session: Session, database: Database) -> Keeping:
     """Return who keeps the voices, if anybody does."""
-    holder = _active(session)
-    if not database.is_shared:
-        runs = database.is_held()
-    else:
-        at_work = holder.last_pass_at is not None and holder.beat is not None
-        runs = None if at_work else False
-    return Keeping(holder.last_pass_at, holder.once, runs)
+    holder = session.get_one(Active, 1)
+    return Keeping(holder.last_pass_at, holder.once, _runs(holder, database))
 
 
 def is_any_overdue(session: Session, *, now: datetime, policy: Policy) -> bool:
@@ -67,20 +64,39 @@ def is_any_overdue(session: Session, *, now: datetime, policy: Policy) -> bool:
     return bool(session.scalar(select(exists().where(_OVERDUE)), late))
 
 
-def of_fleet(session: Session, database: Database, *, now: datetime, policy: Policy) -> Health:
-    """Return what there is to say about the fleet as a whole."""
+def of_fleet(
+    session: Session,
+    database: Database,
+    *,
+    now: datetime,
+    policy: Policy,
+    skips_unreadable: bool = False,
+) -> Health:
+    """Read the health of the fleet as a whole.
+
+    Args:
+        session: any.
+        database: of the session.
+        now: of this look.
+        policy: the settings.
+        skips_unreadable: whether a voice whose row cannot be read is left out.
+
+    Raises:
+        LookupError, ValueError: a row cannot be read, and is not to be left out.
+    """
     at = {
         **alerts.risk_at(now, policy),
         "late": late_before(now, policy),
         "over": now - policy.window,
     }
-    living = col(Voice.status).in_(LIVING)
     held = IS_KEPT & col(Voice.held_at).is_not(None)
-    by_status = select(col(Voice.status), func.count()).group_by(col(Voice.status))
-    holder = _active(session)
+    by_status = _by_status(session)
+    if skips_unreadable:
+        by_status = {known: by_status[known] for known in Status if known in by_status}
+    holder = session.get_one(Active, 1)
     health = Health(
-        by_status=dict(session.execute(by_status).all()),
-        paused=_count(session, col(Voice.paused).is_(True) & living),
+        by_status={Status(status): count for status, count in by_status.items()},
+        paused=_count(session, col(Voice.paused).is_(True) & col(Voice.status).in_(LIVING)),
         overdue=(overdue := _count(session, _OVERDUE, at)),
         late=_urgent(session, _OVERDUE, at) if overdue else [],
         at_risk=_count(session, alerts.AT_RISK, at),
@@ -90,21 +106,38 @@ def of_fleet(session: Session, database: Database, *, now: datetime, policy: Pol
         last_pass_at=holder.last_pass_at,
         keeper=holder.keeper,
         once=holder.once,
-        runs=keeping(session, database).runs,
+        runs=_runs(holder, database),
         names={status: _some(session, status, col(Voice.status) == status) for status in NAMED},
         blocked=breakers.opened(session),
         balance=session.get(Balance, 1),
         held=_count(session, held & col(Voice.next_at).is_not(None)),
         held_for_good=_count(session, held & col(Voice.next_at).is_(None)),
-        next_at=session.scalar(NEXT_DUE),
+        next_at=_next_at(session, skips_unreadable=skips_unreadable),
         keepers=active.living(session, now=now, policy=policy),
     )
     session.expunge_all()
     return health
 
 
-def _active(session: Session) -> Active:
-    return session.get_one(Active, 1)
+def _runs(holder: Active, database: Database) -> bool | None:
+    """Return whether a daemon runs; None where its passes alone can tell."""
+    if not database.is_shared:
+        return database.is_held()
+    return None if holder.last_pass_at is not None and holder.beat is not None else False
+
+
+def _by_status(session: Session) -> dict[str, int]:
+    status = sa.type_coerce(col(Voice.status), sa.String)  # as it is stored
+    return dict(session.execute(select(status, func.count()).group_by(status)).all())
+
+
+def _next_at(session: Session, *, skips_unreadable: bool) -> datetime | None:
+    try:
+        return session.scalar(NEXT_DUE)
+    except UNREADABLE:
+        if not skips_unreadable:
+            raise
+        return None
 
 
 def _urgent(

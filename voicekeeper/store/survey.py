@@ -1,12 +1,13 @@
-"""The fleet at a glance, for those who watch it: plain values, read at one go.
+"""Read the fleet for the page and the metrics, as plain values.
 
-What is told of single voices is bounded: past a thousand of them, of the hundred most urgent.
+Of more than a thousand voices only the hundred most urgent are read one by one; a voice whose row
+cannot be read is left out.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
@@ -17,37 +18,23 @@ from voicekeeper.core.costs import Spent
 from voicekeeper.core.health import NAMED, Health
 from voicekeeper.core.models import Active, Kind, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import breakers, claims, ledger, unreadable
+from voicekeeper.store import health, ledger, unreadable
+from voicekeeper.store.claims import IN_ORDER, IS_KEPT
 from voicekeeper.store.database import Database
-from voicekeeper.store.jobs import IS_OPEN, OPEN
-from voicekeeper.store.registry import Registry
+from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.session import Session
 
 ALL: Final = 1_000
-"""So many voices are told of one by one."""
+"""So many voices are read one by one."""
 
 URGENT: Final = 100
 """Of more than that, only so many: the most urgent."""
 
-SHARES: Final = (0, 1 / 14, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1)
-"""The shares of a window by which margins are counted: of seven days 0, 12 h, 1 d, 2 d and on."""
-
 MONTH_DAYS: Final = 30
-"""So many days of keepalives are told of, this one counted."""
+"""The days of keepalives that are shown, today included."""
 
-_KEPT = select(Voice).where(claims.IS_KEPT).order_by(*claims.IN_ORDER, col(Voice.name))
-_OTHERS = (
-    select(Voice)
-    .where(sa.not_(claims.IS_KEPT))
-    .order_by(*(col(Voice.status) != status for status in NAMED), col(Voice.name))
-)
-_CALLS = select(col(Task.sent_at), col(Task.state)).where(
-    col(Task.voice_pk) == sa.bindparam("of_voice"),
-    col(Task.id) > sa.bindparam("after"),
-    col(Task.sent_at) >= sa.bindparam("since"),
-    col(Task.kind) == Kind.KEEPALIVE,
-    col(Task.state).not_in(OPEN),
-)
+_SHARES: Final = (0, 1 / 14, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1)
+"""The shares of a window by which margins are counted: of seven days 0, 12 h, 1 d, 2 d and on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +54,17 @@ class Margins:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What there is to count.
+    """What the metrics count.
 
     Attributes:
         health: of the fleet as a whole.
         kept: the voices that are kept, the most urgent first; bounded.
         margins: of all of those.
-        due: how many voices wait for a call now.
-        open_tasks: tasks that have not ended, by kind.
-        ended_tasks: tasks that ended, ever, by kind and end.
+        due: how many voices wait for a keepalive or an enrollment now.
+        open_tasks: unfinished tasks, by kind.
+        ended_tasks: finished tasks, ever, by kind and state.
         spent: what all tasks cost, ever, by kind.
-        models: of which there are voices, or were calls.
+        models: those of a voice or an open breaker.
         started_at: when the keeper began that made the last pass.
     """
 
@@ -94,14 +81,14 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The voices one by one.
+    """What the page shows.
 
     Attributes:
         health: of the fleet as a whole.
         kept: the voices that are kept, the most urgent first; bounded.
         others: the others: gone, in doubt, or paused, those that need a person first; bounded.
-        days: of each of these, by its key, the days of the last month on which it was called, in
-            UTC, and whether a call of that day succeeded.
+        days: of each of these, by its key, the days (UTC) of the last month with a finished
+            keepalive, and whether one of that day succeeded.
     """
 
     health: Health
@@ -110,119 +97,107 @@ class Board:
     days: Mapping[int, Mapping[date, bool]]
 
 
-class Survey:
-    """The registry as monitoring sees it; nothing is changed by it."""
+def figures(database: Database, *, now: datetime, policy: Policy) -> Figures:
+    """Read what the metrics count.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._registry = Registry(database)
-
-    def check_writable(self) -> None:
-        """See that the database can be written, without writing anything.
-
-        Raises:
-            VoicekeeperError: it cannot.
-        """
-        self._database.see_in_place()
-        with self._database.writing():
-            pass
-
-    def figures(self, *, now: datetime, policy: Policy) -> Figures:
-        """Return what there is to count.
-
-        Raises:
-            VoicekeeperError: the database cannot be read.
-        """
-        health = self._registry.health(now=now, policy=policy)
-        with self._database.reading() as session:
-            known = set(session.scalars(select(col(Voice.model)).distinct()))
-            return Figures(
-                health=health,
-                kept=_kept(session, health.kept, now=now, policy=policy),
-                margins=_margins(session, now=now, policy=policy),
-                due=session.scalar(select(func.count()).where(col(Voice.next_at) <= now)) or 0,
-                open_tasks=_open_tasks(session),
-                ended_tasks=ledger.ended(session),
-                spent=ledger.by_kind(session),
-                models=known | {breaker.model for breaker in breakers.opened(session)},
-                started_at=session.scalar(select(col(Active.started_at))),
-            )
-
-    def board(self, *, now: datetime, policy: Policy) -> Board:
-        """Return the voices one by one.
-
-        Raises:
-            VoicekeeperError: the database cannot be read.
-        """
-        health = self._registry.health(now=now, policy=policy)
-        others = sum(health.by_status.values()) - health.kept
-        with self._database.reading() as session:
-            not_kept, _ = unreadable.found(session, Voice, _OTHERS.limit(bound(others)))
-            kept = _kept(session, health.kept, now=now, policy=policy)
-            first_day = costs.utc_day(now) - timedelta(days=MONTH_DAYS - 1)
-            since = datetime.combine(first_day, time(), UTC)
-            after = _last_before(session, since)
-            keys = (voice.id for voice in (*kept, *not_kept) if voice.id is not None)
-            days = {key: _days(session, key, since, after) for key in keys}
-        return Board(health, kept, not_kept, days)
-
-
-def bound(voices: int) -> int:
-    """Return of how many voices to tell one by one."""
-    return ALL if voices <= ALL else URGENT
-
-
-def _kept(session: Session, voices: int, *, now: datetime, policy: Policy) -> list[Voice]:
-    """Return the voices that are kept, the most urgent first; a row that is broken is left out."""
-    over = {"over": now - policy.window}
-    kept, _ = unreadable.found(session, Voice, _KEPT.limit(bound(voices)), over)
-    return kept
-
-
-def _last_before(session: Session, since: datetime) -> int:
-    """Return the key of about the last task that was sent before an instant.
-
-    There are years of tasks and no index by their time; but keys grow with it, unless a clock was
-    set, so a few steps between the first and the last find it.
+    Raises:
+        VoicekeeperError: the database cannot be read.
     """
-    low, high = 0, session.scalar(select(func.max(col(Task.id)))) or 0
-    while low < high:
-        middle = (low + high) // 2
-        following = select(col(Task.id), col(Task.sent_at)).where(col(Task.id) > middle)
-        row = session.execute(following.order_by(col(Task.id)).limit(1)).first()
-        key, sent_at = row or (high, since)
-        if sent_at >= since:
-            high = middle
-        else:
-            low = key
-    return low
+    with database.reading() as session:
+        fleet = health.of_fleet(session, database, now=now, policy=policy, skips_unreadable=True)
+        of_voices = set(session.scalars(select(col(Voice.model)).distinct()))
+        open_tasks = select(col(Task.kind), func.count()).where(IS_OPEN).group_by(col(Task.kind))
+        return Figures(
+            health=fleet,
+            kept=_kept(session, fleet.kept, now=now, policy=policy),
+            margins=_margins(session, now=now, policy=policy),
+            due=session.scalar(select(func.count()).where(col(Voice.next_at) <= now)) or 0,
+            open_tasks=dict(session.execute(open_tasks).all()),
+            ended_tasks=ledger.ended(session),
+            spent=ledger.by_kind(session),
+            models=of_voices | {breaker.model for breaker in fleet.blocked},
+            started_at=session.scalar(select(col(Active.started_at))),
+        )
 
 
-def _days(session: Session, voice_pk: int, since: datetime, after: int) -> dict[date, bool]:
-    """Return on which days from an instant on a voice was called, and whether that succeeded."""
-    days: dict[date, bool] = {}
-    bounds = {"of_voice": voice_pk, "since": since, "after": after}
-    for sent_at, state in session.execute(_CALLS, bounds):
-        day = costs.utc_day(sent_at)
-        days[day] = days.get(day, False) or state is TaskState.SUCCESS
+def board(database: Database, *, now: datetime, policy: Policy) -> Board:
+    """Read what the page shows.
+
+    Raises:
+        VoicekeeperError: the database cannot be read.
+    """
+    with database.reading() as session:
+        fleet = health.of_fleet(session, database, now=now, policy=policy, skips_unreadable=True)
+        kept = _kept(session, fleet.kept, now=now, policy=policy)
+        others = _voices(
+            session,
+            sa.not_(IS_KEPT),
+            *(col(Voice.status) != status for status in NAMED),
+            count=sum(fleet.by_status.values()) - fleet.kept,
+        )
+        return Board(fleet, kept, others, _days(session, [*kept, *others], now=now))
+
+
+def _kept(session: Session, count: int, *, now: datetime, policy: Policy) -> list[Voice]:
+    return _voices(session, IS_KEPT, *IN_ORDER, count=count, over=now - policy.window)
+
+
+def _voices(
+    session: Session,
+    condition: sa.ColumnElement[bool],
+    *order: sa.ColumnElement[Any],
+    count: int,
+    **values: object,
+) -> list[Voice]:
+    """Return the first voices of an order, as far as their rows can be read.
+
+    Args:
+        session: any.
+        condition: which voices.
+        order: of these, before their names.
+        count: how many they are.
+        values: of the parameters of the order.
+    """
+    query = select(col(Voice.id)).where(condition).order_by(*order, col(Voice.name))
+    keys = session.scalars(query.limit(ALL if count <= ALL else URGENT), values).all()
+    readable, _ = unreadable.by_key(session, Voice, keys)
+    return [readable[key] for key in keys if key in readable]
+
+
+def _days(
+    session: Session, voices: Sequence[Voice], *, now: datetime
+) -> dict[int, dict[date, bool]]:
+    """Return the days of the last month on which each voice was called."""
+    first_day = costs.utc_day(now) - timedelta(days=MONTH_DAYS - 1)
+    day = func.date(col(Task.sent_at), type_=sa.String)  # NULL where it cannot be read
+    succeeded = func.max(sa.case((col(Task.state) == TaskState.SUCCESS, 1), else_=0))
+    query = (
+        select(col(Task.voice_pk), day, succeeded)
+        .where(
+            col(Task.voice_pk).in_([voice.id for voice in voices]),
+            col(Task.sent_at) >= datetime.combine(first_day, time(), UTC),
+            col(Task.kind) == Kind.KEEPALIVE,
+            ~IS_OPEN,
+        )
+        .group_by(col(Task.voice_pk), day)
+    )
+    days: dict[int, dict[date, bool]] = {}
+    for key, its_day, is_used in session.execute(query):
+        if its_day is not None:
+            days.setdefault(key, {})[date.fromisoformat(str(its_day))] = bool(is_used)
     return days
 
 
 def _margins(session: Session, *, now: datetime, policy: Policy) -> Margins:
     over = now - policy.window
-    lengths = [policy.window * share for share in SHARES]
+    lengths = [policy.window * share for share in _SHARES]
     left = sa.extract("epoch", col(Voice.anchored_at)) - over.timestamp()
     query = select(
         func.count(),
         func.sum(sa.case((left > 0, left), else_=0)),
         *(func.count().filter(col(Voice.anchored_at) <= over + length) for length in lengths),
-    ).where(claims.IS_KEPT, col(Voice.voice_id).is_not(None))
+    ).where(IS_KEPT, col(Voice.voice_id).is_not(None))
     voices, seconds, *at_most = session.execute(query).one()
     return Margins(
         dict(zip(lengths, at_most, strict=True)), voices, timedelta(seconds=float(seconds or 0))
     )
-
-
-def _open_tasks(session: Session) -> dict[Kind, int]:
-    query = select(col(Task.kind), func.count()).where(IS_OPEN).group_by(col(Task.kind))
-    return {kind: count for kind, count in session.execute(query)}  # noqa: C416 - rows are no pairs

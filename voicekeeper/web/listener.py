@@ -1,9 +1,9 @@
-"""A port of the daemon's, in its loop, that nothing sent to it can bring down.
+"""Listen on a port, in the daemon's loop, whatever is sent to it.
 
-A port that another program has is logged once and tried again: voices are worth more than the
-page. A stranger can open many connections, send half a request, or one that never ends. So a
-connection lives for some seconds, takes one request, and there is room for so many; what breaks
-these rules is closed without an answer, and counted.
+A port that another program has is logged once and tried again. A stranger can open many
+connections, send half a request, or one that never ends. So a connection lives for some seconds,
+takes one request, and there is room for so many; what breaks these rules is closed without an
+answer, and counted.
 """
 
 import asyncio
@@ -86,7 +86,7 @@ class Listener:
     """
 
     def __init__(self, address: Address, app: ASGIApp, *, log: Logger) -> None:
-        self.refused: Counter[str] = Counter()
+        self.refused = Counter[str]()
         self._address = address
         self._log = log
         self._state = ServerState()

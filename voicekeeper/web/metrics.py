@@ -1,15 +1,15 @@
-"""The metrics: a pure function of what the registry knows, made anew at each scrape.
+"""Write the metrics: a pure function of what the registry knows.
 
 So a voice that was removed leaves no series behind, and a restart loses no count. Only what comes
 over the web itself is counted in this process, from its start.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -17,11 +17,11 @@ from prometheus_client.core import (
     InfoMetricFamily,
 )
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from voicekeeper import __version__
 from voicekeeper.core import costs
 from voicekeeper.core.enums import Kind, Status, TaskState
-from voicekeeper.core.models import Voice
 from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.store.survey import Figures, Margins
 
@@ -43,40 +43,31 @@ class WebCounts:
     refused: Mapping[str, int] = field(default_factory=dict)
 
 
-class _Made:
-    """A collector of families that are made already."""
-
-    def __init__(self, made: Iterable[Metric]) -> None:
-        self._made = tuple(made)
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        return self._made
+        return self._families
 
 
 def exposition(figures: Figures, web: WebCounts, policy: Policy) -> bytes:
     """Return the figures in Prometheus's text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Made(_families(figures, web, policy)))
-    return generate_latest(registry)
+    return generate_latest(_Families(_families(figures, web, policy)))
 
 
 def _families(figures: Figures, web: WebCounts, policy: Policy) -> Iterator[Metric]:
     build = {"version": __version__}
     yield InfoMetricFamily("voicekeeper_build", "The version that runs.", value=build)
-    yield from _of_the_fleet(figures)
+    yield from _fleet(figures)
     yield _margins(figures.margins)
-    yield from _of_voices(figures.kept, policy)
-    yield from _of_tasks(figures)
-    yield from _of_money(figures, policy)
-    health = figures.health
-    yield _gauge(
-        "last_pass_timestamp_seconds",
-        "When a keeper last ended a pass.",
-        _unix(health.last_pass_at),
-    )
-    yield _gauge(
-        "keeper_start_timestamp_seconds", "When that keeper began.", _unix(figures.started_at)
-    )
+    yield from _voices(figures, policy)
+    yield from _tasks(figures)
+    yield from _money(figures, policy)
+    last_pass_at = _unix(figures.health.last_pass_at)
+    yield _gauge("last_pass_timestamp_seconds", "When a keeper last ended a pass.", last_pass_at)
+    started_at = _unix(figures.started_at)
+    yield _gauge("keeper_start_timestamp_seconds", "When that keeper began.", started_at)
     yield _counter(
         "webhooks",
         "Webhooks that came, by what came of them, since the daemon began.",
@@ -91,7 +82,7 @@ def _families(figures: Figures, web: WebCounts, policy: Policy) -> Iterator[Metr
     )
 
 
-def _of_the_fleet(figures: Figures) -> Iterator[Metric]:
+def _fleet(figures: Figures) -> Iterator[Metric]:
     health = figures.health
     statuses = (((status,), health.by_status.get(status, 0)) for status in Status)
     yield _gauges("voices", "Voices, by status.", ["status"], statuses)
@@ -120,7 +111,7 @@ def _margins(margins: Margins) -> Metric:
     )
 
 
-def _of_voices(voices: Collection[Voice], policy: Policy) -> Iterator[Metric]:
+def _voices(figures: Figures, policy: Policy) -> Iterator[Metric]:
     for name, words, at in (
         (
             "deadline",
@@ -130,12 +121,12 @@ def _of_voices(voices: Collection[Voice], policy: Policy) -> Iterator[Metric]:
         ("last_success", "When the voice was last used.", lambda voice: voice.last_used_at),
         ("next_due", "When the voice is called next.", lambda voice: voice.next_at),
     ):
-        instants = ((voice.name, at(voice)) for voice in voices)
-        known = (((voice,), when.timestamp()) for voice, when in instants if when is not None)
+        instants = ((voice.name, _unix(at(voice))) for voice in figures.kept)
+        known = (((voice,), when) for voice, when in instants if when is not None)
         yield _gauges(f"voice_{name}_timestamp_seconds", words, ["name"], known)
 
 
-def _of_tasks(figures: Figures) -> Iterator[Metric]:
+def _tasks(figures: Figures) -> Iterator[Metric]:
     ended = figures.ended_tasks
     yield _counter(
         "attempts",
@@ -154,7 +145,7 @@ def _of_tasks(figures: Figures) -> Iterator[Metric]:
     )
 
 
-def _of_money(figures: Figures, policy: Policy) -> Iterator[Metric]:
+def _money(figures: Figures, policy: Policy) -> Iterator[Metric]:
     spent = [((kind,), figures.spent.get(kind, costs.Spent())) for kind in Kind]
     yield _counter(
         "spent_usd",
@@ -169,21 +160,24 @@ def _of_money(figures: Figures, policy: Policy) -> Iterator[Metric]:
         ((key, costs.dollars(each.possible)) for key, each in spent),
     )
     balance, days = figures.health.balance, figures.health.runway_days(policy)
-    yield _gauge(
-        "balance_usd",
-        "US dollars on the account, as the gateway last told.",
-        None if balance is None else costs.dollars(balance.micros),
-    )
-    yield _gauge(
-        "balance_timestamp_seconds",
-        "When the gateway told the balance.",
-        None if balance is None else balance.told_at.timestamp(),
-    )
-    yield _gauge(
-        "runway_seconds",
-        "For how long the balance pays the keepalives, in whole days.",
-        None if days is None else days * costs.DAY.total_seconds(),
-    )
+    for name, words, value in (
+        (
+            "balance_usd",
+            "US dollars on the account, as the gateway last told.",
+            None if balance is None else costs.dollars(balance.micros),
+        ),
+        (
+            "balance_timestamp_seconds",
+            "When the gateway told the balance.",
+            None if balance is None else balance.told_at.timestamp(),
+        ),
+        (
+            "runway_seconds",
+            "For how long the balance pays the keepalives, in whole days.",
+            None if days is None else days * costs.DAY.total_seconds(),
+        ),
+    ):
+        yield _gauge(name, words, value)
 
 
 def _unix(at: datetime | None) -> float | None:

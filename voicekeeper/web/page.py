@@ -1,8 +1,7 @@
-"""The page for people: what the registry knows in, HTML out.
+"""Write the page for people: what the registry knows in, HTML out.
 
-The template is ``templates/page.html``, the stylesheet ``static/page.css``; the page holds both and
-loads nothing. Names, errors and other words from outside are made visible and escaped in one
-place: what the template prints.
+It is ``templates/page.html`` with ``static/page.css`` inside, and loads nothing. Words from outside
+are made visible and escaped in one place: where the template prints.
 """
 
 import base64
@@ -11,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Final
 
@@ -62,15 +61,7 @@ def content_security_policy() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left of a voice's window.
-
-    Attributes:
-        words: for people.
-        look: ``good``, ``low`` or ``dire``.
-        percent: of the window.
-        at_risk_percent: below which a voice is at risk.
-        deadline: in RFC 3339.
-    """
+    """What is left of a voice's window; ``look`` is ``good``, ``low`` or ``dire``."""
 
     words: str
     look: str
@@ -82,12 +73,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The last days of calls.
-
-    Attributes:
-        paths: an SVG path of the days' cells, by how they look.
-        words: the same for people.
-    """
+    """The last days of keepalives: an SVG path of their cells by how they look, and in words."""
 
     paths: Mapping[str, str]
     words: str
@@ -112,14 +98,7 @@ class Row:
 
 
 def page(board: Board, *, now: datetime, tick: timedelta, policy: Policy) -> str:
-    """Return the page.
-
-    Args:
-        board: the voices.
-        now: of this look.
-        tick: between two passes.
-        policy: the settings.
-    """
+    """Return the page."""
     health = board.health
     found = findings(health, now=now, tick=tick, policy=policy)
     severity = max((finding.severity for finding in found), default=Severity.OK)
@@ -128,6 +107,7 @@ def page(board: Board, *, now: datetime, tick: timedelta, policy: Policy) -> str
     if health.balance is not None:
         days = health.runway_days(policy)
         runway = costs.runway(health.balance.micros, days, told_at=health.balance.told_at)
+    row = partial(_row, board=board, now=now, policy=policy)
     return _rendered(
         problem="",
         now=rfc3339(now),
@@ -138,8 +118,8 @@ def page(board: Board, *, now: datetime, tick: timedelta, policy: Policy) -> str
         runway=runway[:1].upper() + runway[1:],
         kept=health.kept,
         others=sum(health.by_status.values()) - health.kept,
-        kept_rows=[row(voice, board, now=now, policy=policy) for voice in board.kept],
-        other_rows=[row(voice, board, now=now, policy=policy) for voice in board.others],
+        kept_rows=[row(voice) for voice in board.kept],
+        other_rows=[row(voice) for voice in board.others],
     )
 
 
@@ -180,8 +160,7 @@ def _printed(value: object) -> object:
     return value if isinstance(value, Markup) or not isinstance(value, str) else visible(value)
 
 
-def row(voice: Voice, board: Board, *, now: datetime, policy: Policy) -> Row:
-    """Return a voice as the page shows it."""
+def _row(voice: Voice, *, board: Board, now: datetime, policy: Policy) -> Row:
     left = _left(voice, now=now, policy=policy)
     look = "dire" if voice.status in _GONE else "plain"
     if voice.status is Status.OK and left is not None and left.look == "good":
@@ -248,7 +227,7 @@ def _month(month: Mapping[date, bool], *, now: datetime) -> Month | None:
     used = sum(month.values())
     failed = len(month) - used
     text = f"Used on {_days(used)}" + (f", failed on {_days(failed)}" if failed else "")
-    return Month(paths=paths, words=text)
+    return Month(paths, text)
 
 
 def _days(count: int) -> str:

@@ -1,4 +1,4 @@
-"""The receiver of webhooks: it answers at once, trusts nothing but the token, and counts.
+"""Receive webhooks: answer at once, trust nothing but the token, and count.
 
 Anybody may call. So a call costs an entry in memory and a share of a look-up; one that is not the
 gateway's changes nothing and logs nothing.
@@ -16,7 +16,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from voicekeeper.core import webhook
-from voicekeeper.errors import VoicekeeperError
 
 Heed = Callable[[Collection[str]], Awaitable[int]]
 """Polls the tasks with these digests; returns how many there are."""
@@ -31,6 +30,7 @@ _ANSWERS = {
     "taken": (200, "ok"),
     "malformed": (404, webhook.UNKNOWN_PATH),
     "too_large": (413, "too large"),
+    "broken": (400, "bad request"),
     "crowded": (503, "try again"),
 }
 
@@ -53,7 +53,7 @@ class Receiver:
         self._paths = {unquote(webhook.path(public_url)), webhook.PATH}
         self._waiting: set[str] = set()
         self._came = asyncio.Event()
-        self.counts: Counter[str] = Counter()
+        self.counts = Counter[str]()
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -79,7 +79,7 @@ class Receiver:
             self._came.set()
         else:
             self.counts[outcome] += 1
-        status, words = _ANSWERS.get(outcome, (400, "bad request"))
+        status, words = _ANSWERS[outcome]
         return PlainTextResponse(f"{words}\n", status)
 
     async def _outcome(self, request: Request, token: str) -> str:
@@ -103,7 +103,7 @@ class Receiver:
             digests, self._waiting = self._waiting, set()
             try:
                 known = await self._heed(digests)
-            except VoicekeeperError:  # busy or full; polling goes on all the same
+            except Exception:  # noqa: BLE001 - the passes tell of it, and poll all the same
                 self._waiting |= digests
                 self._came.set()
                 await asyncio.sleep(_BUSY_S)

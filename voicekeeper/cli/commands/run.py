@@ -18,10 +18,9 @@ from voicekeeper.config import Settings
 from voicekeeper.core.events import Event, tell
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import reload_socket, wiring
-from voicekeeper.daemon.once import run_once
 from voicekeeper.daemon.reload import Reload
 from voicekeeper.daemon.sdnotify import ServiceManager
-from voicekeeper.daemon.service import Daemon
+from voicekeeper.daemon.service import Daemon, run_once
 from voicekeeper.errors import KeyRefused, VoicekeeperError
 from voicekeeper.log.spool import spooled
 from voicekeeper.store.backup import DailyCopies
@@ -104,7 +103,8 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
     ) as assembly:
         keeper = assembly.keeper
         if once:
-            done = await run_once(keeper, assembly.notifier.once, assembly.heartbeat.once)
+            last = (assembly.notifier.once, assembly.heartbeat.once)
+            done = await run_once(keeper, *last, limit_stop=_limit_stop)
             if keeper.key_refused:
                 raise KeyRefused("the gateway refused the API key (401); check it, then run again")
             if not done:
@@ -132,7 +132,9 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
         async with serving(
             lambda: assembly.settings,
             keeper=keeper,
+            problem=daemon.problem,
             database=database,
+            offload=assembly.offload,
             clock=session.clock,
             log=logger,
         ):

@@ -15,15 +15,15 @@ from sqlmodel import col, select
 
 from tests.browser import CHROMIUM, Browser
 from tests.support import DAY, HOUR, MINUTE, NOW, TICK, Call, Life, imported, wanted
+from tests.test_unreadable_rows import BAD_VALUES, write
 from tests.web_support import free_port, get, served, settings
 from voicekeeper.core.enums import NEVER_KNOWN
 from voicekeeper.core.models import Active, Breaker, Status, Voice
 from voicekeeper.errors import CallFailed
 from voicekeeper.store import survey
-from voicekeeper.store.survey import Survey
 from voicekeeper.web.page import failure, page
 
-PICTURES = Path(os.environ.get("CI_OUTPUT") or Path(__file__).parent.parent / ".ci" / "output")
+PICTURES = Path(os.environ.get("CI_OUTPUT") or Path(__file__).parents[2] / ".ci/output")
 
 MONTH = 28 * DAY
 
@@ -34,7 +34,7 @@ needs_chromium = pytest.mark.skipif(
 
 def html(life: Life) -> str:
     now, policy = life.clock.now(), life.policy
-    board = Survey(life.database).board(now=now, policy=policy)
+    board = survey.board(life.database, now=now, policy=policy)
     return page(board, now=now, tick=TICK, policy=policy)
 
 
@@ -183,7 +183,7 @@ def test_a_month_of_keepalives_has_a_cell_a_day(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(imported("anna", last_used_at=NOW))
     life.live(40 * DAY)
-    board = Survey(life.database).board(now=life.clock.now(), policy=life.policy)
+    board = survey.board(life.database, now=life.clock.now(), policy=life.policy)
     (days,) = board.days.values()
     since = (life.clock.now() - 29 * DAY).date()
     expected = {task.sent_at.date() for task in life.tasks("anna") if task.sent_at.date() >= since}
@@ -204,7 +204,7 @@ def test_the_month_is_found_among_years_of_calls(tmp_path: Path) -> None:
     life.register(imported("anna", last_used_at=NOW), imported("bert", last_used_at=NOW))
     life.live(400 * DAY)
     now = life.clock.now()
-    board = Survey(life.database).board(now=now, policy=life.policy)
+    board = survey.board(life.database, now=now, policy=life.policy)
     for name in ("anna", "bert"):
         used = {task.sent_at.date() for task in life.tasks(name)}
         month = {day for day in used if (now.date() - day).days < survey.MONTH_DAYS}
@@ -324,6 +324,34 @@ def test_a_registry_that_cannot_be_read_has_a_page_that_says_so(tmp_path: Path) 
     assert answer.status_code == 503
     assert "The registry cannot be read" in words(answer.text)
     assert "damaged" in answer.text
+
+
+@pytest.mark.parametrize("value", BAD_VALUES)
+def test_a_row_that_cannot_be_read_is_left_out_of_page_and_metrics(
+    tmp_path: Path, value: str
+) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna", last_used_at=NOW), imported("bert", last_used_at=NOW))
+    write(life, f"UPDATE voice SET last_error = 'e', {value} WHERE name = 'bert'")  # noqa: S608
+    page, metrics = get(life, "/", "/metrics")
+    assert (page.status_code, metrics.status_code) == (200, 200)
+    assert "anna</h3>" in page.text
+    assert 'name="anna"' in metrics.text
+    is_read = value == "failures = 'some'"  # SQLAlchemy takes an integer for what it is
+    assert ("bert</h3>" in page.text, 'name="bert"' in metrics.text) == (is_read, is_read)
+
+
+@pytest.mark.parametrize(
+    "value", ["sent_at = 'then'", "sent_at = x'00'", "sent_at = 7", "state = 'bogus'"]
+)
+def test_a_call_that_cannot_be_read_costs_the_page_no_more_than_a_day(
+    tmp_path: Path, value: str
+) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.live(5 * DAY)
+    write(life, f"UPDATE task SET {value} WHERE id = 1")  # noqa: S608 - the example
+    assert "Used on 1 day" in words(html(life))
 
 
 def browse(life: Life, profile: Path, look: Callable[[Browser, str], None]) -> None:

@@ -11,7 +11,7 @@ from freezegun import freeze_time
 
 from tests.support import DAY, HOUR, NOW, SECOND, FakeClock, Told
 from voicekeeper.daemon import jobs as module
-from voicekeeper.daemon.jobs import Job, Jobs
+from voicekeeper.daemon.jobs import Jobs, Periodic
 
 LIMIT_S = 10.0
 
@@ -39,15 +39,15 @@ class Runs:
         self.log = Told()
         self.jobs = Jobs(self.table, clock=self.clock, log=self.log)
 
-    def table(self) -> Sequence[Job]:
+    def table(self) -> Sequence[Periodic]:
         async def run(name: str) -> None:
             self.counted[name] += 1
             if self.hang:
                 await asyncio.Event().wait()
 
         return [
-            Job("quick", lambda: run("quick"), self.pace),
-            Job("slow", lambda: run("slow"), HOUR),
+            Periodic("quick", lambda: run("quick"), self.pace),
+            Periodic("slow", lambda: run("slow"), HOUR),
         ]
 
 

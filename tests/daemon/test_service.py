@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,6 @@ from tests.support import (
     MINUTE,
     NOW,
     SECOND,
-    Call,
     Life,
     imported,
     wanted,
@@ -32,14 +31,11 @@ from tests.support import (
 from voicekeeper.config import Settings
 from voicekeeper.config import settings as config_tables
 from voicekeeper.core.models import Balance, Status, TaskState
-from voicekeeper.daemon import jobs, once
 from voicekeeper.daemon import service as module
-from voicekeeper.daemon.jobs import Pace
 from voicekeeper.daemon.reload import Reload
 from voicekeeper.daemon.sdnotify import ServiceManager
 from voicekeeper.daemon.service import Daemon
 from voicekeeper.errors import (
-    CallFailed,
     ConfigError,
     DatabaseAway,
     DatabaseDamaged,
@@ -48,7 +44,6 @@ from voicekeeper.errors import (
     DatabaseUnusable,
     VoicekeeperError,
 )
-from voicekeeper.sandbox import Gateway
 from voicekeeper.store.jobs import Claims
 
 LIMIT_S = 30.0
@@ -171,72 +166,6 @@ def test_thirty_days_by_the_real_scheduler_lose_no_voice(tmp_path: Path, manager
     assert life.log.of("clock.jumped") == []
 
 
-# clocks that are set
-
-
-@pytest.mark.parametrize("jump", [-HOUR, HOUR], ids=["back", "forward"])
-def test_a_clock_that_is_set_stops_no_pass(
-    tmp_path: Path, manager: Manager, jump: timedelta
-) -> None:
-    """The wall clock jumps; the monotonic one goes on."""
-    life = Life(tmp_path)
-    daemon = daemon_of(life, manager)
-
-    async def jumps() -> None:
-        with freeze_time(NOW, real_asyncio=True) as frozen:
-            async with running(daemon, manager):
-
-                async def pass_by(count: int) -> None:
-                    for _ in range(count):
-                        before = manager.passes
-                        life.clock.advance(QUICK)
-                        frozen.move_to(life.clock.now())
-                        await manager.hear_passes(before + 1)
-
-                await pass_by(3)
-                assert life.log.of("clock.jumped") == []
-                life.clock.wrong_by += jump
-                frozen.move_to(life.clock.now())
-                await until(lambda: life.log.of("clock.jumped"))
-                await pass_by(3)
-
-    asyncio.run(jumps())
-    (told,) = life.log.of("clock.jumped")
-    assert told == {"seconds": jump.total_seconds()}
-
-
-def test_without_the_watchdog_a_clock_set_back_would_stop_every_pass(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the watchdog is there for, so that nobody takes it out as useless."""
-    monkeypatch.setattr(jobs, "_JUMP_S", 1e9)
-    life = Life(tmp_path)
-    daemon = daemon_of(life, manager)
-
-    async def set_back() -> None:
-        with freeze_time(NOW, real_asyncio=True) as frozen:
-            async with running(daemon, manager):
-                life.clock.wrong_by -= HOUR
-                frozen.move_to(life.clock.now())
-                before = manager.passes
-                for _ in range(10):
-                    life.clock.advance(QUICK)
-                    frozen.move_to(life.clock.now())
-                    daemon._jobs._scheduler.wakeup()  # noqa: SLF001
-                    await asyncio.sleep(0.002)
-                assert manager.passes == before
-
-    asyncio.run(set_back())
-
-
-def test_a_leap_ahead_is_followed_by_one_pass_and_not_by_all_that_were_missed() -> None:
-    pace, leapt = Pace(SECOND), NOW + 56 * 365 * DAY
-    assert pace.get_next_fire_time(None, NOW) == NOW
-    assert pace.get_next_fire_time(NOW, NOW) == NOW + SECOND
-    assert pace.get_next_fire_time(NOW, leapt) == leapt
-    assert pace.get_next_fire_time(leapt, leapt) == leapt + SECOND
-
-
 # passes that fail
 
 
@@ -247,7 +176,7 @@ def test_a_leap_ahead_is_followed_by_one_pass_and_not_by_all_that_were_missed() 
         (ZeroDivisionError("a bug"), "ZeroDivisionError('a bug')"),
     ],
 )
-def test_a_pass_that_fails_is_told_and_the_next_one_comes(
+def test_a_pass_that_fails_is_told_feeds_no_watchdog_and_the_next_one_comes(
     tmp_path: Path,
     manager: Manager,
     monkeypatch: pytest.MonkeyPatch,
@@ -260,33 +189,19 @@ def test_a_pass_that_fails_is_told_and_the_next_one_comes(
 
     async def passes() -> None:
         async with running(daemon, manager):
-            sweeps.errors = [error]
-            await until(lambda: not sweeps.errors)
-            before = manager.passes
-            await manager.hear_passes(before + 2)
-
-    asyncio.run(passes())
-    assert [line["error"] for line in life.log.of("pass.failed")] == [told]
-
-
-def test_the_watchdog_is_fed_by_completed_passes_only(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    life = Life(tmp_path)
-    sweeps = Sweeps(life, monkeypatch)
-    daemon = daemon_of(life, manager)
-
-    async def passes() -> None:
-        async with running(daemon, manager):
-            sweeps.errors = [DatabaseHeld("busy") for _ in range(1000)]
+            assert daemon.problem() is None
+            sweeps.errors = [error] * 1000
             await until(lambda: life.log.of("pass.failed"))
             before, left = manager.passes, len(sweeps.errors)
             await until(lambda: len(sweeps.errors) <= left - 3)
             assert manager.passes == before
+            assert daemon.problem() == told
             sweeps.errors.clear()
-            await manager.hear_passes(before + 1)
+            await manager.hear_passes(before + 2)
+            assert daemon.problem() is None
 
     asyncio.run(passes())
+    assert [line["error"] for line in life.log.of("pass.failed")] == [told]
 
 
 @pytest.mark.parametrize("error", [DatabaseFull, DatabaseUnusable, DatabaseAway])
@@ -302,13 +217,31 @@ def test_what_a_restart_cannot_mend_is_not_answered_with_one(
 
     async def passes() -> None:
         async with running(daemon_of(life, manager), manager):
-            sweeps.errors = [error("cannot be written") for _ in range(100_000)]
+            sweeps.errors = [error("cannot be written")] * 100_000
             await until(lambda: life.log.of("pass.failed"))
             await manager.hear_passes(manager.passes + 3)
             assert sweeps.errors
             assert "STATUS=cannot be written" in manager.heard
 
     asyncio.run(passes())
+
+
+def test_voices_are_not_kept_before_a_pass_and_when_none_has_ended_for_long(
+    tmp_path: Path, manager: Manager
+) -> None:
+    life = Life(tmp_path)
+    daemon = daemon_of(life, manager, tick=HOUR)
+    assert "no daemon has ever made a pass; " in str(daemon.problem())
+
+    async def one_pass() -> None:
+        async with running(daemon, manager):
+            life.clock.advance(3 * HOUR)
+            assert daemon.problem() is None
+            life.clock.advance(SECOND)
+            since = "no daemon has made a pass since 2026-05-01T12:00:00Z; "
+            assert since in str(daemon.problem())
+
+    asyncio.run(one_pass())
 
 
 def test_passes_that_fail_alike_are_told_once_until_one_succeeds(
@@ -659,136 +592,3 @@ def test_a_gateway_that_never_tells_the_balance_holds_up_neither_pass_nor_stop(
 
     asyncio.run(passes())
     assert life.log.of("daemon.stopped") == [{"calls_left": 0}]
-
-
-# once
-
-
-QUICKLY: dict[str, Any] = {
-    "speech_first": timedelta(milliseconds=50),
-    "speech_interval": timedelta(milliseconds=50),
-    "enrollment_first": timedelta(milliseconds=50),
-    "enrollment_interval": timedelta(milliseconds=50),
-}
-
-
-def quick_life(directory: Path) -> Life:
-    """Return a life whose tasks take parts of a second."""
-    short = (timedelta(seconds=0.1), timedelta(seconds=0.2))
-    gateway = Gateway(speech_time=short, enrollment_time=short)
-    return Life(directory, gateway=gateway, **QUICKLY)
-
-
-def do_once(life: Life, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> bool:
-    """Run once, while time passes; return whether anything that was due succeeded."""
-
-    async def run() -> bool:
-        async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
-            time_goes_on = group.create_task(_pass_time(life))
-            if beside is not None:
-                group.create_task(beside())
-            done = await once.run_once(life.keeper)
-            time_goes_on.cancel()
-        return done
-
-    return asyncio.run(run())
-
-
-async def _pass_time(life: Life) -> None:
-    while True:
-        life.clock.advance(timedelta(milliseconds=10))
-        await asyncio.sleep(0.01)
-
-
-def test_once_does_all_that_is_due_and_follows_it_to_its_end(tmp_path: Path) -> None:
-    life = quick_life(tmp_path)
-    names = [f"v{n}" for n in range(30)]
-    life.register(*map(imported, names), wanted("made"), imported("later", last_used_at=NOW))
-    do_once(life)
-    statuses = {voice.name: voice.status for voice in life.registry.all()}
-    assert statuses.pop("later") is Status.NEW
-    assert set(statuses.values()) == {Status.OK}
-    assert (life.books().speech, life.books().clone) == (30, 1)
-
-
-def test_once_leaves_what_failed_to_the_next_run(tmp_path: Path) -> None:
-    life = quick_life(tmp_path)
-    life.register(*map(imported, ("anna", "berta")))
-
-    def broken(call: Call) -> Exception | None:
-        anna = call.kind == "submit" and call.subject == "id-anna"
-        return CallFailed("server error", code=500, ambiguous=True) if anna else None
-
-    life.upstream.trouble = broken
-    assert do_once(life)  # berta spoke
-    assert (life.voice("anna").status, life.voice("anna").failures) == (Status.NEW, 1)
-    assert life.voice("berta").status is Status.OK
-    life.upstream.trouble = lambda _: None
-    life.clock.advance(HOUR)
-    life.keeper = life.new_keeper()
-    do_once(life)
-    assert life.voice("anna").status is Status.OK
-
-
-@pytest.mark.parametrize("code", [401, 402, 403])
-def test_once_ends_when_the_account_is_refused(tmp_path: Path, code: int) -> None:
-    life = quick_life(tmp_path)
-    life.register(*(imported(f"v{n}") for n in range(30)))
-    life.upstream.trouble = lambda _: CallFailed("refused", code=code)
-    assert not do_once(life)
-    assert len(life.upstream.calls) <= life.policy.max_in_flight
-    assert len(life.log.of("upstream.blocked")) == 1
-    assert life.keeper.key_refused is (code == 401)
-    life.keeper = life.new_keeper()
-    assert not do_once(life)  # calls are paused, and voices wait
-    life.upstream.trouble = lambda _: None
-    life.clock.advance(HOUR)
-    life.keeper = life.new_keeper()
-    assert do_once(life)
-    assert {voice.status for voice in life.registry.all()} == {Status.OK}
-
-
-def test_once_has_failed_where_something_was_due_and_nothing_succeeded(tmp_path: Path) -> None:
-    life = quick_life(tmp_path)
-    life.register(imported("anna"), wanted("made"))
-    life.upstream.trouble = lambda _: CallFailed("slow down", code=429)
-    assert not do_once(life)
-    life.keeper = life.new_keeper()
-    assert do_once(life)  # nothing is due until the retries are
-
-
-def test_once_has_failed_where_a_task_was_accepted_and_ended_without_success(
-    tmp_path: Path,
-) -> None:
-    life = quick_life(tmp_path)
-    life.register(imported("gone"))
-    life.gateway.delete_voice("id-gone", life.clock.now())
-    assert not do_once(life)
-
-
-@pytest.mark.parametrize("why", ["nothing", "paused", "held", "later"])
-def test_once_has_not_failed_where_nothing_was_due(tmp_path: Path, why: str) -> None:
-    life = Life(tmp_path, enrollments_per_day=0, **QUICKLY)
-    voices = {
-        "paused": [imported("anna", paused=True)],
-        "held": [wanted("anna")],
-        "later": [imported("anna", last_used_at=NOW)],
-    }
-    life.register(*voices.get(why, []))
-    assert do_once(life)
-
-
-def test_once_is_stopped_by_a_signal_while_a_call_hangs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(once, "STOP_WITHIN_S", 0.1)
-    life = quick_life(tmp_path)
-    life.register(imported("anna"))
-    life.upstream.hanging = lambda _: True
-
-    async def stop() -> None:
-        await until(lambda: life.upstream.calls)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    do_once(life, beside=stop)
-    assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]

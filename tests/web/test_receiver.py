@@ -1,16 +1,17 @@
 """The receiver of webhooks over real HTTP: what it answers, counts and survives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support import Life, wanted
+from tests.support import SECOND, Life
 from tests.test_webhook import called_life, everything, token_of
 from tests.web_support import LIMIT_S, free_port, served, settings
+from voicekeeper.config import Settings
 from voicekeeper.core import webhook
 from voicekeeper.core.models import Status
 from voicekeeper.errors import DatabaseHeld
@@ -20,20 +21,16 @@ from voicekeeper.web.receiver import Receiver
 FORGED = "f" * 43
 
 
-@asynccontextmanager
-async def listening(life: Life) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of a life's ports; both are one."""
+def one_port() -> Settings:
+    """Return settings by which one port serves the page and webhooks."""
     port = free_port()
-    async with (
-        served(life, settings(web=port, webhook=port)),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client,
-    ):
-        yield client
+    return settings(web=port, webhook=port)
 
 
-async def counts(client: httpx.AsyncClient) -> dict[str, float]:
+async def counts(life: Life, client: httpx.AsyncClient) -> dict[str, float]:
     """Return what was counted of webhooks and connections, once it was looked up."""
     await asyncio.sleep(receiver._LOOK_EVERY_S * 2)  # noqa: SLF001
+    life.clock.advance(2 * SECOND)  # for each answer is shared for a second
     text = (await client.get("/metrics")).text
     return {
         line.split('"')[1]: float(line.split()[-1])
@@ -47,7 +44,7 @@ def test_a_true_webhook_is_answered_at_once_and_its_voice_is_ok_soon(tmp_path: P
     life, keeper = called_life(tmp_path)
 
     async def enroll() -> None:
-        async with listening(life) as client:
+        async with served(life, one_port()) as client:
             await keeper.take_over()
             await life.one_pass()
             life.clock.advance(life.policy.give_up / 10)
@@ -56,7 +53,7 @@ def test_a_true_webhook_is_answered_at_once_and_its_voice_is_ok_soon(tmp_path: P
             async with asyncio.timeout(LIMIT_S):
                 while life.voice("anna").status is not Status.OK:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            assert await counts(client) == {"heeded": 1, "unknown": 0}
+            assert await counts(life, client) == {"heeded": 1, "unknown": 0}
 
     asyncio.run(enroll())
 
@@ -76,12 +73,8 @@ def test_the_path_of_the_public_url_is_served_and_the_usual_one_for_proxies_that
     tmp_path: Path, path: str, served_as: str
 ) -> None:
     async def call() -> None:
-        port = free_port()
-        url = f"https://voices.example.com{path}"
-        async with (
-            served(Life(tmp_path), settings(webhook=port, public_url=url)),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client,
-        ):
+        chosen = settings(webhook=free_port(), public_url=f"https://voices.example.com{path}")
+        async with served(Life(tmp_path), chosen) as client:
             for way in (served_as, "/webhook/"):
                 assert (await client.post(f"{way}{FORGED}")).status_code == 200
                 trial = await client.post(f"{way}check")
@@ -96,7 +89,7 @@ def test_what_is_not_the_gateways_is_counted_and_changes_nothing(tmp_path: Path)
     before = everything(life)
 
     async def strangers() -> None:
-        async with listening(life) as client:
+        async with served(life, one_port()) as client:
 
             async def post(token: str, body: bytes = b"{}") -> int:
                 return (await client.post(f"/webhook/{token}", content=body)).status_code
@@ -111,7 +104,7 @@ def test_what_is_not_the_gateways_is_counted_and_changes_nothing(tmp_path: Path)
                 assert answer.status_code == 405
             assert (await client.post("/webhook/")).status_code == 404
             assert (await client.post(f"/webhook/{FORGED}/more")).status_code == 404
-            counted = await counts(client)
+            counted = await counts(life, client)
             assert counted.pop("unknown") in (1, 2)  # the same twice may be one
             assert counted == {"heeded": 0, "malformed": 1, "too_large": 1}
 
@@ -128,7 +121,7 @@ def test_a_body_that_is_slow_or_breaks_off_ends_with_its_connection(
     life = Life(tmp_path)
 
     async def strangers() -> None:
-        async with listening(life) as client:
+        async with served(life, one_port()) as client:
             for leaves in (False, True):
                 reader, writer = await asyncio.open_connection(
                     client.base_url.host, client.base_url.port
@@ -145,38 +138,29 @@ def test_a_body_that_is_slow_or_breaks_off_ends_with_its_connection(
                 writer.close()
             monkeypatch.setattr(listener, "LONGEST_S", usual)
             async with asyncio.timeout(LIMIT_S):
-                while (await counts(client)).get("broken") != 2:
+                while (await counts(life, client)).get("broken") != 2:
                     pass
-            assert await counts(client) == {"broken": 2, "slow": 1}
+            assert await counts(life, client) == {"broken": 2, "slow": 1}
 
     asyncio.run(strangers())
     assert [name for _, name, _ in life.log.lines] == ["listener.opened"]
 
 
-class Lookups:
-    """Who is told of what came, and may be busy."""
-
-    def __init__(self) -> None:
-        self.asked: list[set[str]] = []
-        self.busy = 0
-
-    async def heed(self, digests: Collection[str]) -> int:
-        if self.busy:
-            self.busy -= 1
-            raise DatabaseHeld("the database is busy")
-        self.asked.append(set(digests))
-        return 1
-
-
-def test_a_call_that_comes_while_the_database_is_busy_is_looked_up_later(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("error", [DatabaseHeld("the database is busy"), ZeroDivisionError()])
+def test_a_call_whose_look_up_fails_is_looked_up_later(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(receiver, "_BUSY_S", 0.01)
-    lookups = Lookups()
-    lookups.busy = 3
+    errors, asked = [error] * 3, list[set[str]]()
+
+    async def heed(digests: Collection[str]) -> int:
+        if errors:
+            raise errors.pop()
+        asked.append(set(digests))
+        return 1
 
     async def come() -> Receiver:
-        made = Receiver(lookups.heed, "https://voices.example.com/webhook")
+        made = Receiver(heed, "https://voices.example.com/webhook")
         async with made.heeding(), asyncio.timeout(LIMIT_S):
             made._waiting.add("digest")  # noqa: SLF001
             made._came.set()  # noqa: SLF001
@@ -184,9 +168,8 @@ def test_a_call_that_comes_while_the_database_is_busy_is_looked_up_later(
                 await asyncio.sleep(0.001)
         return made
 
-    made = asyncio.run(come())
-    assert lookups.asked == [{"digest"}]
-    assert made.counts == {"heeded": 1, "unknown": 0}
+    assert asyncio.run(come()).counts == {"heeded": 1, "unknown": 0}
+    assert asked == [{"digest"}]
 
 
 def test_when_too_many_wait_the_gateway_is_told_to_try_again(
@@ -196,28 +179,24 @@ def test_when_too_many_wait_the_gateway_is_told_to_try_again(
     life = Life(tmp_path)
 
     async def come() -> None:
-        async with listening(life) as client:
+        async with served(life, one_port()) as client:
             assert (await client.post(f"/webhook/{FORGED}")).status_code == 503
-            assert await counts(client) == {"crowded": 1}
+            assert await counts(life, client) == {"crowded": 1}
 
     asyncio.run(come())
 
 
 def test_one_port_or_two_serve_the_page_and_the_webhook(tmp_path: Path) -> None:
     life = Life(tmp_path)
-    life.register(wanted("anna"))
 
-    async def ask(web: int, hook: int) -> list[int]:
-        async with (
-            served(life, settings(web=web, webhook=hook)),
-            httpx.AsyncClient(timeout=LIMIT_S) as client,
-        ):
+    async def ask(chosen: Settings) -> list[int]:
+        async with served(life, chosen) as client:
             return [
-                (await client.request(method, f"http://127.0.0.1:{port}{path}")).status_code
-                for port in (web, hook)
+                (await client.request(method, f"http://{address}{path}")).status_code
+                for address in (chosen.web.listen, chosen.webhook.listen)
                 for method, path in (("GET", "/metrics"), ("POST", f"/webhook/{FORGED}"))
             ]
 
-    one, other = free_port(), free_port()
-    assert asyncio.run(ask(one, one)) == [200, 200, 200, 200]
-    assert asyncio.run(ask(one, other)) == [200, 404, 404, 200]
+    assert asyncio.run(ask(one_port())) == [200, 200, 200, 200]
+    two = settings(web=free_port(), webhook=free_port())
+    assert asyncio.run(ask(two)) == [200, 404, 404, 200]

@@ -1,0 +1,1 @@
+"""The ports: what they show, and what they survive."""
