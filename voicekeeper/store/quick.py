@@ -12,7 +12,6 @@ registry has to be asked, which knows better or has the sentence for it.
 
 # ruff: noqa: S608 - queries are made of constants, and what is given is bound
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -154,12 +153,18 @@ def written(value: object) -> object:
     return value
 
 
+def _from_json(value: str) -> object:
+    import json  # noqa: PLC0415 - `resolve` does not wait for it
+
+    return json.loads(value)
+
+
 _READERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "BOOLEAN": lambda value: {0: False, 1: True}[whole(value)],
     "DATETIME": instant,
     "FLOAT": _exactly(float),
     "INTEGER": whole,
-    "JSON": json.loads,
+    "JSON": _from_json,
     "VARCHAR": text,
     "VARCHAR(16)": text,
 }
