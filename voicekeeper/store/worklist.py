@@ -74,6 +74,7 @@ class Worklist:
         Raises:
             NotActive: another keeper is the active one; this one stands by.
         """
+        self._database.see_in_place()
         with self._database.writing() as session:
             reckoned = active.reckoned_by(session)  # by the keepers before this one
             stands_by = self._fence.take(
