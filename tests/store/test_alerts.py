@@ -317,6 +317,7 @@ def test_an_all_clear_that_was_not_marked_is_repeated_and_its_history_is_not(lif
     assert life.events("anna").count("voice.recovered") == 1
 
 
+@pytest.mark.sqlite_only  # a server takes no such value
 def test_a_row_that_cannot_be_read_stops_no_other(life: Life) -> None:
     life.register(imported("anna"), imported("berta"))
     for key in (1, 2):
