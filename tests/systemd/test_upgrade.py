@@ -78,7 +78,7 @@ def state(service: Service) -> str:
         ("", "is empty"),
         (" \n\n", "is empty"),
         (f"{KEY}\n{KEY}\n", "holds white space or other characters that no API key has"),
-        ("sk-ключ", "holds characters that no API key has"),
+        ("sk-ключ", "holds white space or other characters that no API key has"),
         ("k" * 5000, "is too long to be an API key"),
     ],
     ids=["nothing", "blanks", "two", "other letters", "too long"],
