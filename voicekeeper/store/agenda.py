@@ -12,7 +12,7 @@ from voicekeeper.core.duration import plus
 from voicekeeper.core.models import AlertKind, Breaker, Kind
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store import breakers, clocks, unreadable
-from voicekeeper.store.jobs import IS_INTENT, IS_OPEN, IS_RUNNING
+from voicekeeper.store.jobs import IS_RUNNING, MAY_BE_CUT_SHORT
 from voicekeeper.store.session import Session
 
 
@@ -48,14 +48,10 @@ _HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
     SQLModel.metadata.tables[name].c
     for name in ("history", "removal", "alert", "breaker", "voice", "task")
 )
-_BEFORE: sa.BindParameter[datetime] = sa.bindparam("before")
-_AFTER: sa.BindParameter[datetime] = sa.bindparam("after")
 _MANY: Final = 1_024
 _LOOK = select(
     *clocks.SEEN,
-    select(_TASK.id)
-    .where(IS_OPEN, IS_INTENT, (_TASK.sent_at <= _BEFORE) | (_TASK.sent_at > _AFTER))
-    .exists(),
+    select(_TASK.id).where(MAY_BE_CUT_SHORT).exists(),
     select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
     | select(_REMOVAL.id).exists(),
     select(_BREAKER.model).where(_BREAKER.opened_at.is_not(None)).exists(),

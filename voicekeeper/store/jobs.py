@@ -30,6 +30,11 @@ IS_RUNNING: sa.ColumnElement[bool] = sa.literal_column("task.state = 'running'")
 IS_INTERRUPTED: sa.ColumnElement[bool] = sa.literal_column(
     f"(task.state = 'unknown' AND task.code = '{INTERRUPTED.code}')"
 )
+MAY_BE_CUT_SHORT: sa.ColumnElement[bool] = sa.and_(
+    IS_OPEN,  # by its index
+    IS_INTENT,
+    (_TASK.c.sent_at <= sa.bindparam("before")) | (_TASK.c.sent_at > sa.bindparam("after")),
+)
 SUCCEEDED: sa.ColumnElement[bool] = sa.literal_column("task.state = 'success'")
 """Conditions on a task."""
 

@@ -22,7 +22,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import INTERRUPTED, Entry, Transition, VoiceFields
 from voicekeeper.store import alerts, breakers, controls, ledger, unreadable
 from voicekeeper.store.chronicle import LogLine, tell
-from voicekeeper.store.jobs import IS_INTENT, IS_OPEN, OPEN
+from voicekeeper.store.jobs import MAY_BE_CUT_SHORT, OPEN
 from voicekeeper.store.session import Session
 
 
@@ -135,11 +135,7 @@ _FIND = (
     .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
     .where(col(Task.id).in_(sa.bindparam("keys", expanding=True)))
 )
-_INTENTS = select(col(Task.id), col(Task.voice_pk)).where(
-    IS_OPEN,  # by its index
-    IS_INTENT,
-    (col(Task.sent_at) <= sa.bindparam("before")) | (col(Task.sent_at) > sa.bindparam("after")),
-)
+_INTENTS = select(col(Task.id), col(Task.voice_pk)).where(MAY_BE_CUT_SHORT)
 
 
 class Found(NamedTuple):

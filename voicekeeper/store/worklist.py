@@ -162,7 +162,7 @@ class Worklist:
                 )
             if due.wrong:
                 clocks.mend(session, due.wrong, now=now, policy=policy)
-            if left or due.interrupted or due.wrong:
+            if due.interrupted or due.wrong:
                 due = agenda.look(session, now=now, policy=policy)
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
