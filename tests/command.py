@@ -24,7 +24,7 @@ from sqlmodel import select
 from tests import support
 from tests.daemon_support import until
 from tests.support import NOW, FakeClock
-from voicekeeper.cli.main import main
+from voicekeeper.cli.program import main
 from voicekeeper.core.models import Active, Breaker, HistoryEntry, Voice
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase

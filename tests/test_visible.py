@@ -173,7 +173,7 @@ def test_the_log_and_the_page_show_whatever_they_hold() -> None:
     assert is_visible(page.failure(HOSTILE).rstrip("\n").replace("\n", ""))
 
 
-PRINTERS = {"cli/prose.py", "cli/commands/completion.py", "cli/commands/manual.py"}
+PRINTERS = {"cli/prose.py", "cli/commands/manual.py"}
 """What prints without `prose` prints no word from outside; see also `sandbox/server.py`."""
 
 

@@ -5,6 +5,6 @@
 Data goes to stdout, words to stderr, and every error is one clear sentence.
 """
 
-from voicekeeper.cli.main import main
+from voicekeeper.cli.program import main
 
 __all__ = ["main"]

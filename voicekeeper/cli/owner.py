@@ -20,8 +20,12 @@ from voicekeeper.store import files
 
 IMPORTED_LATE: Final = (
     *("shutil", "textwrap", "traceback", "alembic.command", "alembic.config", "rich.progress"),
-    *("voicekeeper.daemon.wiring", "voicekeeper.cli.notes", "voicekeeper.cli.program"),
-    "voicekeeper.cli.table",
+    *(
+        "voicekeeper.core.health",
+        "voicekeeper.cli.table",
+        "voicekeeper.daemon.wiring",
+        "voicekeeper.cli.network",
+    ),
 )
 """Modules that commands import when they need them, with all that those import."""
 

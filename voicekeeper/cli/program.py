@@ -1,11 +1,12 @@
-"""The program: finds the command that was asked for, and turns errors into exit codes."""
+"""The ``voicekeeper`` command: finds what was asked for, and turns errors into exit codes."""
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -59,14 +60,33 @@ HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
 _SHARED_MODULES: Final = {
     **dict.fromkeys(("add", "import", "export"), "register"),
     **dict.fromkeys(("clone", "design", "retry"), "enroll"),
-    **dict.fromkeys(("show", "history"), "show"),
+    **dict.fromkeys(("list", "show", "history"), "read"),
+    **dict.fromkeys(("check", "alerts"), "check"),
     **dict.fromkeys(("keep", "touch", "pause", "resume", "remove"), "change"),
     **dict.fromkeys(("backup", "restore"), "copies"),
+    **dict.fromkeys(("completion", "manual"), "manual"),
 }
 """The modules in ``commands`` that hold several commands; any other bears its command's name."""
 
 _UNKNOWN = 3
 """The exit code of a wrong use of `status`: monitoring reads 2 as critical."""
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process with its exit code."""
+    # A standard stream that is closed must not become a file or a socket of ours.
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
+        pass
+    os.close(nowhere)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    exit_code = _run(sys.argv[1:] if args is None else args)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Nobody takes the rest; keep Python from failing over it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(exit_code)
 
 
 @contextmanager
@@ -131,7 +151,7 @@ def program(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config  # read by `session`, which is imported only when a command needs it
 
 
-def run(args: Sequence[str]) -> int:
+def _run(args: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     try:
         result = program.main(list(args), prog_name="voicekeeper", standalone_mode=False)
@@ -144,25 +164,27 @@ def run(args: Sequence[str]) -> int:
     except click.UsageError as error:
         command = error.ctx.info_name if error.ctx and error.ctx.parent else None
         is_status = "status" in args if command is None else command == "status"
-        exit_code = fail(error)
+        exit_code = _failed(error)
         return _UNKNOWN if is_status else exit_code
     except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
-        return fail(error)
+        return _failed(error)
     except Exception as error:
         if owner.can_read_program():
             raise
-        return fail(owner.closed_program(error))
+        return _failed(owner.closed_program(error))
     return result if isinstance(result, int) else 0
 
 
-def fail(error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError) -> int:
-    """Say what went wrong; return the exit code."""
+def _failed(error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError) -> int:
+    """Print what went wrong; return the exit code."""
     rest: Sequence[str] = ()
     name = "voicekeeper"
     match error:
         case click.UsageError():
             name = error.ctx.command_path if error.ctx else name
-            first = f"{_sentence(error)} See '{name} --help'."
+            words = error.format_message().strip().replace("\n\t", " ")  # click's list of choices
+            end = "" if words.endswith((".", "?", "!")) else "."
+            first = f"{words}{end} See '{name} --help'."
         case click.ClickException():
             first = error.format_message()
         case VoicekeeperError():
@@ -173,8 +195,3 @@ def fail(error: click.ClickException | VoicekeeperError | OSError | UnicodeEncod
             first = reason(error)
     prose.say(f"{name}: {first}", *rest)
     return getattr(error, "exit_code", 1)
-
-
-def _sentence(error: click.UsageError) -> str:
-    words = error.format_message().strip().replace("\n\t", " ")  # click's list of choices
-    return words if words.endswith((".", "?", "!")) else f"{words}."

@@ -8,26 +8,33 @@ start, and `resolve` stands in scripts: what only some commands need is imported
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from voicekeeper.cli import owner
+import click
+
+from voicekeeper.cli import owner, prose
 from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places
+from voicekeeper.config.values import at_home
 from voicekeeper.core.clock import SystemClock
-from voicekeeper.errors import ConfigError, InvalidInput, NotFound
+from voicekeeper.core.visible import is_unicode, is_visible
+from voicekeeper.errors import ConfigError, InvalidInput, NotFound, VoicekeeperError
 from voicekeeper.store import files
-from voicekeeper.store.quick import Side, Unsure, opened
+from voicekeeper.store.quick import QuickVoices, Side, Unsure, opened
 
 if TYPE_CHECKING:
+    from voicekeeper.core.facts import BreakerFacts
     from voicekeeper.core.health import Keeping
     from voicekeeper.core.schedule import Policy
     from voicekeeper.store.database import Database
     from voicekeeper.store.registry import Registry
-    from voicekeeper.store.sqlite import SqliteDatabase
 
 Answer = TypeVar("Answer")
 
@@ -106,13 +113,10 @@ class Session:
 
     def _import_the_rest(self) -> None:
         """Import what is only imported when it is needed, while this program may be read."""
-        from contextlib import suppress
-        from importlib import import_module
-
         for name in owner.IMPORTED_LATE:
             import_module(name)
         import_module("voicekeeper.store.memory").MemoryDatabase().close()  # as one is made
-        with suppress(ConfigError):  # told when the addresses are needed
+        with suppress(ConfigError):  # raised again when the addresses are needed
             import_module("voicekeeper.notify").senders(self.settings.alerts.urls)
 
     @cached_property
@@ -120,17 +124,6 @@ class Session:
         """The database, as the user that owns its folder."""
         _ = self.file
         return database_of(self.settings)
-
-    def file_database(self) -> SqliteDatabase:
-        """Return the database, or raise InvalidInput where it is no file."""
-        from voicekeeper.store.sqlite import SqliteDatabase
-
-        if not isinstance(self.database, SqliteDatabase):
-            raise InvalidInput(
-                f"the registry is in {self.database.place.removeprefix('the ')}; its own tools "
-                "copy it: 'pg_dump -Fc DATABASE > FILE', and 'pg_restore' puts it back"
-            )
-        return self.database
 
     def close(self) -> None:
         """Close what was opened."""
@@ -148,21 +141,10 @@ class Session:
             NotFound: there is no registry, or it has no such voice.
             DatabaseUnusable: it cannot be used.
         """
-        try:
-            return self.glance(side, question)
-        except Unsure:
-            return question(self.registry())
-
-    def glance(self, side: type[Side], question: Callable[[Side], Answer]) -> Answer:
-        """Return the answer to a question at a glance, or raise Unsure where that is not enough."""
-        if self.file is None:
-            raise Unsure
-        with opened(side, self.file) as glance:
-            return question(glance)
-
-    def is_unkept(self, keeping: Keeping) -> bool:
-        """Tell whether no daemon is at work now."""
-        return keeping.is_missing(now=self.clock.now(), tick=self.settings.daemon.tick)
+        if self.file is not None:
+            with suppress(Unsure), opened(side, self.file) as glance:
+                return question(glance)
+        return question(self.registry())
 
     def registry(self, *, make: bool = False) -> Registry:
         """Return the registry, made if it is missing and may be.
@@ -177,6 +159,28 @@ class Session:
             must_exist(self.database)
         self.database.prepare(upgrade=False)
         return Registry(self.database)
+
+    def is_unkept(self, keeping: Keeping) -> bool:
+        """Tell whether no daemon is at work now."""
+        return keeping.is_missing(now=self.clock.now(), tick=self.settings.daemon.tick)
+
+    def note_unkept(self, registry: Registry) -> bool:
+        """Say that no daemon is at work, and how to start one; return whether none is."""
+        keeping = registry.keeping()
+        if not self.is_unkept(keeping):
+            return False
+        when = "yet" if keeping.last_pass_at is None else "now"
+        prose.say(f"note: nothing is kept {when}: {keeping.sentence}.")
+        return True
+
+    def note_paused(self, blocked: Iterable[BreakerFacts], model: str | None = None) -> bool:
+        """Say which calls are paused, of one model or of all; return whether any are."""
+        from voicekeeper.core import health
+
+        paused = [breaker for breaker in blocked if model in (None, breaker.model)]
+        for breaker in paused:
+            prose.say(f"note: {health.pause(breaker, self.now)}.")
+        return bool(paused)
 
 
 def database_of(settings: Settings) -> Database:
@@ -210,3 +214,62 @@ def must_exist(database: Database) -> None:
             f"there is no registry {within} yet; "
             "'voicekeeper add', 'clone', 'design' and 'import' make one"
         )
+
+
+def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand a command its session as its first argument."""
+
+    @click.pass_context
+    @functools.wraps(handler)
+    def with_session(ctx: click.Context, /, *args: object, **options: object) -> object:
+        for parameter in ctx.command.params:
+            value = ctx.params.get(parameter.name or "")
+            if isinstance(value, str) and not is_unicode(value):
+                raise click.BadParameter(f"{value!r} is not UTF-8 text", ctx, parameter)
+        session = Session(ctx.obj)
+        ctx.call_on_close(session.close)
+        return ctx.invoke(handler, session, *args, **options)
+
+    return with_session
+
+
+def read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return an option's callback that reads each of its texts.
+
+    Args:
+        read: returns the value of a text, or raises a ValueError or InvalidInput, whose words are
+            told.
+    """
+
+    def callback(_ctx: click.Context, _parameter: click.Parameter, given: Any) -> Any:  # noqa: ANN401 - click's
+        try:
+            if isinstance(given, tuple):
+                return [read(text) for text in given]
+            return None if given is None else read(given)
+        except (ValueError, InvalidInput) as error:
+            raise click.BadParameter(str(error)) from None
+
+    return callback
+
+
+def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the names of the registry; completing a line must never fail."""
+    try:
+        voices = Session(ctx.find_root().params.get("config")).look(
+            QuickVoices, lambda side: side.all()
+        )
+        names = [voice.name for voice in voices if voice.name.startswith(incomplete)]
+        return [name for name in names if is_visible(name)][:100]
+    except (VoicekeeperError, OSError, ImportError):
+        return []
+
+
+def _copy(text: str) -> Path:
+    if text == "-":
+        raise ValueError("a copy is a file, never '-'; './-' is the file of that name")
+    return at_home(text)
+
+
+copy_argument = click.argument("file", type=click.Path(), callback=read_by(_copy))
+name_argument = click.argument("name", shell_complete=_complete_names)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

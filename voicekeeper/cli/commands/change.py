@@ -4,9 +4,8 @@ import shlex
 
 import click
 
-from voicekeeper.cli import notes, prose
-from voicekeeper.cli.options import name_argument, pass_session
-from voicekeeper.cli.session import Session
+from voicekeeper.cli import prose
+from voicekeeper.cli.session import Session, name_argument, pass_session
 from voicekeeper.core import registration
 from voicekeeper.core.duration import words
 from voicekeeper.core.schedule import known_deadline
@@ -26,12 +25,12 @@ def keep_command(session: Session, *, name: str) -> None:
     registry.keep(name, now=session.now)
     if session.is_unkept(registry.keeping()):
         when = "once it runs"
-    elif notes.of_pauses(session, registry, registry.get(name).model):
+    elif session.note_paused(registry.blocked(), registry.get(name).model):
         when = "when calls flow again"
     else:
         when = "on its next pass"
     prose.say(f"{name} is due now; the daemon uses it {when}.")
-    notes.of_keeping(session, registry)
+    session.note_unkept(registry)
 
 
 @click.command
@@ -75,7 +74,7 @@ def resume_command(session: Session, *, name: str) -> None:
     registry = session.registry()
     registry.resume(name, now=session.now, policy=session.policy)
     prose.say(f"{name} is kept again.")
-    notes.of_keeping(session, registry)
+    session.note_unkept(registry)
 
 
 @click.command
@@ -93,13 +92,8 @@ def remove_command(session: Session, *, name: str) -> None:
         command = ["voicekeeper", "add", voice.voice_id, "--name", name]
         if voice.model != session.settings.upstream.model:
             command += ["--model", voice.model]
-        prose.put("\n".join(["To keep it after all:", *_to_copy(command)]), err=True)
-
-
-def _to_copy(command: list[str]) -> list[str]:
-    """Write a command for a shell, its options on a line of their own if they need one."""
-    line = f"  {shlex.join(command)}"
-    lines = [line]
-    if len(line) > prose.WIDEST:
-        lines = [f"  {shlex.join(command[:3])} \\", f"    {shlex.join(command[3:])}"]
-    return [visible(line) for line in lines]
+        line = f"  {shlex.join(command)}"
+        if len(line) > prose.WIDEST:
+            line = f"  {shlex.join(command[:3])} \\\n    {shlex.join(command[3:])}"
+        lines = ["To keep it after all:", *map(visible, line.split("\n"))]
+        prose.put("\n".join(lines), err=True)  # unbroken, to be copied

@@ -1,8 +1,9 @@
-"""``voicekeeper check``: whether the set-up is right."""
+"""``voicekeeper check`` and ``alerts``: whether the set-up is right, and messages arrive."""
 
 import asyncio
 import contextlib
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import cached_property
@@ -12,10 +13,9 @@ import click
 
 from voicekeeper import notify
 from voicekeeper.cli import network, prose
-from voicekeeper.cli.options import pass_session
-from voicekeeper.cli.session import Session, must_exist
+from voicekeeper.cli.session import Session, must_exist, pass_session
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
-from voicekeeper.core import costs, health, webhook
+from voicekeeper.core import costs, health, messages, webhook
 from voicekeeper.core.duration import compact, rfc3339
 from voicekeeper.core.health import Finding, Health, Keeping, Severity
 from voicekeeper.errors import CallFailed, ConfigError, NotFound, NotSent, VoicekeeperError
@@ -245,3 +245,49 @@ class _Checks:
         # ``run --once`` listens to nothing
         runs = self._is_kept and self._health is not None and not self._health.once
         return webhook.judged(near, far, public_url=url, listen=listen, runs=runs)
+
+
+@click.group
+def alerts_command() -> None:
+    """Messages to people: see that they arrive.
+
+    Where they go is told by alerts.urls in the settings.
+    """
+
+
+@alerts_command.command
+@pass_session
+def test(session: Session) -> int:
+    """Send a trial message to each address of alerts.urls.
+
+    A line tells of each address whether it took the message. Exits with 0 if
+    all did, 1 if one did not, 78 if the settings name none or one that cannot
+    be used. The registry is not touched, and no key is needed.
+    """
+    ways = notify.senders(session.settings.alerts.urls)
+    if not ways:
+        raise ConfigError(["alerts.urls: names no address, so nobody is told anything"])
+    if lacking := notify.lacking(ways):
+        raise ConfigError([f"{labels}: {reason}" for reason, labels in lacking.items()])
+    _ = session.file  # an address may name a file: it is read as by the daemon
+    failures = asyncio.run(_send_all(ways))
+    for way, failure in zip(ways, failures, strict=True):
+        line = f"ok       {way.label} took the message; see that it is there"
+        if failure is not None:
+            line = f"failed   {way.label} did not take it: {failure}"
+        prose.tell(line, indent=9)
+    return 1 if any(failures) else 0
+
+
+async def _send_all(ways: list[notify.Sender]) -> list[NotSent | None]:
+    """Send to all at once; return in which way each failed, if it did."""
+    trial = messages.trial(host=socket.gethostname())
+
+    async def failure(way: notify.Sender) -> NotSent | None:
+        try:
+            await way.send(trial)
+        except NotSent as error:
+            return error
+        return None
+
+    return list(await asyncio.gather(*map(failure, ways)))

@@ -9,10 +9,10 @@ from shlex import quote
 import click
 
 from voicekeeper.cli import owner, prose
-from voicekeeper.cli.options import copy_argument, pass_session
-from voicekeeper.cli.session import Session, must_exist
+from voicekeeper.cli.session import Session, copy_argument, must_exist, pass_session
 from voicekeeper.core.health import few, voices
 from voicekeeper.core.visible import visible
+from voicekeeper.errors import InvalidInput
 from voicekeeper.store import backup, files
 from voicekeeper.store.restore import Copy, Known, Restored, restore
 from voicekeeper.store.sqlite import SqliteDatabase
@@ -41,8 +41,18 @@ def backup_command(session: Session, *, file: Path) -> None:
     prose.say(f"{file} is a copy of {session.settings.database_path}, {shown}.")
 
 
+def _file_database(session: Session) -> SqliteDatabase:
+    database = session.database
+    if not isinstance(database, SqliteDatabase):
+        raise InvalidInput(
+            f"the registry is in {database.place.removeprefix('the ')}; its own tools copy it: "
+            "'pg_dump -Fc DATABASE > FILE', and 'pg_restore' puts it back"
+        )
+    return database
+
+
 def _registry(session: Session) -> SqliteDatabase:
-    database = session.file_database()
+    database = _file_database(session)
     must_exist(database)
     database.schema()  # an older one is copied too: best before an upgrade
     return database
@@ -60,9 +70,9 @@ def restore_command(session: Session, *, file: Path) -> None:
     with 75 while a daemon runs.
     """
     if session.settings.database_path is None:
-        session.file_database()  # it is none: told before FILE is looked at
+        _file_database(session)  # it is none: told before FILE is looked at
     with closing(Copy(file)) as copy:
-        database = session.file_database()
+        database = _file_database(session)
         done = restore(database, copy, now=session.now, policy=session.policy)
     prose.say(
         f"{database.path} is restored from {file}: {voices(done.voices)}, each to be "

@@ -14,9 +14,8 @@ from pathlib import Path
 import click
 from rich.status import Status as Spinner
 
-from voicekeeper.cli import network, notes, owner, prose
-from voicekeeper.cli.options import name_argument, pass_session
-from voicekeeper.cli.session import Session
+from voicekeeper.cli import owner, prose
+from voicekeeper.cli.session import Session, name_argument, pass_session
 from voicekeeper.config.values import at_home
 from voicekeeper.core import registration
 from voicekeeper.core.duration import words
@@ -32,26 +31,24 @@ _ENDS = (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN, Status.LOST)
 _prefix_option = click.option(
     "--prefix", required=True, help="1 to 10 letters or digits; part of the voice_id."
 )
-_wait_option = click.option(
-    "--wait",
-    is_flag=True,
-    help="Follow it until it is OK (exit 0), or has failed or is held (exit 1). Ctrl-C ends the"
-    " waiting only.",
-)
-_preview_option = click.option(
-    "--save-preview",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="With --wait: download the gateway's sample of the voice to this new file (exit 1 where"
-    " that fails; the voice is kept all the same).",
-)
 
 
 def _followed(request: Callable[..., Registry]) -> Callable[..., None]:
     """Let a command that requests an enrollment follow it, and save the preview of its voice."""
 
-    @_wait_option
-    @_preview_option
+    @click.option(
+        "--wait",
+        is_flag=True,
+        help="Follow it until it is OK (exit 0), or has failed or is held (exit 1). Ctrl-C ends"
+        " the waiting only.",
+    )
+    @click.option(
+        "--save-preview",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="With --wait: download the gateway's sample of the voice to this new file (exit 1"
+        " where that fails; the voice is kept all the same).",
+    )
     @pass_session
     @functools.wraps(request)
     def command(
@@ -139,7 +136,7 @@ def retry_command(session: Session, *, name: str) -> Registry:
     voice = registry.get(name)
     again = "designed" if voice.origin is Origin.DESIGN else "cloned"
     prose.say(f"{name} is to be {again} again, as a new voice.")
-    notes.of_request(session, registry, voice)
+    _note_holds(session, registry, voice)
     return registry
 
 
@@ -154,8 +151,17 @@ def _register(session: Session, name: str, origin: Origin, recipe: dict[str, str
     registry = session.registry(make=True)
     registry.register([new], now=session.now, policy=session.policy)
     prose.say(f"{name} is registered; the daemon requests it from the gateway.")
-    notes.of_request(session, registry, registry.get(name))
+    _note_holds(session, registry, registry.get(name))
     return registry
+
+
+def _note_holds(session: Session, registry: Registry, voice: Voice) -> None:
+    """Say what keeps an enrollment from being made: the day's budget, a pause, or no daemon."""
+    hold = registry.hold(voice, now=session.now, policy=session.policy)
+    if hold is not None:
+        prose.say(f"note: {voice.name} is {hold.sentence}.")
+    session.note_paused(registry.blocked(), voice.model)
+    session.note_unkept(registry)
 
 
 def _follow(session: Session, registry: Registry, name: str) -> None:
@@ -202,7 +208,7 @@ def _ended(session: Session, registry: Registry, name: str) -> Voice:
                 prose.say(f"{name} is {voice.status}.")
             seen = voice.status
             if not is_unkept:  # else it was told already
-                is_unkept = notes.of_keeping(session, registry)
+                is_unkept = session.note_unkept(registry)
             time.sleep(_LOOK_EVERY_S)
 
 
@@ -218,6 +224,8 @@ def _save_preview(session: Session, file: Path, name: str, make: Callable[[], Re
     """
 
     def fill() -> None:
+        from voicekeeper.cli import network  # noqa: PLC0415 - its libraries are for this alone
+
         registry = make()
         url = registry.preview_url(registry.get(name))
         if url is None:

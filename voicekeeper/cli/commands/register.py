@@ -2,17 +2,18 @@
 
 import codecs
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from typing import IO, Any
 
 import click
 
-from voicekeeper.cli import document, notes, prose
-from voicekeeper.cli.options import pass_session
-from voicekeeper.cli.session import Session
-from voicekeeper.core import registration
+from voicekeeper.cli import document, prose
+from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.core import registration, schedule
+from voicekeeper.core.duration import words
 from voicekeeper.core.enums import Origin, Status
-from voicekeeper.core.health import voices
+from voicekeeper.core.health import SHOWN_NAMES, few, voices
 from voicekeeper.core.visible import decoded
 from voicekeeper.errors import InvalidInput, Taken, VoicekeeperError, quoted
 from voicekeeper.store.registry import NewVoice
@@ -48,10 +49,10 @@ def add_command(
     registry = session.registry(make=True)
     registry.register([new], now=session.now, policy=session.policy)
     prose.say(f"{name} is registered.")
-    notes.of_models([new])
-    notes.of_windows(session, [new])
-    notes.of_pauses(session, registry, new.model)
-    notes.of_keeping(session, registry)
+    _note_models([new])
+    _note_windows(session, [new])
+    session.note_paused(registry.blocked(), new.model)
+    session.note_unkept(registry)
 
 
 @click.command
@@ -90,9 +91,9 @@ def import_command(session: Session, *, file: IO[bytes]) -> None:
         raise _refused(conflicts) from None
     prose.say(f"{voices(len(new))} {'is' if len(new) == 1 else 'are'} registered.")
     if new:
-        notes.of_models(new)
-        notes.of_windows(session, new)
-        notes.of_keeping(session, registry)
+        _note_models(new)
+        _note_windows(session, new)
+        session.note_unkept(registry)
 
 
 def _lines(content: bytes) -> list[bytes]:
@@ -139,6 +140,41 @@ def _refused(problems: list[tuple[int, str]]) -> VoicekeeperError:
     if len(problems) > _MOST_NAMED:
         told.append(f"and {len(problems) - _MOST_NAMED} more")
     return VoicekeeperError(f"nothing was imported, because of {counted}:", told)
+
+
+def _note_windows(session: Session, voices: Sequence[NewVoice]) -> None:
+    """Say of which of these voices the window is over already."""
+    policy = session.policy
+    over = [
+        voice.name
+        for voice in voices
+        if voice.last_used_at is not None
+        and schedule.deadline(voice.last_used_at, policy) <= session.now
+        and not voice.paused
+    ]
+    if over:
+        prose.say(
+            f"note: the last use of {few(over)} is longer ago than the window of "
+            f"{words(policy.window)}: probably deleted by the gateway, and tried at once all the "
+            "same."
+        )
+
+
+def _note_models(voices: Sequence[NewVoice]) -> None:
+    """Say which of these voices have the id of another model."""
+    found = [
+        (voice, other)
+        for voice in voices
+        if (other := registration.other_model(voice.voice_id or "", voice.model))
+    ]
+    for voice, other in found[:SHOWN_NAMES]:
+        prose.say(
+            f"note: the voice_id of {voice.name} names the model {other}, but it is registered "
+            f"for {voice.model}, so calls would fail; where the model is wrong, remove "
+            f"{voice.name} and register it for {other}."
+        )
+    if len(found) > SHOWN_NAMES:
+        prose.say(f"note: so do the voice_ids of {len(found) - SHOWN_NAMES} more.")
 
 
 @click.command

@@ -3,8 +3,7 @@
 import click
 
 from voicekeeper.cli import prose
-from voicekeeper.cli.options import json_option, name_argument, pass_session
-from voicekeeper.cli.session import Session
+from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
 from voicekeeper.errors import NotAllowed
 from voicekeeper.store.quick import QuickVoices
 

@@ -1,22 +1,80 @@
-"""``voicekeeper show`` and ``history``: all that is known of one voice."""
+"""``voicekeeper list``, ``show`` and ``history``: what the registry holds, for people and pipes."""
+
+# ruff: noqa: PLC0415 - `list` stands in prompts: what only a terminal needs is imported there
 
 import sys
 from typing import Any
 
 import click
-from rich.text import Text
 
-from voicekeeper.cli import document, prose, table
-from voicekeeper.cli.options import json_option, name_argument, pass_session
-from voicekeeper.cli.session import Session
+from voicekeeper.cli import document, prose
+from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
 from voicekeeper.core import fields
 from voicekeeper.core.costs import usd
 from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.events import is_pruned
+from voicekeeper.core.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
+from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.core.visible import visible
+from voicekeeper.errors import NotFound
+from voicekeeper.store.quick_fleet import QuickFleet
 
 _FIRST = ("code", "error")
 """What a person looks for stands first in an event."""
+
+
+@click.command
+@json_option
+@pass_session
+def list_command(session: Session, *, as_json: bool) -> None:
+    """List the voices and the time each has left, the most urgent first.
+
+    On a terminal: a table, with each window as a bar. In a pipe: a line a
+    voice, its columns separated by tabs: name, voice_id, status, deadline,
+    next keepalive, last error, and "not the same voice" after a design that
+    was made again.
+    """
+    policy = session.policy
+    try:
+        voices, blocked = session.look(
+            QuickFleet,
+            lambda side: (side.by_urgency(now=session.now, policy=policy), side.blocked()),
+        )
+    except NotFound as nothing:
+        prose.say(f"{nothing}.")
+        voices, blocked = None, []
+    if as_json:
+        for piece in document.voices(voices or (), policy):
+            prose.put(piece, nl=False)
+    elif voices is None:
+        return
+    elif sys.stdout.isatty():
+        from voicekeeper.cli import table
+
+        console = prose.console()
+        shown = table.voices(voices, now=session.now, policy=policy, console=console)
+        if shown.row_count:
+            console.print(shown)
+        else:
+            prose.say("No voices; 'voicekeeper add' registers one.")
+    else:
+        for voice in voices:
+            prose.columns(*_columns(voice, policy))
+    if blocked:
+        session.note_paused(blocked)
+
+
+def _columns(voice: VoiceFacts, policy: Policy) -> tuple[str, ...]:
+    """Return the columns of a voice for a pipe; empty where unknown."""
+    return (
+        voice.name,
+        voice.voice_id or "",
+        voice.status,
+        document.instant(known_deadline(voice, policy)) or "",
+        "paused" if voice.paused else document.instant(voice.next_at) or "",
+        " ".join((voice.last_error or "").split()),
+        ANOTHER_VOICE if is_another_voice(voice) else "",
+    )
 
 
 @click.command
@@ -25,6 +83,8 @@ _FIRST = ("code", "error")
 @pass_session
 def show_command(session: Session, *, name: str, as_json: bool) -> None:
     """Show all that is known of the voice NAME."""
+    from voicekeeper.cli import table
+
     registry, policy = session.registry(), session.policy
     voice = registry.get(name)
     spent = registry.spent(voice)
@@ -34,7 +94,7 @@ def show_command(session: Session, *, name: str, as_json: bool) -> None:
         prose.put(document.text({**shown, "preview_url": preview_url}))
         return
     console = prose.console()
-    rows: dict[str, str | Text] = {
+    rows: dict[str, Any] = {
         "name": voice.name,
         "voice_id": voice.voice_id or "-",
         "model": voice.model,
@@ -47,10 +107,9 @@ def show_command(session: Session, *, name: str, as_json: bool) -> None:
         "held back" if voice.held_at else "last error": voice.last_error or "-",
         "cost so far": f"{spent} (estimate)",
         "registered": rfc3339(voice.created_at),
+        **({} if preview_url is None else {"preview": preview_url}),
+        **{f"recipe {field}": value for field, value in (voice.recipe or {}).items()},
     }
-    if preview_url is not None:
-        rows["preview"] = preview_url
-    rows |= {f"recipe {field}": value for field, value in (voice.recipe or {}).items()}
     if sys.stdout.isatty():
         console.print(table.pairs(rows.items()))
     else:
@@ -88,5 +147,7 @@ def history_command(session: Session, *, name: str, as_json: bool) -> None:
 
 def _in_dollars(detail: dict[str, Any]) -> dict[str, Any]:
     """Return an event's fields with each amount as a person reads it, e.g. ``cost=$0.00006``."""
-    amounts = {key: usd(value) for key, value in detail.items() if key.endswith("_micros")}
-    return {key.removesuffix("_micros"): amounts.get(key, value) for key, value in detail.items()}
+    return {
+        key.removesuffix("_micros"): usd(value) if key.endswith("_micros") else value
+        for key, value in detail.items()
+    }
