@@ -15,7 +15,7 @@ from voicekeeper.cli.program import program
 from voicekeeper.config import Settings, unchangeable
 from voicekeeper.config.settings import keys
 from voicekeeper.core.duration import compact
-from voicekeeper.core.events import MEANINGS, Event
+from voicekeeper.core.events import Event
 from voicekeeper.core.health import Severity
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import EXIT_CODES
@@ -54,7 +54,7 @@ def test_the_first_two_blocks_are_one_command_each(place: int, ending: str) -> N
 
 def test_the_table_of_events_is_the_catalogue() -> None:
     told = {row[0].strip("`"): (row[1], row[2]) for row in _table("| event | level | meaning |")}
-    assert told == {event: (meaning.level, meaning.text) for event, meaning in MEANINGS.items()}
+    assert told == {event: (event.level, event.meaning) for event in Event}
 
 
 def test_every_event_is_told_somewhere_in_the_code() -> None:

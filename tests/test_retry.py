@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.command import CommandLine
 from tests.support import DAY, HOUR, Life, imported, wanted
-from voicekeeper.core.facts import is_another_voice
+from voicekeeper.core.enums import is_another_voice
 from voicekeeper.core.models import Origin, Status
 from voicekeeper.errors import CallFailed
 

@@ -33,7 +33,7 @@ from tests.web_support import free_port
 from voicekeeper.cli.program import program
 from voicekeeper.config import Settings
 from voicekeeper.core.duration import compact
-from voicekeeper.core.events import MEANINGS
+from voicekeeper.core.events import Event
 from voicekeeper.core.health import Severity
 from voicekeeper.errors import EXIT_CODES
 from voicekeeper.rehearsal import Simulation, chaos, faults
@@ -156,9 +156,9 @@ def _events(lines: Iterable[Mapping[str, Any]]) -> str:
     for line in lines:
         fields[line["event"]].update(line.keys() - _COMMON)
     return _lines(
-        f"{event} ({meaning.level}) {meaning.text}\n"
+        f"{event} ({event.level}) {event.meaning}\n"
         f"    {' '.join(sorted(fields[event])) or 'not seen'}"
-        for event, meaning in MEANINGS.items()
+        for event in Event
     )
 
 

@@ -25,7 +25,7 @@ from tests.support import FakeClock, imported, wanted
 from tests.web_support import free_port
 from voicekeeper.core import alerting, breaker, costs, health, messages, schedule
 from voicekeeper.core.clock import SystemClock
-from voicekeeper.core.facts import BalanceFacts, BreakerFacts, VoiceFacts
+from voicekeeper.core.enums import BalanceFacts, BreakerFacts, VoiceFacts
 from voicekeeper.core.models import (
     Alert,
     AlertKind,

@@ -25,9 +25,8 @@ from tests.examples import (
 )
 from voicekeeper.core import schedule, transitions
 from voicekeeper.core.costs import Hold
-from voicekeeper.core.enums import NEVER_KNOWN
+from voicekeeper.core.enums import NEVER_KNOWN, is_another_voice
 from voicekeeper.core.events import Event
-from voicekeeper.core.facts import is_another_voice
 from voicekeeper.core.models import Kind, Origin, Status, Task, TaskState, Voice
 from voicekeeper.core.outcome import UNDEPLOYED, Accepted, Culprit, Fault, Report
 from voicekeeper.core.schedule import Policy

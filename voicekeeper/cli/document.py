@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from voicekeeper.core import costs
 from voicekeeper.core.costs import Spent, Totals, dollars
 from voicekeeper.core.duration import rfc3339
-from voicekeeper.core.enums import Origin
+from voicekeeper.core.enums import Origin, VoiceFacts, is_another_voice
 from voicekeeper.core.events import is_pruned
-from voicekeeper.core.facts import VoiceFacts, is_another_voice
-from voicekeeper.core.fields import json_text
 from voicekeeper.core.health import Health
 from voicekeeper.core.schedule import Policy, known_deadline
+from voicekeeper.core.visible import json_text
 
 if TYPE_CHECKING:
     from voicekeeper.core.models import HistoryEntry, Voice

@@ -30,7 +30,7 @@ from voicekeeper.store import files
 from voicekeeper.store.quick import QuickVoices, Side, Unsure, opened
 
 if TYPE_CHECKING:
-    from voicekeeper.core.facts import BreakerFacts
+    from voicekeeper.core.enums import BreakerFacts
     from voicekeeper.core.health import Keeping
     from voicekeeper.core.schedule import Policy
     from voicekeeper.store.database import Database

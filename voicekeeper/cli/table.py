@@ -10,8 +10,7 @@ from rich.text import Text
 from voicekeeper.cli import prose
 from voicekeeper.core.alerting import is_at_risk
 from voicekeeper.core.duration import words
-from voicekeeper.core.enums import Status
-from voicekeeper.core.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
+from voicekeeper.core.enums import ANOTHER_VOICE, Status, VoiceFacts, is_another_voice
 from voicekeeper.core.schedule import Policy, known_deadline
 
 _CELLS = 10

@@ -28,9 +28,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from voicekeeper.core.duration import plus
-from voicekeeper.core.enums import AlertKind, Status
-from voicekeeper.core.events import MEANINGS, Event, Level
-from voicekeeper.core.facts import VoiceFacts
+from voicekeeper.core.enums import AlertKind, Status, VoiceFacts
+from voicekeeper.core.events import Event, Level
 from voicekeeper.core.schedule import Policy
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def level(kind: AlertKind, anchor: datetime, *, now: datetime, policy: Policy) -
     """Return how loud an alert about a voice is; a risk by the time that is left."""
     if kind is AlertKind.RISK and anchor < dire_before(now, policy):
         return "error"
-    return MEANINGS[EVENTS[kind]].level
+    return EVENTS[kind].level
 
 
 def cause_of_risk(voice: Voice, breaker: Breaker | None) -> str:

@@ -1,11 +1,13 @@
-"""The words that columns of the registry may hold, and the version of its schema.
+"""The words that columns of the registry may hold, its schema, and rows as the rules see them.
 
 They need no library, so that a command which only reads does without the tables, whose libraries
 take many times as long to import as its answer.
 """
 
+import unicodedata
+from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 SCHEMA: Final = "0006"
 """The newest migration; the code fits this schema and no other."""
@@ -40,6 +42,9 @@ LIVING: Final = (Status.NEW, Status.DEPLOYING, Status.OK)
 
 NEVER_KNOWN: Final = "the gateway has never known this voice_id: check it for a typing mistake"
 """In the last error of a LOST voice that never spoke since it was registered."""
+
+ANOTHER_VOICE: Final = "not the same voice"
+"""Of a design that was made again: the same prompt makes another voice."""
 
 
 class Origin(StrEnum):
@@ -105,3 +110,54 @@ class Topic(StrEnum):
     ENROLLMENT = "enrollment"
     DIGEST = "digest"
     """How the fleet is, once a week."""
+
+
+class VoiceFacts(Protocol):
+    """Columns of a `models.Voice`, or of the same row read without SQLAlchemy."""
+
+    name: str
+    model: str
+    voice_id: str | None
+    origin: Origin
+    status: Status
+    paused: bool
+    created_at: datetime
+    last_used_at: datetime | None
+    enrolled_at: datetime | None
+    anchored_at: datetime
+    next_at: datetime | None
+    failures: int
+    last_error: str | None
+    remade_at: datetime | None
+
+
+def is_another_voice(voice: VoiceFacts) -> bool:
+    """Return whether a voice is a design that was made again, and so sounds different."""
+    return voice.remade_at is not None and voice.origin is Origin.DESIGN
+
+
+class BreakerFacts(Protocol):
+    """Columns of a `models.Breaker`."""
+
+    model: str
+    opened_at: datetime | None
+    cause: str | None
+    probe_at: datetime | None
+
+
+class BalanceFacts(Protocol):
+    """Columns of a `models.Balance`."""
+
+    micros: int
+    told_at: datetime
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return the spellings of one name: as written, composed (NFC) and decomposed (NFD).
+
+    A name is registered composed; older rows may have it as it was typed.
+    """
+    if name.isascii():
+        return (name,)
+    forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return tuple(dict.fromkeys((name, *forms)))

@@ -8,8 +8,7 @@ from typing import Final
 
 from voicekeeper.core import costs
 from voicekeeper.core.duration import plus, rfc3339, words
-from voicekeeper.core.enums import LIVING, NEVER_KNOWN, Status
-from voicekeeper.core.facts import BalanceFacts, BreakerFacts
+from voicekeeper.core.enums import LIVING, NEVER_KNOWN, BalanceFacts, BreakerFacts, Status
 from voicekeeper.core.schedule import Policy
 
 

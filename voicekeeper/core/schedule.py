@@ -24,8 +24,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from voicekeeper.core.duration import plus
-from voicekeeper.core.enums import Kind
-from voicekeeper.core.facts import VoiceFacts
+from voicekeeper.core.enums import Kind, VoiceFacts
 
 _ZERO = timedelta(0)
 _RETRY_FLOOR = timedelta(seconds=30)

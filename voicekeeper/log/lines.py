@@ -17,9 +17,8 @@ from pathlib import PurePath
 from structlog.typing import ExcInfo
 
 from voicekeeper.core import duration
-from voicekeeper.core.fields import INDENT, filled, json_text, words
 from voicekeeper.core.secrecy import REDACTED, Secrets
-from voicekeeper.core.visible import visible
+from voicekeeper.core.visible import INDENT, filled, json_text, visible, words
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 

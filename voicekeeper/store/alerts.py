@@ -17,7 +17,7 @@ from sqlmodel import col
 from voicekeeper.core import alerting
 from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import LIVING
-from voicekeeper.core.events import MEANINGS, Event, Level
+from voicekeeper.core.events import Event, Level
 from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Task, Voice
 from voicekeeper.core.schedule import Policy, deadline
 from voicekeeper.core.transitions import Entry
@@ -90,7 +90,7 @@ _SETTLED = (
 _OTHER = aliased(Voice)
 _GETS_LOUDER = (
     (col(Alert.kind) == AlertKind.RISK)
-    & (col(Alert.level) == MEANINGS[Event.VOICE_AT_RISK].level)
+    & (col(Alert.level) == Event.VOICE_AT_RISK.level)
     & col(Alert.send_at).is_not(None)
     & _IS_OPEN
     & (col(Voice.anchored_at) < bindparam("dire"))
@@ -282,7 +282,7 @@ def _open_risks(
             kind=AlertKind.RISK,
             voice_pk=voice.id,
             model=voice.model,
-            level=MEANINGS[Event.VOICE_AT_RISK].level,
+            level=Event.VOICE_AT_RISK.level,
             cause=alerting.cause_of_risk(voice, breakers_open.get(voice.model)),
             since=plus(voice.anchored_at, policy.risk_age),
             tell_at=now + alerting.grace(policy),
@@ -345,7 +345,7 @@ def _of_voice(
 
 def _line(entry: Entry, voice: Voice, level: Level | None = None) -> LogLine:
     """Return a line about a voice that its history does not repeat."""
-    level = level or MEANINGS[entry.event].level
+    level = level or entry.event.level
     return line(entry.event, level, voice.name, voice.voice_id, plain(entry.detail))
 
 

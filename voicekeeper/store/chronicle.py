@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlmodel import col
 
 from voicekeeper.core.duration import rfc3339
-from voicekeeper.core.events import MEANINGS, Event, Level, level_of_change
+from voicekeeper.core.events import Event, Level, level_of_change
 from voicekeeper.core.models import HistoryEntry, Removal, Status, Voice
 from voicekeeper.core.transitions import Entry
 from voicekeeper.store import unreadable
@@ -100,7 +100,7 @@ def _take_removals(session: Session, most: int) -> list[LogLine]:
     return [
         line(
             event,
-            MEANINGS[event].level,
+            event.level,
             removal.name,
             removal.voice_id,
             {"at": rfc3339(removal.at), "status": removal.status},
@@ -165,4 +165,4 @@ def plain(fields: Mapping[str, object]) -> dict[str, Any]:
 def _level(event: Event, detail: dict[str, Any]) -> Level:
     if event is Event.VOICE_STATUS_CHANGED:
         return level_of_change(Status(detail["to"]))
-    return MEANINGS[event].level
+    return event.level

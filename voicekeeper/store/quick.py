@@ -20,8 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar
 
-from voicekeeper.core.enums import SCHEMA, Origin, Status
-from voicekeeper.core.facts import VoiceFacts, spellings
+from voicekeeper.core.enums import SCHEMA, Origin, Status, VoiceFacts, spellings
 from voicekeeper.store import files
 
 MOST: Final = 1_000

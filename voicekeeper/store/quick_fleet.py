@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 from voicekeeper.core import alerting, costs
 from voicekeeper.core.costs import Spent, Totals
-from voicekeeper.core.enums import Status
-from voicekeeper.core.facts import BreakerFacts, VoiceFacts
+from voicekeeper.core.enums import BreakerFacts, Status, VoiceFacts
 from voicekeeper.core.health import NAMED, SHOWN_NAMES, Health, late_before, named
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store.quick import QuickVoices, instant, text, whole

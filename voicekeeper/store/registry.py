@@ -15,9 +15,8 @@ from sqlmodel import col
 
 from voicekeeper.core import schedule
 from voicekeeper.core.costs import Hold, Spent, Totals
-from voicekeeper.core.enums import LIVING
-from voicekeeper.core.events import MEANINGS, Event
-from voicekeeper.core.facts import spellings
+from voicekeeper.core.enums import LIVING, spellings
+from voicekeeper.core.events import Event
 from voicekeeper.core.health import NAMED, Health, Keeping
 from voicekeeper.core.models import Breaker, HistoryEntry, Origin, Status, Voice
 from voicekeeper.core.schedule import Policy
@@ -338,7 +337,7 @@ def _registered(key: int | None, voice: NewVoice, *, now: datetime) -> dict[str,
         "voice_pk": key,
         "at": now,
         "event": Event.VOICE_REGISTERED,
-        "level": MEANINGS[Event.VOICE_REGISTERED].level,
+        "level": Event.VOICE_REGISTERED.level,
         "detail": {"origin": voice.origin, "model": voice.model},
         "logged": False,
     }

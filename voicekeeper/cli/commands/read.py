@@ -9,13 +9,13 @@ import click
 
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
-from voicekeeper.core import fields
 from voicekeeper.core.costs import usd
 from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.enums import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.core.events import is_pruned
-from voicekeeper.core.facts import ANOTHER_VOICE, VoiceFacts, is_another_voice
 from voicekeeper.core.schedule import Policy, known_deadline
-from voicekeeper.core.visible import visible
+from voicekeeper.core.visible import filled, visible
+from voicekeeper.core.visible import words as in_words
 from voicekeeper.errors import NotFound
 from voicekeeper.store.quick_fleet import QuickFleet
 
@@ -136,10 +136,10 @@ def history_command(session: Session, *, name: str, as_json: bool) -> None:
     for entry in entries:
         detail = _in_dollars(entry.detail or {})
         first = {key: detail[key] for key in _FIRST if key in detail}
-        event, words = visible(entry.event), fields.words(first | detail)
+        event, words = visible(entry.event), in_words(first | detail)
         if sys.stdout.isatty():
             head = f"{rfc3339(entry.at)}  {event} "
-            lines = fields.filled(head, words, width=prose.width())
+            lines = filled(head, words, width=prose.width())
             prose.put("\n".join(line.rstrip() for line in lines))
         else:
             prose.put(" ".join([f"{rfc3339(entry.at)}  {event:<22} ", *words]).rstrip())
