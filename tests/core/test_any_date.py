@@ -23,7 +23,7 @@ from tests.daemon_support import Host, fast_gateway
 from tests.examples import NOW, POLICY
 from tests.support import FakeClock, imported, wanted
 from tests.web_support import free_port
-from voicekeeper.core import alerting, breaker, costs, health, messages, schedule
+from voicekeeper.core import alerting, breaker, costs, health, messages, schedule, transitions
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.enums import BalanceFacts, BreakerFacts, VoiceFacts
 from voicekeeper.core.models import (
@@ -40,11 +40,11 @@ from voicekeeper.core.models import (
     Voice,
 )
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import control, enrollment, keepalive, shared
+from voicekeeper.core.transitions import enrollment, keepalive, shared
 from voicekeeper.sandbox import SandboxServer
 
 RULES = (alerting, breaker, costs, health, messages, schedule)
-LIVES = (shared, control, enrollment, keepalive)
+LIVES = (transitions, shared, enrollment, keepalive)
 
 MOMENTS = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(
     [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]

@@ -123,10 +123,10 @@ def ends_enrollment(event: Event, status: Status) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The alerts of a kind that the next message is to hold.
+    """The alerts of a kind that the next message holds.
 
     Attributes:
-        last_at: when the last message about the kind was made; None if none was.
+        last_at: when the last message about the kind was made.
         oldest, newest: since when they wait.
         news: how many no message has held yet.
         repeats: how many hold on, a day after a message.

@@ -60,13 +60,9 @@ def after_fault(
     between calls that are accepted are no run, even before any of the accepted tasks has ended.
 
     Args:
-        breaker: its row.
         fault: of a call that was no control call.
-        voice_pk: whose call it was.
         others_accepted: whether the call was refused while others were accepted.
         anchor: the most urgent waiting deadline counts from it; bounds the first probe.
-        now: of this pass.
-        policy: the settings.
     """
     if breaker.opened_at is not None or fault.culprit in (Culprit.VOICE, Culprit.REQUEST):
         return {}
@@ -91,15 +87,8 @@ def after_control_fault(
     """Judge a control call that failed.
 
     A fault of the voice that it spoke with says nothing of the route: that voice may be gone, even
-    a built-in one. The next control call speaks with another, until there were too many.
-
-    Args:
-        breaker: its row.
-        fault: of the control call.
-        is_ours: whether it spoke with a voice of ours, not a built-in one.
-        anchor: the most urgent waiting deadline counts from it.
-        now: of this pass.
-        policy: the settings.
+    a built-in one. The next control call speaks with another, until there were too many voices
+    that are ours.
     """
     probe: BreakerFields = {
         "probes": breaker.probes + 1,
@@ -121,10 +110,7 @@ def after_control_fault(
 def after_control_success(breaker: Breaker, *, is_ours: bool, sent_at: datetime) -> BreakerFields:
     """Close the breaker, unless it opened after the control call was sent.
 
-    Args:
-        breaker: its row.
-        is_ours: whether the control call spoke with a voice of ours, and to its end.
-        sent_at: of the control call.
+    One that is distrusted is closed only by a voice of ours that spoke to its end.
     """
     if breaker.opened_at is not None and sent_at < breaker.opened_at:
         return {"probes": 0}

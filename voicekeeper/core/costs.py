@@ -40,10 +40,8 @@ _LONG_DAYS: Final = 36_500
 class Spent:
     """What tasks should have cost, in millionths of a US dollar.
 
-    Attributes:
-        certain: of the tasks that the gateway accepted.
-        possible: of the calls whose answer was lost, or is still to come: they may have been
-            charged, and nobody knows.
+    It is certain of those that the gateway accepted, and possible of calls whose answer was lost,
+    or is still to come.
     """
 
     certain: int = 0
@@ -61,13 +59,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the tasks of all voices, removed ones too, should have cost.
-
-    Attributes:
-        today: on this UTC day.
-        last_30_days: on this UTC day and the 29 before it.
-        ever: since the registry was made.
-    """
+    """What the tasks of all voices, removed ones too, should have cost, by UTC days."""
 
     today: Spent = Spent()
     last_30_days: Spent = Spent()
@@ -76,24 +68,14 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An enrollment that the budget does not allow.
-
-    Attributes:
-        until: when the budget may allow it; None when it costs more than any day's.
-        sentence: why, until when, and what to do.
-    """
+    """An enrollment that the budget does not allow until then; never, if more than a day's."""
 
     until: datetime | None
     sentence: str
 
 
 def price(kind: Kind, prompt: str = "") -> int:
-    """Return the price of a task in millionths of a US dollar.
-
-    Args:
-        kind: of the task.
-        prompt: the text of a speech task.
-    """
+    """Return the price of a task; that of speech is the prompt's."""
     match kind:
         case Kind.CLONE:
             return CLONE_MICROS
@@ -128,8 +110,6 @@ def hold(kind: Kind, *, spent: Spent, now: datetime, policy: Policy) -> Hold | N
     Args:
         kind: clone or design.
         spent: on this day, by enrollments alone.
-        now: of this pass.
-        policy: the settings; without a budget, nothing is held.
     """
     most, cost = policy.enrollments_per_day, price(kind)
     if most is None or spent.at_most + cost <= most:
@@ -150,13 +130,7 @@ def hold(kind: Kind, *, spent: Spent, now: datetime, policy: Policy) -> Hold | N
 
 
 def keepalive_costs(kept: int, period: timedelta, policy: Policy) -> int:
-    """Return the cost of a fleet's keepalives in a period, rounded up to a whole micro.
-
-    Args:
-        kept: how many voices.
-        period: such as `DAY` or `YEAR`.
-        policy: the settings.
-    """
+    """Return the cost of a fleet's keepalives in a period, rounded up to a whole micro."""
     return -(-kept * price(Kind.KEEPALIVE, policy.prompt) * _micros(period) // _pace(policy))
 
 
@@ -177,13 +151,7 @@ def is_short(days: int | None) -> bool:
 
 
 def runway(balance_micros: int, days: int | None, *, told_at: datetime | None = None) -> str:
-    """Return the balance and its runway in words.
-
-    Args:
-        balance_micros: what the account holds.
-        days: as `runway_days` has it.
-        told_at: when the gateway said so, if not just now.
-    """
+    """Return the balance and its runway in words; of one of earlier, when it was asked for."""
     held = f"the balance is {usd(balance_micros)}"
     if told_at is not None:
         held = f"the balance was {usd(balance_micros)} at {rfc3339(told_at)}"

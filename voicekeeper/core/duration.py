@@ -18,10 +18,7 @@ _WRITTEN = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
 
 
 def parse(text: str) -> timedelta:
-    """Read a duration.
-
-    Args:
-        text: numbers with a unit each, largest unit first: ``d``, ``h``, ``m``, ``s``.
+    """Read a duration: numbers with a unit each, the largest first.
 
     Raises:
         ValueError: the text is not of that form, or longer than 100 years.

@@ -12,13 +12,7 @@ from typing import Final, NamedTuple
 
 
 class Extra(NamedTuple):
-    """An optional library.
-
-    Attributes:
-        module: what is imported of it.
-        requirement: what pip is asked for, as pyproject.toml has it.
-        purpose: what it does here, in words that follow its name.
-    """
+    """An optional library: its module, what pip is asked for, and its purpose here."""
 
     module: str
     requirement: str

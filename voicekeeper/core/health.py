@@ -1,6 +1,6 @@
 """Whether all is well with the fleet: its state and ``now`` in, findings and their mends out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import IntEnum
@@ -91,22 +91,18 @@ class Health:
     """The state of the fleet and of its keeper, as the registry has it.
 
     Attributes:
-        by_status: how many voices have which status.
         paused: how many of the living are paused.
         overdue: how many are due since `late_before`.
         at_risk: how many are kept, with little of their window left (see `alerting`).
         last_pass_at, once, runs: see `Keeping`.
         keeper: of the youngest pass, ``PID@HOST``.
-        blocked: breakers that are open.
-        next_at: when the next voice falls due.
         names: a few of the voices with a status of `NAMED`, each as `named` has it.
         late, risky: a few of the voices that are overdue, and at risk, the most urgent first.
         refused: how many enrollments were refused so far and are tried again.
         waiting: a few of these, each as `named` has it.
         held: how many enrollments wait for the next day's budget.
         held_for_good: how many cost more than a whole day's budget.
-        balance: when a daemon last asked.
-        keepers: those that live, ``PID@HOST`` each: the active one, then those that stand by.
+        keepers: those that live: the active one, then those that stand by.
     """
 
     by_status: Mapping[Status, int]
@@ -150,10 +146,7 @@ class Health:
 class Finding:
     """A fact about the fleet or its host, in a sentence that says what to do.
 
-    Attributes:
-        severity: how bad it is.
-        sentence: in full; it may hold the gateway's words, and names.
-        mend: the end of the sentence, if that is a mend, with commands in quotes.
+    The mend is the end of the sentence, with commands in quotes, where it has one.
     """
 
     severity: Severity
@@ -168,7 +161,7 @@ def late_before(now: datetime, policy: Policy) -> datetime:
 
 def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) -> list[Finding]:
     """Return all that is not well, the worst first."""
-    found = []
+    found: list[Finding] = []
     if health.kept and health.keeping.is_missing(now=now, tick=tick):
         found.append(Finding(Severity.CRITICAL, health.keeping.sentence, _MEND_UNKEPT))
     found += [
@@ -176,23 +169,13 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         for breaker in health.blocked
         if breaker.opened_at is not None
     ]
-    if health.at_risk:
-        sentence = _counted(health.at_risk, "at risk", health.risky)
-        found.append(_found(Severity.CRITICAL, sentence, _MEND_LATE))
-    if health.overdue:
-        sentence = _counted(health.overdue, "overdue", health.late)
-        found.append(_found(Severity.WARNING, sentence, _MEND_LATE))
-    if health.refused:
-        sentence = _counted(health.refused, "NEW and not made so far", health.waiting)
-        found.append(Finding(Severity.WARNING, f"{sentence}; the daemon tries again by itself"))
-    if health.held:
-        why = "NEW and held: the day's budget for enrollments is spent"
-        until = f"it goes on at {rfc3339(costs.next_day(now))}; {_MEND_HELD}"
-        found.append(Finding(Severity.WARNING, f"{_counted(health.held, why)}; {until}"))
-    if health.held_for_good:
-        why = "NEW and never begun: to make one costs more than the whole day's budget"
-        sentence = f"{_counted(health.held_for_good, why)}; {_MEND_HELD}"
-        found.append(Finding(Severity.WARNING, sentence))
+    for severity, state, count, names in (
+        (Severity.CRITICAL, "at risk", health.at_risk, health.risky),
+        (Severity.WARNING, "overdue", health.overdue, health.late),
+    ):
+        if count:
+            found.append(_found(severity, _counted(count, state, names), _MEND_LATE))
+    found += [Finding(Severity.WARNING, sentence) for sentence in _of_enrollments(health, now)]
     days = health.runway_days(policy)
     if health.balance is not None and costs.is_short(days):
         sentence = costs.runway(health.balance.micros, days, told_at=health.balance.told_at)
@@ -203,6 +186,19 @@ def findings(health: Health, *, now: datetime, tick: timedelta, policy: Policy) 
         if (count := health.by_status.get(status, 0))
     ]
     return sorted(found, key=lambda finding: -finding.severity)
+
+
+def _of_enrollments(health: Health, now: datetime) -> Iterator[str]:
+    """Yield a sentence for each reason why enrollments wait."""
+    if health.refused:
+        waiting = _counted(health.refused, "NEW and not made so far", health.waiting)
+        yield f"{waiting}; the daemon tries again by itself"
+    if health.held:
+        held = _counted(health.held, "NEW and held: the day's budget for enrollments is spent")
+        yield f"{held}; it goes on at {rfc3339(costs.next_day(now))}; {_MEND_HELD}"
+    if health.held_for_good:
+        why = "NEW and never begun: to make one costs more than the whole day's budget"
+        yield f"{_counted(health.held_for_good, why)}; {_MEND_HELD}"
 
 
 def of_clock(ahead: timedelta) -> Finding:
@@ -220,11 +216,9 @@ def of_clock(ahead: timedelta) -> Finding:
 
 
 def of_disk(free: int, size: int) -> Finding | None:
-    """Judge the room beside the registry; None where there is enough.
+    """Judge the bytes that are free beside a registry of a size; None where there are enough.
 
-    Args:
-        free: bytes that may be written.
-        size: bytes of the registry, which a copy or a migration needs once more.
+    A copy or a migration needs its size once more.
     """
     if free >= size + _DISK_SPARE:
         return None

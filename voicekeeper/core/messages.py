@@ -71,11 +71,7 @@ class Item:
 
     Attributes:
         subject: the voice's name, or the model whose calls are paused.
-        level: of the alert.
-        cause: one sentence; empty where there is none.
-        since: when it began.
         is_new: whether no message held it before, or not as loud.
-        ended_at: when it ended; None while it holds.
         deadline_at: when the gateway deletes the voice, where that is at stake.
     """
 
@@ -90,10 +86,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """What the digest tells besides the fleet's health.
+    """The last seven days, for the digest.
 
     Attributes:
-        spent: by the tasks of the last seven days.
         lost: the names of the voices that were lost in them and are registered still.
         deadlines: of the voices with the least time left, by name, the first first.
     """
@@ -104,13 +99,7 @@ class Week:
 
 
 def of_alerts(kind: AlertKind, items: Sequence[Item], *, host: str) -> Text:
-    """Return the message about all alerts of a kind.
-
-    Args:
-        kind: of the alerts.
-        items: at least one; the most urgent first.
-        host: where voicekeeper runs.
-    """
+    """Return the message about all alerts of a kind, the most urgent first."""
     if kind is AlertKind.ENROLLMENT:
         return _of_enrollments(items, host=host)
     holding = [item for item in items if item.ended_at is None]
@@ -150,9 +139,7 @@ def trial(*, host: str) -> Text:
 def is_digest_due(last_at: datetime | None, *, now: datetime) -> bool:
     """Tell whether it is time for a digest: Mondays from 08:00 UTC on, and the first at once.
 
-    Args:
-        last_at: when the last one was made; one that lies ahead was made by a wrong clock.
-        now: of this look.
+    A last one that lies ahead was made by a wrong clock.
     """
     monday = now.replace(hour=_DIGEST_HOUR, minute=0, second=0, microsecond=0)
     monday = plus(monday, -timedelta(days=now.weekday()))
@@ -164,16 +151,7 @@ def is_digest_due(last_at: datetime | None, *, now: datetime) -> bool:
 def of_week(
     week: Week, health: Health, *, now: datetime, tick: timedelta, policy: Policy, host: str
 ) -> Text:
-    """Return the digest.
-
-    Args:
-        week: what happened in it.
-        health: of the fleet.
-        now: when it is made.
-        tick: between two passes.
-        policy: the settings.
-        host: where voicekeeper runs.
-    """
+    """Return the digest; a ``tick`` is the time between two passes."""
     found = findings(health, now=now, tick=tick, policy=policy)
     worst = max((finding.severity for finding in found), default=Severity.OK)
     line = headline(health, now=now, tick=tick)

@@ -52,7 +52,6 @@ class Voice(SQLModel, table=True):
     """One custom voice.
 
     Attributes:
-        voice_id: the gateway's; None until an enrollment shows it; changes with a new one.
         recipe: the fields of its enrollment (`requests.Clone`, `requests.Design`).
         last_used_at: the last use that is known to have ended in success.
         enrolled_at: when the gateway accepted the enrollment that made ``voice_id``.
@@ -61,7 +60,7 @@ class Voice(SQLModel, table=True):
         next_at: when its next keepalive, or the next try of its enrollment, is due, if any.
         suspected_at: when the first of a run of answers named the voice as the culprit.
         controlled_at: when a control call sent after ``suspected_at`` succeeded.
-        held_at: since when the day's budget has held the enrollment back.
+        held_at: since when the budget has held the enrollment back.
         remade_at: when a retry replaced its voice_id; a design sounds different since.
     """
 
@@ -108,12 +107,10 @@ class Task(SQLModel, table=True):
     Attributes:
         voice_pk: the voice it is for; None for a control call.
         spoken: the voice_id that a speech task speaks with.
-        task_id: the gateway's; None until it answers.
         token_digest: of the token in its webhook's address, until the webhook has come.
         sent_at: just before the POST, by the host's clock.
         created_at: the gateway's ``createTime``.
         next_poll_at: of a running task; or of an intent whose webhook was faster than the answer.
-        polls: how often ``statusTask`` was asked.
         code: of its failure: the HTTP status, the fail code, or our words such as ``no answer``.
         cost_micros: millionths of a US dollar by the page's prices; None if nothing was accepted.
         possible_cost_micros: the same of a call that may have been accepted, from its intent on.
@@ -154,10 +151,7 @@ class Task(SQLModel, table=True):
 
 
 class LedgerEntry(SQLModel, table=True):
-    """The cost of the tasks of one kind sent on one UTC day, accepted ones and possible ones.
-
-    It outlives their rows.
-    """
+    """The cost of the tasks of one kind sent on one UTC day; it outlives their rows."""
 
     __tablename__ = "ledger"
     __table_args__ = (
@@ -195,9 +189,7 @@ class Balance(SQLModel, table=True):
 class HistoryEntry(SQLModel, table=True):
     """One event in a voice's life, committed together with its cause.
 
-    Attributes:
-        detail: the event's further fields.
-        logged: False for an entry of a command, until a keeper has logged it.
+    One of a command is not ``logged`` until a keeper has done so.
     """
 
     __tablename__ = "history"
@@ -247,7 +239,6 @@ class Breaker(SQLModel, table=True):
         run: failures in a row that were not a voice's fault, a voice counted once in turn.
         last_voice_pk: whose call was the last of the run.
         opened_at: when calls were paused; None while it is closed.
-        cause: the code and words of the failure that opened it.
         probes: control calls in a row that did not succeed, counted anew when it opens.
         probe_at: when the next control call may be made.
         judged_at: when ``probe_at`` was set.
@@ -275,9 +266,7 @@ class Alert(SQLModel, table=True):
     Of a kind, at most one is open for a voice, and for a model where it concerns no voice.
 
     Attributes:
-        level: a risk that grows gets louder.
         cause: one sentence; one fault of many voices has one cause.
-        since: when the condition began, by the host's clock.
         told: how often it was announced, its end counted too.
         tell_at: when it is announced next, if ever.
         ended_at: when the condition was over; None while it holds.
@@ -330,10 +319,8 @@ class Message(SQLModel, table=True):
     Made in the transaction that notes in its alerts that they are sent; kept for a while after.
 
     Attributes:
-        topic: of one topic an address gets the messages in their order.
         place: the index of its address in ``alerts.urls``. The address is a secret: in no row.
         tries: how often it was sent, arrived or not.
-        send_at: when it is sent next, if ever.
         sent_at: when it arrived.
     """
 
@@ -363,9 +350,8 @@ class Active(SQLModel, table=True):
 
     Attributes:
         epoch: counts the keepers that took over; who holds another one is deposed.
-        keeper: ``PID@HOST``; None before the first.
+        keeper: ``PID@HOST``.
         once: whether it is ``run --once``, which a timer starts again.
-        last_pass_at: when its last pass ended, by the host's clock.
         beat: its last sign of life, by the server's clock where there is one; None once it has
             ended, so that another may take over at once.
         interval_s, window_s: the settings that due times were computed with; 0 where unknown.

@@ -29,18 +29,15 @@ class Accepted:
 class Report(NamedTuple):
     """The answer of ``statusTask`` (page section *Status response fields*).
 
-    Every field but ``state`` may be missing, and an unknown value is passed on as it came.
+    Every field but ``state`` may be missing, and an unknown value is passed on as it came. All
+    times are the gateway's.
 
     Attributes:
         state: ``pending``, ``processing``, ``success``, ``failed``, or something new.
-        voice_id: the custom voice of a clone or design task.
         voice_status: ``DEPLOYING``, ``OK``, ``UNDEPLOYED``, or something new.
-        fail_code: machine-readable; present when the state is ``failed``.
-        fail_message: the same for people.
-        created_at: the task's ``createTime``, by the gateway's clock.
-        completed_at: the task's ``completeTime``, by the gateway's clock.
+        fail_code, fail_message: present when the state is ``failed``.
         result_urls: audio of the result; they expire after 24 hours.
-        answered_at: the gateway's own wall time when it answered (``Date`` header).
+        answered_at: the answer's ``Date`` header.
     """
 
     state: str
@@ -97,9 +94,7 @@ class Fault:
     """Why a call or a task did not succeed.
 
     Attributes:
-        culprit: whose fault it is.
         code: the HTTP status or fail code, or words of ours such as ``no answer``.
-        message: one sentence for people.
         retry_after: seconds that the gateway asked for, or None.
         ambiguous: True when it may have been done, and charged, all the same.
     """
@@ -125,10 +120,7 @@ class Outcome(Enum):
 def of_submission(kind: Kind, failure: CallFailed, *, refusals: int = 0) -> Fault:
     """Judge a POST to ``generateTask`` that was not accepted.
 
-    Args:
-        kind: of the task.
-        failure: of the POST.
-        refusals: how often this enrollment was refused for its own sake before.
+    An enrollment may have been refused for its own sake before, so many times (``refusals``).
     """
     culprit = _of_any(failure.code)
     if kind.is_enrollment:

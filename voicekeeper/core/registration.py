@@ -1,6 +1,6 @@
 """The rules for names, voice ids and the other facts of a voice that is registered.
 
-A command line and a line of an import are refused in the same sentences.
+A command line and a line of an import are refused in the same sentences, as `InvalidInput`.
 """
 
 import re
@@ -33,9 +33,7 @@ _FIELDS = ("voice_id", "name", "model", "last_used_at", "origin", "recipe", "pau
 def name(text: str) -> str:
     """Return a voice's local name, composed (NFC), so that it is the same however it was typed.
 
-    Raises:
-        InvalidInput: it is not 1 to 64 printable characters without white space, or begins
-            with a hyphen, which a command would take for an option.
+    A command would take one that begins with a hyphen for an option.
     """
     composed = unicodedata.normalize("NFC", text)
     if not 1 <= len(composed) <= _NAME_MOST or not _is_word(text) or text.startswith("-"):
@@ -47,12 +45,7 @@ def name(text: str) -> str:
 
 
 def voice_id(text: str) -> str:
-    """Return a custom voice's id.
-
-    Raises:
-        InvalidInput: it is not 1 to 200 printable characters without white space, holds what
-            comes along when one is copied from JSON or a document, or is a built-in voice's.
-    """
+    """Return a custom voice's id, without what comes along when it is copied from a document."""
     if not 1 <= len(text) <= _ID_MOST or not _is_word(text):
         raise InvalidInput(
             f"a voice_id must be 1 to {_ID_MOST} printable characters without white space, "
@@ -71,11 +64,7 @@ def voice_id(text: str) -> str:
 
 
 def model(text: str) -> str:
-    """Return a model's name.
-
-    Raises:
-        InvalidInput: it cannot stand in the gateway's address.
-    """
+    """Return a model's name, which can stand in the gateway's address."""
     if not _MODEL.fullmatch(text):
         raise InvalidInput(
             "a model is letters, digits, '-', '_' and '.', 100 at most, the first a letter or "
@@ -96,11 +85,7 @@ def other_model(voice_id: str, model: str) -> str | None:
 
 
 def used_at(text: str, *, now: datetime) -> datetime:
-    """Return the time of a voice's last use.
-
-    Raises:
-        InvalidInput: it is not a time, lies ahead, or is before 2000.
-    """
+    """Return the time of a voice's last use."""
     try:
         instant = parse_instant(text)
     except ValueError as error:
@@ -116,11 +101,7 @@ def used_at(text: str, *, now: datetime) -> datetime:
 
 
 def facts(record: object, *, default_model: str, now: datetime) -> dict[str, Any]:
-    """Return the columns of one voice from a record of an import, such as an export writes.
-
-    Raises:
-        InvalidInput: a field is missing, unknown, or breaks a rule.
-    """
+    """Return the columns of one voice from a record of an import, such as an export writes."""
     if not isinstance(record, Mapping):
         raise InvalidInput("must be a JSON object")
     if unknown := [key for key in record if key not in _FIELDS]:

@@ -43,13 +43,11 @@ class Policy:
         window: how long the gateway keeps an unused voice (page: 7 consecutive days).
         interval: how long after its last use a voice is used again.
         jitter: the most by which a voice's interval is shortened, a fixed share for each.
-        prompt, format: the text of a keepalive, and the audio format it asks for.
         speech_first, speech_interval: pace of polling a speech task.
         enrollment_first, enrollment_interval: pace of polling a clone or design task.
         give_up: age at which a task that has not ended is polled no more.
         retry_base, retry_cap: the first and the longest wait after a failure.
         timeout: of one call; the whole of it may take twice as long.
-        requests_per_second, max_in_flight: the limiter's.
         enrollments_per_day: the budget of a UTC day, in millionths of a US dollar; None for none.
         notifies: whether people get messages; then the ends of enrollments are noted for them.
         tick: between two passes.
@@ -199,14 +197,11 @@ def retry_at(
     policy: Policy,
     retry_after: float | None = None,
 ) -> datetime:
-    """Return when to try again.
+    """Return when to try again; the name spreads the retries of a fleet that failed together.
 
     Args:
-        name: of the voice; its jitter spreads the retries of a fleet that failed together.
         failures: in a row, at least 1.
         anchor: the deadline counts from it; None where there is no deadline.
-        now: of this pass.
-        policy: the settings.
         retry_after: seconds the gateway asked for; obeyed up to half of what remains.
     """
     factor = 0.75 + jitter_share(name, failures) / 2  # a quarter sooner or later
@@ -274,11 +269,8 @@ def age(kind: Kind, *, sent_at: datetime, polls: int, now: datetime, policy: Pol
 def first_poll(kind: Kind, policy: Policy, *, called: bool = False) -> timedelta:
     """Return how long after submission a task is first polled (page: *Latency and polling*).
 
-    Args:
-        kind: of the task.
-        policy: the settings.
-        called: whether it has a webhook; then it is polled after the last redelivery of that, and
-            in time for a second poll.
+    One that is ``called``, by a webhook, is polled after the last redelivery of that, and in time
+    for a second poll.
     """
     first = policy.enrollment_first if kind.is_enrollment else policy.speech_first
     if not called:

@@ -43,12 +43,7 @@ _ESCAPE: Final = re.compile(r"(?<!\\)\\++(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|
 
 
 class Secrets:
-    """Knows secrets, and lets none of them pass.
-
-    Args:
-        texts: the secrets; an empty one is none.
-        mark: what stands in the place of what was cut.
-    """
+    """Knows secrets, and puts a mark in the place of each; an empty text is none."""
 
     def __init__(self, texts: Iterable[str], *, mark: str = REDACTED) -> None:
         known = {text for text in texts if text}
@@ -119,12 +114,7 @@ def passwords_of(address: SecretStr) -> list[SecretStr]:
 
 
 def passwords_of_proxies(environ: Mapping[str, str], *, shortest: int = 1) -> list[SecretStr]:
-    """Return the passwords of the environment's proxies, as written and as meant.
-
-    Args:
-        environ: of the process.
-        shortest: characters of a password; what is shorter is left out.
-    """
+    """Return the passwords of the environment's proxies, of so many characters, in both forms."""
     values = (environ.get(name, "") for name in _PROXIES)
     written = [v.rpartition("@")[0].rpartition("//")[2].partition(":")[2] for v in values]
     found = {*written, *map(unquote, written)}

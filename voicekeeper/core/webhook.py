@@ -40,12 +40,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """The means to ask for a call.
-
-    Attributes:
-        public_url: how the gateway reaches this host, without a slash at its end.
-        new_token: makes a token of 256 bits, in 43 characters of a URL.
-    """
+    """The means to ask for a call: our address for it, and what makes a token of 256 bits."""
 
     public_url: str
     new_token: Callable[[], str]
@@ -96,8 +91,7 @@ class Reply:
     Attributes:
         status: of HTTP; None where nothing answered.
         is_ours: whether the receiver itself answered, and no proxy or other program.
-        trouble: why nothing answered; None where something did.
-        reason: the library's words for that, where they say more.
+        trouble: why nothing answered, with the library's reason where it says more.
     """
 
     status: int | None = None
@@ -114,9 +108,7 @@ def judged(near: Reply, far: Reply, *, public_url: str, listen: str, runs: bool)
 
     Args:
         near: of a call to ``listen``, the port of the receiver.
-        far: of a call to ``public_url``.
-        public_url: the address that the gateway calls.
-        listen: the address that the receiver listens on.
+        far: of a call to ``public_url``, the address that the gateway calls.
         runs: whether a daemon has made a pass lately.
     """
     if near.is_ours and far.is_ours:
@@ -126,78 +118,72 @@ def judged(near: Reply, far: Reply, *, public_url: str, listen: str, runs: bool)
             "from outside too, only the gateway's next call shows",
         )
     found = [_of_receiver(near, listen=listen, runs=runs), _of_way(near, far, public_url, listen)]
-    troubles = [finding for finding in found if finding is not None]
-    worst = max(finding.severity for finding in troubles)
-    return Finding(worst, "; and ".join(finding.sentence for finding in troubles))
+    troubles = [each for each in found if each is not None]
+    worst = max(severity for severity, _ in troubles)
+    return Finding(worst, "; and ".join(sentence for _, sentence in troubles))
 
 
-def _of_receiver(near: Reply, *, listen: str, runs: bool) -> Finding | None:
+_Trouble = tuple[Severity, str]
+
+
+def _of_receiver(near: Reply, *, listen: str, runs: bool) -> _Trouble | None:
     """Judge what answers where the receiver listens."""
     if near.is_ours:
         return None
     if near.status is not None:
-        return Finding(
-            Severity.CRITICAL,
+        return Severity.CRITICAL, (
             f"another program answers at {listen} ({near.status}); end it, or set webhook.listen "
-            "to a port of its own and restart the daemon",
+            "to a port of its own and restart the daemon"
         )
     if runs:
-        return Finding(
-            Severity.CRITICAL,
+        return Severity.CRITICAL, (
             f"nothing answers at {listen}, though a daemon made a pass lately; restart it, for it "
-            "takes the webhook's settings only then; 'listener.failed' in its log says more",
+            "takes the webhook's settings only then; 'listener.failed' in its log says more"
         )
-    return Finding(
-        Severity.WARNING,
-        f"nothing answers at {listen}, as no daemon runs; start it and check again",
+    return Severity.WARNING, (
+        f"nothing answers at {listen}, as no daemon runs; start it and check again"
     )
 
 
-def _of_way(near: Reply, far: Reply, public_url: str, listen: str) -> Finding | None:
+def _of_way(near: Reply, far: Reply, public_url: str, listen: str) -> _Trouble | None:
     """Judge the way from the public address to the receiver."""
     handed_on = f"that it hands {public_url}/ on to http://{listen}{path(public_url)}/"
     if far.is_ours:
-        return Finding(
-            Severity.WARNING,
+        return Severity.WARNING, (
             f"{public_url} leads to a voicekeeper all the same: to one on another host, or by a "
-            f"way past {listen}; see that its name and its proxy lead here",
+            f"way past {listen}; see that its name and its proxy lead here"
         )
     if far.trouble is not None:
         return _unanswered(far, public_url)
     if far.status in _NOT_REACHED:
         if not near.is_ours:
             return None  # the proxy cannot do better
-        return Finding(
-            Severity.CRITICAL,
+        return Severity.CRITICAL, (
             f"the proxy at {public_url} answers {far.status}: it does not reach the daemon; see "
-            f"{handed_on}",
+            f"{handed_on}"
         )
-    return Finding(
-        Severity.CRITICAL,
+    return Severity.CRITICAL, (
         f"{public_url} leads to another program, which answers {far.status}; see that the proxy "
-        f"lets POST through, and {handed_on}",
+        f"lets POST through, and {handed_on}"
     )
 
 
-def _unanswered(far: Reply, public_url: str) -> Finding:
+def _unanswered(far: Reply, public_url: str) -> _Trouble:
     """Judge why nothing answers at the public address."""
     if far.trouble is Trouble.NAME:
-        return Finding(
-            Severity.CRITICAL,
+        return Severity.CRITICAL, (
             f"the name in {public_url} is not known to this host's resolver; give it an address in "
-            "the DNS, or mend webhook.public_url",
+            "the DNS, or mend webhook.public_url"
         )
     if far.trouble is Trouble.TLS:
         why = f" ({far.reason})" if far.reason else ""
-        return Finding(
-            Severity.CRITICAL,
+        return Severity.CRITICAL, (
             f"{public_url} has no certificate that can be trusted{why}, so the gateway will not "
-            "call it; renew it, or see that the proxy shows the right one and all between",
+            "call it; renew it, or see that the proxy shows the right one and all between"
         )
     why = "no answer in time" if far.trouble is Trouble.TIME else far.reason or "it broke off"
-    return Finding(
-        Severity.WARNING,
+    return Severity.WARNING, (
         f"{public_url} is not reached from this host ({why}); see that the proxy runs and the "
         "firewall lets it be called; a router that lets nobody call its own address from within "
-        "looks the same, then ask from elsewhere",
+        "looks the same, then ask from elsewhere"
     )

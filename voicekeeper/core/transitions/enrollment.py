@@ -18,7 +18,7 @@ from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import Status, TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
+from voicekeeper.core.outcome import Culprit, Fault, Outcome, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions.shared import (
     INTERRUPTED,
@@ -26,7 +26,6 @@ from voicekeeper.core.transitions.shared import (
     Entry,
     Transition,
     VoiceFields,
-    accepted_entry,
     account_fault,
     age,
     ended,
@@ -34,7 +33,6 @@ from voicekeeper.core.transitions.shared import (
     is_used_since,
     poll_again,
     possible_cost,
-    running,
     sentence,
     status_entries,
     succeeded,
@@ -86,17 +84,9 @@ def released(voice: Voice) -> Transition:
     return Transition({"held_at": None, "last_error": None})
 
 
-def submitted(
-    voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
-) -> Transition:
-    """Poll it from now on, while the gateway deploys the voice."""
-    fields: VoiceFields = {"status": Status.DEPLOYING, "next_at": None, "last_error": None}
-    entry = accepted_entry(Event.ENROLLMENT_SUBMITTED, accepted, cost_micros=cost_micros)
-    return Transition(
-        voice=fields,
-        task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
-        entries=(entry, *status_entries(voice, fields)),
-    )
+def submitted() -> VoiceFields:
+    """Wait while the gateway deploys the voice."""
+    return {"status": Status.DEPLOYING, "next_at": None, "last_error": None}
 
 
 def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Transition:
@@ -162,11 +152,6 @@ def is_in_doubt(voice: Voice, *, last_pass_at: datetime | None, policy: Policy) 
 
     A pass requests all that was asked for before it. So does the pass after the last one that a
     copy knows of: the copy may have been made between a command and that pass.
-
-    Args:
-        voice: its row; it is NEW and has no voice_id.
-        last_pass_at: the last pass that is known of; None where none is.
-        policy: the settings.
     """
     return last_pass_at is not None and voice.anchored_at <= plus(last_pass_at, policy.silence)
 

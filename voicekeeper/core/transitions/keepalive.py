@@ -13,7 +13,7 @@ from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import NEVER_KNOWN, Status, TaskState
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Accepted, Culprit, Fault, Outcome, Report
+from voicekeeper.core.outcome import Culprit, Fault, Outcome, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions.shared import (
     INTERRUPTED,
@@ -22,7 +22,6 @@ from voicekeeper.core.transitions.shared import (
     TaskFields,
     Transition,
     VoiceFields,
-    accepted_entry,
     account_fault,
     age,
     ended,
@@ -30,7 +29,6 @@ from voicekeeper.core.transitions.shared import (
     is_used_since,
     poll_again,
     possible_cost,
-    running,
     sentence,
     status_entries,
     succeeded,
@@ -38,10 +36,8 @@ from voicekeeper.core.transitions.shared import (
 )
 
 
-def submitted(
-    voice: Voice, task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
-) -> Transition:
-    """Poll it from now on; the voice is due again if it has not ended in good time.
+def submitted(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> VoiceFields:
+    """Make the voice due again if its task has not ended in good time.
 
     But not before the first poll: an answer may be late because this process was frozen.
     """
@@ -49,12 +45,7 @@ def submitted(
         sent_at=min(task.sent_at, now), anchor=voice.anchored_at, policy=policy
     )
     polled_at = plus(now, schedule.first_poll(task.kind, policy))
-    next_at = _next_at(voice, max(repeat_at, polled_at), now=now, policy=policy)
-    return Transition(
-        voice={"next_at": next_at},
-        task=running(task, accepted, cost_micros=cost_micros, now=now, policy=policy),
-        entries=(accepted_entry(Event.KEEPALIVE_SUBMITTED, accepted, cost_micros=cost_micros),),
-    )
+    return {"next_at": _next_at(voice, max(repeat_at, polled_at), now=now, policy=policy)}
 
 
 def refused(voice: Voice, task: Task, fault: Fault, *, now: datetime, policy: Policy) -> Transition:

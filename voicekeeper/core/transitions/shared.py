@@ -64,13 +64,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What an answer changes.
+    """What an answer changes in the columns of a voice and its task, with its events in order.
 
     Attributes:
-        voice: new values of the voice's columns.
-        task: new values of the task's columns.
-        entries: events, in order.
-        fault: for the circuit breaker, or None.
+        fault: for the circuit breaker.
         success: True when the answer proves that account and gateway work.
         only_accepted: True for a control call that was accepted and whose outcome is unknown: calls
             can be made, which is enough to close a breaker.
@@ -136,11 +133,6 @@ def ended(state: TaskState, fault: Fault, now: datetime) -> TaskFields:
     if state is TaskState.REFUSED:
         fields["possible_cost_micros"] = None  # nothing was done: nothing was charged
     return fields
-
-
-def accepted_entry(event: Event, accepted: Accepted, *, cost_micros: int) -> Entry:
-    """Return the entry of a task that was accepted, and charged."""
-    return Entry(event, {"task_id": accepted.task_id, "cost_micros": cost_micros})
 
 
 def failure_entry(event: Event, fault: Fault, **detail: object) -> Entry:
