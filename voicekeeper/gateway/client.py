@@ -63,9 +63,8 @@ class GatewayClient:
         upstream: where the gateway is, and how hard it may be used. The timeout is for each of
             connecting (10 s at most), sending, and waiting for an answer; one call takes twice
             that at most, waiting for its turn not counted.
-        api_key: goes into the ``Authorization`` header and nowhere else.
         clock: paces the calls, and dates an answer that does not date itself.
-        transport: in place of the network, for a rehearsal and for tests of pure logic.
+        transport: in place of the network, for a rehearsal.
 
     Raises:
         ConfigError: ``base_url`` cannot be called, or the environment names a proxy or
@@ -133,15 +132,11 @@ class GatewayClient:
         An enrollment gets a connection of its own, because it is never repeated on a doubt.
 
         Args:
-            request: what to make.
-            model: whose endpoint.
-            on_turn: run when the limiter lets the call go out, just before its first byte; what
-                it raises is raised here, and nothing is sent.
-            callback_url: what the gateway is to call when the task has ended.
+            on_turn: what it raises is raised here, and nothing is sent.
+            callback_url: what the gateway calls when the task has ended.
 
         Raises:
-            CallFailed: no task id came back. ``ambiguous`` tells whether the task may exist,
-                and be charged, all the same.
+            CallFailed: no task id came back; the task may exist all the same if ``ambiguous``.
         """
         delivery = {"request_type": "async"}
         if callback_url is not None:
@@ -179,10 +174,7 @@ class GatewayClient:
         """Find out whether the gateway takes the key, by asking for a task that never was.
 
         It costs nothing. An answer that blames the request (400, 404 or a code of the gateway's
-        own) means that the key was taken.
-
-        Returns:
-            The gateway's own time, to the second; None where its answer has no ``Date``.
+        own) means that the key was taken. Returns the answer's ``Date``.
 
         Raises:
             KeyRefused: the gateway answered 401.
@@ -209,10 +201,7 @@ class GatewayClient:
         """Ask what the account holds, in millionths of a US dollar; free.
 
         It takes no turn at the limiter, and a connection of its own, so that no call that keeps a
-        voice waits for it.
-
-        Returns:
-            None where the gateway does not tell: the call is not on the page, and may be gone.
+        voice waits for it. None where the call is gone, which is not on the page.
 
         Raises:
             CallFailed: the gateway was not reached, or answered what leaves it open.
@@ -237,11 +226,7 @@ class GatewayClient:
         fresh: bool = False,
         on_turn: OnTurn | None = None,
     ) -> Reply:
-        """Make one call now: a POST where it has a body, which is paid for, else a GET.
-
-        Returns:
-            Any answer whose head came whole, whatever it says.
-        """
+        """Make one call now: a POST where it has a body, which is paid for, else a GET."""
         if on_turn is not None and not self._connections.is_closed:
             await on_turn()
         if self._connections.is_closed:

@@ -20,13 +20,10 @@ class Route:
     """Where calls go, and what they are sent with.
 
     Attributes:
-        url: of the gateway.
-        host: of that.
         headers: of every request; they hold the key.
         secret: the key, which must not come out again.
         timeout: seconds for one step of a call.
         tls: shared by all clients, as it is slow to build; None for http.
-        transport: in place of the network.
     """
 
     url: httpx.URL
@@ -65,11 +62,7 @@ class Route:
         return cls(url, host, headers, secret, upstream.timeout.total_seconds(), tls, transport)
 
     def client(self) -> httpx.AsyncClient:
-        """Make a client.
-
-        Raises:
-            ConfigError: the environment names a proxy that cannot be used.
-        """
+        """Make a client; a `ConfigError` says that the environment's proxy cannot be used."""
         steps = httpx.Timeout(self.timeout, connect=failure.connect_timeout(self.timeout))
         client = http_client.client(
             self.url, timeout=steps, headers=self.headers, tls=self.tls, transport=self.transport
@@ -94,12 +87,6 @@ class Connections:
 
     A client is used again only after a call that was answered. A timeout, an error or a
     cancellation may have left its pool without a place for the next call.
-
-    Args:
-        route: of every client.
-
-    Raises:
-        ConfigError: the environment names a proxy that cannot be used.
     """
 
     def __init__(self, route: Route) -> None:
@@ -112,10 +99,9 @@ class Connections:
     def lend(self, *, fresh: bool) -> Iterator[httpx.AsyncClient]:
         """Lend a client to one call; an exception in the block ends the client too.
 
-        Args:
-            fresh: True for one that opens a new connection and is not used again. It costs a
-                handshake, and rules out that a call is lost on a connection that the server has
-                just closed, or takes what came after another's answer for its own.
+        A ``fresh`` one opens a new connection and is not used again. It costs a handshake, and
+        rules out that a call is lost on a connection that the server has just closed, or takes
+        what came after another's answer for its own.
         """
         route = self.route
         client = route.client() if fresh or not self._free else self._free.pop()  # the last used

@@ -64,11 +64,8 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
 def of_reply(reply: Reply, *, paid: bool) -> CallFailed | None:
     """Return the failure that an answer reports; None when it reports success.
 
-    Success is reported twice: by the HTTP status and by the body's ``code``.
-
-    Args:
-        reply: the answer.
-        paid: whether the call costs money if it was done.
+    Success is reported twice: by the HTTP status and by the body's ``code``. A call that is
+    ``paid`` costs money if it was done.
     """
     code = reply.code
     if code == OK:
@@ -98,12 +95,6 @@ def of_error(error: Exception, *, host: str, timeout: float, paid: bool) -> Call
     """Return the failure that an exception of the HTTP library reports.
 
     Its text is never taken over: it may quote a header, and one of them holds the key.
-
-    Args:
-        error: raised between taking a connection and the end of the answer.
-        host: of ``base_url``.
-        timeout: the seconds that one step of a call may take.
-        paid: whether the call costs money if it was done.
     """
     sentence = next(sentence for kind, sentence in _SENTENCES if isinstance(error, kind))
     return CallFailed(

@@ -78,10 +78,7 @@ def _is_spared(url: httpx.URL, no_proxy: str) -> bool:
 def _covers(spared: str, host: str, port: str) -> bool:
     """Tell whether an entry of ``no_proxy`` is a host, its domain or its network.
 
-    Args:
-        spared: such as ``example.com``, ``.example.com:8080``, ``10.0.0.0/8`` or ``[::1]:80``.
-        host: in small letters; an IPv6 address without brackets.
-        port: of the URL, the scheme's own if it names none.
+    Such as ``example.com``, ``.example.com:8080``, ``10.0.0.0/8`` or ``[::1]:80``.
     """
     name, only = spared, ""
     if spared.startswith("["):
@@ -134,10 +131,8 @@ def client(
     Args:
         url: what is called; the client is for its scheme, host and port.
         timeout: seconds, for each step of a call.
-        headers: of every request.
         tls: from `tls_context`; made where it is needed and not given.
         by_proxy: whether the environment's proxy is used where `proxy_for` names one.
-        transport: in place of the network.
 
     Raises:
         ConfigError: the environment names a proxy or certificates that cannot be used.
@@ -165,11 +160,6 @@ async def get(
     url: str, *, timeout_s: float, headers: Mapping[str, str] | None = None
 ) -> AsyncIterator[httpx.Response]:
     """GET a URL, and where that leads on to, each by the client that is right for it.
-
-    Args:
-        url: http or https.
-        timeout_s: for each step of a call.
-        headers: of every request.
 
     Yields:
         The first answer that leads nowhere on, whose body is not read yet.

@@ -20,14 +20,7 @@ tenth more than the rate.
 
 
 class Limiter:
-    """An evenly paced token bucket and a bound on calls in flight; first come, first served.
-
-    Args:
-        requests_per_second: more than 0; may be a fraction.
-        max_in_flight: at least 1.
-        clock: its monotonic time is the bucket's.
-        sleep: waits for so many seconds.
-    """
+    """An evenly paced token bucket and a bound on calls in flight; first come, first served."""
 
     def __init__(
         self,

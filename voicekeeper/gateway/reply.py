@@ -58,10 +58,8 @@ class Reply(NamedTuple):
     """An answer whose head came whole.
 
     Attributes:
-        status: the HTTP status.
         body_code: the ``code`` of its JSON; None where it has none, or is no JSON object.
         message: its sentence for people, fit for a log; of a page that is no JSON, its text.
-        data: the ``data`` of its JSON.
         retry_after: seconds to wait, if the gateway asked for that.
         answered_at: the ``Date`` of the answer.
         secret: what the call was sent with, which must not come out again.
@@ -92,14 +90,7 @@ class Reply(NamedTuple):
 
 
 def read_reply(response: httpx.Response, body: bytes, *, secret: Secrets, now: datetime) -> Reply:
-    """Read an answer.
-
-    Args:
-        response: its head.
-        body: from `read_body`; empty where it was cut short.
-        secret: what must not come out again, should the gateway repeat it.
-        now: the host's wall time.
-    """
+    """Read an answer, by its head and its body, which is empty where it was cut short."""
     value, message = _json(body), None
     if isinstance(value, dict):
         message = _prose(value.get("message"), secret)
@@ -178,13 +169,8 @@ def retry_after(header: str | None, *, answered_at: datetime | None, now: dateti
     """Return the seconds that ``Retry-After`` asks to wait, from 0 to `LONGEST_WAIT`.
 
     The page documents no such header and does not rule it out; proxies in front of an API send it
-    with 429 and 503 (RFC 9110, 10.2.3).
-
-    Args:
-        header: its value, a number of seconds or an HTTP date.
-        answered_at: the ``Date`` of the same answer. A date is read against it, so that a host
-            with a wrong clock waits the right time.
-        now: the host's wall time, for an answer without a ``Date``.
+    with 429 and 503 (RFC 9110, 10.2.3): a number of seconds, or an HTTP date. A date is read
+    against the ``Date`` of the same answer, so that a host with a wrong clock waits the right time.
     """
     if header is not None and _SECONDS.fullmatch(header.strip()):
         wait = float(header.strip())
