@@ -19,8 +19,10 @@ from voicekeeper.cli.rehearsed import Mark, plot
 from voicekeeper.config import load
 from voicekeeper.rehearsal import campaign
 from voicekeeper.rehearsal.campaign import Outcome, Scenario
+from voicekeeper.rehearsal.clock import BEGINNING
 from voicekeeper.rehearsal.faults import HOST_DOWN, OUTAGE, Plan, lasting
-from voicekeeper.rehearsal.report import Drained, Report, longest_gap
+from voicekeeper.rehearsal.invariants.keeping import Backlog
+from voicekeeper.rehearsal.report import Report, longest_gap
 
 CONTRACT = {
     *("schema", "seed", "voices", "days", "saveable_lost", "unsaveable_lost"),
@@ -292,8 +294,11 @@ def test_two_troubles_are_one_unless_a_voice_could_be_saved_between_them(
 
 
 def test_of_many_backlogs_the_longest_are_told_and_the_others_counted() -> None:
-    backlogs = [Drained("outage", day, 3, timedelta(minutes=day)) for day in range(1, 9)]
-    backlogs += [Drained("outage", 9, 3, None), Drained("disk-full", 10, 0, timedelta(0))]
+    def backlog(day: int, voices: int, drained_after: timedelta | None) -> Backlog:
+        return Backlog("outage", BEGINNING + day * DAY, voices, drained_after, set())
+
+    backlogs = [backlog(day, 3, timedelta(minutes=day)) for day in range(1, 9)]
+    backlogs += [backlog(9, 3, None), backlog(10, 0, timedelta(0))]
     told = [
         line
         for label, line in rehearsed.rows(report(backlogs=backlogs), scenario(), POLICY)

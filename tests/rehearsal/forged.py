@@ -12,8 +12,8 @@ from voicekeeper.core.requests import FLASH
 from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
 from voicekeeper.rehearsal.faults import Period
 from voicekeeper.rehearsal.invariants import Claims, Invariants
-from voicekeeper.rehearsal.network import KEY, Call
-from voicekeeper.rehearsal.simulation import BEGINNING
+from voicekeeper.rehearsal.invariants.evidence import Call
+from voicekeeper.rehearsal.network import KEY
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.store.jobs import Job
 
@@ -29,7 +29,7 @@ class Forged:
 
     def __init__(self, wrong_by: timedelta = timedelta(0)) -> None:
         self.loop = VirtualLoop()
-        self.clock = HostClock(self.loop, BEGINNING)
+        self.clock = HostClock(self.loop)
         self.clock.wrong_by = wrong_by
         self.timeline = ChangingFaults()
         self.gateway = Gateway(random.Random(0))

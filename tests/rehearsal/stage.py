@@ -10,8 +10,8 @@ from voicekeeper.config import Settings
 from voicekeeper.core.models import Voice
 from voicekeeper.errors import NotAllowed, NotFound
 from voicekeeper.rehearsal import Plan, Simulation, faults
+from voicekeeper.rehearsal.clock import BEGINNING
 from voicekeeper.rehearsal.faults import Incident, Period, Rates, Timeline
-from voicekeeper.rehearsal.simulation import BEGINNING
 from voicekeeper.sandbox import Books
 
 T = TypeVar("T")
@@ -31,21 +31,21 @@ class ChangingFaults(Timeline):
     """A timeline that a test makes; ``next_faults`` strike the next calls, one each."""
 
     def __init__(self) -> None:
-        super().__init__(Plan(), BEGINNING)
+        super().__init__(Plan())
         self.next_faults: list[str] = []
         self._made: list[Period] = []
 
     def begin(self, period: Period) -> None:
         """Let a period begin."""
         self._made.append(period)
-        super().__init__(Plan(tuple(self._made)), BEGINNING)
+        super().__init__(Plan(tuple(self._made)))
 
     def clear(self, since: timedelta) -> None:
         """Let all faults end now."""
         self.next_faults.clear()
         ended = (Period(s.kind, s.start, min(s.end, since), s.rates) for s in self._made)
         self._made = [period for period in ended if period.start < period.end]
-        super().__init__(Plan(tuple(self._made)), BEGINNING)
+        super().__init__(Plan(tuple(self._made)))
 
     def fault(self, now: datetime, die: float) -> str | None:
         drawn = super().fault(now, die)
@@ -231,8 +231,9 @@ class Stage(Simulation):
         """Return all violations so far."""
         self._see_given_up()
         self._invariants.check()
-        lost = [f"{voice_id} was lost" for voice_id in self._invariants.losses.saveable()]
-        return [*self._invariants.evidence.broken, *lost]
+        lost = self._invariants.losses.lost()
+        saveable = [f"{voice_id} was lost" for voice_id, could_be in lost.items() if could_be]
+        return [*self._invariants.evidence.broken, *saveable]
 
     def heal(self) -> None:
         """End all faults, and give that time to show."""

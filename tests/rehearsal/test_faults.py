@@ -2,15 +2,14 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
-from random import Random
 
 import pytest
 
 from tests.rehearsal.stage import DAY, HOUR
 from voicekeeper.errors import InvalidInput
 from voicekeeper.rehearsal import faults
+from voicekeeper.rehearsal.clock import BEGINNING
 from voicekeeper.rehearsal.faults import Period, Plan, Timeline, has_room, lasting, timed
-from voicekeeper.rehearsal.simulation import BEGINNING
 
 
 def period(kind: str, start: int, end: int, **rates: float) -> Period:
@@ -19,7 +18,7 @@ def period(kind: str, start: int, end: int, **rates: float) -> Period:
 
 
 def timeline(*periods: Period, **rates: float) -> Timeline:
-    return Timeline(Plan(periods, rates=rates), BEGINNING)
+    return Timeline(Plan(periods, rates=rates))
 
 
 def hour(number: float) -> datetime:
@@ -34,17 +33,10 @@ def test_periods_last_from_their_starts_up_to_their_ends_and_overlap() -> None:
     assert timeline(period("outage", 2, 6)).at(hour(9)) == {}  # which the clock leaps over
 
 
-def test_without_rates_no_call_fails() -> None:
-    line = timeline(period("outage", 0, 1))
-    assert {line.fault(hour(0.5), die / 100) for die in range(100)} == {None}
-
-
 def test_faults_strike_their_share_of_the_calls() -> None:
-    line, dice = timeline(refused=0.1, hang=0.3), Random(1)
-    struck = Counter(line.fault(BEGINNING, dice.random()) for _ in range(10_000))
-    assert struck["refused"] == pytest.approx(1_000, rel=0.1)
-    assert struck["hang"] == pytest.approx(3_000, rel=0.1)
-    assert struck[None] == pytest.approx(6_000, rel=0.1)
+    line = timeline(refused=0.1, hang=0.3)
+    struck = Counter(line.fault(BEGINNING, (die + 0.5) / 100) for die in range(100))
+    assert struck == {"refused": 10, "hang": 30, None: 60}
 
 
 def test_a_storm_s_rates_come_on_top_or_replace_the_usual_ones_and_go_with_it() -> None:
@@ -86,12 +78,6 @@ def test_what_has_not_ended_leaves_room_before_it_only(since: int, *, room: bool
     assert has_room([(hour(since), None)], hour(0), hour(48), 2 * HOUR) is room
 
 
-def test_each_kind_of_period_can_be_asked_for() -> None:
-    line = timeline(period("outage", 1, 2), period("storm", 3, 4), period("outage", 5, 6))
-    assert line.of(frozenset({"outage"})) == [(hour(1), hour(2)), (hour(5), hour(6))]
-    assert line.of(frozenset({"suspended"})) == []
-
-
 def test_plans_hold_what_a_period_does_to_the_host_and_add_up() -> None:
     start, length = 3 * HOUR, 2 * HOUR
     assert lasting("outage", start, length) == Plan((period("outage", 3, 5),))
@@ -107,33 +93,30 @@ def test_plans_hold_what_a_period_does_to_the_host_and_add_up() -> None:
     ("text", "start", "length"),
     [
         ("2d@day40", 40 * DAY, 2 * DAY),
-        ("1d12h@day0", 0 * DAY, 36 * HOUR),
-        ("90m@day1.5", 1.5 * DAY, 1.5 * HOUR),
-        (" 2d@day40 ", 40 * DAY, 2 * DAY),
-        ("0.5s@day7", 7 * DAY, timedelta(seconds=0.5)),
+        (" 90m@day1.5 ", 1.5 * DAY, 1.5 * HOUR),
+        ("+5d@day10", 10 * DAY, 5 * DAY),
+        ("-5d@day10", 10 * DAY, -5 * DAY),
     ],
 )
-def test_a_period_has_a_length_and_a_day(text: str, start: timedelta, length: timedelta) -> None:
-    assert timed(text) == timed(text, signed=True) == (start, length)
-
-
-def test_only_a_clock_may_go_back() -> None:
-    assert timed("-5d@day10", signed=True) == (10 * DAY, -5 * DAY)
-    assert timed("+5d@day10", signed=True) == (10 * DAY, 5 * DAY)
-    for text in ("+5d@day10", "-5d@day10"):
+def test_a_fault_has_a_length_and_a_day_and_only_a_clock_goes_back(
+    text: str, start: timedelta, length: timedelta
+) -> None:
+    assert timed(text, signed=True) == (start, length)
+    if text[0] in "+-":
         with pytest.raises(InvalidInput, match="must be DURATION@dayN"):
             timed(text)
+    else:
+        assert timed(text) == (start, length)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "2d", "2d@40", "day40", "@day40", "2d@day", "2d@day-1", "2d@dayten", "2d@day4."),
-        *("2d@day40@day41", "2@day40", "two days@day40", "--5d@day10", "2d @ day40", "2d@day1e3"),
-        *("2d@day40\n2d@day41", "2d@day100000", f"2d@day{'9' * 400}", "2d@day\u0663"),
+        *("", "2d", "2d@40", "@day40", "2d@day-1", "2d@dayten", "2d@day4.", "2d@day40@day41"),
+        *("2@day40", "two days@day40", "--5d@day10", "2d@day1e3", "2d@day40\n2d@day41"),
+        *("2d@day100000", "2d@day\u0663"),
     ],
 )
-@pytest.mark.parametrize("signed", [False, True])
-def test_any_other_form_is_refused_in_one_sentence(text: str, *, signed: bool) -> None:
+def test_any_other_form_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"must be DURATION@dayN such as|before '@dayN'"):
-        timed(text, signed=signed)
+        timed(text, signed=True)

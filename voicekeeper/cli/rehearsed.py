@@ -16,7 +16,8 @@ from voicekeeper.core.duration import compact, words
 from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.campaign import Outcome, Scenario, per_cpu_minute
-from voicekeeper.rehearsal.report import Drained, Report, fitting_interval, longest_gap
+from voicekeeper.rehearsal.invariants.keeping import Backlog
+from voicekeeper.rehearsal.report import Report, fitting_interval, longest_gap
 
 Row = tuple[str, str]
 
@@ -92,15 +93,21 @@ def rows(report: Report, scenario: Scenario, policy: Policy) -> Iterator[Row]:
     yield from (("backlog", line) for line in _backlogs(report.backlogs))
 
 
-def _backlogs(backlogs: Sequence[Drained]) -> Iterator[str]:
+def _backlogs(backlogs: Sequence[Backlog]) -> Iterator[str]:
     """Yield how long each backlog took, the longest first when there are many."""
     real = [backlog for backlog in backlogs if backlog.voices]
     shown = real
     if len(real) > _BACKLOGS:
-        ranked = sorted(real, key=lambda b: timedelta.max if b.took is None else b.took)
+        ranked = sorted(
+            real, key=lambda b: timedelta.max if b.drained_after is None else b.drained_after
+        )
         shown = ranked[: -_BACKLOGS - 1 : -1]
     for backlog in shown:
-        took = "never drained" if backlog.took is None else f"drained in {words(backlog.took)}"
+        took = (
+            "never drained"
+            if backlog.drained_after is None
+            else f"drained in {words(backlog.drained_after)}"
+        )
         count = _counted(backlog.voices, "voice")
         yield f"{count} overdue after {backlog.cause} to day {backlog.day:.4g}, {took}"
     if len(real) > len(shown):

@@ -7,7 +7,11 @@ and its timeouts, then runs through years in seconds, and in the same order each
 import asyncio
 import math
 import selectors
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
+"""The true time at which every simulation begins; any would do."""
 
 
 class Deadlock(Exception):  # noqa: N818 - what it is, not an error to be handled
@@ -49,25 +53,21 @@ class _Leap(selectors.SelectSelector):
 
 
 class HostClock:
-    """The host's `Clock`, whose wall time is ``wrong_by`` ahead of the truth.
+    """The host's `Clock`, whose wall time is ``wrong_by`` ahead of the truth."""
 
-    Args:
-        loop: whose time is the host's monotonic one.
-        beginning: the true time at the loop's 0.
-    """
-
-    def __init__(self, loop: VirtualLoop, beginning: datetime) -> None:
+    def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
-        self._beginning = beginning
+        self._asleep = timedelta(0)
         self.wrong_by = timedelta(0)
-        self._true, self._true_at = beginning, 0.0
+        self._true, self._true_at = BEGINNING, 0.0
 
     @property
     def true(self) -> datetime:
         """The true time."""
         elapsed = self._loop.elapsed
         if elapsed != self._true_at:  # read many times at each instant
-            self._true, self._true_at = self._beginning + timedelta(seconds=elapsed), elapsed
+            self._true = BEGINNING + self._asleep + timedelta(seconds=elapsed)
+            self._true_at = elapsed
         return self._true
 
     def now(self) -> datetime:
@@ -80,5 +80,5 @@ class HostClock:
 
     def suspend(self, length: timedelta) -> None:
         """Let time pass for all but the host."""
-        self._beginning += length
+        self._asleep += length
         self._true += length

@@ -10,12 +10,13 @@ import reprlib
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Final
 
 from voicekeeper.core import duration
 from voicekeeper.errors import InvalidInput
+from voicekeeper.rehearsal.clock import BEGINNING
 
 OUTAGE: Final = "outage"
 HOST_DOWN: Final = "host-down"
@@ -92,10 +93,8 @@ class Delete(Incident):
 
 
 @dataclass(frozen=True, slots=True)
-class Undeploy(Incident):
+class Undeploy(Delete):
     """The gateway's review takes a voice out of use, long after its enrollment."""
-
-    pick: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +150,11 @@ class Plan:
 def lasting(kind: str, start: timedelta, length: timedelta) -> Plan:
     """Return a plan of one period, with what it does to the host."""
     period = Period(kind, start, start + length)
-    match kind:
-        case "host-down":
-            return Plan((period,), (Kill(start, restart_after=length),))
-        case "suspended":
-            return Plan((period,), (Suspend(start, length),))
-    return Plan((period,))
+    does: dict[str, Incident] = {
+        HOST_DOWN: Kill(start, restart_after=length),
+        SUSPENDED: Suspend(start, length),
+    }
+    return Plan((period,), (does[kind],) if kind in does else ())
 
 
 def timed(text: str, *, signed: bool = False) -> tuple[timedelta, timedelta]:
@@ -181,16 +179,15 @@ Span = tuple[datetime, datetime | None]
 
 
 class Timeline:
-    """A plan's faults over time, from the true time of the simulation's beginning."""
+    """A plan's faults at true times."""
 
-    def __init__(self, plan: Plan, beginning: datetime) -> None:
-        self._beginning = beginning
+    def __init__(self, plan: Plan) -> None:
         self._always = plan.rates
         self._periods = sorted(plan.periods, key=lambda s: (s.start, s.end, s.kind))
         edges = {edge for period in self._periods for edge in (period.start, period.end)}
-        self._edges = sorted(beginning + edge for edge in edges)
+        self._edges = sorted(BEGINNING + edge for edge in edges)
         self._of: dict[frozenset[str], list[Span]] = {}
-        self._until = datetime.min.replace(tzinfo=beginning.tzinfo)
+        self._until = BEGINNING
         self._names: list[str] = []
         self._odds: list[float] = []
         self._now: dict[str, Period] = {}
@@ -216,14 +213,14 @@ class Timeline:
         """Return when there is a period of any of these kinds."""
         if kinds not in self._of:
             self._of[kinds] = [
-                (self._beginning + period.start, self._beginning + period.end)
+                (BEGINNING + period.start, BEGINNING + period.end)
                 for period in self._periods
                 if period.kind in kinds
             ]
         return self._of[kinds]
 
     def _turn(self, now: datetime) -> None:
-        since = now - self._beginning
+        since = now - BEGINNING
         self._now = {s.kind: s for s in self._periods if s.start <= since < s.end}
         rates = dict(self._always)
         for period in self._now.values():
@@ -231,7 +228,7 @@ class Timeline:
         self._names = list(rates)
         self._odds = list(accumulate(rates.values()))
         ahead = (edge for edge in self._edges if edge > now)
-        self._until = next(ahead, datetime.max.replace(tzinfo=now.tzinfo))
+        self._until = next(ahead, datetime.max.replace(tzinfo=UTC))
 
 
 def has_room(spans: Iterable[Span], start: datetime, end: datetime, length: timedelta) -> bool:

@@ -48,11 +48,8 @@ class Host:
 
     Args:
         database: outlives the process.
-        watchdog: whether the daemon wakes its scheduler after the clock was set back.
-
-    Attributes:
-        transport: the way to the gateway; set before the start.
-        on_kill, on_start, on_crash: called when a process dies, begins, and fails by a bug.
+        transport: the way to the gateway.
+        on_start, on_kill, on_crash: called when a process begins, dies, and fails by a bug.
         on_claim: called with the work that a pass took.
     """
 
@@ -63,25 +60,28 @@ class Host:
         database: Database,
         clock: HostClock,
         timeline: Timeline,
+        transport: httpx.AsyncBaseTransport,
         log: Logger,
-        watchdog: bool = True,
+        on_start: Callable[[], None],
+        on_kill: Callable[[], None],
+        on_crash: Callable[[Exception], None],
+        on_claim: Callable[[Claims], None],
     ) -> None:
         self.settings = settings
         self.policy = policy_of(settings)
         self.worklist = Worklist(database)
         self.clock = clock
+        self.transport = transport
         self.log = log
-        self.watchdog = watchdog
+        self.on_crash = on_crash
+        self.on_claim = on_claim
+        self._on_start = on_start
+        self._on_kill = on_kill
         self._timeline = timeline
         self._process: _Process | None = None
         self._die_in: int | None = None
         self._restart_after = timedelta(0)
         self._restarting: asyncio.TimerHandle | None = None
-        self.transport: httpx.AsyncBaseTransport | None = None
-        self.on_kill: Callable[[], None] = lambda: None
-        self.on_start: Callable[[], None] = lambda: None
-        self.on_crash: Callable[[Exception], None] = lambda _: None
-        self.on_claim: Callable[[Claims], None] = lambda _: None
 
     @property
     def is_up(self) -> bool:
@@ -91,7 +91,7 @@ class Host:
     def start(self) -> None:
         """Start a process, as the service manager does."""
         self._no_restart()
-        self.on_start()
+        self._on_start()
         self._process = _Process(self)
 
     def kill(self, *, restart_after: timedelta, steps: int = 0) -> None:
@@ -135,12 +135,12 @@ class Host:
         return None
 
     def idle_for(self) -> timedelta:
-        """Return for how long no pass could find work, or write anything down."""
+        """Return for how long no pass could find work, or write anything down; a day at most."""
         if self.storage_fails() is not None:
-            return self._timeline.lasts(self.clock.true)
+            return min(self._timeline.lasts(self.clock.true), _LONGEST_SLEEP)
         now = self.clock.now()
         until = self.worklist.idle_until(now=now, policy=self.policy)
-        return _LONGEST_SLEEP if until is None else until - now
+        return _LONGEST_SLEEP if until is None else min(until - now, _LONGEST_SLEEP)
 
     def registry_changed(self) -> None:
         """Have the process look for work that a person's command may have made."""
@@ -162,7 +162,7 @@ class Host:
         self._die_in = None
         if self._process is not None:
             process, self._process = self._process, None
-            self.on_kill()
+            self._on_kill()
             process.die()
         self._restart(self._restart_after.total_seconds())
 
@@ -192,7 +192,17 @@ class _Process:
         self._in_vain = 0
         self._prune_at = 0.0
         self._not_before = host.clock.now()
-        self._keeper = self._new_keeper()
+        self._keeper = Keeper(
+            worklist=host.worklist,
+            upstream=wiring.gateway(
+                host.settings, SecretStr(KEY), host.clock, transport=host.transport
+            ),
+            clock=host.clock,
+            policy=host.policy,
+            name="1@rehearsal",
+            log=host.log,
+            offload=self._offload,
+        )
         self._main = self._loop.create_task(self._begin())
 
     def die(self) -> None:
@@ -205,32 +215,24 @@ class _Process:
             task.cancel()
 
     def clock_was_set(self, by: timedelta) -> None:
-        """Wait for a wall time, as APScheduler does; the watchdog wakes it."""
+        """Wait for a wall time, as APScheduler does, until the watch over the clocks wakes it."""
         if self._timer is not None:
             self._timer.cancel()
         before = self._host.clock.now() - by
         self._not_before = max(self._not_before, before + self._tick)
-        self.set_timer()
-        if self._host.watchdog:
-            look = min(_LOOK, self._tick)
-            self._looking = self._loop.call_later(look.total_seconds(), self._wake)
+        self._set_timer()
+        look = min(_LOOK, self._tick)
+        self._looking = self._loop.call_later(look.total_seconds(), self.wake)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Reschedule after the clock was set."""
         self._not_before = self._host.clock.now()
-        self.set_timer()
+        self._set_timer()
 
-    def _new_keeper(self) -> Keeper:
-        host = self._host
-        key = SecretStr(KEY)
-        return Keeper(
-            worklist=host.worklist,
-            upstream=wiring.gateway(host.settings, key, host.clock, transport=host.transport),
-            clock=host.clock,
-            policy=host.policy,
-            name="1@rehearsal",
-            log=host.log,
-            offload=self._offload,
-        )
+    def look_again(self) -> None:
+        """Expect work, whatever the passes found so far."""
+        self._in_vain = 0
+        self._set_timer()
 
     async def _begin(self) -> None:
         try:
@@ -240,7 +242,7 @@ class _Process:
             self._dead = True
             self._host.give_up()
         else:
-            self.set_timer()
+            self._set_timer()
 
     async def _offload(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
         await asyncio.sleep(0)
@@ -255,7 +257,7 @@ class _Process:
         elif not self._sweeping:
             self._in_vain = 0  # an answer was written down
         self._live_on()
-        self.set_timer()
+        self._set_timer()
         return result
 
     def _live_on(self) -> None:
@@ -263,12 +265,7 @@ class _Process:
             raise Killed
         self._host.step()
 
-    def look_again(self) -> None:
-        """Expect work, whatever the passes found so far."""
-        self._in_vain = 0
-        self.set_timer()
-
-    def set_timer(self) -> None:
+    def _set_timer(self) -> None:
         """Wait for the next tick at which a pass may find work."""
         if not self._setting:
             self._setting = True
@@ -280,9 +277,8 @@ class _Process:
             self._timer.cancel()
         if self._dead:
             return
-        host = self._host
-        now = host.clock.now()
-        ahead = min(host.idle_for(), _LONGEST_SLEEP)
+        now = self._host.clock.now()
+        ahead = self._host.idle_for()
         if ahead <= timedelta(0) and self._in_vain:  # what is due is in flight: look more rarely
             ahead = min(self._tick * 2.0 ** min(self._in_vain - 1, 20), _LONGEST_IN_VAIN)
         ticks = max(1, math.ceil(ahead / self._tick))
@@ -310,4 +306,4 @@ class _Process:
         finally:
             self._sweeping = False
             if not self._dead:
-                self.set_timer()
+                self._set_timer()

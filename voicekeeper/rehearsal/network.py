@@ -25,16 +25,17 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import format_datetime
-from typing import Any, Final, NoReturn, Protocol, cast
+from typing import Final, NoReturn, cast
 from urllib.parse import unquote
 
 from voicekeeper.gateway.http_client import httpx
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline
+from voicekeeper.rehearsal.invariants import Invariants
+from voicekeeper.rehearsal.invariants.evidence import Call
 from voicekeeper.sandbox import Answer, Gateway, Stuck
 
 KEY: Final = "rehearsal"
@@ -44,47 +45,25 @@ FAIL_CODES: Final = ("GENERATION_FAILED", "INSUFFICIENT_CREDITS", "TASK_TIMEOUT"
 FAULTS: Final = (
     *(f"http-{code}" for code in CODES),
     *(f"body-{code}" for code in CODES),
-    "429-retry-after",
-    "429-retry-after-date",
-    "refused",
-    "reset-before",
-    "reset-after",
-    "hang",
-    "truncated",
-    "garbage",
-    "html",
-    "stuck-pending",
-    "stuck-processing",
-    "forgotten",
+    *("429-retry-after", "429-retry-after-date"),
+    *("refused", "reset-before", "reset-after", "hang", "truncated", "garbage", "html"),
+    *("stuck-pending", "stuck-processing", "forgotten"),
     *(f"task-{code}" for code in FAIL_CODES),
 )
 """Every fault that strikes a single call."""
 
 _OUTAGE = ("refused", "http-500", "http-502", "http-503", "http-504", "hang", "html")
+_REFUSALS = {
+    faults.KEY_REFUSED: "http-401",
+    faults.FORBIDDEN: "http-403",
+    faults.BALANCE_EMPTY: "http-402",
+}
 _OF_TASKS = ("task-", "stuck-", "forgotten")
 """The beginnings of faults that strike no poll."""
 _REFUSED_AND_DONE = 0.2
 _HANGING_AND_DONE = 0.5
 _CUT_AND_DONE = 0.5
 """The share of 5xx answers, hanging calls, and calls of a process that dies whose work is done."""
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One call.
-
-    Attributes:
-        kind: ``status`` or the mode of a submission: ``speech``, ``clone``, ``design``.
-        subject: the task asked for, the voice spoken with, or the prefix of the voice to make.
-        body: the JSON of a submission.
-        answered: whether the gateway has done the work.
-    """
-
-    kind: str
-    model: str
-    subject: str
-    body: Any
-    answered: bool = False
 
 
 class _Half(httpx.AsyncByteStream):
@@ -98,26 +77,11 @@ class _Half(httpx.AsyncByteStream):
         raise httpx.RemoteProtocolError("truncated")
 
 
-class Watcher(Protocol):
-    """Sees each submission, and each answer."""
-
-    def posted(self, call: Call) -> None:
-        """Note a submission that is sent."""
-
-    def reached(self, call: Call) -> None:
-        """Note a submission that is at the gateway, just before that looks at it."""
-
-    def answered(self, call: Call, answer: Answer) -> None:
-        """Note the gateway's answer to a submission, whether or not it arrives."""
-
-    def delivered(self, call: Call, answer: Answer) -> None:
-        """Note an answer that has come back whole."""
-
-
 class Network(httpx.AsyncBaseTransport):
     """A transport that leads to a `Gateway`; any number of clients may use it at once.
 
     Args:
+        watcher: sees each submission, and each answer.
         note: writes to the trace how each call ended.
         step: called at each moment at which a process may die.
     """
@@ -129,7 +93,7 @@ class Network(httpx.AsyncBaseTransport):
         clock: HostClock,
         timeline: Timeline,
         rng: random.Random,
-        watcher: Watcher,
+        watcher: Invariants,
         note: Callable[[str], None],
         step: Callable[[], None],
     ) -> None:
@@ -185,12 +149,9 @@ class Network(httpx.AsyncBaseTransport):
         periods = self._timeline.at(self._clock.true)
         if faults.OUTAGE in periods:
             return self._rng.choice(_OUTAGE)
-        if faults.KEY_REFUSED in periods:
-            return "http-401"
-        if faults.FORBIDDEN in periods:
-            return "http-403"
-        if call.kind != "status" and faults.BALANCE_EMPTY in periods:
-            return "http-402"
+        for kind, refusal in _REFUSALS.items():
+            if kind in periods and not (kind == faults.BALANCE_EMPTY and call.kind == "status"):
+                return refusal
         is_ours = call.kind == "speech" and call.subject in self._gateway.voice_ids()
         if is_ours and faults.WRONG_ACCOUNT in periods:
             return self._rng.choice(("http-400", "task-VALIDATION_ERROR"))
@@ -226,7 +187,8 @@ class Network(httpx.AsyncBaseTransport):
                 return self._response(200, b"\x00\xff\x00garbage")
             case "forgotten" if answer.data is not None:
                 self._gateway.forget_task(answer.data["taskId"])
-        return self._delivered(call, answer)
+        self._watcher.delivered(call, answer)
+        return self._json(answer.code, answer)
 
     async def _lose(self, call: Call, fault: str | None, request: httpx.Request) -> NoReturn:
         """End a call without an answer."""
@@ -243,11 +205,9 @@ class Network(httpx.AsyncBaseTransport):
     def _refusal(self, *, is_date: bool) -> httpx.Response:
         """Return 429 with ``Retry-After``."""
         seconds = self._rng.randint(1, 7200)
-        later = self._clock.true + timedelta(seconds=seconds)
+        later = format_datetime(self._clock.true + timedelta(seconds=seconds), usegmt=True)
         response = self._json(429, Answer(429, "Too many requests."))
-        response.headers["Retry-After"] = (
-            format_datetime(later, usegmt=True) if is_date else str(seconds)
-        )
+        response.headers["Retry-After"] = later if is_date else str(seconds)
         return response
 
     def _code(self, call: Call, code: int, *, in_body: bool) -> httpx.Response:
@@ -268,10 +228,6 @@ class Network(httpx.AsyncBaseTransport):
         answer = self._gateway.generate(call.model, call.body, now, KEY, doom=doom, stuck=stuck)
         self._watcher.answered(call, answer)
         return answer
-
-    def _delivered(self, call: Call, answer: Answer) -> httpx.Response:
-        self._watcher.delivered(call, answer)
-        return self._json(answer.code, answer)
 
     def _json(self, status: int, answer: Answer) -> httpx.Response:
         return self._response(status, json.dumps(answer.body()).encode())

@@ -7,29 +7,13 @@ from typing import Any, Final
 
 from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal.faults import HARD, Plan
+from voicekeeper.rehearsal.invariants.keeping import Backlog
 
 SCHEMA: Final = 1
 _WEEK = timedelta(days=7)
 _HOUR = timedelta(hours=1)
-_STEPS = (timedelta(hours=12), _HOUR)
 _REQUESTS = 3
 """A keepalive and its polls, rounded up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drained:
-    """How long a hard fault's backlog took.
-
-    Attributes:
-        day: the end of the fault, in days since the beginning.
-        voices: how many were overdue then.
-        took: until the last of them was used or gone; None if some never were.
-    """
-
-    cause: str
-    day: float
-    voices: int
-    took: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +44,7 @@ class Report:
     cost_micros: int
     faults: Mapping[str, int]
     transitions: Mapping[str, int]
-    backlogs: Sequence[Drained]
+    backlogs: Sequence[Backlog]
     margins: Sequence[timedelta | None]
     broken: Sequence[str]
     trace: str
@@ -76,7 +60,6 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
-        margin = self.smallest_margin
         return {
             "schema": SCHEMA,
             "seed": self.seed,
@@ -84,7 +67,7 @@ class Report:
             "days": self.days,
             "saveable_lost": self.saveable_lost,
             "unsaveable_lost": self.unsaveable_lost,
-            "smallest_margin_s": None if margin is None else margin.total_seconds(),
+            "smallest_margin_s": _seconds(self.smallest_margin),
             "keepalives": self.keepalives,
             "polls": self.polls,
             "cost_usd": self.cost_micros / 1_000_000,
@@ -93,7 +76,7 @@ class Report:
                     "cause": backlog.cause,
                     "day": backlog.day,
                     "voices": backlog.voices,
-                    "drained_s": None if backlog.took is None else backlog.took.total_seconds(),
+                    "drained_s": _seconds(backlog.drained_after),
                 }
                 for backlog in self.backlogs
             ],
@@ -102,6 +85,10 @@ class Report:
             "broken": list(self.broken),
             "trace": self.trace,
         }
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
 
 
 def longest_gap(plan: Plan, policy: Policy) -> timedelta:
@@ -124,8 +111,6 @@ def fitting_interval(plan: Plan, policy: Policy, *, voices: int) -> timedelta | 
     """
     requests = timedelta(seconds=_REQUESTS * voices / policy.requests_per_second)
     room = policy.window - longest_gap(plan, policy) - requests - 2 * _HOUR
-    step = next((step for step in _STEPS if room >= step), None)
-    if step is None:
-        return None
+    step = 12 * _HOUR if room >= 12 * _HOUR else _HOUR
     fitting = room // step * step
-    return fitting if fitting < policy.interval else None
+    return fitting if timedelta(0) < fitting < policy.interval else None

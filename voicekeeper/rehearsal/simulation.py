@@ -2,24 +2,25 @@
 
 import asyncio
 import hashlib
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, cast
 
 from sqlmodel import col, select
 
 from voicekeeper.config import Settings
 from voicekeeper.config.policy import policy_of
-from voicekeeper.core.enums import Kind, Origin, Status, TaskState
+from voicekeeper.core.enums import Kind, Origin, Status
 from voicekeeper.core.events import Level
 from voicekeeper.core.models import Task, Voice
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import NotAllowed
 from voicekeeper.rehearsal import faults
-from voicekeeper.rehearsal.clock import HostClock, VirtualLoop
+from voicekeeper.rehearsal.clock import BEGINNING, HostClock, VirtualLoop
 from voicekeeper.rehearsal.faults import (
     NAMES,
     Delete,
@@ -36,22 +37,17 @@ from voicekeeper.rehearsal.faults import (
 from voicekeeper.rehearsal.host import Host, Killed
 from voicekeeper.rehearsal.invariants import Claims, Invariants
 from voicekeeper.rehearsal.network import Network
-from voicekeeper.rehearsal.report import Drained, Report
+from voicekeeper.rehearsal.report import Report
 from voicekeeper.sandbox import Gateway
+from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.memory import MemoryDatabase
 from voicekeeper.store.registry import NewVoice, Registry
-
-BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
-"""The true time at which every simulation begins; any would do."""
 
 Action = Callable[[], None]
 
 _DAY = timedelta(days=1)
 _PERSON_TRIES_AGAIN = timedelta(hours=1)
 _CALM = timedelta(days=1)
-_IS_OPEN = col(Task.state).in_((TaskState.INTENT, TaskState.RUNNING))
-_LEVELS: Final[dict[int, Level]] = {10: "debug", 20: "info", 30: "warning", 40: "error"}
-"""The level of a line by the logger's number."""
 
 
 class Simulation:
@@ -64,7 +60,6 @@ class Simulation:
         days: how long it lasts.
         seed: of all random numbers.
         undated: the share of the voices that are registered without their last use.
-        watchdog: whether the daemon wakes its scheduler after the clock was set back.
         timeline: replaces that of the plan, where a test makes its own.
     """
 
@@ -77,7 +72,6 @@ class Simulation:
         days: int,
         seed: int,
         undated: float = 0.0,
-        watchdog: bool = True,
         timeline: Timeline | None = None,
     ) -> None:
         # No name is resolved and no handshake made; without https no certificates are read either.
@@ -91,9 +85,9 @@ class Simulation:
         self._rng = random.Random(f"rehearsal {seed}")
         self._policy = policy_of(settings)
         self._loop = VirtualLoop()
-        self._clock = HostClock(self._loop, BEGINNING)
+        self._clock = HostClock(self._loop)
         self._clock.wrong_by = plan.clock_wrong_by
-        self._timeline = timeline or Timeline(plan, BEGINNING)
+        self._timeline = timeline or Timeline(plan)
         self._gateway = Gateway(random.Random(f"gateway {seed}"), window=self._policy.window)
         self._invariants = Invariants(
             self._gateway, clock=self._clock, timeline=self._timeline, policy=self._policy
@@ -101,16 +95,9 @@ class Simulation:
         self._trace = hashlib.sha256()
         self._happened: Counter[str] = Counter()
         self._margins: list[timedelta | None] = []
+        self._bug: BaseException | None = None
         self._database = MemoryDatabase()
         self._registry = Registry(self._database)
-        self._host = Host(
-            settings,
-            database=self._database,
-            clock=self._clock,
-            timeline=self._timeline,
-            log=self,
-            watchdog=watchdog,
-        )
         self._network = Network(
             self._gateway,
             clock=self._clock,
@@ -118,14 +105,20 @@ class Simulation:
             rng=random.Random(f"network {seed}"),
             watcher=self._invariants,
             note=self._note,
-            step=self._host.step,
+            step=lambda: self._host.step(),  # noqa: PLW0108 - it comes after
         )
-        self._host.transport = self._network
-        self._host.on_kill = self._killed
-        self._host.on_start = self._invariants.started
-        self._host.on_crash = self._failed
-        self._host.on_claim = self._claimed
-        self._bug: BaseException | None = None
+        self._host = Host(
+            settings,
+            database=self._database,
+            clock=self._clock,
+            timeline=self._timeline,
+            transport=self._network,
+            log=self,
+            on_start=self._invariants.started,
+            on_kill=self._killed,
+            on_crash=self._failed,
+            on_claim=self._claimed,
+        )
 
     def run(self, progress: Callable[[int], None] = lambda _: None) -> Report:
         """Run to the end; call ``progress`` after each day."""
@@ -148,7 +141,7 @@ class Simulation:
         fields.pop("exc_info", None)
         text = " ".join(f"{key}={fields[key]}" for key in sorted(fields))
         self._note(f"{level} {event} {text}")
-        self._invariants.logged(_LEVELS[level], event, fields)
+        self._invariants.logged(cast("Level", logging.getLevelName(level).lower()), event, fields)
 
     async def _live(self, progress: Callable[[int], None]) -> None:
         self._import_fleet()
@@ -216,13 +209,11 @@ class Simulation:
             case Suspend():
                 self._host.suspend(max(incident.length - late, timedelta(0)))
             case Delete():
-                voice_id = self._pick(incident.pick)
-                if voice_id is not None:
-                    self._gateway.delete_voice(voice_id, self._clock.true)
-            case Undeploy():
-                voice_id = self._pick(incident.pick)
-                if voice_id is not None:
-                    self._gateway.undeploy_voice(voice_id, self._clock.true)
+                deed = self._gateway.delete_voice
+                if isinstance(incident, Undeploy):
+                    deed = self._gateway.undeploy_voice
+                if living := sorted(self._invariants.evidence.living()):
+                    deed(living[int(incident.pick * len(living))], self._clock.true)
             case Enroll():
                 self._as_a_person(lambda: self._enroll(incident))
             case Retry():
@@ -237,10 +228,6 @@ class Simulation:
         self._invariants.check()
         progress(1)
 
-    def _pick(self, pick: float) -> str | None:
-        living = sorted(self._invariants.evidence.living())
-        return living[int(pick * len(living))] if living else None
-
     def _as_a_person(self, command: Action) -> None:
         """Give a command, and again later while the disk cannot be written."""
         if self._host.storage_fails() is None:
@@ -250,8 +237,10 @@ class Simulation:
             self._loop.call_later(wait, lambda: self._as_a_person(command))
 
     def _enroll(self, incident: Enroll) -> None:
-        recipe = _design(incident.name) if incident.design else _clone(incident.name)
-        origin = Origin.DESIGN if incident.design else Origin.CLONE
+        origin, recipe = Origin.CLONE, {"audio_url": "https://example.com/voice.wav"}
+        if incident.design:
+            origin, recipe = Origin.DESIGN, {"prompt": "A calm voice.", "preview_text": "Hello."}
+        recipe = {"prefix": incident.name, **recipe}
         voice = NewVoice(incident.name, FLASH, None, origin, recipe=recipe)
         self._registry.register([voice], now=self._clock.now(), policy=self._policy)
         self._invariants.losses.acknowledged.add(incident.name)
@@ -276,7 +265,7 @@ class Simulation:
 
         Only the host's own rows show that a voice is due; its urgency is the gateway's.
         """
-        speaking = select(Task.voice_pk).where(_IS_OPEN)
+        speaking = select(Task.voice_pk).where(IS_OPEN)
         due = select(Voice.id, Voice.voice_id).where(
             col(Voice.next_at) <= self._clock.now(), col(Voice.voice_id).is_not(None)
         )
@@ -306,9 +295,9 @@ class Simulation:
         now, voices = self._clock.now(), list(self._registry.all())
         unfinished = [v for v in voices if v.status in (Status.NEW, Status.DEPLOYING)]
         waiting = {voice.name for voice in unfinished if voice.created_at < now - _CALM}
-        hanging = select(Task.id).where(_IS_OPEN, col(Task.sent_at) < now - timedelta(hours=6))
+        hanging = select(Task.id).where(IS_OPEN, col(Task.sent_at) < now - timedelta(hours=6))
         with self._database.reading() as session:
-            count = len(list(session.scalars(hanging)))
+            count = len(session.scalars(hanging).all())
         self._invariants.losses.check_healed({voice.name for voice in voices}, waiting, count)
 
     def _note(self, what: str) -> None:
@@ -316,32 +305,21 @@ class Simulation:
 
     def _report(self) -> Report:
         books = self._gateway.books(self._clock.true)
-        seen = self._invariants
+        seen, lost = self._invariants, self._invariants.losses.lost()
         return Report(
             seed=self._seed,
             voices=self._voices,
             days=self._days,
-            saveable_lost=len(seen.losses.saveable()),
-            unsaveable_lost=len(seen.losses.unsaveable()),
+            saveable_lost=sum(lost.values()),
+            unsaveable_lost=len(lost) - sum(lost.values()),
             smallest_margin=seen.smallest_margin,
             keepalives=seen.keepalives,
             polls=seen.polls,
             cost_micros=books.cost_micros,
             faults=self._happened + self._network.struck,
             transitions=seen.statuses.counts,
-            backlogs=[
-                Drained(b.cause, (b.ended_at - BEGINNING) / _DAY, b.voices, b.drained_after)
-                for b in seen.backlogs.all
-            ],
+            backlogs=seen.backlogs.all,
             margins=self._margins,
             broken=seen.evidence.broken,
             trace=self._trace.hexdigest(),
         )
-
-
-def _clone(name: str) -> dict[str, str]:
-    return {"prefix": name, "audio_url": "https://example.com/voice.wav"}
-
-
-def _design(name: str) -> dict[str, str]:
-    return {"prefix": name, "prompt": "A calm voice.", "preview_text": "Hello."}

@@ -1,15 +1,8 @@
 """The invariants: what must hold whatever the faults, checked against the gateway's own books.
 
-The registry is never asked for the truth. What the gateway did, which answers came back whole,
-what was logged, and when the host's clock and processes were touched is the `evidence`. The rest:
-
-- `keeping`: no voice is lost that could have been saved; none waits longer than its interval and
-  six hours without a fault; what a person registered is there at the end, and no task hangs;
-- `calls`: no voice is used again within its interval when its last use was known (each lost or late
-  answer excuses one use); no enrollment is accepted twice without a person's word; the most urgent
-  voice goes first; while a breaker is open only the probe is made; LOST and UNDEPLOYED only by the
-  gateway's evidence;
-- `alerts`: each risk, loss and open breaker is alerted, crash or no crash.
+The registry is never asked for the truth. `evidence` is what can be known from outside: what the
+gateway did, which answers came back whole, what was logged, and when the host's clock and processes
+were touched. `keeping`, `calls` and `alerts` check it; docs/rehearsal.md lists the invariants.
 """
 
 from collections.abc import Iterable
@@ -24,9 +17,8 @@ from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.rehearsal.invariants.alerts import Alerts, OwedAlerts
 from voicekeeper.rehearsal.invariants.calls import Breakers, Order, PaidOnce, Statuses
-from voicekeeper.rehearsal.invariants.evidence import Evidence, KnownVoice, Task, is_well
+from voicekeeper.rehearsal.invariants.evidence import Call, Evidence, KnownVoice, Task, is_well
 from voicekeeper.rehearsal.invariants.keeping import Backlogs, Losses
-from voicekeeper.rehearsal.network import Call
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.store.jobs import Claims
 
@@ -81,14 +73,16 @@ class Invariants:
 
     def killed(self) -> None:
         """Note that the process died, and may not have logged what it did just before."""
-        self.evidence.process_died()
-        self._paid_once.killed()
-        self._alerts.killed()
-        self._owed.killed()
+        self.evidence.downs.append((self.evidence.now, None))
+        for check in (self._paid_once, self._alerts, self._owed):
+            check.killed()
 
     def started(self) -> None:
         """Note that a process began."""
-        self.evidence.process_began()
+        now, downs = self.evidence.now, self.evidence.downs
+        self.evidence.started = now
+        if downs and downs[-1][1] is None:
+            downs[-1] = (downs[-1][0], now)
         self._breakers.started()
 
     def logged(self, level: Level, event: str, fields: dict[str, Any]) -> None:
@@ -105,7 +99,7 @@ class Invariants:
         self._breakers.claimed(claims)
         self._order.claimed(claims, left)
 
-    # The network: see `network.Watcher`.
+    # The network.
 
     def posted(self, call: Call) -> None:
         """Check a submission that is sent."""
@@ -171,10 +165,8 @@ class Invariants:
     def _is_used(self, voice_id: str) -> bool:
         """Return whether a voice was used this moment; count it if so."""
         seen = self.evidence
-        if voice_id not in seen.known:
-            return False
-        book = seen.book(voice_id)
-        if not book.alive or book.last_used_at != seen.now:
+        book = seen.book(voice_id) if voice_id in seen.known else None
+        if book is None or not book.alive or book.last_used_at != seen.now:
             return False
         if self._used_before is not None:
             margin = self._used_before + seen.policy.window - seen.now

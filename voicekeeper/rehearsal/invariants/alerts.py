@@ -13,8 +13,7 @@ from voicekeeper.core import alerting
 from voicekeeper.core.enums import AlertKind, Status
 from voicekeeper.core.events import Event, Level
 from voicekeeper.core.schedule import Policy
-from voicekeeper.rehearsal.invariants.evidence import SLACK, Evidence, Task, is_well
-from voicekeeper.rehearsal.network import Call
+from voicekeeper.rehearsal.invariants.evidence import SLACK, Call, Evidence, Task, is_well
 
 _KINDS: Final = {event: kind for kind, event in alerting.EVENTS.items()}
 _GONE: Final = (AlertKind.LOST, AlertKind.UNDEPLOYED)
@@ -100,13 +99,14 @@ class Alerts:
 
     def killed(self) -> None:
         """Excuse what the process may have forgotten with its death."""
+        lately = self._evidence.now - SLACK
         for alert in self._alerts.values():
-            if alert.mended_at is not None and self._evidence.now - alert.mended_at <= SLACK:
+            if alert.mended_at is not None and alert.mended_at >= lately:
                 alert.mended_at = None
 
     def check(self, living: Mapping[str, datetime]) -> None:
         """Check that what lasts was alerted again, and the end of what has ended was logged."""
-        well = self._evidence.names_of(living)
+        well = {self._evidence.known[voice_id].name for voice_id in living}
         waiting_since = min((self._evidence.known[v].since for v in living), default=None)
         for (kind, subject), alert in self._alerts.items():
             if kind is AlertKind.RISK and subject not in well:
@@ -135,28 +135,25 @@ class Alerts:
         return not seen.was_set_since(unset_since) and seen.could_work(since, within)
 
     def _alerted(self, kind: AlertKind, subject: str, level: Level, *, is_mention: bool) -> None:
-        now = self._evidence.now
+        """Note an alert.
+
+        A mention bears no count: a new process says, as it begins, that a breaker is still open.
+        """
+        now, started = self._evidence.now, self._evidence.started
         alert = self.open(kind, subject)
         if kind in _GONE:
             self._settle(subject, {AlertKind.RISK, *_GONE} - {kind})
-        if alert is None:
-            # A first alert bears no count. Nor does the mention of a new process as it begins,
-            # that a breaker is still open; the alert proper may have been lost in a crash.
-            is_first = kind is not AlertKind.BLOCKED or not is_mention or not self._has_begun(now)
-            self._alerts[kind, subject] = Alert(now if is_first else None, now, level)
-            return
-        if is_mention and kind is AlertKind.BLOCKED:
-            return
-        if self._is_too_soon(alert, level):
-            ago = now - (alert.alerted_at or now)
-            self._evidence.violated(f"{subject} was told {kind} again after {ago}")
-        alert.alerted_at, alert.said_at, alert.level = now, now, level
-        alert.is_missed = False
-
-    def _has_begun(self, now: datetime) -> bool:
-        """Return whether a process has just begun."""
-        started = self._evidence.started
-        return started is not None and now - started <= SLACK
+        is_mention = is_mention and kind is AlertKind.BLOCKED
+        if alert is None:  # the alert proper may have been lost in a crash
+            has_begun = started is not None and now - started <= SLACK
+            given_at = None if is_mention and has_begun else now
+            self._alerts[kind, subject] = Alert(given_at, now, level)
+        elif not is_mention:
+            if self._is_too_soon(alert, level):
+                ago = now - (alert.alerted_at or now)
+                self._evidence.violated(f"{subject} was told {kind} again after {ago}")
+            alert.alerted_at, alert.said_at, alert.level = now, now, level
+            alert.is_missed = False
 
     def _is_too_soon(self, alert: Alert, level: Level) -> bool:
         if alert.alerted_at is None or (level == "error" and alert.level != "error"):
@@ -177,7 +174,7 @@ class Alerts:
     def _is_excused(self, since: datetime, length: timedelta) -> bool:
         """Return whether an alert may have been lost, or not been noted as given."""
         seen = self._evidence
-        return seen.was_hindered(since, since + length) or seen.was_set_since(since)
+        return seen.was_hindered(since, length) or seen.was_set_since(since)
 
     def _settle(self, name: str, kinds: Iterable[AlertKind]) -> None:
         for kind in kinds:

@@ -13,17 +13,13 @@ from voicekeeper.core import breaker
 from voicekeeper.core.enums import AlertKind, Kind, Status
 from voicekeeper.core.events import Event
 from voicekeeper.rehearsal.invariants.alerts import Alerts
-from voicekeeper.rehearsal.invariants.evidence import SLACK, Evidence, Task
-from voicekeeper.rehearsal.network import Call
+from voicekeeper.rehearsal.invariants.evidence import SLACK, Call, Evidence, Task
 from voicekeeper.store.jobs import Claims, Job
 
 _CONTROLS: Final = (Event.CONTROL_SUBMITTED, Event.CONTROL_SUCCEEDED, Event.CONTROL_FAILED)
 
 _FLOOR: Final = timedelta(seconds=30)
 """No backoff is shorter, unless its base is."""
-
-_Route = tuple[str, str, str]
-"""Model, mode, and the voice spoken with or the prefix of the voice to make."""
 
 TRANSITIONS: Final = frozenset(
     (Status(before), Status(after))
@@ -64,8 +60,8 @@ class PaidOnce:
 
     def killed(self) -> None:
         """Excuse what the process may not have logged before it died."""
-        now = self._evidence.now
-        self._early = [task for task in self._early if now - task.at > SLACK]
+        lately = self._evidence.now - SLACK
+        self._early = [task for task in self._early if task.at < lately]
 
     def enrolled(self, name: str) -> None:
         """Check an accepted enrollment."""
@@ -74,9 +70,16 @@ class PaidOnce:
             self._evidence.violated(f"the enrollment of {name} was paid for again")
 
     def used(self, task: Task) -> None:
-        """Check a use of a voice."""
-        task.too_early = self._too_early(task.subject, task.at)
-        if task.too_early is not None:
+        """Note a use of a voice that comes too early though its last use is known."""
+        seen, known = self._evidence, self._evidence.known[task.subject]
+        if known.used_at is None or known.heard_at is None:
+            return
+        age = task.at - known.used_at
+        forgotten = seen.was_set_since(known.used_at) or seen.died_within(known.heard_at, SLACK)
+        if age < self._least_gap and not forgotten:
+            task.too_early = (
+                f"{task.at}: {task.subject} was used again after {age}, its last use being known"
+            )
             self._early.append(task)
 
     def logged(self, event: str, fields: dict[str, Any]) -> None:
@@ -90,16 +93,6 @@ class PaidOnce:
         """Count the uses that can no longer be excused."""
         early, self._early = self._early, []
         self._evidence.broken += [task.too_early for task in early if task.too_early is not None]
-
-    def _too_early(self, voice_id: str, now: datetime) -> str | None:
-        """Return the sentence that a voice is used though its last use is known, if so."""
-        seen = self._evidence
-        used_at, heard_at = seen.known[voice_id].used_at, seen.known[voice_id].heard_at
-        if used_at is None or heard_at is None or now - used_at >= self._least_gap:
-            return None
-        if seen.was_set_since(used_at) or seen.died_within(heard_at, SLACK):
-            return None  # the host may have forgotten the use, or misdated it
-        return f"{now}: {voice_id} was used again after {now - used_at}, its last use being known"
 
     def _was_control(self, task: Task) -> None:
         """Take back what was made of a control call as though it were a keepalive."""
@@ -127,7 +120,7 @@ class Breakers:
     def __init__(self, evidence: Evidence, alerts: Alerts) -> None:
         self._evidence = evidence
         self._alerts = alerts
-        self._chosen: Counter[_Route] = Counter()
+        self._chosen: Counter[tuple[str, str, str]] = Counter()
         self._open: set[str] = set()
         self._causes: dict[str, str] = {}
         self._on_trial: set[str] = set()
@@ -155,7 +148,10 @@ class Breakers:
     def claimed(self, claims: Claims) -> None:
         """Check the calls and polls that a pass took."""
         for job in claims.calls:
-            self._chosen[_route(job)] += 1
+            if job.kind.is_enrollment:
+                self._chosen[job.model, str(job.kind), (job.recipe or {})["prefix"]] += 1
+            else:
+                self._chosen[job.model, "speech", job.spoken or ""] += 1
             if job.kind is Kind.CONTROL:
                 self._probed(job.model)
             else:
@@ -166,22 +162,20 @@ class Breakers:
 
     def posted(self, call: Call) -> None:
         """Check that a call that is sent was chosen."""
-        route = (call.model, call.kind, call.subject)
-        if not self._chosen[route]:
-            self._evidence.violated(
-                f"a {call.kind} call with {call.subject} was made that no pass chose"
-            )
+        if self._chosen[call.model, call.kind, call.subject]:
+            self._chosen[call.model, call.kind, call.subject] -= 1
         else:
-            self._chosen[route] -= 1
+            sentence = f"a {call.kind} call with {call.subject} was made that no pass chose"
+            self._evidence.violated(sentence)
 
     def _taken(self, job: Job) -> None:
         """Check a call that is no probe."""
         if self._may_be_on_trial(job.model):
             self._on_trial.add(job.model)
-        elif not self.is_open(job.model):
-            self._alerts.mended([AlertKind.BLOCKED], job.model)
-        else:
+        elif self.is_open(job.model):
             self._evidence.violated(f"{job.name} was taken though calls for {job.model} are paused")
+        else:
+            self._alerts.mended([AlertKind.BLOCKED], job.model)
 
     def _probed(self, model: str) -> None:
         """Check that probes keep the shortest backoff."""
@@ -208,12 +202,6 @@ class Breakers:
         return seen.is_confused() or all(at is None or at <= over for at in uses)
 
 
-def _route(job: Job) -> _Route:
-    if job.kind.is_enrollment:
-        return job.model, str(job.kind), (job.recipe or {})["prefix"]
-    return job.model, "speech", job.spoken or ""
-
-
 class Statuses:
     """Each transition of a status is allowed, and stands on what the gateway answered.
 
@@ -236,7 +224,7 @@ class Statuses:
 
         By its clock: one that is days ahead sees windows end that have days left.
         """
-        over = self._evidence.host_now - self._evidence.policy.window
+        over = self._evidence.clock.now() - self._evidence.policy.window
         known = self._evidence.known
         return [v for v in self._evidence.living() if (known[v].used_at or known[v].since) > over]
 
@@ -284,18 +272,18 @@ class Order:
 
     def claimed(self, claims: Claims, left: Iterable[str]) -> None:
         """Check what a pass took, and the ids of the voices that it left for want of room."""
-        if self._evidence.is_confused():
+        seen = self._evidence
+        if seen.is_confused():
             return
-        jobs = (job for job in claims.calls if job.kind is Kind.KEEPALIVE)
-        taken = [place for job in jobs if (place := self._position(job.spoken)) is not None]
+        taken = [job.spoken or "" for job in claims.calls if job.kind is Kind.KEEPALIVE]
         least: _Position | None = None
-        for place in taken:
+        for place in (self._position(voice_id) for voice_id in taken if voice_id in seen.known):
             self._check(least, place, "called")
-            least = self._later(least, place)
+            if place.is_over or place.is_known:
+                least = place if least is None else max(least, place)
         for voice_id in left:
-            waiting = self._position(voice_id)
-            if waiting is not None:
-                self._check(least, waiting, "taken")
+            if voice_id in seen.known:
+                self._check(least, self._position(voice_id), "taken")
 
     def _check(self, before: _Position | None, after: _Position, done: str) -> None:
         """Check one that came first against one that came later, or was left."""
@@ -311,19 +299,13 @@ class Order:
                 f"{before.voice_id} was {done} before {after.voice_id}, which is more urgent"
             )
 
-    def _later(self, one: _Position | None, other: _Position) -> _Position | None:
-        """Return the less urgent of two, where that can be known."""
-        if not (other.is_over or other.is_known):
-            return one
-        return other if one is None else max(one, other)
-
-    def _position(self, voice_id: str | None) -> _Position | None:
-        seen = self._evidence
-        known = seen.known.get(voice_id or "")
-        if voice_id is None or known is None:
-            return None
+    def _position(self, voice_id: str) -> _Position:
+        seen, known = self._evidence, self._evidence.known[voice_id]
         used_at = seen.book(voice_id).last_used_at
-        heard = known.used_at == used_at and known.heard_at is not None
-        forgot = known.heard_at is not None and seen.died_within(known.heard_at, SLACK)
         is_over = seen.now >= used_at + seen.policy.window
-        return _Position(is_over, used_at, voice_id, heard and not forgot)
+        is_known = (
+            known.heard_at is not None
+            and known.used_at == used_at
+            and not seen.died_within(known.heard_at, SLACK)
+        )
+        return _Position(is_over, used_at, voice_id, is_known)

@@ -3,10 +3,9 @@
 All of it is seen from outside the host, whose own rows are no evidence.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from voicekeeper.core.schedule import Policy
 from voicekeeper.rehearsal import faults
@@ -45,6 +44,24 @@ class KnownVoice:
     failures: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call.
+
+    Attributes:
+        kind: ``status`` or the mode of a submission: ``speech``, ``clone``, ``design``.
+        subject: the task asked for, the voice spoken with, or the prefix of the voice to make.
+        body: the JSON of a submission.
+        answered: whether the gateway has done the work.
+    """
+
+    kind: str
+    model: str
+    subject: str
+    body: Any
+    answered: bool = False
+
+
 @dataclass(slots=True)
 class Task:
     """A task that was accepted at an instant.
@@ -71,7 +88,7 @@ class Evidence:
         known: what the host can know of each voice, by its id.
         tasks: the accepted ones, by their id.
         clock_set: when the host's clock was set; the beginning too, where it was wrong then.
-        deaths: when the process died.
+        downs: from each death of the process to the start of the next.
         started: when the last process began.
         abandoned: ids of the voices that no person wants kept.
         broken: each violation of an invariant, as a sentence.
@@ -81,14 +98,13 @@ class Evidence:
         self, gateway: Gateway, *, clock: HostClock, timeline: Timeline, policy: Policy
     ) -> None:
         self.gateway = gateway
+        self.clock = clock
         self.timeline = timeline
         self.policy = policy
-        self._clock = clock
-        self._downs: list[Span] = []
         self.known: dict[str, KnownVoice] = {}
         self.tasks: dict[str, Task] = {}
         self.clock_set: list[datetime] = [clock.true] if clock.wrong_by else []
-        self.deaths: list[datetime] = []
+        self.downs: list[Span] = []
         self.started: datetime | None = None
         self.abandoned: set[str] = set()
         self.broken: list[str] = []
@@ -96,23 +112,7 @@ class Evidence:
     @property
     def now(self) -> datetime:
         """The true time."""
-        return self._clock.true
-
-    @property
-    def host_now(self) -> datetime:
-        """The host's wall time."""
-        return self._clock.now()
-
-    def process_died(self) -> None:
-        """Note a death of the process."""
-        self.deaths.append(self.now)
-        self._downs.append((self.now, None))
-
-    def process_began(self) -> None:
-        """Note a start of a process."""
-        self.started = self.now
-        if self._downs and self._downs[-1][1] is None:
-            self._downs[-1] = (self._downs[-1][0], self.now)
+        return self.clock.true
 
     def book(self, voice_id: str) -> VoiceBook:
         """Return the gateway's truth about a voice."""
@@ -129,7 +129,7 @@ class Evidence:
 
     def died_within(self, start: datetime, length: timedelta) -> bool:
         """Return whether the process died in a stretch of time."""
-        return any(start <= at <= start + length for at in self.deaths)
+        return any(start <= died <= start + length for died, _ in self.downs)
 
     def was_set_since(self, start: datetime) -> bool:
         """Return whether the host's clock was set since then."""
@@ -138,7 +138,7 @@ class Evidence:
     def is_confused(self) -> bool:
         """Return whether the host's clock is wrong, or was so lately."""
         lately = self.now - _CONFUSED_FOR * self.policy.window
-        return bool(self._clock.wrong_by) or self.was_set_since(lately)
+        return bool(self.clock.wrong_by) or self.was_set_since(lately)
 
     def could_work(self, since: datetime, length: timedelta, *, in_calm: bool = False) -> bool:
         """Return whether the host was up and well for so long at a stretch, since then.
@@ -147,28 +147,21 @@ class Evidence:
         """
         if self.now - since < length:
             return False
-        return has_room(self._hindrances(in_calm=in_calm), since, self.now, length)
+        spans = [*self.timeline.of(faults.PERIODS if in_calm else _HINDERED), *self.downs]
+        return has_room(spans, since, self.now, length)
 
-    def was_hindered(self, start: datetime, end: datetime) -> bool:
+    def was_hindered(self, start: datetime, length: timedelta) -> bool:
         """Return whether the host could not work at any moment of a stretch of time.
 
         A process that restarts in the moment of its death was away for no time at all, and has
         forgotten all the same what it was about to write down.
         """
-        died = self.died_within(start, end - start)
-        return died or not has_room(self._hindrances(), start, end, end - start)
-
-    def _hindrances(self, *, in_calm: bool = False) -> list[Span]:
-        kinds = faults.PERIODS if in_calm else _HINDERED
-        return [*self.timeline.of(kinds), *self._downs]
+        spans = [*self.timeline.of(_HINDERED), *self.downs]
+        return self.died_within(start, length) or not has_room(spans, start, start + length, length)
 
     def violated(self, sentence: str) -> None:
         """Note a violation."""
         self.broken.append(f"{self.now:%Y-%m-%d %H:%M:%S}: {sentence}")
-
-    def names_of(self, voice_ids: Iterable[str]) -> set[str]:
-        """Return the names of these voices."""
-        return {self.known[voice_id].name for voice_id in voice_ids}
 
 
 def is_well(book: VoiceBook) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from voicekeeper.rehearsal.clock import BEGINNING
 from voicekeeper.rehearsal.faults import HARD, PERIODS, has_room
 from voicekeeper.rehearsal.invariants.evidence import Evidence, is_well
 from voicekeeper.sandbox import VoiceBook
@@ -25,13 +26,15 @@ class Losses:
         self._overdue: set[str] = set()
         self.acknowledged: set[str] = set()
 
-    def saveable(self) -> list[str]:
-        """Return the ids of the lost voices that could have been saved."""
-        return [v for v, book in self._lost() if self._could_be_saved(v, book)]
-
-    def unsaveable(self) -> list[str]:
-        """Return the ids of the lost voices that could not have been saved."""
-        return [v for v, book in self._lost() if not self._could_be_saved(v, book)]
+    def lost(self) -> dict[str, bool]:
+        """Return the ids of the lost voices, each with whether it could have been saved."""
+        seen = self._evidence
+        books = {v: seen.book(v) for v in seen.known if v not in seen.abandoned}
+        return {
+            voice_id: self._could_be_saved(voice_id, book)
+            for voice_id, book in books.items()
+            if not book.alive and book.status == "OK"
+        }
 
     def check_overdue(self, living: Mapping[str, datetime]) -> None:
         """Check that nothing is overdue where there was no fault for six hours.
@@ -42,16 +45,15 @@ class Losses:
         """
         seen, interval = self._evidence, self._evidence.policy.interval
         healing = seen.now - _HEALED_WITHIN
-        died = [at for at in seen.deaths if at > healing]
+        deaths = sum(died > healing for died, _ in seen.downs)
         calm = has_room(seen.timeline.of(PERIODS), healing, seen.now, _HEALED_WITHIN)
-        if not calm or len(died) > _DEATHS_SURVIVED:
+        if not calm or deaths > _DEATHS_SURVIVED:
             return
         for voice_id, used_at in living.items():
-            if seen.known[voice_id].is_lost:
+            if seen.known[voice_id].is_lost or voice_id in self._overdue:
                 continue
             allowed = interval * 2 if seen.was_set_since(used_at) else interval
-            late = used_at < healing - allowed
-            if late and seen.known[voice_id].since < healing and voice_id not in self._overdue:
+            if used_at < healing - allowed and seen.known[voice_id].since < healing:
                 self._overdue.add(voice_id)
                 seen.violated(f"{voice_id} is overdue though all is well")
 
@@ -70,11 +72,6 @@ class Losses:
         if hanging:
             self._evidence.violated(f"{hanging} tasks hang though all is well")
 
-    def _lost(self) -> list[tuple[str, VoiceBook]]:
-        seen = self._evidence
-        books = ((v, seen.book(v)) for v in seen.known if v not in seen.abandoned)
-        return [(v, book) for v, book in books if not book.alive and book.status == "OK"]
-
     def _could_be_saved(self, voice_id: str, book: VoiceBook) -> bool:
         gone_at, window = book.deleted_at, self._evidence.policy.window
         if gone_at is None or gone_at < book.last_used_at + window:
@@ -85,18 +82,24 @@ class Losses:
 
 @dataclass(slots=True)
 class Backlog:
-    """The ids of the voices that were overdue when a hard fault ended, and have not been used.
+    """The voices that were overdue when a hard fault ended.
 
     Attributes:
         voices: how many there were.
         drained_after: until the last was used or gone; None while some wait.
+        waiting: the ids of those that have not been used.
     """
 
     cause: str
     ended_at: datetime
-    waiting: set[str]
     voices: int
     drained_after: timedelta | None
+    waiting: set[str]
+
+    @property
+    def day(self) -> float:
+        """The end of the fault, in days since the beginning."""
+        return (self.ended_at - BEGINNING) / timedelta(days=1)
 
 
 class Backlogs:
@@ -116,7 +119,7 @@ class Backlogs:
             if is_well(book) and now - book.last_used_at > seen.policy.interval
         }
         drained = None if waiting else timedelta(0)
-        self.all.append(Backlog(cause, now, waiting, len(waiting), drained))
+        self.all.append(Backlog(cause, now, len(waiting), drained, waiting))
 
     def used(self, voice_id: str) -> None:
         """Note a use of a voice."""
