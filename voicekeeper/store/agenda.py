@@ -142,7 +142,7 @@ def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime |
         events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
     if agenda.suspected:
         suspected = set(session.scalars(_SUSPECTED))
-        breakers_of = {breaker.model: breaker for breaker in breakers.readable(session)}
+        breakers_of = breakers.known(session)
         events += [_probe_at(breakers_of.get(model), now) for model in suspected]
     return min((at for at in events if at is not None), default=None)
 
@@ -155,20 +155,10 @@ def _probe_at(breaker: Breaker | None, now: datetime) -> datetime:
 def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list[datetime | None]:
     """Return the same events where calls of some models pause until their breaker's probe."""
     opened = breakers.opened(session)
-    models = [breaker.model for breaker in opened]
     wrong = now in (agenda.due_at, agenda.poll_at)
-    flowing = select(
-        _POLL.where(_TASK.kind == Kind.CONTROL).scalar_subquery(),
-        _DUE.where(_VOICE.model.not_in(models)).scalar_subquery(),
-        _POLL.where(_TASK.model.not_in(models)).scalar_subquery(),
-    )
-    events = list(session.run(flowing).one())
+    events = list(session.run(_FLOWING, {"paused": [each.model for each in opened]}).one())
     for breaker in opened:
-        waiting = select(
-            _DUE.where(_VOICE.model == breaker.model).scalar_subquery(),
-            _POLL.where(_TASK.model == breaker.model).scalar_subquery(),
-        )
-        found = session.run(waiting).one()
+        found = session.run(_WAITING, {"of_model": breaker.model}).one()
         first = now if wrong else min((at for at in found if at is not None), default=None)
         if first is not None:
             events.append(max(first, _probe_at(breaker, now)))
@@ -177,6 +167,16 @@ def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list
 
 _DUE = select(func.min(_VOICE.next_at))
 _POLL = select(func.min(_TASK.next_poll_at)).where(IS_RUNNING)
+_PAUSED: sa.BindParameter[list[str]] = sa.bindparam("paused", expanding=True)
+_FLOWING = select(
+    _POLL.where(_TASK.kind == Kind.CONTROL).scalar_subquery(),
+    _DUE.where(_VOICE.model.not_in(_PAUSED)).scalar_subquery(),
+    _POLL.where(_TASK.model.not_in(_PAUSED)).scalar_subquery(),
+)
+_WAITING = select(
+    _DUE.where(_VOICE.model == sa.bindparam("of_model")).scalar_subquery(),
+    _POLL.where(_TASK.model == sa.bindparam("of_model")).scalar_subquery(),
+)
 _SUSPECTED = (
     select(_VOICE.model)
     .where(

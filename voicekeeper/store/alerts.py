@@ -60,7 +60,7 @@ _OF_MODEL = select(Alert).where(
     _IS_OPEN, col(Alert.voice_pk).is_(None), col(Alert.model) == bindparam("of_model")
 )
 _NEW_RISKS = (
-    select(col(Voice.id))
+    select(Voice)
     .where(
         AT_RISK,
         ~exists().where(
@@ -71,7 +71,7 @@ _NEW_RISKS = (
     .limit(_MOST)
 )
 _SETTLED = (
-    select(col(Alert.id), col(Alert.voice_pk))
+    select(Alert, Voice)
     .join(Voice, col(Voice.id) == col(Alert.voice_pk))
     .where(
         _IS_OPEN,
@@ -96,7 +96,7 @@ _GETS_LOUDER = (
     & (col(Voice.anchored_at) < bindparam("dire"))
 )
 _DUE = (
-    select(col(Alert.id), col(Alert.voice_pk))
+    select(Alert, Voice)
     .join(Voice, col(Voice.id) == col(Alert.voice_pk), isouter=True)
     .where(
         col(Alert.tell_at).is_not(None),
@@ -198,22 +198,24 @@ def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
 
     Log them, then `mark` them.
     """
-    breakers_open = {breaker.model: breaker for breaker in breakers.opened(session)}
-    _open_risks(session, breakers_open, now=now, policy=policy)
-    for alert, voice in _found(session, _SETTLED, **risk_at(now, policy)):
-        if voice is not None and _end_of_voice(session, alert, voice, now=now) is not None:
+    risky, _ = unreadable.found(session, Voice, _NEW_RISKS, risk_at(now, policy))
+    session.add_all(_risk(session, voice, now=now, policy=policy) for voice in risky)
+    settled, _ = unreadable.pairs(session, Alert, _SETTLED, risk_at(now, policy))
+    for alert, voice in settled:
+        if _end_of_voice(session, alert, voice, now=now) is not None:
             alert.tell_at = now  # its line is among those that are due
+    at = {"now": now, "dire": alerting.dire_before(now, policy)}
+    due, _ = unreadable.pairs(session, Alert, _DUE, at)
     lines = []
-    for alert, voice in _found(session, _DUE, now=now, dire=alerting.dire_before(now, policy)):
-        breaker = breakers_open.get(alert.model)
+    for alert, voice in due:
         if alert.ended_at is not None:
             log_line = _model_recovered(alert.model, alert.since)
             if voice is not None:
                 log_line = _line(_all_clear(alert), voice)
         elif voice is None:
-            log_line = _of_model(alert, breaker, now=now)
+            log_line = _of_model(session, alert, now=now)
         else:
-            log_line = _of_voice(session, alert, voice, breaker, now=now, policy=policy)
+            log_line = _of_voice(session, alert, voice, now=now, policy=policy)
         lines.append(log_line._replace(alert=alert.id))
     return lines
 
@@ -271,42 +273,28 @@ def _end_of_voice(session: Session, alert: Alert, voice: Voice, *, now: datetime
     return tell(session, voice, _all_clear(alert), now=now)._replace(alert=alert.id)
 
 
-def _open_risks(
-    session: Session, breakers_open: Mapping[str, Breaker], *, now: datetime, policy: Policy
-) -> None:
-    """Open an alert for each voice that came to be at risk; its grace begins."""
-    keys = session.scalars(_NEW_RISKS, risk_at(now, policy)).all()
-    voices, _ = unreadable.by_key(session, Voice, keys)
-    session.add_all(
-        Alert(
-            kind=AlertKind.RISK,
-            voice_pk=voice.id,
-            model=voice.model,
-            level=Event.VOICE_AT_RISK.level,
-            cause=alerting.cause_of_risk(voice, breakers_open.get(voice.model)),
-            since=plus(voice.anchored_at, policy.risk_age),
-            tell_at=now + alerting.grace(policy),
-        )
-        for voice in voices.values()
+def _risk(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Alert:
+    """Return the alert about a voice that came to be at risk; its grace begins."""
+    return Alert(
+        kind=AlertKind.RISK,
+        voice_pk=voice.id,
+        model=voice.model,
+        level=Event.VOICE_AT_RISK.level,
+        cause=alerting.cause_of_risk(voice, _open_breaker(session, voice.model)),
+        since=plus(voice.anchored_at, policy.risk_age),
+        tell_at=now + alerting.grace(policy),
     )
 
 
-def _found(
-    session: Session, query: sa.Select[Any, Any], **times: datetime
-) -> list[tuple[Alert, Voice | None]]:
-    """Return alerts with their voices; a pair that cannot be read is left out."""
-    keys = session.execute(query, times).all()
-    alerts, _ = unreadable.by_key(session, Alert, [key for key, _ in keys])
-    voices, _ = unreadable.by_key(session, Voice, [pk for _, pk in keys if pk is not None])
-    return [
-        (alerts[key], voices.get(pk))
-        for key, pk in keys
-        if key in alerts and (pk is None or pk in voices)
-    ]
+def _open_breaker(session: Session, model: str) -> Breaker | None:
+    """Return the breaker that pauses a model's calls, if one does."""
+    breaker = breakers.known(session).get(model)
+    return breaker if breaker is not None and breaker.opened_at is not None else None
 
 
-def _of_model(alert: Alert, breaker: Breaker | None, *, now: datetime) -> LogLine:
+def _of_model(session: Session, alert: Alert, *, now: datetime) -> LogLine:
     """Return the line of an open alert about a model."""
+    breaker = _open_breaker(session, alert.model)
     if alert.send_at is None:  # a restore has put it off
         alert.send_at = now
     return model_line(
@@ -320,19 +308,13 @@ def _of_model(alert: Alert, breaker: Breaker | None, *, now: datetime) -> LogLin
 
 
 def _of_voice(
-    session: Session,
-    alert: Alert,
-    voice: Voice,
-    breaker: Breaker | None,
-    *,
-    now: datetime,
-    policy: Policy,
+    session: Session, alert: Alert, voice: Voice, *, now: datetime, policy: Policy
 ) -> LogLine:
     """Return the line of an open alert about a voice; the history has one for each level alone."""
     level = alerting.level(alert.kind, voice.anchored_at, now=now, policy=policy)
     detail: dict[str, Any] = {"since": alert.since, "told": alert.told + 1}
     if alert.kind is AlertKind.RISK:
-        alert.cause = alerting.cause_of_risk(voice, breaker)
+        alert.cause = alerting.cause_of_risk(voice, _open_breaker(session, voice.model))
         detail["deadline_at"] = deadline(voice.anchored_at, policy)
     entry = Entry(alerting.EVENTS[alert.kind], {"error": alert.cause, **detail})
     if alert.send_at is not None and alert.level == level:

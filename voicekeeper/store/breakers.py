@@ -1,6 +1,5 @@
 """The rows of the circuit breakers, and who waits behind them."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -14,9 +13,7 @@ from voicekeeper.store import unreadable
 from voicekeeper.store.jobs import IS_INTENT
 from voicekeeper.store.session import Session
 
-_ALL = select(Breaker)
-_OPENED = select(Breaker).where(col(Breaker.opened_at).is_not(None)).order_by(col(Breaker.model))
-
+_ALL = select(Breaker).order_by(col(Breaker.model))
 _URGENT = select(func.min(col(Voice.anchored_at))).where(
     col(Voice.model) == sa.bindparam("of_model"),
     col(Voice.voice_id).is_not(None),
@@ -27,28 +24,29 @@ _NEWEST = 1_000
 """Of the tasks of all models; further back it is not looked for those of one."""
 
 
+def known(session: Session) -> dict[str, Breaker]:
+    """Return the breakers that can be read, by their model; they are read once."""
+    breakers: dict[str, Breaker] | None = session.info.get("breakers")
+    if breakers is None:
+        found, _ = unreadable.found(session, Breaker, _ALL)
+        breakers = session.info["breakers"] = {breaker.model: breaker for breaker in found}
+    return breakers
+
+
+def opened(session: Session) -> list[Breaker]:
+    """Return the breakers that are open; one that cannot be read is not."""
+    return [breaker for breaker in known(session).values() if breaker.opened_at is not None]
+
+
 def of_model(session: Session, model: str) -> Breaker:
     """Return the breaker of a model, made if it has none that can be read."""
-    known: dict[str, Breaker] = session.info.setdefault("breakers", {})
-    if model in known:
-        return known[model]
-    try:
-        breaker = session.get(Breaker, model)
-    except unreadable.UNREADABLE:
+    breakers = known(session)
+    if model not in breakers:
         session.execute(delete(Breaker).where(col(Breaker.model) == model))
-        breaker = None
-    if breaker is None:
-        breaker = Breaker(model=model)
-        session.add(breaker)
+        breakers[model] = Breaker(model=model)
+        session.add(breakers[model])
         session.flush()
-    known[model] = breaker
-    return breaker
-
-
-def readable(session: Session) -> Sequence[Breaker]:
-    """Return all breakers that can be read."""
-    breakers, _ = unreadable.found(session, Breaker, _ALL)
-    return breakers
+    return breakers[model]
 
 
 def flows(session: Session, model: str) -> bool:
@@ -71,11 +69,6 @@ def flows(session: Session, model: str) -> bool:
         return False
 
 
-def open_models(session: Session) -> list[str]:
-    """Return the models whose calls are paused."""
-    return [breaker.model for breaker in opened(session)]
-
-
 def most_urgent(session: Session, model: str, *, now: datetime, policy: Policy) -> datetime | None:
     """Return what the earliest deadline counts from among the waiting that can be saved."""
     times = {"soon": now + timedelta(hours=1), "over": now - policy.window}
@@ -83,9 +76,3 @@ def most_urgent(session: Session, model: str, *, now: datetime, policy: Policy) 
         return session.run(_URGENT, {"of_model": model, **times}).scalar()
     except unreadable.UNREADABLE:  # that voice is told of when it is claimed
         return None
-
-
-def opened(session: Session) -> Sequence[Breaker]:
-    """Return the breakers that are open; one that cannot be read is not."""
-    breakers, _ = unreadable.found(session, Breaker, _OPENED)
-    return breakers

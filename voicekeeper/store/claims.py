@@ -116,7 +116,7 @@ def polls(
         The jobs, and the lines of the rows that cannot be read.
     """
     times = {"now": now, "most": most, "paused": open_models, "busy": tuple(in_flight)}
-    found, bad = unreadable.pairs(session, _POLLS, times)
+    found, bad = unreadable.pairs(session, Task, _POLLS, times)
     if bad:
         put_off = update(Task).where(col(Task.id).in_(bad))
         session.execute(put_off.values(next_poll_at=now + policy.retry_cap))

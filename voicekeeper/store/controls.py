@@ -36,7 +36,6 @@ _SUSPECTED = select(col(Voice.model)).where(
     # Hidden from the planner, which would walk through every voice's due time.
     sa.func.coalesce(col(Voice.next_at), sa.null()).is_not(None),
 )
-_WANTED = _SUSPECTED.union(select(col(Breaker.model)).where(col(Breaker.opened_at).is_not(None)))
 _OF_MODEL: sa.BindParameter[str] = sa.bindparam("of_model")
 _ABANDON = (
     sa.update(Task)
@@ -50,10 +49,20 @@ _IS_WAITING = select(
 _NOT_GONE = col(Voice.status).not_in((Status.LOST, Status.UNDEPLOYED))
 
 
-def claim(session: Session, *, now: datetime, policy: Policy) -> list[Job]:
-    """Begin the control calls whose time has come: for open breakers, and for suspects."""
+def claim(session: Session, *, suspected: bool, now: datetime, policy: Policy) -> list[Job]:
+    """Begin the control calls whose time has come: for open breakers, and for suspects.
+
+    Args:
+        session: a writing one.
+        suspected: whether there may be suspects.
+        now: of this pass.
+        policy: the settings.
+    """
     jobs = []
-    for model in session.scalars(_WANTED).all():
+    models = {breaker.model for breaker in breakers.opened(session)}
+    if suspected:
+        models.update(session.scalars(_SUSPECTED))
+    for model in sorted(models):
         breaker = breakers.of_model(session, model)
         if breaker.probe_at is not None and breaker.probe_at > now:
             continue

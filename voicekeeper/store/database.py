@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -32,8 +32,8 @@ class Database(ABC):
 
     Args:
         engine: of the database.
-        writes: the execution options of a transaction that writes.
-        reads: those of one that reads.
+        writes: the isolation of a transaction that writes, as execution options.
+        reads: that of one that reads.
         place: what sentences call it; holds no secret.
 
     Attributes:
@@ -43,14 +43,22 @@ class Database(ABC):
     is_shared: ClassVar[bool]
     _mend: ClassVar[str]
     """What helps where the data are wrong; the end of a sentence."""
+    _begin_writing: ClassVar[str]
+    """The statement that begins, and keeps every other writer waiting from there on."""
+    _begin_reading: ClassVar[str]
 
     def __init__(
-        self, engine: sa.Engine, place: str, *, writes: dict[str, str], reads: dict[str, str | bool]
+        self,
+        engine: sa.Engine,
+        place: str,
+        *,
+        writes: dict[str, Any] | None = None,
+        reads: dict[str, Any] | None = None,
     ) -> None:
         self.place = place
         self._engine = engine
-        self._writer = engine.execution_options(**writes)
-        self._reader = engine.execution_options(**reads)
+        self._writer = engine.execution_options(**(writes or {}))
+        self._reader = engine.execution_options(**(reads or {}))
 
     @property
     @abstractmethod
@@ -152,8 +160,9 @@ class Database(ABC):
             Session(self._writer) as session,
             session.begin(),
         ):
-            self._lock_out(session)
+            session.connection().exec_driver_sql(self._begin_writing)
             yield session
+            session.write()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -168,15 +177,12 @@ class Database(ABC):
             Session(self._reader) as session,
             session.begin(),
         ):
+            session.connection().exec_driver_sql(self._begin_reading)
             yield session
 
     def alone(self) -> AbstractContextManager[object]:
         """Keep the other threads of this process from writing meanwhile."""
         return nullcontext()
-
-    @abstractmethod
-    def _lock_out(self, session: Session) -> None:
-        """Begin, and keep every other writer waiting from here on."""
 
     def prepare(self, *, upgrade: bool) -> None:
         """Make the registry if there is none, and see that its schema is the one the code knows.

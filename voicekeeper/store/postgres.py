@@ -8,8 +8,7 @@ A keeper that is frozen in the middle of a transaction holds its lock no longer 
 then the server ends its connection, and the transaction never was.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -108,6 +107,8 @@ class PostgresDatabase(Database):
 
     is_shared = True
     _mend = _MEND
+    _begin_writing = "SELECT 1 FROM active FOR UPDATE"
+    _begin_reading = "SET LOCAL idle_in_transaction_session_timeout = 0"  # it holds nobody up
 
     def __init__(self, url: str) -> None:
         read = sa.make_url(url)
@@ -128,15 +129,6 @@ class PostgresDatabase(Database):
             writes={"isolation_level": "READ COMMITTED"},
             reads={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
         )
-
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Give a session that sees one state; whoever takes long to read holds nobody up."""
-        with super().reading() as session:
-            session.connection().exec_driver_sql(
-                "SET LOCAL idle_in_transaction_session_timeout = 0"
-            )
-            yield session
 
     @property
     def file(self) -> Path | None:
@@ -210,9 +202,6 @@ class PostgresDatabase(Database):
     def _tables(self, session: Session) -> set[str]:
         query = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
         return set(session.connection().exec_driver_sql(query).scalars())
-
-    def _lock_out(self, session: Session) -> None:
-        session.connection().exec_driver_sql("SELECT 1 FROM active FOR UPDATE")
 
     def _lock_migrations(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '10min'")

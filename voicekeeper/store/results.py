@@ -155,7 +155,7 @@ def find(
         What was found, by the task's key; and of the others their voice and why they cannot be
         read.
     """
-    rows, bad = unreadable.pairs(session, _FIND, {"keys": tuple(keys)})
+    rows, bad = unreadable.pairs(session, Task, _FIND, {"keys": tuple(keys)})
     return {task.id: Found(task, voice, bool(newer)) for task, voice, newer in rows}, bad
 
 

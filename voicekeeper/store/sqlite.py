@@ -81,6 +81,8 @@ class SqliteDatabase(Database):
 
     is_shared = False
     _mend = _RESTORE
+    _begin_writing = "BEGIN IMMEDIATE"
+    _begin_reading = "BEGIN"
 
     def __init__(self, path: Path, engine: sa.Engine | None = None) -> None:
         self.path = path
@@ -91,10 +93,7 @@ class SqliteDatabase(Database):
                 hide_parameters=True,
             )
         sa.event.listen(engine, "connect", _set_pragmas)
-        sa.event.listen(engine, "begin", _begin)
-        super().__init__(
-            engine, str(path), writes={"begin": "BEGIN IMMEDIATE"}, reads={"begin": "BEGIN"}
-        )
+        super().__init__(engine, str(path))
         self._lock = RLock()
         self.is_shared_in_wal = False
         self._in_place: dict[Path, tuple[int, int]] = {}
@@ -110,9 +109,6 @@ class SqliteDatabase(Database):
         They wait, for as long as it takes, where SQLite would have them fail after a while.
         """
         return self._lock
-
-    def _lock_out(self, session: Session) -> None:
-        session.connection()  # to begin is to wait: a file has one writer at a time
 
     def exists(self) -> bool:
         """Tell whether the file is there.
@@ -331,7 +327,7 @@ class SqliteDatabase(Database):
         self.is_shared_in_wal = found == "wal" != mode
 
     def _lock_migrations(self, connection: sa.Connection) -> None:
-        """Do nothing: to begin is to wait, here too."""
+        connection.exec_driver_sql(self._begin_writing)
 
     def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
         if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
@@ -421,13 +417,6 @@ _MEANINGS: Final[Sequence[tuple[str, type[VoicekeeperError], str]]] = (
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begin(connection: sa.Connection) -> None:
-    """Begin as the engine of the transaction has it."""
-    words = connection.get_execution_options().get("begin")
-    if words is not None:
-        connection.exec_driver_sql(words)
 
 
 def _emptied(path: Path) -> str:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Select, select
 from sqlmodel import SQLModel, col
 
-from voicekeeper.core.models import Task, Voice
+from voicekeeper.core.models import Alert, Task, Voice
 from voicekeeper.store.session import Session
 
 UNREADABLE = (LookupError, ValueError, TypeError)
@@ -48,12 +48,15 @@ def found(
 
 
 def pairs(
-    session: Session, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    session: Session,
+    table: type[Task] | type[Alert],
+    query: Select[*tuple[Any, ...]],
+    parameters: Mapping[str, Any],
 ) -> tuple[list[Any], dict[int, tuple[int | None, str]]]:
-    """Load the rows of a query for tasks with their voices.
+    """Load the rows of a query for tasks, or alerts, with their voices.
 
     Returns:
-        The rows; and of those that cannot be read, by the task's key, the voice's and why.
+        The rows; and of those that cannot be read, by the key, the voice's and why.
     """
     try:
         return list(session.execute(query, parameters)), {}
@@ -61,10 +64,10 @@ def pairs(
         pass
     found: list[Any] = []
     bad: dict[int, tuple[int | None, str]] = {}
-    keys = query.with_only_columns(col(Task.id), col(Task.voice_pk))
+    keys = query.with_only_columns(col(table.id), col(table.voice_pk))
     for key, voice_pk in session.execute(keys, parameters).all():
         try:
-            found += session.execute(query.where(col(Task.id) == key), parameters)
+            found += session.execute(query.where(col(table.id) == key), parameters)
         except UNREADABLE as error:
             bad[key] = voice_pk, str(error)
     return found, bad

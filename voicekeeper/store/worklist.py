@@ -167,7 +167,7 @@ class Worklist:
             lines = take_unlogged(session) if due.unlogged else []
             if _is_here(due.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
-            paused = breakers.open_models(session) if due.opened else []
+            paused = [each.model for each in breakers.opened(session)] if due.opened else []
             asked: Sequence[Job] = []
             probes: Sequence[Job] = []
             voices: Sequence[Job] = []
@@ -178,7 +178,7 @@ class Worklist:
                     session, paused, now=now, policy=policy, most=polls, in_flight=in_flight
                 )
             if calls and (due.opened or due.suspected):
-                probes = controls.claim(session, now=now, policy=policy)
+                probes = controls.claim(session, suspected=due.suspected, now=now, policy=policy)
             room = max(calls - len(probes), 0)
             if room and _is_here(due.due_at, now):
                 voices, bad_voices = claims.calls(
@@ -330,7 +330,7 @@ class Worklist:
         """Return how long until a running task may be asked for; None when none may be."""
         with self._database.reading() as session:
             may_ask = (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(
-                breakers.open_models(session)
+                [breaker.model for breaker in breakers.opened(session)]
             )
             soonest = session.scalar(
                 select(func.min(col(Task.next_poll_at))).where(IS_RUNNING, may_ask)
