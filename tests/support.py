@@ -314,7 +314,7 @@ class Life:
             await self.one_pass()
             if self.clock.monotonic() >= prune_at:
                 prune_at = self.clock.monotonic() + self.policy.prunes_every.total_seconds()
-                await self.keeper.prune()
+                await self.keeper.upkeep.prune()
             now = self.clock.now()
             idle_until = self.worklist.idle_until(now=now, policy=self.policy) or now + DAY
             ahead = max(min(idle_until - now, DAY), TICK)

@@ -784,9 +784,9 @@ def test_a_clock_that_is_wrong_for_good_keeps_every_voice_at_the_usual_price(
 def test_the_balance_is_noted_and_the_last_one_counts(tmp_path: Path) -> None:
     life = Life(tmp_path, gateway=Gateway(balance_micros=5_000_000))
     life.register(imported("anna"))
-    asyncio.run(life.keeper.look_at_balance())
+    asyncio.run(life.keeper.upkeep.note_balance())
     life.live(MINUTE)
-    asyncio.run(life.keeper.look_at_balance())
+    asyncio.run(life.keeper.upkeep.note_balance())
     (balance,) = life.rows(Balance)
     assert (balance.micros, balance.told_at) == (5_000_000 - 60, life.clock.now())
     assert life.log.of("balance.asked") == [
@@ -805,7 +805,7 @@ def test_a_balance_that_is_not_told_harms_nothing_and_is_told_at_debug_level(
     life.register(imported("anna"))
     life.upstream.trouble = lambda call: trouble if call.kind == "balance" else None
     for _ in range(10):
-        asyncio.run(life.keeper.look_at_balance())
+        asyncio.run(life.keeper.upkeep.note_balance())
     assert {(level, event) for level, event, _ in life.log.lines} == {(10, "balance.asked")}
     assert not life.keeper.key_refused
     life.live(MINUTE)

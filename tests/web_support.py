@@ -13,7 +13,7 @@ from tests import support
 from tests.support import Life
 from voicekeeper.config import Address, Settings
 from voicekeeper.config.settings import Web, Webhook
-from voicekeeper.daemon.keeper import Offload
+from voicekeeper.store.database import Offload
 from voicekeeper.web import serving
 
 LIMIT_S = 30.0

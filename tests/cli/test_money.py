@@ -133,7 +133,7 @@ def test_status_tells_the_balance_that_a_daemon_noted_and_for_how_long_it_lasts(
     life: Life, cli: CommandLine
 ) -> None:
     life.register(imported("anna"))
-    asyncio.run(life.keeper.look_at_balance())
+    asyncio.run(life.keeper.upkeep.note_balance())
     life.live(MINUTE)
     line = "the balance was $74.87 at 2026-05-01T12:00:00Z, enough for more than 36500 days"
     assert cli("status").out.splitlines()[-1] == f"  {line} of keepalives"

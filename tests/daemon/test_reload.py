@@ -220,7 +220,7 @@ def test_a_reload_puts_settings_and_key_in_force_for_the_next_call(
             )
             assert await reload() == ("upstream.timeout", "log.level", THE_KEY)
             assert reload.settings == installation.written
-            await assembly.keeper.look_at_balance()
+            await assembly.keeper.upkeep.note_balance()
             assert await reload() == ()
 
     asyncio.run(story())

@@ -246,8 +246,8 @@ def test_a_step_reads_few_rows_and_a_pass_has_its_turn_between_two(life: Life) -
 
     async def beside() -> None:
         await life.keeper.take_over()
-        life.keeper._offload = offload  # type: ignore[assignment]  # noqa: SLF001 - the thread's place
-        await asyncio.gather(life.keeper.prune(), life.keeper.sweep())
+        life.keeper.offload = life.keeper.upkeep._offload = offload  # type: ignore[assignment]  # noqa: SLF001 - the thread's place
+        await asyncio.gather(life.keeper.upkeep.prune(), life.keeper.sweep())
 
     asyncio.run(beside())
     assert turns.index("claim") <= 2
@@ -293,7 +293,7 @@ def test_a_reload_that_keeps_less_is_heeded(life: Life) -> None:
         await life.keeper.take_over()
         for days in (30, 10):
             await life.keeper.adopt(policy(keep_history=days * DAY))
-            await life.keeper.prune()
+            await life.keeper.upkeep.prune()
             told.append(life.log.of("history.pruned"))
         return told
 

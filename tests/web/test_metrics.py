@@ -101,7 +101,7 @@ def test_the_balance_and_the_day_it_lasts_to_are_told_once_they_are_known(tmp_pa
     life = Life(tmp_path)
     life.register(imported("anna"))
     assert "voicekeeper_balance_usd" not in samples(exposition(life))
-    asyncio.run(life.keeper.look_at_balance())
+    asyncio.run(life.keeper.upkeep.note_balance())
     told = samples(exposition(life))
     assert told["voicekeeper_balance_usd"] == 74.87
     assert told["voicekeeper_balance_timestamp_seconds"] == NOW.timestamp()
@@ -162,7 +162,7 @@ def test_a_voice_that_is_not_kept_has_no_series_that_could_wake_somebody(tmp_pat
 def whole(tmp_path: Path) -> str:
     """Return an exposition in which every metric has a sample."""
     life = lived(tmp_path)
-    asyncio.run(life.keeper.look_at_balance())
+    asyncio.run(life.keeper.upkeep.note_balance())
     return exposition(life, WebCounts(webhooks={"heeded": 1}, refused={"slow": 1}))
 
 

@@ -136,7 +136,7 @@ def _live_through(path: Path) -> Life:
         next_at=None,
         last_error="VALIDATION_ERROR: The voice_id is invalid for the current user or model.",
     )
-    asyncio.run(life.keeper.look_at_balance())
+    asyncio.run(life.keeper.upkeep.note_balance())
     with life.database.writing() as session:
         session.get_one(Active, 1).last_pass_at = now - TICK
     return life

@@ -17,9 +17,9 @@ from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.messages import Text
 from voicekeeper.core.models import Message
 from voicekeeper.core.schedule import Policy
-from voicekeeper.daemon.keeper import Offload
 from voicekeeper.errors import NotSent, VoicekeeperError
 from voicekeeper.notify import Sender
+from voicekeeper.store.database import Offload
 from voicekeeper.store.outbox import Outbox
 
 T = TypeVar("T")

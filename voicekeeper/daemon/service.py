@@ -96,8 +96,8 @@ class Daemon:
         """Return the table of jobs; a standby leaves all but passes to the active keeper."""
         jobs = [
             Periodic("sweep", self._pass, self._tick),
-            Periodic("balance", self._keeper.look_at_balance, timedelta(hours=6)),
-            Periodic("retention", self._keeper.prune, self._keeper.policy.prunes_every),
+            Periodic("balance", self._keeper.upkeep.note_balance, timedelta(hours=6)),
+            Periodic("retention", self._keeper.upkeep.prune, self._keeper.policy.prunes_every),
         ]
         if self._notifier is not None:
             jobs.append(Periodic("messages", self._notifier.look, self._notifier.pace))
@@ -325,7 +325,7 @@ async def run_once(
     failed = False
     if not stopped.is_set():
         failed = await keeper.came_to_nothing()
-        await _first(keeper.prune, stopped.wait)
+        await _first(keeper.upkeep.prune, stopped.wait)
     await keeper.stop(STOP_WITHIN_S)
     await asyncio.gather(*(do(STOP_WITHIN_S) for do in last))
     return not failed

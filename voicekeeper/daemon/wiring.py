@@ -17,12 +17,12 @@ from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.webhook import Callbacks
-from voicekeeper.daemon.keeper import Keeper, Offload
+from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.gateway import GatewayClient
 from voicekeeper.gateway.http_client import httpx
 from voicekeeper.notify import Heartbeat
-from voicekeeper.store.database import Database
+from voicekeeper.store.database import Database, Offload
 from voicekeeper.store.outbox import Outbox
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.worklist import Worklist

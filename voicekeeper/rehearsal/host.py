@@ -298,7 +298,7 @@ class _Process:
             if host.clock.monotonic() >= self._prune_at:  # at its pace, but after a pass only
                 pace = host.policy.prunes_every.total_seconds()
                 self._prune_at = host.clock.monotonic() + pace
-                await self._keeper.prune()
+                await self._keeper.upkeep.prune()
         except VoicekeeperError as error:
             host.log.log(40, Event.PASS_FAILED, error=str(error))
         except Exception as error:  # noqa: BLE001 - a bug that the real daemon would log and survive

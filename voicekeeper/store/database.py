@@ -6,11 +6,11 @@ driver leaves it as a sentence for the person who has to deal with it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -19,6 +19,11 @@ from voicekeeper.core.enums import SCHEMA
 from voicekeeper.errors import DatabaseUnusable, VoicekeeperError
 from voicekeeper.store.session import Session
 from voicekeeper.store.unreadable import UNREADABLE
+
+T = TypeVar("T")
+
+Offload = Callable[[Callable[[], T]], Awaitable[T]]
+"""Runs a blocking function of the store: in the database thread, or at once in a simulation."""
 
 _OURS = ("alembic_version", "voice")
 """Tables without which there is no registry of any version."""

@@ -31,10 +31,10 @@ from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Logger
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.visible import visible
-from voicekeeper.daemon.keeper import Keeper, Offload
+from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.store import survey
-from voicekeeper.store.database import Database
+from voicekeeper.store.database import Database, Offload
 from voicekeeper.web import metrics, page
 from voicekeeper.web.listener import Listener
 from voicekeeper.web.metrics import WebCounts

@@ -1,0 +1,178 @@
+"""Make the calls that a pass claims, and record what the gateway answers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from voicekeeper.core import costs, outcome, requests, transitions, webhook
+from voicekeeper.core.clock import Clock
+from voicekeeper.core.events import Event, Logger, tell
+from voicekeeper.core.models import Task, Voice
+from voicekeeper.core.outcome import Culprit, Fault
+from voicekeeper.core.requests import Request, Speech
+from voicekeeper.core.schedule import Policy
+from voicekeeper.core.transitions import Transition
+from voicekeeper.core.webhook import Callbacks
+from voicekeeper.daemon.event_log import EventLog
+from voicekeeper.daemon.in_flight import Entry
+from voicekeeper.daemon.recorder import Recorder
+from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
+from voicekeeper.gateway import GatewayPort
+from voicekeeper.store.database import Offload
+from voicekeeper.store.jobs import Answer, Job
+from voicekeeper.store.worklist import Worklist
+
+Rule = Callable[..., Transition]
+"""A rule of `transitions`: rows, an answer, ``now`` and the settings in."""
+
+
+class Calls:
+    """Makes calls for one keeper.
+
+    Args:
+        worklist: where intents and answers are written.
+        gateway: whom to call.
+        clock: the host's.
+        policy: returns the settings that hold.
+        is_active: tells whether this keeper is the active one.
+        events: where answers are logged.
+        log: where polls are logged.
+        offload: runs the store's blocking functions.
+        callbacks: how the gateway is to call when an enrollment has ended; None to poll only.
+
+    Attributes:
+        recorder: writes the answers down.
+        key_refused: whether the gateway answered 401 to any call so far.
+        logged: the name of every event that an answer brought so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        worklist: Worklist,
+        gateway: GatewayPort,
+        clock: Clock,
+        policy: Callable[[], Policy],
+        is_active: Callable[[], bool],
+        events: EventLog,
+        log: Logger,
+        offload: Offload[Any],
+        callbacks: Callbacks | None,
+    ) -> None:
+        self._worklist = worklist
+        self._gateway = gateway
+        self._clock = clock
+        self._policy = policy
+        self._is_active = is_active
+        self._events = events
+        self._log = log
+        self._offload = offload
+        self._callbacks = callbacks
+        self.recorder = Recorder(lambda answers: offload(partial(worklist.record, answers)))
+        self.key_refused = False
+        self.logged: set[str] = set()
+
+    async def submit(self, entry: Entry) -> None:
+        """Make the POST whose intent is written, and record its answer.
+
+        The intent of an enrollment is written here, at its turn.
+
+        Raises:
+            Withdrawn: it is not wanted any more; nothing was sent.
+            NotActive: another keeper has taken over; nothing was sent.
+            VoicekeeperError: its intent could not be written; nothing was sent.
+            Exception: a bug of ours; the call is recorded as one without an answer.
+        """
+        url, digest = self._expected_callback(entry.job)
+
+        async def intend() -> None:
+            write = partial(
+                self._worklist.intend,
+                entry.job,
+                now=self._clock.now(),
+                policy=self._policy(),
+                token_digest=digest,
+            )
+            entry.job = await self._offload(write)
+
+        async def refuse(fault: Fault) -> None:
+            if entry.job.task_pk is None:  # an enrollment that failed before its turn
+                await intend()
+            await self._record(entry.job, transitions.refused, fault)
+
+        try:
+            request = self._request(entry.job)
+            price = costs.price(entry.job.kind, self._policy().prompt)
+            on_turn = intend if entry.job.kind.is_enrollment else self._see_active
+            accepted = await self._gateway.submit(
+                request, entry.job.model, on_turn=on_turn, callback_url=url
+            )
+        except InvalidInput as error:  # a recipe that another version wrote
+            await refuse(Fault(Culprit.REQUEST, "invalid", str(error)))
+        except CallFailed as failure:
+            self._note_key(failure)
+            job = entry.job
+            await refuse(outcome.of_submission(job.kind, failure, refusals=job.refusals))
+        except VoicekeeperError:
+            raise  # nothing was sent
+        except Exception as error:
+            # Nobody knows whether the call was made: judge it as unanswered.
+            words = f"voicekeeper failed in the middle of the call ({type(error).__name__})"
+            await refuse(Fault(Culprit.NOBODY, "error", words, ambiguous=True))
+            raise
+        else:
+            submitted = partial(transitions.submitted, cost_micros=price)
+            await self._record(entry.job, submitted, accepted)
+
+    async def poll(self, entry: Entry) -> None:
+        """Ask for a task, and record the report."""
+        job = entry.job
+        assert job.task_id is not None  # noqa: S101 - a running task has one, by constraint
+        fields: dict[str, object] = {"name": job.name, "task_id": job.task_id}
+        try:
+            report = await self._gateway.status(job.task_id, job.model)
+        except CallFailed as failure:
+            self._note_key(failure)
+            tell(self._log, Event.TASK_POLLED, **fields, error=str(failure))
+            await self._record(job, transitions.unanswered, outcome.of_poll(failure))
+        else:
+            fields |= {"state": report.state, "voice_status": report.voice_status}
+            tell(self._log, Event.TASK_POLLED, **fields)
+            await self._record(job, transitions.reported, report)
+
+    async def _see_active(self) -> None:
+        """See that a call that has waited for its turn is still this keeper's to make.
+
+        Raises:
+            Withdrawn: another keeper has taken over.
+        """
+        if not self._is_active():
+            raise Withdrawn("another keeper has taken over")
+
+    def _expected_callback(self, job: Job) -> tuple[str | None, str | None]:
+        """Return the URL for the gateway to call, and the digest that is kept of its token."""
+        if self._callbacks is None or not job.kind.is_enrollment:
+            return None, None
+        token = self._callbacks.new_token()
+        return webhook.address(self._callbacks.public_url, token), webhook.digest(token)
+
+    def _note_key(self, failure: CallFailed) -> None:
+        self.key_refused |= failure.code == 401  # noqa: PLR2004 - HTTP's number
+
+    def _request(self, job: Job) -> Request:
+        if job.kind.is_enrollment:
+            return requests.from_recipe(job.kind, job.recipe or {})
+        policy = self._policy()
+        return Speech(job.spoken or "", policy.prompt, policy.format)
+
+    async def _record(self, job: Job, rule: Rule, answer: object) -> None:
+        """Write down what an answer changes, by one of the rules of `transitions`."""
+        now, policy = self._clock.now(), self._policy()
+
+        def decide(voice: Voice | None, task: Task) -> Transition:
+            return rule(voice, task, answer, now=now, policy=policy)
+
+        failed = partial(self._events.failed, name=job.name)
+        lines = await self.recorder.record(Answer(job, decide, now, policy), failed=failed)
+        self.logged.update(line.event for line in lines)
+        await self._events.write_and_mark(lines)
