@@ -215,10 +215,10 @@ def address(value: object) -> Address:
 
 def model(value: object) -> str:
     """Read a model ID, which becomes a part of a path."""
-    from voicekeeper.core import registration  # noqa: PLC0415 - most commands do without
+    from voicekeeper.core import requests  # noqa: PLC0415 - most commands do without
 
     try:
-        return registration.model(text(value))
+        return requests.model(text(value))
     except InvalidInput:
         raise ValueError("must be a model ID such as cosyvoice-3-flash") from None
 

@@ -6,7 +6,7 @@ import click
 
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
-from voicekeeper.core import registration
+from voicekeeper.core import requests
 from voicekeeper.core.duration import words
 from voicekeeper.core.schedule import known_deadline
 from voicekeeper.core.visible import visible
@@ -42,7 +42,7 @@ def touch_command(session: Session, *, name: str, at: str | None) -> None:
 
     Count only speech calls that succeeded: the gateway counts no others.
     """
-    used_at = session.now if at is None else registration.used_at(at, now=session.now)
+    used_at = session.now if at is None else requests.used_at(at, now=session.now)
     session.registry().touch(name, used_at, now=session.now, policy=session.policy)
     prose.say(f"{name}: the use is recorded.")
 

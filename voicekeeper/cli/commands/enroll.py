@@ -17,7 +17,7 @@ from rich.status import Status as Spinner
 from voicekeeper.cli import owner, prose
 from voicekeeper.cli.session import Session, name_argument, pass_session
 from voicekeeper.config.values import at_home
-from voicekeeper.core import registration
+from voicekeeper.core import requests
 from voicekeeper.core.duration import words
 from voicekeeper.core.enums import Origin, Status
 from voicekeeper.core.models import Voice
@@ -142,7 +142,7 @@ def retry_command(session: Session, *, name: str) -> Registry:
 
 def _register(session: Session, name: str, origin: Origin, recipe: dict[str, str]) -> Registry:
     new = NewVoice(
-        name=registration.name(name),
+        name=requests.name(name),
         model=session.settings.upstream.model,
         voice_id=None,
         origin=origin,

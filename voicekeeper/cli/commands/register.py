@@ -10,7 +10,7 @@ import click
 
 from voicekeeper.cli import document, prose
 from voicekeeper.cli.session import Session, pass_session
-from voicekeeper.core import registration, schedule
+from voicekeeper.core import requests, schedule
 from voicekeeper.core.duration import words
 from voicekeeper.core.enums import Origin, Status
 from voicekeeper.core.health import SHOWN_NAMES, few, voices
@@ -38,13 +38,11 @@ def add_command(
 ) -> None:
     """Register a voice that exists, by the VOICE_ID the gateway gave it."""
     new = NewVoice(
-        name=registration.name(name),
-        voice_id=registration.voice_id(voice_id),
-        model=registration.model(session.settings.upstream.model if model is None else model),
+        name=requests.name(name),
+        voice_id=requests.voice_id(voice_id),
+        model=requests.model(session.settings.upstream.model if model is None else model),
         origin=Origin.IMPORTED,
-        last_used_at=None
-        if last_used is None
-        else registration.used_at(last_used, now=session.now),
+        last_used_at=None if last_used is None else requests.used_at(last_used, now=session.now),
     )
     registry = session.registry(make=True)
     registry.register([new], now=session.now, policy=session.policy)
@@ -128,7 +126,7 @@ def _voice(line: bytes, session: Session) -> NewVoice:
         record = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise InvalidInput("not a line of JSON") from None
-    facts: dict[str, Any] = registration.facts(
+    facts: dict[str, Any] = requests.facts(
         record, default_model=session.settings.upstream.model, now=session.now
     )
     return NewVoice(**facts)
@@ -165,7 +163,7 @@ def _note_models(voices: Sequence[NewVoice]) -> None:
     found = [
         (voice, other)
         for voice in voices
-        if (other := registration.other_model(voice.voice_id or "", voice.model))
+        if (other := requests.other_model(voice.voice_id or "", voice.model))
     ]
     for voice, other in found[:SHOWN_NAMES]:
         prose.say(
