@@ -231,21 +231,11 @@ class GatewayClient:
             await on_turn()
         if self._connections.is_closed:
             raise CallFailed("the client of the gateway is closed; nothing was sent")
-        outcome = await self._outcome(target, body, fresh=fresh)
-        # Raised only here: inside an except block it would carry the library's exception as its
-        # context, whose text may quote a header.
-        if isinstance(outcome, CallFailed):
-            raise outcome
-        return outcome
-
-    async def _outcome(
-        self, target: str, body: dict[str, Any] | None, *, fresh: bool
-    ) -> Reply | CallFailed:
         route = self._connections.route
-        method = "GET" if body is None else "POST"
-        request, response, content = None, None, b""
+        request, response, content, failed = None, None, b"", None
         try:
             with self._connections.lend(fresh=fresh) as client:
+                method = "GET" if body is None else "POST"
                 request = client.build_request(method, f"{route.url}/{target}", json=body)
                 async with asyncio.timeout(failure.whole_timeout(route.timeout)):
                     response = await client.send(request, stream=True)
@@ -254,17 +244,14 @@ class GatewayClient:
                     finally:
                         await response.aclose()
         except Exception as error:  # noqa: BLE001 - what an HTTP stack raises has no one root
-            # A refusal is one even if its words are cut short.
-            if response is None or response.is_success:
-                if (
-                    isinstance(root_cause(error), SSLCertVerificationError)
-                    and route is self._connections.route
-                ):
-                    self._connections.change(route.with_current_authorities())
-                return failure.of_error(
-                    error,
-                    host=route.host,
-                    timeout=route.timeout,
-                    paid=body is not None and request is not None,
-                )
+            paid = body is not None and request is not None
+            failed = failure.of_error(error, host=route.host, timeout=route.timeout, paid=paid)
+            is_old = route is not self._connections.route
+            if isinstance(root_cause(error), SSLCertVerificationError) and not is_old:
+                self._connections.change(route.with_current_authorities())
+        # Raised only here: inside the except block it would carry the library's exception as its
+        # context, whose text may quote a header. A refusal is one even if its words are cut short.
+        if failed is not None and (response is None or response.is_success):
+            raise failed
+        assert response is not None  # noqa: S101 - there is an answer or a failure
         return read_reply(response, content, secret=route.secret, now=self._clock.now())
