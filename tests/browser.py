@@ -1,6 +1,6 @@
 """A headless Chromium on a pipe, by its DevTools protocol; nothing is needed beside it.
 
-``Accessibility``, ``Emulation``, ``Input``, ``Page`` and ``Runtime`` are Chromium's own words.
+``Emulation``, ``Page`` and ``Runtime`` are Chromium's own words.
 """
 
 import base64
@@ -17,14 +17,7 @@ _LIMIT_S = 60
 
 
 class Browser:
-    """One window.
-
-    Args:
-        profile: a directory for what it stores.
-
-    Attributes:
-        complaints: what it wrote to its console, such as breaches of a security policy.
-    """
+    """One window; ``complaints`` is what it wrote to its console, such as breaches of a policy."""
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM is not None
@@ -112,21 +105,6 @@ class Browser:
         """Return the value of an expression in the page."""
         answer = self.tell("Runtime.evaluate", expression=expression, returnByValue=True)
         return answer["result"].get("value")
-
-    def press_tab(self) -> None:
-        for kind in ("keyDown", "keyUp"):
-            self.tell(
-                "Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9
-            )
-
-    def spoken(self) -> list[tuple[str, str]]:
-        """Return what a screen reader finds: each role with its name."""
-        nodes = self.tell("Accessibility.getFullAXTree")["nodes"]
-        return [
-            (node["role"]["value"], node.get("name", {}).get("value", ""))
-            for node in nodes
-            if not node["ignored"]
-        ]
 
     def screenshot(self, path: Path) -> None:
         """Keep a picture of the whole page."""

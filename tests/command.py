@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from sqlmodel import select
 
 from tests import support
 from tests.daemon_support import until
-from tests.support import NOW, FakeClock
+from tests.support import FakeClock
 from voicekeeper.cli.program import main
 from voicekeeper.core.models import Active, Breaker, HistoryEntry, Voice
 from voicekeeper.store.registry import NewVoice, Registry
@@ -174,6 +175,25 @@ class CommandLine:
             return [voice.name for voice in Registry(database).all()]
 
 
+def overwritten(path: Path) -> None:
+    path.write_text("these are the voices of our company\n" * 100, "utf-8")
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:2048])
+
+
+def another_programs(path: Path) -> None:
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+
+
+def newer(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
 def sentence(ended: Ended) -> str:
     """Return the one sentence of a refusal: nothing else was written, and nothing on stdout."""
     assert ended.out == ""
@@ -209,6 +229,3 @@ def on_a_terminal(cli: CommandLine, *args: str, environ: Mapping[str, str] | Non
 
 def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-
-
-__all__ = ["NOW", "CommandLine", "Ended", "on_a_terminal", "plain", "sentence"]

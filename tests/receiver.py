@@ -30,15 +30,11 @@ class Receiver:
     """The service at the other end.
 
     Attributes:
-        messages: all that were taken, in order.
-        pings: the paths that were asked for.
-        headers: of everything that came.
-        refused: how many were answered with `status`.
-        status: what it answers; below 300 a message counts as taken.
-        refuses: topics of ntfy that are answered 403.
-        moved: by path, where it leads in place of an answer, with 301.
-        is_endless: whether the body of an answer goes on and on, up to 64 MiB.
-        poured: bytes of such bodies that were sent.
+        messages, pings: what was taken, in order.
+        came, refused: how many came, and were answered by 300 or more.
+        status: what it answers, but for topics of ntfy that it ``refuses``, and paths that
+            ``moved``.
+        is_endless, poured: whether bodies of answers go on, up to 64 MiB, and bytes of them sent.
         flows: cleared, answers are held back until it is set; the message has come all the same.
     """
 

@@ -18,8 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
-from voicekeeper.config import Settings
-from voicekeeper.config.policy import policy_of
+from voicekeeper.config import Settings, policy_of
 from voicekeeper.core.models import Active, Origin, Task, Voice
 from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import FLASH, Request, Speech

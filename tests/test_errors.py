@@ -3,72 +3,20 @@
 import pytest
 
 from voicekeeper import errors
-from voicekeeper.errors import (
-    BackupFailed,
-    CallFailed,
-    ConfigError,
-    DatabaseAway,
-    DatabaseDamaged,
-    DatabaseFull,
-    DatabaseHeld,
-    DatabaseReplaced,
-    DatabaseUnusable,
-    FetchFailed,
-    InvalidInput,
-    KeyRefused,
-    NotActive,
-    NotAllowed,
-    NotFound,
-    NotSent,
-    Taken,
-    VoicekeeperError,
-    Withdrawn,
-)
-
-EXIT_CODES = {
-    VoicekeeperError: 1,
-    InvalidInput: 2,
-    NotFound: 1,
-    NotAllowed: 1,
-    Taken: 1,
-    DatabaseHeld: 75,
-    NotActive: 75,
-    DatabaseReplaced: 75,
-    DatabaseAway: 75,
-    DatabaseFull: 1,
-    BackupFailed: 1,
-    FetchFailed: 1,
-    KeyRefused: 77,
-    ConfigError: 78,
-    DatabaseUnusable: 78,
-    DatabaseDamaged: 78,
-    NotSent: 1,
-    Withdrawn: 1,
-    CallFailed: 1,
-}
-"""The codes of sysexits.h where there is one that fits; scripts depend on them."""
+from voicekeeper.errors import EXIT_CODES, ConfigError, Taken, VoicekeeperError
 
 
-@pytest.mark.parametrize(("kind", "code"), EXIT_CODES.items())
-def test_an_error_ends_the_command_with_its_own_code(
-    kind: type[VoicekeeperError], code: int
-) -> None:
-    assert kind.exit_code == code
-
-
-def test_every_error_stands_in_the_table_above() -> None:
-    raised = {e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)}
-    assert raised == set(EXIT_CODES)
+def test_every_error_ends_a_command_with_a_code_that_the_manual_tells() -> None:
+    defined = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    kinds = {kind for kind in defined if issubclass(kind, VoicekeeperError)}
+    assert not [kind for kind in defined if issubclass(kind, Exception) and kind not in kinds]
+    assert {kind.exit_code for kind in kinds} == EXIT_CODES.keys() - {0, errors.INTERRUPTED}
 
 
 def test_a_config_error_lists_every_problem_on_a_line_of_its_own() -> None:
-    problems = ["log.level: must be a word", "retry.base: must be longer than 0s"]
-    error = ConfigError(problems, "/etc/voicekeeper/config.toml")
-    assert error.problems == tuple(problems)
+    error = ConfigError(["log.level: must be a word", "retry.base: must be longer"], "config.toml")
     assert str(error) == (
-        "2 problems in /etc/voicekeeper/config.toml:\n"
-        "  log.level: must be a word\n"
-        "  retry.base: must be longer than 0s"
+        "2 problems in config.toml:\n  log.level: must be a word\n  retry.base: must be longer"
     )
     assert str(ConfigError(["a: b"])) == "1 problem in the configuration:\n  a: b"
 
@@ -79,17 +27,14 @@ def test_names_that_are_taken_are_told_up_to_five_and_kept_in_full() -> None:
     assert error.conflicts == tuple(conflicts)
     assert str(error).startswith("the name 'v0' is taken; the name 'v1' is taken; ")
     assert str(error).count("is taken") == 5
-    assert isinstance(error, NotAllowed)
 
 
 @pytest.mark.parametrize(
     ("value", "written"),
     [
-        ("anna", "'anna'"),
         ("a\x1b[31m\n", r"'a\x1b[31m\n'"),
         ("\ud800", r"'\ud800'"),
         ("A" * 5_000, f"'{'A' * 47}...{'A' * 48}'"),
-        (7, "7"),
         (10**4000, f"1{'0' * 47}...{'0' * 49}"),
     ],
 )

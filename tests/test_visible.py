@@ -1,12 +1,9 @@
 """Words from outside on a terminal: made visible wherever they are printed, and forging no line."""
 
-import ast
 import json
 import re
 import shutil
 import sqlite3
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,8 +18,6 @@ from voicekeeper.log import lines
 from voicekeeper.web import page
 
 ROOT = Path(__file__).parent.parent
-EVERY_CHARACTER = "".join(map(chr, range(sys.maxunicode, -1, -1)))
-"""From the last to the first, so that no two surrogates make a pair."""
 HOSTILE = (
     "[red]\x1b]0;t\x07\x1b]52;c;YQ==\x07\r\x85\u2028"
     "\ncritical: forged\t\x9b1m\x7f\u202e\u2066\u200b\u3164"
@@ -59,7 +54,6 @@ READS = [
     ["list"],
     ["list", "--json"],
     ["show", "bert"],
-    ["show", "bert", "--json"],
     ["show", HOSTILE],
     ["history", "bert"],
     ["history", "bert", "--json"],
@@ -69,27 +63,15 @@ READS = [
     ["resolve", HOSTILE, "--json"],
     ["export"],
     ["keep", HOSTILE],
-    ["pause", HOSTILE],
     ["remove", HOSTILE],
-    ["show", f"{HOSTILE}nobody"],
-    ["add", HOSTILE, "--name", "new"],
     ["add", "id-new", "--name", HOSTILE],
-    ["add", "id-new", "--name", "new", "--model", HOSTILE],
-    ["add", "id-new", "--name", "new", "--last-used", HOSTILE],
     ["clone", "new", "--prefix", HOSTILE, "--audio-url", HOSTILE],
-    ["design", "new", "--prefix", HOSTILE, "--prompt", HOSTILE, "--preview-text", HOSTILE],
-    ["backup", f"/nowhere/{HOSTILE}"],
     ["restore", f"/nowhere/{HOSTILE}"],
     ["import", f"/nowhere/{HOSTILE}"],
-    ["sandbox", "--host", HOSTILE],
-    ["sandbox", "--window", HOSTILE],
     ["sandbox", "--fault", HOSTILE],
     ["rehearse", "--outage", HOSTILE],
-    ["rehearse", "--seeds", HOSTILE],
     ["completion", HOSTILE],
     [HOSTILE],
-    [f"--{HOSTILE}"],
-    ["list", HOSTILE],
     ["list", f"--{HOSTILE}"],
     ["--config", HOSTILE, "list"],
 ]
@@ -141,11 +123,6 @@ def test_a_script_is_given_no_voice_id_that_does_not_show(planted: CommandLine) 
     assert planted("resolve", HOSTILE, "--json").json["voice_id"] == f"id{HOSTILE}"
 
 
-def test_an_export_brings_back_whatever_was_in_it(planted: CommandLine) -> None:
-    records = [json.loads(line) for line in planted("export").out.splitlines()]
-    assert HOSTILE in [record["name"] for record in records]
-
-
 def test_a_shell_completes_no_name_that_does_not_show(planted: CommandLine) -> None:
     asked = {
         "_VOICEKEEPER_COMPLETE": "bash_complete",
@@ -183,14 +160,6 @@ def test_words_are_printed_in_one_place(printer: str) -> None:
     found = {
         str(path.relative_to(package))
         for path in package.rglob("*.py")
-        if _calls(ast.parse(path.read_text("utf-8")), lambda name: name == printer)
+        if re.search(rf"\b{printer}\(", path.read_text("utf-8"))
     }
     assert found <= PRINTERS | {"sandbox/server.py"}
-
-
-def _calls(tree: ast.AST, is_it: Callable[[str], bool]) -> bool:
-    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return any(
-        is_it(each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", ""))
-        for each in called
-    )

@@ -43,15 +43,7 @@ def reason(error: OSError) -> str:
 
 
 class VoicekeeperError(Exception):
-    """The root of all; ``str()`` of it is one clear sentence that says what to do.
-
-    Args:
-        sentence: that.
-        details: shown below it, each on a line of its own, whatever line breaks it holds.
-
-    Attributes:
-        lines: the sentence and the details.
-    """
+    """The root of all; its sentence says what to do, its details stand below, a line each."""
 
     exit_code: ClassVar[int] = 1
 
@@ -75,11 +67,7 @@ class NotAllowed(VoicekeeperError):
 
 
 class Taken(NotAllowed):
-    """Names or voice ids to register are registered already.
-
-    Attributes:
-        conflicts: for each, its place in what was to register, and a sentence.
-    """
+    """Names or voice ids are registered already: the place of each in the list, and a sentence."""
 
     def __init__(self, conflicts: Sequence[tuple[int, str]]) -> None:
         self.conflicts = tuple(conflicts)
@@ -93,11 +81,7 @@ class DatabaseHeld(VoicekeeperError):
 
 
 class NotActive(DatabaseHeld):
-    """Another keeper is the active one, or has taken over: this one writes no intent.
-
-    Attributes:
-        keeper: that one, ``PID@HOST``.
-    """
+    """Another keeper, ``PID@HOST``, is the active one: this one writes no intent."""
 
     def __init__(self, keeper: str, place: str) -> None:
         self.keeper = keeper
@@ -135,11 +119,7 @@ class KeyRefused(VoicekeeperError):
 
 
 class ConfigError(VoicekeeperError):
-    """One or more settings are wrong.
-
-    Attributes:
-        problems: one line each, beginning with the setting's dotted path.
-    """
+    """One or more settings are wrong: a problem each, beginning with the setting's dotted path."""
 
     exit_code = 78
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.benchmarks import fleet
 from tests.benchmarks.table import ROUNDS, Row, rounds
 from tests.benchmarks.upstream import Upstream, upstream
-from voicekeeper.config.policy import policy_of
+from voicekeeper.config import policy_of
 from voicekeeper.store.sqlite import SqliteDatabase
 from voicekeeper.store.worklist import Worklist
 

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from tests.command import CommandLine, Ended
 from tests.distortion import Members, charsets, distorted, mangled, opened, written
 from tests.support import DAY, NOW, imported, wanted
-from voicekeeper.config import load
-from voicekeeper.config.policy import policy_of
+from voicekeeper.config import load, policy_of
 from voicekeeper.core.models import Origin
 from voicekeeper.errors import ConfigError
 
@@ -103,6 +102,9 @@ def test_a_distorted_import_is_taken_whole_or_refused_by_line(
     @example(b'{"voice_id": "1", "name": "a", "paused": NaN}')
     @example(b'{"voice_id": "1", "name": "a", "last_used_at": "0001-01-01T00:00:00+14:00"}')
     @example(b"9" * 5000)
+    @example(b'{"voice_id": "' + b"A" * 100_000 + b'", "name": "x"}')
+    @example(b'{"voice_id": "\\ud800", "name": "\\udfff"}')
+    @example(b'{"a":' * 100_000)
     def hold(content: bytes) -> None:
         ended = cli("import", "-", stdin=content)
         reached[ended.code] += 1
@@ -140,7 +142,7 @@ def _toml(tree: object) -> str:
         return written(tree)
     pairs, tables = [], []
     for name, value in tree:
-        key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+        key = _key(name)
         if isinstance(value, Members):
             tables += [f"[{key}]", *(f"{_key(k)} = {_inline(v)}" for k, v in value)]
         else:
@@ -180,6 +182,9 @@ def test_a_distorted_configuration_is_taken_or_refused_by_path(
 
     @settings(max_examples=examples)
     @given(configurations())
+    @example(b"a = " + b"[" * 100_000)
+    @example(b'"\\u001b[31m\\n" = 1')
+    @example(b"[keepalive]\nwindow = 1" + b"0" * 5_000)
     def hold(content: bytes) -> None:
         file.write_bytes(content)
         try:
@@ -198,40 +203,3 @@ def test_a_distorted_configuration_is_taken_or_refused_by_path(
     hold()
     print(dict(reached))  # noqa: T201 - the campaign's own account
     assert examples < 1_000 or set(reached) == {0, 78}
-
-
-# The same as processes of their own
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"voice_id": "' + b"A" * 100_000 + b'", "name": "x"}',
-        b'{"voice_id": "\\ud800", "name": "\\udfff"}',
-        b'{"a":' * 100_000,
-    ],
-    ids=["huge", "surrogates", "deep"],
-)
-def test_the_process_refuses_a_broken_line_in_a_sentence(cli: CommandLine, line: bytes) -> None:
-    ended = cli.process("import", "-", stdin=line)
-    assert ended.code == 1
-    assert len(refusal(ended)) == 2
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"a = " + b"[" * 100_000,
-        b'"\\u001b[31m\\n" = 1',
-        b"[keepalive]\nwindow = 1" + b"0" * 5_000,
-    ],
-    ids=["deep", "escapes", "huge"],
-)
-def test_the_process_refuses_broken_settings_in_a_sentence(
-    cli: CommandLine, tmp_path: Path, content: bytes
-) -> None:
-    file = tmp_path / "config.toml"
-    file.write_bytes(content)
-    ended = cli.process("--config", str(file), "list")
-    assert ended.code == 78
-    assert len(refusal(ended)) == 2

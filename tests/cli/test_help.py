@@ -1,7 +1,6 @@
 """The help: every command of the design, in words, within 80 columns, and at once."""
 
 import re
-from pathlib import Path
 
 import click
 import pytest
@@ -11,11 +10,6 @@ from voicekeeper import __version__
 from voicekeeper.cli.program import program
 
 ALL = program.list_commands(click.Context(program))
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path / "voicekeeper.db")
 
 
 def command(name: str) -> click.Command:
@@ -55,18 +49,15 @@ def test_the_help_lists_every_command_under_a_heading(cli: CommandLine) -> None:
     assert [line for line in ended.out.splitlines() if len(line) > 80] == []
 
 
-def test_without_a_command_the_help_is_told_and_nothing_is_done(cli: CommandLine) -> None:
-    ended = cli()
+@pytest.mark.parametrize("group", [(), ("alerts",)])
+def test_without_a_command_the_help_is_told_and_nothing_is_done(
+    cli: CommandLine, group: tuple[str, ...]
+) -> None:
+    ended = cli(*group)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == cli("--help").out
+    assert ended.err == cli(*group, "--help").out
 
 
 def test_python_dash_m_is_the_command(cli: CommandLine) -> None:
     ended = cli.process("--version")
     assert (ended.code, ended.out, ended.err) == (0, f"voicekeeper {__version__}\n", "")
-
-
-def test_a_group_without_its_command_tells_its_help(cli: CommandLine) -> None:
-    ended = cli("alerts")
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err == cli("alerts", "--help").out

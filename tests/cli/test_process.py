@@ -11,10 +11,8 @@ import pytest
 
 from tests.command import CommandLine, on_a_terminal, plain
 from tests.support import DAY, FakeClock, imported
-from voicekeeper.cli.table import bar
 from voicekeeper.core.models import HistoryEntry, Status
 
-NOBODY = 65534
 ESCAPE = "\x1b"
 LONG = "429 Too Many Requests: the balance of the account is used up, top it up to go on"
 
@@ -40,14 +38,6 @@ def widest(text: str) -> int:
     return max(cell_len(line) for line in plain(text).splitlines())
 
 
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(-1.0, ".........."), (0.0, ".........."), (0.5, "#####....."), (2.0, "##########")],
-)
-def test_a_bar_never_leaves_its_cells(share: float, text: str) -> None:
-    assert bar(share, plain=True).plain == text
-
-
 def test_a_terminal_shows_a_table_with_the_window_as_a_bar(cli: CommandLine) -> None:
     ended = on_a_terminal(cli, "list")
     assert ended.code == 0
@@ -61,28 +51,19 @@ def test_a_terminal_shows_a_table_with_the_window_as_a_bar(cli: CommandLine) -> 
     assert re.fullmatch(r"日本語の声 +NEW paused +not known yet +-", paused.rstrip())
 
 
-def test_no_color_is_honored(cli: CommandLine) -> None:
-    ended = on_a_terminal(cli, "list", environ={"NO_COLOR": "1"})
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_color_is_for_who_wants_it(cli: CommandLine, environ: dict[str, str]) -> None:
+    ended = on_a_terminal(cli, "list", environ=environ)
     assert "anna" in ended.out
     assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|9[0-9])m", ended.out)
+    assert (ESCAPE in ended.out) is ("NO_COLOR" in environ)
 
 
-def test_a_dumb_terminal_gets_no_escape_codes(cli: CommandLine) -> None:
-    ended = on_a_terminal(cli, "list", environ={"TERM": "dumb"})
-    assert "anna" in ended.out
-    assert ESCAPE not in ended.out
-
-
-def test_show_fits_the_terminal_and_cuts_nothing_off(cli: CommandLine) -> None:
-    ended = on_a_terminal(cli, "show", "b" * 64)
-    assert widest(ended.out) <= 80
-    assert "".join(LONG.split()) in "".join(plain(ended.out).split())
-
-
-def test_a_sentence_is_broken_for_a_terminal_between_words(cli: CommandLine) -> None:
-    ended = on_a_terminal(cli, "status")
-    assert widest(ended.out) <= 80
-    assert "'voicekeeper show NAME'" in ended.out
+def test_what_is_long_is_broken_for_a_terminal_between_words_and_not_cut(cli: CommandLine) -> None:
+    shown, status = on_a_terminal(cli, "show", "b" * 64), on_a_terminal(cli, "status")
+    assert max(widest(shown.out), widest(status.out)) <= 80
+    assert "".join(LONG.split()) in "".join(plain(shown.out).split())
+    assert "'voicekeeper show NAME'" in status.out
 
 
 def test_history_on_a_terminal_is_broken_between_fields_and_words(cli: CommandLine) -> None:
@@ -121,7 +102,6 @@ def test_a_reader_that_has_enough_is_no_failure(cli: CommandLine) -> None:
     [
         (["--help"], 0),
         (["list"], 0),
-        (["resolve", "anna"], 0),
         (["status"], 2),
         (["show", "nobody"], 1),
     ],
@@ -159,10 +139,11 @@ def test_ctrl_c_ends_the_waiting_and_tells_that_the_enrollment_goes_on(cli: Comm
     assert cli.voice("host").next_at is not None
 
 
-def test_a_full_disk_under_the_output_is_told(cli: CommandLine) -> None:
+@pytest.mark.parametrize("args", [["export"], ["resolve", "anna"]], ids=" ".join)
+def test_a_full_disk_under_the_output_is_told(cli: CommandLine, args: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            cli.command("export"), env=cli.environ, stdout=full, stderr=subprocess.PIPE, check=False
+            cli.command(*args), env=cli.environ, stdout=full, stderr=subprocess.PIPE, check=False
         )
     assert done.returncode == 1
     assert done.stderr == b"voicekeeper: no space left on device\n"

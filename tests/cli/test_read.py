@@ -72,12 +72,10 @@ def shown(cli: CommandLine, name: str) -> dict[str, str]:
     return dict(line.split("\t") for line in ended.out.splitlines())
 
 
-@pytest.mark.parametrize(
-    "args", [["list"], ["show", "anna"], ["history", "anna"], ["resolve", "anna"], ["export"]]
-)
-def test_reading_changes_nothing(cli: CommandLine, args: list[str]) -> None:
+def test_reading_changes_nothing(cli: CommandLine) -> None:
     before = cli.path.read_bytes(), sorted(p.name for p in cli.path.parent.iterdir())
-    assert cli(*args).code == 0
+    for args in (["list"], ["show", "anna"], ["history", "anna"], ["resolve", "anna"], ["export"]):
+        assert cli(*args).code == 0
     assert (cli.path.read_bytes(), sorted(p.name for p in cli.path.parent.iterdir())) == before
 
 
@@ -119,14 +117,10 @@ def test_list_marks_the_voices_at_risk_without_color_too(cli: CommandLine) -> No
     assert ["at risk" in line for line in written.getvalue().splitlines()[1:]] == [True, False]
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_list_names_the_calls_that_are_paused_and_when_they_are_tried(
-    cli: CommandLine, options: tuple[str, ...]
-) -> None:
+def test_list_names_the_calls_that_are_paused_and_when_they_are_tried(cli: CommandLine) -> None:
     block(cli)
-    ended = cli("list", *options)
-    assert ended.err.split() == (f"note: {PAUSED}.").split()
-    assert PAUSED not in ended.out
+    for options in ((), ("--json",)):
+        assert cli("list", *options).err == f"note: {PAUSED}.\n"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +128,7 @@ def test_list_names_the_calls_that_are_paused_and_when_they_are_tried(
     [
         ["keep", "anna"],
         ["add", "id-carl", "--name", "carl"],
-        ["design", "dora", "--prefix", "dora", "--prompt", "old", "--preview-text", "Hello."],
+        ["clone", "dora", "--prefix", "dora", "--audio-url", "https://example.com/a.wav"],
     ],
 )
 def test_who_waits_for_paused_calls_is_told_so(cli: CommandLine, args: list[str]) -> None:
@@ -182,19 +176,16 @@ def test_show_tells_all_that_is_known(cli: CommandLine) -> None:
     assert (rows["voice_id"], rows["status"], rows["next keepalive"]) == ("-", "NEW paused", "-")
     assert rows["recipe prefix"] == "demo01"
     assert rows["recipe audio_url"] == CLONE["audio_url"]
-
-
-def test_show_as_json_is_the_voice_with_its_recipe(cli: CommandLine) -> None:
     nothing = {"spent_usd": 0.0, "possibly_spent_usd": 0.0, "preview_url": None}
-    assert cli("show", "anna", "--json").json == {"schema": 1, **ANNA, "recipe": None, **nothing}
-    assert cli("show", "bert", "--json").json == {"schema": 1, **BERT, "recipe": CLONE, **nothing}
+    for name, voice, recipe in (("anna", ANNA, None), ("bert", BERT, CLONE)):
+        document = cli("show", name, "--json").json
+        assert document == {"schema": 1, **voice, "recipe": recipe, **nothing}
 
 
 @pytest.mark.parametrize(
     ("columns", "label", "told"),
     [
         ({"last_used_at": NOW - 7 * DAY}, "time left", "window over"),
-        ({"last_used_at": NOW - 6 * DAY}, "time left", "1 d"),
         ({"last_used_at": None}, "time left", "not known yet"),
         ({"last_used_at": None, "enrolled_at": NOW - 2 * DAY}, "time left", "5 d"),
         ({"status": Status.LOST}, "time left", "-"),
@@ -257,7 +248,7 @@ def test_an_event_is_one_line_in_a_pipe_and_begins_with_what_failed(cli: Command
 # resolve
 
 
-@pytest.mark.parametrize("status", [Status.OK, Status.NEW, Status.DEPLOYING, Status.UNKNOWN])
+@pytest.mark.parametrize("status", [Status.OK, Status.NEW])
 def test_resolve_prints_an_id_that_may_speak_and_nothing_else(
     cli: CommandLine, status: Status
 ) -> None:
@@ -268,7 +259,7 @@ def test_resolve_prints_an_id_that_may_speak_and_nothing_else(
     assert cli("resolve", "anna", "--json").json == resolved
 
 
-@pytest.mark.parametrize("status", [Status.LOST, Status.UNDEPLOYED, Status.FAILED, Status.NEW])
+@pytest.mark.parametrize("status", [Status.LOST, Status.NEW])
 def test_resolve_prints_no_id_that_cannot_speak_or_is_not_known_yet(
     cli: CommandLine, status: Status
 ) -> None:

@@ -2,8 +2,9 @@
 
 import json
 import sqlite3
+import time
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.command import CommandLine, sentence
 from tests.daemon_support import until
-from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, FakeClock, imported, wanted
+from tests.support import CLONE, DAY, DESIGN, MINUTE, NOW, imported, wanted
 from voicekeeper.core.models import Origin, Status
 from voicekeeper.core.requests import FLASH
 from voicekeeper.store.registry import Registry
@@ -23,11 +24,6 @@ NOTE = (
 CLONE_ANNA = ["clone", "anna", "--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
 CLONE_BERT = ["clone", "bert", *CLONE_ANNA[2:]]
 DESIGN_ANNA = ["design", "anna", "--prefix", "demo02", "--prompt", "Warm.", "--preview-text", "Hi"]
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path / "voicekeeper.db").ready()
 
 
 def lines(*records: dict[str, Any]) -> bytes:
@@ -46,13 +42,20 @@ def test_the_first_voice_makes_the_registry_for_its_owner_alone(tmp_path: Path) 
     assert cli.names() == ["anna"]
 
 
-def test_add_takes_what_is_known_of_a_voice(cli: CommandLine) -> None:
-    used = "2026-04-30T14:00:00+02:00"
-    ended = cli("add", "id-1", "--name", "anna", "--model", "other-model", "--last-used", used)
+def test_add_takes_what_is_known_of_a_voice_and_warns_of_another_model(cli: CommandLine) -> None:
+    given = ["--name", "anna", "--last-used", "2026-04-30T14:00:00+02:00"]
+    ended = cli("add", "cosyvoice-v3-plus-4f1c", *given)
     assert ended.code == 0
+    note = (
+        "note: the voice_id of anna names the model cosyvoice-3-plus, but it is registered for "
+        "cosyvoice-3-flash, so calls would fail; where the model is wrong, remove anna and "
+        "register it for cosyvoice-3-plus."
+    )
+    assert note in ended.err
+    right = cli("add", "cosyvoice-v3-plus-4f1d", "--name", "bert", "--model", "cosyvoice-3-plus")
+    assert "note: the voice_id" not in right.err
     voice = cli.voice("anna")
-    assert (voice.voice_id, voice.model, voice.origin) == ("id-1", "other-model", Origin.IMPORTED)
-    assert (voice.last_used_at, voice.created_at) == (NOW - DAY, NOW)
+    assert (voice.origin, voice.last_used_at, voice.created_at) == (Origin.IMPORTED, NOW - DAY, NOW)
     assert voice.next_at is not None
     assert NOW + DAY < voice.next_at <= NOW + 2 * DAY
 
@@ -81,32 +84,11 @@ OVER = (
 )
 
 
-@pytest.mark.parametrize(("used", "noted"), [("2026-04-24T12:00:00Z", True), ("2026-04-25", False)])
-def test_a_note_tells_that_the_window_of_a_voice_is_over(
-    cli: CommandLine, used: str, *, noted: bool
-) -> None:
-    ended = cli("add", "id-1", "--name", "anna", "--last-used", used)
-    assert ended.code == 0
-    assert (f"note: the last use of anna is {OVER}" in ended.err) is noted
-
-
-def test_a_voice_id_that_names_another_model_is_warned_of(cli: CommandLine) -> None:
-    ended = cli("add", "cosyvoice-v3-plus-4f1c", "--name", "anna")
-    assert ended.code == 0
-    note = (
-        "note: the voice_id of anna names the model cosyvoice-3-plus, but it is registered for "
-        "cosyvoice-3-flash, so calls would fail; where the model is wrong, remove anna and "
-        "register it for cosyvoice-3-plus."
-    )
-    assert note in " ".join(ended.err.split())
-    right = cli("add", "cosyvoice-v3-plus-4f1d", "--name", "bert", "--model", "cosyvoice-3-plus")
-    assert "note: the voice_id" not in right.err
-
-
 def test_notes_name_a_few_of_the_imported(cli: CommandLine) -> None:
     old = [record | {"last_used_at": "2026-04-01"} for record in many(5)]
     old[0] |= {"paused": True}
-    told = cli("import", "-", stdin=lines(*old)).err
+    used = {"voice_id": "id-now", "name": "now", "last_used_at": "2026-04-25"}
+    told = cli("import", "-", stdin=lines(*old, used)).err
     assert f"note: the last use of voice-1, voice-2, voice-3 and 1 more is {OVER}" in told
     plus = [{"voice_id": f"cosyvoice-v3-plus-{n}", "name": f"plus-{n}"} for n in range(5)]
     told = " ".join(cli("import", "-", stdin=lines(*plus)).err.split())
@@ -136,7 +118,7 @@ def test_a_clone_that_is_waited_for_prints_its_voice_id_alone(cli: CommandLine) 
 @pytest.mark.parametrize(
     ("status", "held_at"),
     [
-        *((status, None) for status in (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN)),
+        (Status.FAILED, None),
         (Status.NEW, NOW),  # the day's budget is spent
     ],
 )
@@ -152,44 +134,29 @@ def test_waiting_ends_with_an_enrollment_that_made_no_voice_or_is_held(
     assert ended.err.endswith(f"voicekeeper: anna is {status}: {error}\n")
 
 
-class WatchedClock(FakeClock):
-    """A clock that counts how often it was asked how long something took."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.looks = 0
-
-    def monotonic(self) -> float:
-        self.looks += 1
-        return super().monotonic()
-
-
-def test_who_waits_is_told_once_that_the_daemon_has_ended(cli: CommandLine) -> None:
-    clock = cli.clock = WatchedClock()
+def test_who_waits_is_told_once_that_the_daemon_has_ended_and_ends_with_the_voice(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = list[float]()
+    monkeypatch.setattr("voicekeeper.cli.commands.enroll._LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(
+        "time.sleep", lambda seconds, sleep=time.sleep: looks.append(sleep(seconds))
+    )
     cli.passed()
 
     def end() -> None:
-        until(lambda: clock.looks > 2, "the command waits")
-        clock.advance(timedelta(minutes=3))
-        before = clock.looks
-        until(lambda: clock.looks > before + 3, "a few more looks")
-        cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
-
-    with cli.once_registered("anna", end):
-        ended = cli(*CLONE_ANNA, "--wait")
-    assert (ended.code, ended.out) == (0, "id-new\n")
-    assert ended.err.count("no daemon has made a pass since ") == 1
-
-
-def test_waiting_for_a_voice_that_is_removed_meanwhile_ends(cli: CommandLine) -> None:
-    def remove() -> None:
+        until(lambda: len(looks) > 2, "the command waits")
+        cli.clock.advance(3 * MINUTE)
+        before = len(looks)
+        until(lambda: len(looks) > before + 3, "a few more looks")
         with cli.database() as database:
             Registry(database).remove("anna", now=NOW)
 
-    with cli.once_registered("anna", remove):
+    with cli.once_registered("anna", end):
         ended = cli(*CLONE_ANNA, "--wait")
     assert ended.code == 1
     assert "no voice is named 'anna'" in ended.err
+    assert ended.err.count("no daemon has made a pass since ") == 1
 
 
 def test_a_file_is_imported_whole(cli: CommandLine, tmp_path: Path) -> None:
@@ -207,16 +174,6 @@ def test_a_file_is_imported_whole(cli: CommandLine, tmp_path: Path) -> None:
     assert [cli.voice(name).model for name in cli.names()] == [FLASH, "m", FLASH]
     assert cli.voice("bert").last_used_at == NOW - DAY
     assert (cli.voice("carl").paused, cli.voice("carl").next_at) == (True, None)
-
-
-def test_a_fleet_of_2500_is_imported_and_its_keepalives_spread_out(cli: CommandLine) -> None:
-    records = [record | {"last_used_at": "2026-05-01T11:00:00Z"} for record in many(2500)]
-    ended = cli("import", "-", stdin=lines(*records))
-    assert ended.code == 0
-    assert "2500 voices are registered." in ended.err
-    due = [voice["next_at"] for voice in cli.rows()["Voice"]]
-    assert len(due) == 2500
-    assert max(due) - min(due) > 11 * HOUR
 
 
 BROKEN = lines(*many(499)) + b'{"voice_id": "id-499", "name": \n' + lines(*many(1))
@@ -268,7 +225,6 @@ GOOD = {"voice_id": "id-1", "name": "anna"}
     [
         (b'{"voice_id": "id-\xe9", "name": "anna"}', "not a line of JSON"),
         (b"[" * 100_000, "not a line of JSON"),
-        (b"[]", "must be a JSON object"),
         (lines(GOOD | {"nmae": "x"}), "unknown field 'nmae'; known are voice_id, name, model"),
         (lines(GOOD | {"last_used_at": "2026-05-02T12:00:00Z"}), "lies ahead"),
     ],
@@ -347,23 +303,21 @@ def test_a_name_that_stands_decomposed_in_an_older_row_is_found(
         connection.execute("UPDATE voice SET name = ?", [DECOMPOSED])
     assert cli("add", "id-2", "--name", typed).code == 1
     assert cli("resolve", typed).out == cli.process("resolve", typed).out == "id-old\n"
-    assert cli("pause", typed).code == 0
     assert cli("remove", typed).code == 0
     assert cli.names() == []
-
-
-def test_of_two_older_rows_each_is_found_as_it_is_written(cli: CommandLine) -> None:
-    cli.ready(imported("old"), imported("new"))
+    cli.ready(imported("old"), imported("new"))  # of two, each is found as it is written
     with closing(sqlite3.connect(cli.path)) as connection, connection:
         connection.execute("UPDATE voice SET name = ? WHERE name = 'old'", [DECOMPOSED])
         connection.execute("UPDATE voice SET name = ? WHERE name = 'new'", [COMPOSED])
-    for typed, voice_id in ((DECOMPOSED, "id-old"), (COMPOSED, "id-new")):
-        assert cli("resolve", typed).out == f"{voice_id}\n"
-        assert cli("resolve", typed, "--json").json["voice_id"] == voice_id
-        assert cli("remove", typed).code == 0
+    voice_id = {DECOMPOSED: "id-old", COMPOSED: "id-new"}[typed]
+    assert cli("resolve", typed).out == f"{voice_id}\n"
+    assert cli("remove", typed).code == 0
+    assert len(cli.names()) == 1
 
 
 def test_what_export_writes_import_takes(cli: CommandLine, tmp_path: Path) -> None:
+    cli.ready(imported("gone"), wanted("unmade"))
+    cli.change("gone", status=Status.LOST)
     cli.ready(
         imported("anna", last_used_at=NOW - DAY),
         imported("bert", model="other-model", paused=True),
@@ -371,22 +325,14 @@ def test_what_export_writes_import_takes(cli: CommandLine, tmp_path: Path) -> No
         imported("dora", origin=Origin.DESIGN, recipe=DESIGN, last_used_at=NOW - 2 * DAY),
     )
     exported = cli("export")
-    assert (exported.code, exported.err) == (0, "")
+    assert exported.code == 0
+    assert exported.err == "2 voices without a living voice_id left out.\n"
     copy = CommandLine(tmp_path / "copy.db").ready()
     assert copy("import", "-", stdin=exported.out.encode()).code == 0
     assert copy("export").out == exported.out
     facts = ("name", "voice_id", "model", "origin", "recipe", "paused", "last_used_at", "next_at")
     was, became = (
-        [{fact: row[fact] for fact in facts} for row in registry.rows()["Voice"]]
+        {row["name"]: [row[fact] for fact in facts] for row in registry.rows()["Voice"]}
         for registry in (cli, copy)
     )
-    assert sorted(became, key=lambda row: row["name"]) == sorted(was, key=lambda row: row["name"])
-
-
-def test_export_leaves_out_what_has_no_living_voice_id_and_says_so(cli: CommandLine) -> None:
-    cli.ready(imported("anna"), imported("bert"), wanted("carl"))
-    cli.change("bert", status=Status.LOST)
-    ended = cli("export")
-    assert ended.code == 0
-    assert [json.loads(line)["name"] for line in ended.out.splitlines()] == ["anna"]
-    assert ended.err == "2 voices without a living voice_id left out.\n"
+    assert became == {name: was[name] for name in was if name not in ("gone", "unmade")}

@@ -1,15 +1,14 @@
 """The settings: where they come from, what is refused and in which words."""
 
 import os
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from voicekeeper import config
-from voicekeeper.config import Address, Settings, load
-from voicekeeper.config.policy import policy_of
+from voicekeeper.config import Address, Settings, load, policy_of
 from voicekeeper.config.settings import keys
 from voicekeeper.config.sources import INSTEAD
 from voicekeeper.core.secret import SecretStr
@@ -36,78 +35,62 @@ def problems_of(file: Path, text: str, environ: dict[str, str] | None = None) ->
     return list(caught.value.problems)
 
 
-# --- the defaults and the example
+def value_of(settings: Settings, path: str) -> object:
+    table, key = path.split(".")
+    return getattr(getattr(settings, table), key)
 
 
-def test_without_a_file_and_without_variables_the_defaults_hold() -> None:
-    assert load(None, {}) == Settings()
+def variable(path: str) -> str:
+    return f"VOICEKEEPER_{path.replace('.', '__').upper()}"
 
 
-def test_the_example_file_is_exactly_the_defaults() -> None:
-    assert load(EXAMPLE, {}) == Settings()
+def test_without_a_file_the_defaults_hold_and_the_example_file_is_exactly_these() -> None:
+    assert load(None, {}) == load(EXAMPLE, {}) == Settings()
 
 
 def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_default() -> None:
-    text = EXAMPLE.read_text()
+    text = re.sub(r"^# (\w+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
     shown = {name: set(table) for name, table in tomllib.loads(text).items()}
-    shown["upstream"].add("api_key_file")
-    shown["budget"].add("enrollments_usd_per_day")
-    shown["alerts"].add("heartbeat_url")
-    shown["web"].add("listen")
-    shown["webhook"].add("public_url")
     assert shown == {name: set(names) for name, names in keys().items()}
-    assert '\n# api_key_file = "/etc/voicekeeper/apixo-api-key"\n' in text
-    assert "\n# enrollments_usd_per_day = 0.50\n" in text
-    assert '\n# listen = "127.0.0.1:9464"\n' in text
-    assert '\n# public_url = "https://voices.example.com/webhook"\n' in text
 
 
-def test_constructing_the_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VOICEKEEPER_LOG__LEVEL", "debug")
-    assert Settings().log.level == "info"
+# where settings come from
 
 
-# --- where settings come from
-
-
-def test_the_environment_stands_over_the_file_key_by_key(file: Path) -> None:
+def test_the_environment_stands_over_the_file_key_by_key_where_it_is_not_empty(file: Path) -> None:
     file.write_text('[keepalive]\nprompt = "Hi."\ninterval = "1d"\n')
-    settings = load(file, {"VOICEKEEPER_KEEPALIVE__INTERVAL": "2d"})
+    environ = {"VOICEKEEPER_KEEPALIVE__INTERVAL": "2d", "VOICEKEEPER_KEEPALIVE__PROMPT": ""}
+    settings = load(file, environ)
     assert settings.keepalive.interval == timedelta(days=2)
     assert settings.keepalive.prompt == "Hi."
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "value"),
+    ("path", "text", "value"),
     [
-        ("UPSTREAM__MAX_IN_FLIGHT", "16", 16),
-        ("UPSTREAM__REQUESTS_PER_SECOND", "0.5", 0.5),
-        ("UPSTREAM__API_KEY_FILE", "/run/key", Path("/run/key")),
-        ("UPSTREAM__API_KEY_FILE", '["/run/key"]', Path('["/run/key"]')),
-        ("UPSTREAM__API_KEY_FILE", "null", Path("null")),
-        ("KEEPALIVE__PROMPT", '{"a": 1}', '{"a": 1}'),
-        ("DAEMON__TICK", "1m", timedelta(minutes=1)),
-        (
-            "ALERTS__URLS",
-            "mailto://u:p@example.com  json://h",
-            (SecretStr("mailto://u:p@example.com"), SecretStr("json://h")),
-        ),
-        ("ALERTS__HEARTBEAT_URL", "https://hc/x", SecretStr("https://hc/x")),
+        ("upstream.max_in_flight", "16", 16),
+        ("upstream.requests_per_second", "0.5", 0.5),
+        ("upstream.api_key_file", '["/run/key"]', Path('["/run/key"]')),
+        ("keepalive.prompt", "null", "null"),
+        ("alerts.urls", "me://u:p  json://h", (SecretStr("me://u:p"), SecretStr("json://h"))),
+        ("alerts.heartbeat_url", "https://hc/x", SecretStr("https://hc/x")),
+        ("upstream.base_url", "http://127.0.0.9:8080/", "http://127.0.0.9:8080"),
+        ("upstream.base_url", "http://[::1]:8080/v1//", "http://[::1]:8080/v1"),
+        ("keepalive.prompt", "你好。\n再见。", "你好。\n再见。"),
+        ("keepalive.prompt", "a" * 20_000, "a" * 20_000),
+        ("daemon.keep_history", "forever", None),
+        ("database.url", "sqlite:///voices.db", SecretStr("sqlite:///voices.db")),
+        ("web.listen", "192.0.2.1:65535", Address("192.0.2.1", 65_535)),
+        ("web.hosts", "Voices.example.com. prometheus", ("voices.example.com", "prometheus")),
+        ("web.hosts", f"{'a.' * 126}a.", (f"{'a.' * 126}a",)),
+        ("webhook.listen", "[0:0::1]:1", Address("::1", 1)),
+        ("webhook.public_url", "https://v.example.com/a/", "https://v.example.com/a"),
     ],
 )
-def test_a_variable_is_a_text_and_never_read_as_json(
-    variable: str, text: str, value: object
+def test_a_variable_is_a_text_and_taken_up_to_the_edge_of_its_rule(
+    path: str, text: str, value: object
 ) -> None:
-    settings = load(None, {f"VOICEKEEPER_{variable}": text})
-    table, key = variable.lower().split("__")
-    assert getattr(getattr(settings, table), key) == value
-
-
-def test_an_empty_variable_counts_as_not_set(file: Path) -> None:
-    file.write_text('[log]\nlevel = "debug"\n')
-    environ = {"VOICEKEEPER_LOG__LEVEL": "", "VOICEKEEPER_CONFIG": ""}
-    assert load(file, environ).log.level == "debug"
-    assert load(None, environ) == Settings()
+    assert value_of(load(None, {variable(path): text}), path) == value
 
 
 def test_the_option_stands_over_the_variable_and_that_over_the_installed_file(
@@ -118,11 +101,7 @@ def test_the_option_stands_over_the_variable_and_that_over_the_installed_file(
     environ = {"VOICEKEEPER_CONFIG": str(tmp_path / "variable.toml")}
     assert load(tmp_path / "option.toml", environ).keepalive.prompt == "option"
     assert load(None, environ).keepalive.prompt == "variable"
-    assert load(None, {}).keepalive.prompt == "installed"
-
-
-def test_the_installed_file_is_the_documented_one() -> None:
-    assert Path("/etc/voicekeeper/config.toml") == config.DEFAULT_PATH
+    assert load(None, {"VOICEKEEPER_CONFIG": ""}).keepalive.prompt == "installed"
 
 
 def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
@@ -132,15 +111,10 @@ def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
             load(path, environ)
 
 
-def test_an_installed_file_that_cannot_be_read_is_no_reason_to_use_defaults(
-    tmp_path: Path,
-) -> None:
+def test_a_file_that_cannot_be_read_is_no_reason_to_use_defaults(tmp_path: Path) -> None:
     (tmp_path / "installed.toml").symlink_to("installed.toml")
     with pytest.raises(ConfigError, match="the file cannot be read: too many levels"):
         load(None, {})
-
-
-def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="this is a directory; name the file in it"):
         load(tmp_path, {})
 
@@ -148,240 +122,79 @@ def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[log]\nlevel = @\n", "line 2, column 9: the file is not TOML: "),
-        ('[log]\nlevel = "info', "line 2: the file is not TOML: "),
-        ("[log]\n[log]\n", "line 2, column 5: the file is not TOML: cannot declare"),
-        ("a = " + "[" * 20_000, "the file is not TOML: it nests too deeply"),
-        ("a = 1" + "0" * 5_000, "the file is not TOML: "),
+        (b"[log]\nlevel = @\n", "line 2, column 9: the file is not TOML: "),
+        (b'[log]\nlevel = "info', "line 2: the file is not TOML: "),
+        (b"a = " + b"[" * 20_000, "the file is not TOML: it nests too deeply"),
+        (b"a = 1" + b"0" * 5_000, "the file is not TOML: "),
+        (b'[keepalive]\nprompt = "caf\xe9"\n', "line 2: the file is not UTF-8 text"),
     ],
 )
-def test_a_syntax_error_is_told_with_its_place(file: Path, text: str, problem: str) -> None:
-    (told,) = problems_of(file, text)
+def test_what_is_not_toml_is_told_with_its_place(file: Path, text: bytes, problem: str) -> None:
+    file.write_bytes(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    (told,) = caught.value.problems
     assert told.startswith(problem)
 
 
-def test_a_file_of_another_encoding_is_told_with_its_line(file: Path) -> None:
-    file.write_bytes(b'[keepalive]\nprompt = "caf\xe9"\n')
-    with pytest.raises(ConfigError, match="line 2: the file is not UTF-8 text"):
-        load(file, {})
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_settings_that_windows_wrote_are_read(file: Path, encoding: str) -> None:
+    file.write_bytes('[log]\r\nlevel = "debug"\r\n'.encode(encoding))
+    assert load(file, {}).log.level == "debug"
 
 
-# --- what is refused
+# what is refused
 
-
-DURATIONS = [
-    f"{table}.{key}"
-    for table, values in Settings()._asdict().items()
-    for key, value in values._asdict().items()
-    if isinstance(value, timedelta)
-]
-FORM = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
-
-
-@pytest.mark.parametrize("path", DURATIONS)
-def test_every_duration_has_a_unit(file: Path, path: str) -> None:
-    table, key = path.split(".")
-    problem = 'must be a duration in quotes with its unit, such as "30s", not 30'
-    assert problems_of(file, f"[{table}]\n{key} = 30\n") == [f"{path}: {problem}"]
-
-
-HTTPS = "must be an https URL such as https://api.apixo.ai/api/v1"
-BARE = "must hold no user, password, query or fragment"
-BARE_PATH = "must hold no user, password, query, fragment or brace"
-SECURE = "must be https, since the API key is sent there; http only to loopback"
-RATE = "must be a number above 0 and up to 10000"
-WHOLE = "must be a whole number from 1 to 1024"
-FOURTH = "must be sqlite:///PATH, with a fourth slash where PATH is absolute"
-MEMORY = "must be sqlite:///PATH; a registry in memory would be lost with a restart"
-DOLLARS = "must be US dollars from 0 to 1,000,000, to six places, such as 0.50"
-ADDRESSES = 'must be a list of addresses such as "mailto://user:password@example.com"'
-PINGED = "must be an http or https URL; leave it out if there is none"
-HOSTS = 'must be a list of names without a port such as "voices.example.com"'
-LISTEN = "must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
-PUBLIC = "must be a public https URL such as https://voices.example.com/webhook"
-SERVER = "must be postgresql+psycopg://USER@HOST/DATABASE"
-ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "problem"),
-    [
-        ("upstream.base_url", '"api.apixo.ai"', HTTPS),
-        ("upstream.base_url", '"https://"', HTTPS),
-        ("upstream.base_url", '"https://h:99999"', HTTPS),
-        ("upstream.base_url", '"https://[::1"', HTTPS),
-        ("upstream.base_url", '"https://a b"', HTTPS),
-        ("upstream.base_url", '"https://h/\\n"', HTTPS),
-        ("upstream.base_url", "5", "must be a text in quotes, not a number"),
-        ("upstream.base_url", '"https://me:pw@h/"', BARE),
-        ("upstream.base_url", '"https://h/?a=1"', BARE),
-        ("upstream.base_url", '"https://h/#a"', BARE),
-        ("upstream.base_url", '"http://api.apixo.ai/api/v1"', SECURE),
-        ("upstream.base_url", '"http://10.0.0.1"', SECURE),
-        ("upstream.model", '"../x"', "must be a model ID such as cosyvoice-3-flash"),
-        ("retry.base", "1.5", 'must be a duration in quotes with its unit, such as "30s", not 1.5'),
-        ("retry.base", '"30"', f"{FORM}, not '30'"),
-        ("retry.base", '"-3d"', f"{FORM}, not '-3d'"),
-        ("retry.base", '"99999999d"', "must be shorter than 100 years, not '99999999d'"),
-        ("retry.base", "2026-05-01", "must be a text in quotes, not a date"),
-        ("retry.base", '"0s"', "must be longer than 0s"),
-        ("daemon.keep_history", '"0s"', 'must be longer than 0s, or "forever"'),
-        ("upstream.timeout", '"61m"', "must be at most 1h, not 1h1m"),
-        ("upstream.requests_per_second", "10001", f"{RATE}, not 10001"),
-        ("upstream.requests_per_second", "nan", f"{RATE}, not nan"),
-        ("upstream.requests_per_second", '"many"', RATE),
-        ("upstream.requests_per_second", "1" + "0" * 400, RATE),
-        ("upstream.max_in_flight", "1025", f"{WHOLE}, not 1025"),
-        ("upstream.max_in_flight", "1.5", WHOLE),
-        ("upstream.api_key_file", '" "', "must be the path of a file; leave it out if there is"),
-        ("upstream.api_key_file", '"a\\u0000b"', "must be plain UTF-8 text"),
-        ("database.url", '"sqlite://"', MEMORY),
-        ("database.url", '"sqlite:///:memory:"', MEMORY),
-        ("database.url", '"sqlite:///a.db?mode=memory"', "must be sqlite:///PATH without options"),
-        ("database.url", '"sqlite:///var/lib/"', "must name a file, not a directory"),
-        ("database.url", '"sqlite://a.db"', FOURTH),
-        ("database.url", '"mysql://me:pw@h/d"', ONLY),
-        ("database.url", '"postgresql://me:pw@h/d"', SERVER),
-        ("database.url", '"postgresql+psycopg://me:pw@h"', SERVER),
-        ("database.url", '"postgresql+psycopg://me:p w@h/d"', SERVER),
-        ("database.url", '"postgresql+psycopg://me:pw@h/d#x"', SERVER),
-        ("database.url", '"/var/lib/voicekeeper.db"', ONLY),
-        ("budget.enrollments_usd_per_day", "[]", DOLLARS),
-        ("budget.enrollments_usd_per_day", "-0.01", f"{DOLLARS}, not '-0.01'"),
-        ("budget.enrollments_usd_per_day", "0.0000001", f"{DOLLARS}, not '1e-07'"),
-        ("budget.enrollments_usd_per_day", "1000001", f"{DOLLARS}, not '1000001'"),
-        ("budget.enrollments_usd_per_day", "nan", f"{DOLLARS}, not 'nan'"),
-        ("budget.enrollments_usd_per_day", '"1e999999"', DOLLARS),
-        ("budget.enrollments_usd_per_day", '"$5"', DOLLARS),
-        ("keepalive.prompt", '" "', "must be 1 to 20000 characters and not blank"),
-        ("keepalive.prompt", f'"{"a" * 20_001}"', "must be 1 to 20000 characters, not 20001"),
-        ("keepalive.format", '"ogg"', "must be mp3, wav, pcm or opus, not 'ogg'"),
-        ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
-        ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
-        ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
-        ("alerts.urls", '["json://h", "me:pw"]', f"{ADDRESSES}; number 2 is none"),
-        ("alerts.urls", '["json://a b"]', f"{ADDRESSES}; number 1 is none"),
-        ("alerts.urls", '"me:pw"', f"{ADDRESSES}; number 1 is none"),
-        ("alerts.urls", "[5]", "must be a text in quotes, not a number"),
-        ("alerts.heartbeat_url", '"me:pw"', PINGED),
-        ("alerts.heartbeat_url", '"ftp://me:pw@h"', PINGED),
-        ("alerts.heartbeat_url", '"https://[me:pw"', PINGED),
-        ("web.hosts", '["voices.example.com", "voices.example.com:80"]', f"{HOSTS}; number 2"),
-        ("web.hosts", '["*.example.com"]', f"{HOSTS}; number 1 is none"),
-        ("web.hosts", '["a..b"]', f"{HOSTS}; number 1 is none"),
-        ("web.hosts", f'["{"a." * 126}ab"]', f"{HOSTS}; number 1 is none"),
-        ("web.listen", "9464", "must be a text in quotes, not a number"),
-        ("web.listen", '"9464"', LISTEN),
-        ("web.listen", '"127.0.0.1:0"', LISTEN),
-        ("web.listen", '"127.0.0.1:65536"', LISTEN),
-        ("web.listen", '"[127.0.0.1]:80"', LISTEN),
-        ("web.listen", '"::1:80"', LISTEN),
-        ("web.listen", '"localhost:80"', LISTEN),
-        ("webhook.public_url", '"http://voices.example.com/webhook"', PUBLIC),
-        ("webhook.public_url", '"https://127.0.0.1/webhook"', PUBLIC),
-        ("webhook.public_url", '"https://[64:ff9b::7f00:1]/webhook"', PUBLIC),
-        ("webhook.public_url", '"https://voices.internal/webhook"', PUBLIC),
-        ("webhook.public_url", '"https://voices.example.com/a b"', PUBLIC),
-        ("webhook.public_url", '"https://me:pw@voices.example.com/"', BARE_PATH),
-        ("webhook.public_url", '"https://voices.example.com/?token=1"', BARE_PATH),
-        ("webhook.public_url", '"https://voices.example.com/%7Btoken%7d"', BARE_PATH),
+REFUSED = {
+    "upstream.base_url": [
+        *('"api.apixo.ai"', '"https://h:99999"', '"https://[::1"', '"https://h/\\n"'),
+        *('"https://me:pw@h/"', '"https://h/#a"', '"http://10.0.0.1"'),
     ],
-)
-def test_a_value_that_cannot_work_is_refused_in_plain_words(
-    file: Path, path: str, text: str, problem: str
-) -> None:
-    table, key = path.split(".")
-    (told,) = problems_of(file, f"[{table}]\n{key} = {text}\n")
-    assert told.startswith(f"{path}: {problem}")
-    assert "me:pw" not in told
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "value"),
-    [
-        ("upstream.base_url", "http://127.0.0.9:8080/", "http://127.0.0.9:8080"),
-        ("upstream.base_url", "http://[::1]:8080/v1//", "http://[::1]:8080/v1"),
-        ("upstream.base_url", "https://example.org/api/v1/", "https://example.org/api/v1"),
-        ("keepalive.prompt", "你好。\n再见。", "你好。\n再见。"),
-        ("keepalive.prompt", "a" * 20_000, "a" * 20_000),
-        ("daemon.keep_history", "7d", timedelta(days=7)),
-        ("daemon.keep_history", "forever", None),
-        ("database.url", "sqlite:///voices.db", SecretStr("sqlite:///voices.db")),
-        ("web.listen", "192.0.2.1:65535", Address("192.0.2.1", 65_535)),
-        ("web.hosts", "Voices.example.com. prometheus", ("voices.example.com", "prometheus")),
-        ("web.hosts", f"{'a.' * 126}a.", (f"{'a.' * 126}a",)),
-        ("webhook.listen", "[0:0::1]:1", Address("::1", 1)),
-        ("webhook.public_url", "https://v.example.com/a/", "https://v.example.com/a"),
+    "upstream.api_key_file": ['" "', '"a\\u0000b"'],
+    "upstream.model": ['"../x"'],
+    "upstream.timeout": ['"61m"'],
+    "upstream.requests_per_second": ["nan", "1" + "0" * 400],
+    "upstream.max_in_flight": ["1025", "1.5"],
+    "retry.base": ["1.5", '"-3d"', "2026-05-01"],
+    "database.url": [
+        *('"sqlite:///:memory:"', '"sqlite:///a.db?mode=memory"', '"sqlite:///var/lib/"'),
+        *('"sqlite://a.db"', '"mysql://me:pw@h/d"', '"postgresql://me:pw@h/d"'),
+        *('"postgresql+psycopg://me:pw@h"', '"postgresql+psycopg://me:pw@[h/d"'),
+        '"postgresql+psycopg://me:pw@h/d#x"',
     ],
-)
-def test_a_value_at_the_edge_of_its_rule_is_taken(path: str, text: str, value: object) -> None:
-    table, key = path.split(".")
-    settings = load(None, {f"VOICEKEEPER_{table}__{key}".upper(): text})
-    assert getattr(getattr(settings, table), key) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "micros"),
-    [
-        ("0", 0),
-        ("0.05", 50_000),
-        ("0.000001", 1),
-        ('"0.50"', 500_000),
+    "budget.enrollments_usd_per_day": ["-0.01", "0.0000001", "nan", '"1e999999"'],
+    "keepalive.prompt": ['" "'],
+    "alerts.urls": ['["json://h", "me:pw"]', "[5]"],
+    "alerts.heartbeat_url": ['"ftp://me:pw@h"', '"https://[me:pw"'],
+    "web.hosts": ['["a.example:80"]', '["a..b"]', f'["{"a." * 126}ab"]'],
+    "web.listen": ['"127.0.0.1:0"', '"127.0.0.1:65536"', '"::1:80"', '"localhost:80"'],
+    "webhook.public_url": [
+        *('"http://voices.example.com/"', '"https://[64:ff9b::7f00:1]/"', '"https://a.internal/"'),
+        *('"https://me:pw@voices.example.com/"', '"https://voices.example.com/%7Btoken%7d"'),
     ],
-)
-def test_a_budget_is_exact_to_the_micro(file: Path, text: str, micros: int) -> None:
-    file.write_text(f"[budget]\nenrollments_usd_per_day = {text}\n")
-    assert policy_of(load(file, {})).enrollments_per_day == micros
-    variable = {"VOICEKEEPER_BUDGET__ENROLLMENTS_USD_PER_DAY": text.strip('"')}
-    assert policy_of(load(None, variable)).enrollments_per_day == micros
-    assert policy_of(Settings()).enrollments_per_day is None
+}
+"""Values that break the rule of a setting; the words of each rule are pinned in the contract."""
 
 
-def test_a_relative_database_counts_from_the_folder_of_the_file_that_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "etc" / "config.toml"
-    file.parent.mkdir()
-    file.write_text('[database]\nurl = "sqlite:///data/voices.db"\n')
-    for folder, named in ((tmp_path, file), (tmp_path, Path("etc/config.toml"))):
-        monkeypatch.chdir(folder)
-        assert load(named, {}).database_path == file.parent / "data/voices.db"
-    file.write_text('[database]\nurl = "sqlite:////elsewhere/voices.db"\n')
-    assert load(file, {}).database_path == Path("/elsewhere/voices.db")
+@pytest.mark.parametrize("path", REFUSED)
+def test_a_value_that_cannot_work_is_refused_in_plain_words(file: Path, path: str) -> None:
+    table, key = path.split(".")
+    for text in REFUSED[path]:
+        (told,) = problems_of(file, f"[{table}]\n{key} = {text}\n")
+        assert told.startswith(f"{path}: must ")
+        assert "me:pw" not in told
 
 
-def test_a_relative_database_that_an_earlier_version_made_in_the_working_directory_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "etc" / "config.toml"
-    file.parent.mkdir()
-    file.write_text('[database]\nurl = "sqlite:///voices.db"\n')
-    (tmp_path / "voices.db").touch()
-    monkeypatch.chdir(tmp_path)
-    assert load(file, {}).database_path == tmp_path / "voices.db"
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(ConfigError, match=r"must be a path in full, as .* is another user's"):
-        load(file, {})
-    (file.parent / "voices.db").touch()
-    assert load(file, {}).database_path == file.parent / "voices.db"
-
-
-def test_a_relative_database_of_a_variable_counts_from_the_working_directory(
-    tmp_path: Path,
-) -> None:
-    environ = {"VOICEKEEPER_DATABASE__URL": "sqlite:///data/voices.db"}
-    assert load(None, environ).database_path == Path("data/voices.db")
-    file = tmp_path / "config.toml"
-    file.write_text('[database]\nurl = "sqlite:///voices.db"\n')
-    assert load(file, environ).database_path == Path("data/voices.db")
-
-
-def test_text_that_no_wire_can_carry_is_refused() -> None:
+def test_a_text_that_no_wire_can_carry_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"keepalive\.prompt: must be plain UTF-8 text"):
         load(None, {"VOICEKEEPER_KEEPALIVE__PROMPT": "caf\udce9"})
 
 
-# --- settings that contradict each other
+@pytest.mark.parametrize(("text", "micros"), [("0", 0), ("0.000001", 1), ('"0.50"', 500_000)])
+def test_a_budget_is_exact_to_the_micro(file: Path, text: str, micros: int) -> None:
+    file.write_text(f"[budget]\nenrollments_usd_per_day = {text}\n")
+    assert policy_of(load(file, {})).enrollments_per_day == micros
+    assert policy_of(Settings()).enrollments_per_day is None
 
 
 @pytest.mark.parametrize(
@@ -414,10 +227,6 @@ def test_text_that_no_wire_can_carry_is_refused() -> None:
                 " not 29s"
             ),
         ),
-        (
-            '[polling]\nspeech_interval = "1h"',
-            "polling.give_up: must be at least speech_first + speech_interval (1h20s), not 1h",
-        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -426,19 +235,16 @@ def test_settings_that_contradict_each_other_are_refused(
     assert problems_of(file, text) == [problem]
 
 
-@pytest.mark.parametrize(
-    ("interval", "jitter"), [("6d", "12h"), ("3d", "12h"), ("6h", "1h"), ("60s", "10s")]
-)
+@pytest.mark.parametrize(("interval", "jitter"), [("6d", "12h"), ("6h", "1h"), ("60s", "10s")])
 def test_a_jitter_that_is_not_set_fits_the_interval(interval: str, jitter: str) -> None:
-    environ = {
-        "VOICEKEEPER_KEEPALIVE__INTERVAL": interval,
-        "VOICEKEEPER_DAEMON__TICK": "1s",
-    }
-    fitted = load(None, environ).keepalive.jitter
-    assert fitted == load(None, {"VOICEKEEPER_KEEPALIVE__JITTER": jitter}).keepalive.jitter
+    settings = load(
+        None, {"VOICEKEEPER_KEEPALIVE__INTERVAL": interval, "VOICEKEEPER_DAEMON__TICK": "1s"}
+    )
+    given = load(None, {"VOICEKEEPER_KEEPALIVE__JITTER": jitter})
+    assert settings.keepalive.jitter == given.keepalive.jitter
 
 
-# --- names that do not exist
+# names that do not exist
 
 
 @pytest.mark.parametrize(
@@ -459,7 +265,6 @@ def test_a_jitter_that_is_not_set_fits_the_interval(interval: str, jitter: str) 
         ("[log]\nzebra = 1", "log.zebra: is not a setting"),
         ("[keepalve]\ninterval = 1", "keepalve: is not a table; did you mean keepalive?"),
         ('interval = "3d"', "interval: is not a table; did you mean keepalive.interval?"),
-        ("zebra = 1", "zebra: is not a table"),
         ("retry = 1", "retry: must be a table of settings, written [retry]"),
     ],
 )
@@ -468,89 +273,43 @@ def test_an_unknown_name_is_a_problem_with_a_guess(file: Path, text: str, proble
 
 
 @pytest.mark.parametrize(
-    ("variable", "problem"),
+    ("name", "problem"),
     [
-        (
-            "VOICEKEEPER_KEEPALIVE__INTERVALL",
-            (
-                "keepalive.intervall: is not a setting; did you mean keepalive.interval?"
-                " (set by $VOICEKEEPER_KEEPALIVE__INTERVALL)"
-            ),
-        ),
-        (
-            "VOICEKEEPER_KEEPALVE__INTERVAL",
-            (
-                "keepalve: is not a table; did you mean keepalive?"
-                " (set by $VOICEKEEPER_KEEPALVE__INTERVAL)"
-            ),
-        ),
-        (
-            "VOICEKEEPER_LOG_LEVEL",
-            "VOICEKEEPER_LOG_LEVEL: is not a setting; did you mean VOICEKEEPER_LOG__LEVEL?",
-        ),
-        (
-            "VOICEKEEPER_LOG",
-            "VOICEKEEPER_LOG: is a whole table; set its keys one by one, as VOICEKEEPER_LOG__KEY",
-        ),
-        (
-            "VOICEKEEPER_WEB__LISTEN",
-            (
-                "web.listen: must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
-                " (set by $VOICEKEEPER_WEB__LISTEN)"
-            ),
-        ),
-        (
-            "VOICEKEEPER_LOG__LEVEL__X",
-            (
-                "log.level__x: is not a setting; did you mean log.level?"
-                " (set by $VOICEKEEPER_LOG__LEVEL__X)"
-            ),
-        ),
-        (
-            "VOICEKEEPER_RETRY__CAP",
-            f"retry.cap: {FORM}, not '{{' (set by $VOICEKEEPER_RETRY__CAP)",
-        ),
+        ("KEEPALIVE__INTERVALL", "keepalive.intervall: is not a setting; did you mean keepalive."),
+        ("KEEPALVE__INTERVAL", "keepalve: is not a table; did you mean keepalive?"),
+        ("LOG_LEVEL", "VOICEKEEPER_LOG_LEVEL: is not a setting; did you mean VOICEKEEPER_LOG__LE"),
+        ("LOG", "VOICEKEEPER_LOG: is a whole table; set its keys one by one, as VOICEKEEPER_LOG__"),
+        ("LOG__LEVEL__X", "log.level__x: is not a setting; did you mean log.level?"),
+        ("RETRY__CAP", "retry.cap: must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h, not "),
     ],
 )
-def test_a_wrong_variable_is_a_problem_that_names_it(variable: str, problem: str) -> None:
+def test_a_wrong_variable_is_a_problem_that_names_it(name: str, problem: str) -> None:
     with pytest.raises(ConfigError, match="1 problem in the environment") as caught:
-        load(None, {variable: "{"})
-    assert caught.value.problems == (problem,)
+        load(None, {f"VOICEKEEPER_{name}": "{"})
+    (told,) = caught.value.problems
+    assert told.startswith(problem)
+    assert told.startswith("VOICEKEEPER_") or told.endswith(f" (set by $VOICEKEEPER_{name})")
 
 
-def test_a_setting_of_an_earlier_version_is_answered_with_what_to_do_instead(
+def test_a_setting_that_is_gone_is_answered_with_what_to_do_instead(
     file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(INSTEAD, "log.colour", "set NO_COLOR")
-    monkeypatch.setitem(INSTEAD, "extra.copies", "copy it yourself")
-    instead = [
-        "log.colour: is gone; set NO_COLOR",
-        "extra.copies: is gone; copy it yourself",
-    ]
-    assert problems_of(file, "[log]\ncolour = 1\n[extra]\ncopies = 2") == instead
-    environ = {"VOICEKEEPER_EXTRA__COPIES": "2"}
-    (problem,) = problems_of(file, "", environ)
-    assert problem == f"{instead[1]} (set by $VOICEKEEPER_EXTRA__COPIES)"
-    assert problems_of(file, "[extra]\ncopies = 2\nzebra = 1") == [
-        instead[1],
-        "extra.zebra: is not a setting",
-    ]
-
-
-def test_the_settings_of_recovery_are_answered_with_the_commands_that_do_the_same(
-    file: Path,
 ) -> None:
     recreate, archive = problems_of(file, "[recovery]\nrecreate = 1\narchive_sources = 1")
     assert recreate.endswith("is gone; make a lost voice again with 'voicekeeper retry NAME'")
     assert archive.startswith("recovery.archive_sources: is gone; keep the recordings")
-    assert archive.endswith("with --wait --save-preview FILE")
+    monkeypatch.setitem(INSTEAD, "log.colour", "set NO_COLOR")
+    gone = "log.colour: is gone; set NO_COLOR"
+    assert problems_of(file, "[log]\ncolour = 1") == [gone]
+    (problem,) = problems_of(file, "", {"VOICEKEEPER_LOG__COLOUR": "2"})
+    assert problem == f"{gone} (set by $VOICEKEEPER_LOG__COLOUR)"
+    _, other = problems_of(file, "[recovery]\nrecreate = 1\nzebra = 1")
+    assert other == "recovery.zebra: is not a setting"
 
 
 def test_variables_of_others_are_no_problem() -> None:
     environ = {
         "VOICEKEEPER_API_KEY": SECRET,
         "VOICEKEEPER_PORT": "tcp://10.0.0.1:80",
-        "VOICEKEEPER_SERVICE_HOST": "10.0.0.1",
         "HOME__X": "1",
     }
     settings = load(None, environ)
@@ -565,49 +324,54 @@ def test_all_problems_are_told_at_once(file: Path) -> None:
         max_in_flight = 0
         [keepalive]
         interval = "9d"
-        format = "ogg"
         [retry]
         base = "x"
         cap = "1s"
-        [daemon]
-        tick = 3
     """
     told = problems_of(file, text, {"VOICEKEEPER_LOG__LEVEL": "loud"})
     assert [problem.partition(":")[0] for problem in told] == [
-        "zebra",
-        "upstream.max_in_flight",
-        "keepalive.format",
-        "retry.base",
-        "daemon.tick",
-        "log.level",
-        "keepalive.interval",
+        *("zebra", "upstream.max_in_flight", "retry.base", "log.level", "keepalive.interval"),
     ]
+    assert len(problems_of(file, '[keepalive]\ninterval = "x"\n')) == 1  # and its jitter none
 
 
-def test_a_wrong_interval_is_one_problem_and_its_jitter_none(file: Path) -> None:
-    assert len(problems_of(file, '[keepalive]\ninterval = "x"\n')) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        (f'api_key = "{SECRET}"', "api_key"),
-        (f'[upstream]\napi_key = "{SECRET}"', "upstream.api_key"),
-    ],
-)
-def test_a_key_in_the_file_is_refused_and_not_repeated(file: Path, text: str, path: str) -> None:
-    told = problems_of(file, text)
-    assert told[0] == (
+@pytest.mark.parametrize("path", ["api_key", "upstream.api_key"])
+def test_a_key_given_as_a_setting_is_refused_and_not_repeated(file: Path, path: str) -> None:
+    table, _, key = path.rpartition(".")
+    belongs = (
         f"{path}: the key belongs in the file that upstream.api_key_file names, the systemd"
         " credential apixo-api-key or $VOICEKEEPER_API_KEY, never here"
     )
-    assert SECRET not in str(told)
+    text = f'[{table}]\n{key} = "{SECRET}"' if table else f'{key} = "{SECRET}"'
+    assert problems_of(file, text) == [belongs]
+    if table:
+        (told,) = problems_of(file, "", {variable(path): SECRET})
+        assert told.startswith(belongs)
 
 
-def test_a_key_given_as_a_setting_by_the_environment_is_refused_too() -> None:
-    with pytest.raises(ConfigError, match=r"upstream\.api_key: the key belongs") as caught:
-        load(None, {"VOICEKEEPER_UPSTREAM__API_KEY": SECRET})
-    assert SECRET not in str(caught.value)
+# paths
+
+
+def test_a_relative_database_counts_from_the_folder_of_the_file_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "etc" / "config.toml"
+    file.parent.mkdir()
+    file.write_text('[database]\nurl = "sqlite:///voices.db"\n')
+    for named in (file, Path("etc/config.toml")):
+        assert load(named, {}).database_path == file.parent / "voices.db"
+    environ = {"VOICEKEEPER_DATABASE__URL": "sqlite:///data/voices.db"}
+    assert load(None, environ).database_path == Path("data/voices.db")
+    assert load(file, environ).database_path == Path("data/voices.db")
+    # that an earlier version made in the working directory is found there
+    (tmp_path / "voices.db").touch()
+    assert load(file, {}).database_path == tmp_path / "voices.db"
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(ConfigError, match=r"must be a path in full, as .* is another user's"):
+        load(file, {})
+    (file.parent / "voices.db").touch()
+    assert load(file, {}).database_path == file.parent / "voices.db"
 
 
 def test_a_path_begins_at_home_where_no_shell_has_read_it(
@@ -625,9 +389,3 @@ def test_a_path_begins_at_home_where_no_shell_has_read_it(
         assert settings.upstream.api_key_file == tmp_path / "key"
     settings = load(None, {"VOICEKEEPER_DATABASE__URL": "sqlite:///a~/~/b"})
     assert settings.database_path == Path("a~/~/b")
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_settings_that_windows_wrote_are_read(file: Path, encoding: str) -> None:
-    file.write_bytes('[log]\r\nlevel = "debug"\r\n'.encode(encoding))
-    assert load(file, {}).log.level == "debug"

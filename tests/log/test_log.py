@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from enum import Enum, StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -95,8 +95,11 @@ def start(
 
 
 def test_a_line_begins_with_time_level_and_event_and_keeps_the_order_of_its_fields() -> None:
+    logger = get_logger()  # it obeys the latest configuration
     log = start()
-    get_logger().info("voice.registered", origin="clone", task_id="t1", b=1, name="alice", a=2)
+    logger.bind(origin="clone").info(
+        Event.VOICE_REGISTERED, task_id="t1", b=1, name="alice", a=2, level="loud"
+    )
     assert list(log.line.items()) == [
         ("timestamp", STAMP),
         ("level", "info"),
@@ -106,26 +109,8 @@ def test_a_line_begins_with_time_level_and_event_and_keeps_the_order_of_its_fiel
         ("origin", "clone"),
         ("b", 1),
         ("a", 2),
+        ("level_", "loud"),  # which takes no place of ours
     ]
-
-
-def test_an_event_is_written_by_its_name_and_bound_fields_come_with_it() -> None:
-    log = start()
-    get_logger().bind(voice_id="v1").warning(Event.KEEPALIVE_FAILED, failures=2)
-    assert log.line == {
-        "timestamp": STAMP,
-        "level": "warning",
-        "event": "keepalive.failed",
-        "voice_id": "v1",
-        "failures": 2,
-    }
-
-
-def test_a_logger_taken_before_the_log_is_configured_obeys_the_latest_configuration() -> None:
-    logger = get_logger()
-    first, second = start(), start()
-    logger.info("daemon.ready")
-    assert (first.getvalue(), second.line["event"]) == ("", "daemon.ready")
 
 
 def test_an_exception_is_one_text_with_its_cause_and_without_locals() -> None:
@@ -150,21 +135,14 @@ def test_an_exception_is_one_text_with_its_cause_and_without_locals() -> None:
     assert trace.endswith("ValueError: no such voice")
     assert hidden not in trace
     assert trace.count(" in find\n") <= 12  # the innermost frames of both
-
-
-def test_a_long_exception_keeps_its_end_and_fits_a_journal_entry() -> None:
     log = start()
     get_logger().error("pass.failed", exc_info=ValueError("a" * 9_000 + SECRET + " the end"))
     assert log.line["exception"].endswith("[redacted] the end")
-    assert len(log.getvalue()) < 4_096
+    assert len(log.getvalue()) < 4_096  # it fits an entry of the journal
 
 
 class Color(Enum):
     RED = "red"
-
-
-class Word(StrEnum):
-    OK = "OK"
 
 
 @pytest.mark.parametrize(
@@ -173,16 +151,14 @@ class Word(StrEnum):
         (None, None),
         (True, True),
         (1.5, 1.5),
-        ("你好", "你好"),
         ("\udce9", "\udce9"),
-        (Word.OK, "OK"),
+        (Event.DAEMON_READY, "daemon.ready"),
         (Color.RED, "red"),
         (NOW, "2026-05-01T12:00:00Z"),
         (timedelta(hours=36), "1d12h"),
         (Path("/var/lib"), "/var/lib"),
         (ValueError("no"), "ValueError: no"),
         (float("nan"), "nan"),
-        (float("inf"), "inf"),
         (b"\xff", "b'\\xff'"),
         ((1, "a"), [1, "a"]),
         ({1: {"b": {2}}}, {"1": {"b": [2]}}),
@@ -213,12 +189,6 @@ def test_a_value_that_cannot_be_written_never_raises() -> None:
     assert "…" in json.dumps(line["loop"], ensure_ascii=False)
 
 
-def test_a_field_cannot_take_the_place_of_the_time_or_the_level() -> None:
-    log = start()
-    get_logger().info("voice.registered", level="loud", timestamp="never")
-    assert log.line == HEAD | {"level_": "loud", "timestamp_": "never"}
-
-
 def test_a_stream_of_another_encoding_gets_escapes(tmp_path: Path) -> None:
     for form in ("json", "console"):
         file = tmp_path / form
@@ -231,56 +201,39 @@ def test_a_stream_of_another_encoding_gets_escapes(tmp_path: Path) -> None:
 # --- secrets
 
 
-def spellings() -> set[str]:
-    return {SECRET, json.dumps(SECRET)[1:-1], repr(SECRET)[1:-1]}
-
-
-def leak(text: str) -> bool:
-    decoded = text.replace('\\"', '"').replace("\\\\", "\\").replace("\\\\", "\\")
-    return any(spelling in text or spelling in decoded for spelling in spellings())
-
-
 @pytest.mark.parametrize(
     "fields",
     [
         {"text": f"x {SECRET} y"},
         {"nested": {"a": [{"b": (SECRET,)}]}},
-        {"keys": {SECRET: 1, f"x-{SECRET}": {"inner": 2}}},
-        {SECRET: 1},
+        {"keys": {SECRET: 1, f"x-{SECRET}": {"inner": 2}}, SECRET: 1},
         {"error": ValueError(SECRET)},
         {"exc_info": ValueError(SECRET)},
         {"bytes": SECRET.encode()},
-        {"spelled": json.dumps({"a": SECRET})},
-        {"path": Path(f"/{SECRET}")},
-        {"deep": [[[[[[[[[[SECRET]]]]]]]]]]},
-        {"name": SECRET},
+        {"path": Path(f"/{SECRET}"), "name": SECRET},
+        {"api_key": "0123", "headers": {"Authorization": "0123"}},
     ],
 )
 def test_a_secret_is_cut_out_wherever_it_hides(fields: dict[str, Any]) -> None:
     for form in ("json", "console"):
         log = start(format=form)
         get_logger().info("voice.registered", **fields)
-        assert not leak(log.getvalue())
-        assert "voice.registered" in log.getvalue()
+        assert "0123" not in log.getvalue().removeprefix(STAMP)
         assert form == "console" or log.line["event"] == "voice.registered"
 
 
-def test_fields_that_are_named_like_a_key_are_cut_out_at_any_depth() -> None:
+def test_a_library_speaks_through_the_same_pipeline_with_its_name_and_leaks_nothing() -> None:
     log = start()
-    get_logger().info("voice.registered", api_key="a", headers={"Authorization": "b", "x": "c"})
-    assert log.line["api_key"] == "[redacted]"
-    assert log.line["headers"] == {"Authorization": "[redacted]", "x": "c"}
-
-
-def test_a_library_cannot_leak_a_secret_either() -> None:
-    log = start()
-    logging.getLogger("httpx").warning("GET /?key=%s", SECRET, exc_info=ValueError(SECRET))
+    logging.getLogger("httpx").warning("GET /?key=%s\n", SECRET, exc_info=ValueError(SECRET))
     logging.getLogger("httpx").warning("two %s %s", SECRET)  # noqa: PLE1206 - on purpose
-    assert not leak(log.getvalue())
-    assert [line["event"] for line in log.lines] == ["GET /?key=[redacted]", "two %s %s"]
+    assert [line.pop("exception", "") for line in log.lines] == ["ValueError: [redacted]", ""]
+    said, broken = log.lines
+    assert (said["event"], said["logger"]) == ("GET /?key=[redacted]", "httpx")
+    assert (broken["event"], broken["log_error"]) == ("two %s %s", "TypeError")
+    assert "0123" not in log.getvalue()
 
 
-@pytest.mark.parametrize("secret", ["5", ": ", "info", '", "'])
+@pytest.mark.parametrize("secret", ["5", '", "'])
 def test_a_short_secret_is_cut_out_of_values_and_leaves_the_form_of_the_line(secret: str) -> None:
     log = start(secret=secret)
     get_logger().info("sent", number=15, text=f"a{secret}b", keys={secret: 1})
@@ -292,22 +245,10 @@ def test_a_short_secret_is_cut_out_of_values_and_leaves_the_form_of_the_line(sec
 # --- libraries
 
 
-def test_a_library_speaks_through_the_same_pipeline_with_its_name() -> None:
-    log = start()
-    logging.getLogger("asyncio").error("Task %s was destroyed\n", "t1")
-    assert list(log.line.items()) == [
-        ("timestamp", STAMP),
-        ("level", "error"),
-        ("event", "Task t1 was destroyed"),
-        ("logger", "asyncio"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("level", "ours", "theirs"),
     [
         ("debug", ["debug", "info", "warning", "error"], ["warning", "error"]),
-        ("info", ["info", "warning", "error"], ["warning", "error"]),
         ("error", ["error"], ["error"]),
     ],
 )
@@ -345,31 +286,26 @@ def test_a_python_warning_is_a_line() -> None:
     assert "DeprecationWarning: an old habit" in log.line["event"]
 
 
-def test_a_message_with_the_wrong_arguments_is_still_told() -> None:
-    log = start()
-    logging.getLogger("library").warning("%d of %d", "x")  # noqa: PLE1206 - on purpose
-    assert log.line["event"] == "%d of %d"
-    assert log.line["log_error"] == "TypeError"
-
-
 # --- the form
 
 
 @pytest.mark.parametrize(
-    ("form", "tty", "is_json"),
+    ("form", "tty", "environ", "begins"),
     [
-        ("auto", False, True),
-        ("auto", True, False),
-        ("json", True, True),
-        ("console", False, False),
+        ("auto", False, {}, "{"),
+        ("json", True, {}, "{"),
+        ("console", False, {}, "2026-05-01 12:00:00Z error  "),
+        ("auto", True, {"NO_COLOR": ""}, "2026-05-01 12:00:00Z \x1b[31merror\x1b[0m  "),
+        ("auto", True, {"NO_COLOR": "1"}, "2026-05-01 12:00:00Z error  "),
+        ("auto", True, {"TERM": "dumb"}, "2026-05-01 12:00:00Z error  "),
     ],
 )
-def test_the_form_follows_the_setting_and_then_the_stream(
-    form: str, *, tty: bool, is_json: bool
+def test_form_and_color_follow_the_setting_and_then_the_stream(
+    form: str, environ: dict[str, str], begins: str, *, tty: bool
 ) -> None:
-    log = start(Log(tty=tty), format=form)
-    get_logger().info("daemon.ready")
-    assert log.getvalue().startswith("{") is is_json
+    log = start(Log(tty=tty), format=form, environ=environ)
+    get_logger().error("pass.failed")
+    assert log.getvalue().startswith(begins)
 
 
 def test_a_person_reads_whole_fields_within_80_columns() -> None:
@@ -389,99 +325,46 @@ def test_a_person_reads_whole_fields_within_80_columns() -> None:
     ]
 
 
-def test_long_words_are_broken_between_words() -> None:
-    log = start(format="console")
-    logging.getLogger("library").warning("word " * 60)
-    assert max(map(len, log.getvalue().splitlines())) <= 80
-    assert log.getvalue().split().count("word") == 60
-    log = start(format="console")
-    get_logger().warning("keepalive.failed", name="alice", error="word " * 40, to="OK")
-    lines = log.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    assert lines[0].endswith("keepalive.failed name=alice")
-    assert lines[1].startswith('    error="word word')
-    assert lines[-1].endswith(' word " to=OK')
-    assert log.getvalue().split().count("word") == 39
-
-
-def test_what_the_gateway_says_cannot_move_the_cursor() -> None:
-    log = start(format="console")
-    evil = "\x1b[2Jx\r\n\u202ey\x9bz"
-    get_logger().info("task.polled", message=evil, **{evil: 1})
-    get_logger().error(evil, exc_info=ValueError("\x1b[2J"))
-    assert all(c.isprintable() for c in log.getvalue().replace("\n", ""))
-    assert "\\x1b[2Jx" in log.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("tty", "environ", "colored"),
-    [
-        (True, {}, True),
-        (True, {"NO_COLOR": ""}, True),
-        (True, {"NO_COLOR": "1"}, False),
-        (True, {"TERM": "dumb"}, False),
-        (False, {}, False),
-    ],
-)
-def test_color_is_for_terminals_that_want_it(
-    environ: dict[str, str], *, tty: bool, colored: bool
-) -> None:
-    log = start(Log(tty=tty), format="console", environ=environ)
-    get_logger().error("pass.failed")
-    assert ("\x1b[31merror\x1b[0m" in log.getvalue()) is colored
-    assert ("\x1b" in log.getvalue()) is colored
-
-
 # --- the journal
 
 
-def journal_of(file: Path) -> dict[str, str]:
-    status = file.stat()
-    return {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
-
-
-@pytest.mark.parametrize(
-    ("level", "priority"),
-    [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 2)],
-)
-def test_a_line_to_the_journal_begins_with_its_priority(
-    tmp_path: Path, level: str, priority: int
-) -> None:
-    file = tmp_path / "journal"
-    with file.open("w") as stream:
-        start(to=stream, level="debug", environ=journal_of(file))
-        getattr(get_logger(), level)("daemon.ready")
-    assert file.read_text().startswith(f'<{priority}>{{"timestamp"')
-
-
-def test_an_exception_is_indented_and_each_of_its_lines_has_the_priority(
+def test_each_line_to_the_journal_begins_with_its_priority_and_to_no_other_stream(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "journal"
-    with file.open("w") as stream:
-        start(to=stream, format="console", environ=journal_of(file))
-        get_logger().error("pass.failed", exc_info=ValueError("no\nyes"))
-    assert file.read_text().splitlines() == [
-        "<3>2026-05-01 12:00:00Z error   pass.failed",
-        "<3>    ValueError: no",
-        "<3>    yes",
-    ]
-
-
-def test_a_stream_that_is_not_the_journal_gets_no_priority(tmp_path: Path) -> None:
-    for journal in ("", "1:1", "x", None):
-        environ: dict[str, str] = {} if journal is None else {"JOURNAL_STREAM": journal}
-        with (tmp_path / "file").open("w") as stream:
-            start(to=stream, environ=environ)
-            get_logger().info("daemon.ready")
-        assert (tmp_path / "file").read_text().startswith("{")
+    file.touch()
+    status = file.stat()
+    for journal, at in ((f"{status.st_dev}:{status.st_ino}", "<{}>"), ("1:1", ""), ("", "")):
+        with file.open("w") as stream:
+            environ = {"JOURNAL_STREAM": journal}
+            start(to=stream, level="debug", format="console", environ=environ)
+            for level in ("debug", "info", "warning", "critical"):
+                getattr(get_logger(), level)("daemon.ready")
+            get_logger().error("pass.failed", exc_info=ValueError("no\nyes"))
+        assert file.read_text().splitlines() == [
+            f"{at.format(7)}2026-05-01 12:00:00Z debug   daemon.ready",
+            f"{at.format(6)}2026-05-01 12:00:00Z info    daemon.ready",
+            f"{at.format(4)}2026-05-01 12:00:00Z warning daemon.ready",
+            f"{at.format(2)}2026-05-01 12:00:00Z critical daemon.ready",
+            f"{at.format(3)}2026-05-01 12:00:00Z error   pass.failed",
+            f"{at.format(3)}    ValueError: no",
+            f"{at.format(3)}    yes",
+        ]
 
 
 # --- a stream that fails
 
 
-@pytest.mark.parametrize("way", ["full disk", "reader gone"])
-def test_a_stream_that_fails_costs_the_line_and_nothing_else(way: str) -> None:
+@pytest.mark.parametrize("way", ["full disk", "reader gone", "closed"])
+def test_a_stream_that_fails_costs_the_line_and_nothing_else(
+    way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if way == "closed":
+        log = start()
+        log.close()
+        get_logger().info("daemon.ready")
+        assert capsys.readouterr() == ("", "")
+        return
     if way == "full disk":
         writer = os.open("/dev/full", os.O_WRONLY)
     else:
@@ -493,32 +376,3 @@ def test_a_stream_that_fails_costs_the_line_and_nothing_else(way: str) -> None:
         get_logger().info("daemon.ready")
         get_logger().info("daemon.stopped")
         stream.detach()
-
-
-def test_a_closed_stream_costs_the_line_and_nothing_else(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    log = start()
-    log.close()
-    get_logger().info("daemon.ready")
-    assert capsys.readouterr() == ("", "")
-
-
-def test_lines_are_written_at_once(tmp_path: Path) -> None:
-    file = tmp_path / "log"
-    with file.open("w", buffering=65_536) as stream:
-        start(to=stream)
-        get_logger().info("daemon.ready")
-        assert "daemon.ready" in file.read_text()
-
-
-def test_configuring_twice_leaves_one_handler_and_spares_those_of_others() -> None:
-    theirs = logging.NullHandler()
-    logging.getLogger().addHandler(theirs)
-    start()
-    before = len(logging.getLogger().handlers)
-    log = start()
-    get_logger().info("voice.registered")
-    assert log.line == HEAD
-    assert len(logging.getLogger().handlers) == before
-    assert theirs in logging.getLogger().handlers

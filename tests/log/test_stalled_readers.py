@@ -7,8 +7,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,11 +33,7 @@ SETTINGS = {
 
 
 class Reader:
-    """A reader of a pipe, who can stand still.
-
-    Attributes:
-        pipe: the end that the daemon's log is read from in the end, and the one it writes to.
-    """
+    """A reader of a pipe, who can stand still: it hands on what a daemon writes to `pipe`."""
 
     def __init__(self) -> None:
         (self._near, written), (read, self._far) = os.pipe(), os.pipe()
@@ -59,20 +54,6 @@ class Reader:
             os.write(self._far, data)
         os.close(self._near)
         os.close(self._far)
-
-
-@contextmanager
-def filled_pipe() -> Iterator[int]:
-    """Give an end to write to that takes nothing more."""
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    with suppress(BlockingIOError):
-        while os.write(write, b"x" * 512):
-            pass
-    os.set_blocking(write, True)
-    yield write
-    os.close(read)
-    os.close(write)
 
 
 def test_a_log_that_nobody_reads_costs_lines_and_no_voice(tmp_path: Path) -> None:
@@ -137,9 +118,16 @@ def test_settings_that_nobody_writes_hold_up_no_voice(tmp_path: Path) -> None:
 
 def test_an_end_waits_for_nobody_to_read_why(tmp_path: Path) -> None:
     environ = Host(tmp_path, "http://127.0.0.1:1", UPSTREAM__API_KEY_FILE="/nonexistent").environ()
-    with filled_pipe() as full:
-        program = [sys.executable, "-m", "voicekeeper", "run"]
-        done = subprocess.run(
-            program, env=environ, stdout=full, stderr=full, timeout=LIMIT_S, check=False
-        )
+    read, full = os.pipe()
+    os.set_blocking(full, False)
+    with suppress(BlockingIOError):
+        while os.write(full, b"x" * 512):
+            pass
+    os.set_blocking(full, True)
+    program = [sys.executable, "-m", "voicekeeper", "run"]
+    done = subprocess.run(
+        program, env=environ, stdout=full, stderr=full, timeout=LIMIT_S, check=False
+    )
+    os.close(read)
+    os.close(full)
     assert done.returncode == 78

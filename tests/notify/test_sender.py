@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.receiver import Receiver
-from voicekeeper.config import Alerts, Settings
-from voicekeeper.core.events import Level
 from voicekeeper.core.messages import Text
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError, NotSent
@@ -28,13 +26,10 @@ def only(*addresses: str) -> list[Sender]:
     return senders([SecretStr(address) for address in addresses])
 
 
-@pytest.mark.parametrize(
-    ("level", "kind"), [("info", "info"), ("warning", "warning"), ("error", "failure")]
-)
-def test_a_message_arrives_as_it_is(receiver: Receiver, level: Level, kind: str) -> None:
-    send(only(receiver.url())[0], TEXT._replace(level=level))
+def test_a_message_arrives_as_it_is(receiver: Receiver) -> None:
+    send(only(receiver.url())[0])
     (told,) = receiver.messages
-    assert (told.title, told.body, told.type) == (TEXT.title, TEXT.body, kind)
+    assert (told.title, told.body, told.type) == (TEXT.title, TEXT.body, "failure")
     assert told.path == "/hook-0123456789"
 
 
@@ -69,31 +64,24 @@ def test_a_try_that_hangs_is_given_up_and_not_begun_twice(monkeypatch: pytest.Mo
     flows.set()
 
 
-def test_one_message_follows_the_other_at_once() -> None:
-    sender = Sender("x", notify=lambda *_: None)
-
-    async def many() -> None:
-        for _ in range(500):
-            await sender.send(TEXT)
-
-    asyncio.run(many())
-
-
-def test_a_service_whose_code_fails_is_an_error_without_its_words() -> None:
-    def fail(*_: str) -> str | None:
-        raise ValueError("token-0123456789")
-
-    with pytest.raises(NotSent, match=r"ValueError") as caught:
-        send(Sender("x", notify=fail))
-    assert "token" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
-    ("reason", "words"), [("", "the service did not take it"), ("a\n b.", "a b")]
+    ("reason", "words"),
+    [
+        ("", "the service did not take it"),
+        ("a\n b.", "a b"),
+        (None, "the service's code failed (ValueError)"),
+    ],
 )
-def test_a_reason_is_one_line(reason: str, words: str) -> None:
+def test_a_reason_is_one_line_and_that_of_code_that_fails_without_its_words(
+    reason: str | None, words: str
+) -> None:
+    def refuse(*_: str) -> str:
+        if reason is None:
+            raise ValueError("token-0123456789")
+        return reason
+
     with pytest.raises(NotSent) as caught:
-        send(Sender("x", notify=lambda *_: reason))
+        send(Sender("x", notify=refuse))
     assert str(caught.value) == words
 
 
@@ -121,7 +109,6 @@ def test_an_address_whose_own_library_is_missing_holds_up_no_other(receiver: Rec
     ("module", "text", "reason"),
     [
         ("apprise", "raise ImportError('no requests')", "ImportError: no requests"),
-        ("apprise", "import no_such_module", "ModuleNotFoundError: "),
         ("apprise", "", "AttributeError: "),  # another module of its name
         ("paho", "raise RuntimeError", "RuntimeError)"),  # a part of it is broken
     ],
@@ -154,12 +141,9 @@ def test_each_recipient_of_an_address_takes_its_message_for_itself(receiver: Rec
     ("address", "recipients"),
     [
         ("mailto://u:p@example.com?to=a@example.com,b@example.com&cc=c@example.com", 2),
-        ("mailto://u:p@example.com", 1),
-        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/%23general/%23ops", 2),
         ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", 1),
         ("rocket://u:p@example.com/%23a/%23b/%40c", 3),
         ("ntfy://example.com/a/b?retry=2", 2),
-        ("signal://example.com/+12223334444/+13334445555/+13334445556?batch=yes", 1),
         ("json://example.com,ntfy://example.com/a/b", 3),
         (f"dingtalk://{'a' * 64}/12223334444/12223334445", 1),  # mentioned in one message
     ],
@@ -197,13 +181,12 @@ def test_no_credentials_of_the_home_directory_are_sent_along(
 
 
 @pytest.mark.usefixtures("no_proxies")
-@pytest.mark.parametrize("spared", [None, "example.com", "*"])
+@pytest.mark.parametrize("spared", ["", "*"])
 def test_a_message_to_this_host_goes_by_no_proxy(
-    receiver: Receiver, spared: str | None, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, spared: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    if spared is not None:
-        monkeypatch.setenv("no_proxy", spared)
+    monkeypatch.setenv("no_proxy", spared)
     send(only(receiver.url())[0])
     assert len(receiver.messages) == 1
 
@@ -246,14 +229,3 @@ def test_a_service_that_repeats_a_password_of_whatever_length_is_told_without_it
         send(sender)
     trails = ("p%77d", "pwd", "pw1", "cHdk", "B3ZA")
     assert [each for each in trails if each in str(caught.value)] == []
-
-
-def test_no_address_stands_in_a_repr_or_a_dump_of_the_settings() -> None:
-    settings = Settings(
-        alerts=Alerts(
-            urls=(SecretStr("json://h/token-0123456789"),),
-            heartbeat_url=SecretStr("https://h/ping-0123456789"),
-        )
-    )
-    shown = repr(settings) + str(settings._asdict())
-    assert "0123456789" not in shown

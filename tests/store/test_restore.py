@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import CommandLine, sentence
+from tests.command import CommandLine, another_programs, newer, sentence
 from tests.daemon_support import Host, fast_gateway, until
 from tests.store.test_backup import files, names
 from tests.support import DAY, HOUR, MINUTE, SECOND, Life, imported, wanted
@@ -184,19 +184,6 @@ def spoilt(path: Path) -> None:
         file.write(b"\xff" * 8192)
 
 
-def foreign(path: Path) -> None:
-    path.unlink()
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE notes (text)")
-    connection.close()
-
-
-def newer(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
-
-
 @pytest.mark.parametrize(
     ("spoil", "code", "words"),
     [
@@ -204,7 +191,7 @@ def newer(path: Path) -> None:
         (lambda path: path.write_text("no database, but some text of a person"), 78, "damaged"),
         (lambda path: path.write_bytes(b""), 78, "is damaged or empty"),
         (spoilt, 78, "is damaged"),
-        (foreign, 78, "a database of another program; nothing was changed"),
+        (another_programs, 78, "a database of another program; nothing was changed"),
         (newer, 78, "was written by a newer voicekeeper (schema 9999"),
     ],
 )

@@ -43,15 +43,13 @@ class _Words(HTMLParser):
         super().__init__()
         self.said: list[str] = []
         self.open: list[str] = []
-        self.unclosed: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in ("meta", "link") and (tag, attrs) != ("br", []):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.unclosed.append(tag)
+        assert self.open.pop() == tag
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take a tag that closes itself for what it is."""
@@ -65,7 +63,7 @@ def words(text: str) -> str:
     """Return what a person reads, on one line; every tag is closed."""
     parser = _Words()
     parser.feed(text)
-    assert (parser.open, parser.unclosed) == ([], [])
+    assert parser.open == []
     return " ".join(parser.said)
 
 
@@ -164,7 +162,9 @@ def test_the_most_urgent_voice_is_on_top_and_what_is_not_kept_below(tmp_path: Pa
 
 
 def test_a_voice_is_told_with_its_margin_status_and_last_error(tmp_path: Path) -> None:
-    said = words(html(troubled(tmp_path)))
+    text = html(troubled(tmp_path))
+    said = words(text)
+    assert 'role="img" aria-label="10 h left, which is very little, of 7 d"' in text
     assert (
         "host-evening OK 10 h left, which is very little , until 2026-05-29 22:00 UTC"
         " next call in 40 min Used on "
@@ -179,16 +179,17 @@ def test_a_voice_is_told_with_its_margin_status_and_last_error(tmp_path: Path) -
     assert "fresh NEW · clone Not used yet next call now" in said
 
 
-def test_a_month_of_keepalives_has_a_cell_a_day(tmp_path: Path) -> None:
+def test_a_month_of_keepalives_among_years_of_them_has_a_cell_a_day(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(imported("anna", last_used_at=NOW))
-    life.live(40 * DAY)
+    life.live(400 * DAY)
     board = survey.board(life.database, now=life.clock.now(), policy=life.policy)
     (days,) = board.days.values()
     since = (life.clock.now() - 29 * DAY).date()
-    expected = {task.sent_at.date() for task in life.tasks("anna") if task.sent_at.date() >= since}
-    assert set(days) == expected
+    used = {task.sent_at.date() for task in life.tasks("anna")}
+    assert set(days) == {day for day in used if day >= since}
     assert 9 <= len(days) <= 12
+    assert len(used) > 120
     assert all(days.values())
     strip = html(life).partition('<svg class="strip"')[2]
     cells = dict(re.findall(r'<path class="(\w+)" d="([^"]*)"', strip))
@@ -199,19 +200,6 @@ def test_a_month_of_keepalives_has_a_cell_a_day(tmp_path: Path) -> None:
     assert f"Used on {len(days)} days" in words(html(life))
 
 
-def test_the_month_is_found_among_years_of_calls(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(imported("anna", last_used_at=NOW), imported("bert", last_used_at=NOW))
-    life.live(400 * DAY)
-    now = life.clock.now()
-    board = survey.board(life.database, now=now, policy=life.policy)
-    for name in ("anna", "bert"):
-        used = {task.sent_at.date() for task in life.tasks(name)}
-        month = {day for day in used if (now.date() - day).days < survey.MONTH_DAYS}
-        assert set(board.days[life.voice(name).id or 0]) == month
-        assert len(used) > 120
-
-
 def test_whatever_others_wrote_is_escaped(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(imported("anna", last_used_at=NOW))
@@ -220,7 +208,6 @@ def test_whatever_others_wrote_is_escaped(tmp_path: Path) -> None:
     assert "<script" not in text
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;aaa" in text
     assert "a" * 301 not in text
-    words(text)
 
 
 def test_words_of_others_look_like_no_command_and_break_none_of_ours(tmp_path: Path) -> None:
@@ -279,20 +266,14 @@ def test_all_times_have_one_form(tmp_path: Path) -> None:
     assert {f"{at[:10]} {at[11:16]} UTC" == shown for at, shown in times} == {True}
 
 
-def test_the_page_renews_itself_by_no_script(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    for text in (html(life), failure("it is damaged")):
-        assert '<meta http-equiv="refresh" content="30">' in text
-    assert "renewed every 30 s" in words(html(life))
-
-
 def test_past_a_thousand_voices_the_hundred_most_urgent_are_shown(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.register(
         *(imported(f"v{n}", last_used_at=NOW - n * MINUTE) for n in range(survey.ALL + 1))
     )
     text = html(life)
-    assert text.count("<h3>") == survey.URGENT
+    shown = [f"v{n}" for n in range(survey.ALL, survey.ALL - survey.URGENT, -1)]
+    assert re.findall("<h3>(.*?)</h3>", text) == shown
     assert "100 of 1,001 are shown; voicekeeper list shows all." in words(text)
 
 
@@ -314,16 +295,9 @@ def test_nothing_is_loaded_nothing_runs_and_nothing_is_kept(tmp_path: Path) -> N
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert re.findall(r'(?:src|href|action)="([^"]*)"', answer.text) == ["data:,", "/", "#kept"]
     assert not re.search(r"<(script|form|img|iframe|button|input)|\bon\w+=|style=", answer.text)
-
-
-def test_a_registry_that_cannot_be_read_has_a_page_that_says_so(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.database.close()
-    life.database.path.write_bytes(b"this is no database" * 100)
-    (answer,) = get(life, "/")
-    assert answer.status_code == 503
-    assert "The registry cannot be read" in words(answer.text)
-    assert "damaged" in answer.text
+    for text in (answer.text, failure("it is damaged")):
+        assert '<meta http-equiv="refresh" content="30">' in text
+    assert "renewed every 30 s" in words(answer.text)
 
 
 @pytest.mark.parametrize("value", BAD_VALUES)
@@ -370,50 +344,6 @@ def browse(life: Life, profile: Path, look: Callable[[Browser, str], None]) -> N
     asyncio.run(show())
 
 
-@needs_chromium
-def test_a_browser_shows_it_on_a_phone_and_on_a_desk_by_day_and_by_night(tmp_path: Path) -> None:
-    life = troubled(tmp_path)
-    PICTURES.mkdir(parents=True, exist_ok=True)
-
-    def look(browser: Browser, url: str) -> None:
-        for place, width, height, scale in (("phone", 390, 844, 2), ("desk", 1280, 800, 1)):
-            for dark in (False, True):
-                browser.open(url, width=width, height=height, dark=dark, scale=scale)
-                light = "dark" if dark else "light"
-                browser.screenshot(PICTURES / f"page-{place}-{light}.png")
-                ground = browser.value("getComputedStyle(document.body).backgroundColor")
-                assert ground == ("rgb(17, 20, 24)" if dark else "rgb(246, 247, 249)")
-                assert browser.value("document.documentElement.scrollWidth") <= width
-        browser.open(url, width=320, height=640, dark=False)
-        assert browser.value("document.documentElement.scrollWidth") <= 320
-        assert browser.complaints == []
-
-    browse(life, tmp_path / "profile", look)
-
-
-@needs_chromium
-def test_a_keyboard_and_a_screen_reader_find_their_way(tmp_path: Path) -> None:
-    life = troubled(tmp_path)
-
-    def look(browser: Browser, url: str) -> None:
-        browser.open(url, width=1280, height=800, dark=False)
-        focused = []
-        for _ in range(3):
-            browser.press_tab()
-            focused.append(browser.value("document.activeElement.textContent"))
-        assert focused == ["Look again", "10 kept", "3 not kept"]
-        assert browser.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-        spoken = browser.spoken()
-        assert ("heading", "Kept, the most urgent first") in spoken
-        assert ("heading", "host-evening") in spoken
-        assert ("image", "10 h left, which is very little, of 7 d") in spoken
-        assert ("navigation", "Voices") in spoken
-        assert [role for role, name in spoken if role == "image" and not name] == []
-        assert browser.value("document.documentElement.lang") == "en"
-
-    browse(life, tmp_path / "profile", look)
-
-
 CONTRAST = """(() => {
   const light = color => {
     const [r, g, b] = color.match(/[0-9.]+/g).slice(0, 3).map(v => v / 255)
@@ -438,13 +368,23 @@ CONTRAST = """(() => {
 
 
 @needs_chromium
-def test_every_word_stands_out_from_its_ground_as_wcag_asks(tmp_path: Path) -> None:
+def test_a_browser_shows_it_on_a_phone_and_on_a_desk_by_day_and_by_night(tmp_path: Path) -> None:
     life = troubled(tmp_path)
+    PICTURES.mkdir(parents=True, exist_ok=True)
 
     def look(browser: Browser, url: str) -> None:
-        for dark in (False, True):
-            browser.open(url, width=1280, height=800, dark=dark)
-            least, where = browser.value(CONTRAST)
-            assert least >= 4.5, where
+        for place, width, height, scale in (("phone", 390, 844, 2), ("desk", 1280, 800, 1)):
+            for dark in (False, True):
+                browser.open(url, width=width, height=height, dark=dark, scale=scale)
+                light = "dark" if dark else "light"
+                browser.screenshot(PICTURES / f"page-{place}-{light}.png")
+                ground = browser.value("getComputedStyle(document.body).backgroundColor")
+                assert ground == ("rgb(17, 20, 24)" if dark else "rgb(246, 247, 249)")
+                least, where = browser.value(CONTRAST)
+                assert least >= 4.5, where  # as WCAG asks
+                assert browser.value("document.documentElement.scrollWidth") <= width
+        browser.open(url, width=320, height=640, dark=False)
+        assert browser.value("document.documentElement.scrollWidth") <= 320
+        assert browser.complaints == []
 
     browse(life, tmp_path / "profile", look)

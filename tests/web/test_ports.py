@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import MINUTE, SECOND, Life, imported
+from tests.support import SECOND, Life, imported
 from tests.web_support import free_port, get, served, settings
 from voicekeeper.config import Address, Settings
 from voicekeeper.config.settings import Web
@@ -39,10 +39,11 @@ def test_a_registry_that_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) ->
     life = Life(tmp_path)
     life.database.close()
     life.database.path.write_bytes(b"this is no database" * 100)
-    (metrics,) = get(life, "/metrics")
-    assert metrics.status_code == 503
-    assert "damaged or not a database" in metrics.text
-    assert "Traceback" not in metrics.text
+    page, metrics = get(life, "/", "/metrics")
+    assert page.status_code == metrics.status_code == 503
+    assert "The registry cannot be read" in page.text
+    for answer in (page, metrics):
+        assert "damaged or not a database" in answer.text
 
 
 def test_nothing_can_be_changed_through_it(tmp_path: Path) -> None:
@@ -73,13 +74,8 @@ def test_a_standby_serves_health_alone(tmp_path: Path) -> None:
             answers = {path: (await client.get(path)).status_code for path in paths}
             return answers | {"": (await client.post(f"/webhook/{'f' * 43}")).status_code}
 
-    assert asyncio.run(ask()) == {
-        "/": 503,
-        "/metrics": 503,
-        "/healthz": 200,
-        "/readyz": 200,
-        "": 503,
-    }
+    health = {"/healthz": 200, "/readyz": 200}
+    assert asyncio.run(ask()) == health | dict.fromkeys(("/", "/metrics", ""), 503)
 
 
 def test_a_port_that_another_program_has_is_told_once_and_taken_when_it_is_free(
@@ -178,10 +174,9 @@ class Reading:
     """The database thread, which reads nothing before it is let."""
 
     def __init__(self) -> None:
-        self.begun, self.goes_on, self.readings = asyncio.Event(), asyncio.Event(), 0
+        self.goes_on, self.readings = asyncio.Event(), 0
 
     async def offload(self, function: Callable[[], object]) -> object:
-        self.begun.set()
         self.readings += 1
         await self.goes_on.wait()
         return function()
@@ -204,9 +199,7 @@ def test_who_asks_at_once_shares_one_answer_and_beyond_a_few_it_is_503(tmp_path:
     assert reading.readings == 1
 
 
-@pytest.mark.parametrize(
-    ("took_s", "fresh_s"), [(0, 1), (0.5, 5), (1.5, 15), (MINUTE / SECOND, 15)]
-)
+@pytest.mark.parametrize(("took_s", "fresh_s"), [(0, 1), (0.5, 5), (60, 15)])
 def test_an_answer_is_read_anew_after_a_second_or_ten_times_what_it_took_or_15_s(
     tmp_path: Path, took_s: float, fresh_s: float
 ) -> None:
@@ -226,20 +219,6 @@ def test_an_answer_is_read_anew_after_a_second_or_ten_times_what_it_took_or_15_s
         clock.advance(SECOND / 1000)
         await shared.give()
         assert len(made) == 2
-
-    asyncio.run(story())
-
-
-def test_a_stop_waits_for_no_answer(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-
-    async def story() -> None:
-        reading = Reading()
-        async with served(life, settings(web=free_port()), offload=reading.offload) as client:
-            asked = asyncio.create_task(client.get("/metrics"))
-            await reading.begun.wait()
-        with pytest.raises(httpx.TransportError):
-            await asked
 
     asyncio.run(story())
 

@@ -4,10 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from voicekeeper.core import webhook
 from voicekeeper.core.webhook import Reply, Trouble
@@ -15,48 +12,14 @@ from voicekeeper.errors import ConfigError, FetchFailed
 from voicekeeper.gateway import http_client
 from voicekeeper.gateway.http_client import httpx
 
-Answer = TypeVar("Answer")
-
-DOWNLOAD_S: Final = 60.0
-"""For the whole download of a preview."""
+DOWNLOAD_S: Final = 60.0  # for all of it
 _STEP_S: Final = 15.0
-"""For each step of it."""
 _MOST_AUDIO: Final = 20_000_000
 _NO_AUDIO: Final = ("text/", "application/json", "application/xml")
 _ONLY_AUDIO: Final = {"Accept": "audio/*, */*;q=0.1", "Accept-Encoding": "identity"}
 
-TRIAL_S: Final = 10.0
-"""For the whole trial call to the webhook; the gateway waits thirty seconds."""
-_MOST_REPLY: Final = 4 * 1024
-"""Bytes of its answer; the receiver's have some twenty."""
-
-
-def answer(asking: Coroutine[Any, Any, Answer]) -> Answer:
-    """Return what a coroutine returns; a name server that hangs does not hold it up."""
-
-    async def main() -> Answer:
-        asyncio.get_running_loop().set_default_executor(_DaemonThreads())
-        return await asking
-
-    return asyncio.run(main())
-
-
-class _DaemonThreads(ThreadPoolExecutor):
-    """Runs each call in a thread that nobody joins: nothing can end a look-up that hangs."""
-
-    def submit(self, fn: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:  # noqa: ANN401 - any call's
-        """Run a call."""
-        future = Future[Answer]()
-
-        def work() -> None:
-            future.set_running_or_notify_cancel()
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
-                future.set_exception(error)
-
-        threading.Thread(target=work, daemon=True).start()
-        return future
+TRIAL_S: Final = 10.0  # the gateway waits thirty seconds
+_MOST_REPLY: Final = 4 * 1024  # bytes; the receiver's answer has some twenty
 
 
 async def download(url: str, *, most: int = _MOST_AUDIO) -> bytes:
@@ -100,14 +63,8 @@ async def _audio(url: str, most: int) -> bytes:
 async def call_webhook(url: str, *, by_proxy: bool = True) -> Reply:
     """Call the webhook's address as the gateway would, but with what is no token.
 
-    The receiver says so in words of its own, looks nothing up and changes nothing.
-
-    Args:
-        url: http or https, without a slash at its end.
-        by_proxy: whether the environment's proxy is the way there; not for this host's addresses.
-
-    Raises:
-        ConfigError: the environment names a proxy or certificates that cannot be used.
+    The receiver says so in words of its own, looks nothing up and changes nothing. Raises
+    ConfigError where the environment names a proxy or certificates that cannot be used.
     """
     try:
         address = httpx.URL(webhook.address(url, webhook.TRIAL))

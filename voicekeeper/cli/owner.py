@@ -45,13 +45,9 @@ class Owner(NamedTuple):
 def owner_of(file: Path, *, is_kind: Callable[[int], bool] = stat.S_ISREG) -> Owner | None:
     """Return the user whom root has to become before it touches a file; None where it stays root.
 
-    Args:
-        file: absolute. It, and folders on the way to it, may be missing.
-        is_kind: whether its mode is that of what it has to be.
-
-    Raises:
-        DatabaseUnusable: another user could lead root astray: a folder or a link on the way is
-            theirs, they may write to root's folder, or the file is not the owner's.
+    The path is absolute; the file, and folders on the way to it, may be missing. Raises
+    DatabaseUnusable where another user could lead root astray: a folder or a link on the way is
+    theirs, they may write to root's folder, or the file is not the owner's, or not of its kind.
     """
     if os.geteuid() != 0:
         return None
@@ -112,8 +108,7 @@ def become(owner: Owner) -> None:
 def new_file(file: Path) -> Iterator[int]:
     """Give the descriptor of a new file that a person named; it appears whole or not at all.
 
-    Raises:
-        BackupFailed: there is such a file already, or it cannot be written.
+    Raises BackupFailed where there is such a file already, or it cannot be written.
     """
     from voicekeeper.store import backup  # noqa: PLC0415 - `resolve` does without
 

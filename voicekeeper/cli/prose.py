@@ -42,14 +42,9 @@ def columns(*cells: str) -> None:
 
 
 def bare(word: str, what: str) -> None:
-    """Write one word to stdout, for a script that takes it as it is.
+    """Write one word, such as a voice_id, to stdout for a script that takes it as it is.
 
-    Args:
-        word: to write.
-        what: its name in the sentence of the error.
-
-    Raises:
-        NotAllowed: it holds what does not print, which a script could not be trusted with.
+    Raises NotAllowed where it holds what does not print; ``what`` it is stands in the sentence.
     """
     if not is_visible(word):
         raise NotAllowed(f"{what} holds characters that do not print: {quoted(word)}")
@@ -102,20 +97,14 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 def fitted(text: str, stream: TextIO, *, indent: int = 2) -> str:
     """Return text as it is written to a stream: on a terminal each line broken between words.
 
-    Args:
-        text: one line or more.
-        stream: a terminal or not.
-        indent: of the rest of the first line. The rest of any other is indented by two columns
-            more than the line itself.
+    The rest of the first line is indented by ``indent`` columns, that of any other by two more
+    than the line itself.
     """
     if not stream.isatty():
         return text
-    columns = width()
     first, *others = text.split("\n")
-    broken = [_broken(first, columns, indent)]
-    for line in others:
-        outer = len(line) - len(line.lstrip(" "))
-        broken.append(_broken(line, columns, outer + 2))
+    broken = [_broken(first, indent)]
+    broken += [_broken(line, len(line) - len(line.lstrip(" ")) + 2) for line in others]
     return "\n".join(broken)
 
 
@@ -126,14 +115,14 @@ def width() -> int:
     return max(_NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
 
 
-def _broken(line: str, width: int, indent: int) -> str:
+def _broken(line: str, indent: int) -> str:
     import textwrap  # noqa: PLC0415 - see the module
 
     # Quotes often hold a command to copy: it stays on one line.
     whole = _QUOTED.sub(lambda match: match[0].replace(" ", _JOINT), line)
     broken = textwrap.fill(
         whole,
-        width,
+        width(),
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,

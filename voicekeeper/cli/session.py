@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from voicekeeper.cli import owner, prose
-from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places
+from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places, policy_of
 from voicekeeper.config.values import at_home
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.visible import is_unicode, is_visible
@@ -40,11 +40,7 @@ Answer = TypeVar("Answer")
 
 
 class Session:
-    """One command's settings, time and registry.
-
-    Args:
-        config: the file that ``--config`` named, or None.
-    """
+    """One command's settings, time and registry; ``config`` is the file that it was given."""
 
     def __init__(self, config: Path | None) -> None:
         self._config = config
@@ -70,11 +66,7 @@ class Session:
         """Return the API key, which root reads before it becomes another user.
 
         Settings say which file is read, and where what is in it is sent, so those of another user
-        name a file of that user's or none.
-
-        Args:
-            settings: those that lead to it; None for this command's.
-            service: as for `find_api_key`, which raises the errors.
+        name a file of that user's or none. See `find_api_key`.
         """
         opened = partial(files.open_for, self.places.file)
         return find_api_key(settings or self.settings, os.environ, service=service, opened=opened)
@@ -82,8 +74,6 @@ class Session:
     @cached_property
     def policy(self) -> Policy:
         """The settings that the rules need."""
-        from voicekeeper.config.policy import policy_of
-
         return policy_of(self.settings)
 
     @cached_property
@@ -133,13 +123,7 @@ class Session:
     def look(self, side: type[Side], question: Callable[[Side | Registry], Answer]) -> Answer:
         """Return the answer to a question: at a glance where that is enough, else the registry's.
 
-        Args:
-            side: of the registry, at a glance.
-            question: asked of one of the two.
-
-        Raises:
-            NotFound: there is no registry, or it has no such voice.
-            DatabaseUnusable: it cannot be used.
+        Raises NotFound where there is no registry, or no such voice in it, and DatabaseUnusable.
         """
         if self.file is not None:
             with suppress(Unsure), opened(side, self.file) as glance:
@@ -147,12 +131,7 @@ class Session:
         return question(self.registry())
 
     def registry(self, *, make: bool = False) -> Registry:
-        """Return the registry, made if it is missing and may be.
-
-        Raises:
-            NotFound: there is none.
-            DatabaseUnusable: it cannot be made or used.
-        """
+        """Return the registry, made if it is missing and may be, else a NotFound is raised."""
         from voicekeeper.store.registry import Registry
 
         if not make:
@@ -184,11 +163,7 @@ class Session:
 
 
 def database_of(settings: Settings) -> Database:
-    """Return the registry's database, not yet opened.
-
-    Raises:
-        ConfigError: its driver cannot be loaded.
-    """
+    """Return the registry's database, not yet opened; ConfigError where it lacks its driver."""
     path = settings.database_path
     if path is not None:
         from voicekeeper.store.sqlite import SqliteDatabase
@@ -234,12 +209,7 @@ def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
-    """Return an option's callback that reads each of its texts.
-
-    Args:
-        read: returns the value of a text, or raises a ValueError or InvalidInput, whose words are
-            told.
-    """
+    """Return an option's callback that reads each of its texts; told are a ValueError's words."""
 
     def callback(_ctx: click.Context, _parameter: click.Parameter, given: Any) -> Any:  # noqa: ANN401 - click's
         try:

@@ -5,8 +5,7 @@ else from its default. All problems are reported at once as one `ConfigError`, e
 dotted path, because a person who edits a file on a server wants to edit it once.
 
 The parts: `settings` holds the tables, the rule of each key and those between keys, `values` the
-rules of single values, `sources` reads the file and the environment, `key` finds the API key,
-`policy` gives the rules what they need.
+rules of single values, `sources` reads the file and the environment, `key` finds the API key.
 """
 
 from voicekeeper.config.key import FoundKey, find_api_key, of_service
@@ -17,6 +16,7 @@ from voicekeeper.config.settings import (
     Settings,
     Upstream,
     changed,
+    policy_of,
     unchangeable,
 )
 from voicekeeper.config.sources import DEFAULT_PATH, Places, load, places
@@ -37,5 +37,6 @@ __all__ = [
     "load",
     "of_service",
     "places",
+    "policy_of",
     "unchangeable",
 ]

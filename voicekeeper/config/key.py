@@ -69,8 +69,8 @@ def find_api_key(
     Args:
         settings: of which the first place is one.
         environ: the environment.
-        service: the file that systemd hands the key over from; where it can be read, the
-            environment does not hold the service's key.
+        service: the file that systemd hands the key over from; where it can be read, it comes
+            before the environment, which does not hold the service's key.
         opened: opens the file of the first place, and returns its descriptor.
 
     Raises:

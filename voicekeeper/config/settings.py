@@ -4,19 +4,23 @@
 is not here, and addresses of messages are hidden, so a ``repr`` of the settings holds no secret.
 
 Plain tuples, because every command waits for them: the first model of pydantic alone takes as long
-as thirteen starts of an interpreter, `voicekeeper list` with all else that it needs takes nine.
+as thirteen starts of an interpreter, `voicekeeper list` with all else that it needs takes five.
+What each key means stands in ``config.example.toml``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from voicekeeper.config import values
 from voicekeeper.core.duration import compact
 from voicekeeper.core.secret import SecretStr
+
+if TYPE_CHECKING:
+    from voicekeeper.core.schedule import Policy
 
 PREFIX: Final = "VOICEKEEPER_"
 NESTED: Final = "__"
@@ -32,15 +36,7 @@ UpToAnHour = Annotated[timedelta, values.span(most=timedelta(hours=1))]
 
 
 class Upstream(NamedTuple):
-    """The gateway and how hard it may be used.
-
-    Attributes:
-        base_url: http or https, without a slash at its end.
-        api_key_file: where the API key stands; None to look elsewhere.
-        timeout: of each wait in a call: for a connection (10 s at most), for an answer.
-        requests_per_second: over all calls, polls included.
-        max_in_flight: calls under way at once.
-    """
+    """The gateway and how hard it may be used; its URL has no slash at its end."""
 
     base_url: Annotated[str, values.base_url] = "https://api.apixo.ai/api/v1"
     api_key_file: Annotated[Path | None, values.file_path] = None
@@ -61,12 +57,7 @@ class Database(NamedTuple):
 class Keepalive(NamedTuple):
     """When and with what a voice is used.
 
-    Attributes:
-        window: how long after its last use the gateway deletes a voice (page section *Latency
-            and polling*: 7 days). Configuration, because the gateway may change it.
-        interval: how long after its last use a voice is used again.
-        jitter: at most how much earlier than that, so that a fleet spreads out; when it is not
-            set, 12 hours or a sixth of the interval, whichever is shorter.
+    The window is the gateway's (page section *Latency and polling*: 7 days), which may change it.
     """
 
     window: Span = timedelta(days=7)
@@ -110,37 +101,21 @@ class Daemon(NamedTuple):
 
 
 class Alerts(NamedTuple):
-    """Where messages go. Addresses hold secrets, so a ``repr`` shows none.
-
-    Attributes:
-        urls: as apprise writes addresses.
-        heartbeat_url: pinged at a pace while voices are kept in time.
-    """
+    """Where messages go, as apprise writes addresses. They hold secrets; a ``repr`` shows none."""
 
     urls: Annotated[tuple[SecretStr, ...], values.addresses] = ()
     heartbeat_url: Annotated[SecretStr | None, values.web_address] = None
 
 
 class Web(NamedTuple):
-    """Where the page, the metrics and health are served.
-
-    Attributes:
-        listen: None for nowhere.
-        hosts: the names by which they may be asked for, beside IP addresses, names without a dot
-            and this host's own; else a stranger's name could be made to lead there.
-    """
+    """Where the page, the metrics and health are served, and by which names beside the usual."""
 
     listen: Annotated[values.Address | None, values.address] = None
     hosts: Annotated[tuple[str, ...], values.host_names] = ()
 
 
 class Webhook(NamedTuple):
-    """How the gateway reports that an enrollment has ended, sooner than by being asked.
-
-    Attributes:
-        public_url: how the gateway reaches this host from outside; None to ask only.
-        listen: where requests to it arrive; may be the address of ``web.listen``.
-    """
+    """How the gateway reports that an enrollment has ended; without a URL it is only asked."""
 
     public_url: Annotated[str | None, values.public_url] = None
     listen: Annotated[values.Address, values.address] = values.Address("127.0.0.1", 8470)
@@ -229,6 +204,27 @@ def unchangeable(paths: Sequence[str]) -> tuple[str, ...]:
     )
 
 
+def policy_of(settings: Settings) -> "Policy":
+    """Return the settings that the rules need."""
+    from voicekeeper.core.schedule import Policy  # noqa: PLC0415 - `resolve` does without
+
+    upstream, retry = settings.upstream, settings.retry
+    most = settings.budget.enrollments_usd_per_day
+    return Policy(
+        **settings.keepalive._asdict(),
+        **settings.polling._asdict(),
+        retry_base=retry.base,
+        retry_cap=retry.cap,
+        timeout=upstream.timeout,
+        requests_per_second=upstream.requests_per_second,
+        max_in_flight=upstream.max_in_flight,
+        enrollments_per_day=None if most is None else int(most * 1_000_000),
+        notifies=bool(settings.alerts.urls),
+        tick=settings.daemon.tick,
+        keep_history=settings.daemon.keep_history,
+    )
+
+
 def fitted(keepalive: Keepalive) -> Keepalive:
     """Return the table with a default jitter that fits its interval, which may be short."""
     return keepalive._replace(jitter=min(_JITTER, keepalive.interval / 6))
@@ -237,9 +233,8 @@ def fitted(keepalive: Keepalive) -> Keepalive:
 def contradictions(settings: Settings) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Yield every broken rule between two or more settings.
 
-    Yields:
-        The setting to change, those it is measured against, all as dotted paths, and the rest of
-        the sentence that begins with the first.
+    Each is the setting to change, those it is measured against, all as dotted paths, and the rest
+    of the sentence that begins with the first.
     """
     window, interval, jitter, *_ = settings.keepalive
     polling, retry, (tick, kept) = settings.polling, settings.retry, settings.daemon

@@ -40,12 +40,7 @@ _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\
 
 
 class Places(NamedTuple):
-    """Where the settings of a process stand.
-
-    Attributes:
-        file: the TOML file; None where there is none.
-        variables: those of the environment, which have the last word.
-    """
+    """Where the settings of a process stand; the variables have the last word."""
 
     file: Path | None
     variables: tuple[str, ...]
@@ -136,11 +131,7 @@ def _syntax_problem(message: str, text: str) -> str:
 
 
 def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """Lay the environment's settings over the file's.
-
-    Returns:
-        The variable that each dotted path was set by.
-    """
+    """Lay the environment's settings over the file's; return which variable set which path."""
     origins: dict[str, str] = {}
     for name in _variables(environ):
         table, _, key = name.upper().removeprefix(PREFIX).lower().partition(NESTED)
@@ -156,8 +147,8 @@ def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, st
 def _misnamed_variables(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield a problem for each variable that is nearly a setting.
 
-    Only exact near-misses: under Kubernetes, a service named voicekeeper gives every container
-    variables such as ``VOICEKEEPER_PORT``, which are none of our business.
+    No others: under Kubernetes, a service named voicekeeper gives every container variables such
+    as ``VOICEKEEPER_PORT``, which are none of our business.
     """
     single = {f"{table}_{key}": (table, key) for table, names in keys().items() for key in names}
     for name in sorted(environ):
@@ -190,19 +181,14 @@ def _unknown(path: str) -> str:
         return _KEY_BELONGS
     if path in INSTEAD:
         return f"is gone; {INSTEAD[path]}"
-    if table:
-        near = [f"{table[0]}.{key}" for key in _close(name, keys().get(table[0], ()))]
-    else:
-        near = _close(name, tuple(keys()))
+    import difflib  # noqa: PLC0415 - right settings do without
+
+    names = keys().get(table[0], ()) if table else tuple(keys())
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1)
+    near = [".".join([*table, each]) for each in near]
     near += [f"{other}.{name}" for other, names in keys().items() if name in names]
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"is not a {'setting' if table else 'table'}{hint}"
-
-
-def _close(name: str, names: tuple[str, ...]) -> list[str]:
-    import difflib  # noqa: PLC0415 - right settings do without
-
-    return difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.6)
 
 
 def _validate(values: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:

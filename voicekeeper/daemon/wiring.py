@@ -11,8 +11,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 from voicekeeper import notify
-from voicekeeper.config import Settings
-from voicekeeper.config.policy import policy_of
+from voicekeeper.config import Settings, policy_of
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.secret import SecretStr

@@ -14,18 +14,19 @@ better, with the voice's name.
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Final, TextIO, cast
 
 import structlog
 from structlog.processors import ExceptionRenderer
 from structlog.stdlib import LoggerFactory, ProcessorFormatter
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+from structlog.typing import FilteringBoundLogger
 
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.log import lines
-from voicekeeper.log.lines import Plain, Redactor
+from voicekeeper.log.lines import Plain, Redactor, exception_text
 
 OWN: Final = "voicekeeper"
 """The standard logger's name of our own events; all others are a library's."""
@@ -61,13 +62,17 @@ def configure(
     """
     is_terminal = stream.isatty()
     plain_terminal = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
-    handler = _LineHandler(
-        stream,
-        clock=clock,
-        redactor=Redactor([secret.get_secret_value() for secret in secrets]),
-        console=format == "console" or (format == "auto" and is_terminal),
-        color=is_terminal and not plain_terminal,
-        journal=_is_journal(stream, environ),
+    handler = _LineHandler(stream)
+    handler.addFilter(_is_news)
+    handler.setFormatter(
+        _LineFormatter(
+            clock=clock,
+            redactor=Redactor([secret.get_secret_value() for secret in secrets]),
+            encoding=getattr(stream, "encoding", None) or "utf-8",
+            console=format == "console" or (format == "auto" and is_terminal),
+            color=is_terminal and not plain_terminal,
+            journal=_is_journal(stream, environ),
+        )
     )
     threshold = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
@@ -78,82 +83,67 @@ def configure(
     logging.getLogger(OWN).setLevel(threshold)
     logging.captureWarnings(capture=True)
     structlog.configure(
-        processors=[ProcessorFormatter.wrap_for_formatter],
+        processors=[ExceptionRenderer(exception_text), ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=LoggerFactory(),
         cache_logger_on_first_use=False,
     )
 
 
-class _LineHandler(logging.Handler):
+class _LineHandler(logging.StreamHandler[TextIO]):
     """Writes lines; a reader that went away or a full disk costs lines, never the daemon."""
-
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        clock: Clock,
-        redactor: Redactor,
-        console: bool,
-        color: bool,
-        journal: bool,
-    ) -> None:
-        super().__init__()
-        self._stream = stream
-        self._encoding = getattr(stream, "encoding", None) or "utf-8"
-        self._clock = clock
-        self._redactor = redactor
-        self._console = console
-        self._color = color
-        self._journal = journal
-        render = ExceptionRenderer(lines.exception_text)
-        self.setFormatter(ProcessorFormatter(processors=[render, self._of_event]))
-        self.addFilter(_is_news)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            line = self.format(record)
-        except Exception as error:  # noqa: BLE001 - a library's broken message is still written
-            rest = {"logger": record.name, "log_error": type(error).__name__}
-            line = self._line(record, record.msg, rest)
-        if self._journal:
-            line = lines.with_priority(line, record.levelname.lower())
-        try:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Drop the line: there is no better place to complain of the log than the log."""
 
-    def _of_event(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
-        """Write the line of one event: the last of structlog's processors."""
-        record: logging.LogRecord = event.pop("_record")
-        message, trace = event.pop("event", ""), event.pop("exception", None)
-        rest = {}
-        if not event.pop("_from_structlog"):
-            rest["logger"] = record.name
-            message = message.strip()
-        rest |= {key: event.pop(key) for key in _LEADING if key in event}
-        rest |= event
-        if trace is not None:
-            rest["exception"] = lines.shortened(self._redactor.text(str(trace)))
-        return self._line(record, message, rest)
 
-    def _line(self, record: logging.LogRecord, event: object, rest: EventDict) -> str:
-        """Write a line; the fields of an event never replace the three that every line has."""
-        now = self._clock.now().astimezone(UTC).replace(tzinfo=None)
+@dataclass(frozen=True, eq=False)
+class _LineFormatter(logging.Formatter):
+    """Lays out one record; the fields of an event never replace the three that every line has."""
+
+    clock: Clock
+    redactor: Redactor
+    encoding: str
+    console: bool
+    color: bool
+    journal: bool
+
+    def format(self, record: logging.LogRecord) -> str:
+        event, rest = _parts(record)
+        trace = rest.pop("exception", None)
+        if trace is not None:
+            rest["exception"] = lines.shortened(self.redactor.text(str(trace)))
+        now = self.clock.now().astimezone(UTC).replace(tzinfo=None)
+        level = record.levelname.lower()
         fields: dict[str, Plain] = {
             "timestamp": now.isoformat(timespec="milliseconds") + "Z",
-            "level": record.levelname.lower(),
-            "event": self._redactor.plain(event),
+            "level": level,
+            "event": self.redactor.plain(event),
         }
         own = {f"{key}_" if key in fields else key: value for key, value in rest.items()}
-        fields |= self._redactor.fields(own)
-        if self._console:
-            return lines.console_line(fields, color=self._color, encoding=self._encoding)
-        return lines.json_line(fields, self._encoding)
+        fields |= self.redactor.fields(own)
+        if self.console:
+            line = lines.console_line(fields, color=self.color, encoding=self.encoding)
+        else:
+            line = lines.json_line(fields, self.encoding)
+        return lines.with_priority(line, level) if self.journal else line
+
+
+def _parts(record: logging.LogRecord) -> tuple[object, dict[str, object]]:
+    """Return the event of a record, and its fields: our own in order, or a library's."""
+    if isinstance(record.msg, dict):  # from structlog
+        event = dict(record.msg)
+        message = event.pop("event", "")
+        return message, {key: event.pop(key) for key in _LEADING if key in event} | event
+    rest: dict[str, object] = {"logger": record.name}
+    message = record.msg
+    try:
+        message = record.getMessage().strip()
+    except Exception as error:  # noqa: BLE001 - a library's broken message is still written
+        rest["log_error"] = type(error).__name__
+    if record.exc_info and record.exc_info[1] is not None:
+        rest["exception"] = exception_text(record.exc_info)
+    return message, rest
 
 
 def _is_news(record: logging.LogRecord) -> bool:

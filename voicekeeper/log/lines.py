@@ -32,14 +32,7 @@ _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 class Redactor:
-    """Makes values plain, and lets no secret pass.
-
-    Args:
-        secrets: texts that no line may hold; an empty one is no secret.
-
-    Attributes:
-        text: cuts them out of a text.
-    """
+    """Makes values plain, and lets no secret pass; ``text`` cuts them out of a text."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self.text = Secrets(secrets).cut

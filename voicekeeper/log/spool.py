@@ -16,19 +16,14 @@ from typing import TYPE_CHECKING, Final, TextIO
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-ROOM: Final = 1_048_576
-"""Bytes that may wait: some 3,000 lines."""
-
-END_WITHIN_S: Final = 0.5
-"""For what waits when the process ends."""
+ROOM: Final = 1_048_576  # bytes that may wait: some 3,000 lines
+END_WITHIN_S: Final = 0.5  # for what waits when the process ends
 
 
 def spooled(stream: TextIO, *, dropped: Callable[[int], object] = lambda _: None) -> TextIO:
     """Return a stream in place of one that is an open file; a write to it never waits.
 
-    Args:
-        stream: usually stdout or stderr; nothing else may write to it from now on.
-        dropped: called when there is room again, with how many writes found none.
+    When there is room again, ``dropped`` is called with how many writes found none.
     """
     spool = _Spool(stream.fileno(), dropped)
     atexit.register(spool.drain, END_WITHIN_S)

@@ -19,13 +19,7 @@ _PATIENCE_S: Final = 10.0
 
 
 class Heartbeat:
-    """Pings while all is in time.
-
-    Args:
-        is_in_time: tells whether it is.
-        ping: sends one ping; None where nobody waits for one.
-        log: where events are logged.
-    """
+    """Pings while all is in time; ``ping`` is None where nobody waits for one."""
 
     def __init__(
         self,
@@ -74,15 +68,9 @@ class Heartbeat:
 
 
 async def ping(address: SecretStr) -> None:
-    """Ask for an address. Redirects are followed, and only 2xx at their end is a ping that arrived.
+    """Ask for an address; NotSent where no answer came, or another than 2xx after redirects.
 
     The API key is not known here: nothing is sent but the address.
-
-    Args:
-        address: http or https; it may hold a secret.
-
-    Raises:
-        NotSent: no answer came, or another one.
     """
     status = await _asked(address.get_secret_value())
     if not httpx.codes.is_success(status):
@@ -90,11 +78,7 @@ async def ping(address: SecretStr) -> None:
 
 
 async def reach(address: SecretStr) -> None:
-    """Ask the host of an address for its first page, which is no ping.
-
-    Raises:
-        NotSent: no answer came, or one that tells of trouble on the way or there.
-    """
+    """Ask the host of an address for its first page, which is no ping; NotSent where it fails."""
     try:
         first_page = str(httpx.URL(address.get_secret_value()).join("/"))
     except (httpx.InvalidURL, ValueError):

@@ -46,13 +46,12 @@ _INERT: Final = {"@": "\N{FULLWIDTH COMMERCIAL AT}", "<": "\N{FULLWIDTH LESS-THA
 
 
 class Sender:
-    """The way to one address.
+    """The way to one address, of whose secrets no sentence holds any, however short.
 
     Args:
         label: what people read in place of the address.
-        secrets: the parts of the address that no sentence may hold, however short.
-        notify: sends a title, a body and a type, blocking; returns the service's reason for not
-            taking it, None where it did.
+        secrets: the parts of the address.
+        notify: sends a title, a body and a type, blocking; returns why it was not taken, or None.
         lacks: why nothing can be sent until something is installed; None where it can.
     """
 
@@ -177,14 +176,10 @@ def _ways(service: Any, address: SecretStr) -> tuple[list[Any], str | None]:  # 
 
 
 def _recipients(service: Any, add: Callable[[], object]) -> list[Any]:  # noqa: ANN401 - optional
-    """Return apprise's services for an address, one for each recipient.
+    """Return apprise's services for an address that was added, one for each recipient.
 
     A service counts its recipients, and keeps them in lists of whatever name: those that make it
     count less when they are empty. One that sends to many by one call stays as it is.
-
-    Args:
-        service: apprise, to which the address was added.
-        add: adds it again.
     """
 
     def fresh(place: int) -> Any:  # noqa: ANN401 - optional

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from voicekeeper.config import Settings
-from voicekeeper.config.policy import policy_of
+from voicekeeper.config import Settings, policy_of
 from voicekeeper.core.events import Event, Logger
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import wiring

@@ -12,8 +12,7 @@ from typing import Any, cast
 
 from sqlmodel import col, select
 
-from voicekeeper.config import Settings
-from voicekeeper.config.policy import policy_of
+from voicekeeper.config import Settings, policy_of
 from voicekeeper.core.enums import Kind, Origin, Status
 from voicekeeper.core.events import Level
 from voicekeeper.core.models import Task, Voice

@@ -22,27 +22,17 @@ from voicekeeper.config import Address
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.errors import reason
 
-LONGEST_S: Final = 10.0
-"""For a whole request and its answer."""
-
-MOST: Final = 256
-"""Connections at a time; each costs some 20 KiB."""
+LONGEST_S: Final = 10.0  # for a whole request and its answer
+MOST: Final = 256  # connections at a time; each costs some 20 KiB
 
 _AGAIN_S = 30.0
 _BACKLOG = 1024
-_TAKEN_AT_ONCE = 64
-"""Beyond `MOST`: a flood leaves file descriptors for keepalives."""
+_TAKEN_AT_ONCE = 64  # beyond `MOST`: a flood leaves file descriptors for keepalives
 _FINISH_S = 1.0
 
 
 class BriefProtocol(H11Protocol):
-    """A connection of uvicorn's, with an end.
-
-    Args:
-        config: loaded.
-        state: of all connections to the port.
-        refused: counts what was closed, by its reason: ``crowded``, ``slow`` or ``garbage``.
-    """
+    """A connection of uvicorn's, with an end; it counts what was closed, by its reason."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState, refused: Counter[str]) -> None:
         super().__init__(config, state, {})
@@ -74,16 +64,7 @@ class BriefProtocol(H11Protocol):
 
 
 class Listener:
-    """One port and the application behind it.
-
-    Args:
-        address: where to listen.
-        app: answers the requests.
-        log: of the events.
-
-    Attributes:
-        refused: how many connections were closed, by the reason.
-    """
+    """One port and the application behind it; ``refused`` counts connections by the reason."""
 
     def __init__(self, address: Address, app: ASGIApp, *, log: Logger) -> None:
         self.refused = Counter[str]()

@@ -32,12 +32,7 @@ _RESULTS = (TaskState.SUCCESS, TaskState.FAILED, TaskState.REFUSED, TaskState.UN
 
 @dataclass(frozen=True, slots=True)
 class WebCounts:
-    """What came over the web since this process began.
-
-    Attributes:
-        webhooks: by outcome.
-        refused: connections that were closed, by reason.
-    """
+    """Webhooks by outcome and refused connections by reason, since this process began."""
 
     webhooks: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)

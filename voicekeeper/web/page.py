@@ -8,11 +8,10 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
@@ -40,6 +39,9 @@ _GONE: Final = {
     Status.FAILED: "Never made",
     Status.UNKNOWN: "Paid for, and perhaps made",
 }
+_CELLS: Final = {None: ("none", 17, 2), True: ("good", 1, 18), False: ("dire", 10, 9)}
+"""How a day looks, at which height its cell begins and how high it is; not by its color alone."""
+
 _ERROR_MOST: Final = 300
 _REFRESH_S: Final = 30
 
@@ -59,8 +61,7 @@ def content_security_policy() -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """What is left of a voice's window; ``look`` is ``good``, ``low`` or ``dire``."""
 
     words: str
@@ -71,22 +72,15 @@ class Left:
     window: str
 
 
-@dataclass(frozen=True, slots=True)
-class Month:
+class Month(NamedTuple):
     """The last days of keepalives: an SVG path of their cells by how they look, and in words."""
 
     paths: Mapping[str, str]
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A voice as the page shows it.
-
-    Attributes:
-        look: of its status: ``good``, ``plain`` or ``dire``.
-        left: None where it has no window; ``no_window`` says why.
-    """
+class Row(NamedTuple):
+    """A voice and how its status looks: ``good``, ``plain`` or ``dire``."""
 
     voice: Voice
     look: str
@@ -216,19 +210,9 @@ def _month(month: Mapping[date, bool], *, now: datetime) -> Month | None:
     paths: dict[str, str] = {}
     for cell in range(MONTH_DAYS):
         succeeded = month.get(today - timedelta(days=MONTH_DAYS - 1 - cell))
-        look, y, height = (
-            ("none", 17, 2)
-            if succeeded is None
-            else ("good", 1, 18)
-            if succeeded
-            else ("dire", 10, 9)  # lower too, for those who see no color
-        )
+        look, y, height = _CELLS[succeeded]
         paths[look] = paths.get(look, "") + f"M{cell * 8} {y}h6v{height}h-6z"
     used = sum(month.values())
     failed = len(month) - used
-    text = f"Used on {_days(used)}" + (f", failed on {_days(failed)}" if failed else "")
-    return Month(paths, text)
-
-
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"
+    days = [f"{count} day{'s' if count != 1 else ''}" for count in (used, failed)]
+    return Month(paths, f"Used on {days[0]}" + (f", failed on {days[1]}" if failed else ""))

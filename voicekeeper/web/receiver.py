@@ -36,16 +36,10 @@ _ANSWERS = {
 
 
 class Receiver:
-    """The path that the gateway calls.
+    """The path of ``public_url``; what came to it is counted by its outcome.
 
-    Args:
-        heed: called with the digests of the tokens that came.
-        public_url: where the gateway calls, without a slash at its end.
-
-    Attributes:
-        counts: calls by outcome: ``heeded``; ``unknown`` (forged, late, or a repetition);
-            ``malformed``, ``too_large``, ``broken`` (cut off in the middle) and ``crowded``, which
-            were not looked up.
+    ``heeded``; ``unknown`` (forged, late, or a repetition); and, which were not looked up,
+    ``malformed``, ``too_large``, ``broken`` (cut off in the middle) and ``crowded``.
     """
 
     def __init__(self, heed: Heed, public_url: str) -> None:

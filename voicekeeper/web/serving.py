@@ -43,9 +43,6 @@ from voicekeeper.web.receiver import Receiver
 WAITING_MOST: Final = 16
 """Requests that may wait for an answer that is being made."""
 
-MISDIRECTED: Final = 421
-"""HTTP's status for a request to a server that does not answer for its host (RFC 9110)."""
-
 MISDIRECTED_TEXT: Final = (
     "voicekeeper is not served under this name; "
     "ask by an IP address, or add the name to web.hosts\n"
@@ -75,14 +72,8 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Serve what the settings ask for, for as long as the block lasts.
 
-    Args:
-        in_force: returns the settings in force; the ports are those of the first for good.
-        keeper: polls the tasks of webhooks; its policy is the one in force.
-        problem: returns why voices are not kept just now, from memory; None where they are.
-        database: what is shown.
-        offload: runs a function in the database thread.
-        clock: the host's.
-        log: of the events.
+    The ports are those of the first settings for good. ``problem`` returns why voices are not kept
+    just now, from memory; ``offload`` runs a function in the database thread.
     """
     settings = in_force()
     routes: defaultdict[Address, list[Route]] = defaultdict(list)
@@ -142,7 +133,7 @@ def _guarded(answers: dict[str, Answer], in_force: Callable[[], Settings]) -> Se
             # A request without a Host is no browser's.
             if all(is_served(host, names) for host in request.headers.getlist("host")):
                 return await give()
-            return PlainTextResponse(MISDIRECTED_TEXT, MISDIRECTED)
+            return PlainTextResponse(MISDIRECTED_TEXT, 421)  # Misdirected Request (RFC 9110)
 
         return answer
 
@@ -150,13 +141,9 @@ def _guarded(answers: dict[str, Answer], in_force: Callable[[], Settings]) -> Se
 
 
 def is_served(host: str, names: Collection[str]) -> bool:
-    """Return whether a request with this ``Host`` is answered.
+    """Return whether a request with this ``Host`` is answered, by an address or one of our names.
 
     A name without a dot is known to the local network alone: ``localhost``, a container's.
-
-    Args:
-        host: of the request, with its port or without.
-        names: those of this host and of the settings, in lower case.
     """
     match = _HOST.fullmatch(host)
     if match is None:
@@ -207,13 +194,7 @@ def _text(status: int, words: str) -> Response:
 
 
 class _Shared:
-    """An answer that is made once for everyone who asks meanwhile.
-
-    Args:
-        make: makes it, in the database thread.
-        offload: runs that.
-        clock: its monotonic time says how old an answer is.
-    """
+    """An answer that is made once, in the database thread, for everyone who asks meanwhile."""
 
     def __init__(self, make: Callable[[], Response], offload: Offload[Any], clock: Clock) -> None:
         self._make = make

@@ -92,8 +92,8 @@ def remove_command(session: Session, *, name: str) -> None:
         command = ["voicekeeper", "add", voice.voice_id, "--name", name]
         if voice.model != session.settings.upstream.model:
             command += ["--model", voice.model]
-        line = f"  {shlex.join(command)}"
-        if len(line) > prose.WIDEST:
-            line = f"  {shlex.join(command[:3])} \\\n    {shlex.join(command[3:])}"
-        lines = ["To keep it after all:", *map(visible, line.split("\n"))]
-        prose.put("\n".join(lines), err=True)  # unbroken, to be copied
+        lines = [f"  {shlex.join(command)}"]
+        if len(lines[0]) > prose.WIDEST:
+            lines = [f"  {shlex.join(command[:3])} \\", f"    {shlex.join(command[3:])}"]
+        undo = ["To keep it after all:", *map(visible, lines)]
+        prose.put("\n".join(undo), err=True)  # unbroken, to be copied

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import Final
@@ -45,7 +45,7 @@ def check_command(session: Session) -> int:
     """
     exit_code = 0
     _ = session.settings  # if they are wrong, the rest would check what nobody wants
-    for subject, check in _Checks(session).all():
+    for check in _Checks(session).all():
         lines: tuple[str, ...] = ()
         try:
             finding = check()
@@ -58,7 +58,7 @@ def check_command(session: Session) -> int:
         verdict = _VERDICTS.get(finding.severity, "failed")
         sentence, *rest = lines or [finding.sentence]
         rest = [" " * _SENTENCE_AT + line.removeprefix("  ") for line in rest]
-        prose.tell(f"{verdict:<8} {subject:<9} {sentence}", *rest, indent=_SENTENCE_AT)
+        prose.tell(f"{verdict:<8} {check.__name__:<9} {sentence}", *rest, indent=_SENTENCE_AT)
     return exit_code
 
 
@@ -78,13 +78,12 @@ class _Checks:
         self._settings = session.settings
         self._ahead: timedelta | None = None
 
-    def all(self) -> Iterator[tuple[str, Callable[[], Finding]]]:
-        """Yield every subject with its check, in the order in which they build on each other."""
-        for check in (
+    def all(self) -> Sequence[Callable[[], Finding]]:
+        """Return every check, by the name of its subject; each may build on those before it."""
+        return (
             *(self.settings, self.key, self.gateway, self.clock, self.database, self.backup),
             *(self.daemon, self.alerts, self.heartbeat, self.webhook),
-        ):
-            yield check.__name__, check
+        )
 
     @cached_property
     def _found(self) -> FoundKey | VoicekeeperError:
@@ -138,7 +137,7 @@ class _Checks:
         if isinstance(self._found, VoicekeeperError):
             return _warning("not asked, for want of a key; mend that first")
         try:
-            balance = network.answer(self._ask(self._found))
+            balance = asyncio.run(self._ask(self._found))
         except CallFailed as failure:
             if failure.code is not None:
                 raise  # an answer, with the mend that the page names for it
@@ -218,7 +217,7 @@ class _Checks:
             return _ok("alerts.heartbeat_url is not set, so nobody waits for a ping")
         is_in_time = self._is_kept and self._health is not None and not self._health.overdue
         try:
-            network.answer(notify.ping(address) if is_in_time else notify.reach(address))
+            asyncio.run(notify.ping(address) if is_in_time else notify.reach(address))
         except NotSent as failure:
             sentence = f"alerts.heartbeat_url: {failure}; see that it is right, {_LET_THROUGH}"
             return Finding(Severity.CRITICAL, sentence)
@@ -241,7 +240,7 @@ class _Checks:
                 network.call_webhook(here, by_proxy=False), network.call_webhook(url)
             )
 
-        near, far = network.answer(both())
+        near, far = asyncio.run(both())
         # ``run --once`` listens to nothing
         runs = self._is_kept and self._health is not None and not self._health.once
         return webhook.judged(near, far, public_url=url, listen=listen, runs=runs)

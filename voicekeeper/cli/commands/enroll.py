@@ -3,11 +3,13 @@
 With ``--wait`` the command follows one until the voice speaks or never will.
 """
 
+import asyncio
 import functools
 import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -93,8 +95,7 @@ def clone_command(
     if len(audio_urls) != 1:
         raise InvalidInput(f"--audio-url must be given exactly once, not {len(audio_urls)} times")
     clone = Clone(prefix=prefix, audio_url=audio_urls[0])
-    recipe = {"prefix": clone.prefix, "audio_url": clone.audio_url}
-    return _register(session, name, Origin.CLONE, recipe)
+    return _register(session, name, Origin.CLONE, asdict(clone))
 
 
 @click.command
@@ -112,12 +113,7 @@ def design_command(
     voice_id is printed when the voice is OK.
     """
     design = Design(prefix=prefix, prompt=prompt, preview_text=preview_text)
-    recipe = {
-        "prefix": design.prefix,
-        "prompt": design.prompt,
-        "preview_text": design.preview_text,
-    }
-    return _register(session, name, Origin.DESIGN, recipe)
+    return _register(session, name, Origin.DESIGN, asdict(design))
 
 
 @click.command
@@ -167,12 +163,8 @@ def _note_holds(session: Session, registry: Registry, voice: Voice) -> None:
 def _follow(session: Session, registry: Registry, name: str) -> None:
     """Show a voice's status until its enrollment has ended, or is held.
 
-    On a terminal one line lives; elsewhere each status is a line on stderr.
-
-    Raises:
-        NotFound: the voice was removed meanwhile.
-        NotAllowed: the enrollment made no voice that can be used, or is held.
-        click.Abort: it was interrupted; the enrollment goes on.
+    On a terminal one line lives; elsewhere each status is a line on stderr. Raises NotFound where
+    the voice was removed meanwhile, NotAllowed where no voice was made that can be used.
     """
     began = session.clock.monotonic()
     try:
@@ -217,10 +209,6 @@ def _save_preview(session: Session, file: Path, name: str, make: Callable[[], Re
 
     The folder is opened before anything is paid for, and by root where root asks; the rest is then
     done by whom root becomes.
-
-    Raises:
-        BackupFailed: there is such a file already, or it cannot be written.
-        FetchFailed: the preview cannot be downloaded.
     """
 
     def fill() -> None:
@@ -231,7 +219,7 @@ def _save_preview(session: Session, file: Path, name: str, make: Callable[[], Re
         if url is None:
             raise FetchFailed(f"the preview of {name} is not saved: the gateway named none")
         try:
-            audio = network.answer(network.download(url))
+            audio = asyncio.run(network.download(url))
         except FetchFailed as error:
             raise FetchFailed(f"the preview of {name} is not saved: {error}") from None
         with os.fdopen(descriptor, "wb", closefd=False) as given:
