@@ -12,7 +12,7 @@ from voicekeeper.core import alerting
 from voicekeeper.core.models import Active, Alert, AlertKind, Breaker, Message, Topic, Voice
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import CallFailed
-from voicekeeper.store import agenda, clocks
+from voicekeeper.store import agenda, due
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def mended(life: Life) -> bool:
     with life.database.writing() as session:
         wrong = agenda.look(session, now=NOW, policy=life.policy).wrong
         if wrong is not None:
-            clocks.mend(session, wrong, now=NOW, policy=life.policy)
+            due.mend(session, wrong, now=NOW, policy=life.policy)
         left = agenda.look(session, now=NOW, policy=life.policy).wrong
         assert left is None or passed(life) > NOW
         return wrong is not None
@@ -176,7 +176,7 @@ def test_where_nothing_can_be_read_it_is_mended_all_the_same(life: Life) -> None
         session.execute(sa.text("UPDATE active SET started_at = 'then', last_pass_at = 'then'"))
         wrong = agenda.look(session, now=NOW, policy=life.policy).wrong
         assert wrong is not None
-        clocks.mend(session, wrong, now=NOW, policy=life.policy)
+        due.mend(session, wrong, now=NOW, policy=life.policy)
     assert life.voice("anna").next_at == NOW
     assert life.voice("anna").last_used_at == NOW - 0 * MINUTE
 

@@ -12,7 +12,7 @@ from voicekeeper.core.models import Kind, Status, TaskState
 from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
-from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.history import LogLine
 from voicekeeper.store.jobs import Answer, Job
 
 

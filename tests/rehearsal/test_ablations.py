@@ -33,9 +33,9 @@ from voicekeeper.rehearsal.faults import (
 from voicekeeper.rehearsal.host import _Process
 from voicekeeper.store import alerts as alert_rows
 from voicekeeper.store import breakers as breaker_rows
-from voicekeeper.store import claims, clocks, jobs, results
+from voicekeeper.store import claims, due, jobs, results
 from voicekeeper.store import controls as control_rows
-from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.history import LogLine
 from voicekeeper.store.session import Session
 from voicekeeper.store.worklist import Worklist
 
@@ -139,7 +139,7 @@ def _anchor_at_the_answer(patch: pytest.MonkeyPatch) -> None:
 
 def _trust_any_due_time(patch: pytest.MonkeyPatch) -> None:
     """Wait for a due time, however far ahead a wrong clock has set it."""
-    patch.setattr(clocks, "judge", lambda *_, **__: None)
+    patch.setattr(due, "judge", lambda *_, **__: None)
 
 
 def _plain_earliest_deadline(patch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Voice
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import CallFailed
 from voicekeeper.store import alerts as store
-from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.history import LogLine
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

@@ -1,15 +1,12 @@
 """Quick reads of the registry's file: what the registry tells, or nothing at all."""
 
-import dataclasses
-import itertools
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,23 +17,15 @@ from tests import support
 from tests.command import CommandLine
 from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, imported, policy, wanted
 from tests.test_unreadable_rows import BAD_VALUES
-from voicekeeper.core.health import Health
 from voicekeeper.core.models import (
-    Active,
-    Balance,
     Breaker,
-    Kind,
-    LedgerEntry,
     Origin,
     Status,
-    Task,
-    TaskState,
     Voice,
 )
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import DatabaseUnusable
-from voicekeeper.store.quick import MOST, QuickVoices, Unsure, opened
-from voicekeeper.store.quick_fleet import QuickFleet
+from voicekeeper.store.quick import MOST, Unsure, opened
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.sqlite import SqliteDatabase
 
@@ -48,38 +37,17 @@ def facts(row: object, table: type[SQLModel]) -> dict[str, object]:
     return {name: getattr(row, name) for name in table.model_fields}
 
 
-def told(health: Health) -> dict[str, object]:
-    """Return a health as values that can be compared."""
-    values: dict[str, Any] = {
-        field.name: getattr(health, field.name) for field in dataclasses.fields(health)
-    }
-    balance = values["balance"]
-    return values | {
-        "by_status": dict(values["by_status"]),
-        "names": {status: list(names) for status, names in values["names"].items()},
-        **{of: list(values[of]) for of in ("late", "risky", "waiting")},
-        "keepers": list(values["keepers"]),
-        "blocked": sorted(
-            (facts(breaker, Breaker) for breaker in values["blocked"]),
-            key=lambda breaker: str(breaker["model"]),
-        ),
-        "balance": None if balance is None else facts(balance, Balance),
-    }
-
-
 def assert_same(database: SqliteDatabase) -> None:
     """Compare every answer of a quick read with the registry's."""
     registry, rules = Registry(database), policy()
     known = [facts(voice, Voice) for voice in registry.all()]
-    with opened(QuickFleet, database.path) as quick:
+    with opened(database.path) as quick:
         assert [facts(voice, Voice) for voice in quick.all()] == known
         assert [facts(quick.get(str(each["name"])), Voice) for each in known] == known
         ranked = [voice.name for voice in quick.by_urgency(now=NOW, policy=rules)]
         assert ranked == [voice.name for voice in registry.by_urgency(now=NOW, policy=rules)]
-        assert told(quick.health(now=NOW, policy=rules)) == told(
-            registry.health(now=NOW, policy=rules)
-        )
-        assert quick.totals(now=NOW) == registry.totals(now=NOW)
+        blocked = {facts(breaker, Breaker)["model"] for breaker in registry.blocked()}
+        assert {breaker.model for breaker in quick.blocked()} == blocked
 
 
 INSTANTS = st.sampled_from(
@@ -91,7 +59,6 @@ INSTANTS = st.sampled_from(
     ]
 )
 MAYBE = st.none() | INSTANTS
-MICROS = st.integers(0, 10**9)
 
 
 @st.composite
@@ -124,42 +91,9 @@ def rows(draw: st.DrawFn) -> list[SQLModel]:
                 },
             )
         )
-        if draw(st.booleans()):
-            state = draw(st.sampled_from([TaskState.SUCCESS, TaskState.FAILED, TaskState.INTENT]))
-            made.append(
-                Task(
-                    voice_pk=number + 1,
-                    model=FLASH,
-                    kind=Kind.KEEPALIVE,
-                    state=state,
-                    sent_at=draw(INSTANTS),
-                )
-            )
     made += [
         Breaker(model=model, opened_at=draw(MAYBE), cause=draw(st.sampled_from([None, "402"])))
         for model in draw(st.sets(st.sampled_from([FLASH, "other", "third"])))
-    ]
-    made.append(
-        Active(
-            keeper=draw(st.sampled_from([None, "1@here"])),
-            version="0",
-            once=draw(st.booleans()),
-            started_at=draw(MAYBE),
-            last_pass_at=draw(MAYBE),
-            beat=draw(MAYBE),
-        )
-    )
-    if draw(st.booleans()):
-        made.append(Balance(micros=draw(st.integers(-(10**9), 10**12)), told_at=draw(INSTANTS)))
-    days = draw(st.sets(st.integers(-1, 40), max_size=4))
-    made += [
-        LedgerEntry(
-            day=NOW.date() - timedelta(days=day),
-            kind=draw(st.sampled_from(Kind)),
-            cost_micros=draw(MICROS),
-            possible_cost_micros=draw(MICROS),
-        )
-        for day in days
     ]
     return made
 
@@ -170,11 +104,7 @@ def registry_of(made: Sequence[SQLModel]) -> Iterator[SqliteDatabase]:
         database = support.database(Path(directory) / "voicekeeper.db")
         try:
             with database.writing() as session:
-                session.add_all([row for row in made if isinstance(row, Voice)])
-                session.flush()
-                for row in made:
-                    if not isinstance(row, Voice):
-                        session.merge(row)  # there is a row of the active keeper already
+                session.add_all(made)
             yield database
         finally:
             database.close()
@@ -187,56 +117,15 @@ def test_a_quick_read_of_any_registry_tells_what_the_registry_tells(made: list[S
         assert_same(database)
 
 
-def test_a_quick_read_counts_every_sort_of_voice_at_risk_as_the_registry_does() -> None:
-    sorts = itertools.product(
-        (Status.OK, Status.LOST),
-        (False, True),
-        ("id", None),
-        (0, 1),
-        (NOW - 6 * DAY, NOW - 5 * DAY, NOW - DAY),  # the second is at the edge
-        (None, NOW - HOUR, NOW + HOUR, NOW + 4 * DAY),
-        (None, (TaskState.SUCCESS, HOUR), (TaskState.SUCCESS, 9 * DAY), (TaskState.FAILED, HOUR)),
-    )
-    made: list[SQLModel] = []
-    for key, (status, paused, voice_id, failures, anchor, next_at, called) in enumerate(sorts, 1):
-        row = voice_row(key, status=Status.NEW if voice_id is None else status, paused=paused)
-        row.voice_id = voice_id and f"{voice_id}-{key}"
-        row.failures, row.anchored_at, row.next_at = failures, anchor, next_at
-        made.append(row)
-        if called is not None:
-            state, ago = called
-            task = Task(
-                voice_pk=key, model=FLASH, kind=Kind.KEEPALIVE, state=state, sent_at=NOW - ago
-            )
-            made.append(task)
-    with registry_of(made) as database:
-        assert_same(database)
-        assert 0 < Registry(database).health(now=NOW, policy=policy()).at_risk < len(made)
-
-
-def voice_row(key: int, *, status: Status, paused: bool) -> Voice:
-    return Voice(
-        id=key,
-        name=f"v{key:04}",
-        model=FLASH,
-        origin=Origin.IMPORTED,
-        status=status,
-        paused=paused,
-        created_at=NOW - 30 * DAY,
-        anchored_at=NOW,
-    )
-
-
 # --- nothing at all
 
 
 def is_unsure(path: Path) -> bool:
     """Tell whether a quick read of everything is not enough."""
     try:
-        with opened(QuickFleet, path) as quick:
-            quick.all()
-            quick.health(now=NOW, policy=policy())
-            quick.totals(now=NOW)
+        with opened(path) as quick:
+            quick.by_urgency(now=NOW, policy=policy())
+            quick.blocked()
     except Unsure:
         return True
     return False
@@ -274,32 +163,26 @@ def test_a_value_that_is_not_of_its_type_is_left_to_the_registry(
 ) -> None:
     change(cli.path, f"UPDATE voice SET {value} WHERE name = 'berta'")  # noqa: S608 - the example
     assert is_unsure(cli.path)
-    with opened(QuickVoices, cli.path) as quick:
+    with opened(cli.path) as quick:
         assert quick.get("anna").voice_id == "id-anna"
-    with pytest.raises(Unsure), opened(QuickVoices, cli.path) as quick:
+    with pytest.raises(Unsure), opened(cli.path) as quick:
         quick.get("berta")
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE active SET beat = 'then'",
         "UPDATE breaker SET judged_at = 'then'",
-        "UPDATE balance SET micros = 'much'",
-        "UPDATE ledger SET cost_micros = 'much'",
         "UPDATE alembic_version SET version_num = '9999'",
         "DELETE FROM alembic_version",
-        "DROP TABLE ledger",
+        "DROP TABLE breaker",
     ],
 )
-def test_a_fleet_that_cannot_be_counted_is_left_to_the_registry(
+def test_a_registry_that_is_not_as_expected_is_left_to_the_registry(
     cli: CommandLine, statement: str
 ) -> None:
     cli.passed()
     cli.add_row(Breaker(model=FLASH, opened_at=NOW))
-    with cli.database() as database, database.writing() as session:
-        session.add(Balance(micros=1, told_at=NOW))
-        session.add(LedgerEntry(day=date(2026, 5, 1), kind=Kind.CLONE, cost_micros=1))
     assert not is_unsure(cli.path)
     change(cli.path, statement)
     assert is_unsure(cli.path)
@@ -351,7 +234,7 @@ def test_a_file_of_any_name_is_found(cli: CommandLine, tmp_path: Path, name: str
 ASKED = ("resolve anna", "resolve anna --json", "resolve berta", "resolve nobody")
 
 
-@pytest.mark.parametrize("args", [*ASKED, "list", "list --json", "status", "status --json"])
+@pytest.mark.parametrize("args", [*ASKED, "list", "list --json"])
 def test_a_command_says_the_same_when_a_quick_read_is_not_enough(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, args: str
 ) -> None:

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, wanted
 from tests.web_support import get
 from voicekeeper.errors import CallFailed
-from voicekeeper.store import survey
+from voicekeeper.store import fleet
 from voicekeeper.web import metrics
 from voicekeeper.web.metrics import WebCounts
 
@@ -27,7 +27,7 @@ needs_promtool = pytest.mark.skipif(
 
 
 def exposition(life: Life, web: WebCounts | None = None) -> str:
-    figures = survey.figures(life.database, now=life.clock.now(), policy=life.policy)
+    figures = fleet.figures(life.database, now=life.clock.now(), policy=life.policy)
     return metrics.exposition(figures, web or WebCounts(), life.policy).decode()
 
 

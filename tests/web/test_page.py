@@ -20,7 +20,7 @@ from tests.web_support import free_port, get, served, settings
 from voicekeeper.core.enums import NEVER_KNOWN
 from voicekeeper.core.models import Active, Breaker, Status, Voice
 from voicekeeper.errors import CallFailed
-from voicekeeper.store import survey
+from voicekeeper.store import fleet
 from voicekeeper.web.page import failure, page
 
 PICTURES = Path(os.environ.get("CI_OUTPUT") or Path(__file__).parents[2] / ".ci/output")
@@ -34,7 +34,7 @@ needs_chromium = pytest.mark.skipif(
 
 def html(life: Life) -> str:
     now, policy = life.clock.now(), life.policy
-    board = survey.board(life.database, now=now, policy=policy)
+    board = fleet.board(life.database, now=now, policy=policy)
     return page(board, now=now, tick=TICK, policy=policy)
 
 
@@ -183,7 +183,7 @@ def test_a_month_of_keepalives_among_years_of_them_has_a_cell_a_day(tmp_path: Pa
     life = Life(tmp_path)
     life.register(imported("anna", last_used_at=NOW))
     life.live(400 * DAY)
-    board = survey.board(life.database, now=life.clock.now(), policy=life.policy)
+    board = fleet.board(life.database, now=life.clock.now(), policy=life.policy)
     (days,) = board.days.values()
     since = (life.clock.now() - 29 * DAY).date()
     used = {task.sent_at.date() for task in life.tasks("anna")}
@@ -268,11 +268,9 @@ def test_all_times_have_one_form(tmp_path: Path) -> None:
 
 def test_past_a_thousand_voices_the_hundred_most_urgent_are_shown(tmp_path: Path) -> None:
     life = Life(tmp_path)
-    life.register(
-        *(imported(f"v{n}", last_used_at=NOW - n * MINUTE) for n in range(survey.ALL + 1))
-    )
+    life.register(*(imported(f"v{n}", last_used_at=NOW - n * MINUTE) for n in range(fleet.ALL + 1)))
     text = html(life)
-    shown = [f"v{n}" for n in range(survey.ALL, survey.ALL - survey.URGENT, -1)]
+    shown = [f"v{n}" for n in range(fleet.ALL, fleet.ALL - fleet.URGENT, -1)]
     assert re.findall("<h3>(.*?)</h3>", text) == shown
     assert "100 of 1,001 are shown; voicekeeper list shows all." in words(text)
 

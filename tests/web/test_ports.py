@@ -13,7 +13,7 @@ from tests.support import SECOND, Life, imported
 from tests.web_support import free_port, get, served, settings
 from voicekeeper.config import Address, Settings
 from voicekeeper.config.settings import Web
-from voicekeeper.store import survey
+from voicekeeper.store import fleet
 from voicekeeper.web import listener
 from voicekeeper.web.serving import WAITING_MOST, _Shared
 
@@ -231,7 +231,7 @@ def test_an_answer_that_fails_by_a_bug_is_no_longer_shared(
     async def story() -> list[int]:
         async with served(life, settings(web=free_port())) as client:
             with monkeypatch.context() as patched:
-                patched.setattr(survey, "figures", lambda *_, **__: 1 / 0)
+                patched.setattr(fleet, "figures", lambda *_, **__: 1 / 0)
                 broken = await client.get("/metrics")
             life.clock.advance(2 * SECOND)
             return [broken.status_code, (await client.get("/metrics")).status_code]

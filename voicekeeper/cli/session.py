@@ -27,7 +27,7 @@ from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.visible import is_unicode, is_visible
 from voicekeeper.errors import ConfigError, InvalidInput, NotFound, VoicekeeperError
 from voicekeeper.store import files
-from voicekeeper.store.quick import QuickVoices, Side, Unsure, opened
+from voicekeeper.store.quick import QuickVoices, Unsure, opened
 
 if TYPE_CHECKING:
     from voicekeeper.core.enums import BreakerFacts
@@ -120,14 +120,14 @@ class Session:
         if "database" in self.__dict__:
             self.database.close()
 
-    def look(self, side: type[Side], question: Callable[[Side | Registry], Answer]) -> Answer:
-        """Return the answer to a question: at a glance where that is enough, else the registry's.
+    def look(self, question: Callable[[QuickVoices | Registry], Answer]) -> Answer:
+        """Return the answer to a question: by a quick read where that is enough.
 
         Raises NotFound where there is no registry, or no such voice in it, and DatabaseUnusable.
         """
         if self.file is not None:
-            with suppress(Unsure), opened(side, self.file) as glance:
-                return question(glance)
+            with suppress(Unsure), opened(self.file) as quick:
+                return question(quick)
         return question(self.registry())
 
     def registry(self, *, make: bool = False) -> Registry:
@@ -225,9 +225,7 @@ def read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
 def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer the names of the registry; completing a line must never fail."""
     try:
-        voices = Session(ctx.find_root().params.get("config")).look(
-            QuickVoices, lambda side: side.all()
-        )
+        voices = Session(ctx.find_root().params.get("config")).look(lambda voices: voices.all())
         names = [voice.name for voice in voices if voice.name.startswith(incomplete)]
         return [name for name in names if is_visible(name)][:100]
     except (VoicekeeperError, OSError, ImportError):

@@ -8,8 +8,8 @@ from typing import Any
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import NUMBERS, Event, Logger, tell
 from voicekeeper.errors import DatabaseAway, VoicekeeperError
-from voicekeeper.store.chronicle import LogLine
 from voicekeeper.store.database import Offload
+from voicekeeper.store.history import LogLine
 from voicekeeper.store.worklist import Worklist
 
 

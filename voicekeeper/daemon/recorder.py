@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.history import LogLine
 from voicekeeper.store.jobs import Answer
 
 Write = Callable[[Sequence[Answer]], Awaitable[Sequence[Sequence[LogLine]]]]

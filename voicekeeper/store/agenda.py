@@ -11,7 +11,7 @@ from voicekeeper.core import alerting
 from voicekeeper.core.duration import plus
 from voicekeeper.core.models import AlertKind, Breaker, Kind
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import breakers, clocks, unreadable
+from voicekeeper.store import breakers, due, unreadable
 from voicekeeper.store.jobs import IS_RUNNING, MAY_BE_CUT_SHORT
 from voicekeeper.store.session import Session
 
@@ -32,7 +32,7 @@ class Agenda(NamedTuple):
         alerting: an alert is owed, or may have to be opened or ended.
     """
 
-    wrong: clocks.Latest | None
+    wrong: due.Latest | None
     interrupted: bool
     unlogged: bool
     opened: bool
@@ -50,7 +50,7 @@ _HISTORY, _REMOVAL, _ALERT, _BREAKER, _VOICE, _TASK = (
 )
 _MANY: Final = 1_024
 _LOOK = select(
-    *clocks.SEEN,
+    *due.SEEN,
     select(_TASK.id).where(MAY_BE_CUT_SHORT).exists(),
     select(_HISTORY.id).where(_HISTORY.logged == sa.false()).exists()
     | select(_REMOVAL.id).exists(),
@@ -89,7 +89,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         policy: the settings.
     """
     times = {
-        **clocks.bounds(now, policy),
+        **due.bounds(now, policy),
         "before": plus(now, -policy.longest_call),
         "after": plus(now, policy.longest_call),
         "risky": alerting.risky_before(now, policy),
@@ -98,7 +98,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         row = session.run(_LOOK, times).one()
     except unreadable.UNREADABLE:
         return Agenda(
-            wrong=clocks.judge(None, now=now, policy=policy),
+            wrong=due.judge(None, now=now, policy=policy),
             interrupted=True,
             unlogged=True,
             opened=True,
@@ -109,17 +109,17 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
             tell_at=now,
             alerting=True,
         )
-    seen = row[: len(clocks.SEEN)]
-    interrupted, unlogged, opened, suspected, due, nth, poll, tell, at_risk, risky = row[
+    seen = row[: len(due.SEEN)]
+    interrupted, unlogged, opened, suspected, first, nth, poll, tell, at_risk, risky = row[
         len(seen) :
     ]
     return Agenda(
-        wrong=clocks.judge(seen, now=now, policy=policy),
+        wrong=due.judge(seen, now=now, policy=policy),
         interrupted=interrupted,
         unlogged=unlogged,
         opened=opened,
         suspected=suspected,
-        due_at=due,
+        due_at=first,
         are_many=nth is not None and nth <= now,
         poll_at=poll,
         tell_at=tell,

@@ -22,7 +22,7 @@ from voicekeeper.core.models import Alert, AlertKind, Breaker, Status, Task, Voi
 from voicekeeper.core.schedule import Policy, deadline
 from voicekeeper.core.transitions import Entry
 from voicekeeper.store import breakers, unreadable
-from voicekeeper.store.chronicle import LogLine, line, model_line, plain, tell
+from voicekeeper.store.history import LogLine, add_entry, line, model_line, plain
 from voicekeeper.store.jobs import SUCCEEDED
 from voicekeeper.store.session import Session
 
@@ -270,7 +270,7 @@ def _end_of_voice(session: Session, alert: Alert, voice: Voice, *, now: datetime
     is_well = voice.status is Status.OK and not voice.paused
     if not _end(session, alert, is_well=is_well, now=now):
         return None
-    return tell(session, voice, _all_clear(alert), now=now)._replace(alert=alert.id)
+    return add_entry(session, voice, _all_clear(alert), now=now)._replace(alert=alert.id)
 
 
 def _risk(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Alert:
@@ -322,7 +322,7 @@ def _of_voice(
     alert.level = level
     alert.tell_at = alert.send_at = now
     alert.sent_at = None
-    return tell(session, voice, entry, now=now, level=level)
+    return add_entry(session, voice, entry, now=now, level=level)
 
 
 def _line(entry: Entry, voice: Voice, level: Level | None = None) -> LogLine:

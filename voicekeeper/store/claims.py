@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exists, select, update
-from sqlmodel import col
+from sqlalchemy import exists, select
+from sqlmodel import SQLModel, col
 
 from voicekeeper.core.enums import LIVING
 from voicekeeper.core.models import Kind, Status, Task, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import unreadable
-from voicekeeper.store.chronicle import LogLine, unreadable_line
+from voicekeeper.store import due, unreadable
+from voicekeeper.store.history import LogLine, unreadable_line
 from voicekeeper.store.jobs import (
     IS_OPEN,
     IS_RUNNING,
@@ -28,6 +28,7 @@ from voicekeeper.store.jobs import (
 )
 from voicekeeper.store.session import Session
 
+_VOICE, _TASK = (SQLModel.metadata.tables[name] for name in ("voice", "task"))
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _MOST: sa.BindParameter[int] = sa.bindparam("most")
 
@@ -117,9 +118,7 @@ def polls(
     """
     times = {"now": now, "most": most, "paused": open_models, "busy": tuple(in_flight)}
     found, bad = unreadable.pairs(session, Task, _POLLS, times)
-    if bad:
-        put_off = update(Task).where(col(Task.id).in_(bad))
-        session.execute(put_off.values(next_poll_at=now + policy.retry_cap))
+    due.put_off(session, _TASK.c.next_poll_at, bad, to=now + policy.retry_cap)
     jobs = [
         control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id)
         if voice is None
@@ -152,23 +151,21 @@ def calls(
         "paused": open_models,
         "busy": tuple(busy),
     }
-    due: list[Voice] = []
+    waiting: list[Voice] = []
     bad: dict[int | None, str] = {}
     for query in _MANY_CALLS if are_many else (_CALLS,):
-        room = most - len(due) - len(bad)
+        room = most - len(waiting) - len(bad)
         if room > 0:
             voices, unread = unreadable.found(session, Voice, query, terms | {"most": room})
-            due += voices
+            waiting += voices
             bad |= unread
-    if bad:
-        later = now + min(policy.retry_cap, policy.interval)
-        put_off = update(Voice).where(col(Voice.id).in_(bad)).values(next_at=later)
-        session.run(put_off)
-    with_id = [voice for voice in due if voice.voice_id is not None]
+    later = now + min(policy.retry_cap, policy.interval)
+    due.put_off(session, _VOICE.c.next_at, bad, to=later)
+    with_id = [voice for voice in waiting if voice.voice_id is not None]
     intents = {
         each.voice_pk: each for each in write_intents(session, with_id, now=now, policy=policy)
     }
-    jobs = [intents.get(voice.id) or job(kind_for(voice), voice, task_pk=None) for voice in due]
+    jobs = [intents.get(voice.id) or job(kind_for(voice), voice, task_pk=None) for voice in waiting]
     return jobs, unreadable_lines(session, bad)
 
 

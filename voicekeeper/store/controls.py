@@ -20,7 +20,7 @@ from voicekeeper.core.requests import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry, Transition
 from voicekeeper.store import alerts, breakers, claims, ledger, unreadable
-from voicekeeper.store.chronicle import LogLine, model_line, tell
+from voicekeeper.store.history import LogLine, add_entry, model_line
 from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
 from voicekeeper.store.session import Session
 
@@ -216,7 +216,7 @@ def _succeeded(
     told = {"model": task.model, "voice_id": task.spoken, "task_id": task.task_id}
     lines = [model_line(Event.CONTROL_SUCCEEDED, **told)]
     # A suspect's own history shows what stands between its failures.
-    telling = Entry(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
+    entry = Entry(Event.CONTROL_SUCCEEDED, {"task_id": task.task_id, "spoken": task.spoken})
     was_distrusted = breaker.distrusted
     lines += _close(session, task, breaker, is_ours=_is_ours(task), now=now)
     if was_distrusted and not breaker.distrusted:
@@ -231,7 +231,7 @@ def _succeeded(
     # A built-in voice that probed an open breaker says nothing of whose the account is.
     if _is_ours(task) or not _witnesses(session, task.model, over=now - policy.window):
         suspects = _clear(session, task, now=now)
-    return [*lines, *(tell(session, suspect, telling, now=now) for suspect in suspects)]
+    return [*lines, *(add_entry(session, suspect, entry, now=now) for suspect in suspects)]
 
 
 def _clear(session: Session, task: Task, *, now: datetime) -> list[Voice]:

@@ -7,7 +7,6 @@ enrollment's intent: there no two can both be the last that the budget allows.
 
 from datetime import datetime
 
-import sqlalchemy as sa
 from sqlalchemy import select
 from sqlmodel import col
 
@@ -16,7 +15,7 @@ from voicekeeper.core.costs import Hold
 from voicekeeper.core.models import Kind, Origin, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store import claims, ledger, unreadable
-from voicekeeper.store.chronicle import LogLine, tell
+from voicekeeper.store.history import LogLine, add_entry
 from voicekeeper.store.jobs import kind_for
 from voicekeeper.store.session import Session
 
@@ -51,17 +50,7 @@ def put(
     """
     change = transitions.held(voice, hold, now=now, policy=policy)
     session.change(voice, change.voice)
-    return [tell(session, voice, telling, now=now, logged=logged) for telling in change.entries]
-
-
-def look_again(session: Session, *, now: datetime) -> None:
-    """Make what is held due now: the budget may be another one."""
-    session.execute(
-        sa.update(Voice)
-        .where(col(Voice.held_at).is_not(None), col(Voice.paused).is_(False))
-        .values(next_at=now),
-        execution_options={"synchronize_session": False},
-    )
+    return [add_entry(session, voice, entry, now=now, logged=logged) for entry in change.entries]
 
 
 def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:

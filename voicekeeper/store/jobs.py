@@ -13,7 +13,7 @@ from voicekeeper.core.models import Kind, Origin, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import INTERRUPTED, Transition
 from voicekeeper.store import ledger
-from voicekeeper.store.chronicle import LogLine
+from voicekeeper.store.history import LogLine
 from voicekeeper.store.session import Session
 
 _TASK = SQLModel.metadata.tables["task"]

@@ -19,7 +19,7 @@ from voicekeeper.core.alerting import Waiting
 from voicekeeper.core.messages import Item, Text, Week
 from voicekeeper.core.models import Alert, AlertKind, Message, Topic, Voice
 from voicekeeper.core.schedule import Policy, deadline
-from voicekeeper.store import claims, health, ledger, unreadable
+from voicekeeper.store import claims, fleet, ledger, unreadable
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 
@@ -159,12 +159,12 @@ class Outbox:
 
     def _make_digest(self, *, now: datetime, policy: Policy) -> None:
         with self._database.reading() as session:  # which takes long, and holds up no pass
-            fleet = health.of_fleet(session, self._database, now=now, policy=policy)
+            health = fleet.read_health(session, self._database, now=now, policy=policy)
         with self._database.writing() as session:
             session.execute(sa.delete(Message).where(col(Message.made_at) < now - KEPT, ~_WAITS))
             text = messages.of_week(
                 _week(session, now=now, policy=policy),
-                fleet,
+                health,
                 now=now,
                 tick=self._tick,
                 policy=policy,

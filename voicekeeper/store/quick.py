@@ -1,9 +1,8 @@
 """Quick reads of a registry's file, without the tables' libraries.
 
-Scripts and prompts wait for `resolve`, `list` and `status`: with the libraries, `resolve` took 30
-times as long as ``python3 -c pass``, by sqlite3 alone it takes a fifth of that. So their queries
-are written a second time, here and in `quick_fleet`, and tests compare the answers with those of
-`store.Registry`.
+Scripts and prompts wait for `resolve` and `list`: with the libraries, `resolve` took 30 times as
+long as ``python3 -c pass``, by sqlite3 alone it takes a fifth of that. So their queries are written
+a second time, and tests compare the answers with those of `store.Registry`.
 
 A quick read never explains. It reads a file of SQLite that is whole and of this version, and
 values that are of their column's type to the letter; whatever else it meets is `Unsure`, and the
@@ -18,16 +17,21 @@ from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from voicekeeper.core.enums import SCHEMA, Origin, Status, VoiceFacts, spellings
-from voicekeeper.store import files
+from voicekeeper.core.enums import SCHEMA, BreakerFacts, Origin, Status, VoiceFacts, spellings
+
+if TYPE_CHECKING:
+    from voicekeeper.core.schedule import Policy
 
 MOST: Final = 1_000
 """A longer list is the registry's, which hands out one voice after the other."""
 
 _BUSY_TIMEOUT_S: Final = 0.25
 """A commit takes less; after that the registry waits for its turn, and tells who has it."""
+
+
+_KEPT = "(paused IS 0 AND status IN ('NEW', 'DEPLOYING', 'OK'))"
 
 
 class Unsure(Exception):  # noqa: N818 - it is no error: somebody else knows
@@ -37,8 +41,7 @@ class Unsure(Exception):  # noqa: N818 - it is no error: somebody else knows
 class QuickVoices:
     """The voices of a registry's file; see `opened`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._path = path
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def get(self, name: str) -> VoiceFacts:
@@ -59,9 +62,20 @@ class QuickVoices:
             raise Unsure
         return voices
 
-    def is_held(self) -> bool | None:
-        """Tell whether a daemon holds the registry; None where nobody can tell."""
-        return files.is_locked(self._path)
+    def by_urgency(self, *, now: datetime, policy: "Policy") -> list[VoiceFacts]:
+        """Return every voice: the kept by their deadlines, then those that need a person."""
+        from voicekeeper.core.health import NAMED  # noqa: PLC0415 - `resolve` does not wait for it
+
+        named = ", ".join(f"status <> '{status}'" for status in NAMED)
+        return self.in_order(
+            f"""{_KEPT} DESC, CASE WHEN {_KEPT} THEN anchored_at <= :over END,
+                CASE WHEN {_KEPT} THEN anchored_at END, {named}, name""",
+            over=now - policy.window,
+        )
+
+    def blocked(self) -> list[BreakerFacts]:
+        """Return the breakers that are open."""
+        return self.rows("breaker", "WHERE opened_at IS NOT NULL ORDER BY model")
 
     def rows(self, table: str, rest: str, **given: object) -> list[Any]:
         """Return rows of a table, each value read as its column's type says.
@@ -91,11 +105,8 @@ class QuickVoices:
         return self._connection.execute(query, values).fetchall()
 
 
-Side = TypeVar("Side", bound=QuickVoices)
-
-
 @contextmanager
-def opened(side: type[Side], path: Path) -> Iterator[Side]:
+def opened(path: Path) -> Iterator[QuickVoices]:
     """Open a registry's file, an absolute path; in the block, all answers are of one state of it.
 
     Raises:
@@ -109,7 +120,7 @@ def opened(side: type[Side], path: Path) -> Iterator[Side]:
             sqlite3.connect(address, uri=True, timeout=wait, isolation_level=None)
         ) as connection:
             connection.execute("BEGIN")
-            registry = side(path, connection)
+            registry = QuickVoices(connection)
             ((schema,),) = registry.ask("SELECT version_num FROM alembic_version")
             if schema != SCHEMA:
                 raise Unsure

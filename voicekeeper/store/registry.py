@@ -23,10 +23,10 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry
 from voicekeeper.core.transitions.enrollment import afresh
 from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
-from voicekeeper.store import breakers, health, holds, ledger, unreadable
-from voicekeeper.store.chronicle import farewell, tell
+from voicekeeper.store import breakers, fleet, holds, ledger, unreadable
 from voicekeeper.store.claims import IS_KEPT, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
+from voicekeeper.store.history import add_entry, removal_of
 from voicekeeper.store.session import Session
 
 _BATCH = 500
@@ -174,19 +174,19 @@ class Registry:
     def keeping(self) -> Keeping:
         """Return who keeps the voices, if anybody does."""
         with self._database.reading() as session:
-            return health.keeping(session, self._database)
+            return fleet.keeping(session, self._database)
 
     def is_in_time(self, *, now: datetime, tick: timedelta, policy: Policy) -> bool:
         """Tell whether a keeper has made a pass lately, and nothing is overdue."""
         with self._database.reading() as session:
-            if health.keeping(session, self._database).is_missing(now=now, tick=tick):
+            if fleet.keeping(session, self._database).is_missing(now=now, tick=tick):
                 return False
-            return not health.is_any_overdue(session, now=now, policy=policy)
+            return not fleet.is_any_overdue(session, now=now, policy=policy)
 
     def health(self, *, now: datetime, policy: Policy) -> Health:
         """Return what there is to say about the fleet as a whole."""
         with self._database.reading() as session:
-            return health.of_fleet(session, self._database, now=now, policy=policy)
+            return fleet.read_health(session, self._database, now=now, policy=policy)
 
     def keep(self, name: str, *, now: datetime) -> None:
         """Make a voice due now, even one that was given up."""
@@ -197,7 +197,7 @@ class Registry:
             if is_speaking(session, voice):
                 raise NotAllowed(f"{name} is being used right now; a keepalive is under way")
             voice.next_at = now
-            tell(session, voice, Entry(Event.VOICE_HASTENED), now=now, logged=False)
+            add_entry(session, voice, Entry(Event.VOICE_HASTENED), now=now, logged=False)
 
     def touch(self, name: str, at: datetime, *, now: datetime, policy: Policy) -> None:
         """Record a use that was made elsewhere, unless a later one is known."""
@@ -209,7 +209,7 @@ class Registry:
             if not voice.paused and voice.status in LIVING:
                 voice.next_at = max(now, schedule.due(at, voice.name, policy))
             entry = Entry(Event.VOICE_TOUCHED, {"used_at": at})
-            tell(session, voice, entry, now=now, logged=False)
+            add_entry(session, voice, entry, now=now, logged=False)
 
     def pause(self, name: str, *, now: datetime) -> None:
         """Stop keeping a voice; the gateway's window goes on."""
@@ -217,7 +217,7 @@ class Registry:
             if voice.paused:
                 raise NotAllowed(f"{name} is paused already")
             voice.paused, voice.next_at = True, None
-            tell(session, voice, Entry(Event.VOICE_PAUSED), now=now, logged=False)
+            add_entry(session, voice, Entry(Event.VOICE_PAUSED), now=now, logged=False)
 
     def resume(self, name: str, *, now: datetime, policy: Policy) -> None:
         """Keep a paused voice again, at once if it fell due meanwhile."""
@@ -230,7 +230,7 @@ class Registry:
                 voice.next_at = now if voice.voice_id is None else max(now, due)
                 if is_speaking(session, voice):  # its keepalive goes on: wait for that one
                     voice.next_at = max(voice.next_at, now + policy.longest_call)
-            tell(session, voice, Entry(Event.VOICE_RESUMED), now=now, logged=False)
+            add_entry(session, voice, Entry(Event.VOICE_RESUMED), now=now, logged=False)
 
     def retry(self, name: str, *, now: datetime) -> None:
         """Repeat an enrollment, on the user's word: it is paid for again."""
@@ -244,14 +244,14 @@ class Registry:
             before = {"from": voice.status, "old_voice_id": voice.voice_id}
             for column, value in afresh(voice, now=now).items():
                 setattr(voice, column, value)
-            tell(session, voice, Entry(Event.VOICE_RETRIED, before), now=now, logged=False)
+            add_entry(session, voice, Entry(Event.VOICE_RETRIED, before), now=now, logged=False)
 
     def remove(self, name: str, *, now: datetime) -> Voice:
         """Forget a voice and its history; return what it was."""
         try:
             with self._changing(name) as (session, voice):
                 session.delete(voice)
-                session.add(farewell(voice, now=now))
+                session.add(removal_of(voice, now=now))
         except DatabaseUnusable:
             return self._remove_unreadable(name, now=now)
         return voice
@@ -272,7 +272,7 @@ class Registry:
                 anchored_at=now,
             )
             session.execute(delete(Voice).where(col(Voice.name) == name))
-            session.add(farewell(voice, now=now))
+            session.add(removal_of(voice, now=now))
         return voice
 
     @contextmanager

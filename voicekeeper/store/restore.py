@@ -18,11 +18,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlmodel import col
 
 from voicekeeper.core import alerting
-from voicekeeper.core.enums import LIVING
 from voicekeeper.core.models import Active, Alert, AlertKind, Message, Status, Task, Topic, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import enrollment
@@ -34,7 +33,7 @@ from voicekeeper.errors import (
     VoicekeeperError,
     reason,
 )
-from voicekeeper.store import active, results, unreadable
+from voicekeeper.store import active, due, results, unreadable
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
 from voicekeeper.store.files import open_named, open_plain
 from voicekeeper.store.jobs import write_intents
@@ -192,7 +191,7 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
                 passes = [at for at in (last_pass_at, _last_pass(session)) if at is not None]
                 last_pass_at = max(passes, default=None)
                 unknown = _doubt(session, last_pass_at=last_pass_at, now=now, policy=policy)
-                session.execute(_MAKE_DUE, {"now": now})
+                due.restored(session, now=now)
         finally:
             ready.close()
         sync(copy)
@@ -297,18 +296,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BackupFailed(f"{path}: {reason(error)}; the registry is as it was") from None
-
-
-_MAKE_DUE = (
-    update(Voice)
-    .where(
-        col(Voice.status).in_(LIVING),
-        col(Voice.paused).is_(False),
-        col(Voice.voice_id).is_not(None),
-        col(Voice.next_at).is_not(None),
-    )
-    .values(next_at=bindparam("now"))
-)
 
 
 def _known(database: SqliteDatabase) -> tuple[list[Known], datetime | None]:

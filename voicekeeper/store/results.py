@@ -20,8 +20,8 @@ from voicekeeper.core.events import Event
 from voicekeeper.core.models import Status, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import INTERRUPTED, Entry, Transition, VoiceFields
-from voicekeeper.store import alerts, breakers, controls, ledger, unreadable
-from voicekeeper.store.chronicle import LogLine, tell
+from voicekeeper.store import alerts, breakers, controls, due, ledger, unreadable
+from voicekeeper.store.history import LogLine, add_entry
 from voicekeeper.store.jobs import MAY_BE_CUT_SHORT, OPEN
 from voicekeeper.store.session import Session
 
@@ -51,14 +51,14 @@ def apply(
     was_lost = voice.status is Status.LOST
     may_have_alerts = alerts.may_have_alerts(voice, now=now, policy=policy)
     session.change(voice, change.voice)
-    lines = [tell(session, voice, telling, now=now, logged=logged) for telling in change.entries]
+    lines = [add_entry(session, voice, entry, now=now, logged=logged) for entry in change.entries]
     lines = [
         alerts.opened_by(session, voice, line, now=now, notifies=policy.notifies) for line in lines
     ]
     if may_have_alerts and "last_used_at" in change.voice:
         lines += alerts.fixed(session, voice, now=now)
     if was_lost and "last_used_at" in change.voice:
-        _look_for_lost(session, voice.model, now=now)
+        due.lost(session, voice.model, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
         fields = rules.after_fault(
@@ -75,20 +75,6 @@ def apply(
         lines += controls.end_run(session, voice.model, now=now)
     ledger.settle(session, task, change.task)
     return lines
-
-
-def _look_for_lost(session: Session, model: str, *, now: datetime) -> None:
-    """Make due all that are LOST, and are tried still, as soon as one of them speaks.
-
-    What blamed it may have blamed the others: another account's key, or the gateway itself.
-    """
-    session.execute(
-        sa.update(Voice)
-        .where(
-            col(Voice.model) == model, col(Voice.status) == Status.LOST, col(Voice.next_at) > now
-        )
-        .values(next_at=now)
-    )
 
 
 def is_superseded() -> ColumnElement[bool]:
@@ -184,8 +170,8 @@ def take_up(session: Session, found: Found, *, now: datetime) -> bool:
     ledger.settle(session, task, change.task)
     if voice is not None:
         session.change(voice, change.voice)
-        for telling in change.entries:
-            tell(session, voice, telling, now=now, logged=False)
+        for entry in change.entries:
+            add_entry(session, voice, entry, now=now, logged=False)
     return True
 
 

@@ -10,45 +10,35 @@ that is missing beside its daily copies: an empty one in its place would say tha
 """
 
 import errno
-import fcntl
 import glob
 import os
 import re
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from threading import RLock
-from typing import Final
 
 import sqlalchemy as sa
 
 from voicekeeper.core.duration import rfc3339
 from voicekeeper.errors import (
     DatabaseDamaged,
-    DatabaseFull,
     DatabaseHeld,
-    DatabaseReplaced,
     DatabaseUnusable,
     VoicekeeperError,
-    reason,
 )
-from voicekeeper.store import files
+from voicekeeper.store import files, sqlite_errors
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
 _BUSY_TIMEOUT_S = 10
-
-_RESTORE = (
-    "nothing was changed; 'voicekeeper restore FILE' puts a good copy in its place, "
-    "and the daily ones are beside it"
-)
 
 _CHECKED_WHOLE = 256 * 1024 * 1024
 """Bytes of the largest file that is checked whole. Of a larger one, such as that of 10,000 voices
@@ -80,7 +70,7 @@ class SqliteDatabase(Database):
     """
 
     is_shared = False
-    _mend = _RESTORE
+    _mend = sqlite_errors.MEND
     _begin_writing = "BEGIN IMMEDIATE"
     _begin_reading = "BEGIN"
 
@@ -121,7 +111,7 @@ class SqliteDatabase(Database):
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unreachable(self.path, error) from None
+            raise sqlite_errors.unreachable(self.path, error) from None
         return True
 
     def see_never_made(self) -> None:
@@ -132,7 +122,7 @@ class SqliteDatabase(Database):
         """
         copies = self.path.with_name(f"{self.path.name}.backups")
         if any(copies.glob("????-??-??.db")):
-            raise DatabaseDamaged(_lost(self.path, copies))
+            raise DatabaseDamaged(sqlite_errors.lost(self.path, copies))
 
     def check_place(self) -> None:
         """See that the file could be made where it is to be.
@@ -141,11 +131,11 @@ class SqliteDatabase(Database):
             DatabaseUnusable: its directory is missing, or closed to us.
         """
         if not self.path.parent.is_dir():
-            raise _unreachable(self.path, FileNotFoundError(errno.ENOENT, ""))
-        if _is_read_only(self.path):
-            raise _unreachable(self.path, OSError(errno.EROFS, ""))
+            raise sqlite_errors.unreachable(self.path, FileNotFoundError(errno.ENOENT, ""))
+        if sqlite_errors.is_read_only(self.path):
+            raise sqlite_errors.unreachable(self.path, OSError(errno.EROFS, ""))
         if not os.access(self.path.parent, os.W_OK | os.X_OK):
-            raise _unreachable(self.path, PermissionError(errno.EACCES, ""))
+            raise sqlite_errors.unreachable(self.path, PermissionError(errno.EACCES, ""))
 
     def prepare(self, *, upgrade: bool) -> None:
         """Make the file if it is missing, and see that its schema is the one the code knows.
@@ -196,11 +186,11 @@ class SqliteDatabase(Database):
             try:
                 found = _identity(path.stat())
             except (FileNotFoundError, NotADirectoryError):
-                raise _replaced(path, "removed or renamed") from None
+                raise sqlite_errors.replaced(path, "removed or renamed") from None
             except OSError:  # nobody can tell
                 continue
             if found != opened:
-                raise _replaced(path, "replaced by another file")
+                raise sqlite_errors.replaced(path, "replaced by another file")
 
     def close(self) -> None:
         """Close all connections."""
@@ -211,7 +201,7 @@ class SqliteDatabase(Database):
         query = "SELECT name FROM sqlite_master WHERE type = 'table'"
         tables = {row[0] for row in session.connection().exec_driver_sql(query)}
         if not tables:
-            raise DatabaseDamaged(_emptied(self.path))
+            raise DatabaseDamaged(sqlite_errors.emptied(self.path))
         return tables
 
     @contextmanager
@@ -230,7 +220,7 @@ class SqliteDatabase(Database):
         try:
             descriptor = files.open_plain(lock_path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise _unreachable(lock_path, error) from None
+            raise sqlite_errors.unreachable(lock_path, error) from None
         try:
             try:
                 files.take_lock(descriptor)
@@ -240,7 +230,7 @@ class SqliteDatabase(Database):
                     f"another voicekeeper daemon holds {self.path}: {holder or 'it just started'}"
                 ) from None
             except OSError as error:
-                raise _lockless(self.path, error) from None
+                raise sqlite_errors.lockless(self.path, error) from None
             self._in_place[lock_path] = _identity(os.fstat(descriptor))
             holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
             with suppress(OSError):  # a full disk: the lock holds without its holder's name
@@ -261,7 +251,7 @@ class SqliteDatabase(Database):
         try:
             descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
         except OSError as error:
-            raise _unreachable(self.path, error) from None
+            raise sqlite_errors.unreachable(self.path, error) from None
         made = SqliteDatabase(Path(name))
         try:
             made._set_journal_mode()
@@ -270,7 +260,7 @@ class SqliteDatabase(Database):
             with suppress(FileExistsError):  # another command was faster
                 give_name(made.path, self.path)
         except OSError as error:
-            raise _unreachable(self.path, error) from None
+            raise sqlite_errors.unreachable(self.path, error) from None
         finally:
             made.close()
             os.close(descriptor)
@@ -304,7 +294,7 @@ class SqliteDatabase(Database):
         damage = [words for words in found if words != "ok" and not _BAD_VALUE.search(words)]
         if damage:
             words = " ".join(damage[0].split())
-            raise DatabaseDamaged(f"{self.path} is damaged ({words}); {_RESTORE}")
+            raise DatabaseDamaged(f"{self.path} is damaged ({words}); {sqlite_errors.MEND}")
 
     def state(self) -> str:
         """Return how SQLite keeps a change whole: WAL, or a rollback journal, and why."""
@@ -331,162 +321,13 @@ class SqliteDatabase(Database):
 
     def _explained_by_driver(self, error: BaseException) -> VoicekeeperError | None:
         if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
-            return self._passing_trouble(error) or self._explain(error)
+            return sqlite_errors.explain(error, self.path)
         return None
-
-    def _explain(self, error: sqlite3.Error) -> VoicekeeperError:
-        """Turn the driver's words into one sentence that says what to do."""
-        words, code = str(error), getattr(error, "sqlite_errorcode", None)
-        if code == sqlite3.SQLITE_READONLY_DBMOVED:
-            return _replaced(self.path, "replaced or removed")
-        if code in _NO_LOCKS or "locking protocol" in words:
-            return _lockless(self.path, OSError(words))
-        if "locked" in words:
-            return self._without_locks() or DatabaseHeld(
-                f"{self.path} is busy with another command; try again"
-            )
-        if ("readonly" in words or "unable to open" in words) and _is_read_only(self.path):
-            return _unreachable(self.path, OSError(errno.EROFS, ""))
-        for part, kind, sentence in _MEANINGS:
-            if part in words:
-                return kind(sentence.format(path=self.path, words=words))
-        return VoicekeeperError(f"{self.path}: {words}")
-
-    def _passing_trouble(self, error: sqlite3.Error) -> VoicekeeperError | None:
-        """Return what the host lacks for now, such as room in a quota: SQLite does not say."""
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-        if code & _SORT not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-            return None
-        try:
-            with tempfile.TemporaryFile(dir=self.path.parent, buffering=0) as trial:
-                trial.write(bytes(4096))
-                os.fsync(trial)
-        except OSError as told:
-            found = _unreachable(self.path, told)
-            return None if isinstance(found, DatabaseUnusable) else found
-        return None
-
-    def _without_locks(self) -> DatabaseUnusable | None:
-        """Return what to say where locks fail altogether, which SQLite takes for a busy file."""
-        try:
-            # Not on the registry itself: to close that would let go of SQLite's own locks.
-            with tempfile.TemporaryFile(dir=self.path.parent) as trial:
-                try:
-                    fcntl.lockf(trial, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    return _lockless(self.path, error)
-        except OSError:
-            pass
-        return None
-
-
-_SORT = 0xFF
-"""Of an extended code of SQLite, what it is about."""
-
-_NO_LOCKS = (
-    sqlite3.SQLITE_IOERR_LOCK,
-    sqlite3.SQLITE_IOERR_RDLOCK,
-    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK,
-)
-"""What SQLite says of a lock that failed otherwise than because somebody else has it."""
-
-_UNWRITABLE: Final = (
-    "{path} or its directory cannot be written by this user; run the command as the user that owns "
-    "it, or as root"
-)
-_DAMAGED: Final = f"{{path}} is damaged or not a database ({{words}}); {_RESTORE}"
-
-_MEANINGS: Final[Sequence[tuple[str, type[VoicekeeperError], str]]] = (
-    (
-        "full",
-        DatabaseFull,
-        "the disk of {path} is full; nothing was changed; make room, and it goes on",
-    ),
-    ("readonly", DatabaseUnusable, _UNWRITABLE),
-    (
-        "unable to open",
-        DatabaseUnusable,
-        "{path} cannot be opened; see that its directory exists and is yours",
-    ),
-    ("not a database", DatabaseDamaged, _DAMAGED),
-    ("malformed", DatabaseDamaged, _DAMAGED),
-)
-"""What the driver's words mean, and what to do."""
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def _emptied(path: Path) -> str:
-    return f"{path} is empty: the registry is gone; {_RESTORE}; or remove it, to begin with none"
-
-
-def _lost(path: Path, copies: Path) -> str:
-    return f"{path} is gone; {_RESTORE}; or move {copies} away, to begin with none"
-
-
-def _unreachable(path: Path, error: OSError) -> VoicekeeperError:
-    """Return why a file cannot be opened or made, and what to do."""
-    elsewhere = "set database.url (VOICEKEEPER_DATABASE__URL) to a place of yours"
-    match error.errno:
-        case errno.ENOENT:
-            words = f"the directory of {path} does not exist; create it, or {elsewhere}"
-        case errno.EACCES | errno.EPERM:
-            words = (
-                f"no permission for {path}; run the command as the user that owns it, or as root, "
-                f"or {elsewhere}"
-            )
-        case errno.EROFS:
-            words = (
-                f"{path} is on a file system that is read-only here; mount it to be written "
-                "(a service of systemd writes to its own folder alone, so each account needs a "
-                "database.url of its own)"
-            )
-        case errno.ELOOP | errno.ENXIO:
-            words = f"{path} must be a plain file, and is a link or a pipe: see what it is"
-        case errno.ENOSPC:
-            return DatabaseFull(f"the disk of {path} is full; make room, and it goes on")
-        case errno.EDQUOT:
-            return DatabaseFull(
-                f"the quota on the disk of {path} is used up; make room, and it goes on"
-            )
-        case number if number in _PASSING:
-            words = (error.strerror or str(error)).lower()
-            return VoicekeeperError(f"{path}: {words}; try again, and see to the host if it lasts")
-        case _:
-            words = f"{path}: {reason(error)}"
-    return DatabaseUnusable(words)
-
-
-_PASSING = (
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
-    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN),
-)
-"""What a host or its disk may be over by the next start, without a person."""
-
-
-def _is_read_only(path: Path) -> bool:
-    try:
-        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
-
-
-def _lockless(path: Path, error: OSError) -> DatabaseUnusable:
-    return DatabaseUnusable(
-        f"the file system of {path} has no locks ({reason(error)}), "
-        "without which two daemons could damage it; mount it with them (NFS: without 'nolock'), or "
-        "have the registry on a disk of this host"
-    )
-
-
-def _replaced(path: Path, how: str) -> DatabaseReplaced:
-    return DatabaseReplaced(
-        f"{path} was {how} while it was open; what is there is opened at the next start, and no "
-        "earlier"
-    )
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from voicekeeper.core import schedule, transitions
+from voicekeeper.core import transitions
 from voicekeeper.core.duration import plus
 from voicekeeper.core.models import Active, Balance, Kind, Status, Task, Voice
 from voicekeeper.core.outcome import WAITS
@@ -26,20 +26,18 @@ from voicekeeper.store import (
     alerts,
     breakers,
     claims,
-    clocks,
     controls,
+    due,
     holds,
     restore,
     results,
 )
 from voicekeeper.store.active import Fence
-from voicekeeper.store.chronicle import LogLine, take_unlogged
 from voicekeeper.store.database import Database
+from voicekeeper.store.history import LogLine, take_unlogged
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intents
 from voicekeeper.store.retention import Pruned, Pruner
 from voicekeeper.store.session import Session
-
-_IS_CALLED = sa.exists().where(col(Task.voice_pk) == Voice.id, IS_OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ class Worklist:
             )
         server = self._database.identity(session)
         restore.settle_at_start(session, server=server, now=now, policy=policy)
-        holds.look_again(session, now=now)
+        due.held(session, now=now)
         session.execute(  # tasks whose webhook may have come while nobody listened
             sa.update(Task)
             .where(
@@ -110,9 +108,9 @@ class Worklist:
         by = reckoned.shorter(policy)
         wrong = agenda.look(session, now=now, policy=by).wrong
         if wrong:
-            clocks.mend(session, wrong, now=now, policy=by)
+            due.mend(session, wrong, now=now, policy=by)
         if reckoned.is_longer_than(policy):
-            _hurry(session, now=now, policy=policy)
+            due.hurry(session, now=now, policy=policy)
         active.note_settings(session, policy)
         session.run(sa.update(Active).values(last_pass_at=None))
         return [
@@ -148,10 +146,10 @@ class Worklist:
         """
         self._database.see_in_place()
         with self._database.writing() as session:
-            due = agenda.look(session, now=now, policy=policy)
+            found = agenda.look(session, now=now, policy=policy)
             self._fence.beat(session, now=now, is_pass=True)
             left: dict[int | None, str] = {}
-            if due.interrupted:
+            if found.interrupted:
                 left = results.settle_interrupted(
                     session,
                     in_flight,
@@ -160,27 +158,27 @@ class Worklist:
                     now=now,
                     policy=policy,
                 )
-            if due.wrong:
-                clocks.mend(session, due.wrong, now=now, policy=policy)
-            if due.interrupted or due.wrong:
-                due = agenda.look(session, now=now, policy=policy)
-            lines = take_unlogged(session) if due.unlogged else []
-            if _is_here(due.due_at, now):
+            if found.wrong:
+                due.mend(session, found.wrong, now=now, policy=policy)
+            if found.interrupted or found.wrong:
+                found = agenda.look(session, now=now, policy=policy)
+            lines = take_unlogged(session) if found.unlogged else []
+            if _is_here(found.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
-            paused = [each.model for each in breakers.opened(session)] if due.opened else []
+            paused = [each.model for each in breakers.opened(session)] if found.opened else []
             asked: Sequence[Job] = []
             probes: Sequence[Job] = []
             voices: Sequence[Job] = []
             bad_tasks: Sequence[LogLine] = []
             bad_voices: Sequence[LogLine] = []
-            if polls and _is_here(due.poll_at, now):
+            if polls and _is_here(found.poll_at, now):
                 asked, bad_tasks = claims.polls(
                     session, paused, now=now, policy=policy, most=polls, in_flight=in_flight
                 )
-            if calls and (due.opened or due.suspected):
-                probes = controls.claim(session, suspected=due.suspected, now=now, policy=policy)
+            if calls and (found.opened or found.suspected):
+                probes = controls.claim(session, suspected=found.suspected, now=now, policy=policy)
             room = max(calls - len(probes), 0)
-            if room and _is_here(due.due_at, now):
+            if room and _is_here(found.due_at, now):
                 voices, bad_voices = claims.calls(
                     session,
                     paused,
@@ -188,7 +186,7 @@ class Worklist:
                     policy=policy,
                     most=room,
                     busy=busy,
-                    are_many=due.are_many,
+                    are_many=found.are_many,
                 )
             bad_left = claims.unreadable_lines(session, left)
             return Claims(
@@ -196,7 +194,7 @@ class Worklist:
                 polls=asked,
                 more_calls=len(voices) == room,
                 more_polls=len(asked) == polls,
-                alerts=due.alerting,
+                alerts=found.alerting,
                 lines=lines,
                 unreadable=[*bad_left, *bad_tasks, *bad_voices],
             )
@@ -211,10 +209,10 @@ class Worklist:
         (old_interval, old_window), (interval, window) = spans
         with self._database.writing() as session:
             if interval < old_interval or window < old_window:
-                _hurry(session, now=now, policy=new)
+                due.hurry(session, now=now, policy=new)
             active.note_settings(session, new)
             if old.enrollments_per_day != new.enrollments_per_day:
-                holds.look_again(session, now=now)
+                due.held(session, now=now)
 
     def intend(
         self, job: Job, *, now: datetime, policy: Policy, token_digest: str | None = None
@@ -369,15 +367,6 @@ def _refusals(session: Session, voice: Voice) -> int:
         .subquery()
     )
     return session.scalar(select(func.count(tries.c.code)).where(tries.c.code.not_in(WAITS))) or 0
-
-
-def _hurry(session: Session, *, now: datetime, policy: Policy) -> None:
-    """Make every voice due now, but those of an open call: within the new interval."""
-    for due, which in ((now, ~_IS_CALLED), (schedule.latest_due(now, policy), _IS_CALLED)):
-        session.execute(
-            sa.update(Voice).where(col(Voice.next_at) > due, which).values(next_at=due),
-            execution_options={"synchronize_session": False},
-        )
 
 
 def _is_here(at: datetime | None, now: datetime) -> bool:

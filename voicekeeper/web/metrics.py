@@ -23,7 +23,7 @@ from voicekeeper import __version__
 from voicekeeper.core import costs
 from voicekeeper.core.enums import Kind, Status, TaskState
 from voicekeeper.core.schedule import Policy, known_deadline
-from voicekeeper.store.survey import Figures, Margins
+from voicekeeper.store.fleet import Figures, Margins
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

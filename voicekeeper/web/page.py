@@ -24,7 +24,7 @@ from voicekeeper.core.health import MEND_EMPTY, Severity, findings, headline
 from voicekeeper.core.models import Voice
 from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.core.visible import visible
-from voicekeeper.store.survey import MONTH_DAYS, Board
+from voicekeeper.store.fleet import MONTH_DAYS, Board
 
 _INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 _HEADLINES: Final = {

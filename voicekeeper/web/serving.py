@@ -33,7 +33,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.visible import visible
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.store import survey
+from voicekeeper.store import fleet
 from voicekeeper.store.database import Database, Offload
 from voicekeeper.web import metrics, page
 from voicekeeper.web.listener import Listener
@@ -174,7 +174,7 @@ def _page(database: Database, *, now: datetime, policy: Policy, tick: timedelta)
         "Referrer-Policy": "no-referrer",
     }
     try:
-        board = survey.board(database, now=now, policy=policy)
+        board = fleet.board(database, now=now, policy=policy)
     except VoicekeeperError as error:
         return HTMLResponse(page.failure(str(error)), 503, headers=headers)
     return HTMLResponse(page.page(board, now=now, tick=tick, policy=policy), headers=headers)
@@ -182,7 +182,7 @@ def _page(database: Database, *, now: datetime, policy: Policy, tick: timedelta)
 
 def _metrics(database: Database, *, now: datetime, policy: Policy, counts: WebCounts) -> Response:
     try:
-        figures = survey.figures(database, now=now, policy=policy)
+        figures = fleet.figures(database, now=now, policy=policy)
     except VoicekeeperError as error:
         return _text(503, str(error))
     text = metrics.exposition(figures, counts, policy)

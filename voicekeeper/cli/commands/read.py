@@ -17,7 +17,6 @@ from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.core.visible import filled, visible
 from voicekeeper.core.visible import words as in_words
 from voicekeeper.errors import NotFound
-from voicekeeper.store.quick_fleet import QuickFleet
 
 _FIRST = ("code", "error")
 """What a person looks for stands first in an event."""
@@ -37,8 +36,7 @@ def list_command(session: Session, *, as_json: bool) -> None:
     policy = session.policy
     try:
         voices, blocked = session.look(
-            QuickFleet,
-            lambda side: (side.by_urgency(now=session.now, policy=policy), side.blocked()),
+            lambda side: (side.by_urgency(now=session.now, policy=policy), side.blocked())
         )
     except NotFound as nothing:
         prose.say(f"{nothing}.")

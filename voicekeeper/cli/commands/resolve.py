@@ -5,7 +5,6 @@ import click
 from voicekeeper.cli import prose
 from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
 from voicekeeper.errors import NotAllowed
-from voicekeeper.store.quick import QuickVoices
 
 
 @click.command
@@ -19,7 +18,7 @@ def resolve_command(session: Session, *, name: str, as_json: bool) -> None:
     """
     if as_json:
         from voicekeeper.cli import document  # noqa: PLC0415 - the bare id does without
-    voice = session.look(QuickVoices, lambda side: side.get(name))
+    voice = session.look(lambda voices: voices.get(name))
     if voice.voice_id is None or voice.status.is_dead:
         raise NotAllowed(f"{name} is {voice.status}: there is no voice_id to use")
     if as_json:

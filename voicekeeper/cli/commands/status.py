@@ -12,7 +12,6 @@ from voicekeeper.core.enums import Status
 from voicekeeper.core.health import Finding, Health, Severity, findings, headline
 from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.store.quick_fleet import QuickFleet
 
 
 @click.command
@@ -30,13 +29,9 @@ def status_command(session: Session, *, as_json: bool) -> int:
     try:
         policy, tick = session.policy, session.settings.daemon.tick
         mute = _mute(session)  # before the user changes, who may not see this program's files
-        health, totals = session.look(
-            QuickFleet,
-            lambda side: (
-                side.health(now=session.now, policy=policy),
-                side.totals(now=session.now),
-            ),
-        )
+        registry = session.registry()
+        health = registry.health(now=session.now, policy=policy)
+        totals = registry.totals(now=session.now)
     except VoicekeeperError as error:
         if as_json:
             prose.put(document.text({"status": "unknown", "findings": [str(error)]}))

@@ -1,5 +1,6 @@
-"""Find what only a wrong clock can have written, and mend it, at the head of each pass.
+"""The statements that move the due times of many voices, tasks and probes.
 
+What only a wrong clock can have written is found and mended at the head of each pass.
 A plan that lies further ahead than any rule sets one, a mark that lies ahead of now, and the plan
 of a voice whose last use lies ahead of now were written while the host's clock was ahead. The plan
 is due now, and the mark is of now: at once and for good, for while calls are paused such a time
@@ -10,7 +11,7 @@ Records of what happened, such as a last use, stay as they are: the clock that i
 today's. The rules that read them go by the gateway's dates, or do nothing on the host's word.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,8 @@ from sqlmodel import SQLModel
 
 from voicekeeper.core import alerting, schedule
 from voicekeeper.core.duration import plus
+from voicekeeper.core.enums import LIVING
+from voicekeeper.core.models import Status
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING
 from voicekeeper.store.session import Session
@@ -150,6 +153,51 @@ def mend(session: Session, latest: Latest, *, now: datetime, policy: Policy) -> 
     session.run(_DUE_USED_AHEAD, {"now": now, "soon": schedule.latest_use(now, policy)})
     for mark in _MARKS:
         session.run(mark, {"now": now})
+
+
+def hurry(session: Session, *, now: datetime, policy: Policy) -> None:
+    """Make every voice due now, as interval or window shrank; one that is called, within it."""
+    is_called = sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN)
+    for due, which in ((now, ~is_called), (schedule.latest_due(now, policy), is_called)):
+        session.run(sa.update(_VOICE).where(_VOICE.c.next_at > due, which).values(next_at=due))
+
+
+def restored(session: Session, *, now: datetime) -> None:
+    """Make every voice due now that is kept: an old copy does not know its last uses."""
+    is_kept = (_VOICE.c.status.in_(LIVING), _VOICE.c.paused.is_(False))
+    has_turn = (_VOICE.c.voice_id.is_not(None), _VOICE.c.next_at.is_not(None))
+    session.run(sa.update(_VOICE).where(*is_kept, *has_turn).values(next_at=now))
+
+
+def held(session: Session, *, now: datetime) -> None:
+    """Make the enrollments due now that the budget holds: it may be another one."""
+    is_held = (_VOICE.c.held_at.is_not(None), _VOICE.c.paused.is_(False))
+    session.run(sa.update(_VOICE).where(*is_held).values(next_at=now))
+
+
+def lost(session: Session, model: str, *, now: datetime) -> None:
+    """Make all voices of a model due now that are LOST and still tried, as one of them speaks.
+
+    What blamed it may have blamed the others: another account's key, or the gateway itself.
+    """
+    is_lost = (_VOICE.c.model == model, _VOICE.c.status == Status.LOST, _VOICE.c.next_at > now)
+    session.run(sa.update(_VOICE).where(*is_lost).values(next_at=now))
+
+
+def put_off(
+    session: Session, column: sa.Column[datetime], keys: Collection[int | None], to: datetime
+) -> None:
+    """Put off rows that cannot be read, so that they crowd out no other.
+
+    Args:
+        session: a writing one.
+        column: ``voice.next_at`` or ``task.next_poll_at``.
+        keys: of the rows.
+        to: when they are tried again.
+    """
+    if keys:
+        these = column.table.c.id.in_(keys)
+        session.run(sa.update(column.table).where(these).values({column.name: to}))
 
 
 def _are_late(plans: list[datetime | None], limits: tuple[datetime, ...]) -> Iterator[bool]:

@@ -36,10 +36,10 @@ class LogLine(NamedTuple):
     alert: int | None = None
 
 
-def tell(
+def add_entry(
     session: Session,
     voice: Voice,
-    telling: Entry,
+    entry: Entry,
     *,
     now: datetime,
     logged: bool = True,
@@ -50,24 +50,24 @@ def tell(
     Args:
         session: a writing one.
         voice: with the values it has after the change.
-        telling: what happened.
+        entry: the event.
         now: of this pass or command.
         logged: False when nobody here writes a log; a keeper then does it on its next pass.
         level: how loud it is, where the catalogue leaves that open.
     """
-    detail = plain(telling.detail)
-    level = level or _level(telling.event, detail)
+    detail = plain(entry.detail)
+    level = level or _level(entry.event, detail)
     assert voice.id is not None  # noqa: S101 - a stored voice has its key
     session.insert(
         HistoryEntry,
         voice_pk=voice.id,
         at=now,
-        event=str(telling.event),
+        event=str(entry.event),
         level=level,
         detail=detail,
         logged=logged,
     )
-    return line(telling.event, level, voice.name, voice.voice_id, detail)
+    return line(entry.event, level, voice.name, voice.voice_id, detail)
 
 
 def line(
@@ -77,7 +77,7 @@ def line(
     return LogLine(event, level, {"name": name, "voice_id": voice_id, **(detail or {})})
 
 
-def farewell(voice: Voice, *, now: datetime) -> Removal:
+def removal_of(voice: Voice, *, now: datetime) -> Removal:
     """Return the row that stays of a voice whose history goes with it."""
     return Removal(name=voice.name, voice_id=voice.voice_id, status=voice.status, at=now)
 
