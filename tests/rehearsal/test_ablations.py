@@ -271,7 +271,7 @@ def _probe_without_end(patch: pytest.MonkeyPatch) -> None:
 
 def _calls_go_on(patch: pytest.MonkeyPatch) -> None:
     """Open the breaker, and make all calls."""
-    patch.setattr(breaker_rows, "open_models", lambda _: [])
+    patch.setattr(breaker_rows, "opened", lambda _: [])
 
 
 def _alert_never_marked(patch: pytest.MonkeyPatch) -> None:

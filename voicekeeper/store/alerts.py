@@ -198,8 +198,7 @@ def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
 
     Log them, then `mark` them.
     """
-    risky, _ = unreadable.found(session, Voice, _NEW_RISKS, risk_at(now, policy))
-    session.add_all(_risk(session, voice, now=now, policy=policy) for voice in risky)
+    _open_risks(session, now=now, policy=policy)
     settled, _ = unreadable.pairs(session, Alert, _SETTLED, risk_at(now, policy))
     for alert, voice in settled:
         if _end_of_voice(session, alert, voice, now=now) is not None:
@@ -273,16 +272,20 @@ def _end_of_voice(session: Session, alert: Alert, voice: Voice, *, now: datetime
     return add_entry(session, voice, _all_clear(alert), now=now)._replace(alert=alert.id)
 
 
-def _risk(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Alert:
-    """Return the alert about a voice that came to be at risk; its grace begins."""
-    return Alert(
-        kind=AlertKind.RISK,
-        voice_pk=voice.id,
-        model=voice.model,
-        level=Event.VOICE_AT_RISK.level,
-        cause=alerting.cause_of_risk(voice, _open_breaker(session, voice.model)),
-        since=plus(voice.anchored_at, policy.risk_age),
-        tell_at=now + alerting.grace(policy),
+def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
+    """Open an alert for each voice that came to be at risk; its grace begins."""
+    voices, _ = unreadable.found(session, Voice, _NEW_RISKS, risk_at(now, policy))
+    session.add_all(
+        Alert(
+            kind=AlertKind.RISK,
+            voice_pk=voice.id,
+            model=voice.model,
+            level=Event.VOICE_AT_RISK.level,
+            cause=alerting.cause_of_risk(voice, _open_breaker(session, voice.model)),
+            since=plus(voice.anchored_at, policy.risk_age),
+            tell_at=now + alerting.grace(policy),
+        )
+        for voice in voices
     )
 
 
