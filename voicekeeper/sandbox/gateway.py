@@ -19,7 +19,6 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -54,15 +53,6 @@ _REVIEW = (
 )
 _TIMEOUT = ("TASK_TIMEOUT", "Custom voice deployment stayed in DEPLOYING for too long.")
 _UPSTREAM = "UpstreamError"
-
-
-@dataclass(slots=True)
-class _Call:
-    """A webhook that was not delivered yet; ``tries`` have failed."""
-
-    url: str
-    due_at: datetime
-    tries: int = 0
 
 
 class Gateway:
@@ -106,7 +96,7 @@ class Gateway:
         self._refused: Counter[int] = Counter()
         self._polls = 0
         self._cost_micros = 0
-        self._to_call: dict[str, _Call] = {}
+        self._callbacks: dict[str, Callback] = {}
 
     def generate(
         self,
@@ -121,10 +111,6 @@ class Gateway:
         """Answer ``POST generateTask/{model}``.
 
         Args:
-            model: of the address.
-            body: the JSON of the request.
-            now: the gateway's time, aware.
-            key: the bearer token.
             doom: a fail code with which the task, if accepted, ends; an enrollment then
                 makes no voice.
             stuck: where the task, if accepted, stops for ever: a speech task then uses no
@@ -143,7 +129,8 @@ class Gateway:
         self._forget(now)
         self._tasks[task.task_id] = task
         if order.callback_url is not None:
-            self._to_call[task.task_id] = _Call(order.callback_url, task.ended_at)
+            callback = Callback(task.task_id, order.callback_url, task.ended_at)
+            self._callbacks[task.task_id] = callback
         return Answer(200, data={"taskId": task.task_id})
 
     def status(self, model: str, task_id: str | None, now: datetime, key: str | None) -> Answer:
@@ -170,24 +157,18 @@ class Gateway:
         left = 74.87 if micros is None else (micros - self._cost_micros) / 1_000_000
         return Answer(200, data=left)
 
-    def callbacks(self, now: datetime) -> list[Callback]:
-        """Return the webhooks that are due now; report each to `called`."""
-        return [
-            Callback(task_id, call.url, Answer(200, data=self._tasks[task_id].data(now)).body())
-            for task_id, call in self._to_call.items()
-            if call.due_at <= now
-        ]
+    def callbacks(self, now: datetime) -> list[tuple[Callback, Answer]]:
+        """Return the webhooks that are due now, with what each holds; report it to `called`."""
+        due = [each for each in self._callbacks.values() if each.due_at <= now]
+        return [(each, Answer(200, data=self._tasks[each.task_id].data(now))) for each in due]
 
-    def called(self, task_id: str, now: datetime, *, taken: bool) -> None:
+    def called(self, callback: Callback, now: datetime, *, taken: bool) -> None:
         """Record that a webhook was delivered, or not: then it is tried three times more."""
-        call = self._to_call.get(task_id)
-        if call is None:
-            return
-        if taken or call.tries == len(_CALL_AGAIN):
-            del self._to_call[task_id]
-            return
-        call.due_at = now + _CALL_AGAIN[call.tries]
-        call.tries += 1
+        if taken or callback.tries == len(_CALL_AGAIN):
+            self._callbacks.pop(callback.task_id, None)
+        else:
+            callback.due_at = now + _CALL_AGAIN[callback.tries]
+            callback.tries += 1
 
     def import_voice(
         self, voice_id: str, model: str, now: datetime, *, last_used_at: datetime | None = None
@@ -214,7 +195,7 @@ class Gateway:
     def forget_task(self, task_id: str) -> None:
         """Answer 404 for a task from now on; what it did, it did."""
         del self._tasks[task_id]
-        self._to_call.pop(task_id, None)
+        self._callbacks.pop(task_id, None)
 
     def voice_ids(self) -> Iterable[str]:
         """Return the id of every custom voice there ever was."""
@@ -222,12 +203,12 @@ class Gateway:
 
     def book(self, voice_id: str, now: datetime) -> VoiceBook:
         """Return the truth about one voice."""
-        return self._book(self._voices[voice_id], now)
+        return self._voices[voice_id].book(now, self._window)
 
     def books(self, now: datetime) -> Books:
         """Return the truth at ``now``."""
         return Books(
-            voices={voice.voice_id: self._book(voice, now) for voice in self._voices.values()},
+            voices={key: voice.book(now, self._window) for key, voice in self._voices.items()},
             speech=self._accepted["speech"],
             clone=self._accepted["clone"],
             design=self._accepted["design"],
@@ -241,20 +222,6 @@ class Gateway:
         if voice.gone_at(now, self._window) is not None:
             raise KeyError(voice_id)
         return voice
-
-    def _book(self, voice: Voice, now: datetime) -> VoiceBook:
-        voice.count(now)
-        gone_at = voice.gone_at(now, self._window)
-        return VoiceBook(
-            voice_id=voice.voice_id,
-            model=voice.model,
-            status=voice.status(now if gone_at is None else gone_at),
-            alive=gone_at is None,
-            uses=voice.uses,
-            made_by=voice.made_by,
-            last_used_at=voice.last_used_at,
-            deleted_at=gone_at,
-        )
 
     def _admit(self, model: str, key: str | None) -> None:
         """Refuse a key with 401, and a model outside of the family with 403."""
@@ -307,24 +274,21 @@ class Gateway:
             task = self._enrolled(order, task)
         elif failure is None and stuck is None and order.subject in self._voices:
             voice = self._voices[order.subject]
-            voice.count(now)
             voice.speaking.append(task.ended_at)
             voice.last_used_at = max(voice.last_used_at, now)
-        match stuck:
-            case "pending":
-                return task._replace(started_at=_NEVER, ended_at=_NEVER)
-            case "processing":
-                return task._replace(ended_at=_NEVER)
-        return task
+        if stuck is None:
+            return task
+        started_at = _NEVER if stuck == "pending" else task.started_at
+        return task._replace(started_at=started_at, ended_at=_NEVER)
 
     def _enrolled(self, order: Order, task: Task) -> Task:
         """Return an enrollment as its prefix lets it end, and make its voice."""
-        failure, status, settled_at = task.failure, "OK", task.ended_at
         prefix = order.subject.lower()
-        if failure is not None:
+        if task.failure is not None:
             return task
         if prefix.startswith("fail"):
             return task._replace(failure=(_UPSTREAM, "The enrollment failed upstream."))
+        failure, status, settled_at = None, "OK", task.ended_at
         if prefix.startswith("reject"):
             failure, status = _REVIEW, "UNDEPLOYED"
         elif prefix.startswith("slow"):

@@ -22,14 +22,6 @@ class Answer(NamedTuple):
         return envelope if self.data is None else envelope | {"data": self.data}
 
 
-class Callback(NamedTuple):
-    """A webhook that is due now: its body is the envelope that ``statusTask`` answers."""
-
-    task_id: str
-    url: str
-    body: dict[str, Any]
-
-
 class VoiceBook(NamedTuple):
     """The truth about a custom voice, which the real gateway never shows.
 
@@ -147,11 +139,32 @@ class Voice:
         collected_at = self.last_used_at + window
         return collected_at if now >= collected_at else None
 
-    def count(self, now: datetime) -> None:
-        """Move the speech tasks that have ended by now from ``speaking`` to ``uses``."""
+    def book(self, now: datetime, window: timedelta) -> VoiceBook:
+        """Return the truth about it, its speech tasks counted that have ended by now."""
         still = [ends_at for ends_at in self.speaking if ends_at > now]
         self.uses += len(self.speaking) - len(still)
         self.speaking = still
+        gone_at = self.gone_at(now, window)
+        return VoiceBook(
+            voice_id=self.voice_id,
+            model=self.model,
+            status=self.status(gone_at or now),
+            alive=gone_at is None,
+            uses=self.uses,
+            made_by=self.made_by,
+            last_used_at=self.last_used_at,
+            deleted_at=gone_at,
+        )
+
+
+@dataclass(slots=True)
+class Callback:
+    """A webhook that was not delivered yet; ``tries`` have failed."""
+
+    task_id: str
+    url: str
+    due_at: datetime
+    tries: int = 0
 
 
 def _unix_ms(instant: datetime) -> int:

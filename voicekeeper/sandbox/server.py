@@ -25,7 +25,7 @@ from voicekeeper.errors import VoicekeeperError, reason
 from voicekeeper.sandbox.app import BASE, App, ErrorStyle, OpenProtocol
 from voicekeeper.sandbox.faults import Faults
 from voicekeeper.sandbox.gateway import FLASH, Gateway
-from voicekeeper.sandbox.records import Books, Callback
+from voicekeeper.sandbox.records import Answer, Books
 
 CALLBACK_WITHIN_S: Final = 30.0
 """Within this time the receiver of a webhook has to answer 200."""
@@ -167,25 +167,25 @@ class SandboxServer:
         while not self._stopping.wait(_LOOK_EVERY_S):
             with self._lock:
                 callbacks = self._gateway.callbacks(self._clock.now())
-            for callback in callbacks:
-                taken = self._deliver(callback)
+            for callback, answer in callbacks:
+                taken = self._deliver(callback.url, answer)
                 with self._lock:
-                    self._gateway.called(callback.task_id, self._clock.now(), taken=taken)
+                    self._gateway.called(callback, self._clock.now(), taken=taken)
 
-    def _deliver(self, callback: Callback) -> bool:
+    def _deliver(self, public_url: str, answer: Answer) -> bool:
         """Call a webhook at this machine, as through a proxy; return whether it answered 200."""
-        url = urlsplit(callback.url)
+        url = urlsplit(public_url)
         request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
             f"{self._callback_to}{url.path}",
-            data=json.dumps(callback.body).encode(),
+            data=json.dumps(answer.body()).encode(),
             headers={"Content-Type": "application/json", "Host": url.netloc},
             method="POST",
         )
         with (
             suppress(OSError, HTTPException),
-            self._opener.open(request, timeout=CALLBACK_WITHIN_S) as answer,
+            self._opener.open(request, timeout=CALLBACK_WITHIN_S) as response,
         ):
-            return bool(answer.status == 200)  # noqa: PLR2004 - as the page says
+            return bool(response.status == 200)  # noqa: PLR2004 - as the page says
         return False
 
 
