@@ -27,44 +27,30 @@ class Members(list[tuple[str, Any]]):
 WORDS = (
     *("pending", "processing", "success", "failed", "Failed", "failed ", "archived"),
     *("VALIDATION_ERROR", "validation_error", "VALIDATION_ERROR\u200b", "[VALIDATION_ERROR]"),
-    *("UNDEPLOYED", "undeployed", "UNDEPLOYED ", "NOT UNDEPLOYED", "\uff35NDEPLOYED", "UN"),
-    *("OK", "DEPLOYING", "TASK_TIMEOUT", "UpstreamError", "INSUFFICIENT_CREDITS", "400", "200"),
-    *("clone", "design", "imported", "2026-04-30T12:00:00Z", "0001-01-01T00:00:00+14:00"),
-    *("2027-01-01\x1b12:00:00Z", "2027-01-01\n12:00:00", " 2026-04-30", "20260430T12", "2026-W18"),
-    *("0s", "-1d", "1d1d", "36500d", "36499d23h", "1e3d", "0.0000001s", "1h 30m", "9" * 400 + "d"),
+    *("UNDEPLOYED", "undeployed", "NOT UNDEPLOYED", "\uff35NDEPLOYED", "OK", "DEPLOYING", "UN"),
+    *("TASK_TIMEOUT", "UpstreamError", "INSUFFICIENT_CREDITS", "400", "200", "clone", "imported"),
+    *("2026-04-30T12:00:00Z", "0001-01-01T00:00:00+14:00", "2027-01-01\x1b12:00:00Z", "2026-W18"),
+    *("0s", "-1d", "1d1d", "36500d", "1e3d", "0.0000001s", "1h 30m", "9" * 400 + "d"),
     *("sqlite:///x.db", "sqlite:////", "postgresql://a:b@c/d", "http://127.0.0.1", "https://a:b@c"),
 )
 """What the gateway and our own files say, and what nearly says it."""
 
 _TEXTS = (
-    *(
-        "",
-        " ",
-        "\0",
-        "a\0b",
-        "\ud800",
-        "\udfff\ud800",
-        "\x1b[31m",
-        "\u202e",
-        "\ufeff",
-        "\U0001f600",
-    ),
-    *("A" * 5_000, "好" * 70_000, "0" * 5_000, "x" * 64, "1e400", "NaN", "-1", "{", "null"),
-    *('{"resultUrls":[', "9999-12-31T23:59:59-23:59", "https://[::1", "../../x", "'; --", "%s{0}"),
+    *("", " ", "\0", "a\0b", "\ud800", "\x1b[31m", "\u202e", "\ufeff", "1e400", "NaN"),
+    *("A" * 5_000, "好" * 70_000, "0" * 5_000, "-1", "{", "null", '{"resultUrls":[', "%s{0}"),
+    *("9999-12-31T23:59:59-23:59", "https://[::1", "../../x", "'; --"),
 )
 _NAMES = ("", "\ud800", "\x1b[31m", "a\nb", "A" * 5_000, "api_key")
 _PLACES = ("state", "failCode", "voice_status", "voice_id", "code", "data", "taskId")
 _NUMBERS = (
-    *(Raw("NaN"), Raw("Infinity"), Raw("-Infinity"), Raw("1e400"), Raw("-1e400"), Raw("-0.0")),
-    *(Raw("1" + "0" * 400), Raw("9" * 5_000), Raw("1e-400"), Raw("4e2"), Raw("2e2"), Raw("0400")),
-    *(0, 1, -1, 0.5, 199, 200, 201, 400, 401, 402, 403, 404, 429, 500, 502, 999, 2**31, 2**63),
-    *(946_684_800_000, 1_767_965_610, -1_767_965_610_929, 253_402_300_799_999, 10**18),
+    *(Raw("NaN"), Raw("Infinity"), Raw("1e400"), Raw("-1e400"), Raw("-0.0"), Raw("4e2")),
+    *(Raw("1" + "0" * 400), Raw("9" * 5_000), 0, 1, -1, 0.5, 200, 201, 400, 401, 402, 404, 429),
+    *(500, 999, 2**31, 2**63, 946_684_800_000, -1_767_965_610_929, 253_402_300_799_999, 10**18),
 )
 _NESTED = (
     *(Raw("[" * 600 + "]" * 600), Raw('{"a":' * 600 + "1" + "}" * 600), Raw("[" * 100_000)),
-    *(Raw("[" * 20_000 + "]" * 20_000), Raw(""), Raw("undefined"), Raw("'x'"), Raw("01")),
-    *(Raw("nan"), Raw("-inf"), Raw("1979-05-27T07:32:00Z"), Raw("07:32:00"), Raw("0xdead_beef")),
-    *(Raw("1_000"), Raw("[[]]"), Raw("{a.b = 1}"), Raw("'''x\n'''"), Raw("1 # x")),
+    *(Raw("[" * 20_000 + "]" * 20_000), Raw(""), Raw("undefined"), Raw("'x'"), Raw("nan")),
+    *(Raw("1979-05-27T07:32:00Z"), Raw("0xdead_beef"), Raw("1_000"), Raw("{a.b = 1}")),
 )
 
 ODD: st.SearchStrategy[Any] = st.one_of(
@@ -81,9 +67,7 @@ _NEARLY: tuple[Callable[[str], Any], ...] = (
     str.lower,
     str.upper,
     lambda text: text + " ",
-    lambda text: " " + text,
     lambda text: text[:-1],
-    lambda text: text * 2,
     lambda text: text + "\0",
     lambda text: text + "\ud83d",
     lambda text: text.replace("e", "\u0435"),
@@ -97,7 +81,6 @@ _ALMOST: tuple[Callable[[Any], Any], ...] = (
     lambda number: -number,
     lambda number: number + 1,
     lambda number: number * 1_000,
-    lambda number: number // 1_000,
     lambda number: Raw(f"{number}0" + "0" * 300),
     lambda number: Raw(f"{number}.5"),
 )
@@ -202,17 +185,9 @@ def mangled(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 _FRAMES = (
-    (b"\xef\xbb\xbf", b""),
-    (b"\xff\xfe", b""),
-    (b"\xfe\xff\x00", b""),
-    (b")]}',\n", b""),
-    (b"callback(", b");"),
-    (b"\0" * 4, b"\0" * 4),
-    (b" " * 100, b"\r\n" * 100),
-    (b"", b"}"),
-    (b"", b"\x1a"),
-    (b"[", b"]"),
-    (b"<html>", b"</html>"),
+    *((b"\xef\xbb\xbf", b""), (b"\xff\xfe", b""), (b"\xfe\xff\x00", b""), (b")]}',\n", b"")),
+    *((b"callback(", b");"), (b"\0" * 4, b"\0" * 4), (b" " * 100, b"\r\n" * 100), (b"", b"}")),
+    *((b"", b"\x1a"), (b"[", b"]"), (b"<html>", b"</html>")),
 )
 
 _CHARSETS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-7", "cp037")
@@ -227,26 +202,19 @@ def charsets(text: str) -> st.SearchStrategy[bytes]:
 _DATES = (
     *(b"Fri, 01 May 2026 12:00:00 GMT", b"Fri, 01 May 2026 12:00:00 +2359", b"yesterday", b""),
     *(b"Fri, 31 Dec 9999 23:59:59 GMT", b"Mon, 01 Jan 0001 00:00:00 +2359", b"Fri May  1 2026"),
-    *(b"Sat, 01 Jan 2000 00:00:00 GMT", b"Fri, 99 Foo 2026 99:99:99 XYZ", b"1 Jan 99999999999 1:1"),
-    *(b"Friday, 01-May-26 12:00:00 GMT", b",,,,", b"\xff\xfe", b"Mon, 01 Jan 0100 00:00:00 GMT"),
+    *(b"Fri, 99 Foo 2026 99:99:99 XYZ", b"1 Jan 99999999999 1:1", b",,,,", b"\xff\xfe"),
 )
 _WAITS = (
     *(b"0", b"120", b"-1", b"1.5", b"1e400", b"nan", b"inf", b"9" * 5_000, b"0x10", b"\xb2"),
-    *(b"+7", b" 30 ", b"30\t", b"\xd9\xa3", b"P1D", b"120; q=1", b"5, 10"),
+    *(b"+7", b"30\t", b"\xd9\xa3", b"P1D", b"120; q=1", b"5, 10"),
 )
 _OTHERS = (
-    *(b"Location: http://x:port/", b"Location: \xff", b"Location: ", b"Link: <", b"Trailer: Date"),
-    *(
-        b"Set-Cookie: a=b; Expires=\xff; Max-Age=9e99",
-        b"Set-Cookie: =;;;=",
-        b"X: " + b"\x80" * 3_000,
-    ),
-    b'Set-Cookie: a=b; Expires=Fri, 99 Foo 0000 99:99:99 GMT; Domain=.; Port="x"',
-    *(b"Content-Type: application/json; charset=\xff", b"Content-Type: a/b;;=", b"Upgrade: h2c"),
-    *(b"Content-Encoding: gzip", b"Content-Encoding: deflate, gzip", b"Content-Encoding: \xff, ,"),
-    *(b"Content-Encoding: zstd", b"Connection: close", b"Connection: upgrade"),
-    *(b"Content-Length: 3", b"Content-Length: 99999", b"Content-Length: -1"),
-    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"),
+    *(b"Location: http://x:port/", b"Location: \xff", b"Link: <", b"Upgrade: h2c"),
+    b"Set-Cookie: a=b; Expires=Fri, 99 Foo 0000 99:99:99 GMT; Max-Age=9e99; Domain=.; Port=x",
+    *(b"X: " + b"\x80" * 3_000, b"Content-Type: application/json; charset=\xff"),
+    *(b"Content-Encoding: gzip", b"Content-Encoding: deflate, gzip", b"Content-Encoding: zstd"),
+    *(b"Connection: close", b"Connection: upgrade", b"Content-Length: 3", b"Content-Length: 99999"),
+    *(b"Content-Length: -1", b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"),
 )
 _NAMED = (b"Date: ", b"Retry-After: ", b"Content-Encoding: ", b"Set-Cookie: ")
 

@@ -74,18 +74,18 @@ def test_the_outcome_names_each_voice_and_the_cost() -> None:
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (books(NARRATOR, HOST, STRAY), "guide was never created"),
+        (books(NARRATOR, HOST, STRAY), "guide: never created, used 0 times"),
         (
             books(NARRATOR, book("x-h-1", "clone", used=25), GUIDE, STRAY),
-            "host was to be kept and was deleted",
+            "host: deleted, 20 s after its last use, used 9 times",
         ),
         (
             books(NARRATOR._replace(uses=0), HOST, GUIDE, STRAY),
-            "narrator is OK and was used 0 times",
+            "narrator: alive, used 0 times",
         ),
         (
             books(NARRATOR, HOST, GUIDE, STRAY._replace(alive=True, deleted_at=None)),
-            "stray, which is not kept, was not deleted",
+            "stray, which is not kept: alive",
         ),
         (
             books(NARRATOR, HOST, GUIDE, STRAY, design=2),
@@ -100,7 +100,7 @@ def test_a_broken_promise_is_named(wrong: Books, sentence: str) -> None:
 def test_a_broken_promise_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voicekeeper.demo._Run.play", lambda _: books(NARRATOR, HOST, STRAY))
     lines: list[str] = []
-    with pytest.raises(VoicekeeperError, match=r"^not as promised: guide was never created$"):
+    with pytest.raises(VoicekeeperError, match=r"^not as promised: guide: never created"):
         run(lines.append, window=6 * SECOND)
     assert "As promised" not in "".join(lines)
 

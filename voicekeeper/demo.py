@@ -144,13 +144,11 @@ class _Run:
         self.say(f"{self._at():3.0f} s  $ voicekeeper {voice.command}")
         output = self.folder / "command.log"
         with self._process(voice.command, output) as process:
-            self._wait(
-                daemon, lambda: process.poll() is not None, f"{voice.name} is not registered"
-            )
+            problem = f"{voice.name} is not registered"
+            self._wait(daemon, lambda: process.poll() is not None, problem)
         if process.returncode:
-            raise VoicekeeperError(
-                f"{voice.name} could not be registered:", _text(output).splitlines()
-            )
+            said = _text(output).splitlines()
+            raise VoicekeeperError(f"{voice.name} could not be registered:", said)
 
     def _wait(
         self, daemon: subprocess.Popen[bytes], is_done: Callable[[], bool], problem: str
@@ -165,11 +163,9 @@ class _Run:
         """Wait a moment; print a line where a status changed, and each quarter of the window."""
         with suppress(subprocess.TimeoutExpired):
             code = daemon.wait(_LOOK_EVERY_S)
-            lines = _text(self.folder / "daemon.log").splitlines()
-            raise VoicekeeperError(
-                f"the daemon ended early, with exit code {code}; its last lines:",
-                lines[-_LAST_LINES:],
-            )
+            last = _text(self.folder / "daemon.log").splitlines()[-_LAST_LINES:]
+            sentence = f"the daemon ended early, with exit code {code}; its last lines:"
+            raise VoicekeeperError(sentence, last)
         if self.signals:
             number = self.signals[0]
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
@@ -280,30 +276,29 @@ def outcome(books: Books) -> Iterator[str]:
     for voice in VOICES:
         page = voice.book(books)
         uses = page.uses if page and voice.command else "-"
-        end = "never created"
-        if page is not None and page.deleted_at is None:
-            end = "alive" if page.status == "OK" else f"alive, but {page.status}"
-        elif page is not None and page.deleted_at is not None:
-            end = f"deleted, {words(page.deleted_at - page.last_used_at)} after its last use"
-        yield f"{voice.name:<8}  {voice.origin:<14}  {uses:>10}  {end}"
+        yield f"{voice.name:<8}  {voice.origin:<14}  {uses:>10}  {_end(page)}"
     yield (
         f"\n{books.speech} keepalives, {books.clone + books.design} enrollments and"
         f" {books.polls} polls; at the gateway's prices {usd(books.cost_micros)}."
     )
 
 
+def _end(page: VoiceBook | None) -> str:
+    if page is None:
+        return "never created"
+    if page.deleted_at is not None:
+        return f"deleted, {words(page.deleted_at - page.last_used_at)} after its last use"
+    return "alive" if page.status == "OK" else f"alive, but {page.status}"
+
+
 def broken(books: Books) -> Iterator[str]:
     """Yield a clause for each promise that the books at the end do not bear out."""
     for voice in VOICES:
         page = voice.book(books)
-        if page is None:
-            yield f"{voice.name} was never created"
-        elif voice.command and not page.alive:
-            yield f"{voice.name} was to be kept and was deleted"
-        elif voice.command and (page.status != "OK" or not page.uses):
-            yield f"{voice.name} is {page.status} and was used {page.uses} times"
-        elif not voice.command and page.alive:
-            yield f"{voice.name}, which is not kept, was not deleted"
+        if voice.command and (_end(page) != "alive" or page is None or not page.uses):
+            yield f"{voice.name}: {_end(page)}, used {page.uses if page else 0} times"
+        elif not voice.command and not _end(page).startswith("deleted"):
+            yield f"{voice.name}, which is not kept: {_end(page)}"
     for mode, count in (("clone", books.clone), ("design", books.design)):
         if count > 1:
             yield f"the {mode} was requested, and paid for, {count} times"

@@ -106,6 +106,7 @@ def test_a_page_that_refuses_is_quoted_without_its_markup() -> None:
         (b"HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\n{", 500, True),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", None, True),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", None, True),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", None, True),
         # The head is no head.
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", None, True),
         (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", None, True),

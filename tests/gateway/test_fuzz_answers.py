@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from tests.distortion import HEADERS, charsets, distorted, mangled, opened, written
 from tests.examples import DAY, HOUR, NOW, POLICY, SECOND, enrollment, keepalive, new_voice, voice
+from tests.gateway.support import outcome as outcome_of
 from tests.gateway.support import upstream
 from tests.support import CLONE, FakeClock
 from voicekeeper.core import outcome, transitions
@@ -47,13 +48,7 @@ ID = "cosyvoice-v3-flash-anna"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the sandbox answers to a call.
-
-    Attributes:
-        kind: of the task that the call is about.
-        polls: whether the call asks for the task, or makes it.
-        answer: the sandbox's.
-    """
+    """The sandbox's answer to a call that makes a task of a kind, or polls it."""
 
     kind: Kind
     polls: bool
@@ -210,34 +205,23 @@ def arrivals(draw: st.DrawFn, said: Said) -> Arrived:
 def _coded(draw: st.DrawFn, body: bytes) -> tuple[bytes, bytes]:
     """Return a body under a content coding that may be broken, and the coding's name."""
     packed = gzip.compress(body, mtime=0)
-    return draw(
-        st.sampled_from(
-            [
-                (packed, b"gzip"),
-                (packed[: len(packed) // 2], b"gzip"),
-                (packed[:-8], b"gzip"),
-                (packed[:-4] + b"\0\0\0\0", b"gzip"),
-                (gzip.compress(packed, mtime=0), b"gzip, gzip"),
-                (zlib.compress(body), b"deflate"),
-                (zlib.compress(body)[2:-4], b"deflate"),
-                (gzip.compress(b" " * 3_000_000 + body, 1, mtime=0), b"gzip"),
-                (body, b"gzip"),
-                (packed, b"identity"),
-            ]
-        )
+    bomb = gzip.compress(b" " * 3_000_000 + body, 1, mtime=0)
+    gzipped = (packed, packed[: len(packed) // 2], packed[:-4] + b"\0\0\0\0", bomb, body)
+    others = (
+        (gzip.compress(packed, mtime=0), b"gzip, gzip"),
+        (zlib.compress(body), b"deflate"),
+        (zlib.compress(body)[2:-4], b"deflate"),
+        (packed, b"identity"),
     )
+    return draw(st.sampled_from([*((each, b"gzip") for each in gzipped), *others]))
 
 
 class Gate:
-    """The client before a server on loopback that answers every call the same.
-
-    Attributes:
-        arrives: the bytes that come for the next call.
-    """
+    """The client before a server on loopback that answers every call the same."""
 
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
-        self.arrives = b""
+        self._arrives = b""
         self._server = runner.run(self._serve())
 
     async def _serve(self) -> asyncio.Server:
@@ -247,24 +231,19 @@ class Gate:
         head = await reader.readuntil(b"\r\n\r\n")
         _, _, rest = head.lower().partition(b"content-length: ")
         await reader.readexactly(int(rest.split(b"\r\n")[0] or 0))
-        writer.write(self.arrives)
+        writer.write(self._arrives)
         writer.close()
-
-    def _client(self) -> GatewayClient:
-        port = self._server.sockets[0].getsockname()[1]
-        there = upstream(f"http://127.0.0.1:{port}/api/v1", requests_per_second=1e9)
-        return GatewayClient(there, SecretStr(KEY), clock=FakeClock(NOW))
 
     def call(self, said: Said, arrived: Arrived) -> Accepted | Report | CallFailed:
         """Make the call that the answer is for; anything but `CallFailed` is raised."""
-        self.arrives = arrived.wire
-        try:
-            return self._runner.run(self._call(said))
-        except CallFailed as failed:
-            return failed
+        self._arrives = arrived.wire
+        answer: Accepted | Report | CallFailed = self._runner.run(outcome_of(self._call(said)))
+        return answer
 
     async def _call(self, said: Said) -> Accepted | Report:
-        async with self._client() as client:
+        port = self._server.sockets[0].getsockname()[1]
+        there = upstream(f"http://127.0.0.1:{port}/api/v1", requests_per_second=1e9)
+        async with GatewayClient(there, SecretStr(KEY), clock=FakeClock(NOW)) as client:
             if said.polls:
                 return await client.status((said.answer.data or {}).get("taskId", "t"), MODEL)
             if said.kind is Kind.CLONE:
@@ -322,14 +301,7 @@ def cases(draw: st.DrawFn) -> Case:
         row = new_voice(status=status, voice_id=draw(st.sampled_from([None, None, ID])))
         return Case(said, arrived, row, enrollment(**columns))
     suspected, controlled = draw(
-        st.sampled_from(
-            [
-                (None, None),
-                (sent_at - HOUR, None),
-                (sent_at - HOUR, sent_at + SECOND),
-                (sent_at - HOUR, sent_at - SECOND),
-            ]
-        )
+        st.sampled_from([(False, None), (True, None), (True, SECOND), (True, -SECOND)])
     )
     used_at = NOW - draw(st.sampled_from([3, 6, 8])) * DAY
     row = voice(
@@ -337,11 +309,11 @@ def cases(draw: st.DrawFn) -> Case:
         paused=draw(st.sampled_from([False, False, True])),
         last_used_at=used_at,
         anchored_at=used_at,
-        suspected_at=suspected,
-        controlled_at=controlled,
+        suspected_at=sent_at - HOUR if suspected else None,
+        controlled_at=None if controlled is None else sent_at + controlled,
         failures=draw(st.sampled_from([0, 1, 7, 5_000])),
     )
-    is_cleared = controlled is not None and controlled < sent_at
+    is_cleared = controlled == -SECOND
     return Case(said, arrived, row, keepalive(spoken=ID, **columns), is_cleared)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
@@ -53,15 +54,7 @@ class ChangingFaults(Timeline):
 
 
 class Stage(Simulation):
-    """A simulation without a plan. Use it as a context manager.
-
-    Args:
-        voices: how many exist at the beginning; they are called ``v00001`` and so on.
-        options: of `Simulation`.
-
-    Attributes:
-        notes: the lines of the trace.
-    """
+    """A simulation without a plan, as a context manager; ``notes`` are the lines of its trace."""
 
     def __init__(self, *, voices: int = 1, seed: int = 0, **options: Any) -> None:  # noqa: ANN401
         self.timeline = ChangingFaults()
@@ -188,10 +181,11 @@ class Stage(Simulation):
         def resume() -> None:
             self._registry.resume(name, now=self._clock.now(), policy=self._policy)
             self._see_given_up()
+            seen = self._invariants.evidence
             for voice_id in self._paused.pop(name, set()):
-                if self._gateway.book(voice_id, self._clock.true).alive:
-                    self._invariants.evidence.abandoned.discard(voice_id)
-                    self._invariants.evidence.known[voice_id].since = self._clock.true
+                if seen.book(voice_id).alive:
+                    seen.abandoned.discard(voice_id)
+                    seen.known[voice_id].since = seen.now
 
         self._person(resume)
 
@@ -207,21 +201,15 @@ class Stage(Simulation):
 
         self._person(remove)
 
-    def names(self) -> list[str]:
-        """Return the names in the registry."""
-        return [voice.name for voice in self._registry.all()]
-
     def voice(self, name: str) -> Voice:
         """Return a voice's row."""
         return self._registry.get(name)
 
     def _person(self, deed: Callable[[], None]) -> None:
         def on_their_word() -> None:
-            try:
+            with suppress(NotAllowed, NotFound):
                 deed()
-            except (NotAllowed, NotFound):
-                return
-            self._host.registry_changed()
+                self._host.registry_changed()
 
         self.soon(lambda: self._as_a_person(on_their_word))
 

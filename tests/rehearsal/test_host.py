@@ -17,7 +17,7 @@ NOW = timedelta(0)
 
 def until_one_is_due(stage: Stage) -> timedelta:
     """Return how long it is until shortly before the first voice is due."""
-    due = [at for name in stage.names() if (at := stage.voice(name).next_at) is not None]
+    due = [voice.next_at for voice in stage.registry.all() if voice.next_at is not None]
     return min(due) - stage.now - MINUTE
 
 

@@ -148,8 +148,7 @@ def test_a_429_names_the_time_to_come_again(line: Line, fault: str) -> None:
     answer = line.submit(fault)
     assert isinstance(answer, CallFailed)
     assert (answer.code, answer.ambiguous, line.books.speech) == (429, False, 0)
-    assert answer.retry_after is not None
-    assert 0 <= answer.retry_after <= 7200
+    assert 0 <= (answer.retry_after or -1) <= 7200
 
 
 @pytest.mark.parametrize(
@@ -225,25 +224,23 @@ def test_every_fault_strikes_a_poll_too_or_is_one_of_tasks_and_spares_it(
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [(faults.KEY_REFUSED, 401), (faults.BALANCE_EMPTY, 402), (faults.FORBIDDEN, 403)],
+    [
+        *((faults.KEY_REFUSED, 401), (faults.BALANCE_EMPTY, 402), (faults.FORBIDDEN, 403)),
+        (faults.OUTAGE, None),
+    ],
 )
-def test_under_an_account_s_fault_every_submission_is_refused(
-    line: Line, kind: str, code: int
-) -> None:
+def test_under_such_a_fault_every_submission_fails(line: Line, kind: str, code: int | None) -> None:
     accepted = line.submit()
     line.begin(kind)
-    answers = [line.submit(request=request) for request in (SPEECH, CLONE) for _ in range(FEW)]
-    assert {a.code for a in answers if isinstance(a, CallFailed)} == {code}
-    assert line.books.speech == 1
+    answers = [line.submit(request=request) for request in (SPEECH, CLONE) for _ in range(MANY)]
+    assert all(isinstance(answer, CallFailed) for answer in answers)
+    if code is None:
+        assert len(line.network.struck) > 3
+    else:
+        assert {answer.code for answer in answers if isinstance(answer, CallFailed)} == {code}
+        assert line.books.speech == 1
     if kind == faults.BALANCE_EMPTY:  # a poll is free
         assert line.status(accepted).state == "success"
-
-
-def test_in_an_outage_every_call_fails(line: Line) -> None:
-    line.begin(faults.OUTAGE)
-    answers = [line.submit() for _ in range(MANY)]
-    assert all(isinstance(answer, CallFailed) for answer in answers)
-    assert len(line.network.struck) > 3
 
 
 def test_another_account_knows_the_built_in_voices_and_none_of_ours(line: Line) -> None:

@@ -184,6 +184,8 @@ def test_voices_are_brought_and_deleted_by_control_calls() -> None:
         assert submit(server, SPEECH | {"voice": "v1"}).status_code == 200
         assert call(server, "DELETE", "/voices/v1").status_code == 204
         assert call(server, "DELETE", "/voices/v1").status_code == 404
+        server.import_voice("v2")
+        server.delete_voice("v2")
         books = call(server, "GET", "/books").json()
     assert books["voices"]["v1"] == {
         "voice_id": "v1",
@@ -210,6 +212,8 @@ def test_faults_are_switched_while_it_runs() -> None:
         assert submit(server).status_code == 500
         assert call(server, "PUT", "/faults", []).status_code == 204
         assert submit(server).status_code == 200
+        server.set_faults(["402@submit"])  # the same without HTTP
+        assert submit(server).status_code == 402
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:

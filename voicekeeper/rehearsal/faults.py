@@ -35,6 +35,7 @@ ACCOUNT: Final = frozenset({BALANCE_EMPTY, KEY_REFUSED, FORBIDDEN, WRONG_ACCOUNT
 HARD: Final = ACCOUNT | {OUTAGE, HOST_DOWN, SUSPENDED, DISK_FULL}
 PERIODS: Final = HARD | {DATABASE_LOCKED, STORM}
 
+_FARTHEST_JUMP = timedelta(days=3650)
 _TIMED = re.compile(r"(?P<sign>[+-]?)(?P<length>[^@]+)@day(?P<day>[0-9]{1,5}(\.[0-9]{1,9})?)")
 
 Rates = dict[str, float]
@@ -157,21 +158,29 @@ def lasting(kind: str, start: timedelta, length: timedelta) -> Plan:
     return Plan((period,), (does[kind],) if kind in does else ())
 
 
-def timed(text: str, *, signed: bool = False) -> tuple[timedelta, timedelta]:
-    """Read ``2d@day40``; return the start and the length, which may be negative if ``signed``.
+def planned(kind: str, text: str) -> Plan:
+    """Read ``2d@day40``, or ``-5d@day10`` for a jump of the clock, as the plan of that fault.
 
     Raises:
         InvalidInput: it is of another form.
     """
+    is_jump = kind == NAMES[Jump]
     read = _TIMED.fullmatch(text.strip())
-    if read is None or (read["sign"] and not signed):
-        example = "-5d@day10" if signed else "2d@day40"
+    if read is None or (read["sign"] and not is_jump):
+        example = "-5d@day10" if is_jump else "2d@day40"
         raise InvalidInput(f"must be DURATION@dayN such as {example}, not {reprlib.repr(text)}")
     try:
         length = duration.parse(read["length"])
     except ValueError as error:
         raise InvalidInput(f"{error}, before '@dayN'") from None
-    return timedelta(days=float(read["day"])), -length if read["sign"] == "-" else length
+    start = timedelta(days=float(read["day"]))
+    if not length:
+        raise InvalidInput(f"must be longer than 0s, unlike {text!r}")
+    if not is_jump:
+        return lasting(kind, start, length)
+    if length > _FARTHEST_JUMP:
+        raise InvalidInput(f"must set the clock by at most 3650d, unlike {text!r}")
+    return Plan(incidents=(Jump(start, -length if read["sign"] == "-" else length),))
 
 
 Span = tuple[datetime, datetime | None]

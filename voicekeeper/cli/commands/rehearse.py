@@ -17,28 +17,9 @@ from voicekeeper.rehearsal import campaign, faults
 from voicekeeper.rehearsal.campaign import Outcome, Scenario
 
 _MOST_SEEDS = 10_000
-_FARTHEST_JUMP = timedelta(days=3650)
 
-Timed = tuple[str, timedelta, timedelta]
-"""As written; when it begins; how long it lasts, or how far it sets the clock."""
-
-
-def _period(text: str) -> Timed:
-    """Read ``2d@day40``."""
-    start, length = faults.timed(text)
-    if not length:
-        raise ValueError(f"must be longer than 0s, unlike {text!r}")
-    return text, start, length
-
-
-def _jump(text: str) -> Timed:
-    """Read ``-5d@day10``."""
-    start, length = faults.timed(text, signed=True)
-    if not length:
-        raise ValueError(f"must be longer than 0s, unlike {text!r}")
-    if abs(length) > _FARTHEST_JUMP:
-        raise ValueError(f"must set the clock by at most 3650d, unlike {text!r}")
-    return text, start, length
+Timed = tuple[str, str, faults.Plan]
+"""A fault of the command line: its kind, as it is written, and its plan."""
 
 
 def _seeds(text: str) -> list[int]:
@@ -57,11 +38,9 @@ def _seeds(text: str) -> list[int]:
     return sorted(set(seeds))
 
 
-def _fault_option(
-    name: str, metavar: str, read: Callable[[str], Timed], words: str
-) -> Callable[..., Any]:
-    callback = read_by(read)
-    return click.option(f"--{name}", metavar=metavar, multiple=True, callback=callback, help=words)
+def _fault_option(kind: str, metavar: str, words: str) -> Callable[..., Any]:
+    callback = read_by(lambda text: (kind, text, faults.planned(kind, text)))
+    return click.option(f"--{kind}", metavar=metavar, multiple=True, callback=callback, help=words)
 
 
 @click.command(context_settings={"show_default": True})
@@ -75,10 +54,10 @@ def _fault_option(
     default=1,
     help="Of all dice: the same seed, the same story.",
 )
-@_fault_option("outage", "LENGTH@dayN", _period, "The gateway answers nothing.")
-@_fault_option("host-down", "LENGTH@dayN", _period, "The host is off.")
-@_fault_option("balance-empty", "LENGTH@dayN", _period, "The account is empty: 402.")
-@_fault_option("clock-jump", "BY@dayN", _jump, "The host's clock is set, ahead or back.")
+@_fault_option("outage", "LENGTH@dayN", "The gateway answers nothing.")
+@_fault_option("host-down", "LENGTH@dayN", "The host is off.")
+@_fault_option("balance-empty", "LENGTH@dayN", "The account is empty: 402.")
+@_fault_option("clock-jump", "BY@dayN", "The host's clock is set, ahead or back.")
 @click.option("--chaos", is_flag=True, help="Everything goes wrong, as the seed wants it.")
 @click.option(
     "--seeds",
@@ -101,14 +80,11 @@ def rehearse_command(
     voices: int,
     days: int,
     seed: int,
-    outage: list[Timed],
-    host_down: list[Timed],
-    balance_empty: list[Timed],
-    clock_jump: list[Timed],
     chaos: bool,
     seeds: list[int] | None,
     jobs: int | None,
     as_json: bool,
+    **timed: list[Timed],
 ) -> int:
     """Rehearse years of keeping in minutes, with all that goes wrong in them.
 
@@ -127,13 +103,9 @@ def rehearse_command(
     other promise was broken, else with 1. A campaign under --chaos fails
     too if something that can go wrong never did.
     """  # noqa: D301 - click's mark for lines to leave alone must be the character itself
-    told = {
-        "outage": outage,
-        "host-down": host_down,
-        "balance-empty": balance_empty,
-        "clock-jump": clock_jump,
-    }
-    plan = _plan(ctx, told, days=days)
+    # In this order, whatever that of the options: one story has one trace.
+    kinds = ("outage", "host_down", "balance_empty", "clock_jump")
+    plan = _plan(ctx, [each for kind in kinds for each in timed[kind]], days=days)
     scenario = Scenario(session.settings, plan, voices=voices, days=days, chaos=chaos)
     if seeds is None:
         if jobs is not None:
@@ -146,21 +118,16 @@ def rehearse_command(
         return _campaign(scenario, seeds, jobs=jobs or os.cpu_count() or 1, as_json=as_json)
 
 
-def _plan(ctx: click.Context, told: Mapping[str, list[Timed]], *, days: int) -> faults.Plan:
+def _plan(ctx: click.Context, timed: Iterable[Timed], *, days: int) -> faults.Plan:
     """Return all that goes wrong; all of it has to happen within the days."""
-    plan = faults.Plan()
-    for kind, text, start, length in (
-        (kind, *each) for kind, many in told.items() for each in many
-    ):
-        is_jump = kind == "clock-jump"
-        if (start if is_jump else start + length) > timedelta(days=days):
+    whole = faults.Plan()
+    for kind, text, plan in timed:
+        ends = [*(period.end for period in plan.periods), *(each.at for each in plan.incidents)]
+        if max(ends) > timedelta(days=days):
             sentence = f"{text!r} lies past the end of the rehearsal, day {days}"
             raise click.BadParameter(sentence, ctx, param_hint=f"'--{kind}'")
-        if is_jump:
-            plan += faults.Plan(incidents=(faults.Jump(start, length),))
-        else:
-            plan += faults.lasting(kind, start, length)
-    return plan
+        whole += plan
+    return whole
 
 
 @contextlib.contextmanager
