@@ -210,7 +210,6 @@ def plot(
 
     Args:
         margins: one a day; None where no voice lived.
-        marks: of the faults.
         window: the largest margin there can be.
         columns: how wide the drawing may be.
         plain: draw it with ASCII alone.

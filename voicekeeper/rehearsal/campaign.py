@@ -49,7 +49,7 @@ PROMISED: Final[tuple[tuple[str, ...], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one seed, after so many seconds of a processor: a report, or a bug."""
+    """The outcome of one seed: a report, or a bug."""
 
     seed: int
     cpu_s: float

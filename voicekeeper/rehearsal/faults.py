@@ -128,7 +128,6 @@ class Plan:
     """All faults of a simulation.
 
     Attributes:
-        periods, incidents: in any order.
         rates: of the faults that strike single calls all the time.
         clock_wrong_by: how far ahead of the truth the host's wall clock is at the beginning.
     """

@@ -21,15 +21,11 @@ class Report:
     """The result of a simulation.
 
     Attributes:
-        saveable_lost, unsaveable_lost: voices lost that could have been saved, and that could not.
         smallest_margin: the least time that any voice had left when it was used; None if none was.
         keepalives: speech calls that the gateway accepted, control calls included.
-        polls: answers of ``statusTask``.
-        cost_micros: by the gateway's books, in millionths of a US dollar.
         faults, transitions: how often each fault struck and each transition was made.
-        backlogs: after each hard fault.
         margins: for each day the least time that any voice had left at its end.
-        broken: each other violation of an invariant, as a sentence.
+        broken: each violation of an invariant besides the losses, as a sentence.
         trace: a hash of everything that happened.
     """
 

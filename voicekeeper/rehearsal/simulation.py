@@ -53,10 +53,7 @@ class Simulation:
     """A fleet's life in virtual time.
 
     Args:
-        settings: their rules, limits and prompts are simulated.
-        plan: the faults.
         voices: how many exist at the beginning; the plan's enrollments come on top.
-        days: how long it lasts.
         seed: of all random numbers.
         undated: the share of the voices that are registered without their last use.
         timeline: replaces that of the plan, where a test makes its own.

@@ -45,10 +45,7 @@ class App:
     """The answers to all calls.
 
     Args:
-        gateway: answers the gateway's calls.
         lock: held while the gateway or the faults are used.
-        clock: the gateway's time; answers carry it in their ``Date`` header.
-        faults: strike the calls.
         error_style: where the code of the gateway's own refusals stands.
         closing: set when the server stops, which ends the calls that hang.
     """

@@ -49,9 +49,8 @@ class Fault(NamedTuple):
 
     Attributes:
         spec: its written form, of which ``kind`` is the first part.
-        code: the status of a refusal; ``in_body`` it stands in the JSON body, under HTTP 200.
         doom: the fail code of a ``task-CODE``.
-        retry_after: seconds for the ``Retry-After`` header; ``as_date`` that is an HTTP date.
+        retry_after: in seconds; ``as_date`` it is sent as an HTTP date.
         rate: the share of the calls it strikes, 0 to 1.
         call: the only call it strikes; None for all.
     """
@@ -105,11 +104,7 @@ def parse(spec: str) -> Fault:
 
 
 class Faults:
-    """The faults in force, and the dice that say when one strikes.
-
-    Attributes:
-        struck: how often each one did, by its written form.
-    """
+    """The faults in force, the dice that say when one strikes, and how often each ``struck``."""
 
     def __init__(self, specs: Iterable[str], rng: random.Random) -> None:
         self._rng = rng

@@ -59,10 +59,6 @@ class Gateway:
     """The gateway of one account. Not thread-safe: `SandboxServer` puts a lock around it.
 
     Args:
-        rng: the source of task ids, voice ids and latencies.
-        window: an unused custom voice is deleted after this time.
-        speech_time: how long a speech task takes.
-        enrollment_time: how long a clone or design task takes.
         late: how long after its TASK_TIMEOUT a ``slow`` voice becomes OK.
         unknown_voice: ``task``: speech with a voice that does not exist is accepted and fails
             with VALIDATION_ERROR; ``http``: it is refused with 400.

@@ -50,7 +50,6 @@ class Books:
         voices: every custom voice there ever was, by voice id.
         speech, clone, design: tasks accepted, failed ones included.
         polls: ``statusTask`` calls answered.
-        cost_micros: the price of all accepted tasks, in millionths of a US dollar.
         refused: calls refused, by code.
     """
 
@@ -64,7 +63,7 @@ class Books:
 
 
 class Task(NamedTuple):
-    """One accepted task, from its beginning to its settled end.
+    """One accepted task, with its settled end.
 
     Attributes:
         started_at: when ``pending`` becomes ``processing``.

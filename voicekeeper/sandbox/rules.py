@@ -23,21 +23,12 @@ class RefusedError(Exception):
     """The gateway refuses the call, with an HTTP status (or the ``code`` of its JSON body)."""
 
     def __init__(self, code: int, message: str) -> None:
-        self.code = code
-        self.message = message
+        self.code, self.message = code, message
         super().__init__(f"{code} {message}")
 
 
 class Order(NamedTuple):
-    """A valid body.
-
-    Attributes:
-        mode: ``speech``, ``clone`` or ``design``.
-        subject: the voice to speak with, or the prefix of the voice to make.
-        audio: the format of the resulting audio.
-        cost_micros: the price, in millionths of a US dollar.
-        callback_url: where to deliver the webhook when the task has ended.
-    """
+    """A valid body; its subject is the voice to speak with, or the prefix of the voice to make."""
 
     mode: str
     subject: str

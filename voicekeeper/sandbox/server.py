@@ -42,7 +42,6 @@ class SandboxServer:
     Args:
         gateway: use it only through this server while that runs.
         faults: in the form of `voicekeeper.sandbox.faults`; ``seed`` says when they strike.
-        host: a loopback address.
         port: 0 takes a free one.
         callback_to: scheme, host and port of this machine that webhooks are delivered to, in
             place of the public ones; None to deliver none.
