@@ -6,14 +6,18 @@ import pytest
 
 from tests.rehearsal.stage import DAY, HOUR
 from voicekeeper.config import Settings
-from voicekeeper.rehearsal import Plan, Simulation, faults
+from voicekeeper.rehearsal import Plan, Report, Simulation, faults
 from voicekeeper.rehearsal.faults import Jump, Undeploy, lasting
+
+
+def lived(plan: Plan, *, voices: int, days: int, undated: float = 0.0) -> Report:
+    return Simulation(Settings(), plan, voices=voices, days=days, seed=1, undated=undated).run()
 
 
 def called_lost(plan: Plan, *, voices: int, undated: float = 0.0) -> list[str]:
     """Return the voices that were called LOST in three weeks, and live."""
-    rehearsal = Simulation(Settings(), plan, voices=voices, days=21, seed=1, undated=undated)
-    return [sentence for sentence in rehearsal.run().broken if "was called LOST" in sentence]
+    report = lived(plan, voices=voices, days=21, undated=undated)
+    return [sentence for sentence in report.broken if "was called LOST" in sentence]
 
 
 @pytest.mark.parametrize("voices", [2, 12])
@@ -38,22 +42,20 @@ def test_a_clock_set_back_while_calls_pause_holds_off_no_probe(back: timedelta) 
     """The probe's time stood in a future that was days away again."""
     wrong = lasting(faults.WRONG_ACCOUNT, 5 * DAY, 4 * DAY)
     plan = wrong + Plan(incidents=(Jump(8 * DAY, -back),))
-    report = Simulation(Settings(), plan, voices=10, days=16, seed=1).run()
-    assert report.saveable_lost == 0
+    assert lived(plan, voices=10, days=16).saveable_lost == 0
 
 
 def test_what_was_used_unknown_to_us_and_blamed_by_another_account_is_found_again() -> None:
     """Calls that hung had been uses; past the deadlines that we knew of, no voice was tried."""
     outage = lasting(faults.OUTAGE, 10 * DAY, 6.8 * DAY)
     wrong = lasting(faults.WRONG_ACCOUNT, 10 * DAY, 7.4 * DAY)
-    report = Simulation(Settings(), outage + wrong, voices=6, days=24, seed=1).run()
-    assert report.saveable_lost == 0
+    assert lived(outage + wrong, voices=6, days=24).saveable_lost == 0
 
 
 def test_a_fleet_that_the_review_took_before_it_ever_spoke_is_called_so() -> None:
     """Each bore witness against the other, which only another account's key would explain."""
     taken = Plan(incidents=(Undeploy(timedelta(0), 0.0), Undeploy(timedelta(0), 0.0)))
-    report = Simulation(Settings(), taken, voices=2, days=3, seed=1, undated=1.0).run()
+    report = lived(taken, voices=2, days=3, undated=1.0)
     assert report.transitions["NEW-UNDEPLOYED"] == 2
     assert report.broken == []
 
@@ -62,16 +64,12 @@ def test_what_a_wrong_clock_put_off_stays_due_while_calls_pause() -> None:
     """Its due time came near enough to be believed before a call could be made."""
     outage = lasting(faults.OUTAGE, 8 * DAY, 2.5 * DAY)
     ahead = Plan(incidents=(Jump(4 * DAY, 3.6 * DAY), Jump(8.4 * DAY, -3.6 * DAY)))
-    report = Simulation(Settings(), outage + ahead, voices=10, days=18, seed=1).run()
-    assert report.broken == []
+    assert lived(outage + ahead, voices=10, days=18).broken == []
 
 
 def test_a_clock_days_ahead_that_is_set_right_in_its_sleep_costs_no_voice() -> None:
     """After the sleep its due times lay near enough ahead to be believed."""
     jumps = Jump(4.5 * DAY, 5.8 * DAY), Jump(8 * DAY, -6.2 * DAY)
     asleep = lasting(faults.SUSPENDED, 6 * DAY, 4.9 * DAY)
-    report = Simulation(
-        Settings(), asleep + Plan(incidents=jumps), voices=10, days=20, seed=1
-    ).run()
-    assert report.saveable_lost == 0
-    assert report.broken == []
+    report = lived(asleep + Plan(incidents=jumps), voices=10, days=20)
+    assert (report.saveable_lost, report.broken) == (0, [])
