@@ -145,16 +145,9 @@ def asked(
     reads: bool = True,
     **options: Any,  # noqa: ANN401
 ) -> tuple[list[Any], Server]:
-    """Make calls, one after another, to a server that answers all the same.
+    """Make calls by one client to a server that answers all the same; return what came of each.
 
-    Args:
-        answer: what it does, or says.
-        calls: of one client.
-        reads: whether the server reads what it is sent.
-        options: of the client.
-
-    Returns:
-        What came of each, and the server.
+    ``reads``: whether the server reads what it is sent. ``options`` are the client's.
     """
 
     async def main() -> tuple[list[Any], Server]:

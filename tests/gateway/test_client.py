@@ -56,9 +56,10 @@ def test_a_submission_is_the_pages_post(request_: Request) -> None:
     assert accepted == Accepted("task_1")
     assert received.line == "POST /api/v1/generateTask/cosyvoice-3-flash HTTP/1.1"
     assert json.loads(received.body) == {"request_type": "async", "input": request_.body()}
-    assert received.headers["authorization"] == f"Bearer {KEY}"
-    assert received.headers["content-type"] == "application/json"
-    assert received.headers["accept"] == "application/json"
+    sent = {"authorization": f"Bearer {KEY}"} | dict.fromkeys(
+        ("content-type", "accept"), "application/json"
+    )
+    assert sent.items() <= received.headers.items()
     assert re.fullmatch(r"voicekeeper/\S+", received.headers["user-agent"])
 
 
@@ -128,27 +129,29 @@ def test_a_connection_lost_before_the_answer_is_ambiguous(answer: Answer, *, rea
     assert [(f.code, f.ambiguous) for f in failed] == [(None, True), (None, False)]
 
 
-def test_a_gateway_that_hangs_is_given_up_after_the_timeout_and_ambiguous() -> None:
-    [failed], _ = asked(hangs, speak, timeout=0.2)
-    assert failed.ambiguous
-    assert str(failed) == "no answer from the gateway at 127.0.0.1 within 0.2 s"
-
-
-@pytest.mark.parametrize("answer", [drips, continues])
-def test_an_answer_that_drips_forever_is_given_up_and_its_connection_closed(answer: Answer) -> None:
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (hangs, "no answer from the gateway at 127.0.0.1 within 0.4 s"),
+        (drips, "no complete answer from the gateway at 127.0.0.1 within 0.8 s"),
+        (continues, "no complete answer from the gateway at 127.0.0.1 within 0.8 s"),
+    ],
+)
+def test_an_answer_that_does_not_end_is_given_up_and_its_place_is_free_again(
+    answer: Answer, words: str
+) -> None:
     async def main() -> CallFailed:
         async with serving(answer) as server:
-            async with client(server.base_url, timeout=0.7, max_in_flight=1) as ours:
+            async with client(server.base_url, timeout=0.4, max_in_flight=1) as ours:
                 failed = await failure(speak(ours))
-                await until(lambda: server.open == 0)
-                # The place of the call that was given up is free again.
+                if answer is not hangs:  # which does not look at its connection
+                    await until(lambda: server.open == 0)
                 server.answer = says(ACCEPTED)
                 await speak(ours)
             return failed
 
     failed = asyncio.run(main())
-    assert failed.ambiguous
-    assert str(failed) == "no complete answer from the gateway at 127.0.0.1 within 1.4 s"
+    assert (failed.ambiguous, str(failed)) == (True, words)
 
 
 def _packed(body: bytes) -> bytes:
