@@ -294,8 +294,8 @@ def test_two_troubles_are_one_unless_a_voice_could_be_saved_between_them(
 
 
 def test_of_many_backlogs_the_longest_are_told_and_the_others_counted() -> None:
-    def backlog(day: int, voices: int, drained_after: timedelta | None) -> Backlog:
-        return Backlog("outage", BEGINNING + day * DAY, voices, drained_after, set())
+    def backlog(day: int, voices: int, took: timedelta | None) -> Backlog:
+        return Backlog("outage", BEGINNING + day * DAY, voices, took, set())
 
     backlogs = [backlog(day, 3, timedelta(minutes=day)) for day in range(1, 9)]
     backlogs += [backlog(9, 3, None), backlog(10, 0, timedelta(0))]

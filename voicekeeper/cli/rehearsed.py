@@ -98,16 +98,10 @@ def _backlogs(backlogs: Sequence[Backlog]) -> Iterator[str]:
     real = [backlog for backlog in backlogs if backlog.voices]
     shown = real
     if len(real) > _BACKLOGS:
-        ranked = sorted(
-            real, key=lambda b: timedelta.max if b.drained_after is None else b.drained_after
-        )
+        ranked = sorted(real, key=lambda b: timedelta.max if b.took is None else b.took)
         shown = ranked[: -_BACKLOGS - 1 : -1]
     for backlog in shown:
-        took = (
-            "never drained"
-            if backlog.drained_after is None
-            else f"drained in {words(backlog.drained_after)}"
-        )
+        took = "never drained" if backlog.took is None else f"drained in {words(backlog.took)}"
         count = _counted(backlog.voices, "voice")
         yield f"{count} overdue after {backlog.cause} to day {backlog.day:.4g}, {took}"
     if len(real) > len(shown):

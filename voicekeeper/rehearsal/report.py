@@ -72,7 +72,7 @@ class Report:
                     "cause": backlog.cause,
                     "day": backlog.day,
                     "voices": backlog.voices,
-                    "drained_s": _seconds(backlog.drained_after),
+                    "drained_s": _seconds(backlog.took),
                 }
                 for backlog in self.backlogs
             ],

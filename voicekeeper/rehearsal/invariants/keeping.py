@@ -86,14 +86,14 @@ class Backlog:
 
     Attributes:
         voices: how many there were.
-        drained_after: until the last was used or gone; None while some wait.
+        took: until the last was used or gone; None while some wait.
         waiting: the ids of those that have not been used.
     """
 
     cause: str
     ended_at: datetime
     voices: int
-    drained_after: timedelta | None
+    took: timedelta | None
     waiting: set[str]
 
     @property
@@ -135,4 +135,4 @@ class Backlogs:
         if backlog.waiting & voice_ids:
             backlog.waiting -= voice_ids
             if not backlog.waiting:
-                backlog.drained_after = self._evidence.now - backlog.ended_at
+                backlog.took = self._evidence.now - backlog.ended_at
