@@ -12,7 +12,7 @@ from voicekeeper.core import alerting
 from voicekeeper.core.models import Active, Alert, AlertKind, Breaker, Message, Topic, Voice
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import CallFailed
-from voicekeeper.store import agenda, due
+from voicekeeper.store import due
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def edit(life: Life, **columns: datetime) -> None:
 def mended(life: Life) -> bool:
     """Mend; return whether there was anything to mend, and see that nothing is left."""
     with life.database.writing() as session:
-        wrong = agenda.look(session, now=NOW, policy=life.policy).wrong
+        wrong = due.look(session, now=NOW, policy=life.policy).wrong
         if wrong is not None:
             due.mend(session, wrong, now=NOW, policy=life.policy)
-        left = agenda.look(session, now=NOW, policy=life.policy).wrong
+        left = due.look(session, now=NOW, policy=life.policy).wrong
         assert left is None or passed(life) > NOW
         return wrong is not None
 
@@ -174,7 +174,7 @@ def test_where_nothing_can_be_read_it_is_mended_all_the_same(life: Life) -> None
     with life.database.writing() as session:
         session.execute(sa.text("UPDATE voice SET suspected_at = NULL"))
         session.execute(sa.text("UPDATE active SET started_at = 'then', last_pass_at = 'then'"))
-        wrong = agenda.look(session, now=NOW, policy=life.policy).wrong
+        wrong = due.look(session, now=NOW, policy=life.policy).wrong
         assert wrong is not None
         due.mend(session, wrong, now=NOW, policy=life.policy)
     assert life.voice("anna").next_at == NOW

@@ -1,4 +1,4 @@
-"""The statements that move the due times of many voices, tasks and probes.
+"""When voices and tasks are due: the look at all that waits, and what moves many due times.
 
 What only a wrong clock can have written is found and mended at the head of each pass.
 A plan that lies further ahead than any rule sets one, a mark that lies ahead of now, and the plan
@@ -11,7 +11,7 @@ Records of what happened, such as a last use, stay as they are: the clock that i
 today's. The rules that read them go by the gateway's dates, or do nothing on the host's word.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -22,14 +22,18 @@ from sqlmodel import SQLModel
 from voicekeeper.core import alerting, schedule
 from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import LIVING
-from voicekeeper.core.models import Status
+from voicekeeper.core.models import AlertKind, Breaker, Kind, Status
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING
+from voicekeeper.store import breakers, unreadable
+from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, MAY_BE_CUT_SHORT
 from voicekeeper.store.session import Session
 
-_VOICE, _TASK, _BREAKER, _ALERT, _MESSAGE, _ACTIVE = (
+_VOICE, _TASK, _BREAKER, _ALERT, _MESSAGE, _ACTIVE, _HISTORY, _REMOVAL = (
     SQLModel.metadata.tables[name]
-    for name in ("voice", "task", "breaker", "alert", "message", "active")
+    for name in (
+        *("voice", "task", "breaker", "alert", "message", "active"),
+        *("history", "removal"),
+    )
 )
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _LATEST: sa.BindParameter[datetime] = sa.bindparam("latest")
@@ -43,25 +47,6 @@ _USED_AHEAD = (
     ~sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN),
 )
 """A voice waits for its turn, and its last use lies ahead."""
-
-SEEN: Final = (
-    select(_ACTIVE.c.last_pass_at).scalar_subquery(),
-    select(func.max(_VOICE.c.next_at)).scalar_subquery(),
-    select(func.max(_TASK.c.next_poll_at)).where(IS_RUNNING).scalar_subquery(),
-    select(func.max(_ALERT.c.tell_at)).where(_ALERT.c.tell_at.is_not(None)).scalar_subquery(),
-    select(func.max(_ALERT.c.send_at)).where(_ALERT.c.send_at.is_not(None)).scalar_subquery(),
-    select(func.max(_MESSAGE.c.send_at)).where(_MESSAGE.c.send_at.is_not(None)).scalar_subquery(),
-    select(_VOICE.c.id).where(*_USED_AHEAD).exists(),
-    select(_BREAKER.c.model).where(_IS_LATE | (_BREAKER.c.opened_at > _NOW)).exists()
-    | select(_VOICE.c.id)
-    .where(
-        _VOICE.c.suspected_at.is_not(None),  # by an index
-        _VOICE.c.controlled_at.is_(None),
-        _VOICE.c.suspected_at > _NOW,
-    )
-    .exists(),
-)
-"""What `agenda.look` reads, for `judge`; at the times of `bounds`."""
 
 
 def _due(column: sa.Column[datetime], *where: sa.ColumnElement[bool]) -> sa.Update:
@@ -100,20 +85,144 @@ class Latest(NamedTuple):
     send: datetime
 
 
-def bounds(now: datetime, policy: Policy) -> dict[str, datetime]:
-    """Return the times that `SEEN` asks for."""
-    return {
+class Agenda(NamedTuple):
+    """Whether there may be work of each sort; one cheap query.
+
+    Attributes:
+        wrong: a wrong clock has written times; how far ahead they can lie.
+        interrupted: a call may have been cut short whose answer nobody waits for.
+        unlogged: commands have written what the log has not told.
+        opened: a breaker is open.
+        suspected: a voice waits for a control call.
+        due_at: when the first voice is due; None where none ever is.
+        are_many: so many are due that to put them in order would take longer than a pass.
+        poll_at: when the first task is to be asked for.
+        tell_at: when the first alert is to be told.
+        alerting: an alert is owed, or may have to be opened or ended.
+    """
+
+    wrong: Latest | None
+    interrupted: bool
+    unlogged: bool
+    opened: bool
+    suspected: bool
+    due_at: datetime | None
+    are_many: bool
+    poll_at: datetime | None
+    tell_at: datetime | None
+    alerting: bool
+
+
+_MANY: Final = 1_024
+_DUE = select(func.min(_VOICE.c.next_at))
+_POLL = select(func.min(_TASK.c.next_poll_at)).where(IS_RUNNING)
+_IS_SUSPECTED = (_VOICE.c.suspected_at.is_not(None), _VOICE.c.controlled_at.is_(None))
+
+
+def _latest(
+    column: sa.Column[datetime], *where: sa.ColumnElement[bool]
+) -> sa.ScalarSelect[datetime]:
+    """Return the query for the latest of the plans in a column."""
+    return select(func.max(column)).where(*where).scalar_subquery()
+
+
+_LOOK = select(
+    # What only a wrong clock can have written.
+    select(_ACTIVE.c.last_pass_at).scalar_subquery().label("last_pass_at"),
+    _latest(_VOICE.c.next_at).label("last_due"),
+    _latest(_TASK.c.next_poll_at, IS_RUNNING).label("last_poll"),
+    _latest(_ALERT.c.tell_at, _ALERT.c.tell_at.is_not(None)).label("last_tell"),
+    _latest(_ALERT.c.send_at, _ALERT.c.send_at.is_not(None)).label("last_alert"),
+    _latest(_MESSAGE.c.send_at, _MESSAGE.c.send_at.is_not(None)).label("last_message"),
+    select(_VOICE.c.id).where(*_USED_AHEAD).exists().label("used_ahead"),
+    (
+        select(_BREAKER.c.model).where(_IS_LATE | (_BREAKER.c.opened_at > _NOW)).exists()
+        | select(_VOICE.c.id).where(*_IS_SUSPECTED, _VOICE.c.suspected_at > _NOW).exists()
+    ).label("marked_ahead"),
+    # What waits.
+    select(_TASK.c.id).where(MAY_BE_CUT_SHORT).exists().label("interrupted"),
+    (
+        select(_HISTORY.c.id).where(_HISTORY.c.logged == sa.false()).exists()
+        | select(_REMOVAL.c.id).exists()
+    ).label("unlogged"),
+    select(_BREAKER.c.model).where(_BREAKER.c.opened_at.is_not(None)).exists().label("opened"),
+    select(_VOICE.c.id).where(*_IS_SUSPECTED).exists().label("suspected"),
+    _DUE.scalar_subquery().label("due_at"),
+    select(_VOICE.c.next_at)
+    .where(_VOICE.c.next_at.is_not(None))
+    .order_by(_VOICE.c.next_at)
+    .limit(1)
+    .offset(_MANY)
+    .scalar_subquery()
+    .label("nth_at"),
+    _POLL.scalar_subquery().label("poll_at"),
+    select(func.min(_ALERT.c.tell_at))
+    .where(_ALERT.c.tell_at.is_not(None))
+    .scalar_subquery()
+    .label("tell_at"),
+    (
+        select(_ALERT.c.id)
+        .where(
+            _ALERT.c.voice_pk.is_not(None),  # by an index
+            _ALERT.c.ended_at.is_(None),
+            _ALERT.c.kind == AlertKind.RISK,
+        )
+        .exists()
+        | select(_VOICE.c.id)
+        .where(_VOICE.c.anchored_at < sa.bindparam("risky"), _VOICE.c.next_at.is_not(None))
+        .exists()
+    ).label("at_risk"),
+)
+
+
+def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
+    """See what there is to do; where a time cannot be read, all is looked at."""
+    times = {
         "now": now,
         "latest": schedule.latest_due(now, policy),
         "soon": schedule.latest_use(now, policy),
+        "before": plus(now, -policy.longest_call),
+        "after": plus(now, policy.longest_call),
+        "risky": alerting.risky_before(now, policy),
     }
+    try:
+        found = session.run(_LOOK, times).one()
+    except unreadable.UNREADABLE:
+        return Agenda(
+            wrong=judge(None, now=now, policy=policy),
+            interrupted=True,
+            unlogged=True,
+            opened=True,
+            suspected=True,
+            due_at=now,
+            are_many=False,
+            poll_at=now,
+            tell_at=now,
+            alerting=True,
+        )
+    is_telling = found.tell_at is not None and found.tell_at <= now
+    return Agenda(
+        wrong=judge(found, now=now, policy=policy),
+        interrupted=found.interrupted,
+        unlogged=found.unlogged,
+        opened=found.opened,
+        suspected=found.suspected,
+        due_at=found.due_at,
+        are_many=found.nth_at is not None and found.nth_at <= now,
+        poll_at=found.poll_at,
+        tell_at=found.tell_at,
+        # A person's command may end an alert, and so may a clock that was set right.
+        alerting=found.unlogged or found.at_risk or is_telling,
+    )
 
 
-def judge(seen: Sequence[Any] | None, *, now: datetime, policy: Policy) -> Latest | None:
+def judge(
+    found: sa.Row[*tuple[Any, ...]] | None, *, now: datetime, policy: Policy
+) -> Latest | None:
     """Return how far ahead plans can lie, where anything is to be mended.
 
     Args:
-        seen: the values of `SEEN`; None where they cannot be read.
+        found: the row of `_LOOK`; None where it cannot be read.
         now: of this look.
         policy: the settings that the plans were made by.
     """
@@ -123,13 +232,69 @@ def judge(seen: Sequence[Any] | None, *, now: datetime, policy: Policy) -> Lates
         turn=alerting.latest_turn(now),
         send=alerting.latest_send(now, policy),
     )
-    if seen is None:
+    if found is None:
         return latest
-    last_pass_at, *plans, used_ahead, marked = seen
-    if schedule.is_set_back(last_pass_at, now=now, policy=policy):
+    if schedule.is_set_back(found.last_pass_at, now=now, policy=policy):
         return latest._replace(due=now, poll=now)
-    limits = (latest.due, latest.poll, latest.turn, latest.turn, latest.send)
-    return latest if used_ahead or marked or any(_are_late(plans, limits)) else None
+    plans = (
+        (found.last_due, latest.due),
+        (found.last_poll, latest.poll),
+        (found.last_tell, latest.turn),
+        (found.last_alert, latest.turn),
+        (found.last_message, latest.send),
+    )
+    is_late = any(at is not None and at > limit for at, limit in plans)
+    return latest if is_late or found.used_ahead or found.marked_ahead else None
+
+
+def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:
+    """Return the earliest instant at which `Worklist.claim` could find anything, or None."""
+    agenda = look(session, now=now, policy=policy)
+    if agenda.wrong:
+        return now
+    events = [agenda.due_at, agenda.poll_at]
+    if agenda.opened:
+        events = _behind_breakers(session, agenda, now=now)
+    if agenda.tell_at is not None:
+        # What is owed for long waits for something else, such as a voice to be told of.
+        looks = 2 if agenda.tell_at > now - alerting.pace(policy) * 3 else 20
+        events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
+    if agenda.suspected:
+        suspected = set(session.scalars(_SUSPECTED))
+        breakers_of = breakers.known(session)
+        events += [_probe_at(breakers_of.get(model), now) for model in suspected]
+    return min((at for at in events if at is not None), default=None)
+
+
+def _probe_at(breaker: Breaker | None, now: datetime) -> datetime:
+    """Return when a model's next control call may be made."""
+    return breaker.probe_at or now if breaker is not None else now
+
+
+def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list[datetime | None]:
+    """Return the same events where calls of some models pause until their breaker's probe."""
+    opened = breakers.opened(session)
+    wrong = now in (agenda.due_at, agenda.poll_at)
+    events = list(session.run(_FLOWING, {"paused": [each.model for each in opened]}).one())
+    for breaker in opened:
+        found = session.run(_WAITING, {"of_model": breaker.model}).one()
+        first = now if wrong else min((at for at in found if at is not None), default=None)
+        if first is not None:
+            events.append(max(first, _probe_at(breaker, now)))
+    return events
+
+
+_PAUSED: sa.BindParameter[list[str]] = sa.bindparam("paused", expanding=True)
+_FLOWING = select(
+    _POLL.where(_TASK.c.kind == Kind.CONTROL).scalar_subquery(),
+    _DUE.where(_VOICE.c.model.not_in(_PAUSED)).scalar_subquery(),
+    _POLL.where(_TASK.c.model.not_in(_PAUSED)).scalar_subquery(),
+)
+_WAITING = select(
+    _DUE.where(_VOICE.c.model == sa.bindparam("of_model")).scalar_subquery(),
+    _POLL.where(_TASK.c.model == sa.bindparam("of_model")).scalar_subquery(),
+)
+_SUSPECTED = select(_VOICE.c.model).where(*_IS_SUSPECTED, _VOICE.c.next_at.is_not(None)).distinct()
 
 
 def mend(session: Session, latest: Latest, *, now: datetime, policy: Policy) -> None:
@@ -198,8 +363,3 @@ def put_off(
     if keys:
         these = column.table.c.id.in_(keys)
         session.run(sa.update(column.table).where(these).values({column.name: to}))
-
-
-def _are_late(plans: list[datetime | None], limits: tuple[datetime, ...]) -> Iterator[bool]:
-    for at, limit in zip(plans, limits, strict=True):
-        yield at is not None and at > limit

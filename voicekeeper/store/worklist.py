@@ -22,7 +22,6 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.errors import Withdrawn
 from voicekeeper.store import (
     active,
-    agenda,
     alerts,
     breakers,
     claims,
@@ -106,7 +105,7 @@ class Worklist:
             .values(next_poll_at=now)
         )
         by = reckoned.shorter(policy)
-        wrong = agenda.look(session, now=now, policy=by).wrong
+        wrong = due.look(session, now=now, policy=by).wrong
         if wrong:
             due.mend(session, wrong, now=now, policy=by)
         if reckoned.is_longer_than(policy):
@@ -146,7 +145,7 @@ class Worklist:
         """
         self._database.see_in_place()
         with self._database.writing() as session:
-            found = agenda.look(session, now=now, policy=policy)
+            found = due.look(session, now=now, policy=policy)
             self._fence.beat(session, now=now, is_pass=True)
             left: dict[int | None, str] = {}
             if found.interrupted:
@@ -161,7 +160,7 @@ class Worklist:
             if found.wrong:
                 due.mend(session, found.wrong, now=now, policy=policy)
             if found.interrupted or found.wrong:
-                found = agenda.look(session, now=now, policy=policy)
+                found = due.look(session, now=now, policy=policy)
             lines = take_unlogged(session) if found.unlogged else []
             if _is_here(found.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
@@ -340,7 +339,7 @@ class Worklist:
     def idle_until(self, *, now: datetime, policy: Policy) -> datetime | None:
         """Return when a pass could find work next; None when nothing is waiting."""
         with self._database.reading() as session:
-            return agenda.next_event(session, now=now, policy=policy)
+            return due.next_event(session, now=now, policy=policy)
 
     def outlook(self, kept: int | None = None) -> Outlook:
         """Return how many voices are kept, and when the next one is due.
