@@ -181,12 +181,6 @@ def test_a_registry_busy_with_another_command_is_a_reason_to_try_again(
     assert cli.names() == ["anna"]
 
 
-def test_the_daemon_does_not_start_without_a_key(cli: CommandLine) -> None:
-    ended = cli.process("run")
-    assert (ended.code, ended.out) == (78, "")
-    assert "there is no API key" in ended.err
-
-
 def test_what_a_terminal_cannot_show_is_told_and_not_a_crash(cli: CommandLine) -> None:
     cli.ready(imported("日本語の声"))
     ended = cli.process("list", environ={"PYTHONIOENCODING": "iso-8859-1"})

@@ -106,15 +106,6 @@ def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine) -> None:
         cli.passed(3 * MINUTE)
 
 
-def test_a_clone_that_is_waited_for_prints_its_voice_id_alone(cli: CommandLine) -> None:
-    with cli.once_registered(
-        "anna", lambda: cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
-    ):
-        ended = cli(*CLONE_ANNA, "--wait")
-    assert (ended.code, ended.out) == (0, "id-new\n")
-    assert "anna is OK after 0 s.\n" in ended.err
-
-
 @pytest.mark.parametrize(
     ("status", "held_at"),
     [

@@ -13,7 +13,6 @@ import stat
 import struct
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,7 +22,6 @@ import pytest
 import voicekeeper
 from tests.command import CommandLine, Ended, on_a_terminal, sentence
 from tests.daemon_support import KEY
-from tests.receiver import served
 from tests.support import imported
 from voicekeeper.store import files
 
@@ -232,53 +230,6 @@ def test_a_copy_goes_where_root_may_write_and_nowhere_else(cli: CommandLine, loo
     words = sentence(cli.process("backup", str(theirs / "copy.db")))
     assert f"the way there leads through {cli.path.parent}, which is nobody's" in words
     assert is_safe(loot)
-
-
-def make_in_child(registry: Path, preview_url: str) -> int:
-    """Make the voice ben as the owner of the folder, once somebody waits for it; return the pid."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        with sqlite3.connect(registry, timeout=30) as connection:
-            while not connection.execute("SELECT 1 FROM voice WHERE name = 'ben'").fetchall():
-                time.sleep(0.05)
-            connection.execute(
-                "INSERT INTO history (voice_pk, at, event, level, detail, logged)"
-                " SELECT id, created_at, 'enrollment.succeeded', 'info',"
-                " json_object('preview_url', ?), 1 FROM voice WHERE name = 'ben'",
-                [preview_url],
-            )
-            connection.execute("UPDATE voice SET status = 'OK', voice_id = 'id-ben' WHERE id = 2")
-    finally:
-        os._exit(0)
-
-
-def test_the_preview_of_a_voice_goes_where_root_may_write_and_nowhere_else(
-    cli: CommandLine, tmp_path: Path, loot: Path
-) -> None:
-    theirs = cli.path.with_name("there")
-    theirs.symlink_to(loot.parent)
-    given(theirs)
-    design = ["design", "ben", "--prefix", "b", "--prompt", "Warm.", "--preview-text", "Hi"]
-    words = sentence(cli.process(*design, "--wait", "--save-preview", str(theirs / "ben.wav")))
-    assert f"the way there leads through {cli.path.parent}, which is nobody's" in words
-    assert cli.names() == ["anna"]
-    loot.parent.chmod(0o700)
-    (tmp_path / "preview.wav").write_bytes(b"RIFF")
-    made = loot.with_name("ben.wav")
-    with served(tmp_path) as base:
-        maker = make_in_child(cli.path, f"{base}/preview.wav")
-        ended = cli.process(*design, "--wait", "--save-preview", str(made))
-        os.waitpid(maker, 0)
-    assert (ended.code, ended.out) == (0, "id-ben\n")
-    assert (made.read_bytes(), made.stat().st_uid) == (b"RIFF", 0)
-    assert stat.S_IMODE(made.stat().st_mode) == 0o600
-    made.unlink()
-    assert is_safe(loot)
-    assert owners(cli.path.parent) == {NOBODY}
 
 
 def test_a_journal_that_another_user_laid_beside_a_copy_is_refused(

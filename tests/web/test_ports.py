@@ -53,11 +53,8 @@ def test_nothing_can_be_changed_through_it(tmp_path: Path) -> None:
 
     async def try_all() -> set[int]:
         async with served(life, settings(web=free_port())) as client:
-            return {
-                (await client.request(method, path)).status_code
-                for method in ("POST", "PUT", "PATCH", "DELETE")
-                for path in ("/", "/healthz", "/readyz", "/metrics")
-            }
+            tries = [(method, path) for method in ("POST", "DELETE") for path in ("/", "/metrics")]
+            return {(await client.request(method, path)).status_code for method, path in tries}
 
     assert asyncio.run(try_all()) == {405}
     assert life.database.path.read_bytes() == before

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
@@ -47,7 +48,10 @@ def run_command(session: Session, *, once: bool) -> None:
     start it every few minutes. It exits with 77 if the gateway refused the
     API key, and with 1 if something was due and nothing succeeded.
     """
-    sys.stdout = spooled(sys.stdout, dropped=_tell_dropped)
+    logger = log.get_logger()
+    sys.stdout = spooled(
+        sys.stdout, dropped=lambda lines: tell(logger, Event.LOG_DROPPED, lines=lines)
+    )
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # it is closed, or no file
             faulthandler.enable()  # a hang that systemd's watchdog ends leaves a traceback
@@ -59,24 +63,16 @@ def run_command(session: Session, *, once: bool) -> None:
     with database.held(session.now):
         is_new = not database.exists()
         database.prepare(upgrade=True)
-        _tell_of(database, is_new=is_new)
+        if is_new:
+            tell(logger, Event.REGISTRY_CREATED, place=database.place)
+        if isinstance(database, SqliteDatabase) and database.is_shared_in_wal:
+            cause = (
+                "another program, such as a browser of databases or a replicator, has it open in "
+                f"WAL mode, in which SQLite {sqlite3.sqlite_version} can damage a file that two "
+                "write to; close it there, then restart the daemon"
+            )
+            tell(logger, Event.REGISTRY_SHARED, place=database.place, error=cause)
         asyncio.run(_run(session, database, api_key, once=once))
-
-
-def _tell_of(database: Database, *, is_new: bool) -> None:
-    if is_new:
-        tell(log.get_logger(), Event.REGISTRY_CREATED, place=database.place)
-    if isinstance(database, SqliteDatabase) and database.is_shared_in_wal:
-        cause = (
-            "another program, such as a browser of databases or a replicator, has it open in WAL "
-            f"mode, in which SQLite {sqlite3.sqlite_version} can damage a file that two write to; "
-            "close it there, then restart the daemon"
-        )
-        tell(log.get_logger(), Event.REGISTRY_SHARED, place=database.place, error=cause)
-
-
-def _tell_dropped(lines: int) -> None:
-    tell(log.get_logger(), Event.LOG_DROPPED, lines=lines)
 
 
 def _configure_log(session: Session, settings: Settings, secrets: Sequence[SecretStr]) -> None:
@@ -115,6 +111,12 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
         copies = None  # a server's are left to its own tools
         if isinstance(database, SqliteDatabase):
             copies = DailyCopies(database.path, turn=database.alone)
+        reload = Reload(
+            assembly,
+            load=session.load_settings,
+            read_key=lambda settings: session.find_key(settings).secret,
+            configure_log=partial(_configure_log, session),
+        )
         daemon = Daemon(
             keeper=keeper,
             clock=session.clock,
@@ -123,7 +125,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             log=logger,
             notifier=assembly.notifier,
             heartbeat=assembly.heartbeat,
-            reload=None if sys.stdout.isatty() else _reload(session, assembly),
+            reload=None if sys.stdout.isatty() else reload,
             socket_in=reload_socket.directory(os.environ),
             copies=copies,
             limit_stop=_limit_stop,
@@ -149,12 +151,3 @@ def _limit_stop() -> None:
     timer = threading.Timer(_STOPPED_WITHIN_S, os._exit, [0])
     timer.daemon = True
     timer.start()
-
-
-def _reload(session: Session, assembly: wiring.Assembly) -> Reload:
-    return Reload(
-        assembly,
-        load=session.load_settings,
-        read_key=lambda settings: session.find_key(settings).secret,
-        configure_log=lambda settings, secrets: _configure_log(session, settings, secrets),
-    )

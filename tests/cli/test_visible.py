@@ -17,7 +17,7 @@ from voicekeeper.core.visible import is_visible
 from voicekeeper.log import lines
 from voicekeeper.web import page
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HOSTILE = (
     "[red]\x1b]0;t\x07\x1b]52;c;YQ==\x07\r\x85\u2028"
     "\ncritical: forged\t\x9b1m\x7f\u202e\u2066\u200b\u3164"
