@@ -25,7 +25,7 @@ from sqlmodel import select
 from tests import support
 from tests.daemon_support import until
 from tests.support import FakeClock
-from voicekeeper.cli.program import main
+from voicekeeper.cli import main
 from voicekeeper.core.models import Active, Breaker, HistoryEntry, Voice
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase

@@ -26,7 +26,7 @@ import requests
 import sqlalchemy as sa
 
 from tests.daemon_support import is_running, until
-from voicekeeper.cli.program import main
+from voicekeeper.cli import main
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.notify import senders
 

@@ -39,7 +39,7 @@ def write():
     with open(into, "a") as file:
         file.writelines(f"{path} {name}\\n" for path, name in seen)
 atexit.register(write)
-from voicekeeper.cli.program import main
+from voicekeeper.cli import main
 threading.setprofile(profile)
 sys.setprofile(profile)
 main(sys.argv[3:])

@@ -56,7 +56,7 @@ def imports(cli: CommandLine, *args: str, **environ: str) -> set[str]:
     [
         (["--help"], {"sqlite3", "voicekeeper.config", *RULES}),
         (["--version"], {"sqlite3", "voicekeeper.config", *RULES, *FOR_A_TERMINAL}),
-        (["resolve", "anna"], {*RULES, *FOR_A_TERMINAL, "voicekeeper.core.requests"}),
+        (["resolve", "anna"], {*RULES, *FOR_A_TERMINAL, "click", "json"}),
         (["resolve", "anna", "--json"], FOR_A_TERMINAL),
         (["list"], FOR_A_TERMINAL),
         (["list", "--json"], FOR_A_TERMINAL),

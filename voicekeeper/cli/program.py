@@ -1,12 +1,11 @@
-"""The ``voicekeeper`` command: finds what was asked for, and turns errors into exit codes."""
+"""The program: finds the command that was asked for, and turns errors into exit codes."""
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
@@ -60,7 +59,7 @@ HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
 _SHARED_MODULES: Final = {
     **dict.fromkeys(("add", "import", "export"), "register"),
     **dict.fromkeys(("clone", "design", "retry"), "enroll"),
-    **dict.fromkeys(("list", "show", "history"), "read"),
+    **dict.fromkeys(("list", "show", "history", "resolve"), "read"),
     **dict.fromkeys(("check", "alerts"), "check"),
     **dict.fromkeys(("keep", "touch", "pause", "resume", "remove"), "change"),
     **dict.fromkeys(("backup", "restore"), "copies"),
@@ -70,23 +69,6 @@ _SHARED_MODULES: Final = {
 
 _UNKNOWN = 3
 """The exit code of a wrong use of `status`: monitoring reads 2 as critical."""
-
-
-def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and end the process with its exit code."""
-    # A standard stream that is closed must not become a file or a socket of ours.
-    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
-        pass
-    os.close(nowhere)
-    if sys.stdout is None:
-        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    exit_code = _run(sys.argv[1:] if args is None else args)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # Nobody takes the rest; keep Python from failing over it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(exit_code)
 
 
 @contextmanager
@@ -151,7 +133,7 @@ def program(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config  # read by `session`, which is imported only when a command needs it
 
 
-def _run(args: Sequence[str]) -> int:
+def run(args: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     try:
         result = program.main(list(args), prog_name="voicekeeper", standalone_mode=False)
@@ -164,18 +146,18 @@ def _run(args: Sequence[str]) -> int:
     except click.UsageError as error:
         command = error.ctx.info_name if error.ctx and error.ctx.parent else None
         is_status = "status" in args if command is None else command == "status"
-        exit_code = _failed(error)
+        exit_code = fail(error)
         return _UNKNOWN if is_status else exit_code
     except (click.ClickException, VoicekeeperError, OSError, UnicodeEncodeError) as error:
-        return _failed(error)
+        return fail(error)
     except Exception as error:
         if owner.can_read_program():
             raise
-        return _failed(owner.closed_program(error))
+        return fail(owner.closed_program(error))
     return result if isinstance(result, int) else 0
 
 
-def _failed(error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError) -> int:
+def fail(error: click.ClickException | VoicekeeperError | OSError | UnicodeEncodeError) -> int:
     """Print what went wrong; return the exit code."""
     rest: Sequence[str] = ()
     name = "voicekeeper"

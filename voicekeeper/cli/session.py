@@ -8,7 +8,6 @@ start, and `resolve` stands in scripts: what only some commands need is imported
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,16 +15,12 @@ from datetime import datetime
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import click
-
-from voicekeeper.cli import owner, prose
+from voicekeeper.cli import owner
 from voicekeeper.config import FoundKey, Places, Settings, find_api_key, load, places, policy_of
-from voicekeeper.config.values import at_home
 from voicekeeper.core.clock import SystemClock
-from voicekeeper.core.visible import is_unicode, is_visible
-from voicekeeper.errors import ConfigError, InvalidInput, NotFound, VoicekeeperError
+from voicekeeper.errors import ConfigError, NotFound
 from voicekeeper.store import files
 from voicekeeper.store.quick import QuickVoices, Unsure, opened
 
@@ -125,10 +120,16 @@ class Session:
 
         Raises NotFound where there is no registry, or no such voice in it, and DatabaseUnusable.
         """
-        if self.file is not None:
-            with suppress(Unsure), opened(self.file) as quick:
-                return question(quick)
+        with suppress(Unsure):
+            return self.glance(question)
         return question(self.registry())
+
+    def glance(self, question: Callable[[QuickVoices], Answer]) -> Answer:
+        """Return the answer by a quick read, or raise Unsure where that is not enough."""
+        if self.file is None:
+            raise Unsure
+        with opened(self.file) as quick:
+            return question(quick)
 
     def registry(self, *, make: bool = False) -> Registry:
         """Return the registry, made if it is missing and may be, else a NotFound is raised."""
@@ -148,12 +149,15 @@ class Session:
         keeping = registry.keeping()
         if not self.is_unkept(keeping):
             return False
+        from voicekeeper.cli import prose
+
         when = "yet" if keeping.last_pass_at is None else "now"
         prose.say(f"note: nothing is kept {when}: {keeping.sentence}.")
         return True
 
     def note_paused(self, blocked: Iterable[BreakerFacts], model: str | None = None) -> bool:
         """Say which calls are paused, of one model or of all; return whether any are."""
+        from voicekeeper.cli import prose
         from voicekeeper.core import health
 
         paused = [breaker for breaker in blocked if model in (None, breaker.model)]
@@ -189,55 +193,3 @@ def must_exist(database: Database) -> None:
             f"there is no registry {within} yet; "
             "'voicekeeper add', 'clone', 'design' and 'import' make one"
         )
-
-
-def pass_session(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand a command its session as its first argument."""
-
-    @click.pass_context
-    @functools.wraps(handler)
-    def with_session(ctx: click.Context, /, *args: object, **options: object) -> object:
-        for parameter in ctx.command.params:
-            value = ctx.params.get(parameter.name or "")
-            if isinstance(value, str) and not is_unicode(value):
-                raise click.BadParameter(f"{value!r} is not UTF-8 text", ctx, parameter)
-        session = Session(ctx.obj)
-        ctx.call_on_close(session.close)
-        return ctx.invoke(handler, session, *args, **options)
-
-    return with_session
-
-
-def read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
-    """Return an option's callback that reads each of its texts; told are a ValueError's words."""
-
-    def callback(_ctx: click.Context, _parameter: click.Parameter, given: Any) -> Any:  # noqa: ANN401 - click's
-        try:
-            if isinstance(given, tuple):
-                return [read(text) for text in given]
-            return None if given is None else read(given)
-        except (ValueError, InvalidInput) as error:
-            raise click.BadParameter(str(error)) from None
-
-    return callback
-
-
-def _complete_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer the names of the registry; completing a line must never fail."""
-    try:
-        voices = Session(ctx.find_root().params.get("config")).look(lambda voices: voices.all())
-        names = [voice.name for voice in voices if voice.name.startswith(incomplete)]
-        return [name for name in names if is_visible(name)][:100]
-    except (VoicekeeperError, OSError, ImportError):
-        return []
-
-
-def _copy(text: str) -> Path:
-    if text == "-":
-        raise ValueError("a copy is a file, never '-'; './-' is the file of that name")
-    return at_home(text)
-
-
-copy_argument = click.argument("file", type=click.Path(), callback=read_by(_copy))
-name_argument = click.argument("name", shell_complete=_complete_names)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -5,7 +5,8 @@ import shlex
 import click
 
 from voicekeeper.cli import prose
-from voicekeeper.cli.session import Session, name_argument, pass_session
+from voicekeeper.cli.options import name_argument, pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.core import requests
 from voicekeeper.core.duration import words
 from voicekeeper.core.schedule import known_deadline

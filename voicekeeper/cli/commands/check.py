@@ -13,7 +13,8 @@ import click
 
 from voicekeeper import notify
 from voicekeeper.cli import network, prose
-from voicekeeper.cli.session import Session, must_exist, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.config import DEFAULT_PATH, FoundKey, of_service
 from voicekeeper.core import costs, health, messages, webhook
 from voicekeeper.core.duration import compact, rfc3339

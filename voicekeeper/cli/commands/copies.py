@@ -9,7 +9,8 @@ from shlex import quote
 import click
 
 from voicekeeper.cli import owner, prose
-from voicekeeper.cli.session import Session, copy_argument, must_exist, pass_session
+from voicekeeper.cli.options import copy_argument, pass_session
+from voicekeeper.cli.session import Session, must_exist
 from voicekeeper.core.health import few, voices
 from voicekeeper.core.visible import visible
 from voicekeeper.errors import InvalidInput

@@ -17,7 +17,8 @@ import click
 from rich.status import Status as Spinner
 
 from voicekeeper.cli import owner, prose
-from voicekeeper.cli.session import Session, name_argument, pass_session
+from voicekeeper.cli.options import name_argument, pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.config.values import at_home
 from voicekeeper.core import requests
 from voicekeeper.core.duration import words

@@ -1,4 +1,4 @@
-"""``voicekeeper list``, ``show`` and ``history``: what the registry holds, for people and pipes."""
+"""``voicekeeper list``, ``show``, ``history`` and ``resolve``: what the registry holds."""
 
 # ruff: noqa: PLC0415 - `list` stands in prompts: what only a terminal needs is imported there
 
@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from voicekeeper.cli import document, prose
-from voicekeeper.cli.session import Session, json_option, name_argument, pass_session
+from voicekeeper.cli.options import json_option, name_argument, pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.core.costs import usd
 from voicekeeper.core.duration import rfc3339
 from voicekeeper.core.enums import ANOTHER_VOICE, VoiceFacts, is_another_voice
@@ -16,7 +17,7 @@ from voicekeeper.core.events import is_pruned
 from voicekeeper.core.schedule import Policy, known_deadline
 from voicekeeper.core.visible import filled, visible
 from voicekeeper.core.visible import words as in_words
-from voicekeeper.errors import NotFound
+from voicekeeper.errors import NotAllowed, NotFound
 
 _FIRST = ("code", "error")
 """What a person looks for stands first in an event."""
@@ -149,3 +150,21 @@ def _in_dollars(detail: dict[str, Any]) -> dict[str, Any]:
         key.removesuffix("_micros"): usd(value) if key.endswith("_micros") else value
         for key, value in detail.items()
     }
+
+
+@click.command
+@name_argument
+@json_option
+@pass_session
+def resolve_command(session: Session, *, name: str, as_json: bool) -> None:
+    """Print the voice_id to use now for the voice NAME, and nothing else.
+
+    Exits with 1 when there is none that could speak.
+    """
+    voice = session.look(lambda voices: voices.get(name))
+    if voice.voice_id is None or voice.status.is_dead:
+        raise NotAllowed(f"{name} is {voice.status}: there is no voice_id to use")
+    if as_json:
+        prose.put(document.text({"name": name, "voice_id": voice.voice_id}))
+    else:
+        prose.bare(voice.voice_id, f"the voice_id of {name}")

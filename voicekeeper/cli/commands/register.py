@@ -9,7 +9,8 @@ from typing import IO, Any
 import click
 
 from voicekeeper.cli import document, prose
-from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.core import requests, schedule
 from voicekeeper.core.duration import words
 from voicekeeper.core.enums import Origin, Status

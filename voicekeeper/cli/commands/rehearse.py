@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import click
 
 from voicekeeper.cli import document, prose, rehearsed, table
-from voicekeeper.cli.session import Session, json_option, pass_session, read_by
+from voicekeeper.cli.options import json_option, pass_session, read_by
+from voicekeeper.cli.session import Session
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.rehearsal import campaign, faults
 from voicekeeper.rehearsal.campaign import Outcome, Scenario

@@ -13,7 +13,8 @@ from functools import partial
 import click
 
 from voicekeeper import log
-from voicekeeper.cli.session import Session, pass_session
+from voicekeeper.cli.options import pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.config import Settings
 from voicekeeper.core.events import Event, tell
 from voicekeeper.core.secret import SecretStr

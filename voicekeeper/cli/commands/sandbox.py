@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from voicekeeper.cli.session import read_by
+from voicekeeper.cli.options import read_by
 from voicekeeper.core import duration
 from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.hosts import is_loopback

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import click
 
 from voicekeeper.cli import document, prose
-from voicekeeper.cli.session import Session, json_option, pass_session
+from voicekeeper.cli.options import json_option, pass_session
+from voicekeeper.cli.session import Session
 from voicekeeper.core import costs
 from voicekeeper.core.costs import DAY, YEAR, Totals, about_usd, usd
 from voicekeeper.core.enums import Status
