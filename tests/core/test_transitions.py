@@ -452,6 +452,7 @@ def test_an_outdated_keepalive_changes_nothing_of_its_voice(row: Voice, sent_at:
     for answer in (Report("processing"), CONDEMNED, BUSY, GONE, None):
         change = after(row, keepalive(sent_at=sent_at), answer, polled=True)
         assert (change.voice, change.entries) == ({}, ()), answer
+    assert after(row, keepalive(polls=1), Report("processing")) == Transition(task=POLLED)
 
 
 # keepalives that are open

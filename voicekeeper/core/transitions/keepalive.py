@@ -92,9 +92,8 @@ def _still_open(voice: Voice, task: Task, *, now: datetime, policy: Policy) -> T
         failed = _failed(voice, task, columns, NO_END, now=now, policy=policy)
         return replace(failed, fault=None)
     columns = poll_again(task, now=now, policy=policy)
-    if _is_given_up(voice, voice.status, now=now, policy=policy):
-        return Transition(task=columns)
-    if _is_outdated(voice, task, now=now):
+    given_up = _is_given_up(voice, voice.status, now=now, policy=policy)
+    if given_up or _is_outdated(voice, task, now=now):
         return Transition(task=columns)
     repeat_at = schedule.repeat_open_at(
         sent_at=plus(now, -old), anchor=voice.anchored_at, policy=policy
