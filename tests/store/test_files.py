@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.test_database import as_another_user
 from tests.support import NOW, database
-from tests.test_store_database import as_another_user
 from voicekeeper.store import files
 from voicekeeper.store.sqlite import SqliteDatabase
 

@@ -15,8 +15,8 @@ from sqlmodel import SQLModel
 
 from tests import support
 from tests.command import CommandLine
+from tests.store.test_unreadable import BAD_VALUES
 from tests.support import CLONE, DAY, HOUR, MINUTE, NOW, imported, policy, wanted
-from tests.test_unreadable_rows import BAD_VALUES
 from voicekeeper.core.models import (
     Breaker,
     Origin,

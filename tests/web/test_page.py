@@ -14,8 +14,8 @@ import pytest
 from sqlmodel import col, select
 
 from tests.browser import CHROMIUM, Browser
+from tests.store.test_unreadable import BAD_VALUES, write
 from tests.support import DAY, HOUR, MINUTE, NOW, TICK, Call, Life, imported, wanted
-from tests.test_unreadable_rows import BAD_VALUES, write
 from tests.web_support import free_port, get, served, settings
 from voicekeeper.core.enums import NEVER_KNOWN
 from voicekeeper.core.models import Active, Breaker, Status, Voice

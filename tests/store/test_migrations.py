@@ -19,7 +19,7 @@ from voicekeeper.core.enums import SCHEMA
 from voicekeeper.errors import DatabaseUnusable
 from voicekeeper.store.sqlite import SqliteDatabase
 
-REGISTRY = Path(__file__).with_name("registry_0004.sql")
+REGISTRY = Path(__file__).parents[1] / "registry_0004.sql"
 
 GONE = ("audio", "keeper")
 """Tables of older schemas that there are no more."""
