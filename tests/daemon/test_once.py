@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from tests.daemon.test_service import LIMIT_S, until
+from tests.store.test_unreadable import write
 from tests.support import HOUR, NOW, Call, Life, imported, wanted
-from voicekeeper.core.models import Status, TaskState
+from voicekeeper.core.models import Kind, Status, Task, TaskState
+from voicekeeper.core.requests import FLASH
 from voicekeeper.daemon import service
 from voicekeeper.errors import CallFailed
 from voicekeeper.sandbox import Gateway
@@ -63,6 +65,25 @@ def test_once_does_all_that_is_due_and_follows_it_to_its_end(tmp_path: Path) -> 
     assert statuses.pop("later") is Status.NEW
     assert set(statuses.values()) == {Status.OK}
     assert (life.books().speech, life.books().clone) == (30, 1)
+
+
+def test_once_waits_for_no_task_whose_row_cannot_be_read(tmp_path: Path) -> None:
+    life = quick_life(tmp_path)
+    life.register(imported("anna"))
+    accepted = Task(
+        voice_pk=life.voice("anna").id,
+        model=FLASH,
+        kind=Kind.KEEPALIVE,
+        state=TaskState.RUNNING,
+        task_id="task_1",
+        sent_at=NOW,
+        next_poll_at=NOW,
+    )
+    with life.database.writing() as session:
+        session.add(accepted)
+    write(life, "UPDATE task SET created_at = 'then'")
+    assert do_once(life)
+    assert life.books().speech == 1
 
 
 def test_once_leaves_what_failed_to_the_next_run(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from voicekeeper.store import (
     holds,
     restore,
     results,
+    unreadable,
 )
 from voicekeeper.store.active import Fence
 from voicekeeper.store.database import Database
@@ -37,6 +38,9 @@ from voicekeeper.store.history import LogLine, take_unlogged
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intents
 from voicekeeper.store.retention import Pruned, Pruner
 from voicekeeper.store.session import Session
+
+_FIRST = 100
+"""Of so many tasks, the first that can be read is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,16 +328,24 @@ class Worklist:
             session.merge(Balance(micros=micros, told_at=now))
 
     def next_poll_in(self, *, now: datetime, policy: Policy) -> timedelta | None:
-        """Return how long until a running task may be asked for; None when none may be."""
+        """Return how long until a running task may be asked for; None when none may be.
+
+        One whose row, or whose voice's, cannot be read is no reason to wait.
+        """
         with self._database.reading() as session:
-            may_ask = (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(
-                [breaker.model for breaker in breakers.opened(session)]
+            paused = [breaker.model for breaker in breakers.opened(session)]
+            may_ask = (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(paused)
+            query = (
+                select(Task, Voice)
+                .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
+                .where(IS_RUNNING, may_ask)
+                .order_by(col(Task.next_poll_at))
+                .limit(_FIRST)
             )
-            soonest = session.scalar(
-                select(func.min(col(Task.next_poll_at))).where(IS_RUNNING, may_ask)
-            )
-        if soonest is None:
+            found, _ = unreadable.pairs(session, Task, query, {})
+        if not found:
             return None
+        soonest: datetime = found[0][0].next_poll_at
         return min(max(soonest - now, timedelta(milliseconds=50)), policy.longest_poll)
 
     def idle_until(self, *, now: datetime, policy: Policy) -> datetime | None:
