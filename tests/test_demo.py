@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from voicekeeper.config import load
-from voicekeeper.demo import broken, cell, environment, outcome, run, settings
+from voicekeeper.demo import broken, cell, environment, outcome, run
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.sandbox import Books, VoiceBook
 
@@ -79,10 +79,7 @@ def test_the_outcome_names_each_voice_and_the_cost() -> None:
             books(NARRATOR, book("x-h-1", "clone", used=25), GUIDE, STRAY),
             "host: deleted, 20 s after its last use, used 9 times",
         ),
-        (
-            books(NARRATOR._replace(uses=0), HOST, GUIDE, STRAY),
-            "narrator: alive, used 0 times",
-        ),
+        (books(NARRATOR._replace(uses=0), HOST, GUIDE, STRAY), "narrator: alive, used 0 times"),
         (
             books(NARRATOR, HOST, GUIDE, STRAY._replace(alive=True, deleted_at=None)),
             "stray, which is not kept: alive",
@@ -105,24 +102,15 @@ def test_a_broken_promise_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> 
     assert "As promised" not in "".join(lines)
 
 
-def test_the_settings_are_valid_and_in_proportion_to_the_window(tmp_path: Path) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text(settings("http://127.0.0.1:1/api/v1", WINDOW), "utf-8")
-    loaded = load(file, {})
+def test_its_processes_have_settings_in_proportion_to_the_window_and_none_of_the_hosts() -> None:
+    theirs = ("VOICEKEEPER_CONFIG", "voicekeeper_log__level", "CREDENTIALS_DIRECTORY")
+    given = {"PATH": "/bin", "PYTHONPATH": "/else", **dict.fromkeys(theirs, "x")}
+    seen = environment(given, "http://127.0.0.1:1/api/v1", WINDOW)
+    assert not seen.keys() & set(theirs)
+    assert seen["PYTHONPATH"].endswith(os.pathsep + "/else")
+    loaded = load(None, seen)
     assert loaded.keepalive.window == WINDOW
     assert loaded.keepalive.interval == WINDOW * 0.3
-
-
-def test_nothing_that_is_meant_for_voicekeeper_reaches_its_processes() -> None:
-    ours = (
-        "VOICEKEEPER_API_KEY",
-        "voicekeeper_log__level",
-        "CREDENTIALS_DIRECTORY",
-        "WATCHDOG_USEC",
-    )
-    seen = environment({"PATH": "/bin", "PYTHONPATH": "/else", **dict.fromkeys(ours, "x")})
-    assert seen.keys() == {"PATH", "PYTHONPATH"}
-    assert seen["PYTHONPATH"].endswith(os.pathsep + "/else")
 
 
 def test_three_voices_live_and_the_fourth_dies(
@@ -195,10 +183,7 @@ def demonstration(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize(
-    ("number", "exit_code"),
-    [(signal.SIGINT, 130), (signal.SIGHUP, 129)],
-)
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_ends_it_and_nothing_stays_behind(
     number: signal.Signals, exit_code: int, tmp_path: Path
 ) -> None:

@@ -1,9 +1,9 @@
 """Show the promise in a minute: three voices are kept alive, a fourth is deleted.
 
 The sandbox stands in for the gateway, with a window of seconds instead of days. The real daemon
-and the real commands run against it as processes of their own, in a temporary folder with its own
-configuration. The lines and the outcome are read from the sandbox's books, never from the
-registry: a keeper must not be its own judge.
+and the real commands run against it as processes of their own, in a temporary folder, with settings
+of their own. The lines and the outcome are read from the sandbox's books, never from the registry:
+a keeper must not be its own judge.
 """
 
 import os
@@ -121,9 +121,7 @@ class _Run:
     def play(self) -> Books:
         """Return the sandbox's books as they are at the end, while the daemon still runs."""
         self.began = self.clock.monotonic()
-        config = settings(self.sandbox.base_url, self.window)
-        (self.folder / "config.toml").write_text(config, "utf-8")
-        (self.folder / "key").write_text("made-up-for-the-demo", "ascii")
+        (self.folder / "config.toml").touch()  # so that no other is read
         log = self.folder / "daemon.log"
         with self._process("run", log) as daemon:
             self._wait(daemon, lambda: "daemon.ready" in _text(log), "the daemon is not ready")
@@ -193,7 +191,7 @@ class _Run:
             subprocess.Popen(  # noqa: S603 - our own program, by its full path
                 [*_PROGRAM, *shlex.split(command)],
                 cwd=self.folder,
-                env=environment(os.environ),
+                env=environment(os.environ, self.sandbox.base_url, self.window),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -210,10 +208,12 @@ class _Run:
                     process.kill()
 
 
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
+def environment(environ: Mapping[str, str], base_url: str, window: timedelta) -> dict[str, str]:
     """Return the environment of the demonstration's processes, without the host's own set-up.
 
-    They run in another folder, so the path that this program is imported from is added.
+    The settings are in proportion to the window: with one of 20 s a voice is used every 6 s, and
+    the daemon looks each half second. The processes run in another folder, so the path that this
+    program is imported from is added.
     """
     path = filter(None, (str(Path(__file__).parents[1]), environ.get("PYTHONPATH")))
     kept = {
@@ -221,41 +221,21 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if not name.upper().startswith("VOICEKEEPER_") and name not in _SERVICE_MANAGERS
     }
-    return kept | {"PYTHONPATH": os.pathsep.join(path)}
-
-
-def settings(base_url: str, window: timedelta) -> str:
-    """Return a configuration file in proportion to the window.
-
-    With a window of 20 s a voice is used every 6 s, and the daemon looks each half second.
-    """
-    tick, poll = compact(window / 40), compact(window / 50)
-    return f"""\
-[upstream]
-base_url = "{base_url}"
-api_key_file = "key"
-timeout = "{compact(window / 4)}"
-requests_per_second = 50
-
-[database]
-url = "sqlite:///registry.db"
-
-[keepalive]
-window = "{compact(window)}"
-interval = "{compact(window * 3 / 10)}"
-
-[polling]
-speech_first = "{poll}"
-speech_interval = "{poll}"
-enrollment_first = "{poll}"
-enrollment_interval = "{poll}"
-
-[retry]
-base = "{tick}"
-
-[daemon]
-tick = "{tick}"
-"""
+    polling = ("SPEECH_FIRST", "SPEECH_INTERVAL", "ENROLLMENT_FIRST", "ENROLLMENT_INTERVAL")
+    settings = {
+        "API_KEY": "made-up-for-the-demo",
+        "DATABASE__URL": "sqlite:///registry.db",
+        "UPSTREAM__BASE_URL": base_url,
+        "UPSTREAM__TIMEOUT": compact(window / 4),
+        "UPSTREAM__REQUESTS_PER_SECOND": "50",
+        "KEEPALIVE__WINDOW": compact(window),
+        "KEEPALIVE__INTERVAL": compact(window * 3 / 10),
+        **{f"POLLING__{name}": compact(window / 50) for name in polling},
+        "RETRY__BASE": compact(window / 40),
+        "DAEMON__TICK": compact(window / 40),
+    }
+    ours = {f"VOICEKEEPER_{name}": value for name, value in settings.items()}
+    return kept | ours | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 def status(page: VoiceBook | None) -> str:

@@ -96,9 +96,7 @@ def test_calls_go_on_when_a_gateway_that_hung_for_long_heals(
 @pytest.mark.parametrize(
     "stray", [http({"code": 408}, 408), http({"code": 200, "data": {"taskId": "another's"}})]
 )
-def test_what_follows_an_answer_is_never_taken_for_an_enrollments_or_a_report(
-    stray: bytes,
-) -> None:
+def test_what_follows_an_answer_is_never_taken_for_an_enrollments_or_a_report(stray: bytes) -> None:
     async def main() -> list[Accepted | Report | CallFailed]:
         async with (
             serving(says(http(ACCEPTED) + stray)) as server,

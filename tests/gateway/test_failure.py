@@ -35,12 +35,7 @@ def _reply(status: int, body_code: int | None = None, message: str | None = None
     ],
 )
 def test_a_code_says_what_to_do_and_who_may_have_been_charged(
-    status: int,
-    body_code: int | None,
-    code: int | None,
-    *,
-    ambiguous: bool,
-    words: str,
+    status: int, body_code: int | None, code: int | None, *, ambiguous: bool, words: str
 ) -> None:
     reply = _reply(status, body_code)
     paid = failure.of_reply(reply, paid=True)
@@ -95,11 +90,7 @@ def _caused(error: Exception, cause: Exception) -> Exception:
             False,
             "could not reach the gateway at HOST: no connection within 10 s",
         ),
-        (
-            httpx.PoolTimeout("x"),
-            False,
-            "no free connection to the gateway at HOST within 30 s",
-        ),
+        (httpx.PoolTimeout("x"), False, "no free connection to the gateway at HOST within 30 s"),
         (
             httpx.ProxyError("x"),
             False,
@@ -123,10 +114,7 @@ def _caused(error: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_an_exception_is_one_sentence_and_ambiguous_unless_nothing_was_sent(
-    error: Exception,
-    *,
-    ambiguous: bool,
-    sentence: str,
+    error: Exception, *, ambiguous: bool, sentence: str
 ) -> None:
     paid = failure.of_error(error, host="HOST", timeout=30, paid=True)
     read = failure.of_error(error, host="HOST", timeout=30, paid=False)

@@ -267,9 +267,7 @@ def test_what_a_new_process_mentions_is_no_alert(forged: Forged) -> None:
     assert "was not told again in a day" in checked(forged)[0]
 
 
-def test_what_a_new_process_mentions_for_the_first_time_may_be_alerted_soon(
-    forged: Forged,
-) -> None:
+def test_what_a_new_process_mentions_for_the_first_time_may_be_alerted_soon(forged: Forged) -> None:
     """The alert before was lost in the crash."""
     forged.die()
     forged.log(Event.UPSTREAM_BLOCKED, "error", **BLOCKED)

@@ -150,8 +150,7 @@ def test_one_failure_is_not_enough_and_a_success_takes_it_back(forged: Forged) -
 
 
 @pytest.mark.parametrize(
-    ("code", "named"),
-    [("VALIDATION_ERROR", 0), ("UNDEPLOYED", 0), ("GENERATION_FAILED", 1)],
+    ("code", "named"), [("VALIDATION_ERROR", 0), ("UNDEPLOYED", 0), ("GENERATION_FAILED", 1)]
 )
 def test_two_failures_that_name_the_voice_are_enough_and_others_are_not(
     forged: Forged, code: str, named: int
@@ -291,11 +290,7 @@ def take(forged: Forged, *names: str, left: tuple[str, ...] = ()) -> list[str]:
     [
         (["old", "young", "dead"], [], None),
         (["dead", "young"], [], "id-dead- was past saving and called before id-young-"),
-        (
-            ["mid", "young", "old"],
-            [],
-            "id-young- was called before id-old-, which is more urgent",
-        ),
+        (["mid", "young", "old"], [], "id-young- was called before id-old-, which is more urgent"),
         (["old", "mid"], ["young"], None),
         (["old", "young"], ["mid"], "id-young- was taken before id-mid-, which is more urgent"),
         (["young"], ["dead"], None),

@@ -126,10 +126,7 @@ class Promise(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(
     ("examples", "deeds"),
-    [
-        (20, 12),
-        pytest.param(2000, 25, marks=[pytest.mark.campaign, pytest.mark.timeout(3600)]),
-    ],
+    [(20, 12), pytest.param(2000, 25, marks=[pytest.mark.campaign, pytest.mark.timeout(3600)])],
 )
 def test_the_promise_is_kept_in_any_order_of_troubles(examples: int, deeds: int) -> None:
     is_campaign = examples > 20

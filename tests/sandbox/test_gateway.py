@@ -163,11 +163,7 @@ def test_a_task_is_pending_then_processing_then_told_as_on_the_page() -> None:
     assert told(gateway, task_id, almost) == head | {"state": "processing"}
     done = told(gateway, task_id, NOW + timedelta(seconds=10))
     urls = json.loads(done.pop("resultJson"))["resultUrls"]
-    assert done == head | {
-        "state": "success",
-        "completeTime": created + 10_000,
-        "costTime": 10_000,
-    }
+    assert done == head | {"state": "success", "completeTime": created + 10_000, "costTime": 10_000}
     assert [url.rpartition(".")[2] for url in urls] == ["mp3"]
 
 

@@ -99,7 +99,7 @@ class App:
             case "garbage":
                 response.body = b"\x00\xff" + bytes(reversed(response.body))[2:]
             case "truncated":
-                return _Truncated(response)
+                return _Broken(half_of=response)
         return response
 
     def _ask(self, request: Request, call: Call, body: bytes, doom: str | None) -> Answer:
@@ -125,7 +125,7 @@ class App:
             case "drop":
                 return _Broken()
             case "hang":
-                return _Broken(self._closing)
+                return _Broken(until=self._closing)
             case "html":
                 return Response(_PAGE, media_type="text/html", headers={"date": self._date()})
         code = fault.code or 500
@@ -196,38 +196,33 @@ class OpenProtocol(H11Protocol):
 
 
 class _Broken(Response):
-    """No answer: the connection breaks at once, or when the client or the server leaves."""
+    """An answer that breaks off: at once, after half of a whole, or when a side leaves."""
 
-    def __init__(self, until: asyncio.Event | None = None) -> None:
+    def __init__(
+        self, half_of: Response | None = None, *, until: asyncio.Event | None = None
+    ) -> None:
         super().__init__()
+        self._half_of = half_of
         self._until = until
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        transport: asyncio.Transport = scope["state"]["transport"]
         if self._until is not None:
             waits = [asyncio.ensure_future(each) for each in (_gone(receive), self._until.wait())]
             await asyncio.wait(waits, timeout=_HANG_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        scope["state"]["transport"].abort()
+        whole = self._half_of
+        if whole is None:
+            transport.abort()
+        else:
+            head = {"status": whole.status_code, "headers": whole.raw_headers}
+            await send({"type": "http.response.start", **head})
+            half = bytes(whole.body[: len(whole.body) // 2])
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+            transport.close()
         await _gone(receive)  # only then does uvicorn not answer 500
-
-
-class _Truncated(Response):
-    """An answer that promises its whole length, and breaks off after half of it."""
-
-    def __init__(self, whole: Response) -> None:
-        super().__init__(status_code=whole.status_code, media_type=whole.media_type)
-        self.raw_headers = whole.raw_headers
-        self.body = whole.body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head = {"status": self.status_code, "headers": self.raw_headers}
-        await send({"type": "http.response.start", **head})
-        half = bytes(self.body[: len(self.body) // 2])
-        await send({"type": "http.response.body", "body": half, "more_body": True})
-        scope["state"]["transport"].close()
-        await _gone(receive)
 
 
 async def _gone(receive: Receive) -> None:

@@ -47,10 +47,7 @@ Failure = tuple[str, str]
 """A fail code and its words."""
 
 _VALIDATION = ("VALIDATION_ERROR", "The voice_id is invalid for the current user or model.")
-_REVIEW = (
-    "UNDEPLOYED",
-    "Voice review failed. This custom voice is unavailable (UNDEPLOYED).",
-)
+_REVIEW = ("UNDEPLOYED", "Voice review failed. This custom voice is unavailable (UNDEPLOYED).")
 _TIMEOUT = ("TASK_TIMEOUT", "Custom voice deployment stayed in DEPLOYING for too long.")
 _UPSTREAM = "UpstreamError"
 
