@@ -453,6 +453,7 @@ def test_an_outdated_keepalive_changes_nothing_of_its_voice(row: Voice, sent_at:
         change = after(row, keepalive(sent_at=sent_at), answer, polled=True)
         assert (change.voice, change.entries) == ({}, ()), answer
     assert after(row, keepalive(polls=1), Report("processing")) == Transition(task=POLLED)
+    assert after(row, keepalive(), None) == Transition(task=over(TaskState.UNKNOWN, INTERRUPTED))
 
 
 # keepalives that are open
