@@ -153,9 +153,10 @@ REFUSED = {
     "upstream.api_key_file": ['" "', '"a\\u0000b"'],
     "upstream.model": ['"../x"'],
     "upstream.timeout": ['"61m"'],
-    "upstream.requests_per_second": ["nan", "1" + "0" * 400],
+    "upstream.requests_per_second": ["nan", "true", "1" + "0" * 400],
     "upstream.max_in_flight": ["1025", "1.5"],
-    "retry.base": ["1.5", '"-3d"', "2026-05-01"],
+    "daemon.keep_history": ['"0s"'],
+    "retry.base": ["1.5", '"0s"', '"-3d"', "2026-05-01"],
     "database.url": [
         *('"sqlite:///:memory:"', '"sqlite:///a.db?mode=memory"', '"sqlite:///var/lib/"'),
         *('"sqlite://a.db"', '"mysql://me:pw@h/d"', '"postgresql://me:pw@h/d"'),
