@@ -171,9 +171,10 @@ class Reading:
     """The database thread, which reads nothing before it is let."""
 
     def __init__(self) -> None:
-        self.goes_on, self.readings = asyncio.Event(), 0
+        self.begun, self.goes_on, self.readings = asyncio.Event(), asyncio.Event(), 0
 
     async def offload(self, function: Callable[[], object]) -> object:
+        self.begun.set()
         self.readings += 1
         await self.goes_on.wait()
         return function()
@@ -216,6 +217,19 @@ def test_an_answer_is_read_anew_after_a_second_or_ten_times_what_it_took_or_15_s
         clock.advance(SECOND / 1000)
         await shared.give()
         assert len(made) == 2
+
+    asyncio.run(story())
+
+
+def test_a_stop_waits_for_no_answer(tmp_path: Path) -> None:
+    async def story() -> None:
+        reading = Reading()
+        life, chosen = Life(tmp_path), settings(web=free_port())
+        async with served(life, chosen, offload=reading.offload) as client:
+            asked = asyncio.create_task(client.get("/metrics"))
+            await reading.begun.wait()
+        with pytest.raises(httpx.TransportError):
+            await asked
 
     asyncio.run(story())
 
