@@ -165,7 +165,7 @@ class Database(ABC):
             Session(self._writer) as session,
             session.begin(),
         ):
-            session.connection().exec_driver_sql(self._begin_writing)
+            session.core.exec_driver_sql(self._begin_writing)
             yield session
             session.write()
 
@@ -182,7 +182,7 @@ class Database(ABC):
             Session(self._reader) as session,
             session.begin(),
         ):
-            session.connection().exec_driver_sql(self._begin_reading)
+            session.core.exec_driver_sql(self._begin_reading)
             yield session
 
     def alone(self) -> AbstractContextManager[object]:
@@ -230,7 +230,7 @@ class Database(ABC):
                     f"{self.place} is a database of another program; point database.url elsewhere"
                 )
             query = "SELECT version_num FROM alembic_version"
-            version = session.connection().exec_driver_sql(query).scalar()
+            version = session.core.exec_driver_sql(query).scalar()
         if version is None or version > SCHEMA:
             raise DatabaseUnusable(
                 f"{self.place} was written by a newer voicekeeper (schema {version}, this one "

@@ -153,7 +153,7 @@ class PostgresDatabase(Database):
         """
         query = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
         with self.reading() as session:
-            if not session.connection().exec_driver_sql(query).scalar():
+            if not session.core.exec_driver_sql(query).scalar():
                 raise DatabaseUnusable(_CLOSED.format(place=self.place))
 
     def check(self, *, briefly: bool = False) -> None:  # noqa: ARG002 - it never takes long
@@ -163,17 +163,17 @@ class PostgresDatabase(Database):
             VoicekeeperError: they cannot.
         """
         with self.reading() as session:
-            session.connection().exec_driver_sql("SELECT 1 FROM voice LIMIT 1").scalar()
+            session.core.exec_driver_sql("SELECT 1 FROM voice LIMIT 1").scalar()
 
     def state(self) -> str:
         """Return which PostgreSQL it is."""
         with self.reading() as session:
-            version = session.connection().exec_driver_sql("SHOW server_version").scalar()
+            version = session.core.exec_driver_sql("SHOW server_version").scalar()
         return f"PostgreSQL {str(version).split()[0]}"
 
     def identity(self, session: Session) -> str | None:
         """Return the server, its timeline, the database in it, and the table of voices."""
-        identity: str = session.connection().exec_driver_sql(_IDENTITY).scalar_one()
+        identity: str = session.core.exec_driver_sql(_IDENTITY).scalar_one()
         return identity
 
     def held(self, now: datetime) -> AbstractContextManager[None]:
@@ -185,7 +185,7 @@ class PostgresDatabase(Database):
             VoicekeeperError: this host's clock is not the server's.
         """
         with self.reading() as session:
-            server = session.connection().exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+            server = session.core.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         if abs(now - server) > _CLOCKS_MAY_DIFFER:
             way = "ahead of" if now > server else "behind"
             raise VoicekeeperError(
@@ -201,7 +201,7 @@ class PostgresDatabase(Database):
 
     def _tables(self, session: Session) -> set[str]:
         query = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
-        return set(session.connection().exec_driver_sql(query).scalars())
+        return set(session.core.exec_driver_sql(query).scalars())
 
     def _lock_migrations(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '10min'")

@@ -8,7 +8,7 @@ session, which sees it.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +25,11 @@ class Session(sqlmodel.Session):
         self._inserts: dict[type[SQLModel], list[dict[str, Any]]] = defaultdict(list)
         self._updates: dict[Any, tuple[SQLModel, dict[str, Any]]] = {}
         self._sums: dict[tuple[type[SQLModel], tuple[Any, ...]], Counter[str]] = {}
+
+    @cached_property
+    def core(self) -> sa.Connection:
+        """The connection of its transaction."""
+        return self.connection()
 
     def insert(self, model: type[SQLModel], /, **values: object) -> None:
         """Add a row whose key nobody needs; each row of a model with the same columns."""
@@ -50,7 +55,7 @@ class Session(sqlmodel.Session):
     ) -> sa.CursorResult[*tuple[Any, ...]]:
         """Execute a statement of columns alone; it costs half of what one of objects does."""
         self.write()
-        return self.connection().execute(statement, parameters)
+        return self.core.execute(statement, parameters)
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Write what was collected, as the mapper does of its own before each of its statements."""
@@ -66,7 +71,7 @@ class Session(sqlmodel.Session):
         self._inserts.clear()
         self._updates.clear()
         self._sums.clear()
-        connection = self.connection()
+        connection = self.core
         sets: dict[tuple[type[SQLModel], tuple[str, ...]], list[dict[str, Any]]] = {}
         for row, fields in updates:
             model, columns = type(row), tuple(fields)

@@ -199,7 +199,7 @@ class SqliteDatabase(Database):
 
     def _tables(self, session: Session) -> set[str]:
         query = "SELECT name FROM sqlite_master WHERE type = 'table'"
-        tables = {row[0] for row in session.connection().exec_driver_sql(query)}
+        tables = {row[0] for row in session.core.exec_driver_sql(query)}
         if not tables:
             raise DatabaseDamaged(sqlite_errors.emptied(self.path))
         return tables
@@ -299,7 +299,7 @@ class SqliteDatabase(Database):
     def state(self) -> str:
         """Return how SQLite keeps a change whole: WAL, or a rollback journal, and why."""
         with self.reading() as session:
-            mode = session.connection().exec_driver_sql("PRAGMA journal_mode").scalar()
+            mode = session.core.exec_driver_sql("PRAGMA journal_mode").scalar()
         if mode == "wal":
             return "WAL"
         if WAL_IS_SAFE:
