@@ -21,7 +21,8 @@ _TIMES = 5
 _BARS = {
     ("resolve", "v0000000"): 6,
     ("list",): 12,
-    ("status",): 12,
+    ("status",): 50,
+    ("show", "v0000000"): 50,
     ("--help",): 8,
 }
 
