@@ -14,7 +14,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Transition
 from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.event_log import EventLog
-from voicekeeper.daemon.in_flight import Entry
+from voicekeeper.daemon.in_flight import Flight
 from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.gateway import GatewayPort
@@ -72,7 +72,7 @@ class Calls:
         self.key_refused = False
         self.logged: set[str] = set()
 
-    async def submit(self, entry: Entry) -> None:
+    async def submit(self, flight: Flight) -> None:
         """Make the POST whose intent is written, and record its answer.
 
         The intent of an enrollment is written here, at its turn.
@@ -83,35 +83,35 @@ class Calls:
             VoicekeeperError: its intent could not be written; nothing was sent.
             Exception: a bug of ours; the call is recorded as one without an answer.
         """
-        url, digest = self._expected_callback(entry.job)
+        url, digest = self._expected_callback(flight.job)
 
         async def intend() -> None:
             write = partial(
                 self._worklist.intend,
-                entry.job,
+                flight.job,
                 now=self._clock.now(),
                 policy=self._policy(),
                 token_digest=digest,
             )
-            entry.job = await self._offload(write)
+            flight.job = await self._offload(write)
 
         async def refuse(fault: Fault) -> None:
-            if entry.job.task_pk is None:  # an enrollment that failed before its turn
+            if flight.job.task_pk is None:  # an enrollment that failed before its turn
                 await intend()
-            await self._record(entry.job, transitions.refused, fault)
+            await self._record(flight.job, transitions.refused, fault)
 
         try:
-            request = self._request(entry.job)
-            price = costs.price(entry.job.kind, self._policy().prompt)
-            on_turn = intend if entry.job.kind.is_enrollment else self._see_active
+            request = self._request(flight.job)
+            price = costs.price(flight.job.kind, self._policy().prompt)
+            on_turn = intend if flight.job.kind.is_enrollment else self._see_active
             accepted = await self._gateway.submit(
-                request, entry.job.model, on_turn=on_turn, callback_url=url
+                request, flight.job.model, on_turn=on_turn, callback_url=url
             )
         except InvalidInput as error:  # a recipe that another version wrote
             await refuse(Fault(Culprit.REQUEST, "invalid", str(error)))
         except CallFailed as failure:
             self._note_key(failure)
-            job = entry.job
+            job = flight.job
             await refuse(outcome.of_submission(job.kind, failure, refusals=job.refusals))
         except VoicekeeperError:
             raise  # nothing was sent
@@ -122,11 +122,11 @@ class Calls:
             raise
         else:
             submitted = partial(transitions.submitted, cost_micros=price)
-            await self._record(entry.job, submitted, accepted)
+            await self._record(flight.job, submitted, accepted)
 
-    async def poll(self, entry: Entry) -> None:
+    async def poll(self, flight: Flight) -> None:
         """Ask for a task, and record the report."""
-        job = entry.job
+        job = flight.job
         assert job.task_id is not None  # noqa: S101 - a running task has one, by constraint
         fields: dict[str, object] = {"name": job.name, "task_id": job.task_id}
         try:

@@ -9,7 +9,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.store.jobs import Job
 
 
-class Entry:
+class Flight:
     """A call or poll under way.
 
     Attributes:
@@ -40,7 +40,7 @@ class Lane:
         return max(0, self.size - len(self.running))
 
 
-Work = Callable[[Entry], Coroutine[Any, Any, bool]]
+Work = Callable[[Flight], Coroutine[Any, Any, bool]]
 """Makes one call; returns whether its outcome is recorded, or nothing was begun."""
 
 
@@ -59,7 +59,7 @@ class InFlight:
         self.is_closed = False
         self._refill = refill
         self._refills: set[asyncio.Task[None]] = set()
-        self._entries: set[Entry] = set()
+        self._flights: set[Flight] = set()
         self._backoff_s = 0.0
 
     def adopt(self, policy: Policy) -> None:
@@ -71,22 +71,22 @@ class InFlight:
     @property
     def voices(self) -> tuple[int, ...]:
         """The keys of the voices with a call or poll in flight."""
-        keys = (entry.job.voice_pk for entry in self._entries)
+        keys = (flight.job.voice_pk for flight in self._flights)
         return tuple({key for key in keys if key is not None})
 
     @property
     def tasks(self) -> set[int]:
         """The keys of their tasks, as far as intents are written."""
-        keys = (entry.job.task_pk for entry in self._entries)
+        keys = (flight.job.task_pk for flight in self._flights)
         return {key for key in keys if key is not None}
 
     def start(self, lane: Lane, job: Job, work: Work) -> None:
         """Begin a call or poll in its lane."""
-        entry = Entry(job)
-        self._entries.add(entry)
-        task = asyncio.create_task(work(entry), name=f"{job.kind} {job.name}")
+        flight = Flight(job)
+        self._flights.add(flight)
+        task = asyncio.create_task(work(flight), name=f"{job.kind} {job.name}")
         lane.running.add(task)
-        task.add_done_callback(partial(self._ended, lane, entry))
+        task.add_done_callback(partial(self._ended, lane, flight))
 
     async def settle(self) -> None:
         """Wait until no call is under way and none is about to be begun."""
@@ -104,13 +104,13 @@ class InFlight:
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
 
-    def _ended(self, lane: Lane, entry: Entry, task: asyncio.Task[bool]) -> None:
+    def _ended(self, lane: Lane, flight: Flight, task: asyncio.Task[bool]) -> None:
         lane.running.discard(task)
         if task.cancelled() or task.result():
-            self._entries.discard(entry)
+            self._flights.discard(flight)
         else:  # nothing says that it is done, so it would be taken again at once
             loop = asyncio.get_running_loop()
-            loop.call_later(self._backoff_s, self._entries.discard, entry)
+            loop.call_later(self._backoff_s, self._flights.discard, flight)
         if lane.more and not self.is_closed and lane.free * 2 >= lane.size:
             lane.more = False
             refill = asyncio.create_task(self._refill())

@@ -21,7 +21,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.calls import Calls
 from voicekeeper.daemon.event_log import EventLog
-from voicekeeper.daemon.in_flight import Entry, InFlight, Work
+from voicekeeper.daemon.in_flight import Flight, InFlight, Work
 from voicekeeper.daemon.upkeep import Upkeep
 from voicekeeper.errors import DatabaseAway, NotActive, VoicekeeperError, Withdrawn
 from voicekeeper.gateway import GatewayPort
@@ -202,19 +202,19 @@ class Keeper:
             self._is_active, self.stands_by = False, True
             raise
 
-    def _guarded(self, call: Callable[[Entry], Coroutine[Any, Any, None]]) -> Work:
+    def _guarded(self, call: Callable[[Flight], Coroutine[Any, Any, None]]) -> Work:
         """Return a call that keeps an error in one voice's work from stopping another's."""
 
-        async def guarded(entry: Entry) -> bool:
+        async def guarded(flight: Flight) -> bool:
             try:
-                await call(entry)
+                await call(flight)
             except NotActive:
                 self._is_active, self.stands_by = False, True
                 return True
             except (Withdrawn, DatabaseAway):
                 return True  # nothing was sent; that a database is away is logged by the passes
             except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
-                fields = {"name": entry.job.name, "error": str(error) or type(error).__name__}
+                fields = {"name": flight.job.name, "error": str(error) or type(error).__name__}
                 tell(self._log, Event.PASS_FAILED, **fields, exc_info=error)
                 return False
             return True

@@ -1,7 +1,7 @@
 """The active keeper: who works on the registry, and the epoch that fences all others.
 
-One row holds the epoch. Every transaction that writes an intent begins with `beat`, which changes
-nothing once another keeper has taken over. Where a server has the registry, its clock tells who
+One row holds the epoch. Every transaction that writes an intent has a `beat`, ``UPDATE active …
+WHERE epoch = mine``, which changes no row once another keeper has taken over; then it is rolled back. Where a server has the registry, its clock tells who
 has been silent for too long; the lock beside a file tells it of a file.
 """
 

@@ -320,27 +320,27 @@ def mend(session: Session, latest: Latest, *, now: datetime, policy: Policy) -> 
         session.run(mark, {"now": now})
 
 
-def hurry(session: Session, *, now: datetime, policy: Policy) -> None:
+def make_all_due(session: Session, *, now: datetime, policy: Policy) -> None:
     """Make every voice due now, as interval or window shrank; one that is called, within it."""
     is_called = sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN)
     for due, which in ((now, ~is_called), (schedule.latest_due(now, policy), is_called)):
         session.run(sa.update(_VOICE).where(_VOICE.c.next_at > due, which).values(next_at=due))
 
 
-def restored(session: Session, *, now: datetime) -> None:
+def make_kept_due(session: Session, *, now: datetime) -> None:
     """Make every voice due now that is kept: an old copy does not know its last uses."""
     is_kept = (_VOICE.c.status.in_(LIVING), _VOICE.c.paused.is_(False))
     has_turn = (_VOICE.c.voice_id.is_not(None), _VOICE.c.next_at.is_not(None))
     session.run(sa.update(_VOICE).where(*is_kept, *has_turn).values(next_at=now))
 
 
-def held(session: Session, *, now: datetime) -> None:
+def make_held_due(session: Session, *, now: datetime) -> None:
     """Make the enrollments due now that the budget holds: it may be another one."""
     is_held = (_VOICE.c.held_at.is_not(None), _VOICE.c.paused.is_(False))
     session.run(sa.update(_VOICE).where(*is_held).values(next_at=now))
 
 
-def lost(session: Session, model: str, *, now: datetime) -> None:
+def make_lost_due(session: Session, model: str, *, now: datetime) -> None:
     """Make all voices of a model due now that are LOST and still tried, as one of them speaks.
 
     What blamed it may have blamed the others: another account's key, or the gateway itself.

@@ -1,6 +1,6 @@
 """Holding enrollments that the day's budget does not allow.
 
-The rule stands in `budget`. It is asked twice: when enrollments fall due, so that those that are
+The rule is `costs.hold`. It is asked twice: when enrollments fall due, so that those that are
 held take no keeper's time, and, which is what counts, in the transaction that writes an
 enrollment's intent: there no two can both be the last that the budget allows.
 """

@@ -191,7 +191,7 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
                 passes = [at for at in (last_pass_at, _last_pass(session)) if at is not None]
                 last_pass_at = max(passes, default=None)
                 unknown = _doubt(session, last_pass_at=last_pass_at, now=now, policy=policy)
-                due.restored(session, now=now)
+                due.make_kept_due(session, now=now)
         finally:
             ready.close()
         sync(copy)

@@ -58,7 +58,7 @@ def apply(
     if may_have_alerts and "last_used_at" in change.voice:
         lines += alerts.fixed(session, voice, now=now)
     if was_lost and "last_used_at" in change.voice:
-        due.lost(session, voice.model, now=now)
+        due.make_lost_due(session, voice.model, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
         fields = rules.after_fault(

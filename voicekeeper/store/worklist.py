@@ -97,7 +97,7 @@ class Worklist:
             )
         server = self._database.identity(session)
         restore.settle_at_start(session, server=server, now=now, policy=policy)
-        due.held(session, now=now)
+        due.make_held_due(session, now=now)
         session.execute(  # tasks whose webhook may have come while nobody listened
             sa.update(Task)
             .where(
@@ -113,7 +113,7 @@ class Worklist:
         if wrong:
             due.mend(session, wrong, now=now, policy=by)
         if reckoned.is_longer_than(policy):
-            due.hurry(session, now=now, policy=policy)
+            due.make_all_due(session, now=now, policy=policy)
         active.note_settings(session, policy)
         session.run(sa.update(Active).values(last_pass_at=None))
         return [
@@ -212,10 +212,10 @@ class Worklist:
         (old_interval, old_window), (interval, window) = spans
         with self._database.writing() as session:
             if interval < old_interval or window < old_window:
-                due.hurry(session, now=now, policy=new)
+                due.make_all_due(session, now=now, policy=new)
             active.note_settings(session, new)
             if old.enrollments_per_day != new.enrollments_per_day:
-                due.held(session, now=now)
+                due.make_held_due(session, now=now)
 
     def intend(
         self, job: Job, *, now: datetime, policy: Policy, token_digest: str | None = None
