@@ -43,7 +43,7 @@ def call(life: Life, *numbers: int) -> int:
     digests = {webhook.digest(token_of(number)) for number in numbers}
 
     async def come() -> int:
-        known = await life.keeper.heed(digests)
+        known = await life.keeper.poll_called_back(digests)
         await life.keeper.settle()
         return known
 
@@ -146,7 +146,7 @@ def test_a_webhook_that_is_faster_than_the_answer_to_the_call_is_not_lost(tmp_pa
         await keeper.sweep()
         while not life.upstream.calls:  # noqa: ASYNC110 - a fake has no event
             await asyncio.sleep(0)
-        assert await keeper.heed([webhook.digest(token_of(0))]) == 1
+        assert await keeper.poll_called_back([webhook.digest(token_of(0))]) == 1
         life.upstream.release.set()
         await keeper.settle()
         await life.run(4 * MINUTE)

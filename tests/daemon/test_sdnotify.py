@@ -73,7 +73,7 @@ def test_without_a_usable_socket_nothing_happens(address: str) -> None:
 def test_a_manager_that_does_not_read_costs_a_message_and_no_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sdnotify, "_PATIENCE_S", 600)  # else the test ends by its limit
+    monkeypatch.setattr(sdnotify, "_TIMEOUT_S", 600)  # else the test ends by its limit
     address = str(tmp_path / "notify")
     with manager(address) as line, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.settimeout(0)

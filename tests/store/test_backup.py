@@ -107,7 +107,7 @@ def test_a_copy_that_fails_leaves_nothing_behind(
 def test_a_registry_that_stays_locked_is_copied_later(
     cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(backup, "_BUSY_TIMEOUT_S", 0.05)
     cli.ready(imported("anna"))
     with closing(sqlite3.connect(cli.path, isolation_level=None)) as another:
         another.execute("BEGIN EXCLUSIVE")

@@ -9,7 +9,7 @@ from sqlmodel import SQLModel
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported
 from voicekeeper.core import alerting
-from voicekeeper.core.models import Active, Alert, AlertKind, Breaker, Message, Topic, Voice
+from voicekeeper.core.models import Active, Alert, AlertKind, Breaker, Message, Status, Topic, Voice
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import CallFailed
 from voicekeeper.store import due
@@ -27,7 +27,7 @@ def put(life: Life, *rows: SQLModel) -> None:
         session.add_all(rows)
 
 
-def edit(life: Life, **columns: datetime) -> None:
+def edit(life: Life, **columns: object) -> None:
     with life.database.writing() as session:
         session.execute(sa.update(Voice).values(columns))
 
@@ -202,3 +202,13 @@ def test_a_voice_whose_last_use_lies_ahead_is_paid_for_once_and_keeps_its_backof
     before = len(life.upstream.submitted("id-anna"))
     life.live(2 * MINUTE)
     assert len(life.upstream.submitted("id-anna")) - before <= 3
+
+
+@pytest.mark.parametrize(("used", "tried"), [(4 * DAY, True), (14 * DAY + SECOND, False)])
+def test_a_lost_voice_that_a_clock_ahead_gave_up_is_tried_again(
+    life: Life, used: timedelta, *, tried: bool
+) -> None:
+    edit(life, status=Status.LOST, anchored_at=NOW - used, next_at=None)
+    life.worklist.claim(now=NOW + 30 * DAY, policy=life.policy, calls=0, polls=0)
+    assert mended(life)
+    assert life.voice("anna").next_at == (NOW if tried else None)

@@ -45,10 +45,10 @@ Work = Callable[[Flight], Coroutine[Any, Any, bool]]
 
 
 class InFlight:
-    """What this process has in flight; polls have a lane of their own, or they could hang up calls.
+    """What this process has in flight; polls have their own lane, so they cannot hold up calls.
 
     Args:
-        refill: makes a pass, for a lane that has room again and was left work behind.
+        refill: makes a pass, for a lane that has room again and left work waiting.
 
     Attributes:
         is_closed: whether no more calls are begun.

@@ -242,7 +242,7 @@ class Keeper:
         except VoicekeeperError as error:
             self._events.failed(error)
 
-    async def heed(self, digests: Collection[str]) -> int:
+    async def poll_called_back(self, digests: Collection[str]) -> int:
         """Ask at once for the tasks whose webhooks came; return how many there are.
 
         Args:
@@ -295,8 +295,8 @@ class Keeper:
             self._kept, self._counted_at = outlook.kept, now
         return outlook
 
-    async def came_to_nothing(self) -> bool:
-        """Return whether something was due, and nothing succeeded so far.
+    async def nothing_succeeded(self) -> bool:
+        """Return whether work was due and none of it succeeded so far.
 
         What is due still, when there was room for it, waits for calls that are paused.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from voicekeeper.core.visible import visible
 
-_PATIENCE_S = 0.5
+_TIMEOUT_S = 0.5
 """To wait for room in the socket of a busy service manager, for what is said but once."""
 
 _LONGEST_STATUS = 200
@@ -34,7 +34,7 @@ class ServiceManager:
 
     def ready(self, status: str) -> None:
         """Say that the start, or a reload, is finished."""
-        self._send(f"READY=1\nSTATUS={_line(status)}", patience_s=_PATIENCE_S)
+        self._send(f"READY=1\nSTATUS={_line(status)}", timeout_s=_TIMEOUT_S)
 
     def reloading(self, monotonic: float) -> None:
         """Say that the settings are being reloaded.
@@ -43,7 +43,7 @@ class ServiceManager:
             monotonic: seconds of the clock that systemd compares its own request with.
         """
         microseconds = int(monotonic * 1_000_000)
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}", patience_s=_PATIENCE_S)
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}", timeout_s=_TIMEOUT_S)
 
     def status(self, text: str) -> None:
         """Set the line that ``systemctl status`` shows."""
@@ -57,14 +57,14 @@ class ServiceManager:
         """Say that the daemon finishes its work and ends."""
         self._send("STOPPING=1")
 
-    def _send(self, message: str, *, patience_s: float = 0) -> None:
+    def _send(self, message: str, *, timeout_s: float = 0) -> None:
         if not self._address.startswith(("/", "\0")):
             return
         with (
             contextlib.suppress(OSError, ValueError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line,
         ):
-            line.settimeout(patience_s)
+            line.settimeout(timeout_s)
             line.connect(self._address)
             line.send(message.encode(errors="replace"))
 

@@ -324,7 +324,7 @@ async def run_once(
                 await asyncio.wait_for(stopped.wait(), wait.total_seconds())
     failed = False
     if not stopped.is_set():
-        failed = await keeper.came_to_nothing()
+        failed = await keeper.nothing_succeeded()
         await _first(keeper.upkeep.prune, stopped.wait)
     await keeper.stop(STOP_WITHIN_S)
     await asyncio.gather(*(do(STOP_WITHIN_S) for do in last))

@@ -15,7 +15,7 @@ from voicekeeper.errors import ConfigError, NotSent, VoicekeeperError
 from voicekeeper.gateway import http_client
 from voicekeeper.gateway.http_client import httpx
 
-_PATIENCE_S: Final = 10.0
+_TIMEOUT_S: Final = 10.0
 
 
 class Heartbeat:
@@ -92,8 +92,8 @@ async def _asked(address: str) -> int:
     """Return the status of the last answer from an address."""
     try:
         async with (
-            asyncio.timeout(_PATIENCE_S),
-            http_client.get(address, timeout_s=_PATIENCE_S) as answer,
+            asyncio.timeout(_TIMEOUT_S),
+            http_client.get(address, timeout_s=_TIMEOUT_S) as answer,
         ):
             return answer.status_code  # its body, however long, is nobody's business
     except ConfigError as error:

@@ -1,8 +1,9 @@
 """The active keeper: who works on the registry, and the epoch that fences all others.
 
 One row holds the epoch. Every transaction that writes an intent has a `beat`, ``UPDATE active …
-WHERE epoch = mine``, which changes no row once another keeper has taken over; then it is rolled back. Where a server has the registry, its clock tells who
-has been silent for too long; the lock beside a file tells it of a file.
+WHERE epoch = mine``, which changes no row once another keeper has taken over; then the transaction
+is rolled back. Where a server has the registry, its clock decides who has been silent for too long;
+beside a file, its lock does.
 """
 
 from collections.abc import Sequence

@@ -28,7 +28,7 @@ KEPT: Final = 14
 """So many daily copies are kept."""
 
 _DAILY = re.compile(r"\d{4}-\d\d-\d\d\.db")
-_PATIENCE_S = 30.0
+_BUSY_TIMEOUT_S = 30.0
 """For a registry that another program has locked."""
 _SPARE = 16 * 1024 * 1024
 """Bytes that a daily copy leaves to the registry, beside as many as that has."""
@@ -169,7 +169,7 @@ def fill(copy: Path, source: Path) -> None:
     """
     address = f"{source.absolute().as_uri()}?mode=ro"
     with (
-        closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as old,
+        closing(sqlite3.connect(address, uri=True, timeout=_BUSY_TIMEOUT_S)) as old,
         closing(sqlite3.connect(copy, isolation_level=None)) as new,
     ):
         new.execute("PRAGMA synchronous = OFF")

@@ -70,7 +70,7 @@ def flows(session: Session, model: str) -> bool:
 
 
 def most_urgent(session: Session, model: str, *, now: datetime, policy: Policy) -> datetime | None:
-    """Return what the earliest deadline counts from among the waiting that can be saved."""
+    """Return the earliest anchor among the due voices that are still within their window."""
     times = {"soon": now + timedelta(hours=1), "over": now - policy.window}
     try:
         return session.run(_URGENT, {"of_model": model, **times}).scalar()

@@ -1,7 +1,7 @@
 """Claiming: which tasks are asked for and which voices are called next, in which order.
 
 A claim changes no due time: the process itself knows which calls it has in flight, and names them.
-A row that cannot be read is put off, so that it crowds out no other voice, and told of.
+Only a row that cannot be read is put off, so that it crowds out no other voice, and logged.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -46,7 +46,7 @@ NEXT_DUE = (
     .order_by(col(Voice.next_at))
     .limit(1)
 )
-"""When the first of the voices that are kept is due; one that is LOST is tried on, and never is."""
+"""When the next kept voice is due; LOST voices are retried but not counted here."""
 
 ASKABLE = IS_RUNNING & (col(Task.next_poll_at) <= _NOW)
 """A task is to be asked for."""
@@ -59,7 +59,7 @@ _ENROLLING = exists().where(
 """A voice has an enrollment that has not come to its end."""
 
 TO_ENROLL = (col(Voice.status) == Status.NEW) & col(Voice.voice_id).is_(None) & ~_ENROLLING
-"""A voice is yet to be made, and nobody is at it."""
+"""A voice without a voice_id, and without an unfinished enrollment."""
 
 _ASKED_FIRST = exists().where(
     col(Task.voice_pk) == Voice.id,

@@ -27,8 +27,8 @@ from voicekeeper.store.session import Session
 _IN_TURN = 10
 """So many custom voices take turns as the voice of a probe."""
 
-_WITNESSES = 2
-"""Among so many suspects each can bear witness for the others; a single one cannot for itself."""
+_LEAST_TO_TEST_EACH_OTHER = 2
+"""Among so many suspects each can test the account for the others; a single one cannot."""
 
 _SUSPECTED = select(col(Voice.model)).where(
     col(Voice.suspected_at).is_not(None),
@@ -104,7 +104,7 @@ def set_breaker(
 ) -> list[LogLine]:
     """Set a breaker's columns; return the line of its opening, if that is what it is.
 
-    One that was let go on trial and opens again is blocked still: that is told daily.
+    A half-open one that opens again keeps its alert, which is logged daily.
     """
     was_closed = breaker.opened_at is None
     session.change(breaker, fields)
@@ -130,7 +130,7 @@ def opening(breaker: Breaker, code: str | None = None) -> LogLine:
 def end_run(session: Session, model: str, *, now: datetime) -> list[LogLine]:
     """Forget the failures before a success, where the breaker is closed; return what to log.
 
-    One that was let go on trial has passed it.
+    A half-open one is closed by that.
     """
     breaker = breakers.of_model(session, model)
     if breaker.opened_at is not None or breaker.run == 0:
@@ -157,9 +157,9 @@ def _control_voice(
 ) -> str | None:
     """Return a voice to test with.
 
-    Before a voice is given up, another of ours that should live is the better witness: it shows
+    Before a voice is given up, another of ours that should live is the better control: it shows
     that the account is the right one. So it is one of those in turn, used last first. Where all
-    are suspects, they bear witness for each other: voices that fall due together are blamed
+    are suspects, they test it for each other: voices that fall due together are blamed
     together by an account that knows none of them. A built-in one speaks only where there is no
     such other. While the breaker is open, each takes its turn, the built-in
     one every other time: no single voice that is gone may keep a route closed. Where our voices
@@ -169,7 +169,7 @@ def _control_voice(
     over = now - policy.window
     turn = breaker.probes
     if breaker.opened_at is None:
-        voices = _witnesses(session, breaker.model, over=over)
+        voices = _control_voices(session, breaker.model, over=over)
     elif breaker.distrusted:
         built_in = None
         voices = _in_turn(session, breaker.model, col(Voice.anchored_at) > over, _NOT_GONE)
@@ -182,8 +182,8 @@ def _control_voice(
     return voices[turn % len(voices)] if voices else built_in
 
 
-def _witnesses(session: Session, model: str, *, over: datetime) -> Sequence[str]:
-    """Return the voice ids of those of ours that can bear witness for a suspect, if there are any.
+def _control_voices(session: Session, model: str, *, over: datetime) -> Sequence[str]:
+    """Return the voice ids of those of ours that can test the account for a suspect.
 
     Args:
         session: any.
@@ -196,7 +196,7 @@ def _witnesses(session: Session, model: str, *, over: datetime) -> Sequence[str]
     if well:
         return well
     living = _in_turn(session, model, in_window, status.in_((Status.OK, Status.NEW)))
-    return living if len(living) >= _WITNESSES else []
+    return living if len(living) >= _LEAST_TO_TEST_EACH_OTHER else []
 
 
 def _in_turn(session: Session, model: str, *conditions: sa.ColumnElement[bool]) -> Sequence[str]:
@@ -229,7 +229,7 @@ def _succeeded(
         return lines
     suspects: list[Voice] = []
     # A built-in voice that probed an open breaker says nothing of whose the account is.
-    if _is_ours(task) or not _witnesses(session, task.model, over=now - policy.window):
+    if _is_ours(task) or not _control_voices(session, task.model, over=now - policy.window):
         suspects = _clear(session, task, now=now)
     return [*lines, *(add_entry(session, suspect, entry, now=now) for suspect in suspects)]
 

@@ -57,6 +57,18 @@ def _due(column: sa.Column[datetime], *where: sa.ColumnElement[bool]) -> sa.Upda
 
 _DUE_VOICES = _due(_VOICE.c.next_at)
 _DUE_USED_AHEAD = sa.update(_VOICE).where(*_USED_AHEAD).values(next_at=_NOW)
+_DUE_GIVEN_UP = (
+    sa.update(_VOICE)
+    .where(
+        _VOICE.c.status == Status.LOST,
+        _VOICE.c.next_at.is_(None),
+        _VOICE.c.paused.is_(False),
+        _VOICE.c.anchored_at > sa.bindparam("since"),
+    )
+    .values(next_at=_NOW)
+)
+"""A LOST voice was given up by a clock that was ahead."""
+
 _DUE_TASKS = _due(_TASK.c.next_poll_at, IS_RUNNING)
 _DUE_PROBES = (
     sa.update(_BREAKER)
@@ -91,13 +103,13 @@ class Agenda(NamedTuple):
     Attributes:
         wrong: a wrong clock has written times; how far ahead they can lie.
         interrupted: a call may have been cut short whose answer nobody waits for.
-        unlogged: commands have written what the log has not told.
+        unlogged: commands have written events that are not yet logged.
         opened: a breaker is open.
         suspected: a voice waits for a control call.
         due_at: when the first voice is due; None where none ever is.
         are_many: so many are due that to put them in order would take longer than a pass.
         poll_at: when the first task is to be asked for.
-        tell_at: when the first alert is to be told.
+        tell_at: when the first alert is due in the log.
         alerting: an alert is owed, or may have to be opened or ended.
     """
 
@@ -316,12 +328,13 @@ def mend(session: Session, latest: Latest, *, now: datetime, policy: Policy) -> 
     ):
         session.run(statement, {"now": now, "latest": until})
     session.run(_DUE_USED_AHEAD, {"now": now, "soon": schedule.latest_use(now, policy)})
+    session.run(_DUE_GIVEN_UP, {"now": now, "since": plus(now, -2 * policy.window)})
     for mark in _MARKS:
         session.run(mark, {"now": now})
 
 
 def make_all_due(session: Session, *, now: datetime, policy: Policy) -> None:
-    """Make every voice due now, as interval or window shrank; one that is called, within it."""
+    """Make every voice due now; one with an unfinished task, within one interval."""
     is_called = sa.exists().where(_TASK.c.voice_pk == _VOICE.c.id, IS_OPEN)
     for due, which in ((now, ~is_called), (schedule.latest_due(now, policy), is_called)):
         session.run(sa.update(_VOICE).where(_VOICE.c.next_at > due, which).values(next_at=due))

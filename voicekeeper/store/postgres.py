@@ -42,7 +42,7 @@ _LOCKS: Final = 0x564B
 _MIGRATING: Final = 1
 """The two numbers of the advisory lock that a migration holds to its commit."""
 
-_PATIENCE: Final = {
+_TIMEOUTS: Final = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -113,7 +113,7 @@ class PostgresDatabase(Database):
     def __init__(self, url: str) -> None:
         read = sa.make_url(url)
         self._password = SecretStr(str(read.password or ""))
-        given = {key: value for key, value in _PATIENCE.items() if key not in read.query}
+        given = {key: value for key, value in _TIMEOUTS.items() if key not in read.query}
         engine = sa.create_engine(
             read,
             connect_args={"application_name": "voicekeeper", **given},

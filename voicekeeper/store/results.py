@@ -87,8 +87,8 @@ def is_superseded() -> ColumnElement[bool]:
     )
 
 
-def without_say(change: Transition) -> Transition:
-    """Return what an answer changes where a newer call of the voice has the say."""
+def of_task_alone(change: Transition) -> Transition:
+    """Return a transition without its changes to the voice, which has a newer task."""
     return replace(change, voice={}, entries=())
 
 
@@ -125,7 +125,7 @@ _INTENTS = select(col(Task.id), col(Task.voice_pk)).where(MAY_BE_CUT_SHORT)
 
 
 class Found(NamedTuple):
-    """A task, its voice, and whether a newer call of that voice has the say."""
+    """A task, its voice, and whether that voice has a newer task of the same purpose."""
 
     task: Task
     voice: Voice | None
@@ -145,8 +145,8 @@ def find(
     return {task.id: Found(task, voice, bool(newer)) for task, voice, newer in rows}, bad
 
 
-def take_up(session: Session, found: Found, *, now: datetime) -> bool:
-    """Take back that a task was interrupted, as its answer has come after all.
+def reopen(session: Session, found: Found, *, now: datetime) -> bool:
+    """Reopen an interrupted task whose answer came late.
 
     Args:
         session: a writing one.
@@ -216,5 +216,5 @@ def _settle(session: Session, found: Found, *, now: datetime, policy: Policy) ->
         ledger.settle(session, task, change.task)
         return
     if superseded:
-        change = without_say(change)
+        change = of_task_alone(change)
     apply(session, voice, task, change, now=now, policy=policy, logged=False)

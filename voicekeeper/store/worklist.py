@@ -1,8 +1,8 @@
 """The keepers' side of the registry: what is due, who has it, and what came of it.
 
 `claim` hands out work and `record` takes its result, each in one transaction. A call's intent row
-is committed before its POST: with the claim for speech, and for an enrollment, which no doubt may
-fall on, by `intend` at the last moment. So after a crash at any moment the rows say what may have
+is committed before its POST: with the claim for speech; for an enrollment, which must never be paid
+for twice, by `intend` just before it. So after a crash at any moment the rows say what may have
 been sent. Only the active keeper writes intents; an answer is recorded whoever that is by now.
 """
 
@@ -276,14 +276,14 @@ class Worklist:
         self, session: Session, answer: Answer, found: results.Found | None
     ) -> Sequence[LogLine]:
         _, decide, now, policy = answer
-        if found is None or not results.take_up(session, found, now=now):
+        if found is None or not results.reopen(session, found, now=now):
             return []
         task, voice, superseded = found
         change = decide(voice, task)
         if voice is None:
             return controls.apply(session, task, change, now=now, policy=policy)
         if superseded and "last_used_at" not in change.voice:
-            change = results.without_say(change)
+            change = results.of_task_alone(change)
         return results.apply(session, voice, task, change, now=now, policy=policy)
 
     def call_back(self, digests: Collection[str], *, now: datetime) -> int:

@@ -81,7 +81,7 @@ async def serving(
     async with AsyncExitStack() as ports:
         receiver = None
         if settings.webhook.public_url is not None:
-            receiver = Receiver(keeper.heed, settings.webhook.public_url)
+            receiver = Receiver(keeper.poll_called_back, settings.webhook.public_url)
             routes[settings.webhook.listen] += receiver.routes
             await ports.enter_async_context(receiver.heeding())
 
