@@ -29,6 +29,7 @@ from tests.support import (
 )
 from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
+from voicekeeper.core.outcome import Accepted
 from voicekeeper.core.requests import CONTROL_VOICE
 from voicekeeper.daemon import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld
@@ -253,6 +254,24 @@ def test_an_error_of_ours_in_an_enrollment_leaves_it_to_a_person(tmp_path: Path)
 
     assert life.voice("guide").status is Status.UNKNOWN
     assert len(life.upstream.calls) == 1
+
+
+def test_an_error_of_ours_before_an_enrollments_turn_is_tried_again(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("guide"))
+    submit, failures = life.upstream.submit, [ZeroDivisionError("a bug")]
+
+    async def fails_at_first(*args: Any, **options: Any) -> Accepted:  # noqa: ANN401
+        if failures:
+            raise failures.pop()
+        return await submit(*args, **options)
+
+    life.upstream.submit = fails_at_first  # type: ignore[method-assign]
+    life.live(MINUTE)
+    assert life.voice("guide").status is Status.NEW
+    life.live(2 * HOUR)
+    assert life.voice("guide").status is Status.OK
+    assert life.books().clone == 1
 
 
 def test_a_voice_removed_while_its_call_is_under_way_is_forgotten_quietly(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlmodel import col
 
 from tests.support import (
@@ -24,7 +25,7 @@ from tests.support import (
     policy,
     wanted,
 )
-from voicekeeper.core.models import Alert, Message, Status, Topic
+from voicekeeper.core.models import Alert, AlertKind, Message, Status, Topic, Voice
 from voicekeeper.core.requests import FLASH
 from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.errors import CallFailed, DatabaseFull
@@ -394,6 +395,70 @@ def test_an_outbox_that_fails_delays_no_keepalive_and_is_told_once(
     life.live(HOUR)
     assert life.voice("anna").status is Status.OK
     assert len(life.log.of("pass.failed")) == 1
+
+
+@pytest.mark.sqlite_only  # a server takes no such value
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE voice SET anchored_at = 'yesterday' WHERE name = 'anna'",
+        "UPDATE voice SET anchored_at = 12345 WHERE name = 'anna'",
+        "UPDATE alert SET send_at = 'never' WHERE voice_pk = 1",
+        "UPDATE alert SET since = 'never' WHERE voice_pk = 1",
+    ],
+)
+def test_a_row_that_cannot_be_read_silences_no_message(life: Told, spoil: str) -> None:
+    life.register(imported("anna", last_used_at=NOW), imported("berta", last_used_at=NOW))
+    about: dict[str, Any] = {"model": FLASH, "level": "error", "cause": "404"}
+    about |= dict.fromkeys(("since", "tell_at", "send_at"), NOW)
+    with life.database.writing() as session:
+        session.add_all(Alert(kind=AlertKind.LOST, voice_pk=key, **about) for key in (1, 2))
+        session.execute(sa.update(Voice).values(status=Status.LOST, next_at=None))
+        session.flush()
+        session.execute(sa.text(spoil))
+
+    async def minutes() -> None:
+        for _ in range(15):
+            await life.notifier.look()
+            while life.notifier.busy:  # noqa: ASYNC110 - a thread is under way
+                await asyncio.sleep(0)
+            life.clock.advance(MINUTE)
+
+    asyncio.run(minutes())
+    titles = [sent.title for sent in life.addresses[0].sent]
+    assert any("berta is lost" in title for title in titles)
+    assert len([title for title in titles if "this week" in title]) == 1
+
+
+def test_a_keeper_that_was_deposed_sends_no_more_messages(life: Told) -> None:
+    message: dict[str, Any] = {
+        "level": "info",
+        "title": "a title",
+        "body": "",
+        "made_at": NOW,
+        "send_at": NOW,
+    }
+    with life.database.writing() as session:
+        session.add_all(
+            Message(topic=topic, place=0, **message) for topic in (Topic.LOST, Topic.DIGEST)
+        )
+    notify = life.addresses[0].notify
+
+    def deposed_meanwhile(title: str, body: str, kind: str) -> str | None:
+        life.notifier.stand_by()
+        return notify(title, body, kind)
+
+    async def look() -> None:
+        await life.notifier.look()
+        while life.notifier.busy:  # noqa: ASYNC110 - a thread is under way
+            await asyncio.sleep(0)
+
+    life.addresses[0].notify = deposed_meanwhile  # type: ignore[method-assign]
+    life.notifier = life.new_notifier()
+    asyncio.run(look())
+    assert len(life.addresses[0].sent) == 1
+    asyncio.run(look())  # it has taken over again
+    assert len(life.addresses[0].sent) == 2
 
 
 @pytest.mark.parametrize("wrong_by", [30 * DAY, -30 * DAY])

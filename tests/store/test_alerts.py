@@ -329,6 +329,19 @@ def test_a_row_that_cannot_be_read_stops_no_other(life: Life) -> None:
     assert [line.fields["name"] for line in take(life, NOW)] == ["berta"]
 
 
+@pytest.mark.sqlite_only  # a server takes no such value
+def test_an_answer_is_recorded_though_an_alert_of_its_voice_cannot_be_read(life: Life) -> None:
+    life.register(imported("anna"))
+    put(life, kind=AlertKind.LOST, voice_pk=1)
+    put(life, kind=AlertKind.BLOCKED)
+    edit(life, "anna", status=Status.LOST)
+    with life.database.writing() as session:
+        session.execute(sa.text("UPDATE alert SET since = 'never'"))
+    life.live(HOUR)
+    assert life.voice("anna").status is Status.OK
+    assert life.books().speech == 1
+
+
 def test_a_database_that_is_full_delays_no_keepalive(life: Life) -> None:
     life.register(imported("anna", last_used_at=NOW - 6 * DAY))
 

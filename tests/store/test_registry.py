@@ -179,10 +179,18 @@ def test_neither_touch_nor_resume_wakes_a_voice_that_is_paused_or_given_up(life:
     life.registry.touch("anna", NOW, now=NOW, policy=life.policy)
     assert life.voice("anna").next_at is None
     for status in GIVEN_UP:
-        change(life, status, status=status, next_at=None, paused=True)
+        change(life, status, status=status, next_at=None, paused=True, anchored_at=NOW - 14 * DAY)
         life.registry.resume(status, now=NOW, policy=life.policy)
         life.registry.touch(status, NOW, now=NOW, policy=life.policy)
         assert life.voice(status).next_at is None
+
+
+def test_resume_goes_on_with_the_tries_of_a_lost_voice(life: Life) -> None:
+    life.register(imported("anna", last_used_at=NOW - 13 * DAY))
+    change(life, "anna", status=Status.LOST)
+    life.registry.pause("anna", now=NOW)
+    life.registry.resume("anna", now=NOW, policy=life.policy)
+    assert life.voice("anna").next_at == NOW
 
 
 def test_pause_and_resume_each_happen_once(life: Life) -> None:

@@ -151,12 +151,14 @@ OPEN = {"task_id": "t", "next_poll_at": NOW, "state": TaskState.RUNNING}
         ([call(OLD, voice_pk=None, kind=Kind.CONTROL, state=TaskState.UNKNOWN)], Pruned(calls=1)),
         ([alert(OLD), alert(OLD, voice_pk=None, kind=AlertKind.BLOCKED)], Pruned(alerts=2)),
         ([alert(OLD, ended_at=None, tell_at=NOW)], Pruned()),
-        ([alert(OLD, tell_at=NOW), alert(OLD, send_at=NOW), alert(OLD, ended_at=NOW)], Pruned()),
+        ([alert(OLD, tell_at=NOW), alert(OLD, ended_at=NOW)], Pruned()),
+        ([alert(OLD, send_at=NOW)], Pruned(alerts=1)),
         ([event(OLD), event(NOW), event(NOW + 9_000 * DAY), event(OLD)], Pruned(events=1)),
     ],
     ids=(
         *("not logged yet", "enrollments", "the newest keepalive", "an intent", "a running call"),
-        *("control calls go", "ended alerts go", "an open alert", "alerts to be told or sent"),
+        *("control calls go", "ended alerts go", "an open alert", "alerts to be told"),
+        "one whose message is given up",
         "what follows a young row",
     ),
 )

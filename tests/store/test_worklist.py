@@ -393,6 +393,14 @@ def test_the_most_urgent_voices_tasks_are_asked_for_first(life: Life) -> None:
     assert claims.more_polls
 
 
+def test_tasks_of_voices_past_saving_are_asked_for_last(life: Life) -> None:
+    for name, used in (("late", 8 * DAY), ("urgent", 6 * DAY)):
+        running(life, name)
+        edit(life, name, anchored_at=NOW - used)
+    claims = claim(life, NOW + MINUTE, calls=0, polls=1)
+    assert [poll.name for poll in claims.polls] == ["urgent"]
+
+
 def test_the_next_poll_is_told_and_none_when_nothing_runs(life: Life) -> None:
     ask = partial(life.worklist.next_poll_in, policy=life.policy)
     assert ask(now=NOW) is None

@@ -116,9 +116,10 @@ class Calls:
         except VoicekeeperError:
             raise  # nothing was sent
         except Exception as error:
-            # Nobody knows whether the call was made: judge it as unanswered.
+            # Nobody knows whether the call was made, but that none is made before its intent.
             words = f"voicekeeper failed in the middle of the call ({type(error).__name__})"
-            await refuse(Fault(Culprit.NOBODY, "error", words, ambiguous=True))
+            may_be_sent = flight.job.task_pk is not None
+            await refuse(Fault(Culprit.NOBODY, "error", words, ambiguous=may_be_sent))
             raise
         else:
             submitted = partial(transitions.submitted, cost_micros=price)

@@ -75,6 +75,10 @@ class Notifier:
         self._senders, self._policy = senders, policy
         self._outbox.adopt(places=len(senders), tick=tick)
 
+    def stand_by(self) -> None:
+        """Begin no more messages, as another keeper sends them; until the next look."""
+        self._is_open = False
+
     @property
     def busy(self) -> bool:
         """Whether a message is under way."""
@@ -142,7 +146,7 @@ class Notifier:
 
     async def _round(self, place: int, sender: Sender) -> None:
         """Send all that is due to one address, one after the other."""
-        while not self._stopping and sender in self._senders:
+        while self._is_open and not self._stopping and sender in self._senders:
             following = partial(self._outbox.next, place, now=self._clock.now())
             message: Message | None = await self._offload(following)
             if message is None:

@@ -183,6 +183,8 @@ class Daemon:
             self._is_active = is_active
             if is_active:
                 tell(self._log, Event.DAEMON_READY, version=__version__, status=status)
+            elif self._notifier is not None:
+                self._notifier.stand_by()
             self._jobs.schedule(but="sweep")
 
     def _pass_failed(self, error: Exception) -> None:

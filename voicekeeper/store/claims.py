@@ -84,7 +84,7 @@ _POLLS = (
         (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(_PAUSED),
         col(Task.id).not_in(_BUSY),
     )
-    .order_by(col(Voice.anchored_at).asc().nulls_first())
+    .order_by(col(Voice.id).is_not(None), *IN_ORDER)  # control calls first
     .limit(_MOST)
 )
 _CALLABLE = select(Voice).where(
@@ -116,7 +116,13 @@ def polls(
     Returns:
         The jobs, and the lines of the rows that cannot be read.
     """
-    times = {"now": now, "most": most, "paused": open_models, "busy": tuple(in_flight)}
+    times = {
+        "now": now,
+        "over": now - policy.window,
+        "most": most,
+        "paused": open_models,
+        "busy": tuple(in_flight),
+    }
     found, bad = unreadable.pairs(session, Task, _POLLS, times)
     due.put_off(session, _TASK.c.next_poll_at, bad, to=now + policy.retry_cap)
     jobs = [

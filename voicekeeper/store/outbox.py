@@ -19,7 +19,7 @@ from voicekeeper.core.alerting import Waiting
 from voicekeeper.core.messages import Item, Text, Week
 from voicekeeper.core.models import Alert, AlertKind, Message, Topic, Voice
 from voicekeeper.core.schedule import Policy, deadline
-from voicekeeper.store import claims, fleet, ledger, unreadable
+from voicekeeper.store import alerts, claims, fleet, ledger, unreadable
 from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 
@@ -96,7 +96,12 @@ class Outbox:
         with self._database.writing() as session:
             gone = _WAITS & (col(Message.place) >= self._places)
             session.execute(sa.update(Message).where(gone).values(send_at=None))
-            for kind, waiting in _waiting(session, now=now).items():
+            try:
+                kinds = _waiting(session, now=now)
+            except unreadable.UNREADABLE:
+                alerts.drop_unreadable(session)
+                kinds = _waiting(session, now=now)
+            for kind, waiting in kinds.items():
                 if alerting.is_message_due(waiting, now=now, policy=policy, settled=settled):
                     text = messages.of_alerts(kind, _items(session, kind, policy), host=self._host)
                     is_repeat = not (waiting.news or waiting.ends)
@@ -159,7 +164,9 @@ class Outbox:
 
     def _make_digest(self, *, now: datetime, policy: Policy) -> None:
         with self._database.reading() as session:  # which takes long, and holds up no pass
-            health = fleet.read_health(session, self._database, now=now, policy=policy)
+            health = fleet.read_health(
+                session, self._database, now=now, policy=policy, skips_unreadable=True
+            )
         with self._database.writing() as session:
             session.execute(sa.delete(Message).where(col(Message.made_at) < now - KEPT, ~_WAITS))
             text = messages.of_week(
@@ -197,29 +204,35 @@ def _waiting(session: Session, *, now: datetime) -> dict[AlertKind, Waiting]:
 
 
 def _items(session: Session, kind: AlertKind, policy: Policy) -> Sequence[Item]:
-    """Return the alerts of a kind that a message is to hold, the most urgent first."""
-    of_alert = (Alert.model, Alert.level, Alert.cause, Alert.since, Alert.ended_at, Alert.sent_at)
-    of_voice = (Voice.name, Voice.voice_id, Voice.anchored_at)
-    found = session.execute(
-        select(*(col(column) for column in (*of_alert, *of_voice)))
-        .select_from(Alert)
+    """Return the alerts of a kind that a message is to hold, the most urgent first.
+
+    One that cannot be read, or whose voice cannot, is left out.
+    """
+    query = (
+        select(Alert, Voice)
         .join(Voice, col(Voice.id) == col(Alert.voice_pk), isouter=True)
         .where(_TO_SEND, col(Alert.kind) == kind)
         .order_by(col(Voice.anchored_at), col(Alert.id))
     )
-    return [
-        Item(
-            subject=name or model,
-            level=level,
-            # What one fault did to many voices has one cause, whichever voice it names.
-            cause=cause.replace(voice_id, "this voice") if voice_id else cause,
-            since=since,
-            is_new=sent_at is None,
-            ended_at=ended_at,
-            deadline_at=deadline(anchored_at, policy) if kind is AlertKind.RISK else None,
-        )
-        for model, level, cause, since, ended_at, sent_at, name, voice_id, anchored_at in found
-    ]
+    found, _ = unreadable.pairs(session, Alert, query, {})
+    return [_item(alert, voice, policy) for alert, voice in found]
+
+
+def _item(alert: Alert, voice: Voice | None, policy: Policy) -> Item:
+    cause = alert.cause
+    if voice is not None and voice.voice_id:
+        # What one fault did to many voices has one cause, whichever voice it names.
+        cause = cause.replace(voice.voice_id, "this voice")
+    is_risk = alert.kind is AlertKind.RISK
+    return Item(
+        subject=alert.model if voice is None else voice.name,
+        level=alert.level,  # type: ignore[arg-type]  # a CHECK holds it
+        cause=cause,
+        since=alert.since,
+        is_new=alert.sent_at is None,
+        ended_at=alert.ended_at,
+        deadline_at=deadline(voice.anchored_at, policy) if voice is not None and is_risk else None,
+    )
 
 
 def _mark(session: Session, kind: AlertKind, *, now: datetime) -> None:
@@ -239,11 +252,13 @@ def _last_at(session: Session, topic: Topic) -> datetime | None:
 
 
 def _week(session: Session, *, now: datetime, policy: Policy) -> Week:
-    urgent = session.execute(
-        select(col(Voice.name), col(Voice.anchored_at))
+    urgent, _ = unreadable.found(
+        session,
+        Voice,
+        select(Voice)
         .where(claims.IS_KEPT, col(Voice.voice_id).is_not(None))
         .order_by(col(Voice.anchored_at))
-        .limit(_SHOWN_DEADLINES)
+        .limit(_SHOWN_DEADLINES),
     )
     lost = session.scalars(
         select(col(Voice.name))
@@ -255,5 +270,5 @@ def _week(session: Session, *, now: datetime, policy: Policy) -> Week:
     return Week(
         spent=ledger.since(session, costs.utc_day(now) - timedelta(days=6)),
         lost=list(lost),
-        deadlines=[(name, deadline(anchored_at, policy)) for name, anchored_at in urgent],
+        deadlines=[(voice.name, deadline(voice.anchored_at, policy)) for voice in urgent],
     )

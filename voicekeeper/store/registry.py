@@ -208,6 +208,8 @@ class Registry:
             voice.last_used_at = voice.anchored_at = at
             if not voice.paused and voice.status in LIVING:
                 voice.next_at = max(now, schedule.due(at, voice.name, policy))
+                if is_speaking(session, voice):
+                    voice.next_at = max(voice.next_at, now + policy.longest_call)
             entry = Entry(Event.VOICE_TOUCHED, {"used_at": at})
             add_entry(session, voice, entry, now=now, logged=False)
 
@@ -225,11 +227,15 @@ class Registry:
             if not voice.paused:
                 raise NotAllowed(f"{name} is not paused")
             voice.paused = False
-            if voice.status in LIVING and not is_enrolling(session, voice):
+            if voice.status is Status.LOST:
+                is_tried = now < schedule.lost_retries_end(voice.anchored_at, policy)
+                voice.next_at = now if is_tried else None
+            elif voice.status in LIVING and not is_enrolling(session, voice):
                 due = schedule.due(voice.anchored_at, voice.name, policy)
                 voice.next_at = now if voice.voice_id is None else max(now, due)
-                if is_speaking(session, voice):  # its keepalive goes on: wait for that one
-                    voice.next_at = max(voice.next_at, now + policy.longest_call)
+            if voice.next_at is not None and is_speaking(session, voice):
+                # Its keepalive goes on: wait for that one.
+                voice.next_at = max(voice.next_at, now + policy.longest_call)
             add_entry(session, voice, Entry(Event.VOICE_RESUMED), now=now, logged=False)
 
     def retry(self, name: str, *, now: datetime) -> None:

@@ -78,7 +78,7 @@ _DELETE_ALERTS = _delete(
     _ALERT.c.since,
     _ALERT.c.ended_at < _BEFORE,
     _ALERT.c.tell_at.is_(None),
-    _ALERT.c.send_at.is_(None),
+    _ALERT.c.send_at.is_(None) | (_ALERT.c.ended_at < bindparam("week_ago")),  # given up
     # The digest names the week's losses.
     (_ALERT.c.kind != AlertKind.LOST) | (_ALERT.c.since < bindparam("week_ago")),
 )

@@ -17,7 +17,7 @@ import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -85,6 +85,7 @@ class SqliteDatabase(Database):
         sa.event.listen(engine, "connect", _set_pragmas)
         super().__init__(engine, str(path))
         self._lock = RLock()
+        self._is_in_wal = False
         self.is_shared_in_wal = False
         self._in_place: dict[Path, tuple[int, int]] = {}
 
@@ -99,6 +100,13 @@ class SqliteDatabase(Database):
         They wait, for as long as it takes, where SQLite would have them fail after a while.
         """
         return self._lock
+
+    def unwritten(self) -> AbstractContextManager[object]:
+        """Keep the other threads from writing while the file is read, where its journal needs it.
+
+        A reader of a file in WAL mode keeps no writer waiting.
+        """
+        return nullcontext() if self._is_in_wal else self._lock
 
     def exists(self) -> bool:
         """Tell whether the file is there.
@@ -314,6 +322,7 @@ class SqliteDatabase(Database):
             with suppress(sa.exc.OperationalError):  # it is in use
                 connection.exec_driver_sql(f"PRAGMA journal_mode = {mode}")
             found = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        self._is_in_wal = found == "wal"
         self.is_shared_in_wal = found == "wal" != mode
 
     def _lock_migrations(self, connection: sa.Connection) -> None:

@@ -195,8 +195,8 @@ class Worklist:
             return Claims(
                 calls=[*probes, *voices],
                 polls=asked,
-                more_calls=len(voices) == room,
-                more_polls=len(asked) == polls,
+                more_calls=len(voices) + len(bad_voices) == room,
+                more_polls=len(asked) + len(bad_tasks) == polls,
                 alerts=found.alerting,
                 lines=lines,
                 unreadable=[*bad_left, *bad_tasks, *bad_voices],

@@ -111,7 +111,7 @@ async def _run(session: Session, database: Database, api_key: SecretStr, *, once
             return
         copies = None  # a server's are left to its own tools
         if isinstance(database, SqliteDatabase):
-            copies = DailyCopies(database.path, turn=database.alone)
+            copies = DailyCopies(database.path, turn=database.unwritten)
         reload = Reload(
             assembly,
             load=session.load_settings,
