@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -92,7 +94,9 @@ def test_audio_is_downloaded_without_key_or_cookie() -> None:
     ("url", "words"),
     [
         ("file:///etc/passwd", "neither http nor https"),
+        ("", "neither http nor https"),
         ("http://example.com:port/", "is not reached"),
+        ("http://127.0.0.1:99999/", "is not reached"),
         ("http://[::1", "is not reached"),
         ("https://sandbox.invalid/a.wav", "is not reached"),
     ],
@@ -109,9 +113,11 @@ def test_a_url_that_leads_nowhere_is_told_in_a_sentence(url: str, words: str) ->
         ([to("/again")] * 6, "is not reached (TooManyRedirects)"),
         ([answer(b"", "404 Not Found")], "127.0.0.1 answered 404"),
         ([answer(Content_Type="text/html; charset=utf-8")], "sent no audio but text/html"),
+        ([answer(Content_Type="application/json")], "sent no audio but application/json"),
         ([answer(b"x" * 60_000)], "it is larger than 0 MB"),
         ([answer(b"")], "127.0.0.1 sent nothing"),
         ([answer(b"half", Content_Length="9")], "is not reached (RemoteProtocolError)"),
+        ([b"what?\r\n\r\n"], "is not reached"),
     ],
 )
 def test_a_preview_that_is_not_to_be_had_is_told_in_a_sentence(
@@ -128,6 +134,34 @@ def test_an_environment_without_a_way_is_told(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(FetchFailed, match="https_proxy: must be the address") as failed:
         asyncio.run(download("https://example.com/a.wav"))
     assert "hidden" not in str(failed.value)
+
+
+def test_a_host_that_drips_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "DOWNLOAD_S", 0.3)
+
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer(b"", Content_Length="1000"))
+            gone = asyncio.create_task(reader.read(1))
+            with suppress(ConnectionError):
+                while not gone.done():
+                    writer.write(b".")
+                    await asyncio.wait([gone], timeout=0.05)
+                writer.close()
+                await writer.wait_closed()
+            ended.set()
+
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        async with server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.wav"
+            with pytest.raises(FetchFailed, match="it took longer than"):
+                await download(url)
+            await ended.wait()
+
+    asyncio.run(main())
 
 
 # a trial call to the webhook
@@ -170,7 +204,7 @@ def program(
 
 
 def called(url: str) -> Reply:
-    return asyncio.run(call_webhook(url))
+    return network.answer(call_webhook(url))
 
 
 @pytest.fixture
@@ -197,6 +231,7 @@ def test_the_receiver_is_known_by_its_own_words_and_looks_nothing_up(tmp_path: P
 @pytest.mark.parametrize(
     ("status", "body"),
     [
+        (404, b"<html><title>404 Not Found</title></html>"),
         (200, b"no such webhook\n"),
         (404, b"no such webhook " * 100_000),
         (301, b""),
@@ -228,6 +263,32 @@ def test_a_program_that_says_nothing_is_left_in_time(monkeypatch: pytest.MonkeyP
         assert called(f"{url}/webhook") == Reply(trouble=Trouble.TIME)
         with pytest.raises(FetchFailed, match=r"it took longer than 0\.2 s"):
             asyncio.run(download(f"{url}/a.wav"))
+
+
+def test_a_program_that_hangs_up_is_told() -> None:
+    def hang_up() -> None:
+        port.accept()[0].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        reply = called(f"http://127.0.0.1:{port.getsockname()[1]}/webhook")
+        thread.join()
+    assert reply.trouble is Trouble.CONNECTION
+
+
+def test_a_name_server_that_hangs_holds_up_no_answer_and_no_end() -> None:
+    code = """
+import socket, time
+from voicekeeper.cli import network
+socket.getaddrinfo = lambda *_, **__: time.sleep(100)
+network.TRIAL_S = 0.2
+print(network.answer(network.call_webhook("https://voices.example.com/webhook")).trouble)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("time\n", "")
 
 
 @needs_openssl

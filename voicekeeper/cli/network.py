@@ -4,13 +4,18 @@ import asyncio
 import os
 import socket
 import ssl
-from typing import Final
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 from voicekeeper.core import webhook
 from voicekeeper.core.webhook import Reply, Trouble
 from voicekeeper.errors import ConfigError, FetchFailed
 from voicekeeper.gateway import http_client
 from voicekeeper.gateway.http_client import httpx
+
+Answer = TypeVar("Answer")
 
 DOWNLOAD_S: Final = 60.0  # for all of it
 _STEP_S: Final = 15.0
@@ -20,6 +25,34 @@ _ONLY_AUDIO: Final = {"Accept": "audio/*, */*;q=0.1", "Accept-Encoding": "identi
 
 TRIAL_S: Final = 10.0  # the gateway waits thirty seconds
 _MOST_REPLY: Final = 4 * 1024  # bytes; the receiver's answer has some twenty
+
+
+def answer(asking: Coroutine[Any, Any, Answer]) -> Answer:
+    """Return what a coroutine returns; a name server that hangs does not hold it up."""
+
+    async def main() -> Answer:
+        asyncio.get_running_loop().set_default_executor(_DaemonThreads())
+        return await asking
+
+    return asyncio.run(main())
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """Runs each call in a thread that nobody joins: nothing can end a look-up that hangs."""
+
+    def submit(self, fn: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:  # noqa: ANN401 - any call's
+        """Run a call."""
+        future = Future[Answer]()
+
+        def work() -> None:
+            future.set_running_or_notify_cancel()
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
 
 
 async def download(url: str, *, most: int = _MOST_AUDIO) -> bytes:

@@ -138,7 +138,7 @@ class _Checks:
         if isinstance(self._found, VoicekeeperError):
             return _warning("not asked, for want of a key; mend that first")
         try:
-            balance = asyncio.run(self._ask(self._found))
+            balance = network.answer(self._ask(self._found))
         except CallFailed as failure:
             if failure.code is not None:
                 raise  # an answer, with the mend that the page names for it
@@ -218,7 +218,7 @@ class _Checks:
             return _ok("alerts.heartbeat_url is not set, so nobody waits for a ping")
         is_in_time = self._is_kept and self._health is not None and not self._health.overdue
         try:
-            asyncio.run(notify.ping(address) if is_in_time else notify.reach(address))
+            network.answer(notify.ping(address) if is_in_time else notify.reach(address))
         except NotSent as failure:
             sentence = f"alerts.heartbeat_url: {failure}; see that it is right, {_LET_THROUGH}"
             return Finding(Severity.CRITICAL, sentence)
@@ -241,7 +241,7 @@ class _Checks:
                 network.call_webhook(here, by_proxy=False), network.call_webhook(url)
             )
 
-        near, far = asyncio.run(both())
+        near, far = network.answer(both())
         # ``run --once`` listens to nothing
         runs = self._is_kept and self._health is not None and not self._health.once
         return webhook.judged(near, far, public_url=url, listen=listen, runs=runs)

@@ -3,7 +3,6 @@
 With ``--wait`` the command follows one until the voice speaks or never will.
 """
 
-import asyncio
 import functools
 import os
 import sys
@@ -220,7 +219,7 @@ def _save_preview(session: Session, file: Path, name: str, make: Callable[[], Re
         if url is None:
             raise FetchFailed(f"the preview of {name} is not saved: the gateway named none")
         try:
-            audio = asyncio.run(network.download(url))
+            audio = network.answer(network.download(url))
         except FetchFailed as error:
             raise FetchFailed(f"the preview of {name} is not saved: {error}") from None
         with os.fdopen(descriptor, "wb", closefd=False) as given:
