@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "voicekeeper"
 
@@ -94,3 +96,23 @@ def test_only_the_sandbox_the_rehearsal_and_what_nobody_may_guess_roll_dice() ->
         if any(module.partition(".")[0] in ("random", "secrets") for module, _ in imported(tree))
     }
     assert [path for path in dice if not path.startswith(MAY_ROLL_DICE)] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "datetime.now(UTC)",
+        "datetime.datetime.utcnow()",
+        "dt.date.today()",
+        "time.time()",
+        "from time import monotonic as m",
+        "Field(default_factory=datetime.now)",
+    ],
+)
+def test_a_reading_of_the_clock_is_seen_in_any_spelling(code: str) -> None:
+    assert list(clocks_read(ast.parse(code)))
+
+
+@pytest.mark.parametrize("code", ["clock.now()", "self._clock.monotonic()", "loop.time()"])
+def test_asking_the_port_is_not_a_reading(code: str) -> None:
+    assert not list(clocks_read(ast.parse(code)))

@@ -1,15 +1,12 @@
-"""The life of a voice: what each answer changes, in full.
+"""The life of a voice: what each answer changes, in full, and what holds however a life goes."""
 
-That a life keeps to the legal ways, and pays for nothing twice, the simulation checks.
-"""
-
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.examples import (
@@ -1092,3 +1089,142 @@ def test_whatever_is_answered_all_that_is_open_has_its_time_and_each_new_status_
     status = change.voice.get("status", row.status)
     assert changed == ([] if status is row.status else [became(row.status, status)])
     assert (status is Status.LOST is not row.status) == ("voice.lost" in told(change))
+
+
+LEGAL = {
+    Status.LOST: {Status.OK, Status.UNDEPLOYED},
+    Status.NEW: {
+        *(Status.DEPLOYING, Status.OK, Status.FAILED, Status.UNKNOWN),
+        *(Status.LOST, Status.UNDEPLOYED),
+    },
+    Status.DEPLOYING: {
+        *(Status.OK, Status.FAILED, Status.UNKNOWN),
+        *(Status.LOST, Status.UNDEPLOYED),
+    },
+    Status.OK: {Status.LOST, Status.UNDEPLOYED},
+}
+
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+@dataclass
+class Life:
+    """One voice with one open task at a time, and a witness who remembers what was blamed.
+
+    Attributes:
+        row, task: as the rules left them.
+        now: the only clock.
+        blamed: whether an answer has blamed the voice since it last spoke.
+        cleared: when a control call succeeded after that, if one did.
+        enrollments: how many were, or may have been, accepted and charged.
+    """
+
+    policy: Policy
+    row: Voice
+    now: datetime = NOW
+    task: Task | None = None
+    blamed: bool = False
+    cleared: datetime | None = None
+    enrollments: int = 0
+
+    def live(self, draw: Draw) -> bool:
+        """Take the next step; return whether there was one."""
+        self.now += draw(spans(SECOND, DAY))
+        if self.row.suspected_at and not self.row.controlled_at and draw(st.booleans()):
+            self.row.controlled_at = self.cleared = self.now
+        if self.task is None:
+            return self._claim()
+        if self.task.state is TaskState.INTENT:
+            self._submit(self.task, draw)
+        else:
+            self._ask(self.task, draw)
+        return True
+
+    def _claim(self) -> bool:
+        if self.row.next_at is None:
+            return False
+        self.now = max(self.now, self.row.next_at)
+        speaks = self.row.voice_id is not None
+        assert speaks or self.row.status is Status.NEW
+        make = keepalive if speaks else enrollment
+        self.task = make(state=TaskState.INTENT, sent_at=self.now, task_id=None)
+        self.row.next_at = self.now + self.policy.longest_call if speaks else None
+        return True
+
+    def _submit(self, task: Task, draw: Draw) -> None:
+        answer = draw(st.sampled_from(["accepted", "refused", "crash"]))
+        fault = draw(FAULTS) if answer == "refused" else None
+        given = {"accepted": ACCEPTED, "refused": fault, "crash": None}[answer]
+        change = after(self.row, task, given, now=self.now, policy=self.policy)
+        if task.kind.is_enrollment and (fault is None or fault.ambiguous):
+            self.enrollments += 1
+        blames = fault is not None and fault.culprit is Culprit.VOICE
+        self._apply(task, change, blames=blames and not task.kind.is_enrollment)
+
+    def _ask(self, task: Task, draw: Draw) -> None:
+        if draw(st.booleans()):
+            fault = draw(FAULTS)
+            change = after(self.row, task, fault, polled=True, now=self.now, policy=self.policy)
+            self._apply(task, change, blames=False)
+            return
+        report = draw(reports(self.now))
+        change = after(self.row, task, report, now=self.now, policy=self.policy)
+        code = report.fail_code or report.voice_status
+        blames = report.state == "failed" and code in ("VALIDATION_ERROR", "UNDEPLOYED")
+        if task.kind.is_enrollment and change.voice.get("status") is Status.UNDEPLOYED:
+            assert "UNDEPLOYED" in (report.fail_code, report.voice_status)
+        self._apply(task, change, blames=blames and not task.kind.is_enrollment)
+
+    def _apply(self, task: Task, change: Transition, *, blames: bool) -> None:
+        before, after = self.row.status, change.voice.get("status", self.row.status)
+        if after is not before:
+            assert after in LEGAL[before]
+        gone = after is not before and after in (Status.LOST, Status.UNDEPLOYED)
+        if gone and not task.kind.is_enrollment:
+            assert blames
+            assert self.blamed
+            assert self.cleared is not None
+            assert self.cleared <= task.sent_at
+        if gone and task.kind.is_enrollment:
+            assert after is Status.UNDEPLOYED
+        if change.success:
+            self.blamed, self.cleared = False, None
+        self.blamed |= blames
+        for column, value in change.voice.items():
+            setattr(self.row, column, value)
+        for column, value in change.task.items():
+            setattr(task, column, value)
+        self.task = task if task.state is TaskState.RUNNING else None
+
+    def check(self) -> None:
+        """Assert what must hold between any two steps."""
+        row = self.row
+        kept = row.status in (Status.NEW, Status.DEPLOYING, Status.OK)
+        if self.task is None and row.status is not Status.LOST:
+            assert (row.next_at is not None) == kept, "kept, or over, and nothing between"
+        if self.task is None and row.status is Status.LOST and row.next_at is None:
+            assert self.now >= schedule.deadline(row.anchored_at, self.policy), "not tried on"
+        if row.status is Status.OK:
+            assert row.voice_id is not None
+        assert self.enrollments <= 1, "nothing is paid for twice"
+        assert row.last_used_at is None or row.last_used_at <= self.now
+
+
+@settings(max_examples=60)
+@given(policies(), st.booleans(), st.data())
+def test_every_life_keeps_to_the_legal_ways_and_no_voice_is_forgotten_or_paid_for_twice(
+    policy: Policy,
+    imported: bool,  # noqa: FBT001 - drawn
+    data: st.DataObject,
+) -> None:
+    row = (
+        voice(status=Status.NEW, origin=Origin.IMPORTED, last_used_at=None, next_at=NOW)
+        if imported
+        else new_voice(next_at=NOW)
+    )
+    life = Life(policy, row)
+    for _ in range(40):
+        if not life.live(data.draw):
+            break
+        life.check()

@@ -9,17 +9,20 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
 
 from tests.command import CommandLine
-from tests.daemon_support import LIMIT_S, POLICY, Host, until
-from tests.support import FakeClock, imported, wanted
+from tests.daemon_support import LIMIT_S, POLICY, Daemon, Host, fast_gateway, until
+from tests.support import FakeClock, imported, policy, wanted
 from voicekeeper.core.clock import SystemClock
+from voicekeeper.core.health import Severity
 from voicekeeper.core.models import HistoryEntry, Status
+from voicekeeper.core.requests import FLASH
 from voicekeeper.daemon.keeper import STOP_WITHIN_S
-from voicekeeper.sandbox import SandboxServer
+from voicekeeper.sandbox import Answer, Gateway, SandboxServer
 
 RECIPE = ["--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
 
@@ -76,6 +79,37 @@ def test_keeping_goes_on_when_a_gateway_that_hung_for_long_heals(
         assert daemon.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.host
+def test_settings_that_are_shorter_at_the_next_start_cost_no_voice(tmp_path: Path) -> None:
+    """Their due times lie within the new interval, and after the deadline by the new window."""
+    names, file = [f"v{number}" for number in range(10)], tmp_path / "settings.toml"
+    now = SystemClock().now()
+    used_at = now - timedelta(minutes=57)
+    gateway = fast_gateway(window=timedelta(hours=1))
+    for name in names:
+        gateway.import_voice(f"id-{name}", FLASH, now, last_used_at=used_at)
+    with SandboxServer(gateway) as server:
+        host = Host(tmp_path, server.base_url)
+        keys = ("WINDOW", "INTERVAL", "JITTER")
+        given = dict.fromkeys([f"VOICEKEEPER_KEEPALIVE__{key}" for key in keys])
+        environ = host.environ(VOICEKEEPER_CONFIG=str(file), **given)
+        host.registry.register(
+            [imported(name, last_used_at=used_at) for name in names],
+            now=now,
+            policy=policy(interval=timedelta(minutes=100), jitter=timedelta(0)),
+        )
+        for window, interval in (("3h", "100m"), ("1h", "55m")):
+            keepalive = f'window = "{window}"\ninterval = "{interval}"\njitter = "0s"'
+            file.write_text(f"[keepalive]\n{keepalive}\n")
+            with Daemon(["run"], environ) as daemon:
+                daemon.await_event("daemon.ready")
+                if window == "1h":
+                    daemon.await_event("keepalive.succeeded", count=10)
+                assert daemon.end(signal.SIGTERM) == 0
+                assert daemon.told("keepalive.submitted") == [] or window == "1h"
+        assert all(voice.alive and voice.uses == 1 for voice in server.books().voices.values())
+
+
 # how it ends
 
 
@@ -122,6 +156,16 @@ def test_a_signal_ends_it_long_before_a_call_that_hangs_does(
         for daemon in (first, second):
             assert daemon.told("daemon.stopped", calls_left=2)
             assert daemon.words == []
+
+
+def test_an_idle_daemon_ends_at_once(host: Host, server: SandboxServer) -> None:
+    host.register_existing(server, "anna")
+    with host.run() as daemon:
+        daemon.await_event("keepalive.succeeded")
+        began = time.monotonic()
+        assert daemon.end(signal.SIGINT) == 0
+        assert time.monotonic() - began < STOP_WITHIN_S
+        assert daemon.told("daemon.stopped", calls_left=0)
 
 
 # one daemon a registry
@@ -232,6 +276,68 @@ def test_a_daemon_whose_key_is_refused_stays_says_so_once_and_recovers(
     assert all(voice.alive for voice in server.books().voices.values())
 
 
+@pytest.mark.host
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_gateway_that_answers_404_to_every_call_is_seen_at_once(
+    tmp_path: Path, count: int
+) -> None:
+    names = [f"v{number}" for number in range(count)]
+    is_blocked = count > 1
+    wants = Severity.CRITICAL if is_blocked else Severity.WARNING
+    with SandboxServer(fast_gateway(window=timedelta(minutes=2)), faults=["404"]) as server:
+        host = Host(tmp_path, server.base_url, KEEPALIVE__WINDOW="2m")
+        host.register_existing(server, *names)
+        with host.run() as daemon:
+            if is_blocked:
+                blocked = daemon.await_event("upstream.blocked")
+                assert "the gateway answered 404: no such address or task" in blocked["error"]
+
+            def is_seen() -> bool:
+                with host.run_command("status", "--json") as status:
+                    code = status.end()
+                told = json.loads("".join(status.lines))
+                return code == wants and told["blocked" if is_blocked else "overdue"] == 1
+
+            until(is_seen)
+            server.set_faults([])
+            for name in names:
+                daemon.await_event("keepalive.succeeded", name=name)
+            assert daemon.end(signal.SIGTERM) == 0
+        assert len(daemon.told("upstream.blocked")) == is_blocked
+        assert all(voice.alive for voice in server.books().voices.values())
+
+
+class _Strict(Gateway):
+    """A gateway whose policy a clone violates."""
+
+    def generate(self, model: str, body: Any, *given: Any, **more: Any) -> Answer:  # noqa: ANN401
+        if body["input"]["mode"] == "clone":
+            return Answer(403, "content violates policy")
+        return super().generate(model, body, *given, **more)
+
+
+@pytest.mark.host
+def test_an_enrollment_that_the_gateway_s_policy_refuses_pauses_nothing_and_fails(
+    tmp_path: Path,
+) -> None:
+    with SandboxServer(fast_gateway(make=_Strict)) as server:
+        host = Host(tmp_path, server.base_url)
+        host.register(wanted("berta"))
+        host.register_existing(server, "anna")
+        with host.run() as daemon:
+            failed = daemon.await_event("voice.status_changed", name="berta", to="FAILED")
+            daemon.await_event("keepalive.succeeded", name="anna")
+            with host.run_command("status") as status:
+                assert status.end() == Severity.WARNING
+            assert daemon.end(signal.SIGTERM) == 0
+    assert failed["from"] == "NEW"
+    assert len(daemon.told("enrollment.failed")) == 3
+    assert daemon.told("upstream.blocked") == []
+    (sentence,) = (line for line in status.lines if "FAILED" in line)
+    assert "1 voice FAILED: berta (the gateway answered 403" in sentence
+    assert '("content violates policy"))' in " ".join(status.lines)
+
+
 def test_a_daemon_outlives_a_gateway_that_is_away(host: Host, server: SandboxServer) -> None:
     host.register_existing(server, "anna")
     host.register(wanted("berta"))
@@ -273,3 +379,22 @@ def test_systemd_is_told_of_the_start_of_each_pass_and_of_the_end(
             assert daemon.end() == 0
     assert told[0] == "WATCHDOG=1"
     assert told[-1] == "STOPPING=1"
+
+
+@pytest.mark.parametrize("is_journal", [True, False])
+def test_lines_carry_their_priority_when_stdout_is_the_journal(
+    host: Host, server: SandboxServer, *, is_journal: bool
+) -> None:
+    host.register_existing(server, "anna")
+    server.set_faults(["402"])
+    pipe = os.pipe()
+    status = os.fstat(pipe[1])
+    stream = f"{status.st_dev}:{status.st_ino}" if is_journal else "1:1"
+    with host.run(pipe=pipe, JOURNAL_STREAM=stream) as daemon:
+        until(lambda: any("upstream.blocked" in line for line in daemon.lines))
+        assert daemon.end(signal.SIGTERM) == 0
+    numbers = {"info": "<6>", "warning": "<4>", "error": "<3>"}
+    told = [line.partition("{") for line in daemon.lines]
+    levels = [json.loads(start + rest)["level"] for _, start, rest in told]
+    assert [prefix for prefix, _, _ in told] == [numbers[e] if is_journal else "" for e in levels]
+    assert set(levels) == set(numbers)

@@ -14,10 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.command import CommandLine
 from tests.daemon_support import KEY, Host, fast_gateway, until
-from tests.support import wanted
+from tests.support import FakeClock, imported, wanted
 from tests.tls_support import certified
-from tests.web_support import free_port
+from tests.web_support import free_port, lead_here
+from voicekeeper.core.clock import SystemClock
 from voicekeeper.core.models import Status
 from voicekeeper.sandbox import SandboxServer
 
@@ -95,6 +97,49 @@ def test_the_gateway_reaches_the_daemon_through_nginx_with_tls(tmp_path: Path) -
     assert "/webhook/" not in log
     (task,) = [task for task in host.tasks("anna") if task.kind.is_enrollment]
     assert (task.polls, task.token_digest) == (1, None)
+
+
+@needs_nginx
+def test_check_goes_the_whole_way_to_the_daemon_and_tells_where_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    https, port = free_port(), free_port()
+    lead_here(monkeypatch, "voices.example.com")
+
+    def told(**settings: str) -> str:
+        url = f"https://voices.example.com:{https}/webhook"
+        environ = {
+            "VOICEKEEPER_WEBHOOK__PUBLIC_URL": url,
+            "VOICEKEEPER_WEBHOOK__LISTEN": f"127.0.0.1:{port}",
+            "VOICEKEEPER_UPSTREAM__BASE_URL": server.base_url,
+            "SSL_CERT_FILE": str(tmp_path / "nginx" / "cert.pem"),
+        }
+        now = FakeClock(SystemClock().now())
+        ended = CommandLine(host.path, clock=now)("check", environ=environ | settings)
+        (line,) = [line for line in ended.out.splitlines() if " webhook " in line]
+        return line
+
+    with (
+        nginx(tmp_path / "nginx", https=https, daemon=port),
+        SandboxServer(fast_gateway()) as server,
+    ):
+        host = host_of(tmp_path, server, port)
+        host.register(imported("anna"))
+        with host.run() as daemon:
+            daemon.await_event("listener.opened", listen=f"127.0.0.1:{port}")
+            daemon.await_event("daemon.ready")
+            assert told().startswith("ok       webhook")
+            assert "self-signed certificate" in told(SSL_CERT_FILE="")
+            elsewhere = f"https://voices.example.com:{https}/hooks"
+            assert "another program, which answers 404" in told(
+                VOICEKEEPER_WEBHOOK__PUBLIC_URL=elsewhere
+            )
+            nowhere = f"127.0.0.1:{free_port()}"
+            unheard = told(VOICEKEEPER_WEBHOOK__LISTEN=nowhere)
+            assert unheard.startswith("failed   webhook   nothing answers")
+            assert daemon.end(signal.SIGTERM) == 0
+            assert daemon.told("pass.failed") == []
+        assert told().startswith("warning  webhook   nothing answers")
 
 
 async def storm(port: int, requests: int) -> Counter[bytes]:
