@@ -37,6 +37,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """Run the tests that are coroutines on asyncio, each on a loop of its own."""
+    return "asyncio"
+
+
+@pytest.fixture
 def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Move the host to where a day begins 14 hours before UTC's."""
     with monkeypatch.context() as moved:
@@ -79,6 +85,13 @@ def cluster() -> Iterator[Cluster]:
     why = missing()
     if why is not None:
         pytest.skip(why)
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def restartable() -> Iterator[Cluster]:
+    """A PostgreSQL server that a test may stop."""
     with Cluster() as cluster:
         yield cluster
 

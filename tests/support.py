@@ -8,6 +8,7 @@ import dataclasses
 import json
 import random
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.secrecy import Secrets
 from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.keeper import Keeper
-from voicekeeper.errors import CallFailed
+from voicekeeper.errors import CallFailed, VoicekeeperError
 from voicekeeper.gateway import OnTurn
 from voicekeeper.gateway.http_client import httpx
 from voicekeeper.gateway.reply import read_reply, read_report
@@ -41,6 +42,8 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 TICK = 10 * SECOND
+
+LIMIT_S = 30.0
 
 CLONE = {"prefix": "demo01", "audio_url": "https://example.com/a.wav"}
 DESIGN = {"prefix": "demo02", "prompt": "Warm.", "preview_text": "Hello."}
@@ -196,6 +199,32 @@ class Told:
         return [fields for _, name, fields in self.lines if name == event]
 
 
+async def eventually(condition: Callable[[], object]) -> None:
+    """Let the other tasks go on until a condition holds."""
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110 - what a test looks at has no event
+            await asyncio.sleep(0.0005)
+
+
+def at_once(*works: Callable[[], object]) -> list[VoicekeeperError]:
+    """Do all of these in one moment, each in a thread; return the errors that people are told."""
+    start, errors = threading.Barrier(len(works)), list[VoicekeeperError]()
+
+    def do(work: Callable[[], object]) -> None:
+        start.wait(LIMIT_S)
+        try:
+            work()
+        except VoicekeeperError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=do, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    return errors
+
+
 async def offload(function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
     """Run a function of the store at once, in this thread."""
     return function()
@@ -325,22 +354,34 @@ class Life:
                 left = TICK
             self.clock.advance(min(ticks * TICK, left))
 
-    def live(self, duration: timedelta) -> None:
+    async def anew(self, duration: timedelta) -> None:
         """Take the registry over as a new process, and live on for so long."""
+        self.worklist.leave(keeper="1@here")  # as it died long ago
+        self.keeper = self.new_keeper()
+        await self.keeper.take_over()
+        await self.run(duration)
 
-        async def life() -> None:
-            self.worklist.leave(keeper="1@here")  # as it died long ago
-            self.keeper = self.new_keeper()
-            await self.keeper.take_over()
-            await self.run(duration)
-
-        asyncio.run(life())
+    def live(self, duration: timedelta) -> None:
+        """Live so long in a new process, outside of any loop."""
+        asyncio.run(self.anew(duration))
 
     def rows(self, table: type[SQLModel], *where: Any) -> list[Any]:  # noqa: ANN401
         """Return rows of a table, oldest first."""
         key = sa.inspect(table).primary_key[0]
         with self.database.reading() as session:
             return list(session.scalars(select(table).where(*where).order_by(key)))
+
+    def put(self, *rows: SQLModel) -> None:
+        """Write rows as something else might have left them."""
+        with self.database.writing() as session:
+            session.add_all(rows)
+
+    def edit(self, name: str, **columns: object) -> None:
+        """Set columns of a voice."""
+        with self.database.writing() as session:
+            voice = session.get_one(Voice, self.voice(name).id)
+            for column, value in columns.items():
+                setattr(voice, column, value)
 
     def voice(self, name: str) -> Voice:
         return self.registry.get(name)

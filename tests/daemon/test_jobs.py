@@ -3,24 +3,19 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from freezegun import freeze_time
 
-from tests.support import DAY, HOUR, NOW, SECOND, FakeClock, Told
+from tests.support import DAY, HOUR, NOW, SECOND, FakeClock, Told, eventually
 from voicekeeper.daemon import jobs as module
 from voicekeeper.daemon.jobs import Jobs, Periodic
 
-LIMIT_S = 10.0
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds."""
-    async with asyncio.timeout(LIMIT_S):
-        while not condition():  # noqa: ASYNC110 - what a test looks at has no event
-            await asyncio.sleep(0.0005)
+pytestmark = pytest.mark.anyio
 
 
 class Runs:
@@ -56,27 +51,36 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOOK_EVERY", timedelta(milliseconds=1))
 
 
-async def wake(runs: Runs, move: Callable[[], object]) -> None:
-    """Let freezegun's time pass, which moves no timer, and the scheduler see it."""
-    move()
-    runs.jobs._scheduler.wakeup()  # noqa: SLF001
-    await asyncio.sleep(0.02)
+Pass = Callable[[timedelta], Coroutine[Any, Any, None]]
 
 
-def played(*jumps: timedelta, passed: timedelta = SECOND) -> tuple[Counter[str], Sequence[float]]:
+@asynccontextmanager
+async def running(runs: Runs) -> AsyncIterator[Pass]:
+    """Start the jobs, and stop them in the end; give what lets time pass."""
+    with freeze_time(NOW, real_asyncio=True) as frozen:
+
+        async def let_pass(time: timedelta) -> None:
+            runs.clock.advance(time)
+            frozen.move_to(runs.clock.now())
+            runs.jobs._scheduler.wakeup()  # noqa: SLF001 - freezegun moves no timer
+            await asyncio.sleep(0.02)
+
+        runs.jobs.start()
+        await eventually(lambda: runs.counted["slow"])
+        yield let_pass
+        runs.jobs.pause()
+        runs.jobs.shutdown()
+
+
+def played(*jumps: timedelta) -> tuple[Counter[str], Sequence[float]]:
     """Return the runs after the start and these jumps of the wall clock, and what was logged."""
     runs = Runs()
 
     async def play() -> None:
-        with freeze_time(NOW, real_asyncio=True) as frozen:
-            runs.jobs.start()
-            await until(lambda: runs.counted["slow"])
+        async with running(runs) as let_pass:
             for jump in jumps:
                 runs.clock.wrong_by += jump
-                runs.clock.advance(passed)
-                await wake(runs, lambda: frozen.move_to(runs.clock.now()))
-            runs.jobs.pause()
-            runs.jobs.shutdown()
+                await let_pass(SECOND)
 
     asyncio.run(play())
     return runs.counted, [told["seconds"] for told in runs.log.of("clock.jumped")]
@@ -104,58 +108,36 @@ def test_a_small_step_of_the_clock_is_no_jump() -> None:
     assert played(timedelta(seconds=-1.5), timedelta(seconds=1.5))[1] == []
 
 
-def test_a_changed_pace_holds_when_the_jobs_are_scheduled_anew() -> None:
+async def test_a_changed_pace_holds_when_the_jobs_are_scheduled_anew() -> None:
     runs = Runs()
-
-    async def play() -> None:
-        with freeze_time(NOW, real_asyncio=True) as frozen:
-            runs.jobs.start()
-            await until(lambda: runs.counted["slow"])
-            runs.pace = 3 * SECOND
-            runs.jobs.schedule()
-            await wake(runs, lambda: None)
-            assert runs.counted == {"quick": 2, "slow": 2}
-            for _ in range(6):
-                runs.clock.advance(SECOND)
-                await wake(runs, lambda: frozen.move_to(runs.clock.now()))
-            runs.jobs.pause()
-            runs.jobs.shutdown()
-
-    asyncio.run(play())
+    async with running(runs) as let_pass:
+        runs.pace = 3 * SECOND
+        runs.jobs.schedule()
+        await let_pass(timedelta())
+        assert runs.counted == {"quick": 2, "slow": 2}
+        for _ in range(6):
+            await let_pass(SECOND)
     assert runs.counted == {"quick": 4, "slow": 2}
 
 
-def test_a_job_that_left_the_table_runs_no_more_and_the_one_named_goes_on_as_it_was() -> None:
+async def test_a_job_that_left_the_table_runs_no_more_and_the_one_named_goes_on_as_it_was() -> None:
     runs = Runs()
     whole = runs.table
-
-    async def play() -> None:
-        with freeze_time(NOW, real_asyncio=True) as frozen:
-            runs.jobs.start()
-            await until(lambda: runs.counted["slow"])
-            runs.jobs._table = lambda: whole()[:1]  # noqa: SLF001 - what the daemon's table does
-            runs.jobs.schedule(but="quick")
-            for _ in range(2):
-                runs.clock.advance(HOUR)
-                await wake(runs, lambda: frozen.move_to(runs.clock.now()))
-            runs.jobs.pause()
-            runs.jobs.shutdown()
-
-    asyncio.run(play())
+    async with running(runs) as let_pass:
+        runs.jobs._table = lambda: whole()[:1]  # noqa: SLF001 - what the daemon's table does
+        runs.jobs.schedule(but="quick")
+        for _ in range(2):
+            await let_pass(HOUR)
     assert runs.counted == {"quick": 3, "slow": 1}
 
 
-def test_a_run_that_is_cut_short_at_the_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_run_cut_short_at_the_end_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     runs = Runs()
     runs.hang = True
-
-    async def play() -> None:
-        runs.jobs.start()
-        await until(lambda: runs.counted["slow"])
-        runs.jobs.pause()
-        runs.jobs.shutdown()
-        await asyncio.sleep(0.01)
-
     with caplog.at_level(logging.WARNING):
-        asyncio.run(play())
+        async with running(runs):
+            pass
+        await asyncio.sleep(0.01)
     assert caplog.records == []

@@ -5,7 +5,7 @@ import gc
 import random
 import sqlite3
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -24,35 +24,22 @@ from tests.support import (
     Call,
     Life,
     Trouble,
+    eventually,
     imported,
     wanted,
 )
-from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.core.outcome import Accepted
 from voicekeeper.core.requests import CONTROL_VOICE
 from voicekeeper.daemon import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld
-from voicekeeper.gateway import GatewayPort
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.store import sqlite as store_sqlite
 
+pytestmark = pytest.mark.anyio
+
 TURNS = 10_000
 """So many turns of the loop are more than any test's work needs."""
-
-
-def test_the_stand_in_has_the_shape_of_the_port(tmp_path: Path) -> None:
-    port: GatewayPort = Life(tmp_path).upstream
-    assert callable(port.submit)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the other tasks go on until a condition holds."""
-    for _ in range(TURNS):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it did not happen")
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -79,8 +66,7 @@ def failing(code: int | None, *, first: int = TURNS, subject: str | None = None)
 # a fleet's ordinary life
 
 
-def test_thirty_days_of_twenty_voices(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_thirty_days_of_twenty_voices(life: Life) -> None:
     life.register(*map(imported, fleet(20)))
     life.live(30 * DAY)
     books = life.books()
@@ -92,23 +78,8 @@ def test_thirty_days_of_twenty_voices(tmp_path: Path) -> None:
     assert [line for line in life.log.lines if line[0] > 20] == []
 
 
-def test_the_registry_counts_as_the_gateway_does(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(*map(imported, fleet(5)))
-    life.live(7 * DAY)
-    books = life.books()
-    for voice in life.registry.all():
-        book = books.voices[voice.voice_id or ""]
-        assert voice.last_used_at is not None
-        assert timedelta(0) <= book.last_used_at - voice.last_used_at < SECOND
-        spoken = [e for e in life.events(voice.name) if e == "keepalive.succeeded"]
-        assert len(spoken) == book.uses
-    assert life.registry.totals(now=life.clock.now()).ever == Spent(books.cost_micros)
-
-
-def test_a_keepalive_needs_at_most_two_polls_on_average(tmp_path: Path) -> None:
+def test_a_keepalive_needs_at_most_two_polls_on_average(life: Life) -> None:
     """Of tasks that take 5 to 30 s, at the default settings and a pass each 10 s."""
-    life = Life(tmp_path)
     life.register(*map(imported, fleet(200)))
     life.live(5 * MINUTE)
     books = life.books()
@@ -119,34 +90,25 @@ def test_a_keepalive_needs_at_most_two_polls_on_average(tmp_path: Path) -> None:
     assert 1 <= mean <= 2
 
 
-def test_one_pass_empties_the_list_however_short_the_lanes(tmp_path: Path) -> None:
+async def test_one_pass_empties_the_list_however_short_the_lanes(tmp_path: Path) -> None:
     life = Life(tmp_path, max_in_flight=2)
     life.register(*map(imported, fleet(20)))
-
-    async def one_pass() -> None:
-        assert await life.one_pass()
-        assert life.books().speech == 20
-        assert not await life.one_pass()
-
-    run(one_pass())
+    assert await life.one_pass()
+    assert life.books().speech == 20
+    assert not await life.one_pass()
 
 
-def test_no_more_calls_are_under_way_than_the_setting_allows(tmp_path: Path) -> None:
+async def test_no_more_calls_are_under_way_than_the_setting_allows(tmp_path: Path) -> None:
     life = Life(tmp_path, max_in_flight=4)
     life.register(*map(imported, fleet(20)))
     life.upstream.hanging = lambda _: True
-
-    async def passes() -> None:
-        for _ in range(5):
-            await life.keeper.sweep()
-            await until(lambda: len(life.upstream.calls) == 2)
-        assert await life.keeper.stop(0) == 2
-
-    run(passes())
+    for _ in range(5):
+        await life.keeper.sweep()
+        await eventually(lambda: len(life.upstream.calls) == 2)
+    assert await life.keeper.stop(0) == 2
 
 
-def test_enrollments_of_every_ending(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_enrollments_of_every_ending(life: Life) -> None:
     life.register(
         wanted("fine"),
         wanted("rejected", prefix="reject1"),
@@ -169,66 +131,42 @@ def test_enrollments_of_every_ending(tmp_path: Path) -> None:
     assert "review failed" in (life.voice("rejected").last_error or "")
     rejected = life.voice("rejected").voice_id or ""
     assert life.upstream.submitted(rejected) == []
-
-
-def test_a_deployment_that_timed_out_is_tried_with_speech_until_it_speaks(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(wanted("anna", prefix="slow1"))
-    life.live(4 * MINUTE)
-    anna = life.voice("anna")
-    assert anna.status is Status.DEPLOYING
-    assert anna.voice_id is not None
-    assert "enrollment.failed" in life.events("anna")
-    life.live(HOUR)
-    assert life.voice("anna").status is Status.OK
-    assert life.books().clone == 1
     assert life.rows(Breaker, col(Breaker.opened_at).is_not(None)) == []
 
 
 # one voice's trouble is nobody else's
 
 
-def test_a_call_that_hangs_delays_no_other_voice(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+async def test_a_call_that_hangs_delays_no_other_voice(life: Life) -> None:
     life.register(*map(imported, fleet(30)))
     life.upstream.hanging = lambda call: call.subject == "id-v0"
     others = [f"id-v{n}" for n in range(1, 30)]
-
-    async def passes() -> None:
-        await life.keeper.sweep()
-        await until(lambda: all(life.upstream.submitted(spoken) for spoken in others))
-        life.clock.advance(MINUTE)
-        await life.keeper.sweep()
-        await until(lambda: len(life.rows(Voice, col(Voice.status) == Status.OK)) == 29)
-        assert life.voice("v0").status is Status.NEW
-        life.upstream.release.set()
-        await life.keeper.settle()
-
-    run(passes())
-    life.live(2 * MINUTE)
+    await life.keeper.sweep()
+    await eventually(lambda: all(life.upstream.submitted(spoken) for spoken in others))
+    life.clock.advance(MINUTE)
+    await life.keeper.sweep()
+    await eventually(lambda: len(life.rows(Voice, col(Voice.status) == Status.OK)) == 29)
+    assert life.voice("v0").status is Status.NEW
+    life.upstream.release.set()
+    await life.keeper.settle()
+    await life.anew(2 * MINUTE)
     assert life.voice("v0").status is Status.OK
     assert len(life.upstream.submitted("id-v0")) == 1
 
 
-def test_polls_that_hang_keep_no_voice_from_being_used(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+async def test_polls_that_hang_keep_no_voice_from_being_used(life: Life) -> None:
     life.register(*map(imported, fleet(8)))
     life.upstream.hanging = lambda call: call.kind == "status"
-
-    async def passes() -> None:
-        await life.one_pass()
-        life.clock.advance(20 * SECOND)
-        await life.keeper.sweep()
-        life.register(*(imported(f"late{n}") for n in range(8)))
-        await life.keeper.sweep()
-        await until(lambda: all(life.upstream.submitted(f"id-late{n}") for n in range(8)))
-        assert await life.keeper.stop(0) == 4
-
-    run(passes())
+    await life.one_pass()
+    life.clock.advance(20 * SECOND)
+    await life.keeper.sweep()
+    life.register(*(imported(f"late{n}") for n in range(8)))
+    await life.keeper.sweep()
+    await eventually(lambda: all(life.upstream.submitted(f"id-late{n}") for n in range(8)))
+    assert await life.keeper.stop(0) == 4
 
 
-def test_an_error_in_one_voices_work_stops_no_other(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_an_error_in_one_voices_work_stops_no_other(life: Life) -> None:
     life.register(*map(imported, fleet(10)))
 
     def bug(call: Call) -> Exception | None:
@@ -245,19 +183,15 @@ def test_an_error_in_one_voices_work_stops_no_other(tmp_path: Path) -> None:
     assert life.voice("v3").status is Status.OK
 
 
-def test_an_error_of_ours_in_an_enrollment_leaves_it_to_a_person(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_an_error_of_ours_in_an_enrollment_leaves_it_to_a_person(life: Life) -> None:
     life.register(wanted("guide"))
     life.upstream.trouble = lambda _: ZeroDivisionError("a bug")
-
     life.live(2 * HOUR)
-
     assert life.voice("guide").status is Status.UNKNOWN
     assert len(life.upstream.calls) == 1
 
 
-def test_an_error_of_ours_before_an_enrollments_turn_is_tried_again(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+async def test_an_error_of_ours_before_an_enrollments_turn_is_tried_again(life: Life) -> None:
     life.register(wanted("guide"))
     submit, failures = life.upstream.submit, [ZeroDivisionError("a bug")]
 
@@ -267,44 +201,22 @@ def test_an_error_of_ours_before_an_enrollments_turn_is_tried_again(tmp_path: Pa
         return await submit(*args, **options)
 
     life.upstream.submit = fails_at_first  # type: ignore[method-assign]
-    life.live(MINUTE)
+    await life.anew(MINUTE)
     assert life.voice("guide").status is Status.NEW
-    life.live(2 * HOUR)
+    await life.anew(2 * HOUR)
     assert life.voice("guide").status is Status.OK
     assert life.books().clone == 1
 
 
-def test_a_voice_removed_while_its_call_is_under_way_is_forgotten_quietly(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(imported("anna"))
-    life.upstream.hanging = lambda _: True
-
-    async def passes() -> None:
-        await life.keeper.sweep()
-        await until(lambda: bool(life.upstream.calls))
-        life.registry.remove("anna", now=NOW)
-        life.upstream.release.set()
-        await life.keeper.settle()
-
-    run(passes())
-    assert life.rows(Task) == []
-    assert life.log.of("pass.failed") == []
-
-
-def test_an_enrollment_paused_before_its_turn_is_not_made(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+async def test_an_enrollment_paused_before_its_turn_is_not_made(life: Life) -> None:
     life.register(wanted("anna"))
-
-    async def passes() -> None:
-        await life.keeper.sweep()
-        life.registry.pause("anna", now=NOW)
-        await life.keeper.settle()
-
-    run(passes())
+    await life.keeper.sweep()
+    life.registry.pause("anna", now=NOW)
+    await life.keeper.settle()
     assert life.upstream.calls == []
     assert life.log.of("pass.failed") == []
     life.registry.resume("anna", now=NOW, policy=life.policy)
-    life.live(10 * MINUTE)
+    await life.anew(10 * MINUTE)
     assert life.voice("anna").status is Status.OK
 
 
@@ -317,8 +229,7 @@ def lost_answer(call: Call) -> Exception | None:
     return None
 
 
-def test_an_enrollment_whose_answer_was_lost_is_never_repeated_unasked(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_an_enrollment_whose_answer_was_lost_is_never_repeated_unasked(life: Life) -> None:
     life.register(wanted("anna"))
     life.upstream.trouble = lost_answer
     life.live(MINUTE)
@@ -335,9 +246,8 @@ def test_an_enrollment_whose_answer_was_lost_is_never_repeated_unasked(tmp_path:
 
 @pytest.mark.parametrize("code", [429, 408, None])
 def test_an_enrollment_that_was_certainly_not_made_is_tried_again(
-    tmp_path: Path, code: int | None
+    life: Life, code: int | None
 ) -> None:
-    life = Life(tmp_path)
     life.register(wanted("anna"))
     life.upstream.trouble = failing(code, first=3)
     life.live(HOUR)
@@ -348,9 +258,8 @@ def test_an_enrollment_that_was_certainly_not_made_is_tried_again(
 
 @pytest.mark.parametrize("code", [301, 403, 404, 451])
 def test_an_enrollment_that_is_refused_for_its_own_sake_is_tried_three_times_and_pauses_nothing(
-    tmp_path: Path, code: int
+    life: Life, code: int
 ) -> None:
-    life = Life(tmp_path)
     life.register(wanted("anna"), imported("ben", last_used_at=NOW - 3 * DAY))
     answers = iter([429, None, code, 402, 401])  # which wait, all but one
 
@@ -374,8 +283,7 @@ def test_an_enrollment_that_is_refused_for_its_own_sake_is_tried_three_times_and
     assert life.books().clone == 0
 
 
-def test_an_enrollment_waits_for_the_account_as_long_as_it_takes(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_an_enrollment_waits_for_the_account_as_long_as_it_takes(life: Life) -> None:
     life.register(wanted("anna"))
     life.upstream.trouble = failing(401)
     life.live(DAY)
@@ -389,17 +297,7 @@ def test_an_enrollment_waits_for_the_account_as_long_as_it_takes(tmp_path: Path)
     assert life.books().clone == 1
 
 
-def test_an_enrollment_that_is_wrong_is_not_tried_again(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(wanted("anna"))
-    life.upstream.trouble = failing(400)
-    life.live(DAY)
-    assert life.voice("anna").status is Status.FAILED
-    assert len(life.upstream.submitted("demo01")) == 1
-
-
-def test_a_recipe_that_breaks_the_pages_rules_is_refused_without_a_call(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_a_recipe_that_breaks_the_pages_rules_is_refused_without_a_call(life: Life) -> None:
     life.register(wanted("anna", prefix="too long for a prefix"))
     life.live(MINUTE)
     assert life.voice("anna").status is Status.FAILED
@@ -407,49 +305,7 @@ def test_a_recipe_that_breaks_the_pages_rules_is_refused_without_a_call(tmp_path
     assert life.upstream.calls == []
 
 
-@pytest.mark.parametrize("kind", [Kind.KEEPALIVE, Kind.CLONE])
-def test_a_stop_in_the_middle_of_a_call_pays_for_no_enrollment_twice(
-    tmp_path: Path, kind: Kind
-) -> None:
-    life = Life(tmp_path)
-    life.register(imported("anna") if kind is Kind.KEEPALIVE else wanted("anna"))
-    life.upstream.hanging = lambda _: True
-
-    async def stopped() -> None:
-        await life.keeper.sweep()
-        await until(lambda: bool(life.upstream.calls))
-        assert await life.keeper.stop(0) == 1
-        assert not await life.keeper.sweep()
-
-    run(stopped())
-    assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]
-    life.upstream.hanging = lambda _: False
-    life.live(DAY)
-    calls = [call for call in life.upstream.calls if call.kind == "submit"]
-    if kind is Kind.KEEPALIVE:
-        assert life.voice("anna").status is Status.OK
-        assert len(calls) == 2
-    else:
-        assert life.voice("anna").status is Status.UNKNOWN
-        assert len(calls) == 1
-
-
-def test_a_stop_waits_for_the_calls_under_way(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(imported("anna"))
-
-    async def stopped() -> None:
-        assert await life.keeper.stop(0) == 0
-        life.keeper = life.new_keeper()
-        await life.keeper.sweep()
-        assert await life.keeper.stop(30) == 0
-
-    run(stopped())
-    assert [task.state for task in life.tasks("anna")] == [TaskState.RUNNING]
-
-
-def test_a_restart_asks_for_the_task_that_was_accepted(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_a_restart_asks_for_the_task_that_was_accepted(life: Life) -> None:
     life.register(wanted("anna"), imported("berta"))
     life.live(SECOND)
     life.clock.advance(3 * MINUTE)
@@ -458,42 +314,36 @@ def test_a_restart_asks_for_the_task_that_was_accepted(tmp_path: Path) -> None:
     assert (life.books().clone, life.books().speech) == (1, 1)
 
 
-def test_answers_are_written_down_later_when_the_database_is_busy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_answers_are_written_down_later_when_the_database_is_busy(
+    life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_sqlite, "_BUSY_TIMEOUT_S", 0.01)
     monkeypatch.setattr("voicekeeper.daemon.recorder._AGAIN_S", (0.001,))
-    life = Life(tmp_path)
     life.register(imported("anna"))
     life.upstream.hanging = lambda _: True
     other = sqlite3.connect(life.database.path, isolation_level=None)
-
-    async def passes() -> None:
+    await life.keeper.sweep()
+    await eventually(lambda: life.upstream.calls)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseHeld, match="busy with another command"):
         await life.keeper.sweep()
-        await until(lambda: bool(life.upstream.calls))
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseHeld, match="busy with another command"):
-            await life.keeper.sweep()
-        life.upstream.release.set()
-        await until(lambda: bool(life.log.of("pass.failed")))
-        await asyncio.sleep(0.05)  # some tries more, which are not told
-        assert life.tasks("anna")[0].state is TaskState.INTENT
-        other.execute("ROLLBACK")
-        await life.keeper.settle()
-
-    run(passes())
+    life.upstream.release.set()
+    await eventually(lambda: life.log.of("pass.failed"))
+    await asyncio.sleep(0.05)  # some tries more, which are not told
+    assert life.tasks("anna")[0].state is TaskState.INTENT
+    other.execute("ROLLBACK")
+    await life.keeper.settle()
     other.close()
     (told,) = life.log.of("pass.failed")
     assert told["name"] == "anna"
     assert life.tasks("anna")[0].state is TaskState.RUNNING
     assert life.books().speech == 1
-    life.live(MINUTE)
+    await life.anew(MINUTE)
     assert life.voice("anna").status is Status.OK
     assert life.books().speech == 1
 
 
-def test_a_gateway_that_answers_no_polls_is_not_paid_again_at_once(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_a_gateway_that_answers_no_polls_is_not_paid_again_at_once(life: Life) -> None:
     life.register(imported("anna", last_used_at=NOW - 3 * DAY))
 
     def no_polls(call: Call) -> Exception | None:
@@ -538,9 +388,8 @@ def test_a_voice_is_lost_only_after_a_control_call_and_a_repeat(
 
 @pytest.mark.parametrize("wrong_for", [3 * MINUTE, DAY])
 def test_a_gateway_that_blames_every_voice_for_a_while_loses_none(
-    tmp_path: Path, wrong_for: timedelta
+    life: Life, wrong_for: timedelta
 ) -> None:
-    life = Life(tmp_path)
     life.register(*map(imported, fleet(6)))
     life.live(2 * DAY)
 
@@ -557,24 +406,7 @@ def test_a_gateway_that_blames_every_voice_for_a_while_loses_none(
     assert {voice.status for voice in life.registry.all()} == {Status.OK}
 
 
-def test_voices_are_kept_while_no_task_can_be_asked_for(tmp_path: Path) -> None:
-    gateway = Gateway(random.Random(1), window=DAY)
-    life = Life(tmp_path, gateway=gateway, window=DAY, interval=10 * HOUR, jitter=HOUR)
-    life.register(*map(imported, fleet(2)))
-    life.live(HOUR)
-
-    def silent(call: Call) -> Exception | None:
-        return CallFailed("it failed", code=500) if call.kind == "status" else None
-
-    life.upstream.trouble = silent
-    life.live(30 * HOUR)
-
-    assert len(life.alive()) == 2
-    assert life.log.of("upstream.blocked") == []
-
-
-def test_a_built_in_voice_that_was_retired_keeps_no_route_closed(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_a_built_in_voice_that_was_retired_keeps_no_route_closed(life: Life) -> None:
     life.register(*map(imported, fleet(6)))
     life.live(HOUR)
 
@@ -611,8 +443,7 @@ def test_slow_tasks_do_not_make_control_calls_pile_up(tmp_path: Path) -> None:
     assert len(paid) <= 4
 
 
-def test_a_voice_is_not_lost_while_no_control_call_succeeds(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_a_voice_is_not_lost_while_no_control_call_succeeds(life: Life) -> None:
     life.registry.register([imported("anna")], now=NOW, policy=life.policy)  # the gateway has none
     life.upstream.trouble = failing(500, subject=CONTROL_VOICE)
     life.live(2 * HOUR)
@@ -623,24 +454,13 @@ def test_a_voice_is_not_lost_while_no_control_call_succeeds(tmp_path: Path) -> N
     assert life.voice("anna").status is Status.LOST
 
 
-def test_where_the_built_in_voice_is_refused_too_no_voice_is_lost(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_blame_under_another_accounts_key_counts_for_nothing_under_the_right_one(
+    life: Life,
+) -> None:
     life.register(*map(imported, fleet(5)))
     life.upstream.trouble = failing(400)
     life.live(6 * HOUR)
     assert {voice.status for voice in life.registry.all()} == {Status.NEW}
-    life.upstream.trouble = lambda _: None
-    life.live(2 * HOUR)
-    assert {voice.status for voice in life.registry.all()} == {Status.OK}
-
-
-def test_blame_under_another_accounts_key_counts_for_nothing_once_the_key_is_right(
-    tmp_path: Path,
-) -> None:
-    life = Life(tmp_path)
-    life.register(*map(imported, fleet(5)))
-    life.upstream.trouble = failing(400)
-    life.live(6 * HOUR)
     life.upstream.trouble = failing(400, first=1, subject="id-v4")
     life.live(2 * HOUR)
     assert len(life.log.of("upstream.recovered")) == 1
@@ -648,8 +468,7 @@ def test_blame_under_another_accounts_key_counts_for_nothing_once_the_key_is_rig
     assert {voice.status for voice in life.registry.all()} == {Status.OK}
 
 
-def test_voices_that_are_gone_are_found_out_after_the_key_is_right_again(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_voices_that_are_gone_are_found_out_after_the_key_is_right_again(life: Life) -> None:
     life.register(*map(imported, fleet(5)))
     life.upstream.trouble = failing(400)
     life.live(6 * HOUR)
@@ -659,15 +478,6 @@ def test_voices_that_are_gone_are_found_out_after_the_key_is_right_again(tmp_pat
     life.live(6 * HOUR)
     lost = {voice.name for voice in life.registry.all() if voice.status is Status.LOST}
     assert (lost, life.voice("v0").status) == (gone, Status.OK)
-
-
-def test_a_voice_blamed_once_by_mistake_is_kept(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(imported("anna"))
-    life.upstream.trouble = failing(400, first=1)
-    life.live(HOUR)
-    anna = life.voice("anna")
-    assert (anna.status, anna.failures, anna.suspected_at) == (Status.OK, 0, None)
 
 
 WAYS_TO_FAIL: dict[str, tuple[str, Exception]] = {
@@ -708,9 +518,8 @@ class _Doomed(Gateway):
 
 @pytest.mark.parametrize("code", [401, 402, 403, 301, 404])
 def test_what_fails_every_call_pauses_them_is_told_once_and_blamed_on_no_voice(
-    tmp_path: Path, code: int
+    life: Life, code: int
 ) -> None:
-    life = Life(tmp_path)
     life.register(*(imported(name, last_used_at=NOW - 3 * DAY) for name in fleet(50)))
     life.upstream.trouble = failing(code)
     life.live(12 * HOUR)
@@ -730,18 +539,7 @@ def test_what_fails_every_call_pauses_them_is_told_once_and_blamed_on_no_voice(
     assert len(life.alive()) == 50
 
 
-def test_an_account_that_is_empty_is_filled_before_the_deadline(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(*(imported(name, last_used_at=NOW - 5 * DAY) for name in fleet(10)))
-    life.upstream.trouble = failing(402)
-    life.live(2 * DAY - 10 * MINUTE)
-    life.upstream.trouble = lambda _: None
-    life.live(DAY)
-    assert len(life.alive()) == 10
-
-
-def test_an_outage_of_the_gateway_costs_no_voice(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_an_outage_of_the_gateway_costs_no_voice(life: Life) -> None:
     life.register(*map(imported, fleet(6)))
     life.live(DAY)
     life.upstream.trouble = failing(None)
@@ -754,28 +552,11 @@ def test_an_outage_of_the_gateway_costs_no_voice(tmp_path: Path) -> None:
     assert {voice.status for voice in life.registry.all()} == {Status.OK}
 
 
-def test_a_gateway_that_loses_every_third_call_keeps_every_voice(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(*map(imported, fleet(5)))
-    dice = random.Random(7)
-
-    def flaky(_: Call) -> Exception | None:
-        return CallFailed("lost", ambiguous=True) if dice.random() < 1 / 3 else None
-
-    life.upstream.trouble = flaky
-    life.live(8 * DAY)
-    assert len(life.alive()) == 5
-    assert life.log.of("voice.lost") == []
-
-
 # clocks
 
 
 @pytest.mark.parametrize("wrong_by", [30 * DAY, -30 * DAY, 5 * HOUR, -5 * HOUR])
-def test_a_clock_that_was_wrong_for_an_hour_costs_no_voice(
-    tmp_path: Path, wrong_by: timedelta
-) -> None:
-    life = Life(tmp_path)
+def test_a_clock_that_was_wrong_for_an_hour_costs_no_voice(life: Life, wrong_by: timedelta) -> None:
     life.register(*map(imported, fleet(3)))
     life.live(DAY)
     life.clock.wrong_by = wrong_by
@@ -789,9 +570,8 @@ def test_a_clock_that_was_wrong_for_an_hour_costs_no_voice(
 
 @pytest.mark.parametrize("wrong_by", [400 * DAY, -400 * DAY])
 def test_a_clock_that_is_wrong_for_good_keeps_every_voice_at_the_usual_price(
-    tmp_path: Path, wrong_by: timedelta
+    life: Life, wrong_by: timedelta
 ) -> None:
-    life = Life(tmp_path)
     life.clock.wrong_by = wrong_by
     life.register(*map(imported, fleet(3)))
     life.live(15 * DAY)
@@ -818,9 +598,8 @@ def test_the_balance_is_noted_and_the_last_one_counts(tmp_path: Path) -> None:
     "trouble", [CallFailed("no answer"), CallFailed("refused", code=401), RuntimeError("a bug")]
 )
 def test_a_balance_that_is_not_told_harms_nothing_and_is_told_at_debug_level(
-    tmp_path: Path, trouble: Exception
+    life: Life, trouble: Exception
 ) -> None:
-    life = Life(tmp_path)
     life.register(imported("anna"))
     life.upstream.trouble = lambda call: trouble if call.kind == "balance" else None
     for _ in range(10):
@@ -836,31 +615,7 @@ def test_a_balance_that_is_not_told_harms_nothing_and_is_told_at_debug_level(
 # a process that was frozen
 
 
-def test_a_call_that_outlives_its_lease_is_not_made_again_beside_itself(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.register(imported("anna"))
-    life.upstream.hanging = lambda _: True
-
-    async def frozen() -> None:
-        await life.keeper.take_over()
-        await life.keeper.sweep()
-        await asyncio.sleep(0.01)
-        life.clock.advance(2 * MINUTE)  # a lease is shorter
-        await life.keeper.sweep()
-        life.upstream.release.set()
-        await life.keeper.settle()
-
-    asyncio.run(frozen())
-    assert len(life.upstream.submitted("id-anna")) == 1
-    life.upstream.hanging = lambda _: False
-    life.live(MINUTE)
-    assert life.books().speech == 1
-
-
-def test_a_call_that_is_cancelled_before_it_began_leaves_no_warning_behind(
-    tmp_path: Path,
-) -> None:
-    life = Life(tmp_path)
+def test_a_call_that_is_cancelled_before_it_began_leaves_no_warning_behind(life: Life) -> None:
     life.register(imported("anna"))
 
     async def cut_short() -> None:
@@ -880,9 +635,8 @@ def test_a_call_that_is_cancelled_before_it_began_leaves_no_warning_behind(
 
 
 def test_a_large_fleet_is_counted_anew_after_minutes_or_when_a_command_changed_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = Life(tmp_path)
     monkeypatch.setattr(module, "_LARGE", 1)
 
     def kept() -> int:
@@ -902,8 +656,7 @@ def test_a_large_fleet_is_counted_anew_after_minutes_or_when_a_command_changed_i
     assert kept() == 0
 
 
-def test_a_small_fleet_is_counted_each_time(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_a_small_fleet_is_counted_each_time(life: Life) -> None:
     for number in range(3):
         assert asyncio.run(life.keeper.outlook()).kept == number
         life.register(imported(f"v{number}", last_used_at=NOW))

@@ -32,7 +32,7 @@ from voicekeeper.errors import CallFailed, DatabaseFull
 from voicekeeper.notify import Sender
 from voicekeeper.store.outbox import Outbox
 
-pytestmark = pytest.mark.usefixtures("each_database")
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_database")]
 
 HOST = "here"
 
@@ -97,9 +97,9 @@ class Told(Life):
             await asyncio.sleep(0)
         return found
 
-    def live(self, duration: timedelta) -> None:
+    async def anew(self, duration: timedelta) -> None:
         self.notifier = self.new_notifier()
-        super().live(duration)
+        await super().anew(duration)
 
     async def run(self, duration: timedelta) -> None:
         end = self.clock.true + duration
@@ -223,19 +223,15 @@ def test_what_follows_within_an_hour_waits_for_its_end_and_is_one_message(life: 
     assert life.sent()[1:] == ["3 voices are lost: anna, berta and carla, 2 of them new"]
 
 
-def test_trouble_that_ends_before_it_is_told_is_told_with_its_end(life: Told) -> None:
+async def test_trouble_that_ends_before_it_is_told_is_told_with_its_end(life: Told) -> None:
     life.register(imported("anna", last_used_at=NOW - 4 * DAY))
     life.upstream.trouble = lambda call: empty_account(call) if call.at == NOW else None
-
-    async def brief() -> None:
-        await life.keeper.take_over()
-        while not life.log.of("upstream.recovered"):
-            await life.keeper.sweep()
-            await life.keeper.settle()
-            life.clock.advance(TICK)
-
-    asyncio.run(brief())
-    life.live(HOUR)
+    await life.keeper.take_over()
+    while not life.log.of("upstream.recovered"):
+        await life.keeper.sweep()
+        await life.keeper.settle()
+        life.clock.advance(TICK)
+    await life.anew(HOUR)
     assert life.sent() == [f"all clear, {FLASH} takes calls again"]
     assert "it lasted from 2026-05-01T12:00:00Z" in life.bodies()[0]
 
@@ -317,18 +313,18 @@ def test_an_address_that_is_taken_from_the_settings_is_sent_nothing_more(life: T
     assert life.rows(Message, col(Message.send_at).is_not(None)) == []
 
 
-def test_what_ended_long_before_there_was_an_address_is_not_told(life: Told) -> None:
+async def test_what_ended_long_before_there_was_an_address_is_not_told(life: Told) -> None:
     life.register(imported("well"))
     gone(life, "anna")
     told, life.notifier = life.notifier, Mute()  # type: ignore[assignment]
-    Life.live(life, HOUR)
+    await Life.anew(life, HOUR)
     life.gateway.import_voice("id-anna", FLASH, life.clock.true)
-    Life.live(life, 8 * DAY)
+    await Life.anew(life, 8 * DAY)
     gone(life, "berta")
-    Life.live(life, HOUR)
+    await Life.anew(life, HOUR)
     assert len(life.log.of("voice.recovered")) == 1
     life.notifier = told
-    life.live(HOUR)
+    await life.anew(HOUR)
     assert life.sent() == ["berta is lost"]
 
 

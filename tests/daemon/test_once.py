@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.test_service import LIMIT_S, until
 from tests.store.test_unreadable import write
-from tests.support import HOUR, NOW, Call, Life, imported, wanted
+from tests.support import HOUR, LIMIT_S, NOW, Call, Life, eventually, imported, wanted
 from voicekeeper.core.models import Kind, Status, Task, TaskState
 from voicekeeper.core.requests import FLASH
 from voicekeeper.daemon import service
@@ -158,7 +157,7 @@ def test_once_is_stopped_by_a_signal_while_a_call_hangs(
     life.upstream.hanging = lambda _: True
 
     async def stop() -> None:
-        await until(lambda: life.upstream.calls)
+        await eventually(lambda: life.upstream.calls)
         os.kill(os.getpid(), signal.SIGTERM)
 
     do_once(life, beside=stop, limit_stop=lambda: limits.append("begun"))

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support import NOW, Life, imported
+from tests.support import NOW, Life, eventually, imported
 from voicekeeper.core import transitions
-from voicekeeper.core.models import Kind, Status, TaskState
+from voicekeeper.core.models import Kind, Status, Task, TaskState, Voice
 from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.store.history import LogLine
-from voicekeeper.store.jobs import Answer, Job
+from voicekeeper.store.jobs import Answer, Decide, Job
+
+pytestmark = pytest.mark.anyio
 
 
 def answer(name: str) -> Answer:
@@ -67,161 +69,118 @@ class Scene:
         """Let the first be at the disk, and the others come meanwhile."""
         self.disk.flows.clear()
         tasks = self.begin(*names)
-        while not self.disk.groups:  # noqa: ASYNC110 - nothing sets an event
-            await asyncio.sleep(0)
+        await eventually(lambda: self.disk.groups)
         await asyncio.sleep(0)
         return tasks
 
 
-def test_an_answer_that_comes_alone_is_written_alone_at_once() -> None:
-    async def play() -> None:
-        scene = Scene()
-        (line,) = await scene.write("anna")
-        assert line.event == "anna"
-        assert scene.disk.groups == [["anna"]]
-
-    asyncio.run(play())
-
-
-def test_those_that_come_meanwhile_share_a_transaction_in_their_order() -> None:
-    async def play() -> None:
-        scene = Scene()
-        tasks = await scene.hold_up("anna", "bert", "cleo", "dora")
-        scene.disk.flows.set()
-        told = await asyncio.gather(*tasks)
-        assert [lines[0].event for lines in told] == ["anna", "bert", "cleo", "dora"]
-        assert scene.disk.groups == [["anna"], ["bert", "cleo", "dora"]]
-
-    asyncio.run(play())
+async def test_those_that_come_meanwhile_share_a_transaction_in_their_order() -> None:
+    scene = Scene()
+    tasks = await scene.hold_up("anna", "bert", "cleo", "dora")
+    scene.disk.flows.set()
+    told = await asyncio.gather(*tasks)
+    assert [lines[0].event for lines in told] == ["anna", "bert", "cleo", "dora"]
+    assert scene.disk.groups == [["anna"], ["bert", "cleo", "dora"]]
 
 
-def test_a_transaction_holds_so_many_at_the_most() -> None:
-    async def play() -> None:
-        scene = Scene()
-        tasks = await scene.hold_up(*(f"v{number}" for number in range(130)))
-        scene.disk.flows.set()
-        await asyncio.gather(*tasks)
-        assert [len(group) for group in scene.disk.groups] == [1, 64, 64, 1]
-
-    asyncio.run(play())
+async def test_a_transaction_holds_so_many_at_the_most() -> None:
+    scene = Scene()
+    tasks = await scene.hold_up(*(f"v{number}" for number in range(130)))
+    scene.disk.flows.set()
+    await asyncio.gather(*tasks)
+    assert [len(group) for group in scene.disk.groups] == [1, 64, 64, 1]
 
 
-def test_while_the_database_is_busy_each_is_tried_again_and_told_of_once(
+async def test_while_the_database_is_busy_each_is_tried_again_and_told_of_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("voicekeeper.daemon.recorder._AGAIN_S", (0.0,))
-
-    async def play() -> None:
-        scene = Scene()
-        noes = iter([DatabaseHeld("busy")] * 4)
-        scene.disk.refuses = lambda _: next(noes, None)
-        tasks = await scene.hold_up("anna", "bert", "cleo")
-        scene.disk.flows.set()
-        told = await asyncio.gather(*tasks)
-        assert [lines[0].event for lines in told] == ["anna", "bert", "cleo"]
-        assert sorted(scene.failures) == ["anna: busy", "bert: busy", "cleo: busy"]
-        assert len(scene.disk.groups) < 12  # they stayed together
-
-    asyncio.run(play())
+    scene = Scene()
+    noes = iter([DatabaseHeld("busy")] * 4)
+    scene.disk.refuses = lambda _: next(noes, None)
+    tasks = await scene.hold_up("anna", "bert", "cleo")
+    scene.disk.flows.set()
+    told = await asyncio.gather(*tasks)
+    assert [lines[0].event for lines in told] == ["anna", "bert", "cleo"]
+    assert sorted(scene.failures) == ["anna: busy", "bert: busy", "cleo: busy"]
+    assert len(scene.disk.groups) < 12  # they stayed together
 
 
-def test_an_answer_that_cannot_be_written_spoils_no_other() -> None:
-    async def play() -> None:
-        scene = Scene()
-        bad = ValueError("no such day")
-        scene.disk.refuses = lambda names: bad if "cleo" in names else None
-        tasks = await scene.hold_up("anna", "bert", "cleo", "dora")
-        scene.disk.flows.set()
-        told = await asyncio.gather(*tasks, return_exceptions=True)
-        assert told[2] is bad
-        assert [lines[0].event for n, lines in enumerate(told) if n != 2] == [  # type: ignore[index]
-            "anna",
-            "bert",
-            "dora",
-        ]
-        assert scene.failures == []
-
-    asyncio.run(play())
+async def test_an_answer_that_cannot_be_written_spoils_no_other() -> None:
+    scene = Scene()
+    bad = ValueError("no such day")
+    scene.disk.refuses = lambda names: bad if "cleo" in names else None
+    tasks = await scene.hold_up("anna", "bert", "cleo", "dora")
+    scene.disk.flows.set()
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert told[2] is bad
+    assert [lines[0].event for n, lines in enumerate(told) if n != 2] == [  # type: ignore[index]
+        "anna",
+        "bert",
+        "dora",
+    ]
+    assert scene.failures == []
 
 
-def test_one_who_is_cut_short_leaves_the_others_to_be_written() -> None:
-    async def play() -> None:
-        scene = Scene()
-        tasks = await scene.hold_up("anna", "bert", "cleo")
-        tasks[0].cancel()
-        tasks[1].cancel()
-        await asyncio.sleep(0)
-        scene.disk.flows.set()
-        told = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(one) for one in told[:2]] == [asyncio.CancelledError] * 2
-        assert told[2][0].event == "cleo"  # type: ignore[index]
-        assert (await scene.write("dora"))[0].event == "dora"
-
-    asyncio.run(play())
+async def test_one_who_is_cut_short_leaves_the_others_to_be_written() -> None:
+    scene = Scene()
+    tasks = await scene.hold_up("anna", "bert", "cleo")
+    tasks[0].cancel()
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    scene.disk.flows.set()
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in told[:2]] == [asyncio.CancelledError] * 2
+    assert told[2][0].event == "cleo"  # type: ignore[index]
+    assert (await scene.write("dora"))[0].event == "dora"
 
 
-def test_to_settle_is_to_wait_for_those_that_came_before() -> None:
-    async def play() -> None:
-        scene = Scene()
-        await scene.recorder.settle()
-        tasks = await scene.hold_up("anna", "bert", "cleo")
-        settled = asyncio.create_task(scene.recorder.settle())
-        await asyncio.sleep(0)
-        assert not settled.done()
-        scene.disk.flows.set()
-        await settled
-        assert scene.disk.groups == [["anna"], ["bert", "cleo"]]
-        await asyncio.gather(*tasks)
-
-    asyncio.run(play())
+async def test_to_settle_is_to_wait_for_those_that_came_before() -> None:
+    scene = Scene()
+    await scene.recorder.settle()
+    tasks = await scene.hold_up("anna", "bert", "cleo")
+    settled = asyncio.create_task(scene.recorder.settle())
+    await asyncio.sleep(0)
+    assert not settled.done()
+    scene.disk.flows.set()
+    await settled
+    assert scene.disk.groups == [["anna"], ["bert", "cleo"]]
+    await asyncio.gather(*tasks)
 
 
-def test_a_group_changes_all_of_its_voices_or_none(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_a_group_changes_all_of_its_voices_or_none(life: Life) -> None:
     life.register(imported("anna"), imported("bert"))
-    claims = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9)
+    jobs = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9).calls
 
-    def accepted(number: int) -> transitions.Transition:
-        raise NotImplementedError(number)
+    def accepted(voice: Voice | None, task: Task) -> transitions.Transition:
+        given: dict[str, Any] = {"cost_micros": 60, "now": NOW, "policy": life.policy}
+        return transitions.submitted(voice, task, Accepted(f"task-{task.id}"), **given)
 
-    def of(job: Job) -> Answer:
-        return Answer(
-            job,
-            lambda voice, task: transitions.submitted(
-                voice,
-                task,
-                Accepted(f"task-{job.name}"),
-                cost_micros=60,
-                now=NOW,
-                policy=life.policy,
-            ),
-            NOW,
-            life.policy,
-        )
+    def broken(*_: object) -> transitions.Transition:
+        raise NotImplementedError
 
-    spoilt = Answer(claims.calls[1], lambda *_: accepted(1), NOW, life.policy)
+    def record(*rules: Decide) -> list[str]:
+        answers = [
+            Answer(job, rule, NOW, life.policy) for job, rule in zip(jobs, rules, strict=True)
+        ]
+        return [lines[0].fields["name"] for lines in life.worklist.record(answers)]
+
     with pytest.raises(NotImplementedError):
-        life.worklist.record([of(claims.calls[0]), spoilt])
-    assert {task.state for name in ("anna", "bert") for task in life.tasks(name)} == {
-        TaskState.INTENT
-    }
-    first, second = life.worklist.record([of(job) for job in claims.calls])
-    assert [line.fields["name"] for line in (*first, *second)] == [j.name for j in claims.calls]
-    assert {task.state for name in ("anna", "bert") for task in life.tasks(name)} == {
-        TaskState.RUNNING
-    }
+        record(accepted, broken)
+    assert {task.state for task in life.rows(Task)} == {TaskState.INTENT}
+    assert record(accepted, accepted) == [job.name for job in jobs]
+    assert {task.state for task in life.rows(Task)} == {TaskState.RUNNING}
 
 
-def test_one_answer_of_a_group_sees_what_another_changed(tmp_path: Path) -> None:
+def test_one_answer_of_a_group_sees_what_another_changed(life: Life) -> None:
     """Two answers to one task: the first settles it, and the second finds it settled."""
-    life = Life(tmp_path)
     life.register(imported("anna"))
-    claims = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9)
+    (job,) = life.worklist.claim(now=NOW, policy=life.policy, calls=9, polls=9).calls
 
-    def success(voice: object, task: object) -> transitions.Transition:
-        return transitions.reported(voice, task, Report("success"), now=NOW, policy=life.policy)  # type: ignore[arg-type]
+    def success(voice: Voice | None, task: Task) -> transitions.Transition:
+        return transitions.reported(voice, task, Report("success"), now=NOW, policy=life.policy)
 
-    again = Answer(claims.calls[0], success, NOW, life.policy)
+    again = Answer(job, success, NOW, life.policy)
     first, second = life.worklist.record([again, again])
     assert [line.event for line in first][:1] == ["keepalive.succeeded"]
     assert list(second) == []

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.command import CommandLine
-from tests.daemon_support import KEY, LIMIT_S, Daemon, Host, fast_gateway, until
-from tests.support import DAY, HOUR, MINUTE, Life, imported, policy, wanted
+from tests.daemon_support import KEY, Daemon, Host, fast_gateway, until
+from tests.support import DAY, HOUR, MINUTE, Life, eventually, imported, policy, wanted
 from voicekeeper.config import Settings, changed, load, unchangeable
 from voicekeeper.core.models import Status, TaskState
 from voicekeeper.core.secret import SecretStr
@@ -22,6 +22,8 @@ from voicekeeper.daemon.reload import THE_KEY, Reload
 from voicekeeper.daemon.reload_socket import Answer, answering, ask
 from voicekeeper.errors import CallFailed, ConfigError, VoicekeeperError
 from voicekeeper.sandbox import SandboxServer
+
+pytestmark = pytest.mark.anyio
 
 
 def settings(**tables: Mapping[str, object]) -> Settings:
@@ -59,104 +61,76 @@ def adopt(life: Life, **overrides: Any) -> Coroutine[Any, Any, None]:  # noqa: A
     return life.keeper.adopt(life.policy)
 
 
-async def calls_begun(life: Life, count: int) -> None:
-    """Wait until so many calls have reached for the gateway."""
-    async with asyncio.timeout(LIMIT_S):
-        while len(life.upstream.calls) < count:  # noqa: ASYNC110 - the gateway has no event
-            await asyncio.sleep(0)
-
-
-def test_a_keepalive_that_is_open_is_not_repeated_for_a_shorter_interval(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+async def test_a_keepalive_that_is_open_is_not_repeated_for_a_shorter_interval(life: Life) -> None:
     life.register(imported("anna"))
-
-    async def story() -> None:
-        await life.keeper.take_over()
-        await life.one_pass()
-        assert [task.state for task in life.tasks("anna")] == [TaskState.RUNNING]
-        await adopt(life, interval=20 * MINUTE, jitter=timedelta(0))
-        await life.run(10 * MINUTE)
-        assert [task.state for task in life.tasks("anna")] == [TaskState.SUCCESS]
-
-    asyncio.run(story())
+    await life.keeper.take_over()
+    await life.one_pass()
+    assert [task.state for task in life.tasks("anna")] == [TaskState.RUNNING]
+    await adopt(life, interval=20 * MINUTE, jitter=timedelta(0))
+    await life.run(10 * MINUTE)
+    assert [task.state for task in life.tasks("anna")] == [TaskState.SUCCESS]
 
 
-def test_calls_under_way_are_neither_cut_nor_repeated(tmp_path: Path) -> None:
+async def test_calls_under_way_are_neither_cut_nor_repeated(tmp_path: Path) -> None:
     life = Life(tmp_path, max_in_flight=16)
     life.register(*(imported(f"v{n}") for n in range(4)), wanted("made"))
     life.upstream.hanging = lambda call: call.kind == "submit"
-
-    async def story() -> None:
-        await life.keeper.take_over()
-        await life.keeper.sweep()
-        await calls_begun(life, 5)
-        await adopt(life, max_in_flight=2, interval=2 * HOUR, jitter=timedelta(0))
-        await life.keeper.sweep()
-        life.upstream.hanging = lambda _: False
-        life.upstream.release.set()
-        await life.keeper.settle()
-        await life.run(HOUR)
-
-    asyncio.run(story())
+    await life.keeper.take_over()
+    await life.keeper.sweep()
+    await eventually(lambda: len(life.upstream.calls) == 5)
+    await adopt(life, max_in_flight=2, interval=2 * HOUR, jitter=timedelta(0))
+    await life.keeper.sweep()
+    life.upstream.hanging = lambda _: False
+    life.upstream.release.set()
+    await life.keeper.settle()
+    await life.run(HOUR)
     assert (life.books().speech, life.books().clone) == (4, 1)
     assert {voice.status for voice in life.registry.all()} == {Status.OK}
 
 
-def test_no_more_calls_than_the_new_settings_allow_are_begun(tmp_path: Path) -> None:
+async def test_no_more_calls_than_the_new_settings_allow_are_begun(tmp_path: Path) -> None:
     life = Life(tmp_path, max_in_flight=2)
     life.register(*(imported(f"v{n}") for n in range(8)))
     life.upstream.hanging = lambda _: True
-
-    async def story() -> None:
-        await life.keeper.take_over()
-        await life.keeper.sweep()
-        await adopt(life, max_in_flight=6)
-        await life.keeper.sweep()
-        await calls_begun(life, 3)
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert len(life.upstream.calls) == 3  # of the room for six, polls have a half
-        life.upstream.release.set()
-        await life.keeper.stop(1)
-
-    asyncio.run(story())
+    await life.keeper.take_over()
+    await life.keeper.sweep()
+    await adopt(life, max_in_flight=6)
+    await life.keeper.sweep()
+    await eventually(lambda: len(life.upstream.calls) == 3)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(life.upstream.calls) == 3  # of the room for six, polls have a half
+    life.upstream.release.set()
+    await life.keeper.stop(1)
 
 
-def test_enrollments_that_the_old_budget_held_are_looked_at_anew(tmp_path: Path) -> None:
+async def test_enrollments_that_the_old_budget_held_are_looked_at_anew(tmp_path: Path) -> None:
     life = Life(tmp_path, enrollments_per_day=0)
     life.register(wanted("made"))
-
-    async def story() -> None:
-        await life.keeper.take_over()
-        await life.run(HOUR)
-        assert life.voice("made").held_at is not None
-        await adopt(life, enrollments_per_day=10_000)
-        await life.run(HOUR)
-        assert life.voice("made").status is Status.OK
-
-    asyncio.run(story())
+    await life.keeper.take_over()
+    await life.run(HOUR)
+    assert life.voice("made").held_at is not None
+    await adopt(life, enrollments_per_day=10_000)
+    await life.run(HOUR)
+    assert life.voice("made").status is Status.OK
 
 
-def test_settings_that_the_registry_cannot_take_on_leave_the_old_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_settings_that_the_registry_cannot_take_on_leave_the_old_ones(
+    life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = Life(tmp_path)
     life.register(imported("anna"))
 
     def busy(**_: object) -> None:
         raise VoicekeeperError("busy")
 
-    async def story() -> None:
-        await life.keeper.take_over()
-        await life.run(HOUR)
-        monkeypatch.setattr(life.worklist, "replan", busy)
-        with pytest.raises(VoicekeeperError, match="busy"):
-            await life.keeper.adopt(policy(interval=DAY, jitter=timedelta(0)))
-        life.policy = policy()
-        await life.run(2 * DAY)
-        assert life.books().speech == 1
-
-    asyncio.run(story())
+    await life.keeper.take_over()
+    await life.run(HOUR)
+    monkeypatch.setattr(life.worklist, "replan", busy)
+    with pytest.raises(VoicekeeperError, match="busy"):
+        await life.keeper.adopt(policy(interval=DAY, jitter=timedelta(0)))
+    life.policy = policy()
+    await life.run(2 * DAY)
+    assert life.books().speech == 1
 
 
 # all or none
@@ -201,35 +175,31 @@ def server() -> Iterator[SandboxServer]:
         yield server
 
 
-def test_a_reload_puts_settings_and_key_in_force_for_the_next_call(
+async def test_a_reload_puts_settings_and_key_in_force_for_the_next_call(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     installation = Installation(Life(tmp_path), server)
     server.import_voice("id-anna")
     installation.life.register(imported("anna"))
-
-    async def story() -> None:
-        async with installation.running() as (assembly, reload):
-            await assembly.keeper.take_over()
-            await assembly.keeper.sweep()
-            await assembly.keeper.settle()
-            assert assembly.keeper.key_refused  # by the old key
-            installation.key = SecretStr("sk-new")
-            installation.written = settings(
-                upstream={"base_url": server.base_url, "timeout": "7s"}, log={"level": "debug"}
-            )
-            assert await reload() == ("upstream.timeout", "log.level", THE_KEY)
-            assert reload.settings == installation.written
-            await assembly.keeper.upkeep.note_balance()
-            assert await reload() == ()
-
-    asyncio.run(story())
+    async with installation.running() as (assembly, reload):
+        await assembly.keeper.take_over()
+        await assembly.keeper.sweep()
+        await assembly.keeper.settle()
+        assert assembly.keeper.key_refused  # by the old key
+        installation.key = SecretStr("sk-new")
+        installation.written = settings(
+            upstream={"base_url": server.base_url, "timeout": "7s"}, log={"level": "debug"}
+        )
+        assert await reload() == ("upstream.timeout", "log.level", THE_KEY)
+        assert reload.settings == installation.written
+        await assembly.keeper.upkeep.note_balance()
+        assert await reload() == ()
     assert installation.life.log.of("balance.asked")[-1].get("error") is None
     level, secrets = installation.logged[-1]
     assert (level.log.level, [s.get_secret_value() for s in secrets]) == ("debug", [KEY, "sk-new"])
 
 
-def test_the_addresses_of_before_a_reload_stay_out_of_the_log(
+async def test_the_addresses_of_before_a_reload_stay_out_of_the_log(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     installation = Installation(Life(tmp_path), server)
@@ -239,54 +209,43 @@ def test_the_addresses_of_before_a_reload_stay_out_of_the_log(
             upstream={"base_url": server.base_url}, alerts={"urls": address}
         )
 
-    async def story() -> None:
-        write("json://host/token-of-old")
-        async with installation.running() as (_, reload):
-            write("json://host/token-of-new")
-            assert await reload() == ("alerts.urls",)
-
-    asyncio.run(story())
+    write("json://host/token-of-old")
+    async with installation.running() as (_, reload):
+        write("json://host/token-of-new")
+        assert await reload() == ("alerts.urls",)
     _, hidden = installation.logged[-1]  # a message under way goes to the old one still
     words = [secret.get_secret_value() for secret in hidden]
     assert {"token-of-old", "token-of-new"} <= set(words)
 
 
-def test_a_reload_of_what_cannot_change_changes_nothing(
+async def test_a_reload_of_what_cannot_change_changes_nothing(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     installation = Installation(Life(tmp_path), server)
-
-    async def story() -> None:
-        async with installation.running() as (assembly, reload):
-            before = reload.settings
-            installation.written = settings(
-                database={"url": "sqlite:////elsewhere.db"}, keepalive={"interval": "2d"}
-            )
-            with pytest.raises(ConfigError, match=r"database\.url: cannot change while"):
-                await reload()
-            assert (reload.settings, assembly.api_key) == (before, SecretStr(KEY))
-
-    asyncio.run(story())
+    async with installation.running() as (assembly, reload):
+        before = reload.settings
+        installation.written = settings(
+            database={"url": "sqlite:////elsewhere.db"}, keepalive={"interval": "2d"}
+        )
+        with pytest.raises(ConfigError, match=r"database\.url: cannot change while"):
+            await reload()
+        assert (reload.settings, assembly.api_key) == (before, SecretStr(KEY))
     assert installation.logged == []
 
 
-def test_an_address_that_cannot_be_called_changes_nothing(
+async def test_an_address_that_cannot_be_called_changes_nothing(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     installation = Installation(Life(tmp_path), server)
-
-    async def story() -> None:
-        async with installation.running() as (assembly, reload):
-            installation.key = SecretStr("sk-new")
-            installation.written = settings(upstream={"base_url": "https://xn--zzzzzz999/api"})
-            with pytest.raises(ConfigError, match="no usable http or https address"):
-                await reload()
-            assert assembly.api_key == SecretStr(KEY)
-
-    asyncio.run(story())
+    async with installation.running() as (assembly, reload):
+        installation.key = SecretStr("sk-new")
+        installation.written = settings(upstream={"base_url": "https://xn--zzzzzz999/api"})
+        with pytest.raises(ConfigError, match="no usable http or https address"):
+            await reload()
+        assert assembly.api_key == SecretStr(KEY)
 
 
-def test_a_registry_that_is_busy_gives_the_client_its_old_settings_back(
+async def test_a_registry_that_is_busy_gives_the_client_its_old_settings_back(
     tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation = Installation(Life(tmp_path), server)
@@ -294,18 +253,15 @@ def test_a_registry_that_is_busy_gives_the_client_its_old_settings_back(
     async def refuse(_policy: object) -> None:
         raise VoicekeeperError("busy")
 
-    async def story() -> None:
-        async with installation.running() as (assembly, reload):
-            before = reload.settings
-            monkeypatch.setattr(assembly.keeper, "adopt", refuse)
-            installation.written = settings(upstream={"base_url": "http://127.0.0.1:1"})
-            with pytest.raises(VoicekeeperError, match="busy"):
-                await reload()
-            assert reload.settings == before
-            with pytest.raises(CallFailed, match="401"):  # the old address, and it does answer
-                await assembly.gateway.status("t", "cosyvoice-3-flash")
-
-    asyncio.run(story())
+    async with installation.running() as (assembly, reload):
+        before = reload.settings
+        monkeypatch.setattr(assembly.keeper, "adopt", refuse)
+        installation.written = settings(upstream={"base_url": "http://127.0.0.1:1"})
+        with pytest.raises(VoicekeeperError, match="busy"):
+            await reload()
+        assert reload.settings == before
+        with pytest.raises(CallFailed, match="401"):  # the old address, and it does answer
+            await assembly.gateway.status("t", "cosyvoice-3-flash")
 
 
 # the process
@@ -430,18 +386,15 @@ def test_the_answer_tells_why_a_reload_failed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"-" * 2_000_000])
-def test_a_daemon_that_ends_without_an_answer_is_no_success(tmp_path: Path, said: bytes) -> None:
+async def test_a_daemon_that_ends_without_an_answer_failed(tmp_path: Path, said: bytes) -> None:
     """One that goes on and on is none: nobody waits for its end."""
 
-    async def story() -> None:
-        async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(said)
-            if not said:
-                writer.close()
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        if not said:
+            writer.close()
 
-        server = await asyncio.start_unix_server(hang_up, tmp_path / "reload")
-        with pytest.raises(VoicekeeperError, match="no daemon answers"):
-            await asyncio.to_thread(ask, tmp_path)
-        server.close()
-
-    asyncio.run(story())
+    server = await asyncio.start_unix_server(hang_up, tmp_path / "reload")
+    with pytest.raises(VoicekeeperError, match="no daemon answers"):
+        await asyncio.to_thread(ask, tmp_path)
+    server.close()

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -21,16 +21,18 @@ from freezegun import freeze_time
 from tests.support import (
     DAY,
     HOUR,
+    LIMIT_S,
     MINUTE,
     NOW,
     SECOND,
     Life,
+    eventually,
     imported,
     wanted,
 )
 from voicekeeper.config import Settings
 from voicekeeper.config import settings as config_tables
-from voicekeeper.core.models import Balance, Status, TaskState
+from voicekeeper.core.models import Status, TaskState
 from voicekeeper.daemon import service as module
 from voicekeeper.daemon.reload import Reload
 from voicekeeper.daemon.sdnotify import ServiceManager
@@ -46,15 +48,9 @@ from voicekeeper.errors import (
 )
 from voicekeeper.store.jobs import Claims
 
-LIMIT_S = 30.0
+pytestmark = pytest.mark.anyio
+
 QUICK = timedelta(milliseconds=20)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds."""
-    async with asyncio.timeout(LIMIT_S):
-        while not condition():  # noqa: ASYNC110 - what a test looks at has no event
-            await asyncio.sleep(0.0005)
 
 
 class Manager:
@@ -82,7 +78,7 @@ class Manager:
 
     async def hear_passes(self, count: int) -> None:
         """Wait until so many passes were completed in all."""
-        await until(lambda: self.passes >= count)
+        await eventually(lambda: self.passes >= count)
 
     def close(self) -> None:
         self._line.close()
@@ -109,7 +105,7 @@ def daemon_of(life: Life, manager: Manager, tick: timedelta = QUICK, **environ: 
 async def running(daemon: Daemon, manager: Manager) -> AsyncIterator[asyncio.Task[None]]:
     """Give a daemon that is ready, and stop it in the end as the service manager does."""
     task = asyncio.create_task(daemon.run())
-    await until(lambda: task.done() or any(s.startswith("READY=1") for s in manager.heard))
+    await eventually(lambda: task.done() or any(s.startswith("READY=1") for s in manager.heard))
     if task.done():
         await task
     await asyncio.sleep(0.01)  # the run that made it ready ends, so that the next is not left out
@@ -136,26 +132,26 @@ class Sweeps:
         return self._claim(**arguments)
 
 
+@pytest.fixture
+def sweeps(life: Life, monkeypatch: pytest.MonkeyPatch) -> Sweeps:
+    return Sweeps(life, monkeypatch)
+
+
 # days and years
 
 
-def test_thirty_days_by_the_real_scheduler_lose_no_voice(tmp_path: Path, manager: Manager) -> None:
-    life = Life(tmp_path)
+async def test_a_month_by_the_real_scheduler_loses_no_voice(life: Life, manager: Manager) -> None:
     names = [f"v{n}" for n in range(5)]
     life.register(*map(imported, names), wanted("made"))
     daemon = daemon_of(life, manager, tick=HOUR)
-
-    async def month() -> None:
-        with freeze_time(NOW, real_asyncio=True) as frozen:
-            async with running(daemon, manager):
-                for passes in range(2, 30 * 24 + 2):
-                    life.clock.advance(HOUR)
-                    frozen.move_to(life.clock.now())
-                    daemon._jobs._scheduler.wakeup()  # noqa: SLF001 - freezegun moves no timer
-                    await manager.hear_passes(passes)
-                    await life.keeper.settle()
-
-    asyncio.run(month())
+    with freeze_time(NOW, real_asyncio=True) as frozen:
+        async with running(daemon, manager):
+            for passes in range(2, 30 * 24 + 2):
+                life.clock.advance(HOUR)
+                frozen.move_to(life.clock.now())
+                daemon._jobs._scheduler.wakeup()  # noqa: SLF001 - freezegun moves no timer
+                await manager.hear_passes(passes)
+                await life.keeper.settle()
     assert manager.passes == 30 * 24 + 1
     books = life.books()
     assert (len(books.voices), books.clone) == (6, 1)
@@ -176,159 +172,106 @@ def test_thirty_days_by_the_real_scheduler_lose_no_voice(tmp_path: Path, manager
         (ZeroDivisionError("a bug"), "ZeroDivisionError('a bug')"),
     ],
 )
-def test_a_pass_that_fails_is_told_feeds_no_watchdog_and_the_next_one_comes(
-    tmp_path: Path,
+async def test_a_pass_that_fails_is_told_feeds_no_watchdog_and_the_next_one_comes(
+    life: Life,
     manager: Manager,
-    monkeypatch: pytest.MonkeyPatch,
+    sweeps: Sweeps,
     error: Exception,
     told: str,
 ) -> None:
-    life = Life(tmp_path)
-    sweeps = Sweeps(life, monkeypatch)
     daemon = daemon_of(life, manager)
-
-    async def passes() -> None:
-        async with running(daemon, manager):
-            assert daemon.problem() is None
-            sweeps.errors = [error] * 1000
-            await until(lambda: life.log.of("pass.failed"))
-            before, left = manager.passes, len(sweeps.errors)
-            await until(lambda: len(sweeps.errors) <= left - 3)
-            assert manager.passes == before
-            assert daemon.problem() == told
-            sweeps.errors.clear()
-            await manager.hear_passes(before + 2)
-            assert daemon.problem() is None
-
-    asyncio.run(passes())
+    async with running(daemon, manager):
+        assert daemon.problem() is None
+        sweeps.errors = [error] * 1000
+        await eventually(lambda: life.log.of("pass.failed"))
+        before, left = manager.passes, len(sweeps.errors)
+        await eventually(lambda: len(sweeps.errors) <= left - 3)
+        assert manager.passes == before
+        assert daemon.problem() == told
+        sweeps.errors.clear()
+        await manager.hear_passes(before + 2)
+        assert daemon.problem() is None
     assert [line["error"] for line in life.log.of("pass.failed")] == [told]
 
 
 @pytest.mark.parametrize("error", [DatabaseFull, DatabaseUnusable, DatabaseAway])
-def test_what_a_restart_cannot_mend_is_not_answered_with_one(
-    tmp_path: Path,
+async def test_what_a_restart_cannot_mend_is_not_answered_with_one(
+    life: Life,
     manager: Manager,
-    monkeypatch: pytest.MonkeyPatch,
+    sweeps: Sweeps,
     error: type[VoicekeeperError],
 ) -> None:
     """It would forget the answers that wait to be written down, and may be the last start."""
-    life = Life(tmp_path)
-    sweeps = Sweeps(life, monkeypatch)
-
-    async def passes() -> None:
-        async with running(daemon_of(life, manager), manager):
-            sweeps.errors = [error("cannot be written")] * 100_000
-            await until(lambda: life.log.of("pass.failed"))
-            await manager.hear_passes(manager.passes + 3)
-            assert sweeps.errors
-            assert "STATUS=cannot be written" in manager.heard
-
-    asyncio.run(passes())
+    async with running(daemon_of(life, manager), manager):
+        sweeps.errors = [error("cannot be written")] * 100_000
+        await eventually(lambda: life.log.of("pass.failed"))
+        await manager.hear_passes(manager.passes + 3)
+        assert sweeps.errors
+        assert "STATUS=cannot be written" in manager.heard
 
 
-def test_voices_are_not_kept_before_a_pass_and_when_none_has_ended_for_long(
-    tmp_path: Path, manager: Manager
+async def test_voices_are_not_kept_before_a_pass_and_when_none_has_ended_for_long(
+    life: Life, manager: Manager
 ) -> None:
-    life = Life(tmp_path)
     daemon = daemon_of(life, manager, tick=HOUR)
     assert "no daemon has ever made a pass; " in str(daemon.problem())
-
-    async def one_pass() -> None:
-        async with running(daemon, manager):
-            life.clock.advance(3 * HOUR)
-            assert daemon.problem() is None
-            life.clock.advance(SECOND)
-            since = "no daemon has made a pass since 2026-05-01T12:00:00Z; "
-            assert since in str(daemon.problem())
-
-    asyncio.run(one_pass())
+    async with running(daemon, manager):
+        life.clock.advance(3 * HOUR)
+        assert daemon.problem() is None
+        life.clock.advance(SECOND)
+        since = "no daemon has made a pass since 2026-05-01T12:00:00Z; "
+        assert since in str(daemon.problem())
 
 
-def test_passes_that_fail_alike_are_told_once_until_one_succeeds(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+async def test_passes_that_fail_alike_are_told_once_until_one_succeeds(
+    life: Life, manager: Manager, sweeps: Sweeps
 ) -> None:
-    life = Life(tmp_path)
-    sweeps = Sweeps(life, monkeypatch)
     full, busy = DatabaseFull("the disk is full"), DatabaseHeld("busy")
-
-    async def passes() -> None:
-        async with running(daemon_of(life, manager), manager):
-            for errors in ([full, full, busy, full], [full]):
-                sweeps.errors = [*errors]
-                await until(lambda: not sweeps.errors)
-                await manager.hear_passes(manager.passes + 1)
-
-    asyncio.run(passes())
+    async with running(daemon_of(life, manager), manager):
+        for errors in ([full, full, busy, full], [full]):
+            sweeps.errors = [*errors]
+            await eventually(lambda: not sweeps.errors)
+            await manager.hear_passes(manager.passes + 1)
     told = [line["error"] for line in life.log.of("pass.failed")]
     assert told == ["the disk is full", "busy", "the disk is full", "the disk is full"]
 
 
-def test_a_full_disk_at_the_start_is_waited_for(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+async def test_a_full_disk_at_the_start_is_waited_for(
+    life: Life, manager: Manager, sweeps: Sweeps
 ) -> None:
-    life = Life(tmp_path)
     life.register(wanted("anna"))
     full = "the disk is full"
-    sweeps = Sweeps(life, monkeypatch)
     sweeps.errors = [DatabaseFull(full) for _ in range(5)]
-
-    async def passes() -> None:
-        async with running(daemon_of(life, manager), manager):
-            await until(lambda: life.upstream.submitted("demo01"))
-
-    asyncio.run(passes())
+    async with running(daemon_of(life, manager), manager):
+        await eventually(lambda: life.upstream.submitted("demo01"))
     assert [line["error"] for line in life.log.of("pass.failed")] == [full]
     assert manager.heard[:6] == [f"STATUS={full}"] * 5 + ["WATCHDOG=1"]
 
 
-def test_a_daemon_that_waits_for_room_ends_when_it_is_told_to(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+async def test_a_file_that_turns_out_damaged_ends_the_daemon(
+    life: Life, manager: Manager, sweeps: Sweeps
 ) -> None:
-    life = Life(tmp_path)
-    Sweeps(life, monkeypatch).errors = [DatabaseFull("the disk is full") for _ in range(10_000)]
 
-    async def stopped() -> None:
-        running = asyncio.create_task(daemon_of(life, manager).run())
-        await until(lambda: manager.heard)
-        os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(LIMIT_S):
-            await running
-
-    asyncio.run(stopped())
-    assert set(manager.heard) == {"STATUS=the disk is full"}
-
-
-def test_a_file_that_turns_out_damaged_ends_the_daemon(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    life = Life(tmp_path)
-    sweeps = Sweeps(life, monkeypatch)
-
-    async def passes() -> None:
+    with pytest.raises(DatabaseDamaged):  # noqa: PT012 - the daemon ends within
         async with running(daemon_of(life, manager), manager) as task:
             sweeps.errors = [DatabaseDamaged("the file is damaged")]
-            await until(task.done)
-
-    with pytest.raises(DatabaseDamaged):
-        asyncio.run(passes())
+            await eventually(task.done)
     assert [line["error"] for line in life.log.of("pass.failed")] == ["the file is damaged"]
     assert manager.heard[-1] == "STOPPING=1"
 
 
-def test_a_registry_that_cannot_be_used_at_the_start_ends_the_daemon(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+async def test_a_registry_that_cannot_be_used_at_the_start_ends_the_daemon(
+    life: Life, manager: Manager, sweeps: Sweeps
 ) -> None:
-    life = Life(tmp_path)
-    Sweeps(life, monkeypatch).errors = [DatabaseHeld("busy")]
+    sweeps.errors = [DatabaseHeld("busy")]
     with pytest.raises(DatabaseHeld):
-        asyncio.run(daemon_of(life, manager).run())
+        await daemon_of(life, manager).run()
     assert manager.heard == []
 
 
-def test_an_outlook_that_cannot_be_read_costs_no_pass_and_no_call(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+async def test_an_outlook_that_cannot_be_read_costs_no_pass_and_no_call(
+    life: Life, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = Life(tmp_path)
     life.register(wanted("anna"))
 
     def busy(_: int | None) -> None:
@@ -336,11 +279,8 @@ def test_an_outlook_that_cannot_be_read_costs_no_pass_and_no_call(
 
     monkeypatch.setattr(life.worklist, "outlook", busy)
 
-    async def passes() -> None:
-        async with running(daemon_of(life, manager), manager):
-            await manager.hear_passes(3)
-
-    asyncio.run(passes())
+    async with running(daemon_of(life, manager), manager):
+        await manager.hear_passes(3)
     assert "READY=1\nSTATUS=the database is busy" in manager.heard
     assert life.voice("anna").status is Status.DEPLOYING
     assert life.log.of("pass.failed") == []
@@ -349,20 +289,15 @@ def test_an_outlook_that_cannot_be_read_costs_no_pass_and_no_call(
 # what the service manager is told
 
 
-def test_it_is_ready_after_the_first_pass_and_says_when_it_stops(
-    tmp_path: Path, manager: Manager
+async def test_it_is_ready_after_the_first_pass_and_says_when_it_stops(
+    life: Life, manager: Manager
 ) -> None:
-    life = Life(tmp_path)
     life.register(*(imported(f"v{n}", last_used_at=NOW - MINUTE) for n in range(12)))
     soonest = min(voice.next_at - NOW for voice in life.registry.all() if voice.next_at)
     life.clock.advance(soonest - 3 * HOUR)
     daemon = daemon_of(life, manager)
-
-    async def briefly() -> None:
-        async with running(daemon, manager):
-            assert life.registry.keeping().last_pass_at == life.clock.now()
-
-    asyncio.run(briefly())
+    async with running(daemon, manager):
+        assert life.registry.keeping().last_pass_at == life.clock.now()
     said = manager.heard
     assert said[0] == "WATCHDOG=1"
     assert said[1] == "READY=1\nSTATUS=12 voices kept, next due in 3 h"
@@ -396,38 +331,28 @@ def reloaded_daemon(life: Life, manager: Manager, reload: Reloads) -> Daemon:
     )
 
 
-def test_a_hangup_reloads_as_the_service_manager_expects(tmp_path: Path, manager: Manager) -> None:
-    life = Life(tmp_path)
+async def test_a_hangup_reloads_as_a_service_manager_expects(life: Life, manager: Manager) -> None:
     life.clock.advance(MINUTE)
-
-    async def briefly() -> None:
-        async with running(reloaded_daemon(life, manager, Reloads()), manager):
-            os.kill(os.getpid(), signal.SIGHUP)
-            await until(lambda: len([s for s in manager.heard if s.startswith("READY=1")]) == 2)
-            await manager.hear_passes(2)  # by the new settings, at once
-
-    asyncio.run(briefly())
+    async with running(reloaded_daemon(life, manager, Reloads()), manager):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await eventually(lambda: len([s for s in manager.heard if s.startswith("READY=1")]) == 2)
+        await manager.hear_passes(2)  # by the new settings, at once
     begun = manager.heard.index("RELOADING=1\nMONOTONIC_USEC=60000000")
     assert any(said.startswith("READY=1\nSTATUS=") for said in manager.heard[begun:])
     assert life.log.of("settings.reloaded") == [{"changed": ("daemon.tick",)}]
 
 
-def test_a_reload_while_it_waits_for_room_does_not_make_it_ready(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+async def test_a_reload_while_it_waits_for_room_does_not_make_it_ready(
+    life: Life, manager: Manager, sweeps: Sweeps
 ) -> None:
-    life = Life(tmp_path)
-    Sweeps(life, monkeypatch).errors = [DatabaseFull("full") for _ in range(10_000)]
-
-    async def reloaded() -> None:
-        begun = asyncio.create_task(reloaded_daemon(life, manager, Reloads()).run())
-        await until(lambda: manager.heard)
-        os.kill(os.getpid(), signal.SIGHUP)
-        await until(lambda: life.log.of("settings.reloaded"))
-        os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(LIMIT_S):
-            await begun
-
-    asyncio.run(reloaded())
+    sweeps.errors = [DatabaseFull("full") for _ in range(10_000)]
+    begun = asyncio.create_task(reloaded_daemon(life, manager, Reloads()).run())
+    await eventually(lambda: manager.heard)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await eventually(lambda: life.log.of("settings.reloaded"))
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(LIMIT_S):
+        await begun
     assert set(manager.heard) == {"STATUS=full"}
 
 
@@ -435,20 +360,15 @@ def test_a_reload_while_it_waits_for_room_does_not_make_it_ready(
     ("error", "words"),
     [(ConfigError(["retry.cap: is wrong"], "x"), "retry.cap: is wrong"), (OSError("ah"), "ah")],
 )
-def test_a_reload_that_fails_is_told_and_the_daemon_goes_on(
-    tmp_path: Path, manager: Manager, error: Exception, words: str
+async def test_a_reload_that_fails_is_told_and_the_daemon_goes_on(
+    life: Life, manager: Manager, error: Exception, words: str
 ) -> None:
-    life = Life(tmp_path)
-
-    async def briefly() -> None:
-        daemon = reloaded_daemon(life, manager, Reloads(error))
-        async with running(daemon, manager):
-            with pytest.raises(VoicekeeperError):
-                await daemon.reload()
+    daemon = reloaded_daemon(life, manager, Reloads(error))
+    async with running(daemon, manager):
+        with pytest.raises(VoicekeeperError):
             await daemon.reload()
-            await manager.hear_passes(2)
-
-    asyncio.run(briefly())
+        await daemon.reload()
+        await manager.hear_passes(2)
     (refused,) = life.log.of("settings.refused")
     assert words in refused["error"]
     assert len(life.log.of("settings.reloaded")) == 1
@@ -462,19 +382,15 @@ def test_a_reload_that_fails_is_told_and_the_daemon_goes_on(
         (2, 9 * DAY, "2 voices kept, next due now"),
     ],
 )
-def test_the_status_is_one_line_of_words(
+async def test_the_status_is_one_line_of_words(
     tmp_path: Path, manager: Manager, voices: int, passed: timedelta, status: str
 ) -> None:
     life = Life(tmp_path, max_in_flight=2)  # one call at a time, and that one hangs
     life.upstream.hanging = lambda _: True
     life.register(*(imported(f"v{n}", last_used_at=NOW) for n in range(voices)))
     life.clock.advance(passed)
-
-    async def briefly() -> None:
-        async with running(daemon_of(life, manager), manager):
-            life.upstream.release.set()
-
-    asyncio.run(briefly())
+    async with running(daemon_of(life, manager), manager):
+        life.upstream.release.set()
     (ready,) = [said for said in manager.heard if said.startswith("READY=1")]
     assert ready.startswith(f"READY=1\nSTATUS={status}")
 
@@ -483,97 +399,55 @@ def test_the_status_is_one_line_of_words(
     ("tick", "watchdog_s", "effective_s"),
     [(10 * SECOND, 30, 10), (HOUR, 30, 10), (HOUR, None, 3600), (SECOND, 90, 1)],
 )
-def test_passes_come_often_enough_for_the_watchdog(
+async def test_passes_come_often_enough_for_the_watchdog(
     tmp_path: Path, manager: Manager, tick: timedelta, watchdog_s: int | None, effective_s: int
 ) -> None:
     environ = {} if watchdog_s is None else {"WATCHDOG_USEC": f"{watchdog_s}000000"}
     daemon = daemon_of(Life(tmp_path), manager, tick, **environ)
-
-    async def briefly() -> None:
-        async with running(daemon, manager):
-            job = daemon._jobs._scheduler.get_job("sweep")  # noqa: SLF001 - it shows nowhere else
-            assert job.trigger.pace.total_seconds() == effective_s
-
-    asyncio.run(briefly())
+    async with running(daemon, manager):
+        job = daemon._jobs._scheduler.get_job("sweep")  # noqa: SLF001 - it shows nowhere else
+        assert job.trigger.pace.total_seconds() == effective_s
 
 
 # the end
 
 
-def test_a_stop_waits_for_the_calls_under_way(tmp_path: Path, manager: Manager) -> None:
-    life = Life(tmp_path)
+async def test_a_stop_waits_for_the_calls_under_way(life: Life, manager: Manager) -> None:
     life.register(wanted("anna"))
     life.upstream.hanging = lambda _: True
-
-    async def stopped() -> None:
-        async with running(daemon_of(life, manager), manager) as task:
-            await until(lambda: life.upstream.calls)
-            os.kill(os.getpid(), signal.SIGINT)
-            await until(lambda: "STOPPING=1" in manager.heard)
-            assert not task.done()
-            life.upstream.release.set()
-
-    asyncio.run(stopped())
+    async with running(daemon_of(life, manager), manager) as task:
+        await eventually(lambda: life.upstream.calls)
+        os.kill(os.getpid(), signal.SIGINT)
+        await eventually(lambda: "STOPPING=1" in manager.heard)
+        assert not task.done()
+        life.upstream.release.set()
     assert life.voice("anna").status is Status.DEPLOYING
     assert life.log.of("daemon.stopped") == [{"calls_left": 0}]
 
 
-def test_a_stop_leaves_a_call_that_hangs_to_be_resumed(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+async def test_a_stop_leaves_a_call_that_hangs_to_be_resumed(
+    life: Life, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STOP_WITHIN_S", 0.1)
-    life = Life(tmp_path)
     life.register(imported("anna"), wanted("berta"))
     life.upstream.hanging = lambda _: True
-
-    async def stopped() -> None:
-        async with running(daemon_of(life, manager), manager):
-            await until(lambda: len(life.upstream.calls) == 2)
-
     began = time.monotonic()
-    asyncio.run(stopped())
+    async with running(daemon_of(life, manager), manager):
+        await eventually(lambda: len(life.upstream.calls) == 2)
     assert time.monotonic() - began < 5
+    assert not await life.keeper.sweep()  # it begins no more
     assert life.log.of("daemon.stopped") == [{"calls_left": 2}]
     assert life.tasks("anna")[0].state is TaskState.INTENT
     life.upstream.hanging = lambda _: False
-    life.live(2 * MINUTE)
+    await life.anew(2 * MINUTE)
     assert life.voice("anna").status is Status.OK
     assert life.voice("berta").status is Status.UNKNOWN
     assert life.books().clone == 0
 
 
-def test_a_call_that_hangs_holds_up_no_pass(tmp_path: Path, manager: Manager) -> None:
-    life = Life(tmp_path)
-    life.register(imported("anna"))
-    life.upstream.hanging = lambda call: call.subject == "id-anna"
-
-    async def passes() -> None:
-        async with running(daemon_of(life, manager), manager):
-            await until(lambda: life.upstream.calls)
-            life.register(imported("berta"))
-            await until(lambda: life.upstream.submitted("id-berta"))
-            before = manager.passes
-            await manager.hear_passes(before + 3)
-            life.upstream.release.set()
-
-    asyncio.run(passes())
-
-
-def test_the_balance_is_noted_from_the_start_on(tmp_path: Path, manager: Manager) -> None:
-    life = Life(tmp_path)
-
-    async def noted() -> None:
-        async with running(daemon_of(life, manager), manager):
-            await until(lambda: life.rows(Balance))
-
-    asyncio.run(noted())
-    assert [balance.micros for balance in life.rows(Balance)] == [74_870_000]
-
-
-def test_a_gateway_that_never_tells_the_balance_holds_up_neither_pass_nor_stop(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+async def test_a_gateway_that_never_tells_the_balance_holds_up_neither_pass_nor_stop(
+    life: Life, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = Life(tmp_path)
     life.register(imported("anna"))
     asked = asyncio.Event()
 
@@ -584,11 +458,8 @@ def test_a_gateway_that_never_tells_the_balance_holds_up_neither_pass_nor_stop(
 
     monkeypatch.setattr(life.upstream, "balance_micros", hang)
 
-    async def passes() -> None:
-        async with running(daemon_of(life, manager), manager):
-            await asked.wait()
-            await manager.hear_passes(manager.passes + 3)
-            await until(lambda: life.upstream.submitted("id-anna"))
-
-    asyncio.run(passes())
+    async with running(daemon_of(life, manager), manager):
+        await asked.wait()
+        await manager.hear_passes(manager.passes + 3)
+        await eventually(lambda: life.upstream.submitted("id-anna"))
     assert life.log.of("daemon.stopped") == [{"calls_left": 0}]

@@ -45,13 +45,6 @@ def own_trouble(name: str) -> Callable[[Call], Exception | None]:
     return lambda call: CallFailed("odd", code=418) if call.subject == f"id-{name}" else None
 
 
-def edit(life: Life, name: str, **fields: object) -> None:
-    with life.database.writing() as session:
-        voice = session.get(Voice, life.voice(name).id)
-        for column, value in fields.items():
-            setattr(voice, column, value)
-
-
 def alerts(life: Life, *, still_open: bool = True) -> list[AlertKind]:
     where = [col(Alert.ended_at).is_(None)] if still_open else []
     return [alert.kind for alert in life.rows(Alert, *where)]
@@ -124,17 +117,6 @@ def test_of_a_voice_that_a_person_pauses_nothing_more_is_told(life: Life, *, is_
     assert alerts(life) == []
 
 
-def test_a_lost_voice_that_speaks_again_is_told_once(life: Life) -> None:
-    unknown_upstream(life)
-    life.live(DAY + HOUR)
-    assert told(life) == [("voice.lost", "error")] * 2
-    life.gateway.import_voice("id-anna", FLASH, life.clock.true)
-    life.live(4 * DAY)
-    assert told(life) == [("voice.lost", "error")] * 2 + [("voice.recovered", "info")]
-    assert [line["was"] for line in life.log.of("voice.recovered")] == ["lost"]
-    assert "voice.recovered" in life.events("anna")
-
-
 def test_a_failed_review_is_told_daily_until_the_enrollment_is_repeated(life: Life) -> None:
     life.register(wanted("anna", prefix="reject1"))
     life.live(2 * DAY + HOUR)
@@ -180,7 +162,7 @@ def test_a_route_that_no_control_call_can_test_is_told_once(life: Life) -> None:
     """Its breaker lets the waiting calls test it, and opens again, minute after minute."""
     for n in range(60):
         life.register(wanted(f"v{n:02}", prefix=f"demo{n:02}"))
-        edit(life, f"v{n:02}", model=MODEL)
+        life.edit(f"v{n:02}", model=MODEL)
     life.upstream.trouble = lambda call: (
         CallFailed("the answer was lost", ambiguous=True) if call.at < NOW + 5 * MINUTE else None
     )
@@ -215,18 +197,6 @@ def test_a_clock_that_is_wrong_puts_no_voice_that_is_used_at_risk(
     life.live(4 * DAY)
     assert told(life) == []
     assert len(life.alive()) == 3
-
-
-@pytest.mark.parametrize("wrong_by", [2 * DAY, -30 * DAY])
-def test_a_clock_that_was_wrong_does_not_silence_an_alert(life: Life, wrong_by: timedelta) -> None:
-    unknown_upstream(life)
-    life.live(HOUR)
-    life.clock.wrong_by = wrong_by
-    life.live(2 * HOUR)
-    life.clock.wrong_by = timedelta(0)
-    before = len(life.log.of("voice.lost"))
-    life.live(DAY + 2 * HOUR)
-    assert 1 <= len(life.log.of("voice.lost")) - before <= 2
 
 
 # crashes
@@ -269,17 +239,6 @@ def blocked(life: Life) -> None:
         session.add(Breaker(model=FLASH, opened_at=NOW, cause="402"))
 
 
-def test_a_line_is_repeated_until_it_is_marked_and_then_a_day_later(life: Life) -> None:
-    blocked(life)
-    first, again = take(life, NOW), take(life, NOW + MINUTE)
-    assert events(first) == ["upstream.blocked"]
-    assert first == again
-    mark(life, again, NOW + MINUTE)
-    assert take(life, NOW + DAY) == []
-    (daily,) = take(life, NOW + DAY + MINUTE)
-    assert (first[0].fields["told"], daily.fields["told"]) == (1, 2)
-
-
 def test_an_end_while_the_line_of_its_alert_is_logged_is_logged_too(life: Life) -> None:
     blocked(life)
     logging = take(life, NOW)
@@ -306,7 +265,7 @@ def test_a_risk_that_gets_louder_is_repeated_until_it_is_marked(life: Life) -> N
 
 def test_an_all_clear_that_was_not_marked_is_repeated_and_its_history_is_not(life: Life) -> None:
     life.register(imported("anna"))
-    edit(life, "anna", status=Status.OK)
+    life.edit("anna", status=Status.OK)
     about = {"kind": AlertKind.LOST, "model": FLASH, "voice_pk": life.voice("anna").id}
     put(life, **about, send_at=NOW, tell_at=NOW + DAY)
     first = take(life, NOW)
@@ -334,7 +293,7 @@ def test_an_answer_is_recorded_though_an_alert_of_its_voice_cannot_be_read(life:
     life.register(imported("anna"))
     put(life, kind=AlertKind.LOST, voice_pk=1)
     put(life, kind=AlertKind.BLOCKED)
-    edit(life, "anna", status=Status.LOST)
+    life.edit("anna", status=Status.LOST)
     with life.database.writing() as session:
         session.execute(sa.text("UPDATE alert SET since = 'never'"))
     life.live(HOUR)

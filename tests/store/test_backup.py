@@ -18,22 +18,6 @@ from voicekeeper.store import backup
 from voicekeeper.store.backup import KEPT, DailyCopies
 
 
-@pytest.fixture(autouse=True)
-def no_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test pulls the plug."""
-    monkeypatch.setattr(backup, "sync", lambda _: None)
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path / "voicekeeper.db")
-
-
-@pytest.fixture
-def life(tmp_path: Path) -> Life:
-    return Life(tmp_path)
-
-
 def names(path: Path) -> list[str]:
     with sqlite3.connect(path) as connection:
         found = [name for (name,) in connection.execute("SELECT name FROM voice ORDER BY name")]
@@ -175,10 +159,9 @@ def test_copies_that_a_wrong_clock_dated_ahead_are_let_go_before_those_of_today(
 
 
 def test_a_pass_waits_for_a_daily_copy_that_takes_long_and_does_not_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("voicekeeper.store.sqlite._BUSY_TIMEOUT_S", 0.02)
-    life = Life(tmp_path)
     life.register(imported("anna"))
     reads, over = threading.Event(), threading.Event()
     real = backup.fill

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlmodel import SQLModel
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported
 from voicekeeper.core import alerting
-from voicekeeper.core.models import Active, Alert, AlertKind, Breaker, Message, Status, Topic, Voice
+from voicekeeper.core.models import Active, Alert, AlertKind, Breaker, Message, Status, Topic
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import CallFailed
 from voicekeeper.store import due
@@ -20,16 +19,6 @@ def life(tmp_path: Path) -> Life:
     made = Life(tmp_path)
     made.register(imported("anna", last_used_at=NOW))
     return made
-
-
-def put(life: Life, *rows: SQLModel) -> None:
-    with life.database.writing() as session:
-        session.add_all(rows)
-
-
-def edit(life: Life, **columns: object) -> None:
-    with life.database.writing() as session:
-        session.execute(sa.update(Voice).values(columns))
 
 
 def mended(life: Life) -> bool:
@@ -66,7 +55,7 @@ def opened(
 def test_a_due_time_beyond_the_interval_is_now(
     life: Life, ahead: timedelta, *, wrong: bool
 ) -> None:
-    edit(life, next_at=NOW + ahead)
+    life.edit("anna", next_at=NOW + ahead)
     assert mended(life) is wrong
     assert life.voice("anna").next_at == (NOW if wrong else NOW + ahead)
 
@@ -75,7 +64,7 @@ def test_a_due_time_beyond_the_interval_is_now(
 def test_after_the_clock_was_set_back_by_over_an_hour_every_voice_is_due(
     life: Life, behind: timedelta, *, wrong: bool
 ) -> None:
-    edit(life, next_at=NOW + DAY)
+    life.edit("anna", next_at=NOW + DAY)
     with life.database.writing() as session:
         session.get_one(Active, 1).last_pass_at = NOW + behind
     assert mended(life) is wrong
@@ -88,33 +77,33 @@ def test_after_the_clock_was_set_back_by_over_an_hour_every_voice_is_due(
 def test_a_probe_waits_for_its_time_unless_a_wrong_clock_set_it(
     life: Life, ahead: timedelta, *, wrong: bool
 ) -> None:
-    put(life, opened(probe_at=NOW + ahead, judged_at=NOW))
+    life.put(opened(probe_at=NOW + ahead, judged_at=NOW))
     assert mended(life) is wrong
     assert life.rows(Breaker)[0].probe_at == (NOW if wrong else NOW + ahead)
 
 
 def test_a_clock_that_was_set_back_by_however_little_holds_off_no_probe(life: Life) -> None:
-    put(life, opened(probe_at=NOW + HOUR, judged_at=NOW + SECOND))
+    life.put(opened(probe_at=NOW + HOUR, judged_at=NOW + SECOND))
     assert mended(life)
     (breaker,) = life.rows(Breaker)
     assert (breaker.probe_at, breaker.judged_at) == (NOW, NOW)
 
 
 def test_a_breaker_that_a_wrong_clock_opened_opened_now(life: Life) -> None:
-    put(life, opened(opened_at=NOW + 30 * DAY))
+    life.put(opened(opened_at=NOW + 30 * DAY))
     assert mended(life)
     assert life.rows(Breaker)[0].opened_at == NOW
 
 
 @pytest.mark.parametrize("ahead", [SECOND, 30 * DAY])
 def test_a_suspicion_of_a_wrong_clock_is_of_now(life: Life, ahead: timedelta) -> None:
-    edit(life, suspected_at=NOW + ahead)
+    life.edit("anna", suspected_at=NOW + ahead)
     assert mended(life)
     assert life.voice("anna").suspected_at == NOW
 
 
 def test_a_control_call_of_a_wrong_clock_was_made_now(life: Life) -> None:
-    edit(life, suspected_at=NOW, controlled_at=NOW + DAY, next_at=NOW + 30 * DAY)
+    life.edit("anna", suspected_at=NOW, controlled_at=NOW + DAY, next_at=NOW + 30 * DAY)
     assert mended(life)
     assert life.voice("anna").controlled_at == NOW
 
@@ -135,7 +124,7 @@ def test_an_alert_waits_for_its_turn_unless_a_wrong_clock_set_it(
     )
     alert.tell_at = NOW
     setattr(alert, column, NOW + ahead)
-    put(life, alert)
+    life.put(alert)
     assert mended(life) is wrong
     assert getattr(life.rows(Alert)[0], column) == (NOW if wrong else NOW + ahead)
 
@@ -145,8 +134,7 @@ def test_a_message_waits_for_its_next_try_unless_a_wrong_clock_set_it(
     life: Life, late: timedelta, *, wrong: bool
 ) -> None:
     send_at = alerting.latest_send(NOW, life.policy) + late
-    put(
-        life,
+    life.put(
         Message(
             topic=Topic.LOST,
             place=0,
@@ -162,15 +150,16 @@ def test_a_message_waits_for_its_next_try_unless_a_wrong_clock_set_it(
 
 
 def test_what_happened_stays_as_it_was_written(life: Life) -> None:
-    edit(life, last_used_at=NOW + 30 * DAY, anchored_at=NOW + 30 * DAY, next_at=NOW + 33 * DAY)
+    ahead = NOW + 30 * DAY
+    life.edit("anna", last_used_at=ahead, anchored_at=ahead, next_at=ahead + 3 * DAY)
     assert mended(life)
     anna = life.voice("anna")
-    assert (anna.last_used_at, anna.anchored_at) == (NOW + 30 * DAY, NOW + 30 * DAY)
+    assert (anna.last_used_at, anna.anchored_at) == (ahead, ahead)
     assert anna.next_at == NOW
 
 
 def test_where_nothing_can_be_read_it_is_mended_all_the_same(life: Life) -> None:
-    edit(life, next_at=NOW + 30 * DAY)
+    life.edit("anna", next_at=NOW + 30 * DAY)
     with life.database.writing() as session:
         session.execute(sa.text("UPDATE voice SET suspected_at = NULL"))
         session.execute(sa.text("UPDATE active SET started_at = 'then', last_pass_at = 'then'"))
@@ -185,7 +174,7 @@ def test_where_nothing_can_be_read_it_is_mended_all_the_same(life: Life) -> None
 def test_a_voice_whose_last_use_lies_ahead_is_due_once(
     life: Life, ahead: timedelta, *, wrong: bool
 ) -> None:
-    edit(life, anchored_at=NOW + ahead, last_used_at=NOW + ahead, next_at=NOW + 2 * DAY)
+    life.edit("anna", anchored_at=NOW + ahead, last_used_at=NOW + ahead, next_at=NOW + 2 * DAY)
     assert mended(life) is wrong
     assert life.voice("anna").next_at == (NOW if wrong else NOW + 2 * DAY)
 
@@ -193,11 +182,11 @@ def test_a_voice_whose_last_use_lies_ahead_is_due_once(
 def test_a_voice_whose_last_use_lies_ahead_is_paid_for_once_and_keeps_its_backoff(
     life: Life,
 ) -> None:
-    edit(life, anchored_at=NOW + 5 * DAY, last_used_at=NOW + 5 * DAY, next_at=NOW + 2 * DAY)
+    life.edit("anna", anchored_at=NOW + 5 * DAY, last_used_at=NOW + 5 * DAY, next_at=NOW + 2 * DAY)
     life.live(MINUTE)
     life.live(2 * DAY)
     assert life.books().speech == 1
-    edit(life, anchored_at=NOW + 9 * DAY, last_used_at=NOW + 9 * DAY, next_at=NOW + 3 * DAY)
+    life.edit("anna", anchored_at=NOW + 9 * DAY, last_used_at=NOW + 9 * DAY, next_at=NOW + 3 * DAY)
     life.upstream.trouble = lambda _: CallFailed("busy", code=429)
     before = len(life.upstream.submitted("id-anna"))
     life.live(2 * MINUTE)
@@ -208,7 +197,7 @@ def test_a_voice_whose_last_use_lies_ahead_is_paid_for_once_and_keeps_its_backof
 def test_a_lost_voice_that_a_clock_ahead_gave_up_is_tried_again(
     life: Life, used: timedelta, *, tried: bool
 ) -> None:
-    edit(life, status=Status.LOST, anchored_at=NOW - used, next_at=None)
+    life.edit("anna", status=Status.LOST, anchored_at=NOW - used, next_at=None)
     life.worklist.claim(now=NOW + 30 * DAY, policy=life.policy, calls=0, polls=0)
     assert mended(life)
     assert life.voice("anna").next_at == (NOW if tried else None)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
+from tests.command import newer, overwritten
 from tests.support import NOW, database, imported, policy
 from voicekeeper.core.enums import SCHEMA
 from voicekeeper.errors import (
@@ -64,6 +65,11 @@ def files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
+@pytest.fixture
+def made(tmp_path: Path) -> SqliteDatabase:
+    return database(tmp_path / "a.db")
+
+
 def test_opening_a_database_touches_nothing(tmp_path: Path) -> None:
     made = SqliteDatabase(tmp_path / "a.db")
     assert not made.exists()
@@ -80,8 +86,7 @@ def test_prepare_makes_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
     assert (tmp_path / "a.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_prepare_a_second_time_changes_nothing(tmp_path: Path) -> None:
-    made = database(tmp_path / "a.db")
+def test_prepare_a_second_time_changes_nothing(made: SqliteDatabase, tmp_path: Path) -> None:
     Registry(made).register([imported("anna")], now=NOW, policy=policy())
     before = files(tmp_path)
     made.prepare(upgrade=True)
@@ -97,9 +102,8 @@ def test_the_journal_is_wal_only_where_sqlite_is_free_of_its_bug(tmp_path: Path)
 
 
 def test_a_database_moved_to_a_host_with_another_sqlite_gets_its_journal_mode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = database(tmp_path / "a.db")
     for safe, mode in ((True, "wal"), (False, "delete")):
         monkeypatch.setattr(module, "WAL_IS_SAFE", safe)
         made.prepare(upgrade=True)
@@ -109,10 +113,9 @@ def test_a_database_moved_to_a_host_with_another_sqlite_gets_its_journal_mode(
 
 
 def test_a_file_that_another_program_has_open_in_wal_mode_is_used_in_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WAL_IS_SAFE", False)
-    made = database(tmp_path / "a.db")
     made.close()
     execute(tmp_path / "a.db", "PRAGMA journal_mode = WAL")
     other = sqlite3.connect(tmp_path / "a.db")
@@ -171,9 +174,8 @@ FINE_TASK = {"voice_pk": "NULL", "kind": "'control'", "state": "'intent'", "poll
     ],
 )
 def test_the_database_refuses_what_no_row_may_hold(
-    tmp_path: Path, row: str, fine: dict[str, str], wrong: dict[str, str]
+    made: SqliteDatabase, row: str, fine: dict[str, str], wrong: dict[str, str]
 ) -> None:
-    made = database(tmp_path / "a.db")
     with pytest.raises(IntegrityError), made.writing() as session:
         run_row(session, row.format(**fine | wrong))
     with made.writing() as session:
@@ -184,70 +186,33 @@ def run_row(session: Session, statement: str) -> None:
     session.execute(sa.text(statement))
 
 
-def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
-    made = database(tmp_path / "a.db")
-
-    def fail() -> None:
-        with made.writing() as session:
-            run_row(session, VOICE.format(**FINE_VOICE))
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    with made.reading() as session:
-        assert run(session, "SELECT count(*) FROM voice") == 0
-
-
-def newer(path: Path) -> None:
-    SqliteDatabase(path).prepare(upgrade=True)
-    execute(path, "UPDATE alembic_version SET version_num = '9999'")
-
-
-def foreign(path: Path) -> None:
-    execute(path, "CREATE TABLE songs (title)", "INSERT INTO songs VALUES ('Hello')")
-
-
-def foreign_with_alembic(path: Path) -> None:
-    execute(path, "CREATE TABLE alembic_version (version_num)")
-
-
-def text(path: Path) -> None:
-    path.write_text("voices: anna, berta, clara\n" * 100)
-
-
-def empty(path: Path) -> None:
-    path.touch()
-
-
-def without_tables(path: Path) -> None:
-    execute(path, "VACUUM")
-
-
-def damaged(path: Path) -> None:
-    newer(path)
-    path.write_bytes(b"SQLite format 3\0" + b"\xff" * 4000)
-
-
-def directory(path: Path) -> None:
-    path.mkdir()
-
-
 @pytest.mark.parametrize("upgrade", [True, False])
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (newer, f"written by a newer voicekeeper (schema 9999, this one knows {SCHEMA})"),
-        (foreign, "is a database of another program; point database.url elsewhere"),
-        (foreign_with_alembic, "is a database of another program"),
-        (text, "is damaged or not a database"),
-        (damaged, "is damaged or not a database"),
-        (empty, "is empty: the registry is gone; nothing was changed; 'voicekeeper restore FILE'"),
-        (without_tables, "is empty: the registry is gone"),
-        (directory, "is a directory, not a database file"),
+        (
+            lambda path: execute(path, "CREATE TABLE songs (title)"),
+            "is a database of another program; point database.url elsewhere",
+        ),
+        (
+            lambda path: execute(path, "CREATE TABLE alembic_version (version_num)"),
+            "is a database of another program",
+        ),
+        (overwritten, "is damaged or not a database"),
+        (
+            lambda path: path.write_bytes(b"SQLite format 3\0" + b"\xff" * 4000),
+            "is damaged or not a database",
+        ),
+        (
+            Path.touch,
+            "is empty: the registry is gone; nothing was changed; 'voicekeeper restore FILE'",
+        ),
+        (lambda path: execute(path, "VACUUM"), "is empty: the registry is gone"),
+        (Path.mkdir, "is a directory, not a database file"),
     ],
 )
 def test_what_is_no_registry_of_ours_is_refused_and_left_as_it_was(
-    tmp_path: Path, make: Callable[[Path], None], sentence: str, *, upgrade: bool
+    tmp_path: Path, make: Callable[[Path], object], sentence: str, *, upgrade: bool
 ) -> None:
     path = tmp_path / "a.db"
     make(path)
@@ -321,11 +286,10 @@ def test_a_daemon_refuses_a_file_that_is_damaged_anywhere_and_leaves_it_as_it_wa
 
 
 def test_a_check_that_would_take_too_long_is_left_off_and_costs_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_CHECKED_STEPS", 0)
     monkeypatch.setattr(module, "_STEPS_AT_A_TIME", 1)
-    made = database(tmp_path / "a.db")
     made.prepare(upgrade=True)
     Registry(made).register([imported("anna")], now=NOW, policy=policy())
     assert [voice.name for voice in Registry(made).all()] == ["anna"]
@@ -345,8 +309,7 @@ def test_a_check_that_nobody_waits_for_sees_the_whole_file(
     spoilt.close()
 
 
-def test_a_row_with_a_value_that_no_row_may_have_is_no_damage(tmp_path: Path) -> None:
-    made = database(tmp_path / "a.db")
+def test_a_row_with_a_value_that_no_row_may_have_is_no_damage(made: SqliteDatabase) -> None:
     Registry(made).register([imported("anna")], now=NOW, policy=policy())
     execute(
         made.path,
@@ -366,6 +329,12 @@ def test_a_file_that_could_not_be_made_whole_is_not_there(
     with pytest.raises(DatabaseFull):
         SqliteDatabase(tmp_path / "a.db").prepare(upgrade=True)
     assert files(tmp_path) == {}
+
+
+def test_a_registry_of_a_newer_version_is_refused(made: SqliteDatabase) -> None:
+    newer(made.path)
+    with pytest.raises(DatabaseUnusable, match=rf"schema 9999, this one knows {SCHEMA}\)"):
+        made.prepare(upgrade=True)
 
 
 def test_an_older_schema_is_left_to_the_daemon(
@@ -423,19 +392,7 @@ def test_a_file_that_may_only_be_read_can_be_read_and_not_written() -> None:
         made.close()
 
 
-def test_a_busy_database_says_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BUSY_TIMEOUT_S", 0.05)
-    made = database(tmp_path / "a.db")
-    other = database(tmp_path / "a.db")
-    with other.writing() as session:
-        run_row(session, VOICE.format(**FINE_VOICE))
-        with pytest.raises(DatabaseHeld, match="try again") as refused:
-            Registry(made).register([imported("anna")], now=NOW, policy=policy())
-    assert refused.value.exit_code == 75
-
-
-def test_a_full_disk_says_so_and_nothing_changed(tmp_path: Path) -> None:
-    made = database(tmp_path / "a.db")
+def test_a_full_disk_says_so_and_nothing_changed(made: SqliteDatabase) -> None:
     with made.reading() as session:
         pages = run(session, "PRAGMA page_count")
         run(session, f"PRAGMA max_page_count = {pages}")
@@ -474,9 +431,8 @@ def _hold(path: Path, held: "multiprocessing.synchronize.Event") -> None:
 
 
 def test_a_second_daemon_is_told_who_holds_the_database_until_that_one_is_killed(
-    tmp_path: Path,
+    made: SqliteDatabase,
 ) -> None:
-    made = database(tmp_path / "a.db")
     held = fork.Event()
     holder = fork.Process(target=_hold, args=(made.path, held))
     holder.start()
@@ -491,8 +447,7 @@ def test_a_second_daemon_is_told_who_holds_the_database_until_that_one_is_killed
         assert f"pid {os.getpid()} " in made.path.with_name("a.db.lock").read_text()
 
 
-def test_the_lock_does_not_hinder_commands(tmp_path: Path) -> None:
-    made = database(tmp_path / "a.db")
+def test_the_lock_does_not_hinder_commands(made: SqliteDatabase) -> None:
     with made.held(NOW):
         Registry(made).register([imported("anna")], now=NOW, policy=policy())
     with made.held(NOW):

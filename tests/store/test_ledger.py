@@ -12,15 +12,10 @@ from voicekeeper.core.costs import Spent, Totals
 from voicekeeper.core.models import Kind, LedgerEntry, Origin, Status, Task
 from voicekeeper.errors import CallFailed
 
-pytestmark = pytest.mark.usefixtures("each_database")
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_database")]
 
 LOST = CallFailed("no answer", ambiguous=True)
 BUSY = CallFailed("busy", code=429)
-
-
-@pytest.fixture
-def life(tmp_path: Path) -> Life:
-    return Life(tmp_path)
 
 
 def ever(life: Life) -> Spent:
@@ -65,21 +60,18 @@ def test_a_call_that_failed_costs_what_may_have_been_charged(
     assert (told.detail or {}).get("possible_cost_micros", 0) == spent.possible
 
 
-def test_a_task_is_booked_on_its_day_from_its_call_on(life: Life) -> None:
+async def test_a_task_is_booked_on_its_day_from_its_call_on(life: Life) -> None:
     life.clock.advance(12 * HOUR - 2 * MINUTE)
     life.register(wanted("anna"))
     life.upstream.hanging = lambda _: True
 
-    async def begin() -> None:
-        await life.keeper.sweep()
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert ever(life) == Spent(0, 2_000)
-        life.upstream.release.set()
-        await life.keeper.settle()
-
-    asyncio.run(begin())
-    life.live(10 * MINUTE)
+    await life.keeper.sweep()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert ever(life) == Spent(0, 2_000)
+    life.upstream.release.set()
+    await life.keeper.settle()
+    await life.anew(10 * MINUTE)
     assert next((e.day.isoformat(), e.kind, e.cost_micros) for e in life.rows(LedgerEntry)) == (
         ("2026-05-01", Kind.CLONE, 2_000)
     )

@@ -20,7 +20,7 @@ from sqlmodel import SQLModel, select
 from tests.command import CommandLine
 from tests.daemon_support import Daemon, until
 from tests.postgres import Cluster
-from tests.support import HOUR, MINUTE, NOW, SECOND, imported, policy, wanted
+from tests.support import HOUR, MINUTE, NOW, SECOND, at_once, imported, policy, wanted
 from voicekeeper.cli.session import database_of
 from voicekeeper.config import load
 from voicekeeper.core import transitions
@@ -67,13 +67,6 @@ def bare(cluster: Cluster) -> Iterator[PostgresDatabase]:
     database = PostgresDatabase(cluster.without_tables())
     yield database
     database.close()
-
-
-@pytest.fixture
-def server() -> Iterator[Cluster]:
-    """A server that a test may stop."""
-    with Cluster() as server:
-        yield server
 
 
 def register(database: PostgresDatabase, *voices: NewVoice) -> None:
@@ -123,23 +116,16 @@ def successor(database: PostgresDatabase, name: str = "2@here", begun: datetime 
     return Keeper(database, name, begun)
 
 
-def at_once(*works: Callable[[], object]) -> list[VoicekeeperError]:
-    """Do all of these in one moment, each in a thread; return the errors that people are told."""
-    start, errors = threading.Barrier(len(works)), list[VoicekeeperError]()
-
-    def do(work: Callable[[], object]) -> None:
-        start.wait(30)
-        try:
-            work()
-        except VoicekeeperError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=do, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(100)
-    return errors
+@pytest.fixture
+def frozen(database: PostgresDatabase) -> tuple[Keeper, Job, Keeper]:
+    """A keeper that froze in an enrollment, that enrollment, and the keeper that gave it up."""
+    register(database, wanted("anna"))
+    first = Keeper(database, "1@here")
+    job = first.worklist.intend(first.claim().calls[0], now=NOW, policy=POLICY)
+    second = successor(database)
+    second.claim(NOW + LONGEST_CALL)
+    assert Registry(database).get("anna").status is Status.UNKNOWN
+    return first, job, second
 
 
 @pytest.fixture
@@ -255,16 +241,6 @@ def test_words_of_the_gateway_may_hold_what_postgresql_cannot_store(
 
 
 # who is the active one
-
-
-def test_one_keeper_is_active_and_the_others_stand_by(database: PostgresDatabase) -> None:
-    Keeper(database, "1@here")
-    for name in ("2@here", "3@here"):
-        with pytest.raises(NotActive, match="1@here is the active keeper") as stands_by:
-            Keeper(database, name)
-        assert (stands_by.value.keeper, stands_by.value.exit_code) == ("1@here", 75)
-    health = Registry(database).health(now=NOW, policy=POLICY)
-    assert list(health.keepers) == ["1@here", "2@here", "3@here"]
 
 
 def test_six_started_in_one_moment_are_one_active_keeper_and_five_that_stand_by(
@@ -401,19 +377,6 @@ def test_a_keeper_and_commands_in_each_others_way_wait_and_fail_none(pair: Pair)
     assert answered[Kind.CONTROL] > 1
 
 
-def test_a_shorter_interval_of_the_next_keeper_makes_every_voice_due(
-    database: PostgresDatabase,
-) -> None:
-    register(database, imported("anna", last_used_at=NOW))
-    longer = policy(interval=POLICY.interval * 2)
-    patient = Worklist(database)
-    patient.take_over(keeper="1@here", version="1", now=NOW, policy=longer)
-    with database.writing() as session:
-        session.scalars(select(Voice)).one().next_at = NOW + POLICY.interval * 1.5
-    hasty = successor(database)
-    assert [job.name for job in hasty.claim().calls] == ["anna"]
-
-
 # what a dead keeper leaves
 
 
@@ -431,17 +394,12 @@ def test_an_enrollment_of_a_dead_keeper_is_left_to_a_person(database: PostgresDa
 
 
 def test_the_answer_to_an_enrollment_counts_though_its_keeper_was_taken_for_dead(
-    database: PostgresDatabase,
+    database: PostgresDatabase, frozen: tuple[Keeper, Job, Keeper]
 ) -> None:
-    register(database, wanted("anna"))
-    frozen = Keeper(database, "1@here")
-    job = frozen.worklist.intend(frozen.claim().calls[0], now=NOW, policy=POLICY)
-    second = successor(database)
-    second.claim(NOW + LONGEST_CALL)
-    assert Registry(database).get("anna").status is Status.UNKNOWN
+    first, job, second = frozen
     late = NOW + LONGEST_CALL + MINUTE
     submitted = by(partial(transitions.submitted, cost_micros=1), Accepted("task_1"), late)
-    frozen.worklist.record([Answer(job, submitted, late, POLICY)])
+    first.worklist.record([Answer(job, submitted, late, POLICY)])
     voice = Registry(database).get("anna")
     assert (voice.status, voice.failures, voice.last_error) == (Status.DEPLOYING, 0, None)
     (task,) = rows(database, Task)
@@ -453,19 +411,15 @@ def test_the_answer_to_an_enrollment_counts_though_its_keeper_was_taken_for_dead
 
 
 def test_a_late_answer_to_an_enrollment_that_was_asked_for_again_changes_nothing(
-    database: PostgresDatabase,
+    database: PostgresDatabase, frozen: tuple[Keeper, Job, Keeper]
 ) -> None:
-    register(database, wanted("anna"))
-    frozen = Keeper(database, "1@here")
-    job = frozen.worklist.intend(frozen.claim().calls[0], now=NOW, policy=POLICY)
-    second = successor(database)
-    second.claim(NOW + LONGEST_CALL)
+    first, job, second = frozen
     late = NOW + LONGEST_CALL + MINUTE
     Registry(database).retry("anna", now=late)
     again = second.worklist.intend(second.claim(late).calls[0], now=late, policy=POLICY)
     before = [task.model_dump() for task in rows(database, Task)]
     submitted = by(partial(transitions.submitted, cost_micros=1), Accepted("task_1"), late)
-    assert frozen.worklist.record([Answer(job, submitted, late, POLICY)]) == [[]]
+    assert first.worklist.record([Answer(job, submitted, late, POLICY)]) == [[]]
     assert [task.model_dump() for task in rows(database, Task)] == before
     second.worklist.record([Answer(again, submitted, late, POLICY)])
     assert Registry(database).get("anna").status is Status.DEPLOYING
@@ -509,27 +463,27 @@ def test_a_keeper_frozen_in_a_transaction_holds_nobody_up_for_long(
 # a server that is gone
 
 
-def test_a_server_that_comes_back_is_used_again(server: Cluster) -> None:
-    database = PostgresDatabase(server.empty())
+def test_a_server_that_comes_back_is_used_again(restartable: Cluster) -> None:
+    database = PostgresDatabase(restartable.empty())
     registry = Registry(database)
     register(database, imported("anna"))
-    server.stop()
+    restartable.stop()
     for _ in range(2):
         with pytest.raises(DatabaseAway, match=r"does not answer .* nothing is lost") as lost:
             registry.get("anna")
         assert lost.value.exit_code == 75
-    server.start()
+    restartable.start()
     assert registry.get("anna").name == "anna"
-    server.stop()
-    server.start()  # while nobody asks, it is not even noticed
+    restartable.stop()
+    restartable.start()  # while nobody asks, it is not even noticed
     assert registry.get("anna").name == "anna"
     database.close()
 
 
 def test_a_daemon_that_loses_its_database_says_so_once_and_goes_on(
-    server: Cluster, tmp_path: Path
+    restartable: Cluster, tmp_path: Path
 ) -> None:
-    url = server.empty()
+    url = restartable.empty()
     database = PostgresDatabase(url)
     with SandboxServer(Gateway(key="sk-test")) as gateway:
         cli = CommandLine(
@@ -543,10 +497,10 @@ def test_a_daemon_that_loses_its_database_says_so_once_and_goes_on(
         )
         with Daemon(["run"], cli.environ) as daemon:
             daemon.await_event("daemon.ready")
-            server.stop()
+            restartable.stop()
             daemon.await_event("pass.failed")
             until(lambda: cli.process("status").code == 3, "nobody can tell")
-            server.start()
+            restartable.start()
             seen = Registry(database).keeping().last_pass_at
             until(lambda: Registry(database).keeping().last_pass_at != seen, "a pass")
             assert len(daemon.told("pass.failed")) == 1, daemon.told("pass.failed")
@@ -617,8 +571,9 @@ def test_status_names_the_active_keeper_and_those_that_stand_by(
     register(database, imported("anna", last_used_at=NOW))
     Keeper(database, "1@a").claim()
     for name in ("2@b", "3@c"):
-        with pytest.raises(NotActive):
+        with pytest.raises(NotActive, match="1@a is the active keeper") as stands_by:
             Keeper(database, name)
+        assert (stands_by.value.keeper, stands_by.value.exit_code) == ("1@a", 75)
     told = cli("status", "--json").json
     assert (told["keeper"], told["keepers"]) == ("1@a", ["1@a", "2@b", "3@c"])
     assert "  kept by 1@a; standing by: 2@b, 3@c\n" in cli("status").out

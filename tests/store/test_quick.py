@@ -24,7 +24,6 @@ from voicekeeper.core.models import (
     Voice,
 )
 from voicekeeper.core.requests import FLASH
-from voicekeeper.errors import DatabaseUnusable
 from voicekeeper.store.quick import MOST, Unsure, opened
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.sqlite import SqliteDatabase
@@ -248,10 +247,3 @@ def test_a_command_says_the_same_when_a_quick_read_is_not_enough(
 
 def _unsure(*_: object) -> None:
     raise Unsure
-
-
-def test_a_row_that_cannot_be_read_is_told_by_resolve_as_by_any_command(cli: CommandLine) -> None:
-    change(cli.path, "UPDATE voice SET controlled_at = 'then' WHERE name = 'anna'")
-    ended = cli("resolve", "anna")
-    assert (ended.code, ended.out) == (DatabaseUnusable.exit_code, "")
-    assert "a row of anna holds a value that cannot be read" in ended.err

@@ -144,16 +144,6 @@ def test_a_registry_that_is_removed_gets_no_empty_one_in_its_place(host: Host) -
         assert daemon.end(signal.SIGTERM) == 0
 
 
-def test_a_daemon_whose_file_is_replaced_ends_to_be_started_anew(host: Host) -> None:
-    with host.run() as daemon:
-        daemon.await_event("daemon.ready")
-        replaced(host.path)
-        assert daemon.end() == 75, daemon.lines
-    told = f"{host.path} was replaced by another file while it was open"
-    assert daemon.told("pass.failed", level="error")[-1]["error"].startswith(told)
-    assert daemon.words[-1].startswith(f"voicekeeper: {told}")
-
-
 def test_a_run_that_makes_an_empty_registry_says_so(host: Host) -> None:
     for made in (True, False):
         if made:
@@ -176,8 +166,7 @@ def test_a_pass_fails_where_the_file_or_its_lock_is_another_one(
             asyncio.run(life.keeper.sweep())
 
 
-def test_a_command_that_writes_where_the_file_was_replaced_says_so(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+def test_a_command_that_writes_where_the_file_was_replaced_says_so(life: Life) -> None:
     life.register(imported("anna"))
     replaced(life.database.path)
     with pytest.raises(Exception, match="was replaced or removed while it was open"):

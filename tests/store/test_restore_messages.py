@@ -1,6 +1,5 @@
 """After a restore people are told what holds now, once; not what a copy of last week had to say."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -148,13 +147,3 @@ def test_no_digest_tells_of_a_week_that_the_registry_did_not_see(life: Told) -> 
     assert heard_since(life, before) == []
     life.live(7 * DAY)
     assert len(heard_since(life, before)) == 1
-
-
-def test_what_goes_wrong_after_a_restore_is_told_at_once(life: Told) -> None:
-    life.register(imported("anna"), imported("berta"))
-    life.live(HOUR)
-    copy = copied(life)
-    before = put_back(life, copy)
-    life.upstream.trouble = empty_account
-    life.live(timedelta(minutes=10))
-    assert heard_since(life, before) == ["all calls of cosyvoice-3-flash are paused"]

@@ -1,8 +1,6 @@
 """Retention: rows older than is kept are deleted, and those a rule or a sum needs stay."""
 
 import asyncio
-import threading
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,6 @@ from voicekeeper.core.models import (
     Past,
     Task,
     TaskState,
-    Voice,
 )
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import DatabaseFull
@@ -31,7 +28,7 @@ from voicekeeper.store import retention
 from voicekeeper.store.retention import Pruned
 from voicekeeper.store.worklist import Worklist
 
-pytestmark = pytest.mark.usefixtures("each_database")
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_database")]
 
 MONTH = 30 * DAY
 OLD = NOW - MONTH - SECOND
@@ -47,16 +44,6 @@ def life(tmp_path: Path) -> Life:
     with life.database.writing() as session:
         session.execute(sa.delete(HistoryEntry))
     return life
-
-
-def add(life: Life, *rows: SQLModel) -> None:
-    with life.database.writing() as session:
-        session.add_all(rows)
-
-
-def edit(life: Life, name: str, **columns: object) -> None:
-    with life.database.writing() as session:
-        session.execute(sa.update(Voice).where(Voice.name == name).values(**columns))  # type: ignore[arg-type]
 
 
 def event(at: datetime, voice_pk: int = 1, **columns: Any) -> HistoryEntry:  # noqa: ANN401
@@ -130,8 +117,8 @@ def test_rows_just_as_old_as_is_kept_stay(
     life: Life, settings: dict[str, timedelta], keeps: timedelta
 ) -> None:
     life.policy = policy(**settings)
-    add(life, *(event(NOW - keeps + by) for by in (-TINY, TINY * 0, TINY)))
-    add(life, *(call(NOW - keeps + by) for by in (-TINY, TINY * 0, TINY)))
+    life.put(*(event(NOW - keeps + by) for by in (-TINY, TINY * 0, TINY)))
+    life.put(*(call(NOW - keeps + by) for by in (-TINY, TINY * 0, TINY)))
     assert prune(life) == Pruned(events=1, calls=1)
     assert times(life, HistoryEntry) == [NOW - keeps, NOW - keeps + TINY]
     assert times(life, Task) == [NOW - keeps, NOW - keeps + TINY]
@@ -165,32 +152,32 @@ OPEN = {"task_id": "t", "next_poll_at": NOW, "state": TaskState.RUNNING}
 def test_rows_that_a_rule_needs_stay_however_old(
     life: Life, rows: list[SQLModel], gone: Pruned
 ) -> None:
-    add(life, *(type(row)(**row.model_dump()) for row in rows))
+    life.put(*(type(row)(**row.model_dump()) for row in rows))
     assert prune(life) == gone
 
 
 def test_for_ever_means_for_ever(life: Life) -> None:
     life.policy = policy(keep_history=None)
-    add(life, event(NOW - 9_000 * DAY), call(NOW - 9_000 * DAY), call(NOW))
+    life.put(event(NOW - 9_000 * DAY), call(NOW - 9_000 * DAY), call(NOW))
     assert prune(life) == Pruned()
 
 
 def test_rows_that_were_left_behind_go_with_the_next_run(life: Life) -> None:
-    add(life, call(OLD), event(OLD, logged=False), *(event(NOW - DAY) for _ in range(3)))
+    life.put(call(OLD), event(OLD, logged=False), *(event(NOW - DAY) for _ in range(3)))
     assert prune(life) == Pruned()
-    add(life, call(NOW))
-    edit(life, "anna", last_used_at=NOW + 40 * DAY)
+    life.put(call(NOW))
+    life.edit("anna", last_used_at=NOW + 40 * DAY)
     assert prune(life, NOW + 40 * DAY) == Pruned(events=3, calls=1)
 
 
 def test_the_cost_of_deleted_calls_stays_as_long_as_their_voice(life: Life) -> None:
     lost = {"state": TaskState.UNKNOWN, "possible_cost_micros": 60}
-    add(life, call(OLD, cost_micros=60), call(OLD, cost_micros=60), call(OLD, **lost), call(NOW))
+    life.put(call(OLD, cost_micros=60), call(OLD, cost_micros=60), call(OLD, **lost), call(NOW))
     before = life.registry.spent(life.voice("anna"))
     assert prune(life).calls == 3
     assert before == life.registry.spent(life.voice("anna")) == Spent(120, 60)
-    add(life, call(NOW + DAY, cost_micros=60), call(NOW + 2 * DAY))
-    edit(life, "anna", last_used_at=NOW + 99 * DAY)
+    life.put(call(NOW + DAY, cost_micros=60), call(NOW + 2 * DAY))
+    life.edit("anna", last_used_at=NOW + 99 * DAY)
     assert prune(life, NOW + 99 * DAY).calls == 2  # with a second sum beside the first
     assert life.registry.spent(life.voice("anna")) == Spent(180, 60)
     life.registry.remove("anna", now=NOW)
@@ -199,7 +186,7 @@ def test_the_cost_of_deleted_calls_stays_as_long_as_their_voice(life: Life) -> N
 
 def test_the_losses_of_the_week_stay_for_the_digest_however_little_is_kept(life: Life) -> None:
     life.policy = policy(window=MINUTE, interval=20 * SECOND, keep_history=MINUTE)
-    add(life, alert(NOW - HOUR), alert(NOW - 8 * DAY), alert(NOW - HOUR, kind=AlertKind.RISK))
+    life.put(alert(NOW - HOUR), alert(NOW - 8 * DAY), alert(NOW - HOUR, kind=AlertKind.RISK))
     assert prune(life).alerts == 2
 
 
@@ -219,7 +206,7 @@ def test_a_clock_that_is_years_ahead_makes_nothing_old(life: Life) -> None:
 
 def test_rows_that_a_wrong_clock_dated_ahead_are_passed_over(life: Life) -> None:
     ahead = [event(NOW + 9_000 * DAY) for _ in range(retention.MOST * 2)]
-    add(life, *ahead, event(OLD))
+    life.put(*ahead, event(OLD))
     assert prune(life) == Pruned(events=1)
     assert kept(life, HistoryEntry) == len(ahead)
 
@@ -227,7 +214,7 @@ def test_rows_that_a_wrong_clock_dated_ahead_are_passed_over(life: Life) -> None
 def test_a_last_use_that_cannot_be_read_makes_nothing_old(life: Life) -> None:
     if life.database.is_shared:
         pytest.skip("a server stores no such value")
-    add(life, event(OLD))
+    life.put(event(OLD))
     with life.database.writing() as session:
         session.execute(sa.text("UPDATE voice SET last_used_at = 'then'"))
     assert prune(life) == Pruned()
@@ -236,8 +223,8 @@ def test_a_last_use_that_cannot_be_read_makes_nothing_old(life: Life) -> None:
 # in short steps
 
 
-def test_a_step_reads_few_rows_and_a_pass_has_its_turn_between_two(life: Life) -> None:
-    add(life, *(event(OLD) for _ in range(retention.MOST * 12)))
+async def test_a_step_reads_few_rows_and_a_pass_has_its_turn_between_two(life: Life) -> None:
+    life.put(*(event(OLD) for _ in range(retention.MOST * 12)))
     assert life.worklist.prune(now=NOW, policy=life.policy).events <= retention.MOST
     turns = []
 
@@ -246,12 +233,9 @@ def test_a_step_reads_few_rows_and_a_pass_has_its_turn_between_two(life: Life) -
         turns.append(function.func.__name__)
         return function()
 
-    async def beside() -> None:
-        await life.keeper.take_over()
-        life.keeper.offload = life.keeper.upkeep._offload = offload  # type: ignore[assignment]  # noqa: SLF001 - the thread's place
-        await asyncio.gather(life.keeper.upkeep.prune(), life.keeper.sweep())
-
-    asyncio.run(beside())
+    await life.keeper.take_over()
+    life.keeper.offload = life.keeper.upkeep._offload = offload  # type: ignore[assignment]  # noqa: SLF001 - the thread's place
+    await asyncio.gather(life.keeper.upkeep.prune(), life.keeper.sweep())
     assert turns.index("claim") <= 2
     assert turns.count("prune") >= 11
     assert OLD not in times(life, HistoryEntry)
@@ -265,7 +249,7 @@ class FullDisk(Worklist):
 
 
 def test_a_disk_too_full_to_prune_stops_no_keepalive(life: Life) -> None:
-    add(life, call(OLD), call(NOW - 10 * DAY))
+    life.put(call(OLD), call(NOW - 10 * DAY))
     life.worklist = FullDisk(life.database)
     life.registry.keep("anna", now=NOW)
     life.live(MINUTE)
@@ -278,7 +262,7 @@ def test_a_disk_too_full_to_prune_stops_no_keepalive(life: Life) -> None:
 
 
 def test_a_step_that_is_not_committed_is_repeated(life: Life) -> None:
-    add(life, call(OLD, cost_micros=-60), call(NOW))
+    life.put(call(OLD, cost_micros=-60), call(NOW))
     with pytest.raises(Exception, match="past_signs"):
         life.worklist.prune(now=NOW, policy=life.policy)
     assert kept(life, Task) == 2
@@ -287,49 +271,10 @@ def test_a_step_that_is_not_committed_is_repeated(life: Life) -> None:
     assert prune(life).calls == 1
 
 
-def test_a_reload_that_keeps_less_is_heeded(life: Life) -> None:
-    add(life, event(NOW - 20 * DAY))
-
-    async def story() -> list[list[dict[str, Any]]]:
-        told = []
-        await life.keeper.take_over()
-        for days in (30, 10):
-            await life.keeper.adopt(policy(keep_history=days * DAY))
-            await life.keeper.upkeep.prune()
-            told.append(life.log.of("history.pruned"))
-        return told
-
-    assert asyncio.run(story()) == [[], [{"events": 1, "calls": 0, "alerts": 0}]]
-
-
-def test_several_keepers_prune_each_call_once_while_voices_are_removed(life: Life) -> None:
-    names = [f"voice-{number}" for number in range(8)]
-    life.register(*(imported(name, last_used_at=NOW) for name in names))
-    calls = [call(OLD, cost_micros=60) for _ in range(retention.MOST * 2)]
-    add(life, *calls, call(NOW), *(call(OLD, voice_pk=pk) for pk in (*range(2, 10),) * 30))
-    gone: list[int] = []
-    failed: list[Exception] = []
-
-    def guarded(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - told below
-            failed.append(error)
-
-    def remove() -> None:
-        for name in names:
-            life.registry.remove(name, now=NOW)
-
-    def work() -> None:
-        gone.append(prune(life, worklist=Worklist(life.database)).calls)
-
-    threads = [threading.Thread(target=guarded, args=[each]) for each in (remove, work, work, work)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    assert failed == []
-    assert sum(gone) >= len(calls)
-    assert (kept(life, Task), kept(life, Past)) == (1, 1)
-    assert life.registry.spent(life.voice("anna")) == Spent(60 * len(calls))
+async def test_a_reload_that_keeps_less_is_heeded(life: Life) -> None:
+    life.put(event(NOW - 20 * DAY))
+    await life.keeper.take_over()
+    for days, told in ((30, []), (10, [{"events": 1, "calls": 0, "alerts": 0}])):
+        await life.keeper.adopt(policy(keep_history=days * DAY))
+        await life.keeper.upkeep.prune()
+        assert life.log.of("history.pruned") == told
