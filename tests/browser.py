@@ -1,6 +1,6 @@
 """A headless Chromium on a pipe, by its DevTools protocol; nothing is needed beside it.
 
-``Emulation``, ``Page`` and ``Runtime`` are Chromium's own words.
+``Accessibility``, ``Emulation``, ``Input``, ``Page`` and ``Runtime`` are Chromium's own words.
 """
 
 import base64
@@ -105,6 +105,21 @@ class Browser:
         """Return the value of an expression in the page."""
         answer = self.tell("Runtime.evaluate", expression=expression, returnByValue=True)
         return answer["result"].get("value")
+
+    def press_tab(self) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self.tell(
+                "Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9
+            )
+
+    def spoken(self) -> list[tuple[str, str]]:
+        """Return what a screen reader finds: each role with its name."""
+        nodes = self.tell("Accessibility.getFullAXTree")["nodes"]
+        return [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in nodes
+            if not node["ignored"]
+        ]
 
     def screenshot(self, path: Path) -> None:
         """Keep a picture of the whole page."""

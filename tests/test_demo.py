@@ -102,15 +102,30 @@ def test_a_broken_promise_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> 
     assert "As promised" not in "".join(lines)
 
 
-def test_its_processes_have_settings_in_proportion_to_the_window_and_none_of_the_hosts() -> None:
-    theirs = ("VOICEKEEPER_CONFIG", "voicekeeper_log__level", "CREDENTIALS_DIRECTORY")
-    given = {"PATH": "/bin", "PYTHONPATH": "/else", **dict.fromkeys(theirs, "x")}
-    seen = environment(given, "http://127.0.0.1:1/api/v1", WINDOW)
-    assert not seen.keys() & set(theirs)
+def test_nothing_that_is_meant_for_voicekeeper_reaches_its_processes() -> None:
+    hosts = {
+        "VOICEKEEPER_CONFIG": "x",
+        "VOICEKEEPER_API_KEY": "x",
+        "voicekeeper_log__level": "x",
+        "CREDENTIALS_DIRECTORY": "x",
+        "NOTIFY_SOCKET": "x",
+        "WATCHDOG_USEC": "1",
+    }
+    given = {"PATH": "/bin", "PYTHONPATH": "/else"}
+    base = "http://127.0.0.1:1/api/v1"
+    seen, alone = environment(given | hosts, base, WINDOW), environment(given, base, WINDOW)
+    assert seen == alone
+    assert seen["VOICEKEEPER_API_KEY"] != "x"
+    ours = {name for name in seen if name.startswith("VOICEKEEPER_")}
+    assert seen.keys() - ours == {"PATH", "PYTHONPATH"}
     assert seen["PYTHONPATH"].endswith(os.pathsep + "/else")
-    loaded = load(None, seen)
-    assert loaded.keepalive.window == WINDOW
-    assert loaded.keepalive.interval == WINDOW * 0.3
+
+
+@pytest.mark.parametrize("seconds", [6, 20])
+def test_the_settings_are_valid_and_in_proportion_to_the_window(seconds: int) -> None:
+    loaded = load(None, environment({}, "http://127.0.0.1:1/api/v1", seconds * SECOND))
+    assert loaded.keepalive.window == seconds * SECOND
+    assert loaded.keepalive.interval == seconds * SECOND * 0.3
 
 
 def test_three_voices_live_and_the_fourth_dies(
@@ -183,7 +198,9 @@ def demonstration(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_it_and_nothing_stays_behind(
     number: signal.Signals, exit_code: int, tmp_path: Path
 ) -> None:

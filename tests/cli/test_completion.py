@@ -1,14 +1,34 @@
 """What a real shell puts into a person's line at Tab, and what that line then means."""
 
+import os
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.command import CommandLine
 from tests.support import imported
+
+LIMIT_S = 30.0
+
+SHELLS = {
+    "bash": ["bash", "--norc", "--noprofile", "-i"],
+    "zsh": ["zsh", "-f", "-i"],
+    "fish": ["fish", "--no-config", "-i"],
+}
+READY = {
+    "bash": "source ./completion; PS1='rea''dy '",
+    "zsh": "autoload -U compinit; compinit -u -D; source ./completion; PS1='rea''dy '",
+    "fish": "source ./completion; function fish_prompt; echo 'rea''dy '; end",
+}
 
 ODD = [
     "$(touch${IFS}ran)",
@@ -26,6 +46,93 @@ ODD = [
     "éclair",
 ]
 """Names that a shell would read as something else than a name."""
+
+
+class Terminal:
+    """A terminal with a shell that a person types into."""
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+        self._shown = ""
+
+    def type(self, keys: str) -> None:
+        self._shown = ""
+        os.write(self._end, keys.encode())
+
+    def wait_for(self, words: str) -> None:
+        limit = time.monotonic() + LIMIT_S
+        while words not in self._shown:
+            assert time.monotonic() < limit, f"no {words!r} in {self._shown!r}"
+            if select.select([self._end], [], [], 0.2)[0]:
+                piece = os.read(self._end, 4096).decode(errors="replace")
+                self._shown += piece
+                if "\x1b[c" in piece or "\x1b[0c" in piece:  # fish asks what terminal this is
+                    os.write(self._end, b"\x1b[?62;c")
+
+
+@contextmanager
+def shell(name: str, cli: CommandLine, folder: Path) -> Iterator[Terminal]:
+    """Start a shell in a folder, with the completion of this program."""
+    if shutil.which(name) is None:
+        pytest.skip(f"needs {name}")
+    program = folder / "bin" / "voicekeeper"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m voicekeeper "$@"\n')
+    program.chmod(0o755)
+    environ = {
+        **cli.environ,
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "xterm",
+    }
+    (folder / "completion").write_text(cli("completion", name).out)
+    process, ours = pty.fork()  # fish wants a terminal of its own
+    if process == 0:
+        os.chdir(folder)
+        os.execvpe(SHELLS[name][0], SHELLS[name], environ)  # noqa: S606 - a shell without a shell
+    terminal = Terminal(ours)
+    try:
+        terminal.type(f"{READY[name]}\r")
+        terminal.wait_for("ready ")
+        yield terminal
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        os.close(ours)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("name", SHELLS)
+@pytest.mark.parametrize("voice", ["$(touch${IFS}ran)", "it's;`touch${IFS}ran`,*"])
+def test_a_name_that_a_shell_completes_is_that_name_and_runs_nothing(
+    tmp_path: Path, name: str, voice: str
+) -> None:
+    cli = CommandLine(tmp_path / "voicekeeper.db").ready(imported(voice, voice_id="id-of-it"))
+    folder = tmp_path / "home"
+    folder.mkdir()
+    with shell(name, cli, folder) as terminal:
+        terminal.type("voicekeeper resolve \t")
+        terminal.wait_for("IFS")
+        terminal.type("\r")
+        terminal.wait_for("id-of-it")
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("name", SHELLS)
+def test_a_file_of_the_programs_name_is_not_run_at_tab(tmp_path: Path, name: str) -> None:
+    """Root may stand in a folder of another's, and has not yet said that it is to be run."""
+    cli = CommandLine(tmp_path / "voicekeeper.db").ready(imported("anna"))
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "voicekeeper").write_text("#!/bin/sh\ntouch ran\n")
+    (folder / "voicekeeper").chmod(0o755)
+    with shell(name, cli, folder) as terminal:
+        terminal.type("./voicekeeper resolve \t")
+        terminal.wait_for("anna")
+        assert not (folder / "ran").exists()
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
@@ -95,7 +202,7 @@ def test_commands_names_options_and_choices_are_offered(tmp_path: Path) -> None:
     assert complete(cli, "voicekeeper re") == names
     assert complete(cli, "voicekeeper resolve an") == ["anna"]
     assert complete(cli, "voicekeeper list --j") == ["--json"]
-    assert complete(cli, "voicekeeper completion ") == ["bash", "zsh", "fish"]
+    assert complete(cli, "voicekeeper completion ") == list(SHELLS)
 
 
 def test_completing_a_line_never_fails(tmp_path: Path) -> None:

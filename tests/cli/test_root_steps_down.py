@@ -12,7 +12,9 @@ import sqlite3
 import stat
 import struct
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ import pytest
 import voicekeeper
 from tests.command import CommandLine, Ended, on_a_terminal, sentence
 from tests.daemon_support import KEY
+from tests.receiver import served
 from tests.support import imported
 from voicekeeper.store import files
 
@@ -232,6 +235,53 @@ def test_a_copy_goes_where_root_may_write_and_nowhere_else(cli: CommandLine, loo
     assert is_safe(loot)
 
 
+def make_in_child(registry: Path, preview_url: str) -> int:
+    """Make the voice ben as the owner of the folder, once somebody waits for it; return the pid."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        with sqlite3.connect(registry, timeout=30) as connection:
+            while not connection.execute("SELECT 1 FROM voice WHERE name = 'ben'").fetchall():
+                time.sleep(0.05)
+            connection.execute(
+                "INSERT INTO history (voice_pk, at, event, level, detail, logged)"
+                " SELECT id, created_at, 'enrollment.succeeded', 'info',"
+                " json_object('preview_url', ?), 1 FROM voice WHERE name = 'ben'",
+                [preview_url],
+            )
+            connection.execute("UPDATE voice SET status = 'OK', voice_id = 'id-ben' WHERE id = 2")
+    finally:
+        os._exit(0)
+
+
+def test_the_preview_of_a_voice_goes_where_root_may_write_and_nowhere_else(
+    cli: CommandLine, tmp_path: Path, loot: Path
+) -> None:
+    theirs = cli.path.with_name("there")
+    theirs.symlink_to(loot.parent)
+    given(theirs)
+    design = ["design", "ben", "--prefix", "b", "--prompt", "Warm.", "--preview-text", "Hi"]
+    words = sentence(cli.process(*design, "--wait", "--save-preview", str(theirs / "ben.wav")))
+    assert f"the way there leads through {cli.path.parent}, which is nobody's" in words
+    assert cli.names() == ["anna"]
+    loot.parent.chmod(0o700)
+    (tmp_path / "preview.wav").write_bytes(b"RIFF")
+    made = loot.with_name("ben.wav")
+    with served(tmp_path) as base:
+        maker = make_in_child(cli.path, f"{base}/preview.wav")
+        ended = cli.process(*design, "--wait", "--save-preview", str(made))
+        os.waitpid(maker, 0)
+    assert (ended.code, ended.out) == (0, "id-ben\n")
+    assert (made.read_bytes(), made.stat().st_uid) == (b"RIFF", 0)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    made.unlink()
+    assert is_safe(loot)
+    assert owners(cli.path.parent) == {NOBODY}
+
+
 def test_a_journal_that_another_user_laid_beside_a_copy_is_refused(
     cli: CommandLine, tmp_path: Path
 ) -> None:
@@ -424,26 +474,65 @@ def mounted(folder: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "args",
-    [["status"], ["add", "id-ben", "--name", "ben"], ["backup", "NEW"]],
+    [["status"], ["resolve", "anna"], ["add", "id-ben", "--name", "ben"], ["backup", "NEW"]],
     ids=" ".join,
 )
 def test_a_folder_that_its_owner_hides_from_root_is_not_taken_for_roots(
-    cli: CommandLine, tmp_path: Path, loot: Path, args: list[str]
+    cli: CommandLine, tmp_path: Path, args: list[str]
 ) -> None:
     """Else root stays root, and its owner can show the folder again before root goes on."""
     words = [str(tmp_path / "new.db") if word == "NEW" else word for word in args]
-    made = cli.path.parent / "copies" / "new.db"
     with mounted(cli.path.parent):
         ended = cli.process(*words)
-        with pytest.raises(OSError, match="root cannot look at"):
-            files.is_closed(made.parent)
-        with pytest.raises(OSError, match="root cannot look at"):
-            files.open_for(made, loot)
     assert ended.code == (3 if args == ["status"] else 78)
     assert f"root cannot look at {cli.path.parent}, so it goes no further" in ended.out + ended.err
 
 
-@pytest.mark.parametrize("args", [["resolve", "nobody"], ["list"]], ids=" ".join)
+def test_a_copy_is_not_written_where_another_hides_the_way_from_root(
+    owned: Path, loot: Path
+) -> None:
+    made = owned / "copies" / "new.db"
+    with mounted(owned), pytest.raises(OSError, match="root cannot look at"):
+        files.is_closed(made.parent)
+    with mounted(owned), pytest.raises(OSError, match="root cannot look at"):
+        files.open_for(made, loot)
+
+
+SWAPPING = """
+import os, sys
+file, loot, kept = sys.argv[1:]
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+print("swapping", flush=True)
+while os.path.exists(os.path.dirname(file)):
+    for lead in (lambda: os.symlink(loot, file + ".new"), lambda: os.link(kept, file + ".new")):
+        try:
+            lead()
+            os.rename(file + ".new", file)
+        except OSError:
+            pass
+"""
+
+
+def test_who_exchanges_a_file_while_root_looks_gains_nothing(cli: CommandLine, loot: Path) -> None:
+    kept = cli.path.with_name("kept")
+    shutil.copy(cli.path, kept)
+    given(kept)
+    with subprocess.Popen(
+        [sys.executable, "-c", SWAPPING, str(cli.path), str(loot), str(kept)],
+        stdout=subprocess.PIPE,
+    ) as swapping:
+        assert swapping.stdout is not None
+        swapping.stdout.readline()
+        try:
+            for args in (["status"], ["add", "id-ben", "--name", "ben"], ["status"]):
+                cli.process(*args)
+        finally:
+            swapping.kill()
+    assert is_safe(loot)
+    assert owners(cli.path.parent) == {NOBODY}
+
+
+@pytest.mark.parametrize("args", [["resolve", "nobody"], ["list"], ["status"]], ids=" ".join)
 def test_root_is_told_what_only_the_owner_finds_out(args: list[str]) -> None:
     """The owner may not be able to read this program, and root asks as the owner."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as home:

@@ -55,15 +55,22 @@ def test_the_key_of_a_service_is_its_own_whatever_stands_in_the_environment(
 ) -> None:
     environ = {variable: str(etc)}
     work = of_service(etc / "work.toml")
-    if variable == "CREDENTIALS_DIRECTORY":
-        words = f"the service has it from {etc}/work.apixo-api-key, which does not exist"
-        assert words in refusal(environ, service=work)
     (etc / "work.apixo-api-key").write_text("the-second-account")
     (etc / "file").write_text("the-file")
     assert found(environ, service=of_service(etc / "config.toml")) == "the-first-account"
     assert found(environ, service=work) == "the-second-account"
     assert found(environ, service=work, file=etc / "file") == "the-file"
     assert of_service(etc.parent / "config.toml") is None
+
+
+def test_a_service_without_a_key_is_not_given_another_accounts(etc: Path) -> None:
+    told = refusal({"CREDENTIALS_DIRECTORY": str(etc)}, service=of_service(etc / "work.toml"))
+    assert f"the service has it from {etc}/work.apixo-api-key, which does not exist" in told
+
+
+def test_a_file_of_the_key_in_the_settings_comes_before_what_systemd_hands_over(etc: Path) -> None:
+    (etc / "file").write_text("the-file")
+    assert found({}, file=etc / "file", service=of_service(etc / "config.toml")) == "the-file"
 
 
 def test_a_missing_key_names_the_three_places() -> None:
@@ -81,6 +88,7 @@ def test_a_missing_key_names_the_three_places() -> None:
         (f"{SECRET}\n{SECRET}".encode(), "holds white space or other characters"),
         (f"{SECRET}\xff".encode("latin-1"), "holds characters that no API key has"),
         (SECRET.encode() * 1_000, "is too long to be an API key"),
+        (b"x", "has fewer than 6 characters, too few for an API key"),
         (b'VOICEKEEPER_API_KEY="x"', "has fewer than 6 characters, too few for an API key"),
         (b"VOICEKEEPER_API_KEY=\n", "is empty"),
         (f'"{SECRET}'.encode(), "begins or ends with a quote that has no other half"),
@@ -101,20 +109,21 @@ def test_what_holds_no_key_is_named_and_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("content", "key"),
+    "content",
     [
-        (f'"{SECRET}"\r\n', SECRET),
-        (f"VOICEKEEPER_API_KEY={SECRET}\n", SECRET),
-        (f'export APIXO_API_KEY="{SECRET}"\r\n', SECRET),
-        (f"api_key = '{SECRET}'", SECRET),
-        *((key, key) for key in (f"{SECRET}==", "sk-a\"b'c", "sk-abc=def", "abcdef====")),
+        SECRET,
+        f"{SECRET}\r\n",
+        f'"{SECRET}"\n',
+        f"VOICEKEEPER_API_KEY={SECRET}\n",
+        f'export APIXO_API_KEY="{SECRET}"\r\n',
+        f"api_key = '{SECRET}'",
     ],
 )
-def test_a_key_is_taken_as_it_was_meant(tmp_path: Path, content: str, key: str) -> None:
-    assert found({"VOICEKEEPER_API_KEY": content}) == key
+def test_a_key_is_taken_as_it_was_meant(tmp_path: Path, content: str) -> None:
+    assert found({"VOICEKEEPER_API_KEY": content}) == SECRET
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         (tmp_path / "apixo-api-key").write_bytes(content.encode(encoding))
-        assert found({"CREDENTIALS_DIRECTORY": str(tmp_path)}) == key
+        assert found({"CREDENTIALS_DIRECTORY": str(tmp_path)}) == SECRET
 
 
 def test_a_key_file_that_was_named_must_be_there(tmp_path: Path) -> None:
@@ -122,10 +131,33 @@ def test_a_key_file_that_was_named_must_be_there(tmp_path: Path) -> None:
         (tmp_path / "missing", "names a file that does not exist"),
         (tmp_path, "names a directory"),
         (tmp_path / ("x" * 300), "names a file that cannot be read"),
-        (SECRET, "names a file that does not exist"),  # a key that was pasted there
     ):
         told = refusal({"VOICEKEEPER_API_KEY": SECRET}, file=path)
         assert told.startswith(f"upstream.api_key_file: {problem}")
+
+
+def test_a_key_pasted_as_the_name_of_its_file_is_not_shown() -> None:
+    told = refusal({}, file=SECRET)  # which does not hold it
+    assert told.startswith("upstream.api_key_file: names a file that does not exist")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_key_file_of_another_user_is_told(tmp_path: Path) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text(SECRET)
+    key_file.chmod(0)
+    assert "cannot be read: permission denied" in refusal({}, file=key_file)
+
+
+@pytest.mark.parametrize("text", ["", "  ", f"{SECRET}\t{SECRET}", f"{SECRET}é", "k\udce9y"])
+def test_a_variable_that_holds_no_key_is_named_and_not_shown(text: str) -> None:
+    told = refusal({"VOICEKEEPER_API_KEY": text})
+    assert told.startswith(("$VOICEKEEPER_API_KEY: is empty", "$VOICEKEEPER_API_KEY: holds"))
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}==", "sk-a\"b'c", "sk-abc=def", "abcdef===="])
+def test_a_key_that_only_looks_as_if_it_had_more_around_it_is_left_as_it_is(key: str) -> None:
+    assert found({"VOICEKEEPER_API_KEY": key}) == key
 
 
 def test_the_key_has_no_place_in_the_settings_and_hides_itself() -> None:

@@ -345,9 +345,13 @@ def test_a_key_given_as_a_setting_is_refused_and_not_repeated(file: Path, path: 
     )
     text = f'[{table}]\n{key} = "{SECRET}"' if table else f'{key} = "{SECRET}"'
     assert problems_of(file, text) == [belongs]
-    if table:
-        (told,) = problems_of(file, "", {variable(path): SECRET})
-        assert told.startswith(belongs)
+
+
+def test_a_key_given_as_a_setting_by_the_environment_is_refused_too(file: Path) -> None:
+    (told,) = problems_of(file, "", {variable("upstream.api_key"): SECRET})
+    assert told.startswith("upstream.api_key: the key belongs in the file that upstream.api_key_fi")
+    assert told.endswith("(set by $VOICEKEEPER_UPSTREAM__API_KEY)")
+    assert SECRET not in told
 
 
 # paths

@@ -325,6 +325,15 @@ def test_a_person_reads_whole_fields_within_80_columns() -> None:
     ]
 
 
+def test_what_the_gateway_says_cannot_move_the_cursor() -> None:
+    log = start(format="console")
+    evil = "\x1b[2Jx\r\n\u202ey\x9bz"
+    get_logger().info("task.polled", message=evil, **{evil: 1})
+    get_logger().error(evil, exc_info=ValueError("\x1b[2J"))
+    assert all(c.isprintable() for c in log.getvalue().replace("\n", ""))
+    assert "\\x1b[2Jx" in log.getvalue()
+
+
 # --- the journal
 
 

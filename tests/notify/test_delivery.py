@@ -92,6 +92,17 @@ def test_an_address_that_hangs_delays_no_keepalive_and_no_end(
     assert server.books().voices["id-anna"].alive
 
 
+def test_a_stop_waits_for_the_message_that_is_under_way(host: Host, receiver: Receiver) -> None:
+    receiver.flows.clear()
+    with host.run() as daemon:
+        until(lambda: receiver.came, "the digest is under way")
+        daemon.send(signal.SIGTERM)
+        receiver.flows.set()
+        assert daemon.end() == 0
+    assert len(receiver.messages) == 1
+    assert is_told(host)
+
+
 def test_a_run_once_tells_what_it_found(host: Host, receiver: Receiver) -> None:
     host.register(wanted("anna", prefix=REJECTED))
     with host.run("--once") as once:

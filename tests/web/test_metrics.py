@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import DAY, HOUR, MINUTE, NOW, SECOND, Life, imported, wanted
-from tests.web_support import get
+from tests.web_support import free_port, get, served, settings
 from voicekeeper.errors import CallFailed
 from voicekeeper.store import fleet
 from voicekeeper.web import metrics
@@ -23,6 +25,9 @@ DOCS = ROOT / "docs" / "monitoring.md"
 
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
+)
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="prometheus is not installed (Debian: prometheus)"
 )
 
 
@@ -118,14 +123,11 @@ def test_margins_are_counted_by_what_is_left(tmp_path: Path) -> None:
     assert told["voicekeeper_voice_margin_seconds_sum"] == pytest.approx(hours, abs=1)
 
 
-def test_a_voice_that_is_paused_or_removed_has_no_series_and_its_calls_stay_counted(
+def test_a_voice_that_is_removed_leaves_no_series_behind_and_its_calls_stay_counted(
     tmp_path: Path,
 ) -> None:
     life = lived(tmp_path)
-    life.register(imported("bert", last_used_at=NOW))
-    life.registry.pause("bert", now=life.clock.now())
     before = samples(exposition(life))
-    assert not any("[bert]" in name for name in before)  # it is not kept
     life.registry.remove("anna", now=life.clock.now())
     after = samples(exposition(life))
     gone = {name for name in before if "[anna]" in name}
@@ -133,6 +135,28 @@ def test_a_voice_that_is_paused_or_removed_has_no_series_and_its_calls_stay_coun
     assert before.keys() - after.keys() == gone
     calls = "voicekeeper_attempts_total[keepalive][success]"
     assert after[calls] == before[calls]
+
+
+def test_past_a_thousand_voices_the_hundred_most_urgent_have_series_of_their_own(
+    tmp_path: Path,
+) -> None:
+    life = Life(tmp_path)
+    life.register(*(imported(f"v{n}", last_used_at=NOW - n * MINUTE) for n in range(fleet.ALL)))
+    assert exposition(life).count("\nvoicekeeper_voice_deadline_timestamp_seconds{") == fleet.ALL
+    life.register(imported("fresh", last_used_at=NOW))
+    text = exposition(life)
+    named = re.findall(r"voice_deadline_timestamp_seconds\{name=\"(\w+)\"", text)
+    assert named == [f"v{n}" for n in range(fleet.ALL - 1, fleet.ALL - fleet.URGENT - 1, -1)]
+    assert samples(text)["voicekeeper_voice_margin_seconds_count"] == fleet.ALL + 1
+
+
+def test_a_voice_that_is_not_kept_has_no_series_that_could_wake_somebody(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna", last_used_at=NOW), imported("bert", last_used_at=NOW))
+    life.registry.pause("bert", now=NOW)
+    text = exposition(life)
+    assert 'name="anna"' in text
+    assert 'name="bert"' not in text
 
 
 def whole(tmp_path: Path) -> str:
@@ -212,3 +236,49 @@ def test_a_scrape_is_read_from_the_database(tmp_path: Path) -> None:
     assert empty.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert samples(empty.text)["voicekeeper_voices_kept"] == 0
     assert samples(one.text)["voicekeeper_voices_kept"] == 1
+
+
+@pytest.mark.host
+@needs_prometheus
+def test_a_real_prometheus_scrapes_the_daemon(tmp_path: Path) -> None:
+    life = lived(tmp_path)
+    port, own = free_port(), free_port()
+    config = (MONITORING / "prometheus.yml").read_text()
+    config = config.replace("127.0.0.1:9464", f"127.0.0.1:{port}")
+    config = config.replace("_interval: 1m", "_interval: 1s\n    scrape_timeout: 1s")
+    (tmp_path / "prometheus.yml").write_text(config)
+    shutil.copy(MONITORING / "alerts.yml", tmp_path)
+
+    async def query(client: httpx.AsyncClient, words: str) -> list[Any]:
+        url = f"http://127.0.0.1:{own}/api/v1/query"
+        try:
+            answer = await client.get(url, params={"query": words})
+        except httpx.TransportError:
+            return []  # it is starting still
+        return list(answer.json()["data"]["result"]) if answer.status_code == 200 else []
+
+    async def scrape() -> dict[str, str]:
+        prometheus = await asyncio.create_subprocess_exec(
+            "prometheus",
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=data",
+            f"--web.listen-address=127.0.0.1:{own}",
+            cwd=tmp_path,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with served(life, settings(web=port)) as client:
+                async with asyncio.timeout(30):
+                    found: list[Any] = []
+                    while not found:
+                        await asyncio.sleep(0.1)
+                        found = await query(client, "voicekeeper_voices == 2")
+                up = await query(client, 'up{job="voicekeeper"}')
+                assert [sample["value"][1] for sample in up] == ["1"]
+                return dict(found[0]["metric"])
+        finally:
+            prometheus.kill()
+            await prometheus.wait()
+
+    metric = asyncio.run(scrape())
+    assert (metric["job"], metric["status"]) == ("voicekeeper", "OK")

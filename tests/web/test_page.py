@@ -342,6 +342,50 @@ def browse(life: Life, profile: Path, look: Callable[[Browser, str], None]) -> N
     asyncio.run(show())
 
 
+@needs_chromium
+def test_a_browser_shows_it_on_a_phone_and_on_a_desk_by_day_and_by_night(tmp_path: Path) -> None:
+    life = troubled(tmp_path)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+
+    def look(browser: Browser, url: str) -> None:
+        for place, width, height, scale in (("phone", 390, 844, 2), ("desk", 1280, 800, 1)):
+            for dark in (False, True):
+                browser.open(url, width=width, height=height, dark=dark, scale=scale)
+                light = "dark" if dark else "light"
+                browser.screenshot(PICTURES / f"page-{place}-{light}.png")
+                ground = browser.value("getComputedStyle(document.body).backgroundColor")
+                assert ground == ("rgb(17, 20, 24)" if dark else "rgb(246, 247, 249)")
+                assert browser.value("document.documentElement.scrollWidth") <= width
+        browser.open(url, width=320, height=640, dark=False)
+        assert browser.value("document.documentElement.scrollWidth") <= 320
+        assert browser.complaints == []
+
+    browse(life, tmp_path / "profile", look)
+
+
+@needs_chromium
+def test_a_keyboard_and_a_screen_reader_find_their_way(tmp_path: Path) -> None:
+    life = troubled(tmp_path)
+
+    def look(browser: Browser, url: str) -> None:
+        browser.open(url, width=1280, height=800, dark=False)
+        focused = []
+        for _ in range(3):
+            browser.press_tab()
+            focused.append(browser.value("document.activeElement.textContent"))
+        assert focused == ["Look again", "10 kept", "3 not kept"]
+        assert browser.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        spoken = browser.spoken()
+        assert ("heading", "Kept, the most urgent first") in spoken
+        assert ("heading", "host-evening") in spoken
+        assert ("image", "10 h left, which is very little, of 7 d") in spoken
+        assert ("navigation", "Voices") in spoken
+        assert [role for role, name in spoken if role == "image" and not name] == []
+        assert browser.value("document.documentElement.lang") == "en"
+
+    browse(life, tmp_path / "profile", look)
+
+
 CONTRAST = """(() => {
   const light = color => {
     const [r, g, b] = color.match(/[0-9.]+/g).slice(0, 3).map(v => v / 255)
@@ -366,23 +410,13 @@ CONTRAST = """(() => {
 
 
 @needs_chromium
-def test_a_browser_shows_it_on_a_phone_and_on_a_desk_by_day_and_by_night(tmp_path: Path) -> None:
+def test_every_word_stands_out_from_its_ground_as_wcag_asks(tmp_path: Path) -> None:
     life = troubled(tmp_path)
-    PICTURES.mkdir(parents=True, exist_ok=True)
 
     def look(browser: Browser, url: str) -> None:
-        for place, width, height, scale in (("phone", 390, 844, 2), ("desk", 1280, 800, 1)):
-            for dark in (False, True):
-                browser.open(url, width=width, height=height, dark=dark, scale=scale)
-                light = "dark" if dark else "light"
-                browser.screenshot(PICTURES / f"page-{place}-{light}.png")
-                ground = browser.value("getComputedStyle(document.body).backgroundColor")
-                assert ground == ("rgb(17, 20, 24)" if dark else "rgb(246, 247, 249)")
-                least, where = browser.value(CONTRAST)
-                assert least >= 4.5, where  # as WCAG asks
-                assert browser.value("document.documentElement.scrollWidth") <= width
-        browser.open(url, width=320, height=640, dark=False)
-        assert browser.value("document.documentElement.scrollWidth") <= 320
-        assert browser.complaints == []
+        for dark in (False, True):
+            browser.open(url, width=1280, height=800, dark=dark)
+            least, where = browser.value(CONTRAST)
+            assert least >= 4.5, where
 
     browse(life, tmp_path / "profile", look)
