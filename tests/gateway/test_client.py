@@ -75,6 +75,22 @@ def test_a_poll_is_the_pages_get_and_its_report_carries_the_gateways_own_time() 
     assert received.headers["authorization"] == f"Bearer {KEY}"
 
 
+def test_a_report_of_another_task_is_none() -> None:
+    [failed], _ = asked({"code": 200, "data": {"taskId": 5, "state": "success"}}, poll)
+    assert isinstance(failed, CallFailed)
+    assert "answered for another task" in str(failed)
+
+
+@pytest.mark.parametrize(
+    "cookie", [b"a=b", b"a=\xff", b"a=b; Expires=Fri, 99 Foo 0000 99:99:99 GMT"]
+)
+def test_a_cookie_is_never_sent_back_nor_in_the_way_of_the_next_call(cookie: bytes) -> None:
+    answer = http(PROCESSING).replace(b"\r\n\r\n", b"\r\nSet-Cookie: " + cookie + b"\r\n\r\n")
+    reports, server = asked(answer, poll, poll, max_in_flight=1)
+    assert reports == [Report("processing")] * 2
+    assert all("cookie" not in received.headers for received in server.received)
+
+
 # What comes back
 
 
@@ -129,29 +145,35 @@ def test_a_connection_lost_before_the_answer_is_ambiguous(answer: Answer, *, rea
     assert [(f.code, f.ambiguous) for f in failed] == [(None, True), (None, False)]
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (hangs, "no answer from the gateway at 127.0.0.1 within 0.4 s"),
-        (drips, "no complete answer from the gateway at 127.0.0.1 within 0.8 s"),
-        (continues, "no complete answer from the gateway at 127.0.0.1 within 0.8 s"),
-    ],
-)
-def test_an_answer_that_does_not_end_is_given_up_and_its_place_is_free_again(
-    answer: Answer, words: str
-) -> None:
+def test_a_gateway_that_hangs_is_given_up_after_the_timeout_and_its_place_is_free_again() -> None:
     async def main() -> CallFailed:
-        async with serving(answer) as server:
-            async with client(server.base_url, timeout=0.4, max_in_flight=1) as ours:
+        async with serving(hangs) as server:
+            async with client(server.base_url, timeout=0.2, max_in_flight=1) as ours:
                 failed = await failure(speak(ours))
-                if answer is not hangs:  # which does not look at its connection
-                    await until(lambda: server.open == 0)
                 server.answer = says(ACCEPTED)
                 await speak(ours)
             return failed
 
     failed = asyncio.run(main())
-    assert (failed.ambiguous, str(failed)) == (True, words)
+    assert failed.ambiguous
+    assert str(failed) == "no answer from the gateway at 127.0.0.1 within 0.2 s"
+
+
+@pytest.mark.parametrize("answer", [drips, continues])
+def test_an_answer_that_drips_forever_is_given_up_and_its_connection_closed(answer: Answer) -> None:
+    async def main() -> CallFailed:
+        async with serving(answer) as server:
+            async with client(server.base_url, timeout=0.7, max_in_flight=1) as ours:
+                failed = await failure(speak(ours))
+                await until(lambda: server.open == 0)
+                # The place of the call that was given up is free again.
+                server.answer = says(ACCEPTED)
+                await speak(ours)
+            return failed
+
+    failed = asyncio.run(main())
+    assert failed.ambiguous
+    assert str(failed) == "no complete answer from the gateway at 127.0.0.1 within 1.4 s"
 
 
 def _packed(body: bytes) -> bytes:

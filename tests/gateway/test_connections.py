@@ -23,6 +23,7 @@ from tests.gateway.support import (
     asked,
     client,
     design,
+    failure,
     hangs,
     http,
     outcome,
@@ -112,9 +113,12 @@ def test_what_follows_an_answer_is_never_taken_for_an_enrollments_or_a_report(st
         assert isinstance(report, CallFailed) or report == Report("processing")
 
 
-def test_keepalives_that_follow_each_other_share_a_connection_and_enrollments_have_their_own() -> (
-    None
-):
+def test_calls_that_follow_each_other_share_a_connection() -> None:
+    _, server = asked(PROCESSING, *[poll] * 5, max_in_flight=64)
+    assert server.connections == 1
+
+
+def test_every_enrollment_opens_a_connection_of_its_own() -> None:
     async def main() -> Server:
         async with serving(says(ACCEPTED)) as server, client(server.base_url) as ours:
             for request in (SPEECH, SPEECH, DESIGN, CLONE, DESIGN):
@@ -259,6 +263,17 @@ def test_a_certificate_that_proves_nothing_is_told_neither_key_nor_call(
 
 
 @needs_openssl
+def test_a_certificate_of_an_authority_that_the_environment_trusts_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = certified(tmp_path, "IP:127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    accepted, heard = asyncio.run(_tls_call(context))
+    assert accepted == Accepted("task_1")
+    assert f"Authorization: Bearer {KEY}".encode() in heard
+
+
+@needs_openssl
 def test_authorities_that_are_replaced_while_it_runs_are_trusted_from_the_second_call_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,6 +355,20 @@ def test_a_call_under_way_ends_as_it_began_and_one_that_waits_goes_by_the_new_se
     assert isinstance(failed, CallFailed)
     assert KEY not in str(failed)  # the old one is no more to be shown than the new one
     assert (accepted, received) == (Accepted("task_1"), [1, 1])
+
+
+def test_an_answer_that_echoes_the_old_key_shows_neither() -> None:
+    async def main() -> CallFailed:
+        gate = asyncio.Event()
+        told = {"code": 401, "message": f"{KEY} is revoked"}
+        async with serving(_waits(gate, http(told, 401))) as old, client(old.base_url) as ours:
+            call = asyncio.create_task(failure(speak(ours)))
+            await until(lambda: bool(old.received))
+            ours.change(upstream("http://127.0.0.1:1"), NEW_KEY)
+            gate.set()
+            return await call
+
+    assert KEY not in str(asyncio.run(main()))
 
 
 def test_to_close_the_client_waits_for_no_call() -> None:

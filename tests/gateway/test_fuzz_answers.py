@@ -14,10 +14,11 @@ import random
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,17 +32,20 @@ from tests.gateway.support import upstream
 from tests.support import CLONE, FakeClock
 from voicekeeper.core import outcome, transitions
 from voicekeeper.core.models import Kind, Status, Task, TaskState, Voice
-from voicekeeper.core.outcome import Accepted, Report
+from voicekeeper.core.outcome import Accepted, Culprit, Report
 from voicekeeper.core.requests import CONTROL_VOICE, Clone, Request, Speech
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.transitions import Transition
-from voicekeeper.errors import CallFailed
-from voicekeeper.gateway import GatewayClient
+from voicekeeper.core.transitions import keepalive as keepalive_rules
+from voicekeeper.errors import CallFailed, KeyRefused
+from voicekeeper.gateway import GatewayClient, failure, reply
 from voicekeeper.sandbox import Answer, Gateway
 
 KEY = "sk-0123456789abcdef"
 MODEL = "cosyvoice-3-flash"
 ID = "cosyvoice-v3-flash-anna"
+
+CAMPAIGN = [pytest.mark.campaign, pytest.mark.timeout(3600)]
 
 # What the gateway says, undistorted
 
@@ -240,15 +244,31 @@ class Gate:
         answer: Accepted | Report | CallFailed = self._runner.run(outcome_of(self._call(said)))
         return answer
 
-    async def _call(self, said: Said) -> Accepted | Report:
+    def _client(self) -> GatewayClient:
         port = self._server.sockets[0].getsockname()[1]
         there = upstream(f"http://127.0.0.1:{port}/api/v1", requests_per_second=1e9)
-        async with GatewayClient(there, SecretStr(KEY), clock=FakeClock(NOW)) as client:
+        return GatewayClient(there, SecretStr(KEY), clock=FakeClock(NOW))
+
+    async def _call(self, said: Said) -> Accepted | Report:
+        async with self._client() as client:
             if said.polls:
                 return await client.status((said.answer.data or {}).get("taskId", "t"), MODEL)
             if said.kind is Kind.CLONE:
                 return await client.submit(Clone(**CLONE), MODEL)
             return await client.submit(Speech(ID, "Hello."), MODEL)
+
+    def check(self, arrived: Arrived) -> CallFailed | KeyRefused | None:
+        """Ask whether the key is taken; anything but these two errors is raised."""
+        self._arrives = arrived.wire
+        try:
+            self._runner.run(self._check())
+        except (CallFailed, KeyRefused) as failed:
+            return failed
+        return None
+
+    async def _check(self) -> None:
+        async with self._client() as client:
+            await client.check_key()
 
     async def close(self) -> None:
         self._server.close()
@@ -400,11 +420,8 @@ def _can_be_kept(answer: Accepted | Report | CallFailed, change: Transition) -> 
         assert KEY not in repr(answer)
 
 
-@pytest.mark.parametrize(
-    "examples",
-    [250, pytest.param(100_000, marks=[pytest.mark.campaign, pytest.mark.timeout(3600)])],
-)
-def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examples: int) -> None:
+def judge_many(examples: int) -> Counter[str]:
+    """Judge so many distorted answers; return how often each kind of end was reached."""
     reached: Counter[str] = Counter()
 
     @settings(max_examples=examples)
@@ -419,5 +436,53 @@ def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examp
 
     with gates() as gate:
         hold()
+    print(dict(reached))  # noqa: T201 - the campaign's own account
+    return reached
+
+
+@pytest.mark.parametrize("examples", [250, pytest.param(100_000, marks=CAMPAIGN)])
+def test_a_distorted_answer_changes_nothing_that_it_does_not_literally_say(examples: int) -> None:
+    reached = judge_many(examples)
     ways = {"Accepted", "Report", "CallFailed", *set(Status) - {Status.NEW}}
     assert examples < 1_000 or reached.keys() >= ways
+
+
+def _kindly(value: object, secret: str, *, read: Callable[..., str | None] = reply._word) -> object:  # noqa: SLF001
+    word = read(value, secret)
+    return word.strip().upper() if word and word.strip().upper() == "UNDEPLOYED" else word
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("module", "name", "broken"),
+    [
+        (keepalive_rules, "_is_condemned", lambda row, *_, **__: row.suspected_at is not None),
+        (outcome, "_of_the_rest", lambda _: Culprit.VOICE),
+        (failure, "REFUSAL", range(400, 600)),
+        (reply, "_prose", lambda value, _: value if isinstance(value, str) else None),
+        (reply, "_word", _kindly),
+    ],
+    ids=["control call", "conservative blame", "ambiguity", "redaction", "literal words"],
+)
+def test_the_campaign_goes_red_without_a_safeguard(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, broken: object
+) -> None:
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        judge_many(20_000)
+
+
+@pytest.mark.parametrize("examples", [50, pytest.param(10_000, marks=CAMPAIGN)])
+def test_a_distorted_answer_refuses_the_key_only_where_it_says_401(examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(cases())
+    def hold(case: Case) -> None:
+        refusal = gate.check(case.arrived)
+        if isinstance(refusal, KeyRefused):
+            assert case.arrived.may_have_code([401])
+        if refusal is not None:
+            assert KEY not in str(refusal)
+
+    with gates() as gate:
+        hold()

@@ -118,6 +118,23 @@ def test_the_pages_custom_voice_success_reads_whole() -> None:
     )
 
 
+def test_the_pages_failed_response_reads_whole() -> None:
+    assert _report(
+        state="failed",
+        failCode="UNDEPLOYED",
+        failMsg="Voice review failed.",
+        voice_id="cosyvoice-v3-flash-xxxx",
+        voice_status="UNDEPLOYED",
+    ) == Report(
+        state="failed",
+        fail_code="UNDEPLOYED",
+        fail_message="Voice review failed.",
+        voice_id="cosyvoice-v3-flash-xxxx",
+        voice_status="UNDEPLOYED",
+        answered_at=NOW,
+    )
+
+
 def test_only_the_state_is_needed_and_a_new_one_passes_as_it_came() -> None:
     assert _report(state="archived") == Report(state="archived", answered_at=NOW)
 

@@ -337,3 +337,7 @@ def test_without_the_safeguard_the_promise_is_broken(
 def test_with_all_safeguards_it_is_kept(campaign: Campaign, seed: int) -> None:
     report = campaign(seed)
     assert (report.saveable_lost, list(report.broken)) == (0, [])
+
+
+def test_the_ten_safeguards_and_more_are_all_taken_out_once() -> None:
+    assert len({remove for remove, _, _ in ABLATIONS.values()}) == len(ABLATIONS) >= 10

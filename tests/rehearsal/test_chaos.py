@@ -32,14 +32,11 @@ def test_the_same_seed_draws_the_same_plan_and_no_other_does() -> None:
     assert len({repr(plan) for plan in plans()}) == len(SEEDS)
 
 
-def test_every_period_and_incident_comes_and_some_periods_outlast_a_window() -> None:
-    periods = [period for plan in plans() for period in plan.periods]
-    kinds = Counter(period.kind for period in periods)
+def test_every_period_and_incident_comes() -> None:
+    kinds = Counter(period.kind for plan in plans() for period in plan.periods)
     assert set(kinds) == faults.PERIODS
     assert min(kinds.values()) > 50
     assert min(len(incidents(kind)) for kind in NAMES) > 100
-    assert {kill.steps for kill in incidents(Kill)} == set(range(31))
-    assert 7 * DAY < max(period.end - period.start for period in periods) <= 8 * DAY
 
 
 def test_every_fault_of_a_single_call_comes_and_never_so_many_that_no_call_comes_through() -> None:
@@ -63,6 +60,19 @@ def test_clocks_are_wrong_either_way_at_first_and_later_and_right_in_the_end() -
         assert abs(jumps) < timedelta(seconds=1)
 
 
+def test_some_clocks_are_set_right_while_the_process_is_down() -> None:
+    def is_down_at(plan: Plan, at: timedelta) -> bool:
+        kills = (kill for kill in incidents(Kill, plan) if not kill.steps)
+        return any(kill.at < at < kill.at + kill.restart_after for kill in kills)
+
+    stopped = {is_down_at(plan, jump.at) for plan in plans() for jump in incidents(Jump, plan)}
+    assert stopped == {True, False}
+
+
+def test_processes_die_at_once_and_some_steps_later() -> None:
+    assert {kill.steps for kill in incidents(Kill)} == set(range(31))
+
+
 def test_voices_are_made_both_ways_end_in_every_way_and_have_names_of_their_own() -> None:
     made = incidents(Enroll)
     assert {enroll.design for enroll in made} == {True, False}
@@ -79,3 +89,8 @@ def test_nothing_goes_wrong_on_the_three_calm_days_at_the_end(days: int) -> None
     for plan in plans(days):
         assert all(NOUGHT <= period.start < period.end <= end for period in plan.periods)
         assert all(NOUGHT <= incident.at <= end for incident in plan.incidents)
+
+
+def test_some_periods_are_longer_than_a_window_and_none_is_much_longer() -> None:
+    lengths = [period.end - period.start for plan in plans() for period in plan.periods]
+    assert 7 * DAY < max(lengths) <= 8 * DAY

@@ -33,6 +33,11 @@ def test_periods_last_from_their_starts_up_to_their_ends_and_overlap() -> None:
     assert timeline(period("outage", 2, 6)).at(hour(9)) == {}  # which the clock leaps over
 
 
+def test_without_rates_no_call_fails() -> None:
+    line = timeline(period("outage", 0, 1))
+    assert {line.fault(hour(0.5), die / 100) for die in range(100)} == {None}
+
+
 def test_faults_strike_their_share_of_the_calls() -> None:
     line = timeline(refused=0.1, hang=0.3)
     struck = Counter(line.fault(BEGINNING, (die + 0.5) / 100) for die in range(100))
@@ -76,6 +81,12 @@ def test_it_worked_when_two_hours_at_a_stretch_were_free(
 @pytest.mark.parametrize(("since", "room"), [(1, False), (2, True), (3, True)])
 def test_what_has_not_ended_leaves_room_before_it_only(since: int, *, room: bool) -> None:
     assert has_room([(hour(since), None)], hour(0), hour(48), 2 * HOUR) is room
+
+
+def test_each_kind_of_period_can_be_asked_for() -> None:
+    line = timeline(period("outage", 1, 2), period("storm", 3, 4), period("outage", 5, 6))
+    assert line.of(frozenset({"outage"})) == [(hour(1), hour(2)), (hour(5), hour(6))]
+    assert line.of(frozenset({"suspended"})) == []
 
 
 def test_plans_hold_what_a_period_does_to_the_host_and_add_up() -> None:

@@ -21,6 +21,15 @@ def until_one_is_due(stage: Stage) -> timedelta:
     return min(due) - stage.now - MINUTE
 
 
+def test_a_process_keeps_its_voices() -> None:
+    with Stage(voices=2) as stage:
+        stage.let_pass(20 * DAY)
+        assert stage.host.is_up
+        assert [book.alive for book in stage.books.voices.values()] == [True, True]
+        assert 10 <= stage.books.speech <= 18
+        assert stage.broken() == []
+
+
 @pytest.mark.parametrize("steps", range(1, 31))
 def test_killed_at_any_step_it_loses_nothing_and_pays_for_nothing_twice(steps: int) -> None:
     with Stage(voices=1, seed=steps) as stage:

@@ -26,6 +26,16 @@ def overdue(forged: Forged) -> list[str]:
     return forged.settled()
 
 
+def test_a_voice_that_is_used_every_three_days_breaks_nothing(forged: Forged) -> None:
+    for _ in range(10):
+        forged.use()
+        forged.wait(3 * DAY)
+    forged.use()
+    forged.invariants.losses.check_healed({"anna"}, set(), 0)
+    assert overdue(forged) == []
+    assert lost(forged) == ([], [])
+
+
 def test_a_voice_that_nobody_used_for_a_window_is_lost_and_could_have_been_saved(
     forged: Forged,
 ) -> None:
@@ -61,6 +71,12 @@ def test_a_voice_registered_in_its_last_hour_could_not_have_been_saved(forged: F
     forged.invariants.registered("ben", "id-ben-")
     forged.wait(DAY)
     assert lost(forged) == ([OURS], ["id-ben-"])
+
+
+def test_a_voice_that_a_person_gave_up_is_no_loss(forged: Forged) -> None:
+    forged.invariants.evidence.abandoned.add(OURS)
+    forged.wait(8 * DAY)
+    assert lost(forged) == ([], [])
 
 
 def test_a_voice_that_is_overdue_when_all_is_well_is_named_once(forged: Forged) -> None:
