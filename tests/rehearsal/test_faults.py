@@ -1,7 +1,7 @@
 """Faults: their written form, the ones at an instant, and the time in which all worked."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -100,12 +100,27 @@ def test_plans_hold_what_a_period_does_to_the_host_and_add_up() -> None:
     assert first + second == both
 
 
-def test_a_fault_has_a_length_and_a_day_and_only_a_clock_goes_back() -> None:
-    assert planned("outage", "2d@day40") == lasting("outage", 40 * DAY, 2 * DAY)
-    assert planned("host-down", " 90m@day1.5 ") == lasting("host-down", 1.5 * DAY, 1.5 * HOUR)
-    for sign, days in (("", 5), ("+", 5), ("-", -5)):
+@pytest.mark.parametrize(
+    ("text", "start", "length"),
+    [
+        ("2d@day40", 40 * DAY, 2 * DAY),
+        ("1d12h@day0", 0 * DAY, 36 * HOUR),
+        ("90m@day1.5", 1.5 * DAY, 1.5 * HOUR),
+        (" 2d@day40 ", 40 * DAY, 2 * DAY),
+        ("0.5s@day7", 7 * DAY, timedelta(seconds=0.5)),
+    ],
+)
+def test_a_fault_has_a_length_and_a_day(text: str, start: timedelta, length: timedelta) -> None:
+    assert planned("host-down", text) == lasting("host-down", start, length)
+    assert planned("clock-jump", text) == Plan(incidents=(faults.Jump(start, length),))
+
+
+def test_only_a_clock_may_go_back() -> None:
+    for sign, days in (("+", 5), ("-", -5)):
         jump = faults.Jump(10 * DAY, days * DAY)
         assert planned("clock-jump", f"{sign}5d@day10") == Plan(incidents=(jump,))
+        with pytest.raises(InvalidInput, match="must be DURATION@dayN"):
+            planned("outage", f"{sign}5d@day10")
 
 
 @pytest.mark.parametrize(
