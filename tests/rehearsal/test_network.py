@@ -126,24 +126,17 @@ def line() -> Iterator[Line]:
     line.loop.close()
 
 
+REFUSALS = [fault for fault in FAULTS if fault.endswith(tuple(map(str, CODES)))]
+SILENT = ["refused", "reset-before", "reset-after", "hang", "truncated", "garbage", "html"]
 ACCEPTED = [fault for fault in FAULTS if fault.startswith(("task-", "stuck-", "forgotten"))]
-
-UNANSWERED = {
-    "refused": ("could not reach the gateway at rehearsed.invalid", False, 0),
-    "reset-before": ("the connection to the gateway", True, 0),
-    "reset-after": ("closed the connection", True, 1),
-    "truncated": ("closed the connection", True, 1),
-    "garbage": ("not with its JSON", True, 1),
-    "html": ("not with its JSON", True, 0),
-    "429-retry-after": ("the gateway answered 429", False, 0),
-    "429-retry-after-date": ("the gateway answered 429", False, 0),
-}
-"""What the client says of a call, whether it leaves a doubt, and how often the work is done."""
+WITH_A_TIME = ["429-retry-after", "429-retry-after-date"]
 
 
-@pytest.mark.parametrize(
-    "fault", [f"{place}-{code}" for place in ("http", "body") for code in CODES]
-)
+def test_these_are_all_the_faults_there_are() -> None:
+    assert sorted([*REFUSALS, *SILENT, *ACCEPTED, *WITH_A_TIME]) == sorted(set(FAULTS))
+
+
+@pytest.mark.parametrize("fault", REFUSALS)
 def test_a_code_reaches_the_client_and_leaves_a_doubt_only_when_it_is_5xx(
     line: Line, fault: str
 ) -> None:
@@ -156,17 +149,35 @@ def test_a_code_reaches_the_client_and_leaves_a_doubt_only_when_it_is_5xx(
     assert line.network.struck == {fault: calls}
 
 
-@pytest.mark.parametrize("fault", UNANSWERED)
-def test_a_call_without_an_answer_leaves_a_doubt_unless_nothing_was_done(
-    line: Line, fault: str
-) -> None:
-    words, doubtful, done = UNANSWERED[fault]
+@pytest.mark.parametrize("fault", WITH_A_TIME)
+def test_a_429_names_the_time_to_come_again(line: Line, fault: str) -> None:
     answer = line.submit(fault)
     assert isinstance(answer, CallFailed)
-    assert (answer.ambiguous, line.books.speech) == (doubtful, done)
-    assert words in str(answer)
-    if fault.startswith("429"):
-        assert 0 <= (answer.retry_after or -1) <= 7200
+    assert (answer.code, answer.ambiguous, line.books.speech) == (429, False, 0)
+    assert answer.retry_after is not None
+    assert 0 <= answer.retry_after <= 7200
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "doubtful", "done"),
+    [
+        ("refused", "could not reach the gateway at rehearsed.invalid", False, 0),
+        ("reset-before", "the connection to the gateway", True, 0),
+        ("reset-after", "closed the connection", True, FEW),
+        ("truncated", "closed the connection", True, FEW),
+        ("garbage", "not with its JSON", True, FEW),
+        ("html", "not with its JSON", True, 0),
+    ],
+)
+def test_silence_and_nonsense_leave_a_doubt_unless_nothing_was_sent(
+    line: Line, fault: str, words: str, *, doubtful: bool, done: int
+) -> None:
+    for _ in range(FEW):
+        answer = line.submit(fault)
+        assert isinstance(answer, CallFailed)
+        assert (answer.code, answer.ambiguous) == (None, doubtful)
+        assert words in str(answer)
+    assert line.books.speech == done
 
 
 def test_a_hang_lasts_as_long_as_the_client_s_timeout_and_the_work_may_be_done(line: Line) -> None:
@@ -218,25 +229,33 @@ def test_every_fault_strikes_a_poll_too_or_is_one_of_tasks_and_spares_it(
     assert (line.books.speech, line.books.cost_micros) == (before.speech, before.cost_micros)
 
 
+@pytest.mark.parametrize("fault", ["reset-after", "truncated", "garbage", "forgotten"])
+def test_an_enrollment_whose_answer_is_lost_is_made_and_charged(line: Line, fault: str) -> None:
+    line.submit(fault, CLONE)
+    assert line.books.clone == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [
-        *((faults.KEY_REFUSED, 401), (faults.BALANCE_EMPTY, 402), (faults.FORBIDDEN, 403)),
-        (faults.OUTAGE, None),
-    ],
+    [(faults.KEY_REFUSED, 401), (faults.BALANCE_EMPTY, 402), (faults.FORBIDDEN, 403)],
 )
-def test_under_such_a_fault_every_submission_fails(line: Line, kind: str, code: int | None) -> None:
+def test_under_an_account_s_fault_every_submission_is_refused(
+    line: Line, kind: str, code: int
+) -> None:
     accepted = line.submit()
     line.begin(kind)
-    answers = [line.submit(request=request) for request in (SPEECH, CLONE) for _ in range(MANY)]
-    assert all(isinstance(answer, CallFailed) for answer in answers)
-    if code is None:
-        assert len(line.network.struck) > 3
-    else:
-        assert {answer.code for answer in answers if isinstance(answer, CallFailed)} == {code}
-        assert line.books.speech == 1
+    answers = [line.submit(request=request) for request in (SPEECH, CLONE) for _ in range(FEW)]
+    assert {a.code for a in answers if isinstance(a, CallFailed)} == {code}
+    assert line.books.speech == 1
     if kind == faults.BALANCE_EMPTY:  # a poll is free
         assert line.status(accepted).state == "success"
+
+
+def test_in_an_outage_every_call_fails(line: Line) -> None:
+    line.begin(faults.OUTAGE)
+    answers = [line.submit() for _ in range(MANY)]
+    assert all(isinstance(answer, CallFailed) for answer in answers)
+    assert len(line.network.struck) > 3
 
 
 def test_another_account_knows_the_built_in_voices_and_none_of_ours(line: Line) -> None:

@@ -55,9 +55,25 @@ def test_a_fault_strikes_as_often_as_its_rate_says() -> None:
     assert faults.struck == {"500=0.25": struck}
 
 
-def test_of_several_faults_the_first_that_strikes_the_call_is_taken() -> None:
+def test_a_fault_strikes_the_calls_it_names_or_all() -> None:
+    assert [_kind("500@submit", call) for call in CALLS] == ["500", None, None]
+    assert [_kind("500@status", call) for call in CALLS] == [None, "500", None]
+    assert [_kind("500", call) for call in CALLS] == ["500", "500", "500"]
+    assert [_kind("500=0", call) for call in CALLS] == [None, None, None]
+
+
+def test_of_several_faults_the_first_that_strikes_is_taken() -> None:
     faults = Faults(["drop=0", "500@status", "402"], random.Random(0))
     assert [getattr(faults.choose(call), "kind", None) for call in CALLS] == ["402", "500", "402"]
+
+
+def test_the_same_seed_strikes_the_same_calls() -> None:
+    def strikes(seed: int) -> list[bool]:
+        faults = Faults(["500=0.5"], random.Random(seed))
+        return [faults.choose("status") is not None for _ in range(64)]
+
+    assert strikes(1) == strikes(1)
+    assert strikes(1) != strikes(2)
 
 
 def test_faults_are_replaced_all_or_none() -> None:
@@ -67,3 +83,8 @@ def test_faults_are_replaced_all_or_none() -> None:
     assert getattr(faults.choose("status"), "kind", None) == "500"
     faults.replace([])
     assert faults.choose("status") is None
+
+
+def _kind(spec: str, call: Call) -> str | None:
+    fault = Faults([spec], random.Random(0)).choose(call)
+    return None if fault is None else fault.kind
