@@ -35,6 +35,7 @@ from voicekeeper.daemon import keeper as module
 from voicekeeper.errors import CallFailed, DatabaseHeld
 from voicekeeper.sandbox import Answer, Gateway
 from voicekeeper.store import sqlite as store_sqlite
+from voicekeeper.store.registry import NewVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -164,6 +165,24 @@ async def test_polls_that_hang_keep_no_voice_from_being_used(life: Life) -> None
     await life.keeper.sweep()
     await eventually(lambda: all(life.upstream.submitted(f"id-late{n}") for n in range(8)))
     assert await life.keeper.stop(0) == 4
+
+
+@pytest.mark.parametrize("voice", [imported("anna"), wanted("made")])
+def test_a_call_whose_turn_comes_while_the_keeper_stops_is_not_made(
+    life: Life, voice: NewVoice
+) -> None:
+    life.register(voice)
+
+    async def story() -> None:
+        await life.keeper.take_over()
+        await life.keeper.sweep()
+        assert await life.keeper.stop(30) == 0
+
+    asyncio.run(story())
+    assert life.upstream.calls == []
+    life.live(HOUR)
+    assert life.voice(voice.name).status is Status.OK
+    assert (life.books().speech, life.books().clone) in {(1, 0), (0, 1)}
 
 
 def test_an_error_in_one_voices_work_stops_no_other(life: Life) -> None:
@@ -303,6 +322,45 @@ def test_a_recipe_that_breaks_the_pages_rules_is_refused_without_a_call(life: Li
     assert life.voice("anna").status is Status.FAILED
     assert "prefix must be 1 to 10 letters" in (life.voice("anna").last_error or "")
     assert life.upstream.calls == []
+
+
+@pytest.mark.parametrize("kind", [Kind.KEEPALIVE, Kind.CLONE])
+def test_a_stop_in_the_middle_of_a_call_pays_for_no_enrollment_twice(
+    life: Life, kind: Kind
+) -> None:
+    life.register(imported("anna") if kind is Kind.KEEPALIVE else wanted("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def stopped() -> None:
+        await life.keeper.take_over()
+        await life.keeper.sweep()
+        await eventually(lambda: bool(life.upstream.calls))
+        assert await life.keeper.stop(0) == 1
+        assert not await life.keeper.sweep()
+
+    asyncio.run(stopped())
+    assert [task.state for task in life.tasks("anna")] == [TaskState.INTENT]
+    life.upstream.hanging = lambda _: False
+    life.live(DAY)
+    calls = [call for call in life.upstream.calls if call.kind == "submit"]
+    if kind is Kind.KEEPALIVE:
+        assert life.voice("anna").status is Status.OK
+        assert len(calls) == 2
+    else:
+        assert life.voice("anna").status is Status.UNKNOWN
+        assert len(calls) == 1
+
+
+def test_a_stop_waits_for_the_calls_under_way(life: Life) -> None:
+    life.register(imported("anna"))
+
+    async def stopped() -> None:
+        await life.keeper.sweep()
+        await eventually(lambda: bool(life.upstream.calls))
+        assert await life.keeper.stop(30) == 0
+
+    asyncio.run(stopped())
+    assert [task.state for task in life.tasks("anna")] == [TaskState.RUNNING]
 
 
 def test_a_restart_asks_for_the_task_that_was_accepted(life: Life) -> None:

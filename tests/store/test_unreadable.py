@@ -103,7 +103,9 @@ def test_a_bad_value_in_the_history_is_left_out_of_the_log(life: Life, value: st
     assert life.books().speech == 2
 
 
-@pytest.mark.parametrize("value", ["opened_at = 'then'", "probe_at = 'soon'"])
+@pytest.mark.parametrize(
+    "value", ["opened_at = 'then'", "probe_at = 'soon'", "probes = 'then'", "probes = 9e999"]
+)
 def test_a_bad_value_in_a_breaker_keeps_no_route_closed(life: Life, value: str) -> None:
     life.register(imported("anna"))
     life.upstream.trouble = lambda _: CallFailed("refused", code=402)
@@ -113,6 +115,38 @@ def test_a_bad_value_in_a_breaker_keeps_no_route_closed(life: Life, value: str) 
     write(life, f"UPDATE breaker SET {value}")  # noqa: S608 - the value is the example
     life.live(2 * HOUR)
     assert life.events("anna").count("keepalive.succeeded") == 1
+
+
+def test_a_voice_whose_failures_cannot_be_counted_fails_alone(life: Life) -> None:
+    life.register(imported("anna"), imported("berta"))
+    write(life, "UPDATE voice SET failures = 'some' WHERE name = 'berta'")
+    life.upstream.trouble = lambda call: (
+        CallFailed("no", code=500) if call.subject == "id-berta" else None
+    )
+    life.live(HOUR)
+    assert life.voice("anna").status is Status.OK
+    assert [line["name"] for line in life.log.of("pass.failed")] == ["berta"]
+
+
+def test_a_suspicion_that_cannot_be_read_costs_no_control_call_after_another(life: Life) -> None:
+    life.register(imported("anna"), imported("berta"))
+    life.live(MINUTE)
+    write(life, "UPDATE voice SET suspected_at = 9e999 WHERE name = 'anna'")
+    before = life.books().speech
+    life.live(2 * HOUR)
+    assert life.books().speech - before <= 1
+
+
+def test_a_ledger_that_cannot_be_read_holds_enrollments_and_no_keepalive(tmp_path: Path) -> None:
+    life = Life(tmp_path, enrollments_per_day=5_000)
+    life.register(wanted("made"))
+    life.live(HOUR)
+    life.register(imported("anna"), wanted("later"))
+    write(life, "UPDATE ledger SET cost_micros = 9e999")
+    life.live(HOUR)
+    assert life.voice("anna").status is Status.OK
+    assert life.voice("later").status is Status.NEW
+    assert life.books().clone == 1
 
 
 def test_commands_name_the_voice_whose_row_cannot_be_read_and_remove_mends_it(

@@ -6,6 +6,7 @@ never used again, so that a late answer finds its own row or none.
 """
 
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,6 +19,22 @@ __all__ = ["AlertKind", "Kind", "Origin", "Status", "TaskState", "Topic"]  # bes
 
 _WHOLE: Final = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
 """A whole number that grows for years; SQLite's are of any size."""
+
+
+class _Count(sa.TypeDecorator[int]):
+    """A whole number that rules reckon with: SQLite keeps any value in a column of numbers."""
+
+    impl = _WHOLE
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> int | None:  # noqa: ANN401, ARG002 - the library's
+        """Refuse to read what is no whole number."""
+        if value is None or isinstance(value, int):
+            return value
+        if isinstance(value, Decimal):  # a server's sum
+            return int(value)
+        raise ValueError(f"{value!r} is not a whole number")
+
 
 _JSON: Final = sa.JSON(none_as_null=True)
 """None is stored as NULL."""
@@ -93,7 +110,7 @@ class Voice(SQLModel, table=True):
     enrolled_at: datetime | None = None
     anchored_at: datetime
     next_at: datetime | None = None
-    failures: int = 0
+    failures: int = Field(default=0, sa_type=_Count)
     last_error: str | None = None
     suspected_at: datetime | None = None
     controlled_at: datetime | None = None
@@ -143,11 +160,11 @@ class Task(SQLModel, table=True):
     created_at: datetime | None = None
     finished_at: datetime | None = None
     next_poll_at: datetime | None = None
-    polls: int = 0
+    polls: int = Field(default=0, sa_type=_Count)
     code: str | None = None
     message: str | None = None
-    cost_micros: int | None = Field(default=None, sa_type=_WHOLE)
-    possible_cost_micros: int | None = Field(default=None, sa_type=_WHOLE)
+    cost_micros: int | None = Field(default=None, sa_type=_Count)
+    possible_cost_micros: int | None = Field(default=None, sa_type=_Count)
 
 
 class LedgerEntry(SQLModel, table=True):
@@ -250,11 +267,11 @@ class Breaker(SQLModel, table=True):
     __table_args__ = (sa.CheckConstraint("run >= 0 AND probes >= 0", name="breaker_signs"),)
 
     model: str = Field(primary_key=True)
-    run: int = 0
-    last_voice_pk: int | None = Field(default=None, sa_type=_WHOLE)
+    run: int = Field(default=0, sa_type=_Count)
+    last_voice_pk: int | None = Field(default=None, sa_type=_Count)
     opened_at: datetime | None = None
     cause: str | None = None
-    probes: int = 0
+    probes: int = Field(default=0, sa_type=_Count)
     probe_at: datetime | None = None
     judged_at: datetime | None = None
     distrusted: bool = False
@@ -306,7 +323,7 @@ class Alert(SQLModel, table=True):
     level: str
     cause: str
     since: datetime
-    told: int = 0
+    told: int = Field(default=0, sa_type=_Count)
     tell_at: datetime | None = None
     ended_at: datetime | None = None
     send_at: datetime | None = None
@@ -340,7 +357,7 @@ class Message(SQLModel, table=True):
     title: str
     body: str
     made_at: datetime
-    tries: int = 0
+    tries: int = Field(default=0, sa_type=_Count)
     send_at: datetime | None = None
     sent_at: datetime | None = None
 

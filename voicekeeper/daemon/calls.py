@@ -8,7 +8,7 @@ from voicekeeper.core import costs, outcome, requests, transitions, webhook
 from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.models import Task, Voice
-from voicekeeper.core.outcome import Culprit, Fault
+from voicekeeper.core.outcome import Accepted, Culprit, Fault
 from voicekeeper.core.requests import Request, Speech
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Transition
@@ -34,7 +34,7 @@ class Calls:
         gateway: whom to call.
         clock: the host's.
         policy: returns the settings that hold.
-        is_active: tells whether this keeper is the active one.
+        is_active: returns whether this keeper may begin calls.
         events: where answers are logged.
         log: where polls are logged.
         offload: runs the store's blocking functions.
@@ -86,6 +86,7 @@ class Calls:
         url, digest = self._expected_callback(flight.job)
 
         async def intend() -> None:
+            await self._see_active()
             write = partial(
                 self._worklist.intend,
                 flight.job,
@@ -145,10 +146,10 @@ class Calls:
         """See that a call that has waited for its turn is still this keeper's to make.
 
         Raises:
-            Withdrawn: another keeper has taken over.
+            Withdrawn: another keeper has taken over, or this one is told to stop.
         """
         if not self._is_active():
-            raise Withdrawn("another keeper has taken over")
+            raise Withdrawn("this keeper makes no more calls")
 
     def _expected_callback(self, job: Job) -> tuple[str | None, str | None]:
         """Return the URL for the gateway to call, and the digest that is kept of its token."""
@@ -173,7 +174,12 @@ class Calls:
         def decide(voice: Voice | None, task: Task) -> Transition:
             return rule(voice, task, answer, now=now, policy=policy)
 
-        failed = partial(self._events.failed, name=job.name)
+        def failed(error: VoicekeeperError) -> None:
+            paid = (
+                f" ({answer.task_id} waits to be recorded)" if isinstance(answer, Accepted) else ""
+            )
+            self._events.failed(error, note=paid, name=job.name)
+
         lines = await self.recorder.record(Answer(job, decide, now, policy), failed=failed)
         self.logged.update(line.event for line in lines)
         await self._events.write_and_mark(lines)

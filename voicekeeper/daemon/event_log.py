@@ -52,7 +52,7 @@ class EventLog:
                 self._unreadable.add(line.fields["name"])
                 self.write([line])
 
-    def failed(self, error: VoicekeeperError, **fields: object) -> None:
+    def failed(self, error: VoicekeeperError, *, note: str = "", **fields: object) -> None:
         """Log a failure beside a pass; that a database is away is logged by the passes."""
         if not isinstance(error, DatabaseAway):
-            tell(self._log, Event.PASS_FAILED, **fields, error=str(error))
+            tell(self._log, Event.PASS_FAILED, **fields, error=f"{error}{note}")

@@ -90,7 +90,7 @@ class Keeper:
             gateway=upstream,
             clock=clock,
             policy=lambda: self.policy,
-            is_active=lambda: self._is_active,
+            is_active=lambda: self._is_active and not self._in_flight.is_closed,
             events=self._events,
             log=log,
             offload=offload,

@@ -7,7 +7,7 @@ keeper's to decide, from what `CallFailed` carries.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from ssl import SSLCertVerificationError
@@ -32,6 +32,9 @@ OnTurn = Callable[[], Awaitable[None]]
 
 _MADE_UP_TASK = "voicekeeper-check"
 _LEAVE_THE_KEY_IN_DOUBT = (402, 403, 429)
+
+_THAW_S = 1.0
+"""What a call's limit is exceeded by, in case the process was frozen."""
 
 _quoted = partial(quote, safe="")
 
@@ -237,12 +240,22 @@ class GatewayClient:
             with self._connections.lend(fresh=fresh) as client:
                 method = "GET" if body is None else "POST"
                 request = client.build_request(method, f"{route.url}/{target}", json=body)
-                async with asyncio.timeout(failure.whole_timeout(route.timeout)):
+
+                async def exchange() -> None:
+                    nonlocal response, content
                     response = await client.send(request, stream=True)
                     try:
                         content = await read_body(response)
                     finally:
                         await response.aclose()
+
+                limit_s = failure.whole_timeout(route.timeout)
+                if fresh and body is not None:  # an enrollment, which is never repeated
+                    request.extensions["timeout"]["read"] = None
+                    await _patiently(exchange(), limit_s)
+                else:
+                    async with asyncio.timeout(limit_s):
+                        await exchange()
         except Exception as error:  # noqa: BLE001 - what an HTTP stack raises has no one root
             paid = body is not None and request is not None
             failed = failure.of_error(error, host=route.host, timeout=route.timeout, paid=paid)
@@ -255,3 +268,23 @@ class GatewayClient:
             raise failed
         assert response is not None  # noqa: S101 - there is an answer or a failure
         return read_reply(response, content, secret=route.secret, now=self._clock.now())
+
+
+async def _patiently(call: Coroutine[Any, Any, None], limit_s: float) -> None:
+    """Await a call so many seconds, and a moment more.
+
+    In a process that was frozen its timers are over before it reads what has come meanwhile.
+
+    Raises:
+        TimeoutError: it has not ended.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        for wait_s in (limit_s, _THAW_S):
+            await asyncio.wait({task}, timeout=wait_s)
+            if task.done():
+                return task.result()
+        raise TimeoutError
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

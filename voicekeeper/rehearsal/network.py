@@ -199,7 +199,10 @@ class Network(httpx.AsyncBaseTransport):
             raise httpx.RemoteProtocolError("reset")
         if self._rng.random() < _HANGING_AND_DONE:
             self._ask(call)
-        await asyncio.sleep(request.extensions["timeout"]["read"])  # httpx leaves it to us
+        read_s = request.extensions["timeout"]["read"]  # httpx leaves it to us
+        if read_s is None:  # until the client leaves
+            await asyncio.get_running_loop().create_future()
+        await asyncio.sleep(read_s)
         raise httpx.ReadTimeout("hang")
 
     def _refusal(self, *, is_date: bool) -> httpx.Response:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from voicekeeper.core import costs, transitions
-from voicekeeper.core.costs import Hold
+from voicekeeper.core.costs import Hold, Spent
 from voicekeeper.core.models import Kind, Origin, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store import claims, ledger, unreadable
@@ -25,8 +25,16 @@ _MOST = 500
 
 def of_voice(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Hold | None:
     """Return why the enrollment of a voice may not begin; None when it may."""
-    spent = ledger.enrollments_on(session, costs.utc_day(now))
+    spent = _spent_today(session, now=now, policy=policy)
     return costs.hold(kind_for(voice), spent=spent, now=now, policy=policy)
+
+
+def _spent_today(session: Session, *, now: datetime, policy: Policy) -> Spent:
+    """Return what the day's enrollments cost; all that is allowed, where that cannot be read."""
+    try:
+        return ledger.enrollments_on(session, costs.utc_day(now))
+    except unreadable.UNREADABLE:
+        return Spent(policy.enrollments_per_day or 0)
 
 
 def put(
@@ -57,7 +65,7 @@ def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]
     """Hold every enrollment that is due and not allowed; return what to log."""
     if policy.enrollments_per_day is None:
         return []
-    spent = ledger.enrollments_on(session, costs.utc_day(now))
+    spent = _spent_today(session, now=now, policy=policy)
     holds = {
         Origin(kind): hold
         for kind in (Kind.CLONE, Kind.DESIGN)

@@ -16,7 +16,7 @@ from sqlmodel import SQLModel, col
 from voicekeeper.core.models import Alert, Task, Voice
 from voicekeeper.store.session import Session
 
-UNREADABLE = (LookupError, ValueError, TypeError)
+UNREADABLE = (LookupError, ValueError, TypeError, OverflowError)
 """What the column types raise for a value that is none of theirs."""
 
 _BATCH = 500

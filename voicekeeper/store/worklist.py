@@ -235,6 +235,7 @@ class Worklist:
                 budget does not allow it, which its row then says.
             NotActive: another keeper has taken over.
         """
+        self._database.see_in_place()
         with self._database.writing() as session:
             self._fence.beat(session, now=now)
             voice = session.get(Voice, job.voice_pk)
