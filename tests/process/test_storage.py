@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import newer
 from tests.daemon_support import Host
 from tests.support import MINUTE, Life, driver_of, imported, wanted
 from voicekeeper.core.models import Status
@@ -25,15 +26,29 @@ def torn(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 8192)
+
+
 def emptied(path: Path) -> None:
     os.truncate(path, 0)
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
         (torn, "is damaged"),
+        (overwritten, "is damaged"),
         (emptied, "is empty: the registry is gone"),
+        (directory, "is a directory, not a database file"),
+        (newer, "was written by a newer voicekeeper (schema 9999"),
     ],
 )
 def test_a_daemon_that_finds_no_good_registry_ends_with_78_and_changes_nothing(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -12,8 +13,8 @@ from voicekeeper.core.models import Kind, Status
 from voicekeeper.core.requests import FLASH
 from voicekeeper.rehearsal import faults
 
-HINDRANCES = [faults.DATABASE_LOCKED, faults.HOST_DOWN]
-ELSEWHERE = [faults.BALANCE_EMPTY, faults.OUTAGE]
+HINDRANCES = sorted({faults.HOST_DOWN, faults.SUSPENDED, faults.DISK_FULL, faults.DATABASE_LOCKED})
+ELSEWHERE = sorted(faults.ACCOUNT | {faults.OUTAGE, faults.STORM})
 LOST = {"name": "anna", "voice_id": OURS}
 BLOCKED = {"model": FLASH, "error": "402: the account is empty"}
 
@@ -80,7 +81,11 @@ def test_a_risk_is_alerted_as_an_error_under_twelve_hours(forged: Forged) -> Non
 
 @pytest.mark.parametrize(
     ("after", "event"),
-    [(6 * DAY + 13 * HOUR, Event.VOICE_AT_RISK), (5 * DAY, Event.VOICE_UNDEPLOYED)],
+    [
+        (6 * DAY + 13 * HOUR, Event.VOICE_AT_RISK),
+        (5 * DAY, Event.VOICE_LOST),
+        (5 * DAY, Event.VOICE_UNDEPLOYED),
+    ],
 )
 def test_a_first_alert_that_is_an_error_or_of_the_loss_is_enough(
     forged: Forged, after: timedelta, event: Event
@@ -145,9 +150,10 @@ def test_a_loss_that_the_host_knows_of_without_an_alert_is_named(forged: Forged)
     assert f"{OURS} is gone, which the host knew, and nobody was told" in sentence
 
 
-def test_a_loss_with_an_alert_is_not(forged: Forged) -> None:
+@pytest.mark.parametrize("event", [Event.VOICE_LOST, Event.VOICE_UNDEPLOYED])
+def test_a_loss_with_an_alert_is_not(forged: Forged, event: Event) -> None:
     prove(forged)
-    forged.log(Event.VOICE_LOST, "error", **LOST)
+    forged.log(event, "error", **LOST)
     forged.wait(12 * HOUR)
     assert checked(forged) == []
 
@@ -210,6 +216,8 @@ def test_an_open_breaker_that_was_alerted_or_died_with_its_process_is_not_missed
     ("event", "level", "about", "was"),
     [
         (Event.VOICE_LOST, "error", LOST, "lost"),
+        (Event.VOICE_UNDEPLOYED, "warning", LOST, "undeployed"),
+        (Event.VOICE_AT_RISK, "warning", LOST, "risk"),
         (Event.UPSTREAM_BLOCKED, "error", BLOCKED, "blocked"),
     ],
 )
@@ -234,7 +242,7 @@ def test_an_alert_is_repeated_after_a_day_and_not_before(
     "excuse",
     [
         *(Forged.die, lambda forged: forged.die(timedelta(0)), Forged.set_clock),
-        lambda forged: forged.period(faults.DATABASE_LOCKED, SECOND, HOUR),
+        *(partial(Forged.period, kind=kind, start=SECOND, length=HOUR) for kind in HINDRANCES),
     ],
 )
 def test_an_alert_whose_record_was_hindered_is_given_twice(
@@ -295,7 +303,12 @@ def test_a_person_who_dealt_with_a_voice_needs_no_more_alerts(forged: Forged) ->
 
 
 @pytest.mark.parametrize(
-    ("event", "was"), [(Event.VOICE_LOST, "lost"), (Event.VOICE_AT_RISK, "risk")]
+    ("event", "was"),
+    [
+        (Event.VOICE_LOST, "lost"),
+        (Event.VOICE_UNDEPLOYED, "undeployed"),
+        (Event.VOICE_AT_RISK, "risk"),
+    ],
 )
 def test_an_end_that_the_host_heard_of_is_logged_and_once(
     forged: Forged, event: Event, was: str

@@ -148,7 +148,11 @@ def test_one_failure_is_not_enough_and_a_success_takes_it_back(forged: Forged) -
 
 
 @pytest.mark.parametrize(
-    ("code", "named"), [("VALIDATION_ERROR", 0), ("UNDEPLOYED", 0), ("GENERATION_FAILED", 1)]
+    ("code", "named"),
+    [
+        *(("VALIDATION_ERROR", 0), ("UNDEPLOYED", 0)),
+        *(("GENERATION_FAILED", 1), ("TASK_TIMEOUT", 1), ("INSUFFICIENT_CREDITS", 1)),
+    ],
 )
 def test_two_failures_that_name_the_voice_are_enough_and_others_are_not(
     forged: Forged, code: str, named: int
@@ -197,7 +201,7 @@ def pause(forged: Forged, why: str = "402: the account is empty") -> None:
 @pytest.mark.parametrize(
     ("kind", "is_poll"),
     [
-        *((Kind.KEEPALIVE, False), (Kind.CLONE, False), (Kind.CONTROL, False)),
+        *((kind, False) for kind in Kind),
         *((Kind.KEEPALIVE, True), (Kind.CONTROL, True)),
     ],
 )

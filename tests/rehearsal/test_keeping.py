@@ -88,8 +88,9 @@ def test_a_voice_that_is_overdue_when_all_is_well_is_named_once(forged: Forged) 
         assert f"{OURS} is overdue though all is well" in sentence
 
 
-def test_a_voice_may_be_overdue_for_six_hours_after_any_fault(forged: Forged) -> None:
-    forged.period(faults.STORM, 3 * DAY, 5 * HOUR)
+@pytest.mark.parametrize("kind", sorted(faults.PERIODS))
+def test_a_voice_may_be_overdue_for_six_hours_after_any_fault(forged: Forged, kind: str) -> None:
+    forged.period(kind, 3 * DAY, 5 * HOUR)
     forged.wait(3 * DAY + 10 * HOUR)
     assert overdue(forged) == []
 
