@@ -48,6 +48,14 @@ def found(ended: Ended, subject: str) -> str:
     return next(line[19:] for line in ended.out.splitlines() if line.split()[1] == subject)
 
 
+def test_wrong_settings_are_told_and_nothing_else_is_checked(cli: CommandLine) -> None:
+    environ = {"VOICEKEEPER_DAEMON__TICK": "often", "VOICEKEEPER_LOG__LEVEL": "loud"}
+    ended = cli("check", environ=environ)
+    assert (ended.code, ended.out) == (78, "")
+    assert "daemon.tick" in ended.err
+    assert "log.level" in ended.err
+
+
 def test_a_right_set_up_is_ok_and_costs_nothing(cli: CommandLine) -> None:
     cli.passed()
     DailyCopies(cli.path).make(NOW)

@@ -154,6 +154,17 @@ def test_a_file_that_is_no_registry_of_ours_is_left_as_it_is_by_every_command(
         assert cli.path.read_bytes() == before
 
 
+@pytest.mark.parametrize("named_by", ["--config", "$VOICEKEEPER_CONFIG"])
+def test_a_config_file_that_is_named_must_be_there(cli: CommandLine, named_by: str) -> None:
+    path = str(cli.path.with_name("none.toml"))
+    if named_by == "--config":
+        ended = cli("--config", path, "list")
+    else:
+        ended = cli("list", environ={"VOICEKEEPER_CONFIG": path})
+    assert (ended.code, ended.out) == (78, "")
+    assert ended.err == f"voicekeeper: 1 problem in {path}:\n  there is no such file\n"
+
+
 def test_the_directory_of_a_new_registry_must_exist_and_the_file_be_none(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path / "voicekeeper.db")
     url = f"sqlite:///{tmp_path}/nowhere/voicekeeper.db"

@@ -77,6 +77,14 @@ def test_no_line_is_taken_for_a_request_and_no_sign_is_changed() -> None:
     }
 
 
+def test_the_sections_stand_in_the_usual_order() -> None:
+    sections = re.findall(r"^\.SH (.*)$", PAGE, re.MULTILINE)
+    assert sections == [
+        *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "STATUS OF A VOICE"),
+        *("EXIT STATUS", "ENVIRONMENT", "FILES", "SIGNALS", "EXAMPLES", "SEE ALSO"),
+    ]
+
+
 def test_the_command_prints_it(tmp_path: Path) -> None:
     ended = CommandLine(tmp_path / "voicekeeper.db")("manual")
     assert (ended.code, ended.out, ended.err) == (0, PAGE, "")

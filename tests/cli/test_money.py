@@ -1,6 +1,7 @@
 """What people are told of money: each task's price, totals, the day's budget, and the balance."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,11 @@ def test_status_tells_the_balance_that_a_daemon_noted_and_for_how_long_it_lasts(
     ended = cli("status")
     assert ended.code == 1
     assert "  warning: the balance was $0.0005 at 2026-05-01T12:01:00Z, enough for 22" in ended.out
+
+
+def test_json_has_no_amount_that_rounding_has_touched(life: Life, cli: CommandLine) -> None:
+    life.register(*(imported(f"voice-{number}") for number in range(7)))
+    life.live(DAY)
+    spent = json.loads(cli("status", "--json").out)["spent_usd"]["ever"]
+    assert round(spent * 1_000_000) == life.books().cost_micros
+    assert len(str(spent).partition(".")[2]) <= 6

@@ -139,6 +139,17 @@ def test_a_file_that_appears_meanwhile_is_not_written_over(
     assert list(tmp_path.glob(".anna*")) == []
 
 
+def test_no_file_is_left_of_an_enrollment_that_made_no_voice(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    fail = partial(cli.change, "anna", status=Status.FAILED, last_error="refused")
+    with cli.once_registered("anna", fail):
+        ended = cli(*CLONE_ANNA, "--wait", "--save-preview", str(tmp_path / "anna.wav"))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.endswith("voicekeeper: anna is FAILED: refused\n")
+    assert list(tmp_path.glob("*anna*")) == []
+
+
 def test_a_preview_is_saved_for_who_waits_only(cli: CommandLine, tmp_path: Path) -> None:
     ended = cli(*CLONE_ANNA, "--save-preview", str(tmp_path / "anna.wav"))
     assert ended.code == 2

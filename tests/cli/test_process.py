@@ -11,6 +11,7 @@ import pytest
 
 from tests.command import CommandLine, on_a_terminal, plain
 from tests.support import DAY, FakeClock, imported
+from voicekeeper.cli.table import bar
 from voicekeeper.core.models import HistoryEntry, Status
 
 ESCAPE = "\x1b"
@@ -36,6 +37,14 @@ def widest(text: str) -> int:
     from rich.cells import cell_len  # noqa: PLC0415 - only what is shown has a width
 
     return max(cell_len(line) for line in plain(text).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(-1.0, ".........."), (0.0, ".........."), (0.5, "#####....."), (2.0, "##########")],
+)
+def test_a_bar_never_leaves_its_cells(share: float, text: str) -> None:
+    assert bar(share, plain=True).plain == text
 
 
 def test_a_terminal_shows_a_table_with_the_window_as_a_bar(cli: CommandLine) -> None:

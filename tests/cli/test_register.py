@@ -12,7 +12,7 @@ import pytest
 
 from tests.command import CommandLine, sentence
 from tests.daemon_support import until
-from tests.support import CLONE, DAY, DESIGN, MINUTE, NOW, imported, wanted
+from tests.support import CLONE, DAY, DESIGN, HOUR, MINUTE, NOW, imported, wanted
 from voicekeeper.core.models import Origin, Status
 from voicekeeper.core.requests import FLASH
 from voicekeeper.store.registry import Registry
@@ -42,22 +42,28 @@ def test_the_first_voice_makes_the_registry_for_its_owner_alone(tmp_path: Path) 
     assert cli.names() == ["anna"]
 
 
-def test_add_takes_what_is_known_of_a_voice_and_warns_of_another_model(cli: CommandLine) -> None:
-    given = ["--name", "anna", "--last-used", "2026-04-30T14:00:00+02:00"]
-    ended = cli("add", "cosyvoice-v3-plus-4f1c", *given)
+def test_add_takes_what_is_known_of_a_voice(cli: CommandLine) -> None:
+    used = "2026-04-30T14:00:00+02:00"
+    ended = cli("add", "id-1", "--name", "anna", "--model", "other-model", "--last-used", used)
+    assert ended.code == 0
+    voice = cli.voice("anna")
+    assert (voice.voice_id, voice.model, voice.origin) == ("id-1", "other-model", Origin.IMPORTED)
+    assert (voice.last_used_at, voice.created_at) == (NOW - DAY, NOW)
+    assert voice.next_at is not None
+    assert NOW + DAY < voice.next_at <= NOW + 2 * DAY
+
+
+def test_a_voice_id_that_names_another_model_is_warned_of(cli: CommandLine) -> None:
+    ended = cli("add", "cosyvoice-v3-plus-4f1c", "--name", "anna")
     assert ended.code == 0
     note = (
         "note: the voice_id of anna names the model cosyvoice-3-plus, but it is registered for "
         "cosyvoice-3-flash, so calls would fail; where the model is wrong, remove anna and "
         "register it for cosyvoice-3-plus."
     )
-    assert note in ended.err
+    assert note in " ".join(ended.err.split())
     right = cli("add", "cosyvoice-v3-plus-4f1d", "--name", "bert", "--model", "cosyvoice-3-plus")
     assert "note: the voice_id" not in right.err
-    voice = cli.voice("anna")
-    assert (voice.origin, voice.last_used_at, voice.created_at) == (Origin.IMPORTED, NOW - DAY, NOW)
-    assert voice.next_at is not None
-    assert NOW + DAY < voice.next_at <= NOW + 2 * DAY
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,15 @@ OVER = (
     "longer ago than the window of 7 d: probably deleted by the gateway, and tried at once "
     "all the same.\n"
 )
+
+
+@pytest.mark.parametrize(("used", "noted"), [("2026-04-24T12:00:00Z", True), ("2026-04-25", False)])
+def test_a_note_tells_that_the_window_of_a_voice_is_over(
+    cli: CommandLine, used: str, *, noted: bool
+) -> None:
+    ended = cli("add", "id-1", "--name", "anna", "--last-used", used)
+    assert ended.code == 0
+    assert (f"note: the last use of anna is {OVER}" in ended.err) is noted
 
 
 def test_notes_name_a_few_of_the_imported(cli: CommandLine) -> None:
@@ -125,6 +140,15 @@ def test_waiting_ends_with_an_enrollment_that_made_no_voice_or_is_held(
     assert ended.err.endswith(f"voicekeeper: anna is {status}: {error}\n")
 
 
+def test_a_clone_that_is_waited_for_prints_its_voice_id_alone(cli: CommandLine) -> None:
+    with cli.once_registered(
+        "anna", lambda: cli.change("anna", status=Status.OK, voice_id="id-new", enrolled_at=NOW)
+    ):
+        ended = cli(*CLONE_ANNA, "--wait")
+    assert (ended.code, ended.out) == (0, "id-new\n")
+    assert "anna is OK after 0 s.\n" in ended.err
+
+
 def test_who_waits_is_told_once_that_the_daemon_has_ended_and_ends_with_the_voice(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +189,16 @@ def test_a_file_is_imported_whole(cli: CommandLine, tmp_path: Path) -> None:
     assert [cli.voice(name).model for name in cli.names()] == [FLASH, "m", FLASH]
     assert cli.voice("bert").last_used_at == NOW - DAY
     assert (cli.voice("carl").paused, cli.voice("carl").next_at) == (True, None)
+
+
+def test_a_fleet_of_2500_is_imported_and_its_keepalives_spread_out(cli: CommandLine) -> None:
+    records = [record | {"last_used_at": "2026-05-01T11:00:00Z"} for record in many(2500)]
+    ended = cli("import", "-", stdin=lines(*records))
+    assert ended.code == 0
+    assert "2500 voices are registered." in ended.err
+    due = [voice["next_at"] for voice in cli.rows()["Voice"]]
+    assert len(due) == 2500
+    assert max(due) - min(due) > 11 * HOUR
 
 
 BROKEN = lines(*many(499)) + b'{"voice_id": "id-499", "name": \n' + lines(*many(1))
@@ -296,14 +330,17 @@ def test_a_name_that_stands_decomposed_in_an_older_row_is_found(
     assert cli("resolve", typed).out == cli.process("resolve", typed).out == "id-old\n"
     assert cli("remove", typed).code == 0
     assert cli.names() == []
-    cli.ready(imported("old"), imported("new"))  # of two, each is found as it is written
+
+
+def test_of_two_older_rows_each_is_found_as_it_is_written(cli: CommandLine) -> None:
+    cli.ready(imported("old"), imported("new"))
     with closing(sqlite3.connect(cli.path)) as connection, connection:
         connection.execute("UPDATE voice SET name = ? WHERE name = 'old'", [DECOMPOSED])
         connection.execute("UPDATE voice SET name = ? WHERE name = 'new'", [COMPOSED])
-    voice_id = {DECOMPOSED: "id-old", COMPOSED: "id-new"}[typed]
-    assert cli("resolve", typed).out == f"{voice_id}\n"
-    assert cli("remove", typed).code == 0
-    assert len(cli.names()) == 1
+    for typed, voice_id in ((DECOMPOSED, "id-old"), (COMPOSED, "id-new")):
+        assert cli("resolve", typed).out == f"{voice_id}\n"
+        assert cli("resolve", typed, "--json").json["voice_id"] == voice_id
+        assert cli("remove", typed).code == 0
 
 
 def test_what_export_writes_import_takes(cli: CommandLine, tmp_path: Path) -> None:

@@ -116,6 +116,11 @@ def test_as_many_lines_are_printed_as_there_are_things_to_tell(planted: CommandL
     assert {line.count("\t") for line in planted("show", "bert").out.splitlines()} == {1}
 
 
+def test_an_export_brings_back_whatever_was_in_it(planted: CommandLine) -> None:
+    records = [json.loads(line) for line in planted("export").out.splitlines()]
+    assert HOSTILE in [record["name"] for record in records]
+
+
 def test_a_script_is_given_no_voice_id_that_does_not_show(planted: CommandLine) -> None:
     ended = planted("resolve", HOSTILE)
     assert (ended.code, ended.out) == (1, "")

@@ -57,6 +57,11 @@ def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_de
 # where settings come from
 
 
+def test_constructing_the_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICEKEEPER_LOG__LEVEL", "debug")
+    assert Settings().log.level == "info"
+
+
 def test_the_environment_stands_over_the_file_key_by_key_where_it_is_not_empty(file: Path) -> None:
     file.write_text('[keepalive]\nprompt = "Hi."\ninterval = "1d"\n')
     environ = {"VOICEKEEPER_KEEPALIVE__INTERVAL": "2d", "VOICEKEEPER_KEEPALIVE__PROMPT": ""}
@@ -145,45 +150,133 @@ def test_settings_that_windows_wrote_are_read(file: Path, encoding: str) -> None
 
 # what is refused
 
-REFUSED = {
-    "upstream.base_url": [
-        *('"api.apixo.ai"', '"https://h:99999"', '"https://[::1"', '"https://h/\\n"'),
-        *('"https://me:pw@h/"', '"https://h/#a"', '"http://10.0.0.1"'),
-    ],
-    "upstream.api_key_file": ['" "', '"a\\u0000b"'],
-    "upstream.model": ['"../x"'],
-    "upstream.timeout": ['"61m"'],
-    "upstream.requests_per_second": ["nan", "true", "1" + "0" * 400],
-    "upstream.max_in_flight": ["1025", "1.5"],
-    "daemon.keep_history": ['"0s"'],
-    "retry.base": ["1.5", '"0s"', '"-3d"', "2026-05-01"],
-    "database.url": [
-        *('"sqlite:///:memory:"', '"sqlite:///a.db?mode=memory"', '"sqlite:///var/lib/"'),
-        *('"sqlite://a.db"', '"mysql://me:pw@h/d"', '"postgresql://me:pw@h/d"'),
-        *('"postgresql+psycopg://me:pw@h"', '"postgresql+psycopg://me:pw@[h/d"'),
-        '"postgresql+psycopg://me:pw@h/d#x"',
-    ],
-    "budget.enrollments_usd_per_day": ["-0.01", "0.0000001", "nan", '"1e999999"'],
-    "keepalive.prompt": ['" "'],
-    "alerts.urls": ['["json://h", "me:pw"]', "[5]"],
-    "alerts.heartbeat_url": ['"ftp://me:pw@h"', '"https://[me:pw"'],
-    "web.hosts": ['["a.example:80"]', '["a..b"]', f'["{"a." * 126}ab"]'],
-    "web.listen": ['"127.0.0.1:0"', '"127.0.0.1:65536"', '"::1:80"', '"localhost:80"'],
-    "webhook.public_url": [
-        *('"http://voices.example.com/"', '"https://[64:ff9b::7f00:1]/"', '"https://a.internal/"'),
-        *('"https://me:pw@voices.example.com/"', '"https://voices.example.com/%7Btoken%7d"'),
-    ],
-}
-"""Values that break the rule of a setting; the words of each rule are pinned in the contract."""
+DURATIONS = [
+    f"{table}.{key}"
+    for table, values in Settings()._asdict().items()
+    for key, value in values._asdict().items()
+    if isinstance(value, timedelta)
+]
+FORM = "must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h"
 
 
-@pytest.mark.parametrize("path", REFUSED)
-def test_a_value_that_cannot_work_is_refused_in_plain_words(file: Path, path: str) -> None:
+@pytest.mark.parametrize("path", DURATIONS)
+def test_every_duration_has_a_unit(file: Path, path: str) -> None:
     table, key = path.split(".")
-    for text in REFUSED[path]:
-        (told,) = problems_of(file, f"[{table}]\n{key} = {text}\n")
-        assert told.startswith(f"{path}: must ")
-        assert "me:pw" not in told
+    problem = 'must be a duration in quotes with its unit, such as "30s", not 30'
+    assert problems_of(file, f"[{table}]\n{key} = 30\n") == [f"{path}: {problem}"]
+
+
+HTTPS = "must be an https URL such as https://api.apixo.ai/api/v1"
+BARE = "must hold no user, password, query or fragment"
+BARE_PATH = "must hold no user, password, query, fragment or brace"
+SECURE = "must be https, since the API key is sent there; http only to loopback"
+RATE = "must be a number above 0 and up to 10000"
+WHOLE = "must be a whole number from 1 to 1024"
+FOURTH = "must be sqlite:///PATH, with a fourth slash where PATH is absolute"
+MEMORY = "must be sqlite:///PATH; a registry in memory would be lost with a restart"
+DOLLARS = "must be US dollars from 0 to 1,000,000, to six places, such as 0.50"
+ADDRESSES = 'must be a list of addresses such as "mailto://user:password@example.com"'
+PINGED = "must be an http or https URL; leave it out if there is none"
+HOSTS = 'must be a list of names without a port such as "voices.example.com"'
+LISTEN = "must be an IP address and a port such as 127.0.0.1:9464 or [::1]:9464"
+PUBLIC = "must be a public https URL such as https://voices.example.com/webhook"
+SERVER = "must be postgresql+psycopg://USER@HOST/DATABASE"
+ONLY = "must be sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "problem"),
+    [
+        ("upstream.base_url", '"api.apixo.ai"', HTTPS),
+        ("upstream.base_url", '"https://"', HTTPS),
+        ("upstream.base_url", '"https://h:99999"', HTTPS),
+        ("upstream.base_url", '"https://[::1"', HTTPS),
+        ("upstream.base_url", '"https://a b"', HTTPS),
+        ("upstream.base_url", '"https://h/\\n"', HTTPS),
+        ("upstream.base_url", "5", "must be a text in quotes, not a number"),
+        ("upstream.base_url", '"https://me:pw@h/"', BARE),
+        ("upstream.base_url", '"https://h/?a=1"', BARE),
+        ("upstream.base_url", '"https://h/#a"', BARE),
+        ("upstream.base_url", '"http://api.apixo.ai/api/v1"', SECURE),
+        ("upstream.base_url", '"http://10.0.0.1"', SECURE),
+        ("upstream.model", '"../x"', "must be a model ID such as cosyvoice-3-flash"),
+        ("retry.base", "1.5", 'must be a duration in quotes with its unit, such as "30s", not 1.5'),
+        ("retry.base", '"30"', f"{FORM}, not '30'"),
+        ("retry.base", '"-3d"', f"{FORM}, not '-3d'"),
+        ("retry.base", '"99999999d"', "must be shorter than 100 years, not '99999999d'"),
+        ("retry.base", "2026-05-01", "must be a text in quotes, not a date"),
+        ("retry.base", '"0s"', "must be longer than 0s"),
+        ("daemon.keep_history", '"0s"', 'must be longer than 0s, or "forever"'),
+        ("upstream.timeout", '"61m"', "must be at most 1h, not 1h1m"),
+        ("upstream.requests_per_second", "10001", f"{RATE}, not 10001"),
+        ("upstream.requests_per_second", "nan", f"{RATE}, not nan"),
+        ("upstream.requests_per_second", '"many"', RATE),
+        ("upstream.requests_per_second", "true", RATE),
+        ("upstream.requests_per_second", "1" + "0" * 400, RATE),
+        ("upstream.max_in_flight", "1025", f"{WHOLE}, not 1025"),
+        ("upstream.max_in_flight", "1.5", WHOLE),
+        ("upstream.api_key_file", '" "', "must be the path of a file; leave it out if there is"),
+        ("upstream.api_key_file", '"a\\u0000b"', "must be plain UTF-8 text"),
+        ("database.url", '"sqlite://"', MEMORY),
+        ("database.url", '"sqlite:///:memory:"', MEMORY),
+        ("database.url", '"sqlite:///a.db?mode=memory"', "must be sqlite:///PATH without options"),
+        ("database.url", '"sqlite:///var/lib/"', "must name a file, not a directory"),
+        ("database.url", '"sqlite://a.db"', FOURTH),
+        ("database.url", '"mysql://me:pw@h/d"', ONLY),
+        ("database.url", '"postgresql://me:pw@h/d"', SERVER),
+        ("database.url", '"postgresql+psycopg://me:pw@h"', SERVER),
+        ("database.url", '"postgresql+psycopg://me:p w@h/d"', SERVER),
+        ("database.url", '"postgresql+psycopg://me:pw@[h/d"', SERVER),
+        ("database.url", '"postgresql+psycopg://me:pw@h/d#x"', SERVER),
+        ("database.url", '"/var/lib/voicekeeper.db"', ONLY),
+        ("budget.enrollments_usd_per_day", "[]", DOLLARS),
+        ("budget.enrollments_usd_per_day", "-0.01", f"{DOLLARS}, not '-0.01'"),
+        ("budget.enrollments_usd_per_day", "0.0000001", f"{DOLLARS}, not '1e-07'"),
+        ("budget.enrollments_usd_per_day", "1000001", f"{DOLLARS}, not '1000001'"),
+        ("budget.enrollments_usd_per_day", "nan", f"{DOLLARS}, not 'nan'"),
+        ("budget.enrollments_usd_per_day", '"1e999999"', DOLLARS),
+        ("budget.enrollments_usd_per_day", '"$5"', DOLLARS),
+        ("keepalive.prompt", '" "', "must be 1 to 20000 characters and not blank"),
+        ("keepalive.prompt", f'"{"a" * 20_001}"', "must be 1 to 20000 characters, not 20001"),
+        ("keepalive.format", '"ogg"', "must be mp3, wav, pcm or opus, not 'ogg'"),
+        ("log.level", '"INFO"', "must be debug, info, warning or error, not 'INFO'"),
+        ("log.format", '"xml"', "must be auto, json or console, not 'xml'"),
+        ("daemon.tick", '"2h"', "must be at most 1h, not 2h"),
+        ("alerts.urls", '["json://h", "me:pw"]', f"{ADDRESSES}; number 2 is none"),
+        ("alerts.urls", '["json://a b"]', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", '"me:pw"', f"{ADDRESSES}; number 1 is none"),
+        ("alerts.urls", "[5]", "must be a text in quotes, not a number"),
+        ("alerts.heartbeat_url", '"me:pw"', PINGED),
+        ("alerts.heartbeat_url", '"ftp://me:pw@h"', PINGED),
+        ("alerts.heartbeat_url", '"https://[me:pw"', PINGED),
+        ("web.hosts", '["voices.example.com", "voices.example.com:80"]', f"{HOSTS}; number 2"),
+        ("web.hosts", '["*.example.com"]', f"{HOSTS}; number 1 is none"),
+        ("web.hosts", '["a..b"]', f"{HOSTS}; number 1 is none"),
+        ("web.hosts", f'["{"a." * 126}ab"]', f"{HOSTS}; number 1 is none"),
+        ("web.listen", "9464", "must be a text in quotes, not a number"),
+        ("web.listen", '"9464"', LISTEN),
+        ("web.listen", '"127.0.0.1:0"', LISTEN),
+        ("web.listen", '"127.0.0.1:65536"', LISTEN),
+        ("web.listen", '"[127.0.0.1]:80"', LISTEN),
+        ("web.listen", '"::1:80"', LISTEN),
+        ("web.listen", '"localhost:80"', LISTEN),
+        ("webhook.public_url", '"http://voices.example.com/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://127.0.0.1/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://[64:ff9b::7f00:1]/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://voices.internal/webhook"', PUBLIC),
+        ("webhook.public_url", '"https://voices.example.com/a b"', PUBLIC),
+        ("webhook.public_url", '"https://me:pw@voices.example.com/"', BARE_PATH),
+        ("webhook.public_url", '"https://voices.example.com/?token=1"', BARE_PATH),
+        ("webhook.public_url", '"https://voices.example.com/%7Btoken%7d"', BARE_PATH),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_in_plain_words(
+    file: Path, path: str, text: str, problem: str
+) -> None:
+    table, key = path.split(".")
+    (told,) = problems_of(file, f"[{table}]\n{key} = {text}\n")
+    assert told.startswith(f"{path}: {problem}")
+    assert "me:pw" not in told
 
 
 def test_a_text_that_no_wire_can_carry_is_refused() -> None:
@@ -236,7 +329,9 @@ def test_settings_that_contradict_each_other_are_refused(
     assert problems_of(file, text) == [problem]
 
 
-@pytest.mark.parametrize(("interval", "jitter"), [("6d", "12h"), ("6h", "1h"), ("60s", "10s")])
+@pytest.mark.parametrize(
+    ("interval", "jitter"), [("6d", "12h"), ("3d", "12h"), ("6h", "1h"), ("60s", "10s")]
+)
 def test_a_jitter_that_is_not_set_fits_the_interval(interval: str, jitter: str) -> None:
     settings = load(
         None, {"VOICEKEEPER_KEEPALIVE__INTERVAL": interval, "VOICEKEEPER_DAEMON__TICK": "1s"}

@@ -189,6 +189,12 @@ def test_a_value_that_cannot_be_written_never_raises() -> None:
     assert "…" in json.dumps(line["loop"], ensure_ascii=False)
 
 
+def test_a_field_cannot_take_the_place_of_the_time_or_the_level() -> None:
+    log = start()
+    get_logger().info("voice.registered", level="loud", timestamp="never")
+    assert log.line == HEAD | {"level_": "loud", "timestamp_": "never"}
+
+
 def test_a_stream_of_another_encoding_gets_escapes(tmp_path: Path) -> None:
     for form in ("json", "console"):
         file = tmp_path / form
@@ -210,7 +216,9 @@ def test_a_stream_of_another_encoding_gets_escapes(tmp_path: Path) -> None:
         {"error": ValueError(SECRET)},
         {"exc_info": ValueError(SECRET)},
         {"bytes": SECRET.encode()},
+        {"spelled": json.dumps({"a": SECRET})},
         {"path": Path(f"/{SECRET}"), "name": SECRET},
+        {"deep": [[[[[[[[[[SECRET]]]]]]]]]]},
         {"api_key": "0123", "headers": {"Authorization": "0123"}},
     ],
 )
@@ -219,7 +227,15 @@ def test_a_secret_is_cut_out_wherever_it_hides(fields: dict[str, Any]) -> None:
         log = start(format=form)
         get_logger().info("voice.registered", **fields)
         assert "0123" not in log.getvalue().removeprefix(STAMP)
+        assert "voice.registered" in log.getvalue()
         assert form == "console" or log.line["event"] == "voice.registered"
+
+
+def test_fields_that_are_named_like_a_key_are_cut_out_at_any_depth() -> None:
+    log = start()
+    get_logger().info("voice.registered", api_key="a", headers={"Authorization": "b", "x": "c"})
+    assert log.line["api_key"] == "[redacted]"
+    assert log.line["headers"] == {"Authorization": "[redacted]", "x": "c"}
 
 
 def test_a_library_speaks_through_the_same_pipeline_with_its_name_and_leaks_nothing() -> None:
@@ -325,6 +341,21 @@ def test_a_person_reads_whole_fields_within_80_columns() -> None:
     ]
 
 
+def test_long_words_are_broken_between_words() -> None:
+    log = start(format="console")
+    logging.getLogger("library").warning("word " * 60)
+    assert max(map(len, log.getvalue().splitlines())) <= 80
+    assert log.getvalue().split().count("word") == 60
+    log = start(format="console")
+    get_logger().warning("keepalive.failed", name="alice", error="word " * 40, to="OK")
+    lines = log.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].endswith("keepalive.failed name=alice")
+    assert lines[1].startswith('    error="word word')
+    assert lines[-1].endswith(' word " to=OK')
+    assert log.getvalue().split().count("word") == 39
+
+
 def test_what_the_gateway_says_cannot_move_the_cursor() -> None:
     log = start(format="console")
     evil = "\x1b[2Jx\r\n\u202ey\x9bz"
@@ -361,6 +392,15 @@ def test_each_line_to_the_journal_begins_with_its_priority_and_to_no_other_strea
         ]
 
 
+def test_a_stream_that_is_not_the_journal_gets_no_priority(tmp_path: Path) -> None:
+    for journal in ("", "1:1", "x", None):
+        environ: dict[str, str] = {} if journal is None else {"JOURNAL_STREAM": journal}
+        with (tmp_path / "file").open("w") as stream:
+            start(to=stream, environ=environ)
+            get_logger().info("daemon.ready")
+        assert (tmp_path / "file").read_text().startswith("{")
+
+
 # --- a stream that fails
 
 
@@ -385,3 +425,23 @@ def test_a_stream_that_fails_costs_the_line_and_nothing_else(
         get_logger().info("daemon.ready")
         get_logger().info("daemon.stopped")
         stream.detach()
+
+
+def test_lines_are_written_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    with file.open("w", buffering=65_536) as stream:
+        start(to=stream)
+        get_logger().info("daemon.ready")
+        assert "daemon.ready" in file.read_text()
+
+
+def test_configuring_twice_leaves_one_handler_and_spares_those_of_others() -> None:
+    theirs = logging.NullHandler()
+    logging.getLogger().addHandler(theirs)
+    start()
+    before = len(logging.getLogger().handlers)
+    log = start()
+    get_logger().info("voice.registered")
+    assert log.line == HEAD
+    assert len(logging.getLogger().handlers) == before
+    assert theirs in logging.getLogger().handlers

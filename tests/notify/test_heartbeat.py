@@ -72,6 +72,15 @@ def test_it_falls_silent_where_a_voice_is_not_used_whatever_is_tried(
     assert beat(life, receiver) == 0
 
 
+def test_a_voice_that_is_paused_or_lost_is_not_overdue(life: Life, receiver: Receiver) -> None:
+    life.registry.register([imported("gone")], now=life.clock.now(), policy=life.policy)
+    life.register(imported("anna"))
+    life.registry.pause("anna", now=life.clock.now())
+    life.live(9 * DAY)
+    asyncio.run(life.one_pass())
+    assert beat(life, receiver) == 1
+
+
 def test_a_ping_that_fails_is_told_once_until_one_arrives(life: Life, receiver: Receiver) -> None:
     life.register(imported("anna"))
     life.live(MINUTE)
@@ -137,12 +146,45 @@ def test_a_ping_goes_where_its_address_has_moved_to(receiver: Receiver) -> None:
     assert ping(receiver.web_url("old")) == ""
     assert receiver.pings == ["/new"]
     assert "Authorization" not in receiver.headers[0]
-    for nowhere in ("/old", "http://[::bad/", "ftp://127.0.0.1/"):
-        receiver.moved = {"/old": nowhere}
-        assert ping(receiver.web_url("old")).startswith("no answer (")
 
 
 @pytest.mark.parametrize("status", [301, 404, 500])
 def test_only_success_is_a_ping_that_arrived(receiver: Receiver, status: int) -> None:
     receiver.status = status
     assert ping(receiver.web_url()) == f"the answer was {status}"
+
+
+@pytest.mark.parametrize("location", ["/old", "http://[::bad/", "ftp://127.0.0.1/"])
+def test_a_ping_that_is_led_nowhere_has_failed(receiver: Receiver, location: str) -> None:
+    receiver.moved = {"/old": location}
+    failure = ping(receiver.web_url("old"))
+    assert failure.startswith("no answer (")
+    assert "/old" not in failure
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"all_proxy": "socks5://127.0.0.1:1", "http_proxy": "PROXY"},
+        {"http_proxy": "PROXY", "no_proxy": "[::1],fe80::/10,10.0.0.0/8"},
+    ],
+)
+def test_a_ping_goes_by_the_proxy_that_counts_whatever_else_the_environment_names(
+    receiver: Receiver, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value.replace("PROXY", f"http://u:p@127.0.0.1:{receiver.port}"))
+    assert ping("http://heartbeat.example/ping") == ""
+    assert receiver.pings == ["http://heartbeat.example/ping"]
+    assert receiver.headers[0]["Proxy-Authorization"] == "Basic dTpw"
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_proxy_that_is_none_fails_the_ping_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "socks5://user:hidden@127.0.0.1:1")
+    assert ping("https://heartbeat.example/ping") == (
+        "https_proxy: must be the address of an http or https proxy like http://proxy.example:3128"
+    )

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.receiver import Receiver
+from voicekeeper.config import Settings
+from voicekeeper.config.settings import Alerts
 from voicekeeper.core.messages import Text
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError, NotSent
@@ -83,6 +85,16 @@ def test_a_reason_is_one_line_and_that_of_code_that_fails_without_its_words(
     with pytest.raises(NotSent) as caught:
         send(Sender("x", notify=refuse))
     assert str(caught.value) == words
+
+
+def test_one_message_follows_the_other_at_once() -> None:
+    sender = Sender("x", notify=lambda *_: None)
+
+    async def many() -> None:
+        for _ in range(500):
+            await sender.send(TEXT)
+
+    asyncio.run(many())
 
 
 def test_addresses_that_mean_nothing_are_told_all_at_once_by_their_place() -> None:
@@ -229,3 +241,14 @@ def test_a_service_that_repeats_a_password_of_whatever_length_is_told_without_it
         send(sender)
     trails = ("p%77d", "pwd", "pw1", "cHdk", "B3ZA")
     assert [each for each in trails if each in str(caught.value)] == []
+
+
+def test_no_address_stands_in_a_repr_or_a_dump_of_the_settings() -> None:
+    settings = Settings(
+        alerts=Alerts(
+            urls=(SecretStr("json://h/token-0123456789"),),
+            heartbeat_url=SecretStr("https://h/ping-0123456789"),
+        )
+    )
+    shown = repr(settings) + str(settings._asdict())
+    assert "0123456789" not in shown
