@@ -1,19 +1,20 @@
 """The API key is found nowhere after a full run, with a gateway that repeats it wherever it can.
 
 The daemon, the gateway and every command are real processes. What is searched is all that they
-leave and tell; and that the search finds what is there is held too, place by place. How a key is
-found that is quoted or broken over lines is told by ``tests/core/test_secrecy.py``.
+leave and tell; and that the search finds what is there is held too, place by place.
 """
 
 import base64
 import itertools
+import os
 import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -21,21 +22,55 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.daemon_support import Daemon, Host, fast_gateway
+from tests.daemon_support import Daemon, Host, fast_gateway, until
 from tests.receiver import Receiver
 from tests.support import MINUTE, imported, wanted
 from tests.web_support import free_port
 from voicekeeper.config import find_api_key, load
 from voicekeeper.sandbox import Answer, Gateway, SandboxServer
 
-PARTS = ("7Hq2Zu9Xv", "LanternKd4", "Harbor77wq")
-KEY = 'sk-{}/"{}\\%{}'.format(*PARTS)
-"""Every way to write it, in JSON, HTML, SQL or a URL, leaves its parts as they are."""
+CODES: dict[str, Callable[[str], str]] = {
+    "percent-encoded": lambda text: "".join(f"%{ord(character):02X}" for character in text),
+    "escaped": lambda text: "".join(f"\\u{ord(character):04x}" for character in text),
+    "entities": lambda text: "".join(f"&#{ord(character)};" for character in text),
+}
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A key to look for.
+
+    Every way to write it, in JSON, HTML, SQL or a URL, leaves its three parts as they are.
+    """
+
+    parts: tuple[str, str, str]
+
+    @property
+    def text(self) -> str:
+        return 'sk-{}/"{}\\%{}'.format(*self.parts)
+
+    def needles(self) -> Iterator[bytes]:
+        """Yield what gives it away: each part of it in any code, and the whole in base64."""
+        for part in self.parts:
+            for spelled in (part, f"{part[:5]} {part[5:]}", *(of(part) for of in CODES.values())):
+                yield spelled.encode()
+        for before in range(3):  # it may begin at any of three places in a group
+            coded = base64.b64encode(b"-" * before + self.text.encode())
+            yield coded[4 : -(len(coded) % 4) - 4]
+
+    def leaks(self, places: Mapping[str, bytes]) -> list[str]:
+        """Return the places that give it away."""
+        given_away = list(self.needles())
+        return [place for place, told in places.items() if any(each in told for each in given_away)]
+
+
+SECRET = Secret(("7Hq2Zu9Xv", "LanternKd4", "Harbor77wq"))
+KEY = SECRET.text
 
 CODED = base64.b64encode(f"Bearer {KEY}".encode()).decode()
-NEEDLES = [*(part.encode() for part in PARTS), CODED[12:-4].encode()]
+SPLIT = KEY.replace(SECRET.parts[1], f"{SECRET.parts[1][:5]}\n{SECRET.parts[1][5:]}")
 WAYS = itertools.cycle(
-    [KEY, KEY.replace("/", "%2F"), CODED, "".join(f"%{ord(each):02X}" for each in KEY)]
+    [KEY, KEY.replace("/", "%2F"), *(code(KEY) for code in CODES.values()), CODED, SPLIT]
 )
 """In which the gateway repeats it, each time in another."""
 
@@ -196,6 +231,7 @@ def test_the_key_is_found_nowhere_after_a_full_run(tmp_path: Path) -> None:
             daemon.await_event("upstream.blocked")
             daemon.await_event("message.sent", topic="blocked")
             run.command("status", code=2)
+            run.command("status --json", code=2)
             run.command("check", code=77)
             run.look("while the key is refused")
             gateway.refuses = False
@@ -203,8 +239,10 @@ def test_the_key_is_found_nowhere_after_a_full_run(tmp_path: Path) -> None:
             for command in ("show nobody", "history nobody", "list", "resolve anna"):
                 run.command(command)
                 run.command(f"{command} --json")
-            for command in ("export", "alerts test", "reload", f"backup {tmp_path}/copy.db"):
+            for command in ("export", "alerts test", "reload", "add id-other --name other"):
                 run.command(command)
+            run.command("pause made")
+            run.command(f"backup {tmp_path}/copy.db")
             daemon.end(signal.SIGABRT)  # as systemd's watchdog ends one that hangs
             run.heard(daemon, "the daemon that was aborted")
         run.command(f"restore {tmp_path}/copy.db")
@@ -222,8 +260,7 @@ def test_the_key_is_found_nowhere_after_a_full_run(tmp_path: Path) -> None:
     run.told["settings"] = f"{settings!r}{settings._asdict()}{found!r}{found.secret}".encode()
     assert found.secret.get_secret_value() == KEY
     assert_all_was_looked_at(run.told, daemon)
-    leaks = [place for place, told in run.told.items() if any(each in told for each in NEEDLES)]
-    assert leaks == []
+    assert SECRET.leaks(run.told) == []
 
 
 def assert_all_was_looked_at(told: Mapping[str, bytes], daemon: Daemon) -> None:
@@ -249,3 +286,40 @@ def assert_all_was_looked_at(told: Mapping[str, bytes], daemon: Daemon) -> None:
     for kind in ("backups/", "replaced-"):
         name = f"rows of voicekeeper.db.{kind}"
         assert any(place.startswith(name) and b"id-anna" in told[place] for place in told)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        KEY,
+        KEY[: len(KEY) // 2],
+        KEY[len(KEY) // 2 :],
+        repr(KEY),
+        base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+        base64.b64encode(f"key={KEY}".encode()).decode(),
+        KEY.replace('"', "&quot;").replace("/", "%2F"),
+        *(code(KEY) for code in CODES.values()),
+        KEY.replace("Lante", "Lante "),
+    ],
+    ids=[
+        *("bare", "half", "other half", "repr", "base64", "base64 at another place", "quoted"),
+        *(*CODES, "split"),
+    ],
+)
+def test_a_key_that_leaks_would_be_found(tmp_path: Path, spelled: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "some.db")) as database:
+        database.execute("CREATE TABLE line (text)")
+        database.execute("INSERT INTO line VALUES (?)", ("-" * 4000 + spelled + "-" * 9000,))
+        database.commit()
+
+    assert "rows of some.db" in SECRET.leaks(files(tmp_path))
+    assert SECRET.leaks({"log": b"nothing to see here"}) == []
+
+
+def test_a_key_that_was_given_in_the_environment_would_be_found(tmp_path: Path) -> None:
+    other = Secret(("Vw8kPq3Rtm", "MeadowJs6b", "Copper25xz"))  # the full run may go on beside it
+    given = {**os.environ, "VOICEKEEPER_API_KEY": other.text}
+    with Daemon(["sandbox", "--port", "0"], given) as process:
+        until(lambda: process.lines, "the process runs")
+        assert other.leaks(processes()) == [f"/proc/{process.pid}/environ"]
+        assert other.leaks(files(tmp_path)) == []
