@@ -28,6 +28,7 @@ from tests.support import (
     imported,
     wanted,
 )
+from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Balance, Breaker, Kind, Status, Task, TaskState, Voice
 from voicekeeper.core.outcome import Accepted
 from voicekeeper.core.requests import CONTROL_VOICE
@@ -718,3 +719,129 @@ def test_a_small_fleet_is_counted_each_time(life: Life) -> None:
     for number in range(3):
         assert asyncio.run(life.keeper.outlook()).kept == number
         life.register(imported(f"v{number}", last_used_at=NOW))
+
+
+def test_a_call_that_outlives_its_lease_is_not_made_again_beside_itself(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def frozen() -> None:
+        await life.keeper.take_over()
+        await life.keeper.sweep()
+        await asyncio.sleep(0.01)
+        life.clock.advance(2 * MINUTE)  # a lease is shorter
+        await life.keeper.sweep()
+        life.upstream.release.set()
+        await life.keeper.settle()
+
+    asyncio.run(frozen())
+    assert len(life.upstream.submitted("id-anna")) == 1
+    life.upstream.hanging = lambda _: False
+    life.live(MINUTE)
+    assert life.books().speech == 1
+
+
+def test_a_deployment_that_timed_out_is_tried_with_speech_until_it_speaks(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(wanted("anna", prefix="slow1"))
+    life.live(4 * MINUTE)
+    anna = life.voice("anna")
+    assert anna.status is Status.DEPLOYING
+    assert anna.voice_id is not None
+    assert "enrollment.failed" in life.events("anna")
+    life.live(HOUR)
+    assert life.voice("anna").status is Status.OK
+    assert life.books().clone == 1
+    assert life.rows(Breaker, col(Breaker.opened_at).is_not(None)) == []
+
+
+def test_a_gateway_that_loses_every_third_call_keeps_every_voice(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(5)))
+    dice = random.Random(7)
+
+    def flaky(_: Call) -> Exception | None:
+        return CallFailed("lost", ambiguous=True) if dice.random() < 1 / 3 else None
+
+    life.upstream.trouble = flaky
+    life.live(8 * DAY)
+    assert len(life.alive()) == 5
+    assert life.log.of("voice.lost") == []
+
+
+def test_a_voice_blamed_once_by_mistake_is_kept(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.trouble = failing(400, first=1)
+    life.live(HOUR)
+    anna = life.voice("anna")
+    assert (anna.status, anna.failures, anna.suspected_at) == (Status.OK, 0, None)
+
+
+def test_a_voice_removed_while_its_call_is_under_way_is_forgotten_quietly(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(imported("anna"))
+    life.upstream.hanging = lambda _: True
+
+    async def passes() -> None:
+        await life.keeper.sweep()
+        await eventually(lambda: bool(life.upstream.calls))
+        life.registry.remove("anna", now=NOW)
+        life.upstream.release.set()
+        await life.keeper.settle()
+
+    run(passes())
+    assert life.rows(Task) == []
+    assert life.log.of("pass.failed") == []
+
+
+def test_an_account_that_is_empty_is_filled_before_the_deadline(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*(imported(name, last_used_at=NOW - 5 * DAY) for name in fleet(10)))
+    life.upstream.trouble = failing(402)
+    life.live(2 * DAY - 10 * MINUTE)
+    life.upstream.trouble = lambda _: None
+    life.live(DAY)
+    assert len(life.alive()) == 10
+
+
+def test_the_registry_counts_as_the_gateway_does(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(5)))
+    life.live(7 * DAY)
+    books = life.books()
+    for voice in life.registry.all():
+        book = books.voices[voice.voice_id or ""]
+        assert voice.last_used_at is not None
+        assert timedelta(0) <= book.last_used_at - voice.last_used_at < SECOND
+        spoken = [e for e in life.events(voice.name) if e == "keepalive.succeeded"]
+        assert len(spoken) == book.uses
+    assert life.registry.totals(now=life.clock.now()).ever == Spent(books.cost_micros)
+
+
+def test_voices_are_kept_while_no_task_can_be_asked_for(tmp_path: Path) -> None:
+    gateway = Gateway(random.Random(1), window=DAY)
+    life = Life(tmp_path, gateway=gateway, window=DAY, interval=10 * HOUR, jitter=HOUR)
+    life.register(*map(imported, fleet(2)))
+    life.live(HOUR)
+
+    def silent(call: Call) -> Exception | None:
+        return CallFailed("it failed", code=500) if call.kind == "status" else None
+
+    life.upstream.trouble = silent
+    life.live(30 * HOUR)
+
+    assert len(life.alive()) == 2
+    assert life.log.of("upstream.blocked") == []
+
+
+def test_where_the_built_in_voice_is_refused_too_no_voice_is_lost(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.register(*map(imported, fleet(5)))
+    life.upstream.trouble = failing(400)
+    life.live(6 * HOUR)
+    assert {voice.status for voice in life.registry.all()} == {Status.NEW}
+    life.upstream.trouble = lambda _: None
+    life.live(2 * HOUR)
+    assert {voice.status for voice in life.registry.all()} == {Status.OK}

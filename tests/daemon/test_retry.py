@@ -1,11 +1,14 @@
 """A lost voice is made again under its name: by `retry`, never by itself, and paid for once."""
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 from tests.command import CommandLine
 from tests.support import DAY, HOUR, Life, imported, wanted
 from voicekeeper.core.enums import is_another_voice
 from voicekeeper.core.models import Origin, Status
+from voicekeeper.errors import CallFailed
 
 
 def lived(path: Path) -> Life:
@@ -73,3 +76,30 @@ def test_a_design_made_again_is_marked_as_another_voice(tmp_path: Path) -> None:
     same = {v["name"]: v["same_voice"] for v in cli("list", "--json").json["voices"]}
     assert same == {"cloned": True, "designed": False, "other": True}
     assert "not the same voice" in cli("show", "designed").out
+
+
+def test_a_crash_in_the_middle_of_a_retry_pays_once(tmp_path: Path) -> None:
+    life = lived(tmp_path)
+    lost(life, "cloned")
+    life.registry.retry("cloned", now=life.clock.now())
+
+    async def until_it_is_sent() -> None:
+        while made(life, "cloned") < 2:
+            await life.run(timedelta(seconds=10))
+
+    asyncio.run(until_it_is_sent())
+    life.live(DAY)
+    assert (life.voice("cloned").status, made(life, "cloned")) == (Status.OK, 2)
+
+
+def test_a_retry_whose_answer_is_lost_is_not_repeated(tmp_path: Path) -> None:
+    life = lived(tmp_path)
+    lost(life, "cloned")
+    life.upstream.trouble = lambda call: (
+        CallFailed("no answer", ambiguous=True) if call.subject == "cloned" else None
+    )
+    life.registry.retry("cloned", now=life.clock.now())
+    life.live(10 * DAY)
+    assert (life.voice("cloned").status, made(life, "cloned")) == (Status.UNKNOWN, 2)
+    life.live(DAY)
+    assert made(life, "cloned") == 2

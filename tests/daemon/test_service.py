@@ -463,3 +463,20 @@ async def test_a_gateway_that_never_tells_the_balance_holds_up_neither_pass_nor_
         await manager.hear_passes(manager.passes + 3)
         await eventually(lambda: life.upstream.submitted("id-anna"))
     assert life.log.of("daemon.stopped") == [{"calls_left": 0}]
+
+
+def test_a_daemon_that_waits_for_room_ends_when_it_is_told_to(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path)
+    Sweeps(life, monkeypatch).errors = [DatabaseFull("the disk is full") for _ in range(10_000)]
+
+    async def stopped() -> None:
+        running = asyncio.create_task(daemon_of(life, manager).run())
+        await eventually(lambda: manager.heard)
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(LIMIT_S):
+            await running
+
+    asyncio.run(stopped())
+    assert set(manager.heard) == {"STATUS=the disk is full"}

@@ -366,3 +366,15 @@ def test_the_look_at_alerts_searches_indexes(life: Life) -> None:
     assert any("INDEX voice_by_anchor" in plan for plan in plans)
     scans = {plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan}
     assert not scans & {"SCAN alert", "SCAN voice", "SCAN task"}
+
+
+@pytest.mark.parametrize("wrong_by", [2 * DAY, -30 * DAY])
+def test_a_clock_that_was_wrong_does_not_silence_an_alert(life: Life, wrong_by: timedelta) -> None:
+    unknown_upstream(life)
+    life.live(HOUR)
+    life.clock.wrong_by = wrong_by
+    life.live(2 * HOUR)
+    life.clock.wrong_by = timedelta(0)
+    before = len(life.log.of("voice.lost"))
+    life.live(DAY + 2 * HOUR)
+    assert 1 <= len(life.log.of("voice.lost")) - before <= 2

@@ -491,3 +491,28 @@ def test_a_command_has_its_turn_between_two_transactions_of_a_daemon_that_has_ma
         daemon.kill()
         daemon.join(LIMIT_S)
         made.close()
+
+
+def test_a_busy_database_says_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BUSY_TIMEOUT_S", 0.05)
+    made = database(tmp_path / "a.db")
+    other = database(tmp_path / "a.db")
+    with other.writing() as session:
+        run_row(session, VOICE.format(**FINE_VOICE))
+        with pytest.raises(DatabaseHeld, match="try again") as refused:
+            Registry(made).register([imported("anna")], now=NOW, policy=policy())
+    assert refused.value.exit_code == 75
+
+
+def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
+    made = database(tmp_path / "a.db")
+
+    def fail() -> None:
+        with made.writing() as session:
+            run_row(session, VOICE.format(**FINE_VOICE))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with made.reading() as session:
+        assert run(session, "SELECT count(*) FROM voice") == 0

@@ -208,3 +208,30 @@ def test_health_counts_the_held_and_those_that_no_day_allows(tmp_path: Path) -> 
     life.registry.pause("clone-2", now=life.clock.now())
     health = life.registry.health(now=life.clock.now(), policy=life.policy)
     assert (health.held, health.held_for_good) == (1, 1)
+
+
+def test_a_design_dearer_than_the_whole_budget_is_never_begun_but_a_clone_is(
+    tmp_path: Path,
+) -> None:
+    life = Life(tmp_path, enrollments_per_day=20_000)
+    life.register(wanted("anna", Origin.DESIGN), wanted("bert"))
+    life.live(5 * DAY)
+    anna = life.voice("anna")
+    assert (anna.status, anna.next_at) == (Status.NEW, None)
+    assert (anna.last_error or "").startswith("never begun: a design costs $0.03")
+    assert life.voice("bert").status is Status.OK
+    assert life.books().design == 0
+
+
+@pytest.mark.parametrize("deed", ["pause", "remove"])
+def test_a_voice_that_is_held_can_be_paused_and_removed(tmp_path: Path, deed: str) -> None:
+    life = Life(tmp_path, enrollments_per_day=0)
+    clones(life, 1)
+    life.live(MINUTE)
+    if deed == "pause":
+        life.registry.pause("clone-0", now=life.clock.now())
+    else:
+        life.registry.remove("clone-0", now=life.clock.now())
+    life.live(2 * DAY)
+    assert life.upstream.calls == []
+    assert [voice.next_at for voice in life.registry.all()] == ([None] if deed == "pause" else [])

@@ -623,3 +623,26 @@ def test_a_start_on_a_copy_of_the_database_leaves_what_waits_in_it_to_a_person(
             "made": Status.UNKNOWN,
         }
     copy.close()
+
+
+def test_a_shorter_interval_of_the_next_keeper_makes_every_voice_due(
+    database: PostgresDatabase,
+) -> None:
+    register(database, imported("anna", last_used_at=NOW))
+    longer = policy(interval=POLICY.interval * 2)
+    patient = Worklist(database)
+    patient.take_over(keeper="1@here", version="1", now=NOW, policy=longer)
+    with database.writing() as session:
+        session.scalars(select(Voice)).one().next_at = NOW + POLICY.interval * 1.5
+    hasty = successor(database)
+    assert [job.name for job in hasty.claim().calls] == ["anna"]
+
+
+def test_one_keeper_is_active_and_the_others_stand_by(database: PostgresDatabase) -> None:
+    Keeper(database, "1@here")
+    for name in ("2@here", "3@here"):
+        with pytest.raises(NotActive, match="1@here is the active keeper") as stands_by:
+            Keeper(database, name)
+        assert (stands_by.value.keeper, stands_by.value.exit_code) == ("1@here", 75)
+    health = Registry(database).health(now=NOW, policy=POLICY)
+    assert list(health.keepers) == ["1@here", "2@here", "3@here"]

@@ -299,3 +299,13 @@ def test_a_disk_without_room_for_the_lock_is_waited_for_by_the_next_start(
     full = {"VOICEKEEPER_DATABASE__URL": f"sqlite:///{disk}/voicekeeper.db"}
     with host.run_command("run", **full) as daemon:
         assert f"the disk of {disk}/voicekeeper.db.lock is full" in refusal(daemon, 1)
+
+
+def test_a_daemon_whose_file_is_replaced_ends_to_be_started_anew(host: Host) -> None:
+    with host.run() as daemon:
+        daemon.await_event("daemon.ready")
+        replaced(host.path)
+        assert daemon.end() == 75, daemon.lines
+    told = f"{host.path} was replaced by another file while it was open"
+    assert daemon.told("pass.failed", level="error")[-1]["error"].startswith(told)
+    assert daemon.words[-1].startswith(f"voicekeeper: {told}")

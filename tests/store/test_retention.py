@@ -1,6 +1,8 @@
 """Retention: rows older than is kept are deleted, and those a rule or a sum needs stay."""
 
 import asyncio
+import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -278,3 +280,36 @@ async def test_a_reload_that_keeps_less_is_heeded(life: Life) -> None:
         await life.keeper.adopt(policy(keep_history=days * DAY))
         await life.keeper.upkeep.prune()
         assert life.log.of("history.pruned") == told
+
+
+def test_several_keepers_prune_each_call_once_while_voices_are_removed(life: Life) -> None:
+    names = [f"voice-{number}" for number in range(8)]
+    life.register(*(imported(name, last_used_at=NOW) for name in names))
+    calls = [call(OLD, cost_micros=60) for _ in range(retention.MOST * 2)]
+    life.put(*calls, call(NOW), *(call(OLD, voice_pk=pk) for pk in (*range(2, 10),) * 30))
+    gone: list[int] = []
+    failed: list[Exception] = []
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - told below
+            failed.append(error)
+
+    def remove() -> None:
+        for name in names:
+            life.registry.remove(name, now=NOW)
+
+    def work() -> None:
+        gone.append(prune(life, worklist=Worklist(life.database)).calls)
+
+    threads = [threading.Thread(target=guarded, args=[each]) for each in (remove, work, work, work)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert failed == []
+    assert sum(gone) >= len(calls)
+    assert (kept(life, Task), kept(life, Past)) == (1, 1)
+    assert life.registry.spent(life.voice("anna")) == Spent(60 * len(calls))

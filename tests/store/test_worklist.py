@@ -1,6 +1,6 @@
 """The keepers' side: who gets what, in which order, and what an answer or a crash leaves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from tests.support import (
@@ -693,3 +694,138 @@ def test_a_clock_that_was_set_back_makes_every_task_due_also_one_that_a_start_hu
         session.execute(sa.update(Active).values(last_pass_at=late))
     take_over(life, NOW)
     assert [job.task_id for job in claim(life, NOW).polls] == ["task_1"]
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda life: reported(life, SUCCESS),
+        lambda life: refused(life, BLAMED),
+        accepted,
+    ],
+)
+def test_a_change_and_its_history_commit_together_or_not_at_all(
+    life: Life, answer: Callable[[Life], Decide]
+) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    with life.database.writing() as session:
+        session.execute(
+            sa.text(
+                "CREATE TRIGGER broken BEFORE INSERT ON history"
+                " BEGIN SELECT RAISE(ABORT, 'no room for history'); END"
+            )
+        )
+    before = (life.voice("anna"), life.tasks("anna"))
+    with pytest.raises(IntegrityError, match="no room for history"):
+        record(life, job, answer(life))
+    assert (life.voice("anna"), life.tasks("anna")) == before
+    with life.database.writing() as session:
+        session.execute(sa.text("DROP TRIGGER broken"))
+    assert record(life, job, answer(life)) != []
+    assert (life.voice("anna"), life.tasks("anna")) != before
+
+
+def test_a_voice_given_up_speaks_again_when_a_person_asks(life: Life) -> None:
+    life.register(imported("anna"))
+    life.edit("anna", status=Status.LOST, next_at=None)
+    life.registry.keep("anna", now=NOW)
+    job = only(claim(life))
+    record(life, job, reported(life, SUCCESS))
+    assert life.voice("anna").status is Status.OK
+
+
+def test_a_voice_whose_task_waits_for_room_to_be_asked_for_waits_too(life: Life) -> None:
+    running(life, "anna")
+    later = NOW + 2 * DAY
+    life.edit("anna", next_at=later)
+    claims = claim(life, later, polls=0)
+    assert (claims.calls, claims.polls) == ([], [])
+
+
+def test_an_accepted_enrollment_is_asked_for_and_never_repeated(life: Life) -> None:
+    life.register(wanted("anna"))
+    record(life, begun(life), accepted(life))
+    take_over(life, NOW + DAY)
+    claims = claim(life, NOW + DAY)
+    assert [poll.task_id for poll in claims.polls] == ["task_1"]
+    assert claims.calls == []
+
+
+def test_an_answer_for_a_settled_task_changes_nothing(life: Life) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    record(life, job, reported(life, SUCCESS))
+    before = life.voice("anna")
+    assert record(life, job, refused(life, BLAMED, NOW + HOUR), NOW + HOUR) == []
+    assert life.voice("anna") == before
+    assert life.events("anna").count("keepalive.failed") == 0
+
+
+@pytest.mark.sqlite_only
+def test_an_enrollment_claimed_and_never_begun_is_due_after_a_crash(life: Life) -> None:
+    life.register(wanted("anna"))
+    claim(life)
+    take_over(life, NOW + SECOND)
+    assert life.voice("anna").status is Status.NEW
+    assert names(claim(life, NOW + SECOND)) == ["anna"]
+
+
+def test_every_voice_alive_after_a_long_outage_is_saved(life: Life) -> None:
+    """A 25th of 10,000 voices after 156 h, at a 25th of 10 calls a minute."""
+    fleet, outage = 400, timedelta(hours=156)
+    voices = [
+        imported(f"v{n}", last_used_at=NOW - outage - n * 3 * DAY / fleet) for n in range(fleet)
+    ]
+    life.registry.register(voices, now=NOW, policy=life.policy)
+    ends = {v.name: v.last_used_at + life.policy.window for v in voices if v.last_used_at}
+    alive = {name for name, end in ends.items() if end > NOW}
+    assert 60 < len(alive) < 80
+    now = NOW
+    for _ in range(len(alive)):
+        job = only(claim(life, now, calls=1))
+        assert now < ends[job.name]
+        alive.remove(job.name)
+        record(life, job, reported(life, SUCCESS, now), now)
+        now += 2.5 * MINUTE
+    assert alive == set()
+
+
+def test_faults_between_calls_that_are_accepted_are_no_run_though_none_has_ended(
+    life: Life,
+) -> None:
+    life.register(*(imported(f"v{n:02}") for n in range(30)))
+    jobs = claim(life, calls=30).calls
+    assert len(jobs) == 30
+    for place, job in enumerate(jobs[:20]):
+        answer = accepted(life, f"task_{place}") if place % 3 == 0 else refused(life, TROUBLE)
+        assert "upstream.blocked" not in record(life, job, answer)
+    told = [record(life, job, refused(life, TROUBLE)) for job in jobs[20:]]
+    assert [lines[1:] for lines in told].index(["upstream.blocked"]) <= 3  # now it takes none
+
+
+def test_tasks_that_the_gateway_accepts_and_fails_are_a_run(life: Life) -> None:
+    life.register(*(imported(f"v{n}") for n in range(6)))
+    jobs = claim(life, calls=6).calls
+    for place, job in enumerate(jobs):
+        record(life, job, accepted(life, f"task_{place}"))
+    later = NOW + 20 * SECOND
+    failure = Report("failed", fail_code="GENERATION_FAILED")
+    told = [
+        record(life, poll, reported(life, failure, later), later)
+        for poll in claim(life, later).polls
+    ]
+    assert ["upstream.blocked" in lines for lines in told] == [False] * 4 + [True, False]
+
+
+def test_the_intent_of_a_call_is_written_before_it_is_handed_out(life: Life) -> None:
+    life.register(imported("anna"))
+    job = only(claim(life))
+    (task,) = life.tasks("anna")
+    assert (task.id, task.state, task.sent_at, task.spoken) == (
+        job.task_pk,
+        TaskState.INTENT,
+        NOW,
+        "id-anna",
+    )
