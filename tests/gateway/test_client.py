@@ -9,6 +9,7 @@ import socket
 import threading
 import traceback
 import tracemalloc
+import zlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -115,16 +116,22 @@ def test_a_page_that_refuses_is_quoted_without_its_markup() -> None:
         (http({"code": 401, "message": "bad key"}, 401), 401, False),
         (http(b"<html>&#%s;</html>" % (b"1" * 5_000), 429), 429, False),
         (http(b"<html>welcome</html>"), None, True),
+        (http(b"", 204), None, True),
         (http(b'{"code": 200, "data": {"taskId": "ta'), None, True),
         (http({"code": 200, "data": {}}), None, True),
+        (http({"data": {"taskId": "task_1"}}), None, True),
+        (http(b"", 301, Location="https://example.com/"), 301, False),
         (http(b"", 307, Location="http://x:port/"), 307, False),
         # The body ends before its declared length.
         (http(ACCEPTED)[:-1], None, True),
         (b"HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\n{", 500, True),
+        (b"HTTP/1.1 402 No\r\nContent-Length: 99\r\n\r\n{", 402, False),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", None, True),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", None, True),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", None, True),
         # The head is no head.
+        (b"HTTP/1.1 200 OK\r\nContent-Le", None, True),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", None, True),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", None, True),
         (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", None, True),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, None, True),
@@ -139,7 +146,8 @@ def test_an_answer_that_is_no_success_fails_the_call(
     assert len(server.received) == 3
 
 
-@pytest.mark.parametrize(("answer", "reads"), [(resets, True), (resets, False), (closes, True)])
+@pytest.mark.parametrize("answer", [resets, closes])
+@pytest.mark.parametrize("reads", [True, False])
 def test_a_connection_lost_before_the_answer_is_ambiguous(answer: Answer, *, reads: bool) -> None:
     failed, _ = asked(answer, design, poll, reads=reads)
     assert [(f.code, f.ambiguous) for f in failed] == [(None, True), (None, False)]
@@ -176,8 +184,9 @@ def test_an_answer_that_drips_forever_is_given_up_and_its_connection_closed(answ
     assert str(failed) == "no complete answer from the gateway at 127.0.0.1 within 1.4 s"
 
 
-def _packed(body: bytes) -> bytes:
-    return http(gzip.compress(body), Content_Encoding="gzip")
+def _packed(body: bytes, coding: str = "gzip") -> bytes:
+    packed = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
+    return http(packed, Content_Encoding=coding)
 
 
 @pytest.mark.parametrize(
@@ -186,8 +195,9 @@ def _packed(body: bytes) -> bytes:
         b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(ACCEPTED).encode(),  # it ends with its connection
         http(json.dumps(ACCEPTED).encode().ljust(1024 * 1024)),
         _packed(json.dumps(ACCEPTED).encode()),
+        _packed(json.dumps(ACCEPTED).encode(), "deflate"),
     ],
-    ids=["without a length", "as large as may be", "packed unasked"],
+    ids=["without a length", "as large as may be", "gzip unasked", "deflate unasked"],
 )
 def test_a_whole_answer_is_read_in_whatever_form_it_comes(answer: bytes) -> None:
     assert asked(says(answer, then_closes=True), speak)[0] == [Accepted("task_1")]
@@ -227,9 +237,10 @@ def test_a_refused_connection_is_not_ambiguous() -> None:
     assert str(failed) == "could not reach the gateway at 127.0.0.1: connection refused"
 
 
-def test_a_failed_tls_handshake_is_not_ambiguous() -> None:
+@pytest.mark.parametrize("answer", [says(b"HTTP/1.1 400 Bad\r\n\r\n"), closes, resets])
+def test_a_failed_tls_handshake_is_not_ambiguous(answer: Answer) -> None:
     async def main() -> CallFailed:
-        async with serving(closes, reads=False) as server:
+        async with serving(answer, reads=False) as server:
             return await _fails(f"https://127.0.0.1:{server.port}")
 
     failed = asyncio.run(main())
@@ -243,7 +254,9 @@ def test_a_base_url_that_cannot_be_called_is_a_config_error() -> None:
 
 
 @pytest.mark.usefixtures("no_proxies")
-@pytest.mark.parametrize("base_url", ["http://a..example/", f"http://{'a' * 80}.example/"])
+@pytest.mark.parametrize(
+    "base_url", ["http://a..example/", "http://x:99999/", f"http://{'a' * 80}.example/"]
+)
 def test_a_host_that_is_nowhere_is_not_ambiguous(base_url: str) -> None:
     failed = asyncio.run(_fails(base_url))
     assert not failed.ambiguous
@@ -330,7 +343,8 @@ def test_a_key_that_the_gateway_does_not_take_is_refused(status: int) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        *(says(http({"code": code}, code)) for code in (402, 403, 429, 500)),
+        *(says(http({"code": code}, code)) for code in (402, 403, 429, 500, 503)),
+        *(says(http({"code": 500})), says(http(b"<html>not found</html>", 404))),
         *(says(http({"detail": "Not Found"}, 404)), says(http(b"<html>welcome</html>"))),
         *(says(http({"code": 404}, 302)), closes),
     ],
@@ -362,7 +376,10 @@ def test_the_balance_is_what_the_gateway_tells_or_nothing(
     assert received.headers["authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("answer", [says(http({"code": 401}, 401)), says(http(b"<html>")), closes])
+@pytest.mark.parametrize(
+    "answer",
+    [says(http({"code": 401}, 401)), says(http({"code": 500})), says(http(b"<html>")), closes],
+)
 def test_a_balance_that_was_not_told_is_a_failure_and_no_amount(answer: Answer) -> None:
     [failed], _ = asked(answer, GatewayClient.balance_micros)
     assert isinstance(failed, CallFailed)
@@ -401,11 +418,15 @@ ECHO = {"code": 402, "message": f"Bearer {KEY} has no money", "data": {"x": KEY}
     ("answer", "timeout"),
     [
         (says(http(ECHO, 402)), 30.0),
+        (says(http(ECHO)), 30.0),
+        (says(http(KEY.encode())), 30.0),
         (says(f"HTTP/1.1 {KEY}\r\n\r\n".encode(), then_closes=True), 30.0),
         (says(http(b"", 302, Location=f"http://x:{KEY}/")), 30.0),
         (closes, 30.0),
+        (resets, 30.0),
         (hangs, 0.2),
         (drips, 0.2),
+        (floods, 30.0),
         (None, 30.0),
     ],
 )

@@ -109,9 +109,10 @@ def test_a_speech_task_is_charged_at_once_and_ends_in_success(door: Door) -> Non
     door(talk)
 
 
-def test_an_enrollment_shows_the_voice_while_it_deploys(door: Door) -> None:
+@pytest.mark.parametrize("request_", [CLONE, DESIGN], ids=["clone", "design"])
+def test_an_enrollment_shows_the_voice_while_it_deploys(door: Door, request_: Request) -> None:
     async def talk(visit: Visit) -> None:
-        task_id = await visit.submit(DESIGN)
+        task_id = await visit.submit(request_)
         visit.clock.advance(29 * SECOND)
         deploying = await visit.upstream.status(task_id, FLASH)
         assert (deploying.state, deploying.voice_status) == ("processing", "DEPLOYING")

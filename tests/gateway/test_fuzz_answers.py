@@ -458,7 +458,7 @@ def _kindly(value: object, secret: str, *, read: Callable[..., str | None] = rep
     ("module", "name", "broken"),
     [
         (keepalive_rules, "_is_condemned", lambda row, *_, **__: row.suspected_at is not None),
-        (outcome, "_of_the_rest", lambda _: Culprit.VOICE),
+        (outcome, "_of_any", lambda _: Culprit.VOICE),
         (failure, "REFUSAL", range(400, 600)),
         (reply, "_prose", lambda value, _: value if isinstance(value, str) else None),
         (reply, "_word", _kindly),

@@ -59,27 +59,39 @@ def enrolled(gateway: Gateway, asked: object = CLONE, now: datetime = NOW) -> st
 
 ACCEPTED: list[dict[str, Any]] = [
     speech(),
+    speech("longanyang"),
     speech("loongabby_v3", format="mp3", sample_rate=22050, instruction="i" * 100),
+    speech(prompt="x"),
     speech(prompt="x" * 20_000),
     {"mode": "speech", "voice_id": "longanlang_v3", "prompt": "by the legacy name"},
     CLONE,
+    CLONE | {"prefix": "a"},
     CLONE | {"prefix": "ABCdef0123"},
     DESIGN,
     DESIGN | {"prompt": "x" * 500, "preview_text": "x" * 200, "format": "wav"},
 ]
 
 REFUSED: list[tuple[object, str]] = [
+    (None, "input"),
     ([], "input"),
     ({}, "mode"),
     ({"mode": "sing"}, "mode"),
     ({"mode": "speech", "prompt": "Hi."}, "voice is required"),
+    (speech(""), "voice is required"),
     (speech() | {"voice_id": "longanyang", "voice": 7}, "voice is required"),
+    (speech(prompt=""), "prompt must be 1-20000"),
+    (speech(prompt=None), "prompt must be 1-20000"),
     (speech(prompt="x" * 20_001), "prompt must be 1-20000"),
     (speech(instruction="i" * 101), "instruction must be at most 100"),
     (speech(sample_rate="22050"), "sample_rate"),
     (speech(sample_rate=True), "sample_rate"),
     (speech(format=3), "format"),
+    (CLONE | {"prefix": ""}, "prefix must be 1-10"),
     (CLONE | {"prefix": "elevenchars"}, "prefix must be 1-10"),
+    (CLONE | {"prefix": "demo\n"}, "prefix must be 1-10"),
+    (CLONE | {"prefix": "été"}, "prefix must be 1-10"),
+    (CLONE | {"audio_urls": []}, "exactly one"),
+    (CLONE | {"audio_urls": "https://a.example/1"}, "exactly one"),
     (CLONE | {"prefix": "my_voice"}, "prefix must be 1-10"),
     (CLONE | {"audio_urls": ["https://a.example/1", "https://a.example/2"]}, "exactly one"),
     (CLONE | {"audio_urls": [" "]}, "exactly one"),
@@ -119,6 +131,10 @@ def test_a_body_without_a_known_request_type_is_refused(body: object) -> None:
     ("url", "code"),
     [
         ("https://hooks.example.com/apixo", 200),
+        ("https://93.184.215.14/apixo", 200),
+        ("https://localhost/apixo", 400),
+        ("https://10.0.0.8/apixo", 400),
+        ("https://[::1]/apixo", 400),
         ("http://hooks.example.com/apixo", 400),
         ("https://127.0.0.1/apixo", 400),
         ("https://[broken/apixo", 400),
@@ -148,7 +164,7 @@ def test_what_the_client_calls_valid_the_gateway_accepts(request_: Speech | Clon
     ("set_to", "given", "code"),
     [
         *((None, "anything", 200), (None, None, 401), (None, "", 401)),
-        *(("k1", "k1", 200), ("k1", "k2", 401)),
+        *(("k1", "k1", 200), ("k1", "k2", 401), ("k1", "", 401), ("k1", None, 401)),
     ],
 )
 def test_a_missing_or_wrong_key_is_refused_on_every_call(
