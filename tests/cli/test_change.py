@@ -107,6 +107,7 @@ def test_how_to_take_a_removal_back_fits_a_terminal_and_survives_a_shell(
 @pytest.mark.parametrize(
     ("args", "told"),
     [
+        (["keep", "bert"], "bert is FAILED and has no voice_id yet"),
         (["touch", "bert"], "bert is FAILED and has no voice_id yet"),
         (["touch", "anna", "--at", "2026-04-29"], "anna is known to have been used later"),
         (["resume", "anna"], "anna is not paused"),

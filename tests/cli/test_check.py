@@ -116,6 +116,7 @@ def test_a_gateway_that_refuses_the_key_or_is_not_reached_fails(cli: CommandLine
     [
         (655, "ok", "the balance is $0.000655, enough for 30 days of keepalives"),
         (654, "warning", "the balance is $0.000654, enough for 29 days of keepalives, so top it"),
+        (0, "warning", "the balance is $0.00, enough for 0 days of keepalives, so top it up"),
     ],
 )
 def test_a_balance_for_less_than_thirty_days_is_a_warning(
@@ -127,7 +128,7 @@ def test_a_balance_for_less_than_thirty_days_is_a_warning(
     assert told in found(ended, "gateway")
 
 
-@pytest.mark.parametrize("fault", ["401", "garbage"])
+@pytest.mark.parametrize("fault", ["404", "401", "drop", "garbage"])
 def test_a_gateway_that_does_not_tell_its_balance_is_ok(cli: CommandLine, fault: str) -> None:
     with SandboxServer(Gateway(), clock=cli.clock, faults=[f"{fault}@balance"]) as server:
         ended = check(cli, server.base_url)
@@ -138,6 +139,7 @@ def test_a_gateway_that_does_not_tell_its_balance_is_ok(cli: CommandLine, fault:
 @pytest.mark.parametrize(
     ("ahead", "verdict", "told"),
     [
+        (timedelta(seconds=50), "ok", "as the gateway's, to the minute"),
         (-5 * MINUTE, "warning", "5 min behind the gateway's"),
         (3 * DAY, "failed", "3 d ahead of the gateway's"),
     ],

@@ -42,6 +42,11 @@ def add(*options: str, voice_id: str = "id-bert", name: str = "bert") -> list[st
         (design(prompt="p" * 501), 2, "prompt must be 1 to 500 characters, not 501"),
         (design(preview=""), 2, "preview text must be 1 to 200 characters"),
         (add(voice_id="longanyang"), 2, "longanyang is a built-in voice"),
+        (add(voice_id=""), 2, "a voice_id must be 1 to 200 printable characters"),
+        (add(voice_id="'id-bert'"), 2, 'a voice_id holds no "\'", unlike'),
+        (add(voice_id='"id-bert"'), 2, "a voice_id holds no '\"', unlike"),
+        (add(voice_id="id\u2013bert"), 2, "a voice_id holds no '\u2013', unlike"),
+        (add(voice_id="\u201cid-bert\u201d"), 2, "a voice_id holds no '\u201c', unlike"),
         (add(voice_id="id-bert,"), 2, "a voice_id holds no ',', unlike 'id-bert,'; copy it as"),
         (add(name="anna"), 1, "the name 'anna' is taken"),
         (clone(name="anna"), 1, "the name 'anna' is taken"),
@@ -50,9 +55,12 @@ def add(*options: str, voice_id: str = "id-bert", name: str = "bert") -> list[st
         (add("--last-used", "2026-05-01T13:00:00Z"), 2, "2026-05-01T13:00:00Z lies ahead"),
         (add("--model", "../other"), 2, "a model is letters, digits"),
         (["touch", "anna", "--at", "2026-05-02"], 2, "lies ahead"),
+        (add(name="a\x1b[31m"), 2, "a name must be 1 to 64 printable characters"),
+        (add(name="\u2800"), 2, "a name must be 1 to 64 printable characters"),
         (add(name="a\u202eb"), 2, "a name must be 1 to 64 printable characters"),
         (add(name="-b"), 2, "must not begin with a hyphen"),
         (["backup", "-"], 2, "a copy is a file, never '-'"),
+        (["restore", "-"], 2, "a copy is a file, never '-'"),
         (["add", "id-bert"], 2, "Missing option '--name'. See 'voicekeeper add --help'."),
         (["add", "--name", "bert"], 2, "Missing argument 'VOICE_ID'."),
         (["clone", "bert", "--prefix", "a"], 2, "Missing option '--audio-url'."),
@@ -78,9 +86,12 @@ def test_bad_input_is_refused_with_one_sentence_and_changes_nothing(
     [
         ["show", "caf\udce9"],
         ["resolve", "caf\udce9"],
+        add(name="caf\udce9"),
         add("--last-used", "caf\udce9"),
+        clone(url="https://example.com/caf\udce9"),
+        design(prompt="caf\udce9"),
     ],
-    ids=["show", "resolve", "time"],
+    ids=["show", "resolve", "name", "time", "url", "prompt"],
 )
 def test_what_is_not_utf_8_is_named(cli: CommandLine, args: list[str]) -> None:
     before = cli.rows()
@@ -121,15 +132,15 @@ ALL = [
 def test_wrong_settings_stop_every_command_with_all_the_problems_at_once(cli: CommandLine) -> None:
     before = cli.rows()
     config = cli.path.with_name("wrong.toml")
-    config.write_text('[keepalive]\ninterval = "9d"\nprompt = ""\n[frob]\n', "utf-8")
+    config.write_text('[keepalive]\ninterval = "9d"\nprompt = ""\n[retry]\nbas = "1s"\n[frob]\n')
     for args in ALL:
         run = cli.process if args[0] == "run" else cli  # the daemon needs real streams
         ended = run("--config", str(config), *args, environ={"VOICEKEEPER_LOG__LEVEL": "loud"})
         assert (ended.code, ended.out) == (78, ""), args
         first, *problems = ended.err.splitlines()
-        assert first == f"voicekeeper: 4 problems in {config}:"
+        assert first == f"voicekeeper: 5 problems in {config}:"
         paths = {problem.strip().partition(":")[0] for problem in problems}
-        assert paths == {"keepalive.interval", "keepalive.prompt", "frob", "log.level"}
+        assert paths == {"keepalive.interval", "keepalive.prompt", "retry.bas", "frob", "log.level"}
     assert cli.rows() == before
 
 

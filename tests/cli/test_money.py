@@ -114,6 +114,7 @@ def test_all_that_people_read_says_that_a_voice_is_held_until_when_and_what_to_s
 @pytest.mark.parametrize(
     "args",
     [
+        ["clone", "dora", "--prefix", "dora", "--audio-url", "https://example.com/a.wav"],
         ["design", "dora", "--prefix", "dora", "--prompt", "Warm.", "--preview-text", "Hello."],
         ["retry", "bert"],
     ],

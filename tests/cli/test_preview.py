@@ -15,6 +15,7 @@ from voicekeeper.core.models import HistoryEntry, Status
 
 WAVE = b"RIFF....WAVE" * 1000
 CLONE_ANNA = ["clone", "anna", "--prefix", "demo01", "--audio-url", "https://example.com/a.wav"]
+DESIGN_ANNA = ["design", "anna", "--prefix", "demo02", "--prompt", "Warm.", "--preview-text", "Hi"]
 
 
 def test_the_url_of_a_preview_is_shown_until_the_voice_is_made_again(tmp_path: Path) -> None:
@@ -63,7 +64,9 @@ def making(cli: CommandLine, url: str | None) -> AbstractContextManager[None]:
     return cli.once_registered("anna", partial(make, cli, url))
 
 
-@pytest.mark.parametrize("args", [CLONE_ANNA, ["retry", "anna"]], ids=["clone", "retry"])
+@pytest.mark.parametrize(
+    "args", [CLONE_ANNA, DESIGN_ANNA, ["retry", "anna"]], ids=["clone", "design", "retry"]
+)
 def test_the_preview_of_a_voice_that_is_waited_for_is_saved(
     cli: CommandLine, tmp_path: Path, url: str, args: list[str]
 ) -> None:
@@ -109,6 +112,7 @@ def test_a_preview_that_cannot_be_saved_leaves_the_voice_and_no_file(
         ("taken.wav", "taken.wav exists already; name another file"),
         (".", "is a directory; name the file in it"),
         ("no/such/folder.wav", "does not exist; create it, or name another"),
+        ("config.toml/a.wav", "config.toml/a.wav: not a directory"),
     ],
 )
 def test_nothing_is_paid_for_where_the_file_cannot_be_written(

@@ -111,6 +111,7 @@ def test_a_reader_that_has_enough_is_no_failure(cli: CommandLine) -> None:
     [
         (["--help"], 0),
         (["list"], 0),
+        (["resolve", "anna"], 0),
         (["status"], 2),
         (["show", "nobody"], 1),
     ],

@@ -129,6 +129,7 @@ def test_list_names_the_calls_that_are_paused_and_when_they_are_tried(cli: Comma
         ["keep", "anna"],
         ["add", "id-carl", "--name", "carl"],
         ["clone", "dora", "--prefix", "dora", "--audio-url", "https://example.com/a.wav"],
+        ["design", "dora", "--prefix", "dora", "--prompt", "old", "--preview-text", "Hello."],
     ],
 )
 def test_who_waits_for_paused_calls_is_told_so(cli: CommandLine, args: list[str]) -> None:
@@ -186,6 +187,7 @@ def test_show_tells_all_that_is_known(cli: CommandLine) -> None:
     ("columns", "label", "told"),
     [
         ({"last_used_at": NOW - 7 * DAY}, "time left", "window over"),
+        ({"last_used_at": NOW - 6 * DAY}, "time left", "1 d"),
         ({"last_used_at": None}, "time left", "not known yet"),
         ({"last_used_at": None, "enrolled_at": NOW - 2 * DAY}, "time left", "5 d"),
         ({"status": Status.LOST}, "time left", "-"),
@@ -248,7 +250,7 @@ def test_an_event_is_one_line_in_a_pipe_and_begins_with_what_failed(cli: Command
 # resolve
 
 
-@pytest.mark.parametrize("status", [Status.OK, Status.NEW])
+@pytest.mark.parametrize("status", [Status.OK, Status.NEW, Status.DEPLOYING, Status.UNKNOWN])
 def test_resolve_prints_an_id_that_may_speak_and_nothing_else(
     cli: CommandLine, status: Status
 ) -> None:
@@ -259,7 +261,7 @@ def test_resolve_prints_an_id_that_may_speak_and_nothing_else(
     assert cli("resolve", "anna", "--json").json == resolved
 
 
-@pytest.mark.parametrize("status", [Status.LOST, Status.NEW])
+@pytest.mark.parametrize("status", [Status.LOST, Status.UNDEPLOYED, Status.FAILED, Status.NEW])
 def test_resolve_prints_no_id_that_cannot_speak_or_is_not_known_yet(
     cli: CommandLine, status: Status
 ) -> None:

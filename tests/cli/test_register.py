@@ -124,7 +124,7 @@ def test_a_note_tells_when_nobody_keeps_the_voices(cli: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("status", "held_at"),
     [
-        (Status.FAILED, None),
+        *((status, None) for status in (Status.FAILED, Status.UNDEPLOYED, Status.UNKNOWN)),
         (Status.NEW, NOW),  # the day's budget is spent
     ],
 )

@@ -155,6 +155,7 @@ def test_what_the_owner_plants_reaches_nothing_of_roots(
         ["resolve", "anna"],
         ["history", "anna"],
         ["check"],
+        ["import", "/dev/null"],
         ["run", "--once"],
         ["backup", "NEW"],
     ],
@@ -309,12 +310,13 @@ def test_a_copy_that_fails_leaves_nothing_and_is_told_by_its_child(
     assert sorted(cli.path.parent.iterdir()) == before
 
 
+@pytest.mark.parametrize("registry", ["the owner's", "root's"])
 def test_settings_of_another_user_have_root_read_no_key_for_them(
-    cli: CommandLine, loot: Path
+    cli: CommandLine, loot: Path, registry: str
 ) -> None:
-    """They say which file is read, and where what is in it is sent; the registry may be root's."""
+    """They say which file is read, and where what is in it is sent."""
     settings = cli.path.with_name("theirs.toml")
-    place = loot.with_name("none.db")
+    place = cli.path if registry == "the owner's" else loot.with_name("none.db")
     settings.write_text(
         f'[database]\nurl = "sqlite:///{place}"\n[upstream]\napi_key_file = "{loot}"\n'
     )

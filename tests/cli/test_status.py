@@ -71,7 +71,9 @@ def test_it_warns_where_nobody_is_sent_a_message(
     ("columns", "code", "word", "told"),
     [
         ({"status": Status.LOST}, 2, "critical", "1 voice LOST: anna; 'voicekeeper show NAME'"),
+        ({"anchored_at": NOW - 6 * DAY}, 2, "critical", "1 voice at risk: anna;"),
         ({"next_at": NOW - 4 * HOUR}, 1, "warning", "1 voice overdue: anna; 'voicekeeper list'"),
+        ({"status": Status.FAILED}, 1, "warning", "1 voice FAILED"),
     ],
 )
 def test_it_ends_with_the_code_that_monitoring_reads(
@@ -141,6 +143,7 @@ def test_what_cannot_be_looked_at_is_unknown(
     ("args", "code"),
     [
         (["status", "--jsn"], 3),
+        (["status", "--json", "x"], 3),
         (["--bogus", "status", "--json"], 3),
         (["--bogus"], 2),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from voicekeeper.config import Address, Settings, load, policy_of
+from voicekeeper.config import DEFAULT_PATH, Address, Settings, load, policy_of
 from voicekeeper.config.settings import keys
 from voicekeeper.config.sources import INSTEAD
 from voicekeeper.core.secret import SecretStr
@@ -60,6 +60,10 @@ def test_the_example_file_shows_every_key_and_as_a_comment_those_that_have_no_de
 def test_constructing_the_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOICEKEEPER_LOG__LEVEL", "debug")
     assert Settings().log.level == "info"
+
+
+def test_the_installed_file_is_the_documented_one() -> None:
+    assert Path("/etc/voicekeeper/config.toml") == DEFAULT_PATH
 
 
 def test_the_environment_stands_over_the_file_key_by_key_where_it_is_not_empty(file: Path) -> None:

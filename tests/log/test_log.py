@@ -159,6 +159,8 @@ class Color(Enum):
         (Path("/var/lib"), "/var/lib"),
         (ValueError("no"), "ValueError: no"),
         (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        ("你好", "你好"),
         (b"\xff", "b'\\xff'"),
         ((1, "a"), [1, "a"]),
         ({1: {"b": {2}}}, {"1": {"b": [2]}}),
@@ -249,7 +251,7 @@ def test_a_library_speaks_through_the_same_pipeline_with_its_name_and_leaks_noth
     assert "0123" not in log.getvalue()
 
 
-@pytest.mark.parametrize("secret", ["5", '", "'])
+@pytest.mark.parametrize("secret", ["5", ": ", "info", '", "'])
 def test_a_short_secret_is_cut_out_of_values_and_leaves_the_form_of_the_line(secret: str) -> None:
     log = start(secret=secret)
     get_logger().info("sent", number=15, text=f"a{secret}b", keys={secret: 1})

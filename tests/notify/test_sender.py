@@ -11,6 +11,7 @@ import pytest
 from tests.receiver import Receiver
 from voicekeeper.config import Settings
 from voicekeeper.config.settings import Alerts
+from voicekeeper.core.events import Level
 from voicekeeper.core.messages import Text
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.errors import ConfigError, NotSent
@@ -28,10 +29,13 @@ def only(*addresses: str) -> list[Sender]:
     return senders([SecretStr(address) for address in addresses])
 
 
-def test_a_message_arrives_as_it_is(receiver: Receiver) -> None:
-    send(only(receiver.url())[0])
+@pytest.mark.parametrize(
+    ("level", "kind"), [("info", "info"), ("warning", "warning"), ("error", "failure")]
+)
+def test_a_message_arrives_as_it_is(receiver: Receiver, level: Level, kind: str) -> None:
+    send(only(receiver.url())[0], TEXT._replace(level=level))
     (told,) = receiver.messages
-    assert (told.title, told.body, told.type) == (TEXT.title, TEXT.body, "failure")
+    assert (told.title, told.body, told.type) == (TEXT.title, TEXT.body, kind)
     assert told.path == "/hook-0123456789"
 
 
@@ -121,6 +125,7 @@ def test_an_address_whose_own_library_is_missing_holds_up_no_other(receiver: Rec
     ("module", "text", "reason"),
     [
         ("apprise", "raise ImportError('no requests')", "ImportError: no requests"),
+        ("apprise", "import no_such_module", "ModuleNotFoundError: "),
         ("apprise", "", "AttributeError: "),  # another module of its name
         ("paho", "raise RuntimeError", "RuntimeError)"),  # a part of it is broken
     ],
@@ -153,9 +158,12 @@ def test_each_recipient_of_an_address_takes_its_message_for_itself(receiver: Rec
     ("address", "recipients"),
     [
         ("mailto://u:p@example.com?to=a@example.com,b@example.com&cc=c@example.com", 2),
+        ("mailto://u:p@example.com", 1),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/%23general/%23ops", 2),
         ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", 1),
         ("rocket://u:p@example.com/%23a/%23b/%40c", 3),
         ("ntfy://example.com/a/b?retry=2", 2),
+        ("signal://example.com/+12223334444/+13334445555/+13334445556?batch=yes", 1),
         ("json://example.com,ntfy://example.com/a/b", 3),
         (f"dingtalk://{'a' * 64}/12223334444/12223334445", 1),  # mentioned in one message
     ],
@@ -193,7 +201,7 @@ def test_no_credentials_of_the_home_directory_are_sent_along(
 
 
 @pytest.mark.usefixtures("no_proxies")
-@pytest.mark.parametrize("spared", ["", "*"])
+@pytest.mark.parametrize("spared", ["", "example.com", "*"])
 def test_a_message_to_this_host_goes_by_no_proxy(
     receiver: Receiver, spared: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

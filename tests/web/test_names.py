@@ -17,8 +17,13 @@ CONFIGURED = ("voices.example.com",)
     "host",
     [
         *("127.0.0.1", "127.0.0.1:9464", "192.0.2.7:9464", "[::1]", "[::1]:9464", "[2001:db8::1]"),
-        *("localhost", "LocalHost", "voicekeeper:9464", "app.localhost:9464"),
-        *("voices.example.com:443", "Voices.Example.COM", "voices.example.com."),
+        *("localhost", "localhost:9464", "LocalHost", "voicekeeper:9464", "app.localhost:9464"),
+        *(
+            "voices.example.com",
+            "voices.example.com:443",
+            "Voices.Example.COM",
+            "voices.example.com.",
+        ),
     ],
 )
 def test_addresses_local_names_and_those_of_the_settings_are_served(host: str) -> None:
@@ -30,7 +35,8 @@ def test_addresses_local_names_and_those_of_the_settings_are_served(host: str) -
     [
         *("attacker.example:9464", "voices.example.com.attacker.example"),
         *("127.0.0.1.attacker.example", "localhost.attacker.example", "evilvoices.example.com"),
-        *("sub.voices.example.com", "attacker.local"),
+        *("attacker.example", "example.com", "sub.voices.example.com"),
+        *("attacker.local", "attacker.internal"),
         *("", ":80", "[::1].attacker.example", "attacker.example@127.0.0.1", "[attacker.example]"),
         *("127.0.0.1:80:80", "a b", "127.0.0.1#attacker.example", "\xe4.example"),
     ],

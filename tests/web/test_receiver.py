@@ -62,6 +62,8 @@ def test_a_true_webhook_is_answered_at_once_and_its_voice_is_ok_soon(tmp_path: P
     ("path", "served_as"),
     [
         ("", "/"),
+        ("/hooks", "/hooks/"),
+        ("/team/a/voices", "/team/a/voices/"),
         ("/team%20a/h%C3%B6r", "/team%20a/h%C3%B6r/"),
         ("/a(b)+c", "/a(b)+c/"),
         ("/webhook", "/webhook/"),
@@ -97,7 +99,9 @@ def test_what_is_not_the_gateways_is_counted_and_changes_nothing(tmp_path: Path)
             assert await post("a" * 42 + "%2F") == 404
             assert await post(FORGED, b"a" * (64 * 1024)) == 200
             assert await post(FORGED, b"a" * (64 * 1024 + 1)) == 413
-            assert (await client.get(f"/webhook/{FORGED}")).status_code == 405
+            for method in ("GET", "PUT", "DELETE", "HEAD"):
+                answer = await client.request(method, f"/webhook/{FORGED}")
+                assert answer.status_code == 405
             assert (await client.post("/webhook/")).status_code == 404
             assert (await client.post(f"/webhook/{FORGED}/more")).status_code == 404
             counted = await counts(life, client)
