@@ -21,13 +21,17 @@ def _reply(status: int, body_code: int | None = None, message: str | None = None
         (400, 400, 400, False, "fix the request before retrying"),
         (401, 401, 401, False, "missing or invalid API key"),
         (402, 402, 402, False, "insufficient balance or quota; add balance or switch the key"),
+        (403, 403, 403, False, "check permissions and route strategy"),
         (404, None, 404, False, "check base_url and the model"),
         (429, 429, 429, False, "rate or concurrency limit reached; retry with backoff"),
         (500, 500, 500, True, "server error; retry with backoff"),
         (599, None, 599, True, "a code that its documentation does not list"),
         (301, None, 301, False, "base_url looks wrong"),
+        (307, 200, 307, False, "base_url looks wrong"),
         (200, 401, 401, False, "missing or invalid API key"),
+        (200, 429, 429, False, "rate or concurrency limit"),
         (201, 500, 500, True, "server error"),
+        (200, 302, 302, True, "a code that its documentation does not list"),
         (200, 1001, 1001, True, "a code that its documentation does not list"),
         (200, None, None, True, "not with its JSON; check base_url"),
         (500, 200, 500, True, "server error"),
@@ -35,7 +39,12 @@ def _reply(status: int, body_code: int | None = None, message: str | None = None
     ],
 )
 def test_a_code_says_what_to_do_and_who_may_have_been_charged(
-    status: int, body_code: int | None, code: int | None, *, ambiguous: bool, words: str
+    status: int,
+    body_code: int | None,
+    code: int | None,
+    *,
+    ambiguous: bool,
+    words: str,
 ) -> None:
     reply = _reply(status, body_code)
     paid = failure.of_reply(reply, paid=True)
@@ -47,9 +56,10 @@ def test_a_code_says_what_to_do_and_who_may_have_been_charged(
     assert words in str(paid)
 
 
-def test_success_is_told_by_the_status_and_the_body() -> None:
-    assert failure.of_reply(_reply(201, 200, "ok"), paid=True) is None
-    assert failure.of_reply(_reply(201), paid=True) is not None
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_success_is_told_by_the_status_and_the_body(status: int) -> None:
+    assert failure.of_reply(_reply(status, 200, "ok"), paid=True) is None
+    assert failure.of_reply(_reply(status), paid=True) is not None
 
 
 def test_the_gateways_own_words_stand_in_quotes_behind_ours() -> None:
@@ -90,7 +100,11 @@ def _caused(error: Exception, cause: Exception) -> Exception:
             False,
             "could not reach the gateway at HOST: no connection within 10 s",
         ),
-        (httpx.PoolTimeout("x"), False, "no free connection to the gateway at HOST within 30 s"),
+        (
+            httpx.PoolTimeout("x"),
+            False,
+            "no free connection to the gateway at HOST within 30 s",
+        ),
         (
             httpx.ProxyError("x"),
             False,
@@ -114,7 +128,10 @@ def _caused(error: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_an_exception_is_one_sentence_and_ambiguous_unless_nothing_was_sent(
-    error: Exception, *, ambiguous: bool, sentence: str
+    error: Exception,
+    *,
+    ambiguous: bool,
+    sentence: str,
 ) -> None:
     paid = failure.of_error(error, host="HOST", timeout=30, paid=True)
     read = failure.of_error(error, host="HOST", timeout=30, paid=False)
@@ -126,9 +143,11 @@ def test_an_exception_is_one_sentence_and_ambiguous_unless_nothing_was_sent(
 def test_a_certificate_that_is_not_trusted_says_why() -> None:
     untrusted = ssl.SSLCertVerificationError(1, "x")
     untrusted.verify_message = "self-signed certificate"
-    error = _caused(httpx.ConnectError("x"), untrusted)
-    failed = failure.of_error(error, host="HOST", timeout=30, paid=True)
+    failed = failure.of_error(
+        _caused(httpx.ConnectError("x"), untrusted), host="HOST", timeout=30, paid=True
+    )
     assert str(failed).endswith("its certificate is not trusted: self-signed certificate")
+    assert not failed.ambiguous
 
 
 def test_errors_that_caused_each_other_are_read_to_an_end() -> None:

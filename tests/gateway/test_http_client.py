@@ -32,8 +32,10 @@ def by(url: str, **environ: str) -> str | None:
     [
         ({}, None),
         ({"https_proxy": P}, P),
+        ({"HTTPS_PROXY": P}, P),
         ({"https_proxy": P, "HTTPS_PROXY": Q}, P),
         ({"all_proxy": P}, P),
+        ({"ALL_PROXY": P}, P),
         ({"all_proxy": P, "HTTPS_PROXY": Q}, Q),
         ({"http_proxy": P}, None),
         ({"https_proxy": "", "HTTPS_PROXY": P}, None),  # an empty one takes it back
@@ -41,6 +43,7 @@ def by(url: str, **environ: str) -> str | None:
         ({"https_proxy": " ", "ALL_PROXY": f" {P}\n"}, P),
         ({"https_proxy": "p.example:3128"}, P),
         ({"https_proxy": "https://p.example"}, "https://p.example"),
+        ({"https_proxy": "http://[::1]:3128"}, "http://[::1]:3128"),
         ({"https_proxy": P, "all_proxy": "socks5://127.0.0.1:1080"}, P),
         ({"http_proxy": "socks5://127.0.0.1:1080"}, None),
     ],
@@ -61,13 +64,16 @@ def test_a_proxy_that_a_caller_of_a_web_server_could_name_counts_for_nothing() -
     "value",
     [
         "socks5://user:hidden@127.0.0.1:1080",
+        "gopher://user:hidden@proxy:1",
         "http://user:hidden@proxy:99999",
+        "http://user:hidden@proxy:0",
         "http://user:hidden@proxy:port",
         "http://user:hidden@[::bad",
+        "http://user:hidden@",
         "https://user:hidden@pro xy",
     ],
 )
-@pytest.mark.parametrize("name", ["https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
 def test_one_that_is_no_proxy_is_told_by_its_variable_and_not_repeated(
     name: str, value: str
 ) -> None:
@@ -82,7 +88,9 @@ def test_one_that_is_no_proxy_is_told_by_its_variable_and_not_repeated(
     ("spared", "url", "straight"),
     [
         ("*", GATEWAY, True),
+        ("nowhere, *", GATEWAY, True),
         ("example.com", GATEWAY, True),
+        (".example.com", GATEWAY, True),
         ("*.example.com", GATEWAY, True),
         ("EXAMPLE.com.", GATEWAY, True),
         ("api.example.com", "https://api.example.com./v1", True),
@@ -94,12 +102,15 @@ def test_one_that_is_no_proxy_is_told_by_its_variable_and_not_repeated(
         ("example.com:8443", "https://api.example.com:8443/", True),
         ("10.0.0.0/8", "https://10.1.2.3/", True),
         ("10.0.0.0/8", "https://11.1.2.3/", False),
+        ("10.1.2.3:443", "https://10.1.2.3/", True),
         ("10.1.2.3", "https://[::ffff:10.1.2.3]/", True),
         ("fe80::/10", "https://[fe80::1]/", True),
         ("fe80::/10", "https://[2001:db8::1]/", False),
         ("[2001:db8::1]", "https://[2001:db8:0::1]/", True),
+        ("2001:db8::1", "https://[2001:db8::1]/", True),
         ("[2001:db8::1]:443", "https://[2001:db8::1]/", True),
         ("[2001:db8::1]:80", "https://[2001:db8::1]/", False),
+        ("[::1],fe80::/10,10.0.0.0/8", GATEWAY, False),
         (",, :,[,*.,.,10.0.0.0/99,[::1", GATEWAY, False),
         ("", GATEWAY, False),
     ],
@@ -116,6 +127,7 @@ def test_this_host_is_never_asked_for_by_a_proxy(host: str) -> None:
 
 
 @needs_openssl
+@pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_client_goes_by_a_tunnel_through_a_real_proxy_with_its_password(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -126,16 +138,20 @@ def test_a_client_goes_by_a_tunnel_through_a_real_proxy_with_its_password(
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=b\r\n\r\n")
-        await pipe(reader, writer)
+        await reader.read()
+        await closed(writer)
 
     async def pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while piece := await source.read(65_536):
                 to.write(piece)
                 await to.drain()
+        await closed(to)
+
+    async def closed(writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            to.close()
-            await to.wait_closed()
+            writer.close()
+            await writer.wait_closed()
 
     async def main() -> int:
         ended = asyncio.Event()
