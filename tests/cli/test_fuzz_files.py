@@ -203,3 +203,37 @@ def test_a_distorted_configuration_is_taken_or_refused_by_path(
     hold()
     print(dict(reached))  # noqa: T201 - the campaign's own account
     assert examples < 1_000 or set(reached) == {0, 78}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"voice_id": "' + b"A" * 100_000 + b'", "name": "x"}',
+        b'{"voice_id": "\\ud800", "name": "\\udfff"}',
+        b'{"a":' * 100_000,
+    ],
+    ids=["huge", "surrogates", "deep"],
+)
+def test_the_process_refuses_a_broken_line_in_a_sentence(cli: CommandLine, line: bytes) -> None:
+    ended = cli.process("import", "-", stdin=line)
+    assert ended.code == 1
+    assert len(refusal(ended)) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a = " + b"[" * 100_000,
+        b'"\\u001b[31m\\n" = 1',
+        b"[keepalive]\nwindow = 1" + b"0" * 5_000,
+    ],
+    ids=["deep", "escapes", "huge"],
+)
+def test_the_process_refuses_broken_settings_in_a_sentence(
+    cli: CommandLine, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(content)
+    ended = cli.process("--config", str(file), "list")
+    assert ended.code == 78
+    assert len(refusal(ended)) == 2

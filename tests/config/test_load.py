@@ -88,6 +88,10 @@ def test_the_environment_stands_over_the_file_key_by_key_where_it_is_not_empty(f
         ("keepalive.prompt", "你好。\n再见。", "你好。\n再见。"),
         ("keepalive.prompt", "a" * 20_000, "a" * 20_000),
         ("daemon.keep_history", "forever", None),
+        ("daemon.keep_history", "7d", timedelta(days=7)),
+        ("daemon.tick", "1m", timedelta(minutes=1)),
+        ("upstream.api_key_file", "/run/key", Path("/run/key")),
+        ("upstream.base_url", "https://example.org/api/v1/", "https://example.org/api/v1"),
         ("database.url", "sqlite:///voices.db", SecretStr("sqlite:///voices.db")),
         ("web.listen", "192.0.2.1:65535", Address("192.0.2.1", 65_535)),
         ("web.hosts", "Voices.example.com. prometheus", ("voices.example.com", "prometheus")),
@@ -133,6 +137,7 @@ def test_a_file_that_cannot_be_read_is_no_reason_to_use_defaults(tmp_path: Path)
     [
         (b"[log]\nlevel = @\n", "line 2, column 9: the file is not TOML: "),
         (b'[log]\nlevel = "info', "line 2: the file is not TOML: "),
+        (b"[log]\n[log]\n", "line 2, column 5: the file is not TOML: cannot declare"),
         (b"a = " + b"[" * 20_000, "the file is not TOML: it nests too deeply"),
         (b"a = 1" + b"0" * 5_000, "the file is not TOML: "),
         (b'[keepalive]\nprompt = "caf\xe9"\n', "line 2: the file is not UTF-8 text"),
@@ -325,6 +330,10 @@ def test_a_budget_is_exact_to_the_micro(file: Path, text: str, micros: int) -> N
                 " not 29s"
             ),
         ),
+        (
+            '[polling]\nspeech_interval = "1h"',
+            "polling.give_up: must be at least speech_first + speech_interval (1h20s), not 1h",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -365,6 +374,7 @@ def test_a_jitter_that_is_not_set_fits_the_interval(interval: str, jitter: str) 
         ("[log]\nzebra = 1", "log.zebra: is not a setting"),
         ("[keepalve]\ninterval = 1", "keepalve: is not a table; did you mean keepalive?"),
         ('interval = "3d"', "interval: is not a table; did you mean keepalive.interval?"),
+        ("zebra = 1", "zebra: is not a table"),
         ("retry = 1", "retry: must be a table of settings, written [retry]"),
     ],
 )
@@ -379,6 +389,10 @@ def test_an_unknown_name_is_a_problem_with_a_guess(file: Path, text: str, proble
         ("KEEPALVE__INTERVAL", "keepalve: is not a table; did you mean keepalive?"),
         ("LOG_LEVEL", "VOICEKEEPER_LOG_LEVEL: is not a setting; did you mean VOICEKEEPER_LOG__LE"),
         ("LOG", "VOICEKEEPER_LOG: is a whole table; set its keys one by one, as VOICEKEEPER_LOG__"),
+        (
+            "WEB__LISTEN",
+            "web.listen: must be an IP address and a port such as 127.0.0.1:9464 or [::1",
+        ),
         ("LOG__LEVEL__X", "log.level__x: is not a setting; did you mean log.level?"),
         ("RETRY__CAP", "retry.cap: must be a duration such as 7d, 36h, 90m, 0.5s or 1d12h, not "),
     ],
@@ -410,6 +424,7 @@ def test_variables_of_others_are_no_problem() -> None:
     environ = {
         "VOICEKEEPER_API_KEY": SECRET,
         "VOICEKEEPER_PORT": "tcp://10.0.0.1:80",
+        "VOICEKEEPER_SERVICE_HOST": "10.0.0.1",
         "HOME__X": "1",
     }
     settings = load(None, environ)

@@ -394,6 +394,25 @@ def test_each_line_to_the_journal_begins_with_its_priority_and_to_no_other_strea
         ]
 
 
+def journal_of(file: Path) -> dict[str, str]:
+    status = file.stat()
+    return {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 2)],
+)
+def test_a_line_to_the_journal_begins_with_its_priority(
+    tmp_path: Path, level: str, priority: int
+) -> None:
+    file = tmp_path / "journal"
+    with file.open("w") as stream:
+        start(to=stream, level="debug", environ=journal_of(file))
+        getattr(get_logger(), level)("daemon.ready")
+    assert file.read_text().startswith(f'<{priority}>{{"timestamp"')
+
+
 def test_a_stream_that_is_not_the_journal_gets_no_priority(tmp_path: Path) -> None:
     for journal in ("", "1:1", "x", None):
         environ: dict[str, str] = {} if journal is None else {"JOURNAL_STREAM": journal}
