@@ -29,15 +29,12 @@ class _Count(sa.TypeDecorator[int]):
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> int | None:  # noqa: ANN401, ARG002 - the library's
         """Refuse to read what is no whole number."""
-        if value is None or isinstance(value, int):
-            return value
-        if isinstance(value, Decimal):  # a server's sum
-            return int(value)
+        if value is None or isinstance(value, int | Decimal):  # a server's sum is a Decimal
+            return None if value is None else int(value)
         raise ValueError(f"{value!r} is not a whole number")
 
 
 _JSON: Final = sa.JSON(none_as_null=True)
-"""None is stored as NULL."""
 
 
 def _words(enum: type[StrEnum], name: str) -> sa.Enum:
