@@ -3,7 +3,7 @@
 One account fault (401, 402, 403) opens it; of other faults that name no voice (429, 5xx, no
 answer, an unknown code) a run does. A refused enrollment never does. While it is open no call is
 made but one probe at a time: a control call. One that is accepted, and not ended in failure, closes
-it. Faults that the breaker saw count against no voice.
+it. Faults that the breaker saw make no voice suspected.
 
 With the key of another account the gateway accepts calls and knows none of our voices; only a call
 with another of them shows that. So where control calls with voices that should live all fail by
