@@ -24,7 +24,7 @@ _WHOLE: Final = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
 class _Count(sa.TypeDecorator[int]):
     """A whole number that rules reckon with: SQLite keeps any value in a column of numbers."""
 
-    impl = _WHOLE
+    impl = sa.Integer
     cache_ok = True
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> int | None:  # noqa: ANN401, ARG002 - the library's
@@ -34,6 +34,7 @@ class _Count(sa.TypeDecorator[int]):
         raise ValueError(f"{value!r} is not a whole number")
 
 
+_LARGE: Final = _Count().with_variant(sa.BigInteger(), "postgresql")
 _JSON: Final = sa.JSON(none_as_null=True)
 
 
@@ -160,8 +161,8 @@ class Task(SQLModel, table=True):
     polls: int = Field(default=0, sa_type=_Count)
     code: str | None = None
     message: str | None = None
-    cost_micros: int | None = Field(default=None, sa_type=_Count)
-    possible_cost_micros: int | None = Field(default=None, sa_type=_Count)
+    cost_micros: int | None = Field(default=None, sa_type=_LARGE)
+    possible_cost_micros: int | None = Field(default=None, sa_type=_LARGE)
 
 
 class LedgerEntry(SQLModel, table=True):
@@ -265,7 +266,7 @@ class Breaker(SQLModel, table=True):
 
     model: str = Field(primary_key=True)
     run: int = Field(default=0, sa_type=_Count)
-    last_voice_pk: int | None = Field(default=None, sa_type=_Count)
+    last_voice_pk: int | None = Field(default=None, sa_type=_LARGE)
     opened_at: datetime | None = None
     cause: str | None = None
     probes: int = Field(default=0, sa_type=_Count)
