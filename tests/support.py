@@ -31,6 +31,7 @@ from voicekeeper.errors import CallFailed, VoicekeeperError
 from voicekeeper.gateway import OnTurn
 from voicekeeper.gateway.http_client import httpx
 from voicekeeper.gateway.reply import read_reply, read_report
+from voicekeeper.rehearsal.upcoming import next_pass_in
 from voicekeeper.sandbox import Answer, Books, Gateway
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.sqlite import SqliteDatabase
@@ -337,15 +338,13 @@ class Life:
     async def run(self, duration: timedelta) -> None:
         """Live on for so long, a pass each tick; ticks at which nothing can be due are left out."""
         end = self.clock.true + duration
-        prune_at = 0.0
+        prune_at, in_vain = 0.0, 0
         while self.clock.true < end:
-            await self.one_pass()
+            in_vain = 0 if await self.one_pass() else in_vain + 1
             if self.clock.monotonic() >= prune_at:
                 prune_at = self.clock.monotonic() + self.policy.prunes_every.total_seconds()
                 await self.keeper.upkeep.prune()
-            now = self.clock.now()
-            idle_until = self.worklist.idle_until(now=now, policy=self.policy) or now + DAY
-            ahead = max(min(idle_until - now, DAY), TICK)
+            ahead = next_pass_in(self.database, now=self.clock.now(), tick=TICK, in_vain=in_vain)
             ticks = -(-ahead // TICK)
             left = end - self.clock.true
             if ticks * TICK >= left > TICK:  # the last pass finds nothing, but was made

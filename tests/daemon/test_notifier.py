@@ -30,6 +30,7 @@ from voicekeeper.core.requests import FLASH
 from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.errors import CallFailed, DatabaseFull
 from voicekeeper.notify import Sender
+from voicekeeper.rehearsal.upcoming import next_pass_in
 from voicekeeper.store.outbox import Outbox
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_database")]
@@ -102,20 +103,21 @@ class Told(Life):
         await super().anew(duration)
 
     async def run(self, duration: timedelta) -> None:
-        end = self.clock.true + duration
+        end, in_vain = self.clock.true + duration, 0
         while self.clock.true < end:
-            await self.one_pass()
-            ahead = max(self._next_look() - self.clock.now(), TICK)
+            in_vain = 0 if await self.one_pass() else in_vain + 1
+            ahead = self._next_look_in(in_vain)
             self.clock.advance(min(-(-ahead // TICK) * TICK, end - self.clock.true))
 
-    def _next_look(self) -> datetime:
+    def _next_look_in(self, in_vain: int) -> timedelta:
         now = self.clock.now()
-        idle_until = self.worklist.idle_until(now=now, policy=self.policy) or now + DAY
+        ahead = next_pass_in(self.database, now=now, tick=TICK, in_vain=in_vain)
         rows = [*self.rows(Alert), *self.rows(Message, col(Message.send_at).is_not(None))]
         sends = [row.send_at for row in rows if row.send_at is not None]
-        looks = [max(at, now + MINUTE * (1 if at > now - 5 * MINUTE else 20)) for at in sends]
-        soonest: datetime = min([idle_until, now + DAY, *looks])
-        return soonest
+        looks: list[timedelta] = [
+            max(at - now, MINUTE * (1 if at > now - 5 * MINUTE else 20)) for at in sends
+        ]
+        return max(TICK, min([ahead, *looks]))
 
     def sent(self, *, digests: bool = False) -> list[str]:
         """Return the titles of what the first address was sent, without who sent it."""

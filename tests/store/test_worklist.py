@@ -619,7 +619,6 @@ def plans_of_a_keepalive(life: Life) -> set[str]:
     record(life, job, accepted(life))
     (poll,) = claim(life, NOW + MINUTE).polls
     record(life, poll, reported(life, Report("success"), NOW + MINUTE), NOW + MINUTE)
-    life.worklist.idle_until(now=NOW + MINUTE, policy=life.policy)
     with life.database.writing() as session:
         driver_of(session).set_trace_callback(None)
         words = ("SELECT", "UPDATE", "WITH")

@@ -63,7 +63,13 @@ def _voice_pk(**options: Any) -> sa.Column[int]:  # noqa: ANN401 - SQLAlchemy's
     return sa.Column(_WHOLE, sa.ForeignKey("voice.id", ondelete="CASCADE"), **options)
 
 
-class Voice(SQLModel, table=True):
+class _Row(SQLModel):
+    """A row, whose validators, which a table never runs, no command waits for."""
+
+    model_config = {"defer_build": True}
+
+
+class Voice(_Row, table=True):
     """One custom voice.
 
     Attributes:
@@ -116,7 +122,7 @@ class Voice(SQLModel, table=True):
     remade_at: datetime | None = None
 
 
-class Task(SQLModel, table=True):
+class Task(_Row, table=True):
     """One paid call, written down before it is made.
 
     Attributes:
@@ -165,7 +171,7 @@ class Task(SQLModel, table=True):
     possible_cost_micros: int | None = Field(default=None, sa_type=_LARGE)
 
 
-class LedgerEntry(SQLModel, table=True):
+class LedgerEntry(_Row, table=True):
     """The cost of the tasks of one kind sent on one UTC day; it outlives their rows."""
 
     __tablename__ = "ledger"
@@ -179,7 +185,7 @@ class LedgerEntry(SQLModel, table=True):
     possible_cost_micros: int = Field(default=0, sa_type=_WHOLE)
 
 
-class Tally(SQLModel, table=True):
+class Tally(_Row, table=True):
     """How many tasks of one kind ended in one state, ever; it outlives their rows."""
 
     __tablename__ = "tally"
@@ -190,7 +196,7 @@ class Tally(SQLModel, table=True):
     ended: int = Field(default=0, sa_type=_WHOLE)
 
 
-class Balance(SQLModel, table=True):
+class Balance(_Row, table=True):
     """The account's balance, below 0 where it is overdrawn; one row at most."""
 
     __tablename__ = "balance"
@@ -201,7 +207,7 @@ class Balance(SQLModel, table=True):
     told_at: datetime
 
 
-class HistoryEntry(SQLModel, table=True):
+class HistoryEntry(_Row, table=True):
     """One event in a voice's life, committed together with its cause.
 
     One of a command is not ``logged`` until a keeper has done so.
@@ -222,7 +228,7 @@ class HistoryEntry(SQLModel, table=True):
     logged: bool = True
 
 
-class Past(SQLModel, table=True):
+class Past(_Row, table=True):
     """The cost of one voice's tasks whose rows were pruned: the sums of their columns."""
 
     __tablename__ = "past"
@@ -235,7 +241,7 @@ class Past(SQLModel, table=True):
     possible_cost_micros: int = Field(default=0, sa_type=_WHOLE)
 
 
-class Removal(SQLModel, table=True):
+class Removal(_Row, table=True):
     """A removed voice, as it was, until a keeper has logged it."""
 
     __tablename__ = "removal"
@@ -247,7 +253,7 @@ class Removal(SQLModel, table=True):
     at: datetime
 
 
-class Breaker(SQLModel, table=True):
+class Breaker(_Row, table=True):
     """The circuit breaker of one model.
 
     Attributes:
@@ -275,7 +281,7 @@ class Breaker(SQLModel, table=True):
     distrusted: bool = False
 
 
-class Alert(SQLModel, table=True):
+class Alert(_Row, table=True):
     """A condition that a person must know: announced at once, and daily until it has ended.
 
     Of a kind, at most one is open for a voice, and for a model where it concerns no voice.
@@ -328,7 +334,7 @@ class Alert(SQLModel, table=True):
     sent_at: datetime | None = None
 
 
-class Message(SQLModel, table=True):
+class Message(_Row, table=True):
     """One message to people at one address; these rows are the outbox.
 
     Made in the transaction that notes in its alerts that they are sent; kept for a while after.
@@ -360,7 +366,7 @@ class Message(SQLModel, table=True):
     sent_at: datetime | None = None
 
 
-class Active(SQLModel, table=True):
+class Active(_Row, table=True):
     """The active keeper: every transaction that writes an intent begins with this one row.
 
     Attributes:
@@ -389,7 +395,7 @@ class Active(SQLModel, table=True):
     server: str | None = None
 
 
-class Standby(SQLModel, table=True):
+class Standby(_Row, table=True):
     """A keeper that stands by; ``seen_at`` is by the server's clock, ``since`` by its host's."""
 
     __tablename__ = "standby"

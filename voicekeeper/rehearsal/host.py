@@ -23,6 +23,7 @@ from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
 from voicekeeper.rehearsal.faults import Timeline
 from voicekeeper.rehearsal.network import KEY
+from voicekeeper.rehearsal.upcoming import next_pass_in
 from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import Claims
 from voicekeeper.store.worklist import Worklist
@@ -33,9 +34,6 @@ _SETTLED_S = 1.0
 """After a write, the delay before the next tick is chosen."""
 
 _TRY_TO_START_AGAIN_S = 60.0
-
-_LONGEST_IN_VAIN = timedelta(hours=1)
-"""Between passes that found nothing though something is due."""
 
 
 class Killed(BaseException):
@@ -69,6 +67,7 @@ class Host:
         self.settings = settings
         self.policy = policy_of(settings)
         self.worklist = Worklist(database)
+        self._database = database
         self.clock = clock
         self.transport = transport
         self.log = log
@@ -133,13 +132,20 @@ class Host:
             return DatabaseHeld("the registry is busy with another command; try again")
         return None
 
-    def idle_for(self) -> timedelta:
-        """Return for how long no pass could find work, or write anything down; a day at most."""
+    def idle_for(self, in_vain: int) -> timedelta:
+        """Return for how long no pass could find work, or write anything down; a day at most.
+
+        Args:
+            in_vain: so many passes in turn found nothing.
+        """
         if self.storage_fails() is not None:
             return min(self._timeline.lasts(self.clock.true), _LONGEST_SLEEP)
-        now = self.clock.now()
-        until = self.worklist.idle_until(now=now, policy=self.policy)
-        return _LONGEST_SLEEP if until is None else min(until - now, _LONGEST_SLEEP)
+        return next_pass_in(
+            self._database,
+            now=self.clock.now(),
+            tick=self.settings.daemon.tick,
+            in_vain=in_vain,
+        )
 
     def registry_changed(self) -> None:
         """Have the process look for work that a person's command may have made."""
@@ -188,6 +194,7 @@ class _Process:
         self._looking: asyncio.TimerHandle | None = None
         self._sweeping = False
         self._setting = False
+        self._looks_again = False
         self._in_vain = 0
         self._prune_at = 0.0
         self._not_before = host.clock.now()
@@ -226,11 +233,11 @@ class _Process:
     def wake(self) -> None:
         """Reschedule after the clock was set."""
         self._not_before = self._host.clock.now()
-        self._set_timer()
+        self.look_again()
 
     def look_again(self) -> None:
-        """Expect work, whatever the passes found so far."""
-        self._in_vain = 0
+        """Expect work at the next tick, whatever is planned."""
+        self._looks_again = True
         self._set_timer()
 
     async def _begin(self) -> None:
@@ -251,6 +258,7 @@ class _Process:
             raise failure
         result = function()
         if isinstance(result, Claims):
+            self._looks_again = False
             self._in_vain = 0 if result.calls or result.polls else self._in_vain + 1
             self._host.on_claim(result)
         elif not self._sweeping:
@@ -277,9 +285,7 @@ class _Process:
         if self._dead:
             return
         now = self._host.clock.now()
-        ahead = self._host.idle_for()
-        if ahead <= timedelta(0) and self._in_vain:  # what is due is in flight: look more rarely
-            ahead = min(self._tick * 2.0 ** min(self._in_vain - 1, 20), _LONGEST_IN_VAIN)
+        ahead = self._tick if self._looks_again else self._host.idle_for(self._in_vain)
         ticks = max(1, math.ceil(ahead / self._tick))
         at = max(now + ticks * self._tick, self._not_before)
         self._timer = self._loop.call_later((at - now).total_seconds(), self._ticked)

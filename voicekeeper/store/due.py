@@ -22,9 +22,9 @@ from sqlmodel import SQLModel
 from voicekeeper.core import alerting, schedule
 from voicekeeper.core.duration import plus
 from voicekeeper.core.enums import LIVING
-from voicekeeper.core.models import AlertKind, Breaker, Kind, Status
+from voicekeeper.core.models import AlertKind, Status
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store import breakers, unreadable
+from voicekeeper.store import unreadable
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, MAY_BE_CUT_SHORT
 from voicekeeper.store.session import Session
 
@@ -109,7 +109,6 @@ class Agenda(NamedTuple):
         due_at: when the first voice is due; None where none ever is.
         are_many: so many are due that to put them in order would take longer than a pass.
         poll_at: when the first task is to be asked for.
-        tell_at: when the first alert is due in the log.
         alerting: an alert is owed, or may have to be opened or ended.
     """
 
@@ -121,13 +120,10 @@ class Agenda(NamedTuple):
     due_at: datetime | None
     are_many: bool
     poll_at: datetime | None
-    tell_at: datetime | None
     alerting: bool
 
 
 _MANY: Final = 1_024
-_DUE = select(func.min(_VOICE.c.next_at))
-_POLL = select(func.min(_TASK.c.next_poll_at)).where(IS_RUNNING)
 _IS_SUSPECTED = (_VOICE.c.suspected_at.is_not(None), _VOICE.c.controlled_at.is_(None))
 
 
@@ -159,7 +155,7 @@ _LOOK = select(
     ).label("unlogged"),
     select(_BREAKER.c.model).where(_BREAKER.c.opened_at.is_not(None)).exists().label("opened"),
     select(_VOICE.c.id).where(*_IS_SUSPECTED).exists().label("suspected"),
-    _DUE.scalar_subquery().label("due_at"),
+    select(func.min(_VOICE.c.next_at)).scalar_subquery().label("due_at"),
     select(_VOICE.c.next_at)
     .where(_VOICE.c.next_at.is_not(None))
     .order_by(_VOICE.c.next_at)
@@ -167,7 +163,7 @@ _LOOK = select(
     .offset(_MANY)
     .scalar_subquery()
     .label("nth_at"),
-    _POLL.scalar_subquery().label("poll_at"),
+    select(func.min(_TASK.c.next_poll_at)).where(IS_RUNNING).scalar_subquery().label("poll_at"),
     select(func.min(_ALERT.c.tell_at))
     .where(_ALERT.c.tell_at.is_not(None))
     .scalar_subquery()
@@ -209,7 +205,6 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
             due_at=now,
             are_many=False,
             poll_at=now,
-            tell_at=now,
             alerting=True,
         )
     is_telling = found.tell_at is not None and found.tell_at <= now
@@ -222,7 +217,6 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         due_at=found.due_at,
         are_many=found.nth_at is not None and found.nth_at <= now,
         poll_at=found.poll_at,
-        tell_at=found.tell_at,
         # A person's command may end an alert, and so may a clock that was set right.
         alerting=found.unlogged or found.at_risk or is_telling,
     )
@@ -257,56 +251,6 @@ def judge(
     )
     is_late = any(at is not None and at > limit for at, limit in plans)
     return latest if is_late or found.used_ahead or found.marked_ahead else None
-
-
-def next_event(session: Session, *, now: datetime, policy: Policy) -> datetime | None:
-    """Return the earliest instant at which `Worklist.claim` could find anything, or None."""
-    agenda = look(session, now=now, policy=policy)
-    if agenda.wrong:
-        return now
-    events = [agenda.due_at, agenda.poll_at]
-    if agenda.opened:
-        events = _behind_breakers(session, agenda, now=now)
-    if agenda.tell_at is not None:
-        # What is owed for long waits for something else, such as a voice to be told of.
-        looks = 2 if agenda.tell_at > now - alerting.pace(policy) * 3 else 20
-        events.append(max(agenda.tell_at, now + alerting.pace(policy) * looks))
-    if agenda.suspected:
-        suspected = set(session.scalars(_SUSPECTED))
-        breakers_of = breakers.known(session)
-        events += [_probe_at(breakers_of.get(model), now) for model in suspected]
-    return min((at for at in events if at is not None), default=None)
-
-
-def _probe_at(breaker: Breaker | None, now: datetime) -> datetime:
-    """Return when a model's next control call may be made."""
-    return breaker.probe_at or now if breaker is not None else now
-
-
-def _behind_breakers(session: Session, agenda: Agenda, *, now: datetime) -> list[datetime | None]:
-    """Return the same events where calls of some models pause until their breaker's probe."""
-    opened = breakers.opened(session)
-    wrong = now in (agenda.due_at, agenda.poll_at)
-    events = list(session.run(_FLOWING, {"paused": [each.model for each in opened]}).one())
-    for breaker in opened:
-        found = session.run(_WAITING, {"of_model": breaker.model}).one()
-        first = now if wrong else min((at for at in found if at is not None), default=None)
-        if first is not None:
-            events.append(max(first, _probe_at(breaker, now)))
-    return events
-
-
-_PAUSED: sa.BindParameter[list[str]] = sa.bindparam("paused", expanding=True)
-_FLOWING = select(
-    _POLL.where(_TASK.c.kind == Kind.CONTROL).scalar_subquery(),
-    _DUE.where(_VOICE.c.model.not_in(_PAUSED)).scalar_subquery(),
-    _POLL.where(_TASK.c.model.not_in(_PAUSED)).scalar_subquery(),
-)
-_WAITING = select(
-    _DUE.where(_VOICE.c.model == sa.bindparam("of_model")).scalar_subquery(),
-    _POLL.where(_TASK.c.model == sa.bindparam("of_model")).scalar_subquery(),
-)
-_SUSPECTED = select(_VOICE.c.model).where(*_IS_SUSPECTED, _VOICE.c.next_at.is_not(None)).distinct()
 
 
 def mend(session: Session, latest: Latest, *, now: datetime, policy: Policy) -> None:

@@ -349,11 +349,6 @@ class Worklist:
         soonest: datetime = found[0][0].next_poll_at
         return min(max(soonest - now, timedelta(milliseconds=50)), policy.longest_poll)
 
-    def idle_until(self, *, now: datetime, policy: Policy) -> datetime | None:
-        """Return when a pass could find work next; None when nothing is waiting."""
-        with self._database.reading() as session:
-            return due.next_event(session, now=now, policy=policy)
-
     def outlook(self, kept: int | None = None) -> Outlook:
         """Return how many voices are kept, and when the next one is due.
 
