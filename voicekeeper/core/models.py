@@ -36,6 +36,7 @@ class _Count(sa.TypeDecorator[int]):
 
 _LARGE: Final = _Count().with_variant(sa.BigInteger(), "postgresql")
 _JSON: Final = sa.JSON(none_as_null=True)
+_SIGNS: Final = "cost_micros >= 0 AND possible_cost_micros >= 0"
 
 
 def _words(enum: type[StrEnum], name: str) -> sa.Enum:
@@ -51,10 +52,7 @@ def _words(enum: type[StrEnum], name: str) -> sa.Enum:
 
 
 def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
-    """Return a partial index; PostgreSQL's condition is in the migrations alone.
-
-    Here it would import SQLAlchemy's side of PostgreSQL, for which commands would wait.
-    """
+    """Return a partial index; PostgreSQL's condition, a slow import, is in the migrations alone."""
     return sa.Index(name, *columns, unique=unique, sqlite_where=sa.text(where))
 
 
@@ -64,9 +62,7 @@ def _voice_pk(**options: Any) -> sa.Column[int]:  # noqa: ANN401 - SQLAlchemy's
 
 
 class _Row(SQLModel):
-    """A row, whose validators, which a table never runs, no command waits for."""
-
-    model_config = {"defer_build": True}
+    model_config = {"defer_build": True}  # validators that a table never runs cost each start
 
 
 class Voice(_Row, table=True):
@@ -175,9 +171,7 @@ class LedgerEntry(_Row, table=True):
     """The cost of the tasks of one kind sent on one UTC day; it outlives their rows."""
 
     __tablename__ = "ledger"
-    __table_args__ = (
-        sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="ledger_signs"),
-    )
+    __table_args__ = (sa.CheckConstraint(_SIGNS, name="ledger_signs"),)
 
     day: date = Field(primary_key=True)
     kind: Kind = Field(sa_type=_words(Kind, "ledger_kind"), primary_key=True)
@@ -232,9 +226,7 @@ class Past(_Row, table=True):
     """The cost of one voice's tasks whose rows were pruned: the sums of their columns."""
 
     __tablename__ = "past"
-    __table_args__ = (
-        sa.CheckConstraint("cost_micros >= 0 AND possible_cost_micros >= 0", name="past_signs"),
-    )
+    __table_args__ = (sa.CheckConstraint(_SIGNS, name="past_signs"),)
 
     voice_pk: int = Field(sa_column=_voice_pk(primary_key=True, autoincrement=False))
     cost_micros: int = Field(default=0, sa_type=_WHOLE)
