@@ -26,6 +26,7 @@ from voicekeeper.core.requests import FLASH, Request, Speech
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.secrecy import Secrets
 from voicekeeper.core.webhook import Callbacks
+from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import CallFailed, VoicekeeperError
 from voicekeeper.gateway import OnTurn
@@ -306,16 +307,15 @@ class Life:
 
     def new_keeper(self, callbacks: Callbacks | None = None) -> Keeper:
         """Return a keeper, as a process just started would have it."""
-        return Keeper(
+        self.context = Context(
             worklist=self.worklist,
-            upstream=self.upstream,
+            gateway=self.upstream,
             clock=self.clock,
-            policy=self.policy,
-            name="1@here",
             log=self.log,
             offload=offload,
-            callbacks=callbacks,
+            policy=self.policy,
         )
+        return Keeper(self.context, name="1@here", callbacks=callbacks)
 
     def register(self, *voices: NewVoice) -> None:
         """Register voices; those that have an id exist at the gateway too."""

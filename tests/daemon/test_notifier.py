@@ -369,7 +369,7 @@ def test_a_message_that_a_crash_cut_short_is_sent_again_at_the_next_start(life: 
 def test_a_full_disk_while_a_message_is_under_way_does_not_send_it_twice(
     life: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voicekeeper.daemon.notifier._MARK_AGAIN_S", (0.0,))
+    monkeypatch.setattr("voicekeeper.daemon.recorder._AGAIN_S", (0.0,))
     arrived, troubles = Outbox.arrived, [DatabaseFull("full")] * 3
 
     def full_at_first(*args: Any, **options: Any) -> None:  # noqa: ANN401

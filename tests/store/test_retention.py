@@ -236,7 +236,7 @@ async def test_a_step_reads_few_rows_and_a_pass_has_its_turn_between_two(life: L
         return function()
 
     await life.keeper.take_over()
-    life.keeper.offload = life.keeper.upkeep._offload = offload  # type: ignore[assignment]  # noqa: SLF001 - the thread's place
+    life.context.offload = offload  # type: ignore[assignment]
     await asyncio.gather(life.keeper.upkeep.prune(), life.keeper.sweep())
     assert turns.index("claim") <= 2
     assert turns.count("prune") >= 11

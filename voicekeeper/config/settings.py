@@ -236,8 +236,9 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, tuple[str, ...], s
     Each is the setting to change, those it is measured against, all as dotted paths, and the rest
     of the sentence that begins with the first.
     """
-    window, interval, jitter, *_ = settings.keepalive
-    polling, retry, (tick, kept) = settings.polling, settings.retry, settings.daemon
+    window, interval = settings.keepalive.window, settings.keepalive.interval
+    jitter, kept = settings.keepalive.jitter, settings.daemon.keep_history
+    polling, retry, tick = settings.polling, settings.retry, settings.daemon.tick
     if interval >= window:
         bound = f"shorter than the window ({compact(window)})"
         yield "keepalive.interval", ("keepalive.window",), _must_be(bound, interval)

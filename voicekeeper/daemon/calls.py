@@ -2,25 +2,20 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from voicekeeper.core import costs, outcome, requests, transitions, webhook
-from voicekeeper.core.clock import Clock
-from voicekeeper.core.events import Event, Logger, tell
+from voicekeeper.core.events import Event, tell
 from voicekeeper.core.models import Task, Voice
 from voicekeeper.core.outcome import Accepted, Culprit, Fault
 from voicekeeper.core.requests import Request, Speech
-from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Transition
 from voicekeeper.core.webhook import Callbacks
+from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.event_log import EventLog
 from voicekeeper.daemon.in_flight import Flight
 from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
-from voicekeeper.gateway import GatewayPort
-from voicekeeper.store.database import Offload
 from voicekeeper.store.jobs import Answer, Job
-from voicekeeper.store.worklist import Worklist
 
 Rule = Callable[..., Transition]
 """A rule of `transitions`: rows, an answer, ``now`` and the settings in."""
@@ -30,14 +25,9 @@ class Calls:
     """Makes calls for one keeper.
 
     Args:
-        worklist: where intents and answers are written.
-        gateway: whom to call.
-        clock: the host's.
-        policy: returns the settings that hold.
-        is_active: returns whether this keeper may begin calls.
+        context: of the keeper.
         events: where answers are logged.
-        log: where polls are logged.
-        offload: runs the store's blocking functions.
+        is_active: returns whether this keeper may begin calls.
         callbacks: how the gateway is to call when an enrollment has ended; None to poll only.
 
     Attributes:
@@ -48,27 +38,17 @@ class Calls:
 
     def __init__(
         self,
-        *,
-        worklist: Worklist,
-        gateway: GatewayPort,
-        clock: Clock,
-        policy: Callable[[], Policy],
-        is_active: Callable[[], bool],
+        context: Context,
         events: EventLog,
-        log: Logger,
-        offload: Offload[Any],
+        *,
+        is_active: Callable[[], bool],
         callbacks: Callbacks | None,
     ) -> None:
-        self._worklist = worklist
-        self._gateway = gateway
-        self._clock = clock
-        self._policy = policy
-        self._is_active = is_active
+        self._context = context
         self._events = events
-        self._log = log
-        self._offload = offload
+        self._is_active = is_active
         self._callbacks = callbacks
-        self.recorder = Recorder(lambda answers: offload(partial(worklist.record, answers)))
+        self.recorder = Recorder(lambda answers: context.run(context.worklist.record, answers))
         self.key_refused = False
         self.logged: set[str] = set()
 
@@ -83,18 +63,18 @@ class Calls:
             VoicekeeperError: its intent could not be written; nothing was sent.
             Exception: a bug of ours; the call is recorded as one without an answer.
         """
+        context = self._context
         url, digest = self._expected_callback(flight.job)
 
         async def intend() -> None:
             await self._see_active()
-            write = partial(
-                self._worklist.intend,
+            flight.job = await context.run(
+                context.worklist.intend,
                 flight.job,
-                now=self._clock.now(),
-                policy=self._policy(),
+                now=context.clock.now(),
+                policy=context.policy,
                 token_digest=digest,
             )
-            flight.job = await self._offload(write)
 
         async def refuse(fault: Fault) -> None:
             if flight.job.task_pk is None:  # an enrollment that failed before its turn
@@ -103,9 +83,9 @@ class Calls:
 
         try:
             request = self._request(flight.job)
-            price = costs.price(flight.job.kind, self._policy().prompt)
+            price = costs.price(flight.job.kind, context.policy.prompt)
             on_turn = intend if flight.job.kind.is_enrollment else self._see_active
-            accepted = await self._gateway.submit(
+            accepted = await context.gateway.submit(
                 request, flight.job.model, on_turn=on_turn, callback_url=url
             )
         except InvalidInput as error:  # a recipe that another version wrote
@@ -132,14 +112,14 @@ class Calls:
         assert job.task_id is not None  # noqa: S101 - a running task has one, by constraint
         fields: dict[str, object] = {"name": job.name, "task_id": job.task_id}
         try:
-            report = await self._gateway.status(job.task_id, job.model)
+            report = await self._context.gateway.status(job.task_id, job.model)
         except CallFailed as failure:
             self._note_key(failure)
-            tell(self._log, Event.TASK_POLLED, **fields, error=str(failure))
+            tell(self._context.log, Event.TASK_POLLED, **fields, error=str(failure))
             await self._record(job, transitions.unanswered, outcome.of_poll(failure))
         else:
             fields |= {"state": report.state, "voice_status": report.voice_status}
-            tell(self._log, Event.TASK_POLLED, **fields)
+            tell(self._context.log, Event.TASK_POLLED, **fields)
             await self._record(job, transitions.reported, report)
 
     async def _see_active(self) -> None:
@@ -164,12 +144,12 @@ class Calls:
     def _request(self, job: Job) -> Request:
         if job.kind.is_enrollment:
             return requests.from_recipe(job.kind, job.recipe or {})
-        policy = self._policy()
+        policy = self._context.policy
         return Speech(job.spoken or "", policy.prompt, policy.format)
 
     async def _record(self, job: Job, rule: Rule, answer: object) -> None:
         """Write down what an answer changes, by one of the rules of `transitions`."""
-        now, policy = self._clock.now(), self._policy()
+        now, policy = self._context.clock.now(), self._context.policy
 
         def decide(voice: Voice | None, task: Task) -> Transition:
             return rule(voice, task, answer, now=now, policy=policy)

@@ -10,25 +10,22 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from voicekeeper import __version__
 from voicekeeper.core import alerting
-from voicekeeper.core.clock import Clock
-from voicekeeper.core.events import Event, Logger, tell
+from voicekeeper.core.events import Event, tell
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.webhook import Callbacks
 from voicekeeper.daemon.calls import Calls
+from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.event_log import EventLog
 from voicekeeper.daemon.in_flight import Flight, InFlight, Work
 from voicekeeper.daemon.upkeep import Upkeep
 from voicekeeper.errors import DatabaseAway, NotActive, VoicekeeperError, Withdrawn
-from voicekeeper.gateway import GatewayPort
-from voicekeeper.store.database import Offload
-from voicekeeper.store.jobs import Claims
-from voicekeeper.store.worklist import Outlook, Worklist
+from voicekeeper.store.worklist import Outlook
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 STOP_WITHIN_S = 8.0
@@ -46,68 +43,39 @@ class Keeper:
     """Keeps the voices of one registry.
 
     Args:
-        worklist: the registry's side for keepers.
-        upstream: the gateway.
-        clock: the only source of time.
-        policy: the settings.
+        context: what its parts work with.
         name: ``PID@HOST``.
-        log: where events are logged.
-        offload: runs the store's blocking functions.
         callbacks: how the gateway is to call when an enrollment has ended; None to poll only.
 
     Attributes:
-        policy: the settings that hold.
-        offload: as above, for what else reads the store.
         stands_by: whether another keeper is the active one, as far as it knows.
         upkeep: what is done beside the passes.
     """
 
-    def __init__(
-        self,
-        *,
-        worklist: Worklist,
-        upstream: GatewayPort,
-        clock: Clock,
-        policy: Policy,
-        name: str,
-        log: Logger,
-        offload: Offload[Any],
-        callbacks: Callbacks | None = None,
-    ) -> None:
-        self._worklist = worklist
-        self._clock = clock
+    def __init__(self, context: Context, *, name: str, callbacks: Callbacks | None = None) -> None:
+        self._context = context
+        self._worklist, self._clock = context.worklist, context.clock
         self._name = name
-        self._log = log
-        self.policy = policy
-        self.offload = offload
         self.stands_by = self._is_active = False
         self._passing = asyncio.Lock()
         self._in_flight = InFlight(self._refill)
-        self._in_flight.adopt(policy)
-        self._events = EventLog(worklist=worklist, clock=clock, log=log, offload=offload)
+        self._in_flight.adopt(context.policy)
+        self._events = EventLog(context)
         self._calls = Calls(
-            worklist=worklist,
-            gateway=upstream,
-            clock=clock,
-            policy=lambda: self.policy,
+            context,
+            self._events,
             is_active=lambda: self._is_active and not self._in_flight.is_closed,
-            events=self._events,
-            log=log,
-            offload=offload,
             callbacks=callbacks,
         )
-        self.upkeep = Upkeep(
-            worklist=worklist,
-            gateway=upstream,
-            clock=clock,
-            policy=lambda: self.policy,
-            events=self._events,
-            log=log,
-            offload=offload,
-        )
+        self.upkeep = Upkeep(context, self._events)
         self._alerts_taken_at: datetime | None = None
         self._kept: int | None = None
         self._counted_at = 0.0
+
+    @property
+    def policy(self) -> Policy:
+        """The settings that hold."""
+        return self._context.policy
 
     @property
     def key_refused(self) -> bool:
@@ -124,7 +92,7 @@ class Keeper:
             NotActive: another keeper is the active one.
             VoicekeeperError: the database cannot be used.
         """
-        take_over = partial(
+        lines = await self._as_active(
             self._worklist.take_over,
             keeper=self._name,
             version=__version__,
@@ -132,7 +100,6 @@ class Keeper:
             policy=self.policy,
             once=once,
         )
-        lines = await self._as_active(take_over)
         self._is_active, self.stands_by = True, False
         self._events.write(lines)
 
@@ -145,14 +112,14 @@ class Keeper:
         async with self._passing:
             # What was recorded by the old settings is written before the due times are reckoned
             # anew, and what is recorded from here on goes by the new ones.
-            old, self.policy = self.policy, policy
+            old, self._context.policy = self.policy, policy
             await self._calls.recorder.settle()
-            replan = partial(self._worklist.replan, old=old, new=policy, now=self._clock.now())
             try:
                 if self._is_active:  # else whoever takes over sees to it
-                    await self.offload(replan)
+                    replan, now = self._worklist.replan, self._clock.now()
+                    await self._context.run(replan, old=old, new=policy, now=now)
             except BaseException:
-                self.policy = old
+                self._context.policy = old
                 raise
             self._in_flight.adopt(policy)
 
@@ -171,7 +138,7 @@ class Keeper:
                 return False
             if not self._is_active:
                 await self.take_over()
-            claim = partial(
+            claims = await self._as_active(
                 self._worklist.claim,
                 now=self._clock.now(),
                 policy=self.policy,
@@ -180,7 +147,6 @@ class Keeper:
                 busy=in_flight.voices,
                 in_flight=in_flight.tasks,
             )
-            claims: Claims = await self._as_active(claim)
             if claims.lines:  # a command may have changed how many there are
                 self._kept = None
             self._events.write(claims.lines)
@@ -194,10 +160,10 @@ class Keeper:
                 await self._take_alerts()
             return bool(claims.polls or claims.calls)
 
-    async def _as_active(self, function: Callable[[], T]) -> T:
+    async def _as_active(self, function: Callable[P, T], *args: P.args, **given: P.kwargs) -> T:
         """Run what only the active keeper may, and note where another one is that."""
         try:
-            return await self.offload(function)  # type: ignore[no-any-return]
+            return await self._context.run(function, *args, **given)
         except NotActive:
             self._is_active, self.stands_by = False, True
             raise
@@ -215,7 +181,7 @@ class Keeper:
                 return True  # nothing was sent; that a database is away is logged by the passes
             except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
                 fields = {"name": flight.job.name, "error": str(error) or type(error).__name__}
-                tell(self._log, Event.PASS_FAILED, **fields, exc_info=error)
+                tell(self._context.log, Event.PASS_FAILED, **fields, exc_info=error)
                 return False
             return True
 
@@ -237,8 +203,10 @@ class Keeper:
             return
         self._alerts_taken_at = now
         try:
-            take = partial(self._worklist.take_alerts, now=now, policy=self.policy)
-            await self._events.write_and_mark(await self.offload(take))
+            take = self._worklist.take_alerts
+            await self._events.write_and_mark(
+                await self._context.run(take, now=now, policy=self.policy)
+            )
         except VoicekeeperError as error:
             self._events.failed(error)
 
@@ -251,8 +219,8 @@ class Keeper:
         Raises:
             VoicekeeperError: the database cannot be used.
         """
-        call_back = partial(self._worklist.call_back, digests, now=self._clock.now())
-        known: int = await self.offload(call_back)
+        now = self._clock.now()
+        known = await self._context.run(self._worklist.call_back, digests, now=now)
         if known:
             await self.sweep()
         return known
@@ -277,7 +245,7 @@ class Keeper:
                 pass  # a pass that is claiming begins its calls first
         left = await self._in_flight.stop(until - self._clock.monotonic())
         with suppress(VoicekeeperError):  # else whoever stands by waits until it counts as dead
-            await self.offload(partial(self._worklist.leave, keeper=self._name))
+            await self._context.run(self._worklist.leave, keeper=self._name)
         return left
 
     async def outlook(self) -> Outlook:
@@ -290,7 +258,7 @@ class Keeper:
         kept = self._kept
         if kept is not None and (kept < _LARGE or now - self._counted_at >= _COUNT_EVERY_S):
             kept = None
-        outlook: Outlook = await self.offload(partial(self._worklist.outlook, kept))
+        outlook = await self._context.run(self._worklist.outlook, kept)
         if kept is None:
             self._kept, self._counted_at = outlook.kept, now
         return outlook
@@ -315,6 +283,5 @@ class Keeper:
         Raises:
             VoicekeeperError: the database cannot be used.
         """
-        ask = partial(self._worklist.next_poll_in, now=self._clock.now(), policy=self.policy)
-        wait: timedelta | None = await self.offload(ask)
-        return wait
+        ask, now = self._worklist.next_poll_in, self._clock.now()
+        return await self._context.run(ask, now=now, policy=self.policy)

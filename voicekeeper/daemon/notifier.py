@@ -17,15 +17,13 @@ from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.messages import Text
 from voicekeeper.core.models import Message
 from voicekeeper.core.schedule import Policy
+from voicekeeper.daemon.recorder import until_written
 from voicekeeper.errors import NotSent, VoicekeeperError
 from voicekeeper.notify import Sender
 from voicekeeper.store.database import Offload
 from voicekeeper.store.outbox import Outbox
 
 T = TypeVar("T")
-
-_MARK_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Waits between tries to mark a message when the database is busy or full."""
 
 _SHORTEST, _LONGEST = timedelta(seconds=0.2), timedelta(minutes=1)
 """Between two looks for messages to send."""
@@ -170,18 +168,8 @@ class Notifier:
             tell(self._log, Event.MESSAGE_SENT, **fields)
 
     async def _marked(self, mark: Callable[[], T]) -> T:
-        """Mark a message, however long the database is busy or the disk full.
-
-        Else it would be sent twice, though nothing crashed.
-        """
-        failed = 0
-        while True:
-            try:
-                return await self._offload(mark)  # type: ignore[no-any-return]
-            except VoicekeeperError as error:
-                self._log_failure(error)
-                await asyncio.sleep(_MARK_AGAIN_S[min(failed, len(_MARK_AGAIN_S) - 1)])
-                failed += 1
+        """Mark a message; else it would be sent twice, though nothing crashed."""
+        return await until_written(lambda: self._offload(mark), failed=self._log_failure)
 
     def _log_failure(self, error: BaseException) -> None:
         """Log a failure of our own, once for all that fail alike."""

@@ -8,7 +8,8 @@ database is busy or the disk full.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from voicekeeper.errors import VoicekeeperError
 from voicekeeper.store.history import LogLine
@@ -17,9 +18,31 @@ from voicekeeper.store.jobs import Answer
 Write = Callable[[Sequence[Answer]], Awaitable[Sequence[Sequence[LogLine]]]]
 """Writes answers down, all or none; returns what to log of each."""
 
+T = TypeVar("T")
+
 _MOST = 64
 _AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between tries when the database is busy or full."""
+
+
+async def until_written(
+    write: Callable[[], Awaitable[T]], *, failed: Callable[[VoicekeeperError], None]
+) -> T:
+    """Write until it succeeds, however long the database is busy or the disk full.
+
+    Args:
+        write: one transaction.
+        failed: told of the first failure.
+    """
+    tries = 0
+    while True:
+        try:
+            return await write()
+        except VoicekeeperError as error:
+            if tries == 0:
+                failed(error)
+            await asyncio.sleep(_AGAIN_S[min(tries, len(_AGAIN_S) - 1)])
+            tries += 1
 
 
 class _Waiting(NamedTuple):
@@ -54,15 +77,7 @@ class Recorder:
         Raises:
             Exception: an error of our own in the rules or the rows; it concerns this answer alone.
         """
-        tries = 0
-        while True:
-            try:
-                return await self._written(answer)
-            except VoicekeeperError as error:
-                if tries == 0:
-                    failed(error)
-                await asyncio.sleep(_AGAIN_S[min(tries, len(_AGAIN_S) - 1)])
-                tries += 1
+        return await until_written(partial(self._written, answer), failed=failed)
 
     async def settle(self) -> None:
         """Wait until what came so far is written, or has failed."""

@@ -16,6 +16,7 @@ from voicekeeper.core.clock import Clock
 from voicekeeper.core.events import Event, Logger, tell
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.core.webhook import Callbacks
+from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.gateway import GatewayClient
@@ -86,13 +87,15 @@ class Assembly:
         host, policy = socket.gethostname(), policy_of(settings)
         senders = _senders(settings, log)
         self.keeper = Keeper(
-            worklist=Worklist(database),
-            upstream=gateway,
-            clock=clock,
-            policy=policy,
+            Context(
+                worklist=Worklist(database),
+                gateway=gateway,
+                clock=clock,
+                log=log,
+                offload=offload,
+                policy=policy,
+            ),
             name=f"{os.getpid()}@{host}",
-            log=log,
-            offload=offload,
             callbacks=callbacks(settings) if listens else None,
         )
         self.notifier = Notifier(

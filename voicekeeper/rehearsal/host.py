@@ -16,6 +16,7 @@ from voicekeeper.config import Settings, policy_of
 from voicekeeper.core.events import Event, Logger
 from voicekeeper.core.secret import SecretStr
 from voicekeeper.daemon import wiring
+from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.gateway.http_client import httpx
@@ -198,17 +199,17 @@ class _Process:
         self._in_vain = 0
         self._prune_at = 0.0
         self._not_before = host.clock.now()
-        self._keeper = Keeper(
+        context = Context(
             worklist=host.worklist,
-            upstream=wiring.gateway(
+            gateway=wiring.gateway(
                 host.settings, SecretStr(KEY), host.clock, transport=host.transport
             ),
             clock=host.clock,
-            policy=host.policy,
-            name="1@rehearsal",
             log=host.log,
             offload=self._offload,
+            policy=host.policy,
         )
+        self._keeper = Keeper(context, name="1@rehearsal")
         self._main = self._loop.create_task(self._begin())
 
     def die(self) -> None:
