@@ -199,12 +199,12 @@ def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
     Log them, then `mark` them.
     """
     _open_risks(session, now=now, policy=policy)
-    settled, _ = unreadable.pairs(session, Alert, _SETTLED, risk_at(now, policy))
+    settled, _ = unreadable.load_joined(session, _SETTLED, risk_at(now, policy))
     for alert, voice in settled:
         if _end_of_voice(session, alert, voice, now=now) is not None:
             alert.tell_at = now  # its line is among those that are due
     at = {"now": now, "dire": alerting.dire_before(now, policy)}
-    due, _ = unreadable.pairs(session, Alert, _DUE, at)
+    due, _ = unreadable.load_joined(session, _DUE, at)
     lines = []
     for alert, voice in due:
         if alert.ended_at is not None:
@@ -238,7 +238,7 @@ def mark(session: Session, lines: Iterable[LogLine], *, now: datetime) -> None:
 
 def _known(session: Session, query: sa.Select[Any], **of: object) -> list[Alert]:
     """Return the alerts of a query; one that cannot be read is deleted, its cause opens another."""
-    found, bad = unreadable.found(session, Alert, query, of)
+    found, bad = unreadable.load(session, query, of)
     if bad:
         session.execute(sa.delete(Alert).where(col(Alert.id).in_(bad)))
     return found
@@ -246,9 +246,7 @@ def _known(session: Session, query: sa.Select[Any], **of: object) -> list[Alert]
 
 def drop_unreadable(session: Session) -> None:
     """Delete the alerts that cannot be read: a look at all of them would fail."""
-    keys = session.scalars(select(col(Alert.id))).all()
-    _, bad = unreadable.by_key(session, Alert, keys)
-    session.execute(sa.delete(Alert).where(col(Alert.id).in_(bad)))
+    _known(session, select(Alert))
 
 
 def _as_new(log_line: LogLine, *, now: datetime) -> dict[str, Any]:
@@ -289,7 +287,7 @@ def _end_of_voice(session: Session, alert: Alert, voice: Voice, *, now: datetime
 
 def _open_risks(session: Session, *, now: datetime, policy: Policy) -> None:
     """Open an alert for each voice that came to be at risk; its grace begins."""
-    voices, _ = unreadable.found(session, Voice, _NEW_RISKS, risk_at(now, policy))
+    voices, _ = unreadable.load(session, _NEW_RISKS, risk_at(now, policy))
     session.add_all(
         Alert(
             kind=AlertKind.RISK,

@@ -28,7 +28,7 @@ def known(session: Session) -> dict[str, Breaker]:
     """Return the breakers that can be read, by their model; they are read once."""
     breakers: dict[str, Breaker] | None = session.info.get("breakers")
     if breakers is None:
-        found, _ = unreadable.found(session, Breaker, _ALL)
+        found, _ = unreadable.load(session, _ALL)
         breakers = session.info["breakers"] = {breaker.model: breaker for breaker in found}
     return breakers
 

@@ -123,7 +123,7 @@ def polls(
         "paused": open_models,
         "busy": tuple(in_flight),
     }
-    found, bad = unreadable.pairs(session, Task, _POLLS, times)
+    found, bad = unreadable.load_joined(session, _POLLS, times)
     due.put_off(session, _TASK.c.next_poll_at, bad, to=now + policy.retry_cap)
     jobs = [
         control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id)
@@ -131,7 +131,7 @@ def polls(
         else job(task.kind, voice, task_pk=task.id, task_id=task.task_id)
         for task, voice, *_ in found
     ]
-    return jobs, unreadable_lines(session, dict(bad.values()))
+    return jobs, unreadable_lines(session, unreadable.by_voice(session, bad))
 
 
 def calls(
@@ -162,7 +162,7 @@ def calls(
     for query in _MANY_CALLS if are_many else (_CALLS,):
         room = most - len(waiting) - len(bad)
         if room > 0:
-            voices, unread = unreadable.found(session, Voice, query, terms | {"most": room})
+            voices, unread = unreadable.load(session, query, terms | {"most": room})
             waiting += voices
             bad |= unread
     later = now + min(policy.retry_cap, policy.interval)

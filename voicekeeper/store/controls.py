@@ -242,7 +242,7 @@ def _clear(session: Session, task: Task, *, now: datetime) -> list[Voice]:
         col(Voice.controlled_at).is_(None),
         col(Voice.voice_id) != task.spoken,
     )
-    suspects, bad = unreadable.found(session, Voice, suspected)
+    suspects, bad = unreadable.load(session, suspected)
     if bad:  # else a control call would be paid for them again and again
         dropped = sa.update(Voice).where(col(Voice.id).in_(bad)).values(suspected_at=None)
         session.execute(dropped, execution_options={"synchronize_session": False})

@@ -300,10 +300,9 @@ def _voices(
         count: how many they are.
         values: of the parameters of the order.
     """
-    query = select(col(Voice.id)).where(condition).order_by(*order, col(Voice.name))
-    keys = session.scalars(query.limit(ALL if count <= ALL else URGENT), values).all()
-    readable, _ = unreadable.by_key(session, Voice, keys)
-    return [readable[key] for key in keys if key in readable]
+    query = select(Voice).where(condition).order_by(*order, col(Voice.name))
+    voices, _ = unreadable.load(session, query.limit(ALL if count <= ALL else URGENT), values)
+    return voices
 
 
 def _days(

@@ -112,22 +112,17 @@ def _take_removals(session: Session, most: int) -> list[LogLine]:
 def _take_history(session: Session, most: int) -> list[LogLine]:
     """Return the lines of histories; an entry that cannot be read is left out."""
     query = (
-        select(col(HistoryEntry.id), col(Voice.name), col(Voice.voice_id))
+        select(HistoryEntry, col(Voice.name), col(Voice.voice_id))
         .join(Voice, col(Voice.id) == col(HistoryEntry.voice_pk))
         .where(col(HistoryEntry.logged) == sa.false())
         .order_by(col(HistoryEntry.id))
         .limit(most)
     )
-    unlogged = session.execute(query).all()
-    if not unlogged:
-        return []
-    entries, _ = unreadable.by_key(session, HistoryEntry, [key for key, _, _ in unlogged])
-    session.execute(
-        update(HistoryEntry)
-        .where(col(HistoryEntry.id).in_([key for key, _, _ in unlogged]))
-        .values(logged=True)
-        .execution_options(synchronize_session=False)
-    )
+    unlogged, bad = unreadable.load_joined(session, query)
+    keys = [entry.id for entry, *_ in unlogged] + list(bad)
+    if keys:
+        marked = update(HistoryEntry).where(col(HistoryEntry.id).in_(keys))
+        session.run(marked.values(logged=True))
     return [
         line(
             entry.event,
@@ -136,8 +131,7 @@ def _take_history(session: Session, most: int) -> list[LogLine]:
             voice_id,
             {"at": rfc3339(entry.at)} | (entry.detail or {}),
         )
-        for key, name, voice_id in unlogged
-        if (entry := entries.get(key)) is not None
+        for entry, name, voice_id in unlogged
     ]
 
 

@@ -74,13 +74,10 @@ def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]
     if not holds:
         return []
     due = (
-        select(col(Voice.id))
-        .where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds))
-        .limit(_MOST)
+        select(Voice).where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds)).limit(_MOST)
     )
-    at = {"now": now}
     lines: list[LogLine] = []
-    voices, _ = unreadable.by_key(session, Voice, session.scalars(due, at).all())
-    for voice in voices.values():
+    voices, _ = unreadable.load(session, due, {"now": now})
+    for voice in voices:
         lines += put(session, voice, holds[voice.origin], now=now, policy=policy)
     return lines

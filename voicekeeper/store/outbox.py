@@ -39,7 +39,7 @@ _COMES_BEFORE = exists().where(
     col(_OTHER.send_at).is_not(None),
 )
 _DUE = (
-    select(col(Message.id))
+    select(Message)
     .where(
         _WAITS,
         col(Message.send_at) <= bindparam("now"),
@@ -114,9 +114,8 @@ class Outbox:
     def next(self, place: int, *, now: datetime) -> Message | None:
         """Return the next message for an address; None when none is due."""
         with self._database.reading() as session:
-            keys = session.scalars(_DUE, {"now": now, "at_place": place}).all()
-            readable, _ = unreadable.by_key(session, Message, keys)
-            return next((readable[key] for key in keys if key in readable), None)
+            due, _ = unreadable.load(session, _DUE, {"now": now, "at_place": place})
+            return due[0] if due else None
 
     def arrived(self, message: Message, *, now: datetime) -> None:
         """Mark a message as sent; others that wait for the same address are due at once."""
@@ -214,7 +213,7 @@ def _items(session: Session, kind: AlertKind, policy: Policy) -> Sequence[Item]:
         .where(_TO_SEND, col(Alert.kind) == kind)
         .order_by(col(Voice.anchored_at), col(Alert.id))
     )
-    found, _ = unreadable.pairs(session, Alert, query, {})
+    found, _ = unreadable.load_joined(session, query)
     return [_item(alert, voice, policy) for alert, voice in found]
 
 
@@ -252,9 +251,8 @@ def _last_at(session: Session, topic: Topic) -> datetime | None:
 
 
 def _week(session: Session, *, now: datetime, policy: Policy) -> Week:
-    urgent, _ = unreadable.found(
+    urgent, _ = unreadable.load(
         session,
-        Voice,
         select(Voice)
         .where(claims.IS_KEPT, col(Voice.voice_id).is_not(None))
         .order_by(col(Voice.anchored_at))

@@ -311,8 +311,8 @@ def _known(session: Session, name: str) -> str:
 
 def _raise_unreadable(session: Session) -> None:
     """Name the first voice whose row cannot be read."""
-    keys = session.scalars(select(col(Voice.id)).order_by(col(Voice.name))).all()
-    for key, why in unreadable.by_key(session, Voice, keys)[1].items():
+    _, bad = unreadable.load(session, select(Voice).order_by(col(Voice.name)))
+    for key, why in bad.items():
         raise DatabaseUnusable(unreadable.sentence(unreadable.names(session, [key])[key], why))
 
 

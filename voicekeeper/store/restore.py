@@ -224,12 +224,10 @@ def _doubt(
     The copy does not know what was requested after it was made, and nothing is paid for twice;
     `enrollment.is_in_doubt` is the rule.
     """
-    waiting = select(col(Voice.id)).where(
-        col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None)
-    )
-    voices, _ = unreadable.by_key(session, Voice, session.scalars(waiting).all())
+    waiting = select(Voice).where(col(Voice.status) == Status.NEW, col(Voice.voice_id).is_(None))
+    voices, _ = unreadable.load(session, waiting)
     names = []
-    for voice in voices.values():
+    for voice in voices:
         if enrollment.is_in_doubt(voice, last_pass_at=last_pass_at, policy=policy):
             (job,) = write_intents(session, [voice], now=now, policy=policy)
             task = session.get_one(Task, job.task_pk)
@@ -343,8 +341,8 @@ def _cancel_stale_alerts(session: Session, *, now: datetime, policy: Policy) -> 
     session.execute(
         delete(Alert).where(col(Alert.kind).in_((AlertKind.ENROLLMENT, AlertKind.RISK)))
     )
-    alerts, _ = unreadable.by_key(session, Alert, session.scalars(select(col(Alert.id))).all())
-    for alert in alerts.values():
+    alerts, _ = unreadable.load(session, select(Alert))
+    for alert in alerts:
         if alert.ended_at is not None:
             alert.tell_at = alert.send_at = None
         elif alert.kind is AlertKind.BLOCKED:

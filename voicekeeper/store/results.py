@@ -132,16 +132,12 @@ class Found(NamedTuple):
     superseded: bool
 
 
-def find(
-    session: Session, keys: Collection[int]
-) -> tuple[dict[int, Found], dict[int, tuple[int | None, str]]]:
-    """Load tasks with their voices; one that is gone is left out.
+def find(session: Session, keys: Collection[int]) -> tuple[dict[int, Found], dict[int, str]]:
+    """Load tasks with their voices, by key, and why others cannot be read.
 
-    Returns:
-        What was found, by the task's key; and of the others their voice and why they cannot be
-        read.
+    One that is gone is left out.
     """
-    rows, bad = unreadable.pairs(session, Task, _FIND, {"keys": tuple(keys)})
+    rows, bad = unreadable.load_joined(session, _FIND, {"keys": tuple(keys)})
     return {task.id: Found(task, voice, bool(newer)) for task, voice, newer in rows}, bad
 
 
@@ -206,7 +202,7 @@ def settle_interrupted(
     found, bad = find(session, keys)
     for each in found.values():
         _settle(session, each, now=now, policy=policy)
-    return dict(bad.values())
+    return unreadable.by_voice(session, bad)
 
 
 def _settle(session: Session, found: Found, *, now: datetime, policy: Policy) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Select, select
 from sqlmodel import SQLModel, col
 
-from voicekeeper.core.models import Alert, Task, Voice
+from voicekeeper.core.models import Task, Voice
 from voicekeeper.store.session import Session
 
 UNREADABLE = (LookupError, ValueError, TypeError, OverflowError)
@@ -24,86 +24,54 @@ _BATCH = 500
 Row = TypeVar("Row", bound=SQLModel)
 
 
-def found(
-    session: Session,
-    table: type[Row],
-    query: Select[Row],
-    parameters: Mapping[str, Any] | None = None,
+def load(
+    session: Session, query: Select[Row], parameters: Mapping[str, Any] | None = None
 ) -> tuple[list[Row], dict[Any, str]]:
-    """Load the rows of a query, in its order; return by key why others cannot be read.
+    """Load the rows of a query for one table, as `load_joined` does."""
+    rows, bad = load_joined(session, query, parameters)
+    return [row for (row,) in rows], bad
+
+
+def load_joined(
+    session: Session, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any] | None = None
+) -> tuple[Sequence[Any], dict[Any, str]]:
+    """Load the rows of a query, in its order; return why others cannot be read.
 
     Args:
-        session: any.
-        table: whose rows.
-        query: selects them.
+        query: for rows of a table, and perhaps what is joined to each.
         parameters: of the query.
-    """
-    try:
-        return list(session.scalars(query, parameters)), {}
-    except UNREADABLE:
-        key = sa.inspect(table).primary_key[0]
-        keys = session.scalars(query.with_only_columns(key), parameters).all()
-        rows, bad = by_key(session, table, keys)
-        return list(rows.values()), bad
-
-
-def pairs(
-    session: Session,
-    table: type[Task] | type[Alert],
-    query: Select[*tuple[Any, ...]],
-    parameters: Mapping[str, Any],
-) -> tuple[list[Any], dict[int, tuple[int | None, str]]]:
-    """Load the rows of a query for tasks, or alerts, with their voices.
 
     Returns:
-        The rows; and of those that cannot be read, by the key, the voice's and why.
+        The rows, and the reasons by the key in the first table.
     """
     try:
-        return list(session.execute(query, parameters)), {}
+        return session.execute(query, parameters).all(), {}
     except UNREADABLE:
         pass
-    found: list[Any] = []
-    bad: dict[int, tuple[int | None, str]] = {}
-    keys = query.with_only_columns(col(table.id), col(table.voice_pk))
-    for key, voice_pk in session.execute(keys, parameters).all():
-        try:
-            found += session.execute(query.where(col(table.id) == key), parameters)
-        except UNREADABLE as error:
-            bad[key] = voice_pk, str(error)
-    return found, bad
-
-
-def by_key(
-    session: Session, table: type[Row], keys: Sequence[Any]
-) -> tuple[dict[Any, Row], dict[Any, str]]:
-    """Load rows; return them by key, in the order of the keys, and why others cannot be read.
-
-    Args:
-        session: any.
-        table: whose rows.
-        keys: primary keys; one without a row is left out.
-    """
-    key = sa.inspect(table).primary_key[0]
-    rows: dict[Any, Row] = {}
+    key = sa.inspect(query.column_descriptions[0]["entity"]).primary_key[0]
+    keys = session.scalars(query.with_only_columns(key), parameters).all()
+    rows: list[Any] = []
     bad: dict[Any, str] = {}
     for start in range(0, len(keys), _BATCH):
         batch = keys[start : start + _BATCH]
         try:
-            rows |= _load(session, table, key, batch)
+            rows += session.execute(query.where(key.in_(batch)), parameters).all()
         except UNREADABLE:
             for one in batch:
                 try:
-                    rows |= _load(session, table, key, [one])
+                    rows += session.execute(query.where(key == one), parameters).all()
                 except UNREADABLE as error:
                     bad[one] = str(error)
-    return {key: rows[key] for key in keys if key in rows}, bad
+    return rows, bad
 
 
-def _load(
-    session: Session, table: type[Row], key: sa.Column[Any], keys: Sequence[Any]
-) -> dict[Any, Row]:
-    query = select(table).where(key.in_(keys)).execution_options(populate_existing=True)
-    return {getattr(row, key.name): row for row in session.scalars(query)}
+def by_voice(session: Session, bad: Mapping[int, str]) -> dict[int | None, str]:
+    """Return why tasks cannot be read by the keys of their voices; None for a control call."""
+    if not bad:
+        return {}
+    query = select(col(Task.id), col(Task.voice_pk)).where(col(Task.id).in_(bad))
+    voices = dict(session.execute(query).all())
+    return {voices[key]: why for key, why in bad.items()}
 
 
 def sentence(name: str, why: str) -> str:

@@ -266,7 +266,7 @@ class Worklist:
         with self._database.writing() as session:
             keys = [answer.job.task_pk for answer in answers if answer.job.task_pk is not None]
             found, bad = results.find(session, keys)
-            for _, why in bad.values():
+            for why in bad.values():
                 raise ValueError(why)
             return [
                 self._record(session, answer, found.get(answer.job.task_pk or 0))
@@ -343,7 +343,7 @@ class Worklist:
                 .order_by(col(Task.next_poll_at))
                 .limit(_FIRST)
             )
-            found, _ = unreadable.pairs(session, Task, query, {})
+            found, _ = unreadable.load_joined(session, query)
         if not found:
             return None
         soonest: datetime = found[0][0].next_poll_at
