@@ -21,9 +21,8 @@ from voicekeeper.store.jobs import (
     IS_OPEN,
     IS_RUNNING,
     Job,
-    control_job,
-    job,
-    kind_for,
+    call_for,
+    poll_of,
     write_intents,
 )
 from voicekeeper.store.session import Session
@@ -125,12 +124,7 @@ def polls(
     }
     found, bad = unreadable.load_joined(session, _POLLS, times)
     due.put_off(session, _TASK.c.next_poll_at, bad, to=now + policy.retry_cap)
-    jobs = [
-        control_job(task.model, task.spoken, task_pk=task.id, task_id=task.task_id)
-        if voice is None
-        else job(task.kind, voice, task_pk=task.id, task_id=task.task_id)
-        for task, voice, *_ in found
-    ]
+    jobs = [poll_of(task, voice) for task, voice in found]
     return jobs, unreadable_lines(session, unreadable.by_voice(session, bad))
 
 
@@ -167,11 +161,10 @@ def calls(
             bad |= unread
     later = now + min(policy.retry_cap, policy.interval)
     due.put_off(session, _VOICE.c.next_at, bad, to=later)
-    with_id = [voice for voice in waiting if voice.voice_id is not None]
-    intents = {
-        each.voice_pk: each for each in write_intents(session, with_id, now=now, policy=policy)
-    }
-    jobs = [intents.get(voice.id) or job(kind_for(voice), voice, task_pk=None) for voice in waiting]
+    jobs = [call_for(voice) for voice in waiting]
+    speech = [job for job in jobs if not job.kind.is_enrollment]
+    written = iter(write_intents(session, speech, now=now, policy=policy))
+    jobs = [job if job.kind.is_enrollment else next(written) for job in jobs]
     return jobs, unreadable_lines(session, bad)
 
 

@@ -21,7 +21,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry, Transition
 from voicekeeper.store import alerts, breakers, claims, ledger, unreadable
 from voicekeeper.store.history import LogLine, add_entry, model_line
-from voicekeeper.store.jobs import IS_OPEN, Job, write_control_intent
+from voicekeeper.store.jobs import IS_OPEN, Job, control_call, write_intents
 from voicekeeper.store.session import Session
 
 _IN_TURN = 10
@@ -78,8 +78,8 @@ def claim(session: Session, *, suspected: bool, now: datetime, policy: Policy) -
                 session.change(breaker, trial)
             continue
         session.change(breaker, rules.probing(breaker, now=now, policy=policy))
-        jobs.append(write_control_intent(session, model, spoken=spoken, now=now, policy=policy))
-    return jobs
+        jobs.append(control_call(model, spoken))
+    return write_intents(session, jobs, now=now, policy=policy)
 
 
 def apply(

@@ -44,12 +44,12 @@ class Job(NamedTuple):
 
     Attributes:
         voice_pk: the voice; None for a control call.
-        task_pk: the task's row; None for an enrollment, whose intent is written when its turn
-            has come.
+        task_pk: the task's row; None until the intent is written, as for an enrollment whose
+            turn has not come.
         kind, model: of the task.
         name: of the voice; for a control call, of the model.
         spoken: the voice id to speak with; None for an enrollment.
-        recipe: of an enrollment; None for speech.
+        recipe: of an enrollment that is to be begun.
         task_id: the gateway's, when the call is to ask for the task.
         refusals: how often this enrollment was refused for its own sake.
     """
@@ -60,8 +60,8 @@ class Job(NamedTuple):
     model: str
     name: str
     spoken: str | None
-    recipe: dict[str, str] | None
-    task_id: str | None
+    recipe: dict[str, str] | None = None
+    task_id: str | None = None
     refusals: int = 0
 
 
@@ -113,91 +113,65 @@ def kind_for(voice: Voice) -> Kind:
     return Kind.CLONE if voice.origin is Origin.CLONE else Kind.DESIGN
 
 
+def call_for(voice: Voice) -> Job:
+    """Return the call that a voice needs; its intent is not written yet."""
+    kind = kind_for(voice)
+    return Job(
+        voice_pk=voice.id,
+        task_pk=None,
+        kind=kind,
+        model=voice.model,
+        name=voice.name,
+        spoken=voice.voice_id,
+        recipe=voice.recipe if kind.is_enrollment else None,
+    )
+
+
+def control_call(model: str, spoken: str) -> Job:
+    """Return a control call; its intent is not written yet."""
+    return Job(None, None, Kind.CONTROL, model, name=model, spoken=spoken)
+
+
+def poll_of(task: Task, voice: Voice | None) -> Job:
+    """Return the job to ask for a task; its voice is None for a control call."""
+    return Job(
+        voice_pk=task.voice_pk,
+        task_pk=task.id,
+        kind=task.kind,
+        model=task.model,
+        name=task.model if voice is None else voice.name,
+        spoken=task.spoken,
+        task_id=task.task_id,
+    )
+
+
 def write_intents(
     session: Session,
-    voices: Sequence[Voice],
+    calls: Sequence[Job],
     *,
     now: datetime,
     policy: Policy,
     token_digest: str | None = None,
 ) -> list[Job]:
-    """Add the rows that are committed before the POSTs for voices; return the calls."""
-    kinds = [kind_for(voice) for voice in voices]
-    intents = [
-        (voice.id, voice.model, kind, voice.voice_id)
-        for voice, kind in zip(voices, kinds, strict=True)
-    ]
-    keys = _write(session, intents, now=now, policy=policy, token_digest=token_digest)
-    return [
-        job(kind, voice, task_pk=key) for voice, kind, key in zip(voices, kinds, keys, strict=True)
-    ]
-
-
-def write_control_intent(
-    session: Session, model: str, *, spoken: str, now: datetime, policy: Policy
-) -> Job:
-    """Add the row that is committed before a control call; return the call."""
-    intent = (None, model, Kind.CONTROL, spoken)
-    (key,) = _write(session, [intent], now=now, policy=policy)
-    return control_job(model, spoken, task_pk=key)
-
-
-def job(kind: Kind, voice: Voice, *, task_pk: int | None, task_id: str | None = None) -> Job:
-    """Return a call for a voice; without a task where its intent is not written yet."""
-    return Job(
-        voice_pk=voice.id,
-        task_pk=task_pk,
-        kind=kind,
-        model=voice.model,
-        name=voice.name,
-        spoken=None if kind.is_enrollment else voice.voice_id,
-        recipe=voice.recipe if kind.is_enrollment else None,
-        task_id=task_id,
-    )
-
-
-def control_job(
-    model: str, spoken: str | None, *, task_pk: int | None, task_id: str | None = None
-) -> Job:
-    """Return a control call."""
-    return Job(
-        voice_pk=None,
-        task_pk=task_pk,
-        kind=Kind.CONTROL,
-        model=model,
-        name=model,
-        spoken=spoken,
-        recipe=None,
-        task_id=task_id,
-    )
-
-
-def _write(
-    session: Session,
-    intents: Sequence[tuple[int | None, str, Kind, str | None]],
-    *,
-    now: datetime,
-    policy: Policy,
-    token_digest: str | None = None,
-) -> Sequence[int]:
-    """Add tasks that may have been charged from now on; return their keys."""
-    if not intents:
+    """Add the rows that are committed before the POSTs of calls; return the calls with them."""
+    if not calls:
         return []
     rows = []
-    for voice_pk, model, kind, spoken in intents:
-        price = costs.price(kind, policy.prompt)
-        ledger.move(session, kind, now, Spent(), Spent(possible=price))
+    for call in calls:
+        price = costs.price(call.kind, policy.prompt)
+        ledger.move(session, call.kind, now, Spent(), Spent(possible=price))
         rows.append(
             {
-                "voice_pk": voice_pk,
-                "model": model,
-                "kind": kind,
+                "voice_pk": call.voice_pk,
+                "model": call.model,
+                "kind": call.kind,
                 "state": TaskState.INTENT,
-                "spoken": spoken,
+                "spoken": call.spoken,
                 "token_digest": token_digest,
                 "sent_at": now,
                 "polls": 0,
                 "possible_cost_micros": price,
             }
         )
-    return session.run(_ADD, rows).scalars().all()
+    keys = session.run(_ADD, rows).scalars()
+    return [call._replace(task_pk=key) for call, key in zip(calls, keys, strict=True)]

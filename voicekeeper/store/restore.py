@@ -36,7 +36,7 @@ from voicekeeper.errors import (
 from voicekeeper.store import active, due, results, unreadable
 from voicekeeper.store.backup import SIBLINGS, sync, unfinished
 from voicekeeper.store.files import open_named, open_plain
-from voicekeeper.store.jobs import write_intents
+from voicekeeper.store.jobs import call_for, write_intents
 from voicekeeper.store.session import Session
 from voicekeeper.store.sqlite import SqliteDatabase
 
@@ -229,7 +229,7 @@ def _doubt(
     names = []
     for voice in voices:
         if enrollment.is_in_doubt(voice, last_pass_at=last_pass_at, policy=policy):
-            (job,) = write_intents(session, [voice], now=now, policy=policy)
+            (job,) = write_intents(session, [call_for(voice)], now=now, policy=policy)
             task = session.get_one(Task, job.task_pk)
             change = enrollment.left_unknown(voice, task, now=now)
             results.apply(session, voice, task, change, now=now, policy=policy, logged=False)

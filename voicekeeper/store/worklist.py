@@ -35,7 +35,7 @@ from voicekeeper.store import (
 from voicekeeper.store.active import Fence
 from voicekeeper.store.database import Database
 from voicekeeper.store.history import LogLine, take_unlogged
-from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, write_intents
+from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, call_for, write_intents
 from voicekeeper.store.retention import Pruned, Pruner
 from voicekeeper.store.session import Session
 
@@ -247,7 +247,7 @@ class Worklist:
                 session.change(voice, transitions.released(voice).voice | {"next_at": None})
                 refusals = _refusals(session, voice)
                 (job,) = write_intents(
-                    session, [voice], now=now, policy=policy, token_digest=token_digest
+                    session, [call_for(voice)], now=now, policy=policy, token_digest=token_digest
                 )
                 return job._replace(refusals=refusals)
             holds.put(session, voice, hold, now=now, policy=policy, logged=False)
