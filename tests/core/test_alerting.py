@@ -36,6 +36,16 @@ def test_a_voice_is_at_risk_under_48_hours_and_more_so_under_12(
 ) -> None:
     assert (anchored(left) < alerting.risky_before(NOW, POLICY)) is risky
     assert (anchored(left) < alerting.dire_before(NOW, POLICY)) is dire
+    kept = voice(anchored_at=anchored(left))
+    assert alerting.is_at_risk(kept, now=NOW, policy=POLICY) is risky
+
+
+@pytest.mark.parametrize(
+    "columns", [{"next_at": None}, {"voice_id": None}, {"status": Status.LOST}], ids=str
+)
+def test_a_voice_that_is_not_kept_is_not_at_risk(columns: dict[str, Any]) -> None:
+    unkept = voice(anchored_at=anchored(HOUR), **columns)
+    assert not alerting.is_at_risk(unkept, now=NOW, policy=POLICY)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +101,11 @@ def test_a_risk_is_blamed_on_paused_calls_before_the_voices_own_failure() -> Non
 
 
 def test_a_small_step_of_the_clock_repeats_nothing_and_a_wrong_clock_silences_nothing() -> None:
-    due = NOW + alerting.AGAIN
+    due, next_try = NOW + alerting.AGAIN, NOW + POLICY.retry_cap
     assert due <= alerting.latest_turn(NOW - MINUTE)
     assert due > alerting.latest_turn(NOW - 2 * HOUR)
+    assert next_try <= alerting.latest_send(NOW - MINUTE, POLICY)
+    assert next_try > alerting.latest_send(NOW - 2 * HOUR, POLICY)
 
 
 def test_the_grace_is_a_thousandth_of_the_window_and_holds_two_looks() -> None:

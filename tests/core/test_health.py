@@ -7,6 +7,7 @@ import pytest
 
 from tests.examples import DAY, HOUR, MINUTE, NOW, POLICY, SECOND
 from voicekeeper.core import health
+from voicekeeper.core.enums import NEVER_KNOWN
 from voicekeeper.core.health import Finding, Health, Severity
 from voicekeeper.core.models import Balance, Breaker, Status
 from voicekeeper.core.requests import FLASH
@@ -134,9 +135,10 @@ def test_the_severities_are_the_exit_codes_of_monitoring_plugins() -> None:
 def test_each_thing_that_is_not_well_is_found_with_its_severity_and_its_mend(
     fields: dict[str, Any], severity: Severity, words: list[str]
 ) -> None:
-    ((how_bad, sentence),) = found(**fields)
-    assert how_bad is severity
-    assert [word for word in words if word not in sentence] == []
+    (finding,) = health.findings(fleet(**fields), now=NOW, tick=TICK, policy=POLICY)
+    assert finding.severity is severity
+    assert [word for word in words if word not in finding.sentence] == []
+    assert "'voicekeeper" not in finding.sentence.removesuffix(finding.mend)  # so the page finds it
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,37 @@ def test_a_fleet_is_unkept_after_two_minutes_or_three_long_ticks(
 def test_a_timer_may_take_two_hours(ago: timedelta, *, unkept: bool) -> None:
     assert health.Keeping(NOW - ago, once=True).is_missing(now=NOW, tick=TICK) is unkept
     assert bool(found(last_pass_at=NOW - ago, once=True)) is unkept
+
+
+def test_a_daemon_that_is_known_to_have_ended_is_missed_at_once_and_a_timer_is_not() -> None:
+    ended = health.Keeping(NOW - TICK, runs=False)
+    assert ended.is_missing(now=NOW, tick=TICK)
+    assert ended.sentence.startswith(
+        "no daemon runs, and none has made a pass since 2026-05-01T11:59:50Z; 'systemctl start"
+    )
+    never = health.Keeping(None, runs=False)
+    assert never.sentence.startswith("no daemon has ever made a pass; ")
+    timer = health.Keeping(NOW - TICK, once=True, runs=False)
+    assert not timer.is_missing(now=NOW, tick=TICK)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "told"),
+    [
+        (Status.FAILED, "402", "anna (402)"),
+        (Status.NEW, "401", "anna (401)"),
+        (Status.NEW, None, "anna"),
+        (Status.UNDEPLOYED, "402", "anna"),
+        (Status.LOST, None, "anna"),
+        (Status.LOST, "gone", "anna"),
+        (Status.LOST, f"gone; {NEVER_KNOWN}", f"anna ({NEVER_KNOWN})"),
+        (Status.OK, NEVER_KNOWN, "anna"),
+    ],
+)
+def test_a_name_has_its_reason_where_an_enrollment_failed_or_the_voice_was_never_known(
+    status: Status, error: str | None, told: str
+) -> None:
+    assert health.named("anna", status, error) == told
 
 
 @pytest.mark.parametrize(

@@ -281,11 +281,13 @@ def named(name: str, status: Status, error: str | None) -> str:
 
 
 def pause(breaker: BreakerFacts, now: datetime) -> str:
-    """Return in words since when and why a breaker is open, and when the next probe is."""
-    since, at = breaker.opened_at, breaker.probe_at
-    words = f"calls for {breaker.model} are paused" + (f" since {rfc3339(since)}" if since else "")
+    """Return in words since when and why an open breaker is open, and when the next probe is."""
+    since, at = rfc3339(breaker.opened_at or now), breaker.probe_at
     probe = f"at {rfc3339(at)}" if at is not None and at > now else "due now"
-    return f"{words}: {breaker.cause}; the next probe is {probe}"
+    return (
+        f"calls for {breaker.model} are paused since {since}: {breaker.cause}; "
+        f"the next probe is {probe}"
+    )
 
 
 def few(names: Sequence[str], count: int | None = None) -> str:
