@@ -9,6 +9,7 @@ from sqlmodel import col
 
 from voicekeeper.core.models import Alert, Breaker, Kind, Task, Voice
 from voicekeeper.store.database import Database
+from voicekeeper.store.due import IS_SUSPECTED
 from voicekeeper.store.jobs import IS_RUNNING
 
 _LONGEST = timedelta(days=1)
@@ -24,14 +25,9 @@ _PLANS: Final[tuple[tuple[Any, ...], ...]] = (
     (col(Breaker.probe_at),),
     (col(Alert.tell_at),),
 )
-_IS_SUSPECTED = (
-    col(Voice.suspected_at).is_not(None),
-    col(Voice.controlled_at).is_(None),
-    col(Voice.next_at).is_not(None),
-)
 _UPCOMING: sa.Select[*tuple[Any, ...]] = select(
     or_(
-        select(col(Voice.id)).where(*_IS_SUSPECTED).exists(),
+        select(col(Voice.id)).where(IS_SUSPECTED, col(Voice.next_at).is_not(None)).exists(),
         *(select(column).where(column <= _NOW, *where).exists() for column, *where in _PLANS),
     ),
     *(

@@ -113,7 +113,6 @@ _LOGGED = (
     update(Alert)
     .where(col(Alert.id).in_(bindparam("keys", expanding=True)))
     .values(told=col(Alert.told) + 1)
-    .execution_options(synchronize_session=False)
 )
 _LOGGED_OPEN = _LOGGED.where(_IS_OPEN).values(tell_at=bindparam("again"))
 _LOGGED_END = _LOGGED.where(~_IS_OPEN).values(tell_at=None)
@@ -231,9 +230,9 @@ def mark(session: Session, lines: Iterable[LogLine], *, now: datetime) -> None:
     open_keys = [key for key, is_end in logged if not is_end]
     ended_keys = [key for key, is_end in logged if is_end]
     if open_keys:
-        session.execute(_LOGGED_OPEN, {"keys": open_keys, "again": now + alerting.AGAIN})
+        session.run(_LOGGED_OPEN, {"keys": open_keys, "again": now + alerting.AGAIN})
     if ended_keys:
-        session.execute(_LOGGED_END, {"keys": ended_keys})
+        session.run(_LOGGED_END, {"keys": ended_keys})
 
 
 def _known(session: Session, query: sa.Select[Any], **of: object) -> list[Alert]:

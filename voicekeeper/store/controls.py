@@ -19,7 +19,7 @@ from voicekeeper.core.outcome import Fault
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH, is_built_in
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry, Transition
-from voicekeeper.store import alerts, breakers, claims, ledger, unreadable
+from voicekeeper.store import alerts, breakers, claims, due, ledger, unreadable
 from voicekeeper.store.history import LogLine, add_entry, model_line
 from voicekeeper.store.jobs import IS_OPEN, Job, control_call, write_intents
 from voicekeeper.store.session import Session
@@ -31,8 +31,7 @@ _LEAST_TO_TEST_EACH_OTHER = 2
 """Among so many suspects each can test the account for the others; a single one cannot."""
 
 _SUSPECTED = select(col(Voice.model)).where(
-    col(Voice.suspected_at).is_not(None),
-    col(Voice.controlled_at).is_(None),
+    due.IS_SUSPECTED,
     # Hidden from the planner, which would walk through every voice's due time.
     sa.func.coalesce(col(Voice.next_at), sa.null()).is_not(None),
 )
@@ -244,8 +243,7 @@ def _clear(session: Session, task: Task, *, now: datetime) -> list[Voice]:
     )
     suspects, bad = unreadable.load(session, suspected)
     if bad:  # else a control call would be paid for them again and again
-        dropped = sa.update(Voice).where(col(Voice.id).in_(bad)).values(suspected_at=None)
-        session.execute(dropped, execution_options={"synchronize_session": False})
+        session.run(sa.update(Voice).where(col(Voice.id).in_(bad)).values(suspected_at=None))
     for suspect in suspects:
         session.change(suspect, {"controlled_at": now})
     return suspects

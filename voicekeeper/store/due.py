@@ -38,6 +38,9 @@ _VOICE, _TASK, _BREAKER, _ALERT, _MESSAGE, _ACTIVE, _HISTORY, _REMOVAL = (
 _NOW: sa.BindParameter[datetime] = sa.bindparam("now")
 _LATEST: sa.BindParameter[datetime] = sa.bindparam("latest")
 _IS_LATE = (_BREAKER.c.judged_at > _NOW) | (_BREAKER.c.probe_at > _LATEST)
+IS_SUSPECTED = _VOICE.c.suspected_at.is_not(None) & _VOICE.c.controlled_at.is_(None)
+"""A voice waits for a control call."""
+
 _USED_AHEAD = (
     _VOICE.c.next_at.is_not(None),  # by an index
     _VOICE.c.anchored_at > sa.bindparam("soon"),
@@ -124,7 +127,6 @@ class Agenda(NamedTuple):
 
 
 _MANY: Final = 1_024
-_IS_SUSPECTED = (_VOICE.c.suspected_at.is_not(None), _VOICE.c.controlled_at.is_(None))
 
 
 def _latest(
@@ -145,7 +147,7 @@ _LOOK = select(
     select(_VOICE.c.id).where(*_USED_AHEAD).exists().label("used_ahead"),
     (
         select(_BREAKER.c.model).where(_IS_LATE | (_BREAKER.c.opened_at > _NOW)).exists()
-        | select(_VOICE.c.id).where(*_IS_SUSPECTED, _VOICE.c.suspected_at > _NOW).exists()
+        | select(_VOICE.c.id).where(IS_SUSPECTED, _VOICE.c.suspected_at > _NOW).exists()
     ).label("marked_ahead"),
     # What waits.
     select(_TASK.c.id).where(MAY_BE_CUT_SHORT).exists().label("interrupted"),
@@ -154,7 +156,7 @@ _LOOK = select(
         | select(_REMOVAL.c.id).exists()
     ).label("unlogged"),
     select(_BREAKER.c.model).where(_BREAKER.c.opened_at.is_not(None)).exists().label("opened"),
-    select(_VOICE.c.id).where(*_IS_SUSPECTED).exists().label("suspected"),
+    select(_VOICE.c.id).where(IS_SUSPECTED).exists().label("suspected"),
     select(func.min(_VOICE.c.next_at)).scalar_subquery().label("due_at"),
     select(_VOICE.c.next_at)
     .where(_VOICE.c.next_at.is_not(None))

@@ -53,7 +53,11 @@ class Session(sqlmodel.Session):
         statement: sa.Executable,
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> sa.CursorResult[*tuple[Any, ...]]:
-        """Execute a statement of columns alone; it costs half of what one of objects does."""
+        """Execute a statement of columns alone, at half the cost of one of objects.
+
+        It leaves objects that were loaded as they are, and does not see those that were added:
+        where they matter, and to load some, there are the library's `execute` and `scalars`.
+        """
         self.write()
         return self.core.execute(statement, parameters)
 
