@@ -25,16 +25,22 @@ _MOST = 500
 
 def of_voice(session: Session, voice: Voice, *, now: datetime, policy: Policy) -> Hold | None:
     """Return why the enrollment of a voice may not begin; None when it may."""
-    spent = _spent_today(session, now=now, policy=policy)
-    return costs.hold(kind_for(voice), spent=spent, now=now, policy=policy)
+    return _holds(session, now=now, policy=policy).get(kind_for(voice))
 
 
-def _spent_today(session: Session, *, now: datetime, policy: Policy) -> Spent:
-    """Return what the day's enrollments cost; all that is allowed, where that cannot be read."""
+def _holds(session: Session, *, now: datetime, policy: Policy) -> dict[Kind, Hold]:
+    """Return why enrollments may not begin now, by kind; all count as spent if none can be read."""
+    if policy.enrollments_per_day is None:
+        return {}
     try:
-        return ledger.enrollments_on(session, costs.utc_day(now))
+        spent = ledger.enrollments_on(session, costs.utc_day(now))
     except unreadable.UNREADABLE:
-        return Spent(policy.enrollments_per_day or 0)
+        spent = Spent(policy.enrollments_per_day)
+    return {
+        kind: hold
+        for kind in (Kind.CLONE, Kind.DESIGN)
+        if (hold := costs.hold(kind, spent=spent, now=now, policy=policy)) is not None
+    }
 
 
 def put(
@@ -46,16 +52,7 @@ def put(
     policy: Policy,
     logged: bool = True,
 ) -> list[LogLine]:
-    """Hold the enrollment of a voice; return what to log.
-
-    Args:
-        session: a writing one.
-        voice: its row as it is now.
-        hold: why.
-        now: of this pass.
-        policy: the settings.
-        logged: False where the lines returned are not logged by the caller.
-    """
+    """Hold the enrollment of a voice; return what to log."""
     change = transitions.held(voice, hold, now=now, policy=policy)
     session.change(voice, change.voice)
     return [add_entry(session, voice, entry, now=now, logged=logged) for entry in change.entries]
@@ -63,21 +60,18 @@ def put(
 
 def put_all(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
     """Hold every enrollment that is due and not allowed; return what to log."""
-    if policy.enrollments_per_day is None:
-        return []
-    spent = _spent_today(session, now=now, policy=policy)
-    holds = {
-        Origin(kind): hold
-        for kind in (Kind.CLONE, Kind.DESIGN)
-        if (hold := costs.hold(kind, spent=spent, now=now, policy=policy)) is not None
-    }
+    holds = _holds(session, now=now, policy=policy)
     if not holds:
         return []
     due = (
-        select(Voice).where(claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_(holds)).limit(_MOST)
+        select(Voice)
+        .where(
+            claims.DUE, claims.TO_ENROLL, col(Voice.origin).in_([Origin(kind) for kind in holds])
+        )
+        .limit(_MOST)
     )
     lines: list[LogLine] = []
     voices, _ = unreadable.load(session, due, {"now": now})
     for voice in voices:
-        lines += put(session, voice, holds[voice.origin], now=now, policy=policy)
+        lines += put(session, voice, holds[kind_for(voice)], now=now, policy=policy)
     return lines
