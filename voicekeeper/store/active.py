@@ -109,14 +109,6 @@ class Fence:
     ) -> NotActive | None:
         """Take over, unless another keeper has given a sign of life lately.
 
-        Args:
-            session: a writing one.
-            keeper: who takes over.
-            version: of this program.
-            once: whether it is ``run --once``.
-            now: of this attempt, by the host's clock.
-            policy: the settings.
-
         Returns:
             None when it is the active keeper from now on; else the error that it stands by.
         """

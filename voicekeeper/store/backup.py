@@ -42,8 +42,6 @@ def write(registry: Path, file: Path, *, turn: Turn = nullcontext) -> int:
     """Copy a registry, which may be in use, to a new file of mode 0600; return its size in bytes.
 
     Args:
-        registry: the database's file.
-        file: the one to be made.
         turn: where this process uses the registry too: to have it alone while it is read.
 
     Raises:
@@ -100,7 +98,6 @@ def receiving(folder: int, name: str) -> Iterator[int]:
 
     Args:
         folder: the descriptor of its folder.
-        name: of the file.
 
     Raises:
         OSError: there is such a file already, or it cannot be written. Nothing is left.
@@ -126,9 +123,7 @@ def send(registry: Path, file: Path, descriptor: int) -> None:
     closed to us.
 
     Args:
-        registry: the database's file.
         file: the one that is open, for words only.
-        descriptor: of it.
 
     Raises:
         VoicekeeperError: as `write`.

@@ -172,7 +172,6 @@ def unreadable_lines(session: Session, bad: Mapping[int | None, str]) -> list[Lo
     """Return a line for each voice whose row, or whose task's row, cannot be read.
 
     Args:
-        session: any.
         bad: why, by the voice's key; None for the task of a control call.
     """
     if not bad:

@@ -49,14 +49,7 @@ _NOT_GONE = col(Voice.status).not_in((Status.LOST, Status.UNDEPLOYED))
 
 
 def claim(session: Session, *, suspected: bool, now: datetime, policy: Policy) -> list[Job]:
-    """Begin the control calls whose time has come: for open breakers, and for suspects.
-
-    Args:
-        session: a writing one.
-        suspected: whether there may be suspects.
-        now: of this pass.
-        policy: the settings.
-    """
+    """Begin the control calls whose time has come: for open breakers, and for suspects."""
     jobs = []
     models = {breaker.model for breaker in breakers.opened(session)}
     if suspected:
@@ -182,13 +175,7 @@ def _control_voice(
 
 
 def _control_voices(session: Session, model: str, *, over: datetime) -> Sequence[str]:
-    """Return the voice ids of those of ours that can test the account for a suspect.
-
-    Args:
-        session: any.
-        model: theirs.
-        over: the last use that lies one window back.
-    """
+    """Return the ids of the voices last used after ``over`` that can test a suspect's account."""
     in_window, status = col(Voice.anchored_at) > over, col(Voice.status)
     not_suspected = col(Voice.suspected_at).is_(None)
     well = _in_turn(session, model, in_window, status == Status.OK, not_suspected)

@@ -231,8 +231,6 @@ def judge(
 
     Args:
         found: the row of `_LOOK`; None where it cannot be read.
-        now: of this look.
-        policy: the settings that the plans were made by.
     """
     latest = Latest(
         due=schedule.latest_due(now, policy),
@@ -256,14 +254,7 @@ def judge(
 
 
 def mend(session: Session, latest: Latest, *, now: datetime, policy: Policy) -> None:
-    """Make due now what only a wrong clock can have planned, and date its marks now.
-
-    Args:
-        session: a writing one.
-        latest: how far ahead a plan can lie.
-        now: of this pass.
-        policy: the settings that the plans were made by.
-    """
+    """Make due now what only a wrong clock can have planned, and date its marks now."""
     for statement, until in (
         (_DUE_VOICES, latest.due),
         (_DUE_TASKS, latest.poll),
@@ -314,10 +305,7 @@ def put_off(
     """Put off rows that cannot be read, so that they crowd out no other.
 
     Args:
-        session: a writing one.
         column: ``voice.next_at`` or ``task.next_poll_at``.
-        keys: of the rows.
-        to: when they are tried again.
     """
     if keys:
         these = column.table.c.id.in_(keys)

@@ -154,10 +154,6 @@ def read_health(
     """Read the health of the fleet as a whole.
 
     Args:
-        session: any.
-        database: of the session.
-        now: of this look.
-        policy: the settings.
         skips_unreadable: whether a voice whose row cannot be read is left out.
 
     Raises:
@@ -294,10 +290,7 @@ def _voices(
     """Return the first voices of an order, as far as their rows can be read.
 
     Args:
-        session: any.
-        condition: which voices.
-        order: of these, before their names.
-        count: how many they are.
+        count: how many voices the condition holds for.
         values: of the parameters of the order.
     """
     query = select(Voice).where(condition).order_by(*order, col(Voice.name))

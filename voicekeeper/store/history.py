@@ -48,10 +48,7 @@ def add_entry(
     """Add a row to a voice's history and return its line for the log.
 
     Args:
-        session: a writing one.
         voice: with the values it has after the change.
-        entry: the event.
-        now: of this pass or command.
         logged: False when nobody here writes a log; a keeper then does it on its next pass.
         level: how loud it is, where the catalogue leaves that open.
     """

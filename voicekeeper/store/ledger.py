@@ -35,15 +35,7 @@ def settle(session: Session, task: Task, fields: TaskFields) -> None:
 
 
 def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: Spent) -> None:
-    """Move the entry of a task's day and kind by what the task costs more, or less, than before.
-
-    Args:
-        session: a writing one.
-        kind: of the task.
-        sent_at: its day is the entry's.
-        before: what the task's row said; nothing for a new one.
-        after: what it says now.
-    """
+    """Move the entry of a task's day and kind by what the task costs more, or less, than before."""
     if after == before:
         return
     by = {

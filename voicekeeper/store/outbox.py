@@ -56,7 +56,6 @@ class Outbox:
     """The messages to people, and how far each is.
 
     Args:
-        database: of the registry.
         places: how many addresses there are.
         host: the name of this machine, for the titles.
         tick: between two passes.
@@ -89,8 +88,6 @@ class Outbox:
         """Make the messages that are due; give up those to an address that there is no more.
 
         Args:
-            now: of this look.
-            policy: the settings.
             settled: whether no more alerts are to be expected for now.
         """
         with self._database.writing() as session:

@@ -136,32 +136,19 @@ class PostgresDatabase(Database):
         return None
 
     def exists(self) -> bool:
-        """Tell whether any of the registry's tables is there.
-
-        Raises:
-            VoicekeeperError: the server does not let us look.
-        """
+        """Tell whether any of the registry's tables is there."""
         with self.reading() as session:
             return not self._tables(session).isdisjoint(("alembic_version", "voice"))
 
     def check_place(self) -> None:
-        """See that the tables could be made where they are to be.
-
-        Raises:
-            DatabaseUnusable: this user may not make any.
-            VoicekeeperError: the server does not let us look.
-        """
+        """See that this user may make tables."""
         query = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
         with self.reading() as session:
             if not session.core.exec_driver_sql(query).scalar():
                 raise DatabaseUnusable(_CLOSED.format(place=self.place))
 
     def check(self, *, briefly: bool = False) -> None:  # noqa: ARG002 - it never takes long
-        """See that the tables can be read; the server itself watches over its pages.
-
-        Raises:
-            VoicekeeperError: they cannot.
-        """
+        """See that the tables can be read; the server itself watches over its pages."""
         with self.reading() as session:
             session.core.exec_driver_sql("SELECT 1 FROM voice LIMIT 1").scalar()
 

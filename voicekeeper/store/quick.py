@@ -81,9 +81,7 @@ class QuickVoices:
         """Return rows of a table, each value read as its column's type says.
 
         Args:
-            table: whose rows.
             rest: of the query, from WHERE on.
-            given: its parameters.
         """
         columns = [
             (name, _WORDS.get(name, _READERS[kind]), bool(needed))

@@ -77,8 +77,6 @@ class Registry:
 
         Args:
             voices: any number; their values follow the rules already.
-            now: of this command.
-            policy: the settings.
             progress: is called with the number of voices of each batch.
 
         Raises:

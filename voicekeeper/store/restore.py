@@ -206,10 +206,7 @@ def settle_at_start(session: Session, *, server: str | None, now: datetime, poli
     It rested for long, or another server has it, or other tables, than at the last start.
 
     Args:
-        session: a writing one.
         server: which has the registry; None where a file has it.
-        now: of the start.
-        policy: the settings.
     """
     has_moved, last_pass_at = active.moved_to(session, server), _last_pass(session)
     if last_pass_at is not None and (has_moved or now - last_pass_at > _RESTED):

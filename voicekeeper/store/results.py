@@ -39,12 +39,7 @@ def apply(
     """Apply a change to a voice and its task; return what to log.
 
     Args:
-        session: a writing one.
-        voice: its row as it is now.
-        task: its row as it is now.
         change: what a rule made of the answer.
-        now: of the answer.
-        policy: the settings.
         logged: False where the lines returned are not logged by the caller.
     """
     change = _free_of_conflict(session, voice, task, change)
@@ -145,7 +140,6 @@ def reopen(session: Session, found: Found, *, now: datetime) -> bool:
     """Reopen an interrupted task whose answer came late.
 
     Args:
-        session: a writing one.
         found: the task and its voice; both are changed.
         now: when the answer came.
 
@@ -185,12 +179,9 @@ def settle_interrupted(
     What is to be logged of them is left to the next pass.
 
     Args:
-        session: a writing one.
         in_flight: tasks whose calls this process makes.
         before: only what was sent before it,
         after: or after it.
-        now: of this look.
-        policy: the settings.
 
     Returns:
         Why rows cannot be read, by their voice's key; they are left as they are.

@@ -120,23 +120,14 @@ class Pruned:
 
 
 class Pruner:
-    """Deletes old rows step by step; it remembers only how far its run has come.
-
-    Args:
-        database: of the registry.
-    """
+    """Deletes old rows step by step; it remembers only how far its run has come."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._after = _BEGINNING
 
     def prune(self, *, now: datetime, policy: Policy) -> Pruned:
-        """Delete the old among the next rows of each table.
-
-        Args:
-            now: of this step.
-            policy: the settings.
-        """
+        """Delete the old among the next rows of each table."""
         deleted, after, more = [], [], False
         with self._database.writing() as session:
             before = schedule.kept_since(now, _last_use(session), policy)

@@ -109,11 +109,7 @@ class SqliteDatabase(Database):
         return nullcontext() if self._is_in_wal else self._lock
 
     def exists(self) -> bool:
-        """Tell whether the file is there.
-
-        Raises:
-            DatabaseUnusable: it may be, but we are not allowed to look.
-        """
+        """Tell whether the file is there."""
         try:
             self.path.stat()
         except FileNotFoundError:
@@ -123,21 +119,13 @@ class SqliteDatabase(Database):
         return True
 
     def see_never_made(self) -> None:
-        """See that the file, which is missing, is not one that was lost.
-
-        Raises:
-            DatabaseDamaged: its daily copies are left of it.
-        """
+        """See that no daily copies are left of a file that is missing."""
         copies = self.path.with_name(f"{self.path.name}.backups")
         if any(copies.glob("????-??-??.db")):
             raise DatabaseDamaged(sqlite_errors.lost(self.path, copies))
 
     def check_place(self) -> None:
-        """See that the file could be made where it is to be.
-
-        Raises:
-            DatabaseUnusable: its directory is missing, or closed to us.
-        """
+        """See that the file's directory is there, and open to us."""
         if not self.path.parent.is_dir():
             raise sqlite_errors.unreachable(self.path, FileNotFoundError(errno.ENOENT, ""))
         if sqlite_errors.is_read_only(self.path):
@@ -146,15 +134,7 @@ class SqliteDatabase(Database):
             raise sqlite_errors.unreachable(self.path, PermissionError(errno.EACCES, ""))
 
     def prepare(self, *, upgrade: bool) -> None:
-        """Make the file if it is missing, and see that its schema is the one the code knows.
-
-        Args:
-            upgrade: whether to migrate an older schema (the daemon does, commands do not).
-
-        Raises:
-            DatabaseUnusable: the file cannot be made or opened, is not ours, has a second name,
-                or a newer schema. Nothing was touched.
-        """
+        """See that the file has one name; then as any database."""
         if self.exists():
             if self.path.is_dir():
                 raise DatabaseUnusable(f"{self.path} is a directory, not a database file")
@@ -185,11 +165,7 @@ class SqliteDatabase(Database):
         self._in_place[self.path] = _identity(self.path.stat())
 
     def see_in_place(self) -> None:
-        """See that the file, and the lock where it is held, are those that were opened.
-
-        Raises:
-            DatabaseReplaced: they are not.
-        """
+        """See that the file, and the lock where it is held, are those that were opened."""
         for path, opened in tuple(self._in_place.items()):
             try:
                 found = _identity(path.stat())
@@ -254,7 +230,6 @@ class SqliteDatabase(Database):
         return files.is_locked(self.path)
 
     def _make(self) -> None:
-        """Make the file, whole or not at all, whoever else does the same at this moment."""
         self.see_never_made()
         try:
             descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
@@ -275,14 +250,7 @@ class SqliteDatabase(Database):
             made.path.unlink(missing_ok=True)
 
     def check(self, *, briefly: bool = False) -> None:
-        """See that the file is whole. A row with a value that no row may have is no damage.
-
-        Args:
-            briefly: whether it ends after `_CHECKED_STEPS`, as at a start.
-
-        Raises:
-            DatabaseDamaged: it is torn or overwritten somewhere.
-        """
+        """See that the file is whole; briefly, in `_CHECKED_STEPS` at most."""
         whole = self.path.stat().st_size <= _CHECKED_WHOLE
         checks = ("",) if whole else tuple(f"('{table}')" for table in _NEEDED)
         left = count(_CHECKED_STEPS // _STEPS_AT_A_TIME, -1)

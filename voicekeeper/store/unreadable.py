@@ -37,12 +37,8 @@ def load_joined(
 ) -> tuple[Sequence[Any], dict[Any, str]]:
     """Load the rows of a query, in its order; return why others cannot be read.
 
-    Args:
-        query: for rows of a table, and perhaps what is joined to each.
-        parameters: of the query.
-
     Returns:
-        The rows, and the reasons by the key in the first table.
+        The rows, and the reasons by the key of the table that the query names first.
     """
     try:
         return session.execute(query, parameters).all(), {}

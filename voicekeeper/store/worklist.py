@@ -137,8 +137,6 @@ class Worklist:
         deadline last. What only a wrong clock can have written is mended before.
 
         Args:
-            now: of this pass.
-            policy: the settings.
             calls: the most POSTs to take.
             polls: the most tasks to ask for.
             busy: voices that this process makes a call for.
@@ -225,9 +223,6 @@ class Worklist:
         From here on the voice is never due by itself: only an answer, or a person, moves it.
 
         Args:
-            job: as it was claimed.
-            now: of this call.
-            policy: the settings.
             token_digest: of the token with which the gateway is to call when the task has ended.
 
         Raises:
@@ -291,10 +286,6 @@ class Worklist:
         """Make the tasks due for polling whose webhooks came; return how many there are.
 
         A token is good for one call: the next of the same changes nothing.
-
-        Args:
-            digests: of the tokens that came.
-            now: of this look.
         """
         expected = (col(Task.token_digest).in_(digests), IS_OPEN)
         with self._database.reading() as session:  # a stranger's make nobody wait for the disk
