@@ -187,9 +187,15 @@ _LOOK = select(
 
 def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
     """See what there is to do; where a time cannot be read, all is looked at."""
+    latest = Latest(
+        due=schedule.latest_due(now, policy),
+        poll=plus(now, policy.longest_poll),
+        turn=alerting.latest_turn(now),
+        send=alerting.latest_send(now, policy),
+    )
     times = {
         "now": now,
-        "latest": schedule.latest_due(now, policy),
+        "latest": latest.due,
         "soon": schedule.latest_use(now, policy),
         "before": plus(now, -policy.longest_call),
         "after": plus(now, policy.longest_call),
@@ -199,7 +205,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         found = session.run(_LOOK, times).one()
     except unreadable.UNREADABLE:
         return Agenda(
-            wrong=judge(None, now=now, policy=policy),
+            wrong=latest,
             interrupted=True,
             unlogged=True,
             opened=True,
@@ -211,7 +217,7 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
         )
     is_telling = found.tell_at is not None and found.tell_at <= now
     return Agenda(
-        wrong=judge(found, now=now, policy=policy),
+        wrong=_exceeded(found, latest, now=now, policy=policy),
         interrupted=found.interrupted,
         unlogged=found.unlogged,
         opened=found.opened,
@@ -224,22 +230,10 @@ def look(session: Session, *, now: datetime, policy: Policy) -> Agenda:
     )
 
 
-def judge(
-    found: sa.Row[*tuple[Any, ...]] | None, *, now: datetime, policy: Policy
+def _exceeded(
+    found: sa.Row[*tuple[Any, ...]], latest: Latest, *, now: datetime, policy: Policy
 ) -> Latest | None:
-    """Return how far ahead plans can lie, where anything is to be mended.
-
-    Args:
-        found: the row of `_LOOK`; None where it cannot be read.
-    """
-    latest = Latest(
-        due=schedule.latest_due(now, policy),
-        poll=plus(now, policy.longest_poll),
-        turn=alerting.latest_turn(now),
-        send=alerting.latest_send(now, policy),
-    )
-    if found is None:
-        return latest
+    """Return how far ahead plans can lie, where anything is to be mended."""
     if schedule.is_set_back(found.last_pass_at, now=now, policy=policy):
         return latest._replace(due=now, poll=now)
     plans = (
