@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import sqlalchemy as sa
@@ -27,7 +28,6 @@ from voicekeeper.core.models import (
 from voicekeeper.core.requests import FLASH
 from voicekeeper.errors import DatabaseFull
 from voicekeeper.store import retention
-from voicekeeper.store.retention import Pruned
 from voicekeeper.store.worklist import Worklist
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_database")]
@@ -75,11 +75,13 @@ def alert(since: datetime, **columns: Any) -> Alert:  # noqa: ANN401 - any colum
     return Alert(since=since, **(usual | {"ended_at": since} | columns))
 
 
-def prune(life: Life, now: datetime = NOW, worklist: Worklist | None = None) -> Pruned:
+def prune(life: Life, now: datetime = NOW, worklist: Worklist | None = None) -> Counter[str]:
     """Delete all that is to go; return how much it was."""
-    pruned = Pruned(more=True)
-    while pruned.more:
-        pruned += (worklist or life.worklist).prune(now=now, policy=life.policy)
+    pruned = Counter[str]()
+    after: retention.Place | None = retention.BEGINNING
+    while after is not None:
+        deleted, after = (worklist or life.worklist).prune(after, now=now, policy=life.policy)
+        pruned += deleted
     return pruned
 
 
@@ -121,7 +123,7 @@ def test_rows_just_as_old_as_is_kept_stay(
     life.policy = policy(**settings)
     life.put(*(event(NOW - keeps + by) for by in (-TINY, TINY * 0, TINY)))
     life.put(*(call(NOW - keeps + by) for by in (-TINY, TINY * 0, TINY)))
-    assert prune(life) == Pruned(events=1, calls=1)
+    assert prune(life) == Counter(events=1, calls=1)
     assert times(life, HistoryEntry) == [NOW - keeps, NOW - keeps + TINY]
     assert times(life, Task) == [NOW - keeps, NOW - keeps + TINY]
 
@@ -132,17 +134,17 @@ OPEN = {"task_id": "t", "next_poll_at": NOW, "state": TaskState.RUNNING}
 @pytest.mark.parametrize(
     ("rows", "gone"),
     [
-        ([event(OLD, logged=False)], Pruned()),
-        ([call(OLD, kind=kind) for kind in (Kind.CLONE, Kind.DESIGN)] + [call(NOW)], Pruned()),
-        ([call(OLD), call(OLD - DAY), call(OLD, kind=Kind.CLONE)], Pruned(calls=1)),
-        ([call(OLD, state=TaskState.INTENT), call(OLD)], Pruned()),
-        ([call(OLD, **OPEN), call(OLD)], Pruned()),
-        ([call(OLD, voice_pk=None, kind=Kind.CONTROL, state=TaskState.UNKNOWN)], Pruned(calls=1)),
-        ([alert(OLD), alert(OLD, voice_pk=None, kind=AlertKind.BLOCKED)], Pruned(alerts=2)),
-        ([alert(OLD, ended_at=None, tell_at=NOW)], Pruned()),
-        ([alert(OLD, tell_at=NOW), alert(OLD, ended_at=NOW)], Pruned()),
-        ([alert(OLD, send_at=NOW)], Pruned(alerts=1)),
-        ([event(OLD), event(NOW), event(NOW + 9_000 * DAY), event(OLD)], Pruned(events=1)),
+        ([event(OLD, logged=False)], Counter()),
+        ([call(OLD, kind=kind) for kind in (Kind.CLONE, Kind.DESIGN)] + [call(NOW)], Counter()),
+        ([call(OLD), call(OLD - DAY), call(OLD, kind=Kind.CLONE)], Counter(calls=1)),
+        ([call(OLD, state=TaskState.INTENT), call(OLD)], Counter()),
+        ([call(OLD, **OPEN), call(OLD)], Counter()),
+        ([call(OLD, voice_pk=None, kind=Kind.CONTROL, state=TaskState.UNKNOWN)], Counter(calls=1)),
+        ([alert(OLD), alert(OLD, voice_pk=None, kind=AlertKind.BLOCKED)], Counter(alerts=2)),
+        ([alert(OLD, ended_at=None, tell_at=NOW)], Counter()),
+        ([alert(OLD, tell_at=NOW), alert(OLD, ended_at=NOW)], Counter()),
+        ([alert(OLD, send_at=NOW)], Counter(alerts=1)),
+        ([event(OLD), event(NOW), event(NOW + 9_000 * DAY), event(OLD)], Counter(events=1)),
     ],
     ids=(
         *("not logged yet", "enrollments", "the newest keepalive", "an intent", "a running call"),
@@ -152,7 +154,7 @@ OPEN = {"task_id": "t", "next_poll_at": NOW, "state": TaskState.RUNNING}
     ),
 )
 def test_rows_that_a_rule_needs_stay_however_old(
-    life: Life, rows: list[SQLModel], gone: Pruned
+    life: Life, rows: list[SQLModel], gone: Counter[str]
 ) -> None:
     life.put(*(type(row)(**row.model_dump()) for row in rows))
     assert prune(life) == gone
@@ -161,26 +163,26 @@ def test_rows_that_a_rule_needs_stay_however_old(
 def test_for_ever_means_for_ever(life: Life) -> None:
     life.policy = policy(keep_history=None)
     life.put(event(NOW - 9_000 * DAY), call(NOW - 9_000 * DAY), call(NOW))
-    assert prune(life) == Pruned()
+    assert prune(life) == Counter()
 
 
 def test_rows_that_were_left_behind_go_with_the_next_run(life: Life) -> None:
     life.put(call(OLD), event(OLD, logged=False), *(event(NOW - DAY) for _ in range(3)))
-    assert prune(life) == Pruned()
+    assert prune(life) == Counter()
     life.put(call(NOW))
     life.edit("anna", last_used_at=NOW + 40 * DAY)
-    assert prune(life, NOW + 40 * DAY) == Pruned(events=3, calls=1)
+    assert prune(life, NOW + 40 * DAY) == Counter(events=3, calls=1)
 
 
 def test_the_cost_of_deleted_calls_stays_as_long_as_their_voice(life: Life) -> None:
     lost = {"state": TaskState.UNKNOWN, "possible_cost_micros": 60}
     life.put(call(OLD, cost_micros=60), call(OLD, cost_micros=60), call(OLD, **lost), call(NOW))
     before = life.registry.spent(life.voice("anna"))
-    assert prune(life).calls == 3
+    assert prune(life)["calls"] == 3
     assert before == life.registry.spent(life.voice("anna")) == Spent(120, 60)
     life.put(call(NOW + DAY, cost_micros=60), call(NOW + 2 * DAY))
     life.edit("anna", last_used_at=NOW + 99 * DAY)
-    assert prune(life, NOW + 99 * DAY).calls == 2  # with a second sum beside the first
+    assert prune(life, NOW + 99 * DAY)["calls"] == 2  # with a second sum beside the first
     assert life.registry.spent(life.voice("anna")) == Spent(180, 60)
     life.registry.remove("anna", now=NOW)
     assert kept(life, Past) == 0
@@ -189,7 +191,7 @@ def test_the_cost_of_deleted_calls_stays_as_long_as_their_voice(life: Life) -> N
 def test_the_losses_of_the_week_stay_for_the_digest_however_little_is_kept(life: Life) -> None:
     life.policy = policy(window=MINUTE, interval=20 * SECOND, keep_history=MINUTE)
     life.put(alert(NOW - HOUR), alert(NOW - 8 * DAY), alert(NOW - HOUR, kind=AlertKind.RISK))
-    assert prune(life).alerts == 2
+    assert prune(life)["alerts"] == 2
 
 
 # clocks that are wrong
@@ -209,7 +211,7 @@ def test_a_clock_that_is_years_ahead_makes_nothing_old(life: Life) -> None:
 def test_rows_that_a_wrong_clock_dated_ahead_are_passed_over(life: Life) -> None:
     ahead = [event(NOW + 9_000 * DAY) for _ in range(retention.MOST * 2)]
     life.put(*ahead, event(OLD))
-    assert prune(life) == Pruned(events=1)
+    assert prune(life) == Counter(events=1)
     assert kept(life, HistoryEntry) == len(ahead)
 
 
@@ -219,7 +221,7 @@ def test_a_last_use_that_cannot_be_read_makes_nothing_old(life: Life) -> None:
     life.put(event(OLD))
     with life.database.writing() as session:
         session.execute(sa.text("UPDATE voice SET last_used_at = 'then'"))
-    assert prune(life) == Pruned()
+    assert prune(life) == Counter()
 
 
 # in short steps
@@ -227,7 +229,8 @@ def test_a_last_use_that_cannot_be_read_makes_nothing_old(life: Life) -> None:
 
 async def test_a_step_reads_few_rows_and_a_pass_has_its_turn_between_two(life: Life) -> None:
     life.put(*(event(OLD) for _ in range(retention.MOST * 12)))
-    assert life.worklist.prune(now=NOW, policy=life.policy).events <= retention.MOST
+    deleted, _ = life.worklist.prune(retention.BEGINNING, now=NOW, policy=life.policy)
+    assert deleted["events"] <= retention.MOST
     turns = []
 
     async def offload(function: partial[Any]) -> object:
@@ -246,7 +249,7 @@ async def test_a_step_reads_few_rows_and_a_pass_has_its_turn_between_two(life: L
 class FullDisk(Worklist):
     """A worklist whose disk has room for all but pruning."""
 
-    def prune(self, **_: object) -> Pruned:
+    def prune(self, *_: object, **__: object) -> NoReturn:
         raise DatabaseFull("the disk is full")
 
 
@@ -266,11 +269,11 @@ def test_a_disk_too_full_to_prune_stops_no_keepalive(life: Life) -> None:
 def test_a_step_that_is_not_committed_is_repeated(life: Life) -> None:
     life.put(call(OLD, cost_micros=-60), call(NOW))
     with pytest.raises(Exception, match="past_signs"):
-        life.worklist.prune(now=NOW, policy=life.policy)
+        life.worklist.prune(retention.BEGINNING, now=NOW, policy=life.policy)
     assert kept(life, Task) == 2
     with life.database.writing() as session:
         session.execute(sa.update(Task).values(cost_micros=60))
-    assert prune(life).calls == 1
+    assert prune(life)["calls"] == 1
 
 
 async def test_a_reload_that_keeps_less_is_heeded(life: Life) -> None:
@@ -301,7 +304,7 @@ def test_several_keepers_prune_each_call_once_while_voices_are_removed(life: Lif
             life.registry.remove(name, now=NOW)
 
     def work() -> None:
-        gone.append(prune(life, worklist=Worklist(life.database)).calls)
+        gone.append(prune(life, worklist=Worklist(life.database))["calls"])
 
     threads = [threading.Thread(target=guarded, args=[each]) for each in (remove, work, work, work)]
     for thread in threads:

@@ -1,10 +1,12 @@
 """The work beside the passes, on which no voice depends: the balance, and retention."""
 
+from collections import Counter
+
 from voicekeeper.core.events import Event, tell
 from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.event_log import EventLog
 from voicekeeper.errors import VoicekeeperError
-from voicekeeper.store.retention import Pruned
+from voicekeeper.store.retention import BEGINNING, Place
 
 
 class Upkeep:
@@ -41,12 +43,14 @@ class Upkeep:
         Each step is a short transaction of its own, and between two of them the store does what
         else waits for it.
         """
-        context, pruned = self._context, Pruned(more=True)
+        context, pruned = self._context, Counter[str]()
+        after: Place | None = BEGINNING
         try:
-            while pruned.more:
-                prune = context.worklist.prune
-                pruned += await context.run(prune, now=context.clock.now(), policy=context.policy)
+            while after is not None:
+                now, prune = context.clock.now(), context.worklist.prune
+                deleted, after = await context.run(prune, after, now=now, policy=context.policy)
+                pruned.update(deleted)
         except VoicekeeperError as error:
             self._events.failed(error)
-        if pruned.rows:
-            tell(context.log, Event.HISTORY_PRUNED, **pruned.rows)
+        if any(pruned.values()):
+            tell(context.log, Event.HISTORY_PRUNED, **pruned)

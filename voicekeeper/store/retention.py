@@ -10,10 +10,10 @@ grow with time: a run reads along them in short steps, and ends at the first you
 ahead, by a clock that was wrong, is passed over until its time has come.
 """
 
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam, func, select
@@ -23,7 +23,6 @@ from voicekeeper.core import schedule
 from voicekeeper.core.messages import WEEK
 from voicekeeper.core.models import AlertKind, Kind, Past, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.store.database import Database
 from voicekeeper.store.jobs import IS_OPEN
 from voicekeeper.store.session import Session
 from voicekeeper.store.unreadable import UNREADABLE
@@ -83,71 +82,42 @@ _DELETE_ALERTS = _delete(
     (_ALERT.c.kind != AlertKind.LOST) | (_ALERT.c.since < bindparam("week_ago")),
 )
 _STEPS = (
-    (_next_rows(_HISTORY.c.id, _HISTORY.c.at), _DELETE_EVENTS),
-    (_next_rows(_TASK.c.id, _TASK.c.sent_at), _DELETE_CALLS),
-    (_next_rows(_ALERT.c.id, _ALERT.c.since), _DELETE_ALERTS),
+    ("events", _next_rows(_HISTORY.c.id, _HISTORY.c.at), _DELETE_EVENTS),
+    ("calls", _next_rows(_TASK.c.id, _TASK.c.sent_at), _DELETE_CALLS),
+    ("alerts", _next_rows(_ALERT.c.id, _ALERT.c.since), _DELETE_ALERTS),
 )
-_BEGINNING = [0 for _ in _STEPS]
+
+Place = Sequence[int]
+"""How far a run has come: of each table, the key up to which it was read."""
+
+BEGINNING: Final[Place] = [0 for _ in _STEPS]
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """The number of deleted events of histories, calls, and ended alerts.
+def prune(
+    session: Session, after: Place, *, now: datetime, policy: Policy
+) -> tuple[Counter[str], Place | None]:
+    """Delete the old among the next rows of each table.
 
-    Attributes:
-        more: whether there may be more to delete.
+    Returns:
+        The number of deleted ``events`` of histories, ``calls`` and ended ``alerts``, and where
+        the next step begins; None where the run has come to its end.
     """
-
-    events: int = 0
-    calls: int = 0
-    alerts: int = 0
-    more: bool = False
-
-    def __add__(self, later: Self) -> "Pruned":
-        """Return what both have deleted."""
-        return replace(
-            later,
-            events=self.events + later.events,
-            calls=self.calls + later.calls,
-            alerts=self.alerts + later.alerts,
-        )
-
-    @property
-    def rows(self) -> dict[str, int]:
-        """How many rows of each sort, for the log; nothing where there are none at all."""
-        rows = {"events": self.events, "calls": self.calls, "alerts": self.alerts}
-        return rows if any(rows.values()) else {}
-
-
-class Pruner:
-    """Deletes old rows step by step; it remembers only how far its run has come."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._after = _BEGINNING
-
-    def prune(self, *, now: datetime, policy: Policy) -> Pruned:
-        """Delete the old among the next rows of each table."""
-        deleted, after, more = [], [], False
-        with self._database.writing() as session:
-            before = schedule.kept_since(now, _last_use(session), policy)
-            if before is None:
-                return Pruned()
-            for (next_rows, delete), begin in zip(_STEPS, self._after, strict=True):
-                bounds = {"after": begin, "before": before, "now": now}
-                young, last, count = session.run(next_rows, bounds).one()
-                end = begin if last is None else last if young is None else young - 1
-                after.append(end)
-                if end == begin:  # nothing is old
-                    deleted.append(0)
-                    continue
-                bounds = {"after": begin, "up_to": end, "before": before, "week_ago": now - WEEK}
-                gone = session.run(delete, bounds)
-                deleted.append(_add_to_past(session, gone) if gone.returns_rows else gone.rowcount)
-                more |= young is None and count == MOST
-        self._after = after if more else _BEGINNING  # now that it is committed
-        events, calls, alerts = deleted
-        return Pruned(events, calls, alerts, more)
+    deleted, ends, more = Counter[str](), [], False
+    before = schedule.kept_since(now, _last_use(session), policy)
+    if before is None:
+        return deleted, None
+    for (rows, next_rows, delete), begin in zip(_STEPS, after, strict=True):
+        bounds = {"after": begin, "before": before, "now": now}
+        young, last, count = session.run(next_rows, bounds).one()
+        end = begin if last is None else last if young is None else young - 1
+        ends.append(end)
+        deleted[rows] = 0
+        if end > begin:
+            bounds = {"after": begin, "up_to": end, "before": before, "week_ago": now - WEEK}
+            gone = session.run(delete, bounds)
+            deleted[rows] = _add_to_past(session, gone) if gone.returns_rows else gone.rowcount
+        more |= young is None and count == MOST
+    return deleted, ends if more else None
 
 
 def _last_use(session: Session) -> datetime | None:

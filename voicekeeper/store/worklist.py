@@ -6,6 +6,7 @@ for twice, by `intend` just before it. So after a crash at any moment the rows s
 been sent. Only the active keeper writes intents; an answer is recorded whoever that is by now.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,13 +31,13 @@ from voicekeeper.store import (
     holds,
     restore,
     results,
+    retention,
     unreadable,
 )
 from voicekeeper.store.active import Fence
 from voicekeeper.store.database import Database
 from voicekeeper.store.history import LogLine, take_unlogged
 from voicekeeper.store.jobs import IS_OPEN, IS_RUNNING, Answer, Claims, Job, call_for, write_intents
-from voicekeeper.store.retention import Pruned, Pruner
 from voicekeeper.store.session import Session
 
 _FIRST = 100
@@ -57,7 +58,6 @@ class Worklist:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._fence = Fence(is_shared=database.is_shared, place=database.place)
-        self._pruner = Pruner(database)
 
     def take_over(
         self, *, keeper: str, version: str, now: datetime, policy: Policy, once: bool = False
@@ -295,9 +295,12 @@ class Worklist:
         with self._database.writing() as session:
             return len(session.scalars(ask_now.returning(col(Task.id))).all())
 
-    def prune(self, *, now: datetime, policy: Policy) -> Pruned:
-        """Delete some rows that are older than the history is kept; see `store.retention`."""
-        return self._pruner.prune(now=now, policy=policy)
+    def prune(
+        self, after: retention.Place, *, now: datetime, policy: Policy
+    ) -> tuple[Counter[str], retention.Place | None]:
+        """Delete some rows that are older than the history is kept; see `retention.prune`."""
+        with self._database.writing() as session:
+            return retention.prune(session, after, now=now, policy=policy)
 
     def take_alerts(self, *, now: datetime, policy: Policy) -> Sequence[LogLine]:
         """Open and end alerts; return the lines that are due. Log them, then `mark_alerts`."""
