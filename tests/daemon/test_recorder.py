@@ -13,7 +13,7 @@ from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
 from voicekeeper.store.history import LogLine
-from voicekeeper.store.jobs import Answer, Decide, Job
+from voicekeeper.store.jobs import Answer, Job, Rule
 
 pytestmark = pytest.mark.anyio
 
@@ -159,7 +159,7 @@ def test_a_group_changes_all_of_its_voices_or_none(life: Life) -> None:
     def broken(*_: object) -> transitions.Transition:
         raise NotImplementedError
 
-    def record(*rules: Decide) -> list[str]:
+    def record(*rules: Rule) -> list[str]:
         answers = [
             Answer(job, rule, NOW, life.policy) for job, rule in zip(jobs, rules, strict=True)
         ]

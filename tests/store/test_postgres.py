@@ -40,7 +40,7 @@ from voicekeeper.errors import (
 )
 from voicekeeper.sandbox import Gateway, SandboxServer
 from voicekeeper.store import claims, jobs
-from voicekeeper.store.jobs import Answer, Claims, Decide, Job
+from voicekeeper.store.jobs import Answer, Claims, Job, Rule
 from voicekeeper.store.postgres import PostgresDatabase
 from voicekeeper.store.registry import NewVoice, Registry
 from voicekeeper.store.worklist import Worklist
@@ -78,7 +78,7 @@ def rows(database: PostgresDatabase, table: type[Row]) -> list[Row]:
         return list(session.scalars(select(table)))
 
 
-def by(rule: Callable[..., Transition], answer: object, now: datetime = NOW) -> Decide:
+def by(rule: Callable[..., Transition], answer: object, now: datetime = NOW) -> Rule:
     """Return a rule that lacks but the rows."""
 
     def decide(voice: Voice | None, task: Task) -> Transition:

@@ -40,7 +40,7 @@ from voicekeeper.core.models import (
 from voicekeeper.core.outcome import Accepted, Culprit, Fault, Report
 from voicekeeper.core.requests import CONTROL_VOICE, FLASH
 from voicekeeper.errors import Withdrawn
-from voicekeeper.store.jobs import Answer, Claims, Decide, Job
+from voicekeeper.store.jobs import Answer, Claims, Job, Rule
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -79,24 +79,24 @@ def begun(life: Life, now: datetime = NOW) -> Job:
     return life.worklist.intend(only(claim(life, now)), now=now, policy=life.policy)
 
 
-def record(life: Life, job: Job, decide: Decide, now: datetime = NOW) -> list[str]:
+def record(life: Life, job: Job, decide: Rule, now: datetime = NOW) -> list[str]:
     """Record an answer; return the events that are to be logged."""
     (lines,) = life.worklist.record([Answer(job, decide, now, life.policy)])
     return [line.event for line in lines]
 
 
-def accepted(life: Life, task_id: str = "task_1", now: datetime = NOW) -> Decide:
+def accepted(life: Life, task_id: str = "task_1", now: datetime = NOW) -> Rule:
     given: dict[str, Any] = {"cost_micros": 60, "now": now, "policy": life.policy}
     return lambda voice, task: transitions.submitted(voice, task, Accepted(task_id), **given)
 
 
-def reported(life: Life, report: Report, now: datetime = NOW) -> Decide:
+def reported(life: Life, report: Report, now: datetime = NOW) -> Rule:
     return lambda voice, task: transitions.reported(
         voice, task, report, now=now, policy=life.policy
     )
 
 
-def refused(life: Life, fault: Fault, now: datetime = NOW) -> Decide:
+def refused(life: Life, fault: Fault, now: datetime = NOW) -> Rule:
     return lambda voice, task: transitions.refused(voice, task, fault, now=now, policy=life.policy)
 
 
@@ -705,7 +705,7 @@ def test_a_clock_that_was_set_back_makes_every_task_due_also_one_that_a_start_hu
     ],
 )
 def test_a_change_and_its_history_commit_together_or_not_at_all(
-    life: Life, answer: Callable[[Life], Decide]
+    life: Life, answer: Callable[[Life], Rule]
 ) -> None:
     life.register(imported("anna"))
     job = only(claim(life))

@@ -17,9 +17,6 @@ from voicekeeper.daemon.recorder import Recorder
 from voicekeeper.errors import CallFailed, InvalidInput, VoicekeeperError, Withdrawn
 from voicekeeper.store.jobs import Answer, Job
 
-Rule = Callable[..., Transition]
-"""A rule of `transitions`: rows, an answer, ``now`` and the settings in."""
-
 
 class Calls:
     """Makes calls for one keeper.
@@ -147,12 +144,14 @@ class Calls:
         policy = self._context.policy
         return Speech(job.spoken or "", policy.prompt, policy.format)
 
-    async def _record(self, job: Job, rule: Rule, answer: object) -> None:
+    async def _record(
+        self, job: Job, transition: Callable[..., Transition], answer: object
+    ) -> None:
         """Write down what an answer changes, by one of the rules of `transitions`."""
         now, policy = self._context.clock.now(), self._context.policy
 
-        def decide(voice: Voice | None, task: Task) -> Transition:
-            return rule(voice, task, answer, now=now, policy=policy)
+        def rule(voice: Voice | None, task: Task) -> Transition:
+            return transition(voice, task, answer, now=now, policy=policy)
 
         def failed(error: VoicekeeperError) -> None:
             paid = (
@@ -160,6 +159,6 @@ class Calls:
             )
             self._events.failed(error, note=paid, name=job.name)
 
-        lines = await self.recorder.record(Answer(job, decide, now, policy), failed=failed)
+        lines = await self.recorder.record(Answer(job, rule, now, policy), failed=failed)
         self.logged.update(line.event for line in lines)
         await self._events.write_and_mark(lines)

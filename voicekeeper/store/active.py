@@ -1,9 +1,9 @@
 """The active keeper: who works on the registry, and the epoch that fences all others.
 
-One row holds the epoch. Every transaction that writes an intent has a `beat`, ``UPDATE active …
-WHERE epoch = mine``, which changes no row once another keeper has taken over; then the transaction
-is rolled back. Where a server has the registry, its clock decides who has been silent for too long;
-beside a file, its lock does.
+One row holds the epoch. Every transaction that writes an intent calls `Fence.stay_active`:
+``UPDATE active … WHERE epoch = mine``, which changes no row once another keeper has taken over;
+then the transaction is rolled back. Where a server has the registry, its clock decides who has
+been silent for too long; beside a file, its lock does.
 """
 
 from collections.abc import Sequence
@@ -144,8 +144,8 @@ class Fence:
         self._keeper = keeper
         return None
 
-    def beat(self, session: Session, *, now: datetime, is_pass: bool = False) -> None:
-        """Give a sign of life, in each transaction that writes an intent.
+    def stay_active(self, session: Session, *, now: datetime, is_pass: bool = False) -> None:
+        """See that no other keeper has taken over, and give a sign of life.
 
         Raises:
             NotActive: another keeper has taken over.

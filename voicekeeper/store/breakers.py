@@ -7,9 +7,11 @@ from sqlalchemy import delete, func, select
 from sqlmodel import col
 
 from voicekeeper.core.breaker import TRIP_AFTER
+from voicekeeper.core.events import Event
 from voicekeeper.core.models import Breaker, Kind, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
 from voicekeeper.store import unreadable
+from voicekeeper.store.history import LogLine, model_line
 from voicekeeper.store.jobs import IS_INTENT
 from voicekeeper.store.session import Session
 
@@ -36,6 +38,18 @@ def known(session: Session) -> dict[str, Breaker]:
 def opened(session: Session) -> list[Breaker]:
     """Return the breakers that are open; one that cannot be read is not."""
     return [breaker for breaker in known(session).values() if breaker.opened_at is not None]
+
+
+def opening(breaker: Breaker, code: str | None = None) -> LogLine:
+    """Return the line that tells that a model's calls are paused."""
+    return model_line(
+        Event.UPSTREAM_BLOCKED,
+        model=breaker.model,
+        code=code,
+        error=breaker.cause,
+        since=breaker.opened_at,
+        next_probe_at=breaker.probe_at,
+    )
 
 
 def of_model(session: Session, model: str) -> Breaker:

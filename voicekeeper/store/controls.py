@@ -104,19 +104,7 @@ def set_breaker(
         return []
     if alerts.of_model(session, breaker.model) is not None:
         return []
-    return [alerts.blocked(session, breaker, opening(breaker, code=fault.code), now=now)]
-
-
-def opening(breaker: Breaker, code: str | None = None) -> LogLine:
-    """Return the line that tells that a model's calls are paused."""
-    return model_line(
-        Event.UPSTREAM_BLOCKED,
-        model=breaker.model,
-        code=code,
-        error=breaker.cause,
-        since=breaker.opened_at,
-        next_probe_at=breaker.probe_at,
-    )
+    return [alerts.blocked(session, breaker, breakers.opening(breaker, code=fault.code), now=now)]
 
 
 def end_run(session: Session, model: str, *, now: datetime) -> list[LogLine]:

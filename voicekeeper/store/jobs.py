@@ -86,8 +86,8 @@ class Claims(NamedTuple):
     unreadable: Sequence[LogLine] = ()
 
 
-Decide = Callable[[Voice | None, Task], Transition]
-"""A rule of `transitions` that lacks but the rows; the voice is None for a control call."""
+Rule = Callable[[Voice | None, Task], Transition]
+"""A rule of `core.transitions` with all but the rows given; a control call has no voice."""
 
 
 class Answer(NamedTuple):
@@ -95,13 +95,13 @@ class Answer(NamedTuple):
 
     Attributes:
         job: the call.
-        decide: what the answer changes.
+        rule: says what the answer changes.
         now: when it came.
         policy: the settings it is judged by.
     """
 
     job: Job
-    decide: Decide
+    rule: Rule
     now: datetime
     policy: Policy
 

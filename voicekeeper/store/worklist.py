@@ -118,7 +118,7 @@ class Worklist:
         session.run(sa.update(Active).values(last_pass_at=None))
         return [
             *claims.unreadable_lines(session, bad),
-            *(controls.opening(breaker) for breaker in breakers.opened(session)),
+            *(breakers.opening(breaker) for breaker in breakers.opened(session)),
         ]
 
     def claim(
@@ -148,7 +148,7 @@ class Worklist:
         self._database.see_in_place()
         with self._database.writing() as session:
             found = due.look(session, now=now, policy=policy)
-            self._fence.beat(session, now=now, is_pass=True)
+            self._fence.stay_active(session, now=now, is_pass=True)
             left: dict[int | None, str] = {}
             if found.interrupted:
                 left = results.settle_interrupted(
@@ -232,7 +232,7 @@ class Worklist:
         """
         self._database.see_in_place()
         with self._database.writing() as session:
-            self._fence.beat(session, now=now)
+            self._fence.stay_active(session, now=now)
             voice = session.get(Voice, job.voice_pk)
             wanted = voice is not None and not voice.paused and voice.status is Status.NEW
             if voice is None or not wanted or claims.is_enrolling(session, voice):
@@ -271,11 +271,11 @@ class Worklist:
     def _record(
         self, session: Session, answer: Answer, found: results.Found | None
     ) -> Sequence[LogLine]:
-        _, decide, now, policy = answer
+        _, rule, now, policy = answer
         if found is None or not results.reopen(session, found, now=now):
             return []
         task, voice, superseded = found
-        change = decide(voice, task)
+        change = rule(voice, task)
         if voice is None:
             return controls.apply(session, task, change, now=now, policy=policy)
         if superseded and "last_used_at" not in change.voice:
