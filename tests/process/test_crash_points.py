@@ -19,7 +19,6 @@ from tests.daemon_support import Host, fast_gateway
 from tests.support import imported, wanted
 from voicekeeper.core.models import Origin, Status, TaskState
 from voicekeeper.sandbox import Books, SandboxServer
-from voicekeeper.store.jobs import OPEN
 
 STEP = 5
 """Each n is a process killed and another one brought to rest: the suite takes every fifth."""
@@ -52,7 +51,7 @@ def nursery() -> Iterator[Nursery]:
 def is_at_rest(host: Host) -> bool:
     """Tell whether no voice waits, and no task is open."""
     tasks = (task for name in ("anna", *ENROLLED) for task in host.tasks(name))
-    return not any(task.state in OPEN for task in tasks) and not any(
+    return not any(task.state.is_open for task in tasks) and not any(
         voice.status in (Status.NEW, Status.DEPLOYING) for voice in host.registry.all()
     )
 

@@ -70,7 +70,7 @@ class Kind(StrEnum):
 
 
 class TaskState(StrEnum):
-    """How far a task has come; INTENT and RUNNING are open, the others final."""
+    """How far a task has come."""
 
     INTENT = "intent"
     """Before the gateway's answer: the call may or may not have been made."""
@@ -83,6 +83,11 @@ class TaskState(StrEnum):
     """The POST was refused: nothing was done and nothing charged."""
     UNKNOWN = "unknown"
     """No answer says how it ended: it may have been done, and charged."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the task has not come to its end."""
+        return self in (TaskState.INTENT, TaskState.RUNNING)
 
 
 class AlertKind(StrEnum):

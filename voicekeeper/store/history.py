@@ -19,6 +19,9 @@ from voicekeeper.core.transitions import Entry
 from voicekeeper.store import unreadable
 from voicekeeper.store.session import Session
 
+_MOST = 1000
+"""So many entries, and removals, are logged by one pass; the next one goes on."""
+
 
 class LogLine(NamedTuple):
     """An event ready for the log.
@@ -79,17 +82,17 @@ def removal_of(voice: Voice, *, now: datetime) -> Removal:
     return Removal(name=voice.name, voice_id=voice.voice_id, status=voice.status, at=now)
 
 
-def take_unlogged(session: Session, most: int = 1000) -> list[LogLine]:
+def take_unlogged(session: Session) -> list[LogLine]:
     """Return what commands told since the last pass, and mark it as logged.
 
     Removals first: what a history still tells of the same name, came after it.
     """
-    return [*_take_removals(session, most), *_take_history(session, most)]
+    return [*_take_removals(session), *_take_history(session)]
 
 
-def _take_removals(session: Session, most: int) -> list[LogLine]:
+def _take_removals(session: Session) -> list[LogLine]:
     """Return the lines of the voices that were forgotten, and forget them altogether."""
-    query = select(Removal).order_by(col(Removal.id)).limit(most)
+    query = select(Removal).order_by(col(Removal.id)).limit(_MOST)
     removals = session.scalars(query).all()
     for removal in removals:
         session.delete(removal)
@@ -106,14 +109,14 @@ def _take_removals(session: Session, most: int) -> list[LogLine]:
     ]
 
 
-def _take_history(session: Session, most: int) -> list[LogLine]:
+def _take_history(session: Session) -> list[LogLine]:
     """Return the lines of histories; an entry that cannot be read is left out."""
     query = (
         select(HistoryEntry, col(Voice.name), col(Voice.voice_id))
         .join(Voice, col(Voice.id) == col(HistoryEntry.voice_pk))
         .where(col(HistoryEntry.logged) == sa.false())
         .order_by(col(HistoryEntry.id))
-        .limit(most)
+        .limit(_MOST)
     )
     unlogged, bad = unreadable.load_joined(session, query)
     keys = [entry.id for entry, *_ in unlogged] + list(bad)

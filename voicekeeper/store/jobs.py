@@ -19,9 +19,6 @@ from voicekeeper.store.session import Session
 _TASK = SQLModel.metadata.tables["task"]
 _ADD = sa.insert(_TASK).returning(_TASK.c.id, sort_by_parameter_order=True)
 
-OPEN = (TaskState.INTENT, TaskState.RUNNING)
-"""The states of a task that has not come to its end."""
-
 # Written out, not bound: SQLite prepares a statement anew, each time, whose parameter decides
 # whether a partial index serves it; that takes many times as long as to run it.
 IS_OPEN: sa.ColumnElement[bool] = sa.literal_column("task.state IN ('intent', 'running')")

@@ -21,7 +21,6 @@ _SUMS = (
     func.sum(col(LedgerEntry.possible_cost_micros)),
 )
 
-_OPEN = (TaskState.INTENT, TaskState.RUNNING)
 _ENROLLMENTS = [kind for kind in Kind if kind.is_enrollment]
 
 
@@ -29,7 +28,7 @@ def settle(session: Session, task: Task, fields: TaskFields) -> None:
     """Set a task's new columns, move its entry to what it costs now, and count it if it ended."""
     before = _cost(task)
     session.change(task, fields)
-    if task.state not in _OPEN:
+    if not task.state.is_open:
         count(session, task.kind, task.state)
     move(session, task.kind, task.sent_at, before, _cost(task))
 
@@ -46,13 +45,8 @@ def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: 
 
 
 def count(session: Session, kind: Kind, state: TaskState, ended: int = 1) -> None:
-    """Count tasks of a kind that ended in a state, beside those counted before."""
+    """Count tasks of a kind that ended in a state beside those before; -1 takes one back."""
     session.increase(Tally, (kind, state), {"ended": ended})
-
-
-def uncount(session: Session, kind: Kind, state: TaskState) -> None:
-    """Take back that one task of a kind ended in a state: its answer has come after all."""
-    count(session, kind, state, -1)
 
 
 def ended(session: Session) -> dict[tuple[Kind, TaskState], int]:

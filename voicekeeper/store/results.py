@@ -22,7 +22,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import INTERRUPTED, Entry, Transition, VoiceFields
 from voicekeeper.store import alerts, breakers, controls, due, ledger, unreadable
 from voicekeeper.store.history import LogLine, add_entry
-from voicekeeper.store.jobs import MAY_BE_CUT_SHORT, OPEN
+from voicekeeper.store.jobs import MAY_BE_CUT_SHORT
 from voicekeeper.store.session import Session
 
 
@@ -147,7 +147,7 @@ def reopen(session: Session, found: Found, *, now: datetime) -> bool:
         Whether the answer counts: not where the enrollment was asked for again since.
     """
     task, voice, superseded = found
-    if task.state in OPEN:
+    if task.state.is_open:
         return True
     if task.state is not TaskState.UNKNOWN or task.code != INTERRUPTED.code:
         return False  # an answer has settled it
@@ -156,7 +156,7 @@ def reopen(session: Session, found: Found, *, now: datetime) -> bool:
     ):
         return False
     change = transitions.reopened(voice, task)
-    ledger.uncount(session, task.kind, task.state)
+    ledger.count(session, task.kind, task.state, -1)
     ledger.settle(session, task, change.task)
     if voice is not None:
         session.change(voice, change.voice)
