@@ -76,6 +76,7 @@ def test_three_are_named_and_the_others_counted(names: list[str], told: str) -> 
         (["a", "a"], ["Why: a"]),
         (["a", ""], ["Why: a (1 of 2)"]),  # of the other nobody knows
         (["", ""], []),
+        (["a", "b", "c"], ["Why: a (1 of 3)", "Why: b (1 of 3)", "Why: c (1 of 3)"]),
         (
             ["a", "b", "b", "c", "d"],
             ["Why: b (2 of 5)", "Why: a (1 of 5)", "Why: c (1 of 5)", "and 1 cause more"],

@@ -176,10 +176,9 @@ def _unanswered(far: Reply, public_url: str) -> _Trouble:
             "the DNS, or mend webhook.public_url"
         )
     if far.trouble is Trouble.TLS:
-        why = f" ({far.reason})" if far.reason else ""
         return Severity.CRITICAL, (
-            f"{public_url} has no certificate that can be trusted{why}, so the gateway will not "
-            "call it; renew it, or see that the proxy shows the right one and all between"
+            f"{public_url} has no certificate that can be trusted ({far.reason}), so the gateway "
+            "will not call it; renew it, or see that the proxy shows the right one and all between"
         )
     why = "no answer in time" if far.trouble is Trouble.TIME else far.reason or "it broke off"
     return Severity.WARNING, (
