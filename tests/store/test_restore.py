@@ -103,6 +103,39 @@ def test_on_another_machine_what_waits_in_the_copy_is_left_to_a_person(
     assert life.books().clone == made
 
 
+@pytest.mark.sqlite_only
+def test_of_a_young_copy_put_back_by_hand_nothing_is_paid_for_again(
+    life: Life, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.db"
+    with life.database.held(life.clock.now()):
+        life.register(imported("anna"))
+        life.live(HOUR)
+        life.register(wanted("waiting"))
+        backup.write(life.database.path, copy)
+        life.live(5 * MINUTE)
+    life.database.close()
+    copy.replace(life.database.path)
+    there = Life(life.database.path.parent, gateway=life.gateway)
+    there.clock.advance(life.clock.true - there.clock.true)
+    with there.database.held(there.clock.now()):
+        there.live(HOUR)
+    assert (there.voice("waiting").status, life.books().clone) == (Status.UNKNOWN, 1)
+    assert "may be an older copy" in (there.voice("waiting").last_error or "")
+
+
+@pytest.mark.sqlite_only
+def test_an_ordinary_restart_doubts_no_enrollment_that_waits(life: Life) -> None:
+    with life.database.held(life.clock.now()):
+        life.register(imported("anna"))
+        life.live(HOUR)
+    life.register(wanted("waiting"))
+    life.clock.advance(MINUTE)
+    with life.database.held(life.clock.now()):
+        life.live(HOUR)
+    assert (life.voice("waiting").status, life.books().clone) == (Status.OK, 1)
+
+
 def test_on_a_new_machine_what_was_asked_for_while_no_daemon_ran_is_made(
     life: Life, tmp_path: Path
 ) -> None:

@@ -136,6 +136,17 @@ class Database(ABC):
             DatabaseReplaced: it was replaced or removed.
         """
 
+    @property
+    def passed_at(self) -> datetime | None:
+        """When the last pass was made in this place, whichever registry stood in it, if known.
+
+        A registry that knows of no pass so late is an old copy of it.
+        """
+        return None
+
+    def note_pass(self, now: datetime) -> None:  # noqa: B027 - a server tells a copy by its identity
+        """Note beside the registry that a pass was made and is committed."""
+
     @abstractmethod
     def _make(self) -> None:
         """Make an empty registry, whoever else does the same at this moment."""

@@ -200,16 +200,29 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
     return Restored(len(now_known), missing, changed, removed, unknown, replaced)
 
 
-def settle_at_start(session: Session, *, server: str | None, now: datetime, policy: Policy) -> None:
+def settle_at_start(
+    session: Session,
+    *,
+    server: str | None,
+    passed_at: datetime | None,
+    now: datetime,
+    policy: Policy,
+) -> None:
     """Leave enrollments UNKNOWN at a start, where the registry may be an old copy.
 
-    It rested for long, or another server has it, or other tables, than at the last start.
+    It rested for long, or another server has it, or other tables, than at the last start, or a
+    later pass than it knows of was made in its place.
 
     Args:
         server: which has the registry; None where a file has it.
+        passed_at: when the last pass was made in its place, if that is known.
     """
     has_moved, last_pass_at = active.moved_to(session, server), _last_pass(session)
-    if last_pass_at is not None and (has_moved or now - last_pass_at > _RESTED):
+    if last_pass_at is None:
+        return
+    if passed_at is not None and passed_at > last_pass_at:
+        _doubt(session, last_pass_at=passed_at, now=now, policy=policy)
+    elif has_moved or now - last_pass_at > _RESTED:
         _doubt(session, last_pass_at=last_pass_at, now=now, policy=policy)
 
 

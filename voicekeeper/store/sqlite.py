@@ -25,7 +25,7 @@ from threading import RLock
 
 import sqlalchemy as sa
 
-from voicekeeper.core.duration import rfc3339
+from voicekeeper.core.duration import parse_instant, rfc3339
 from voicekeeper.errors import (
     DatabaseDamaged,
     DatabaseHeld,
@@ -51,6 +51,9 @@ first, in a few of them, and then its rows, as far as the steps go: a million vo
 five times as many."""
 
 _STEPS_AT_A_TIME = 100_000
+
+_PASSED = ", last pass "
+"""Stands in the file of the lock between its holder and the time."""
 
 _NEEDED = ("voice", "breaker", "alembic_version")
 
@@ -88,6 +91,8 @@ class SqliteDatabase(Database):
         self._is_in_wal = False
         self.is_shared_in_wal = False
         self._in_place: dict[Path, tuple[int, int]] = {}
+        self._holding: tuple[int, str] | None = None
+        self._passed_at: datetime | None = None
 
     @property
     def file(self) -> Path:
@@ -209,21 +214,41 @@ class SqliteDatabase(Database):
             try:
                 files.take_lock(descriptor)
             except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                holder, *_ = _content(descriptor).partition(_PASSED)
                 raise DatabaseHeld(
                     f"another voicekeeper daemon holds {self.path}: {holder or 'it just started'}"
                 ) from None
             except OSError as error:
                 raise sqlite_errors.lockless(self.path, error) from None
             self._in_place[lock_path] = _identity(os.fstat(descriptor))
-            holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}\n"
-            with suppress(OSError):  # a full disk: the lock holds without its holder's name
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, holder.encode(), 0)
+            self._passed_at = _passed_at(descriptor)
+            holder = f"pid {os.getpid()} on {socket.gethostname()} since {rfc3339(now)}"
+            self._holding = descriptor, holder
+            self._write_lock(*self._holding)
             yield
         finally:
+            self._holding = None
             self._in_place.pop(lock_path, None)
             os.close(descriptor)
+
+    @property
+    def passed_at(self) -> datetime | None:
+        """When the last pass was made in this place, as the file of the lock has it."""
+        return self._passed_at
+
+    def note_pass(self, now: datetime) -> None:
+        """Note in the file of the lock that a pass was made and is committed."""
+        if self._holding is not None:
+            self._passed_at = now
+            self._write_lock(*self._holding)
+
+    def _write_lock(self, descriptor: int, text: str) -> None:
+        """Write into the file of the lock who holds it, and when the last pass was made."""
+        if self._passed_at is not None:
+            text += f"{_PASSED}{rfc3339(self._passed_at)}"
+        with suppress(OSError):  # a full disk: the lock holds all the same
+            os.pwrite(descriptor, f"{text}\n".encode(), 0)
+            os.ftruncate(descriptor, len(text) + 1)
 
     def is_held(self) -> bool | None:
         """Tell whether a daemon holds the file; None where nobody can tell."""
@@ -305,6 +330,16 @@ class SqliteDatabase(Database):
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _content(lock: int) -> str:
+    return os.pread(lock, 500, 0).decode(errors="replace").strip()
+
+
+def _passed_at(lock: int) -> datetime | None:
+    with suppress(OSError, ValueError):
+        return parse_instant(_content(lock).partition(_PASSED)[2])
+    return None
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -96,7 +96,8 @@ class Worklist:
                 session, (), before=now, after=now, now=now, policy=policy
             )
         server = self._database.identity(session)
-        restore.settle_at_start(session, server=server, now=now, policy=policy)
+        passed_at = self._database.passed_at
+        restore.settle_at_start(session, server=server, passed_at=passed_at, now=now, policy=policy)
         due.make_held_due(session, now=now)
         session.execute(  # tasks whose webhook may have come while nobody listened
             sa.update(Task)
@@ -190,7 +191,7 @@ class Worklist:
                     are_many=found.are_many,
                 )
             bad_left = claims.unreadable_lines(session, left)
-            return Claims(
+            claimed = Claims(
                 calls=[*probes, *voices],
                 polls=asked,
                 more_calls=len(voices) + len(bad_voices) == room,
@@ -199,6 +200,8 @@ class Worklist:
                 lines=lines,
                 unreadable=[*bad_left, *bad_tasks, *bad_voices],
             )
+        self._database.note_pass(now)
+        return claimed
 
     def replan(self, *, old: Policy, new: Policy, now: datetime) -> None:
         """Go by other settings from now on.
