@@ -1,6 +1,11 @@
 """The proxy by which a URL is asked for, as a table: variables, what they spare, what is none."""
 
 import asyncio
+import os
+import shutil
+import ssl
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -184,3 +189,48 @@ def test_a_client_goes_by_a_tunnel_through_a_real_proxy_with_its_password(
     assert heard[1].startswith(b"GET /1 HTTP/1.1\r\n")
     assert b"user-agent: voicekeeper/" in heard[1].lower()
     assert b"proxy-authorization" not in heard[1].lower()
+
+
+ASK = """
+import asyncio, sys
+from voicekeeper.gateway import http_client
+async def main():
+    url = http_client.httpx.URL(sys.argv[1])
+    async with http_client.client(url, timeout=10) as client:
+        print((await client.get(url)).status_code)
+try:
+    asyncio.run(main())
+except http_client.httpx.ConnectError:
+    print("not trusted")
+"""
+
+
+@needs_openssl
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have another list of authorities")
+def test_an_authority_that_the_system_trusts_is_trusted(tmp_path: Path) -> None:
+    tls, certificate = certified(tmp_path, "IP:127.0.0.1"), tmp_path / "cert.pem"
+    digest = ["openssl", "x509", "-noout", "-hash", "-in", str(certificate)]
+    name = subprocess.run(digest, capture_output=True, text=True, check=True, timeout=60).stdout
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    shutil.copy(certificate, trusted / f"{name.strip()}.0")
+    over = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    system = str(Path(ssl.get_default_verify_paths().openssl_capath).resolve())
+    updated = ["unshare", "--mount", "sh", "-c", over, str(trusted), system]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async def asked(*within: str) -> str:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls) as server:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            command = [*within, sys.executable, "-c", ASK, url]
+            pipe, environ = asyncio.subprocess.PIPE, {"PATH": os.environ["PATH"]}
+            asking = await asyncio.create_subprocess_exec(*command, stdout=pipe, env=environ)
+            out, _ = await asking.communicate()
+            return out.decode().strip()
+
+    assert asyncio.run(asked()) == "not trusted"
+    assert asyncio.run(asked(*updated)) == "204"

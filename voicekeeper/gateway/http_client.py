@@ -5,6 +5,7 @@ for proxies is not used: that one fails in its constructor on ``all_proxy=socks5
 proxy that would do, and on an address in ``no_proxy``.
 """
 
+import os
 import re
 import socket
 import ssl
@@ -100,18 +101,23 @@ def _covers(spared: str, host: str, port: str) -> bool:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return what trusts certifi's certificates, or those of the environment; it takes 20 ms.
+    """Return what trusts certifi's certificates and the system's, or those of the environment.
+
+    Certifi's are as old as the installation; the system's are kept up to date. It takes 20 ms.
 
     Raises:
         ConfigError: ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` cannot be read.
     """
     try:
-        return httpx.create_ssl_context()
+        context = httpx.create_ssl_context()
     except OSError:
         raise ConfigError(
             ["SSL_CERT_FILE, SSL_CERT_DIR: no certificates can be read from there"],
             source="the environment",
         ) from None
+    if not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        context.load_default_certs()
+    return context
 
 
 def client(
