@@ -22,28 +22,35 @@ def about(kind: AlertKind, *items: Item) -> Text:
     return messages.of_alerts(kind, items, host="box")
 
 
+MAKES_ANEW = "'voicekeeper show NAME' tells why; 'retry NAME' makes a new one"
+REPEATS = "'voicekeeper show NAME' tells why, 'retry NAME' repeats its enrollment"
+TELLS_TRIES = "'voicekeeper history NAME' tells what was tried"
+TELLS_ACCOUNT = "'voicekeeper check' tells what the gateway says to the key"
+
+
 @pytest.mark.parametrize(
-    ("kind", "is_", "ends", "end"),
+    ("kind", "is_", "mend", "ends", "end"),
     [
-        (AlertKind.LOST, "anna is lost", "speaks again", "speak again"),
-        (AlertKind.UNDEPLOYED, "anna is UNDEPLOYED", "speaks again", "speak again"),
-        (AlertKind.RISK, "anna is at risk", "was used again", "were used again"),
+        (AlertKind.LOST, "anna is lost", MAKES_ANEW, "speaks again", "speak again"),
+        (AlertKind.UNDEPLOYED, "anna is UNDEPLOYED", REPEATS, "speaks again", "speak again"),
+        (AlertKind.RISK, "anna is at risk", TELLS_TRIES, "was used again", "were used again"),
         (
             AlertKind.BLOCKED,
             "all calls of anna are paused",
+            TELLS_ACCOUNT,
             "takes calls again",
             "take calls again",
         ),
     ],
 )
 def test_a_message_tells_what_is_wrong_with_whom_and_why_and_at_last_its_end(
-    kind: AlertKind, is_: str, ends: str, end: str
+    kind: AlertKind, is_: str, mend: str, ends: str, end: str
 ) -> None:
     told = about(kind, item())
     assert told.title == f"voicekeeper on box: {is_}"
-    since, why, mend, again = told.body.splitlines()
+    since, why, to_do, again = told.body.splitlines()
     assert (since, why) == (f"{is_} since 2026-05-01T12:00:00Z", "Why: it is gone")
-    assert mend.startswith("What to do: 'voicekeeper ")
+    assert to_do.startswith(f"What to do: {mend}")
     assert again == "This is told once a day until it has ended."
     ended = item(ended_at=NOW + HOUR)
     assert about(kind, ended) == Text(
