@@ -251,31 +251,13 @@ class Registry:
             add_entry(session, voice, Entry(Event.VOICE_RETRIED, before), now=now, logged=False)
 
     def remove(self, name: str, *, now: datetime) -> Voice:
-        """Forget a voice and its history; return what it was."""
-        try:
-            with self._changing(name) as (session, voice):
-                session.delete(voice)
-                session.add(removal_of(voice, now=now))
-        except DatabaseUnusable:
-            return self._remove_unreadable(name, now=now)
-        return voice
-
-    def _remove_unreadable(self, name: str, *, now: datetime) -> Voice:
-        """Forget a voice whose row cannot be read whole."""
+        """Forget a voice and its history; return what it was, as far as that can be read."""
         with self._database.writing() as session:
-            name = _known(session, name)
-            known = select(col(Voice.model), col(Voice.voice_id)).where(col(Voice.name) == name)
-            model, voice_id = session.execute(known).one()
-            voice = Voice(
-                name=name,
-                model=model,
-                voice_id=voice_id,
-                origin=Origin.IMPORTED,
-                status=Status.UNKNOWN,
-                created_at=now,
-                anchored_at=now,
-            )
-            session.execute(delete(Voice).where(col(Voice.name) == name))
+            try:
+                voice = _named(session, name)
+            except DatabaseUnusable:
+                voice = _legible(session, name, now=now)
+            session.run(delete(Voice).where(col(Voice.name) == voice.name))
             session.add(removal_of(voice, now=now))
         return voice
 
@@ -296,6 +278,22 @@ def _named(session: Session, name: str) -> Voice:
             f"no voice is named {quoted(name)}; 'voicekeeper list' shows those there are"
         )
     return voice
+
+
+def _legible(session: Session, name: str, *, now: datetime) -> Voice:
+    """Return what a voice is known by whose row cannot be read whole."""
+    known = select(col(Voice.name), col(Voice.model), col(Voice.voice_id))
+    found = session.execute(known.where(col(Voice.name) == _known(session, name)))
+    name, model, voice_id = found.one()
+    return Voice(
+        name=name,
+        model=model,
+        voice_id=voice_id,
+        origin=Origin.IMPORTED,
+        status=Status.UNKNOWN,
+        created_at=now,
+        anchored_at=now,
+    )
 
 
 def _known(session: Session, name: str) -> str:
