@@ -198,7 +198,7 @@ def test_a_file_with_two_names_is_refused(host: Host) -> None:
 def test_what_was_left_by_a_start_that_was_killed_as_it_made_the_file_is_no_second_name(
     host: Host,
 ) -> None:
-    left = host.path.with_name(f"{host.path.name}.abcd_123")
+    left = host.path.with_name(f".{host.path.name}.abcd_123")
     os.link(host.path, left)
     host.database.prepare(upgrade=False)
     assert not left.exists()

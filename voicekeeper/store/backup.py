@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, date, datetime
@@ -19,10 +18,7 @@ from secrets import token_hex
 from typing import Final
 
 from voicekeeper.errors import BackupFailed, DatabaseDamaged, reason
-from voicekeeper.store.sqlite import SqliteDatabase, give_name
-
-SIBLINGS: Final = ("-journal", "-wal", "-shm")
-"""What SQLite may have beside a file."""
+from voicekeeper.store.sqlite import SqliteDatabase, give_name, unfinished
 
 KEPT: Final = 14
 """So many daily copies are kept."""
@@ -240,20 +236,6 @@ class DailyCopies:
         for old in ahead_first[:-KEPT]:
             with suppress(OSError):
                 old.unlink()
-
-
-@contextmanager
-def unfinished(file: Path) -> Iterator[Path]:
-    """Give an empty file of mode 0600 beside the one to be made; it does not stay."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    os.close(descriptor)
-    copy = Path(name)
-    try:
-        yield copy
-    finally:
-        for ending in ("", *SIBLINGS):
-            with suppress(OSError):
-                copy.with_name(f"{copy.name}{ending}").unlink()
 
 
 def _leave_room(folder: Path, registry: Path) -> None:

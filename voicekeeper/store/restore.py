@@ -34,11 +34,11 @@ from voicekeeper.errors import (
     reason,
 )
 from voicekeeper.store import active, due, results, unreadable
-from voicekeeper.store.backup import SIBLINGS, sync, unfinished
+from voicekeeper.store.backup import sync
 from voicekeeper.store.files import open_named, open_plain
 from voicekeeper.store.jobs import call_for, write_intents
 from voicekeeper.store.session import Session
-from voicekeeper.store.sqlite import SqliteDatabase
+from voicekeeper.store.sqlite import SIBLINGS, SqliteDatabase, unfinished
 
 _RESTED: Final = timedelta(hours=1)
 """A registry without a pass for longer may be a copy that was put back by hand."""

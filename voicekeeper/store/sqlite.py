@@ -22,6 +22,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 from threading import RLock
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -37,6 +38,9 @@ from voicekeeper.store.database import Database
 from voicekeeper.store.session import Session
 
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
+
+SIBLINGS: Final = ("-journal", "-wal", "-shm")
+"""What SQLite may have beside a file."""
 
 _BUSY_TIMEOUT_S = 10
 
@@ -149,9 +153,9 @@ class SqliteDatabase(Database):
     def _see_one_name(self) -> None:
         """See that nobody can open the file by a name beside which neither lock nor journal is."""
         if self.path.stat().st_nlink > 1:
-            for unfinished in self.path.parent.glob(f"{glob.escape(self.path.name)}.????????"):
-                if unfinished.samefile(self.path):  # what `_make` left, killed or just at it
-                    unfinished.unlink(missing_ok=True)
+            for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.????????"):
+                if left.samefile(self.path):  # by `_make`, killed or just at it
+                    left.unlink(missing_ok=True)
         if self.path.stat().st_nlink > 1:
             raise DatabaseUnusable(
                 f"{self.path} has a second name (a hard link), by which another daemon could use "
@@ -257,22 +261,16 @@ class SqliteDatabase(Database):
     def _make(self) -> None:
         self.see_never_made()
         try:
-            descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
+            with unfinished(self.path) as place:
+                made = SqliteDatabase(place)
+                with closing(made):
+                    made._set_journal_mode()
+                    made._migrate()
+                # Now that it is closed: SQLite's own files are named after it.
+                with suppress(FileExistsError):  # another command was faster
+                    give_name(place, self.path)
         except OSError as error:
             raise sqlite_errors.unreachable(self.path, error) from None
-        made = SqliteDatabase(Path(name))
-        try:
-            made._set_journal_mode()
-            made._migrate()
-            made.close()  # before it gets its name: SQLite's own files are named after it
-            with suppress(FileExistsError):  # another command was faster
-                give_name(made.path, self.path)
-        except OSError as error:
-            raise sqlite_errors.unreachable(self.path, error) from None
-        finally:
-            made.close()
-            os.close(descriptor)
-            made.path.unlink(missing_ok=True)
 
     def check(self, *, briefly: bool = False) -> None:
         """See that the file is whole; briefly, in `_CHECKED_STEPS` at most."""
@@ -362,6 +360,20 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 def _byte(octal: re.Match[bytes]) -> bytes:
     return bytes([int(octal[1], 8)])
+
+
+@contextmanager
+def unfinished(file: Path) -> Iterator[Path]:
+    """Give an empty file of mode 0600 beside the one to be made; it does not stay."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    os.close(descriptor)
+    copy = Path(name)
+    try:
+        yield copy
+    finally:
+        for ending in ("", *SIBLINGS):
+            with suppress(OSError):
+                copy.with_name(f"{copy.name}{ending}").unlink()
 
 
 def give_name(made: str | Path, path: str | Path, *, folder: int | None = None) -> None:
