@@ -144,7 +144,7 @@ def opened_by(
         session.add(Alert(kind=AlertKind.ENROLLMENT, ended_at=now, **about))
     if kind is None:
         return log_line
-    known = _known(session, _OF_VOICE, of_voice=voice.id)
+    known = _readable(session, _OF_VOICE, of_voice=voice.id)
     alert = next((alert for alert in known if alert.kind is kind), None)
     if alert is None:
         alert = Alert(kind=kind, **about)
@@ -182,14 +182,14 @@ def may_have_alerts(voice: Voice, *, now: datetime, policy: Policy) -> bool:
 
 def fixed(session: Session, voice: Voice, *, now: datetime) -> list[LogLine]:
     """End all alerts about a voice that spoke; return the all-clear of those that were logged."""
-    open_alerts = _known(session, _OF_VOICE, of_voice=voice.id)
+    open_alerts = _readable(session, _OF_VOICE, of_voice=voice.id)
     lines = [_end_of_voice(session, alert, voice, now=now) for alert in open_alerts]
     return [log_line for log_line in lines if log_line is not None]
 
 
 def of_model(session: Session, model: str) -> Alert | None:
     """Return the open alert that a model's calls are paused."""
-    return next(iter(_known(session, _OF_MODEL, of_model=model)), None)
+    return next(iter(_readable(session, _OF_MODEL, of_model=model)), None)
 
 
 def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
@@ -235,7 +235,7 @@ def mark(session: Session, lines: Iterable[LogLine], *, now: datetime) -> None:
         session.run(_LOGGED_END, {"keys": ended_keys})
 
 
-def _known(session: Session, query: sa.Select[Any], **of: object) -> list[Alert]:
+def _readable(session: Session, query: sa.Select[Any], **of: object) -> list[Alert]:
     """Return the alerts of a query; one that cannot be read is deleted, its cause opens another."""
     found, bad = unreadable.load(session, query, of)
     if bad:
@@ -245,7 +245,7 @@ def _known(session: Session, query: sa.Select[Any], **of: object) -> list[Alert]
 
 def drop_unreadable(session: Session) -> None:
     """Delete the alerts that cannot be read: a look at all of them would fail."""
-    _known(session, select(Alert))
+    _readable(session, select(Alert))
 
 
 def _as_new(log_line: LogLine, *, now: datetime) -> dict[str, Any]:

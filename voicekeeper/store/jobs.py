@@ -11,7 +11,7 @@ from voicekeeper.core import costs
 from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Kind, Origin, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import INTERRUPTED, Transition
+from voicekeeper.core.transitions import Transition
 from voicekeeper.store import ledger
 from voicekeeper.store.history import LogLine
 from voicekeeper.store.session import Session
@@ -24,9 +24,6 @@ _ADD = sa.insert(_TASK).returning(_TASK.c.id, sort_by_parameter_order=True)
 IS_OPEN: sa.ColumnElement[bool] = sa.literal_column("task.state IN ('intent', 'running')")
 IS_INTENT: sa.ColumnElement[bool] = sa.literal_column("task.state = 'intent'")
 IS_RUNNING: sa.ColumnElement[bool] = sa.literal_column("task.state = 'running'")
-IS_INTERRUPTED: sa.ColumnElement[bool] = sa.literal_column(
-    f"(task.state = 'unknown' AND task.code = '{INTERRUPTED.code}')"
-)
 MAY_BE_CUT_SHORT: sa.ColumnElement[bool] = sa.and_(
     IS_OPEN,  # by its index
     IS_INTENT,

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -72,16 +72,6 @@ def apply(
     return lines
 
 
-def is_superseded() -> ColumnElement[bool]:
-    """Return whether the task's voice was called again since for the same purpose."""
-    newer = aliased(Task)
-    return exists().where(
-        col(newer.voice_pk) == col(Task.voice_pk),
-        col(newer.kind) == col(Task.kind),
-        col(newer.id) > col(Task.id),
-    )
-
-
 def of_task_alone(change: Transition) -> Transition:
     """Return a transition without its changes to the voice, which has a newer task."""
     return replace(change, voice={}, entries=())
@@ -111,8 +101,17 @@ def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Transi
     return replace(change, voice=kept, entries=entries)
 
 
+_NEWER = aliased(Task)
 _FIND = (
-    select(Task, Voice, is_superseded())
+    select(
+        Task,
+        Voice,
+        exists().where(
+            col(_NEWER.voice_pk) == col(Task.voice_pk),
+            col(_NEWER.kind) == col(Task.kind),
+            col(_NEWER.id) > col(Task.id),
+        ),
+    )
     .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
     .where(col(Task.id).in_(sa.bindparam("keys", expanding=True)))
 )
