@@ -112,6 +112,7 @@ class Daemon:
         stdout = self.process.stdout if pipe is None else os.fdopen(pipe[0])
         self.lines: list[str] = []
         self.words: list[str] = []
+        self._told: list[dict[str, Any]] = []
         self._readers = [
             _thread(_read, stdout, self.lines),
             _thread(_read, self.process.stderr, self.words),
@@ -129,10 +130,10 @@ class Daemon:
 
     def told(self, event: str, **fields: object) -> list[dict[str, Any]]:
         """Return the log lines of an event that have these fields."""
-        lines = [json.loads(line) for line in list(self.lines)]
+        self._told += map(json.loads, self.lines[len(self._told) :])
         return [
             line
-            for line in lines
+            for line in self._told
             if line["event"] == event and all(line.get(k) == v for k, v in fields.items())
         ]
 

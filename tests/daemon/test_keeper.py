@@ -374,10 +374,11 @@ def test_a_restart_asks_for_the_task_that_was_accepted(life: Life) -> None:
 
 
 async def test_answers_are_written_down_later_when_the_database_is_busy(
-    life: Life, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_sqlite, "_BUSY_TIMEOUT_S", 0.01)
     monkeypatch.setattr("voicekeeper.daemon.recorder._AGAIN_S", (0.001,))
+    life = Life(tmp_path)
     life.register(imported("anna"))
     life.upstream.hanging = lambda _: True
     other = sqlite3.connect(life.database.path, isolation_level=None)
@@ -822,7 +823,14 @@ def test_the_registry_counts_as_the_gateway_does(tmp_path: Path) -> None:
 
 def test_voices_are_kept_while_no_task_can_be_asked_for(tmp_path: Path) -> None:
     gateway = Gateway(random.Random(1), window=DAY)
-    life = Life(tmp_path, gateway=gateway, window=DAY, interval=10 * HOUR, jitter=HOUR)
+    life = Life(
+        tmp_path,
+        gateway=gateway,
+        window=DAY,
+        interval=10 * HOUR,
+        jitter=HOUR,
+        speech_interval=5 * MINUTE,
+    )
     life.register(*map(imported, fleet(2)))
     life.live(HOUR)
 
