@@ -20,14 +20,14 @@ def test_it_is_ready_only_after_its_first_pass(service: Service) -> None:
     assert first_call < ready
 
 
-def test_stop_ends_it_within_ten_seconds_with_calls_in_flight(service: Service) -> None:
+def test_stop_ends_it_long_before_calls_that_hang_do(service: Service) -> None:
     service.fresh(upstream={"timeout": "1m"})
     service.faults("hang@submit")
     lines = "\n".join(f'{{"voice_id": "id-{n}", "name": "v{n}"}}' for n in range(4))
     service.machine.run("voicekeeper", "import", "-", stdin=lines)
     begun = "SELECT count(*) FROM task WHERE state = 'intent'"
     until(lambda: service.query(begun) == [[4]], "four calls hang")
-    done = service.machine.run("timeout", "10", "systemctl", "stop", service.unit, check=False)
+    done = service.machine.run("timeout", "30", "systemctl", "stop", service.unit, check=False)
     assert (done.returncode, service.shown("Result")) == (0, "success")
     (stopped,) = service.told("daemon.stopped")
     assert stopped["calls_left"] in range(5)

@@ -39,8 +39,8 @@ def _as_it_began(kept: Service) -> None:
 
 
 def reload(service: Service) -> Done:
-    """Reload within the two seconds that it may take."""
-    return service.machine.run("timeout", "2", "systemctl", "reload", service.unit, check=False)
+    """Reload, long before the command would stop waiting for an answer."""
+    return service.machine.run("timeout", "10", "systemctl", "reload", service.unit, check=False)
 
 
 def test_reload_returns_when_the_new_settings_are_in_force(kept: Service) -> None:
