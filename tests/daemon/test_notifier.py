@@ -21,7 +21,6 @@ from tests.support import (
     Call,
     Life,
     imported,
-    offload,
     policy,
     wanted,
 )
@@ -79,23 +78,16 @@ class Told(Life):
     def new_notifier(self) -> Notifier:
         """Return a notifier, as a process just started would have it."""
         outbox = Outbox(self.database, places=len(self.addresses), host=HOST, tick=TICK)
-        return Notifier(
-            outbox=outbox,
-            senders=[
-                Sender(f"alerts.urls[{n}] (fake)", notify=address.notify)
-                for n, address in enumerate(self.addresses)
-            ],
-            clock=self.clock,
-            policy=self.policy,
-            log=self.log,
-            offload=offload,
-        )
+        senders = [
+            Sender(f"alerts.urls[{n}] (fake)", notify=address.notify)
+            for n, address in enumerate(self.addresses)
+        ]
+        return Notifier(self.context, outbox, senders)
 
     async def one_pass(self) -> bool:
         found = await super().one_pass()
         await self.notifier.look()
-        while self.notifier.busy:  # noqa: ASYNC110 - a thread is under way
-            await asyncio.sleep(0)
+        await self.notifier.settle()
         return found
 
     async def anew(self, duration: timedelta) -> None:
@@ -131,10 +123,11 @@ class Told(Life):
 class Mute:
     """What stands in for a notifier where no address is set."""
 
-    busy = False
-
     async def look(self) -> None:
         """Tell nobody."""
+
+    async def settle(self) -> None:
+        """Wait for nothing."""
 
 
 @pytest.fixture
@@ -418,8 +411,7 @@ def test_a_row_that_cannot_be_read_silences_no_message(life: Told, spoil: str) -
     async def minutes() -> None:
         for _ in range(15):
             await life.notifier.look()
-            while life.notifier.busy:  # noqa: ASYNC110 - a thread is under way
-                await asyncio.sleep(0)
+            await life.notifier.settle()
             life.clock.advance(MINUTE)
 
     asyncio.run(minutes())
@@ -448,8 +440,7 @@ def test_a_keeper_that_was_deposed_sends_no_more_messages(life: Told) -> None:
 
     async def look() -> None:
         await life.notifier.look()
-        while life.notifier.busy:  # noqa: ASYNC110 - a thread is under way
-            await asyncio.sleep(0)
+        await life.notifier.settle()
 
     life.addresses[0].notify = deposed_meanwhile  # type: ignore[method-assign]
     life.notifier = life.new_notifier()

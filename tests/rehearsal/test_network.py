@@ -17,8 +17,8 @@ from voicekeeper.config import Settings
 from voicekeeper.core.outcome import Accepted, Report
 from voicekeeper.core.requests import FLASH, Clone, Request, Speech
 from voicekeeper.core.secret import SecretStr
-from voicekeeper.daemon import wiring
 from voicekeeper.errors import CallFailed
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import BEGINNING, HostClock, VirtualLoop
 from voicekeeper.rehearsal.faults import Period
@@ -80,7 +80,9 @@ class Line:
             note=self.notes.append,
             step=lambda: self.steps.append(None),
         )
-        self.client = wiring.gateway(settings, SecretStr(KEY), self.clock, transport=self.network)
+        self.client = GatewayClient(
+            settings.upstream, SecretStr(KEY), clock=self.clock, transport=self.network
+        )
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it returns
         return self.loop.run_until_complete(work)

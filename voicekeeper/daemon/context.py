@@ -1,4 +1,4 @@
-"""What the parts of a keeper work with."""
+"""What a keeper, its parts and its notifier work with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,5 +37,5 @@ class Context:
     policy: Policy
 
     async def run(self, function: Callable[P, T], *args: P.args, **given: P.kwargs) -> T:
-        """Run a function of the store where these run; return what it does."""
+        """Run a blocking function of the store in its thread; return its result."""
         return cast("T", await self.offload(partial(function, *args, **given)))

@@ -9,18 +9,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from voicekeeper.core import alerting
-from voicekeeper.core.clock import Clock
-from voicekeeper.core.events import Event, Logger, tell
+from voicekeeper.core.events import Event, tell
 from voicekeeper.core.messages import Text
 from voicekeeper.core.models import Message
-from voicekeeper.core.schedule import Policy
+from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.recorder import until_written
 from voicekeeper.errors import NotSent, VoicekeeperError
 from voicekeeper.notify import Sender
-from voicekeeper.store.database import Offload
 from voicekeeper.store.outbox import Outbox
 
 T = TypeVar("T")
@@ -33,44 +31,28 @@ class Notifier:
     """Sends the messages of the outbox.
 
     Args:
+        context: what it shares with the keeper.
         outbox: of the registry.
         senders: the way to each address, in the order of the settings.
-        clock: the only source of time.
-        policy: the settings.
-        log: where events are logged.
-        offload: runs the store's blocking functions.
     """
 
-    def __init__(
-        self,
-        *,
-        outbox: Outbox,
-        senders: Sequence[Sender],
-        clock: Clock,
-        policy: Policy,
-        log: Logger,
-        offload: Offload[Any],
-    ) -> None:
+    def __init__(self, context: Context, outbox: Outbox, senders: Sequence[Sender]) -> None:
+        self._context = context
         self._outbox = outbox
         self._senders = senders
-        self._clock = clock
-        self._policy = policy
-        self._log = log
-        self._offload = offload
         self._rounds: dict[int, asyncio.Task[None]] = {}
         self._is_open = False
         self._stopping = False
         self._failing: str | None = None
 
-    def adopt(self, senders: Sequence[Sender], *, policy: Policy, tick: timedelta) -> None:
+    def adopt(self, senders: Sequence[Sender], *, tick: timedelta) -> None:
         """Go by other settings from now on; what is under way goes on.
 
         Args:
             senders: the way to each address, in the order of the settings.
-            policy: the settings.
             tick: between two passes.
         """
-        self._senders, self._policy = senders, policy
+        self._senders = senders
         self._outbox.adopt(places=len(senders), tick=tick)
 
     def stand_by(self) -> None:
@@ -78,14 +60,9 @@ class Notifier:
         self._is_open = False
 
     @property
-    def busy(self) -> bool:
-        """Whether a message is under way."""
-        return bool(self._rounds)
-
-    @property
     def pace(self) -> timedelta:
         """Between two looks."""
-        return max(_SHORTEST, min(alerting.settling(self._policy), _LONGEST))
+        return max(_SHORTEST, min(alerting.settling(self._context.policy), _LONGEST))
 
     async def once(self, within: float) -> None:
         """Send what there is; after a run nothing more comes that would be gathered.
@@ -94,9 +71,13 @@ class Notifier:
             within: seconds to wait.
         """
         await self.look(settled=True)
+        await self.settle(within)
+        await self.stop(0)
+
+    async def settle(self, within: float | None = None) -> None:
+        """Wait, so many seconds at most, until no message is under way."""
         if self._rounds:
             await asyncio.wait(self._rounds.values(), timeout=within)
-        await self.stop(0)
 
     async def look(self, *, settled: bool = False) -> None:
         """Gather the messages that are due, and begin to send them; no failure reaches further.
@@ -106,13 +87,13 @@ class Notifier:
         """
         if not self._senders:
             return
+        context, outbox = self._context, self._outbox
         try:
             if not self._is_open:
-                await self._offload(partial(self._outbox.open, now=self._clock.now()))
+                await context.run(outbox.open, now=context.clock.now())
                 self._is_open = True
-            now, policy = self._clock.now(), self._policy
-            gather = partial(self._outbox.gather, now=now, policy=policy, settled=settled)
-            await self._offload(gather)
+            now, policy = context.clock.now(), context.policy
+            await context.run(outbox.gather, now=now, policy=policy, settled=settled)
         except Exception as error:  # noqa: BLE001 - whatever it is, voices are kept
             self._log_failure(error)
         else:
@@ -144,37 +125,40 @@ class Notifier:
 
     async def _round(self, place: int, sender: Sender) -> None:
         """Send all that is due to one address, one after the other."""
+        context, following = self._context, self._outbox.next
         while self._is_open and not self._stopping and sender in self._senders:
-            following = partial(self._outbox.next, place, now=self._clock.now())
-            message: Message | None = await self._offload(following)
+            message = await context.run(following, place, now=context.clock.now())
             if message is None:
                 return
             await self._send(message, sender)
 
     async def _send(self, message: Message, sender: Sender) -> None:
+        context, outbox = self._context, self._outbox
         fields = {"place": sender.label, "topic": message.topic, "title": message.title}
         try:
             await sender.send(Text(message.level, message.title, message.body))  # type: ignore[arg-type]  # a CHECK holds it
         except NotSent as failure:
             again = await self._marked(
-                lambda: self._outbox.failed(message, now=self._clock.now(), policy=self._policy)
+                lambda: outbox.failed(message, now=context.clock.now(), policy=context.policy)
             )
             if again is None:
-                tell(self._log, Event.MESSAGE_DROPPED, **fields, error=str(failure))
+                tell(context.log, Event.MESSAGE_DROPPED, **fields, error=str(failure))
             elif message.tries == 0:
-                tell(self._log, Event.MESSAGE_FAILED, **fields, error=str(failure), retry_at=again)
+                tell(
+                    context.log, Event.MESSAGE_FAILED, **fields, error=str(failure), retry_at=again
+                )
         else:
-            await self._marked(lambda: self._outbox.arrived(message, now=self._clock.now()))
-            tell(self._log, Event.MESSAGE_SENT, **fields)
+            await self._marked(lambda: outbox.arrived(message, now=context.clock.now()))
+            tell(context.log, Event.MESSAGE_SENT, **fields)
 
     async def _marked(self, mark: Callable[[], T]) -> T:
         """Mark a message; else it would be sent twice, though nothing crashed."""
-        return await until_written(lambda: self._offload(mark), failed=self._log_failure)
+        return await until_written(lambda: self._context.run(mark), failed=self._log_failure)
 
     def _log_failure(self, error: BaseException) -> None:
         """Log a failure of our own, once for all that fail alike."""
         words = str(error) or type(error).__name__
         if words != self._failing:
             unforeseen = None if isinstance(error, VoicekeeperError) else error
-            tell(self._log, Event.PASS_FAILED, error=words, exc_info=unforeseen)
+            tell(self._context.log, Event.PASS_FAILED, error=words, exc_info=unforeseen)
         self._failing = words

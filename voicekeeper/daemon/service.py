@@ -85,11 +85,11 @@ class Daemon:
         self._jobs = Jobs(self._table, clock=clock, log=log)
         self._is_ready = self._is_active = False
         self._last_pass_at: datetime | None = None
-        self._stands_by: str | None = None
+        self._last_standby: str | None = None
         self._stop = asyncio.Event()
         self._problem: str | None = None
-        self._failing: str | None = None
-        self._failed_copy: str | None = None
+        self._last_failure: str | None = None
+        self._last_copy_failure: str | None = None
         self._fatal: Exception | None = None
 
     def _table(self) -> Sequence[Periodic]:
@@ -160,16 +160,16 @@ class Daemon:
             await self._keeper.sweep()
         except NotActive as error:
             is_active, status = False, str(error)
-            if status != self._stands_by:
+            if status != self._last_standby:
                 tell(self._log, Event.DAEMON_STANDBY, keeper=error.keeper)
-            self._stands_by = status
+            self._last_standby = status
         except Exception as error:  # noqa: BLE001 - the next pass may do better
             self._pass_failed(error)
             return
         else:
-            self._stands_by = None
+            self._last_standby = None
             is_active, status = True, await self._outlook()
-        self._problem = self._failing = None
+        self._problem = self._last_failure = None
         self._last_pass_at = self._clock.now()
         self._manager.watchdog()
         if self._stop.is_set():  # the last word is that it stops
@@ -196,10 +196,10 @@ class Daemon:
         is_known = isinstance(error, VoicekeeperError)
         self._problem = str(error) if is_known else repr(error)
         alike = type(error).__name__ if is_passing else self._problem
-        if alike != self._failing:
+        if alike != self._last_failure:
             unforeseen = {} if is_known else {"exc_info": error}
             tell(self._log, Event.PASS_FAILED, error=self._problem, **unforeseen)
-        self._failing = alike
+        self._last_failure = alike
         if isinstance(error, (DatabaseDamaged, DatabaseReplaced)):
             self._give_up(error)
         elif is_passing or isinstance(error, DatabaseUnusable):
@@ -230,11 +230,11 @@ class Daemon:
         try:
             made = await asyncio.to_thread(copies.make, self._clock.now())
         except Exception as error:  # noqa: BLE001 - no voice depends on it
-            if str(error) != self._failed_copy:
+            if str(error) != self._last_copy_failure:
                 tell(self._log, Event.BACKUP_FAILED, error=str(error))
-            self._failed_copy = str(error)
+            self._last_copy_failure = str(error)
         else:
-            self._failed_copy = None
+            self._last_copy_failure = None
             if made is not None:
                 tell(self._log, Event.BACKUP_COMPLETED, file=str(made))
 

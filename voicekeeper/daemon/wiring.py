@@ -20,30 +20,11 @@ from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.daemon.notifier import Notifier
 from voicekeeper.gateway import GatewayClient
-from voicekeeper.gateway.http_client import httpx
 from voicekeeper.notify import Heartbeat
 from voicekeeper.store.database import Database, Offload
 from voicekeeper.store.outbox import Outbox
 from voicekeeper.store.registry import Registry
 from voicekeeper.store.worklist import Worklist
-
-
-def gateway(
-    settings: Settings,
-    api_key: SecretStr,
-    clock: Clock,
-    *,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> GatewayClient:
-    """Return the gateway's client; it must be closed.
-
-    Args:
-        settings: where the gateway is, and how hard it may be used.
-        api_key: for nothing else.
-        clock: the host's.
-        transport: in place of the network, in a rehearsal.
-    """
-    return GatewayClient(settings.upstream, api_key, clock=clock, transport=transport)
 
 
 def callbacks(settings: Settings) -> Callbacks | None:
@@ -84,28 +65,22 @@ class Assembly:
         self._registry = Registry(database)
         self._clock = clock
         self._log = log
-        host, policy = socket.gethostname(), policy_of(settings)
-        senders = _senders(settings, log)
+        host, senders = socket.gethostname(), _senders(settings, log)
+        context = Context(
+            worklist=Worklist(database),
+            gateway=gateway,
+            clock=clock,
+            log=log,
+            offload=offload,
+            policy=policy_of(settings),
+        )
         self.keeper = Keeper(
-            Context(
-                worklist=Worklist(database),
-                gateway=gateway,
-                clock=clock,
-                log=log,
-                offload=offload,
-                policy=policy,
-            ),
+            context,
             name=f"{os.getpid()}@{host}",
             callbacks=callbacks(settings) if listens else None,
         )
-        self.notifier = Notifier(
-            outbox=Outbox(database, places=len(senders), host=host, tick=settings.daemon.tick),
-            senders=senders,
-            clock=clock,
-            policy=policy,
-            log=log,
-            offload=offload,
-        )
+        outbox = Outbox(database, places=len(senders), host=host, tick=settings.daemon.tick)
+        self.notifier = Notifier(context, outbox, senders)
         self.heartbeat = Heartbeat(is_in_time=self._is_in_time, ping=_ping(settings), log=log)
 
     async def adopt(self, settings: Settings, api_key: SecretStr) -> None:
@@ -115,14 +90,14 @@ class Assembly:
             VoicekeeperError: the key, an address, the environment or the database cannot be used
                 for that; the old settings stay in force.
         """
-        senders, policy = _senders(settings, self._log), policy_of(settings)
+        senders = _senders(settings, self._log)
         self.gateway.change(settings.upstream, api_key)
         try:
-            await self.keeper.adopt(policy)
+            await self.keeper.adopt(policy_of(settings))
         except BaseException:
             self.gateway.change(self.settings.upstream, self.api_key)
             raise
-        self.notifier.adopt(senders, policy=policy, tick=settings.daemon.tick)
+        self.notifier.adopt(senders, tick=settings.daemon.tick)
         self.heartbeat.adopt(_ping(settings))
         self.settings, self.api_key = settings, api_key
 
@@ -159,11 +134,11 @@ async def assembly(
         async def offload(function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
             return await asyncio.get_running_loop().run_in_executor(thread, function)
 
-        async with gateway(settings, api_key, clock) as upstream:
+        async with GatewayClient(settings.upstream, api_key, clock=clock) as gateway:
             yield Assembly(
                 settings,
                 api_key,
-                upstream,
+                gateway,
                 database=database,
                 offload=offload,
                 clock=clock,

@@ -15,10 +15,10 @@ from typing import Any
 from voicekeeper.config import Settings, policy_of
 from voicekeeper.core.events import Event, Logger
 from voicekeeper.core.secret import SecretStr
-from voicekeeper.daemon import wiring
 from voicekeeper.daemon.context import Context
 from voicekeeper.daemon.keeper import Keeper
 from voicekeeper.errors import DatabaseHeld, VoicekeeperError
+from voicekeeper.gateway import GatewayClient
 from voicekeeper.gateway.http_client import httpx
 from voicekeeper.rehearsal import faults
 from voicekeeper.rehearsal.clock import HostClock
@@ -201,8 +201,11 @@ class _Process:
         self._not_before = host.clock.now()
         context = Context(
             worklist=host.worklist,
-            gateway=wiring.gateway(
-                host.settings, SecretStr(KEY), host.clock, transport=host.transport
+            gateway=GatewayClient(
+                host.settings.upstream,
+                SecretStr(KEY),
+                clock=host.clock,
+                transport=host.transport,
             ),
             clock=host.clock,
             log=host.log,

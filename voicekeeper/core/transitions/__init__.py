@@ -21,8 +21,8 @@ Legal ways of a status::
      ├──> FAILED | UNKNOWN            refused for good | answer lost
      └──> OK                          an imported voice spoke for the first time
     any with a voice_id ──> LOST | UNDEPLOYED   named as the culprit twice, a control call between
-    any with a voice_id ──> OK        a keepalive succeeded: a LOST voice is tried on until its
-                                      deadline, and any when a person asks for it
+    any with a voice_id ──> OK        a keepalive succeeded: a LOST voice is tried on until a window
+                                      past its deadline, and any when a person asks for it
     any but OK and NEW ──> NEW        a person asks for it to be made again
     UNKNOWN ──> NEW                   the lost answer came after all
 """
