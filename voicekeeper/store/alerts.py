@@ -127,7 +127,7 @@ def risk_at(now: datetime, policy: Policy) -> Mapping[str, datetime]:
     }
 
 
-def opened_by(
+def open_for(
     session: Session, voice: Voice, log_line: LogLine, *, now: datetime, notifies: bool
 ) -> LogLine:
     """Open the alert that an event in a voice's life calls for, if any; return the event's line.
@@ -166,7 +166,7 @@ def unblocked(
 
     ``since`` is when its breaker opened; None for one that was let go on trial, if it ever was.
     """
-    alert = of_model(session, model)
+    alert = open_of_model(session, model)
     if alert is None:
         return [_model_recovered(model, since)] if since is not None else []
     log_line = _model_recovered(model, alert.since)
@@ -187,7 +187,7 @@ def fixed(session: Session, voice: Voice, *, now: datetime) -> list[LogLine]:
     return [log_line for log_line in lines if log_line is not None]
 
 
-def of_model(session: Session, model: str) -> Alert | None:
+def open_of_model(session: Session, model: str) -> Alert | None:
     """Return the open alert that a model's calls are paused."""
     return next(iter(_readable(session, _OF_MODEL, of_model=model)), None)
 
@@ -211,9 +211,9 @@ def take(session: Session, *, now: datetime, policy: Policy) -> list[LogLine]:
             if voice is not None:
                 log_line = _line(_all_clear(alert), voice)
         elif voice is None:
-            log_line = _of_model(session, alert, now=now)
+            log_line = _line_of_model(session, alert, now=now)
         else:
-            log_line = _of_voice(session, alert, voice, now=now, policy=policy)
+            log_line = _line_of_voice(session, alert, voice, now=now, policy=policy)
         lines.append(log_line._replace(alert=alert.id))
     return lines
 
@@ -307,7 +307,7 @@ def _open_breaker(session: Session, model: str) -> Breaker | None:
     return breaker if breaker is not None and breaker.opened_at is not None else None
 
 
-def _of_model(session: Session, alert: Alert, *, now: datetime) -> LogLine:
+def _line_of_model(session: Session, alert: Alert, *, now: datetime) -> LogLine:
     """Return the line of an open alert about a model."""
     breaker = _open_breaker(session, alert.model)
     if alert.send_at is None:  # a restore has put it off
@@ -322,7 +322,7 @@ def _of_model(session: Session, alert: Alert, *, now: datetime) -> LogLine:
     )
 
 
-def _of_voice(
+def _line_of_voice(
     session: Session, alert: Alert, voice: Voice, *, now: datetime, policy: Policy
 ) -> LogLine:
     """Return the line of an open alert about a voice; the history has one for each level alone."""

@@ -75,13 +75,14 @@ IN_ORDER: tuple[Any, ...] = (col(Voice.anchored_at) <= _OVER, col(Voice.anchored
 
 _PAUSED: sa.BindParameter[Sequence[str]] = sa.bindparam("paused", expanding=True)
 _BUSY: sa.BindParameter[Sequence[int]] = sa.bindparam("busy", expanding=True)
+_IN_FLIGHT: sa.BindParameter[Sequence[int]] = sa.bindparam("in_flight", expanding=True)
 _POLLS = (
     select(Task, Voice)
     .join(Voice, col(Voice.id) == Task.voice_pk, isouter=True)
     .where(
         ASKABLE,
         (col(Task.kind) == Kind.CONTROL) | col(Task.model).not_in(_PAUSED),
-        col(Task.id).not_in(_BUSY),
+        col(Task.id).not_in(_IN_FLIGHT),
     )
     .order_by(col(Voice.id).is_not(None), *IN_ORDER)  # control calls first
     .limit(_MOST)
@@ -103,7 +104,7 @@ _MANY_CALLS = tuple(
 
 def polls(
     session: Session,
-    open_models: Sequence[str],
+    paused_models: Sequence[str],
     *,
     now: datetime,
     policy: Policy,
@@ -119,8 +120,8 @@ def polls(
         "now": now,
         "over": now - policy.window,
         "most": most,
-        "paused": open_models,
-        "busy": tuple(in_flight),
+        "paused": paused_models,
+        "in_flight": tuple(in_flight),
     }
     found, bad = unreadable.load_joined(session, _POLLS, times)
     due.put_off(session, _TASK.c.next_poll_at, bad, to=now + policy.retry_cap)
@@ -130,7 +131,7 @@ def polls(
 
 def calls(
     session: Session,
-    open_models: Sequence[str],
+    paused_models: Sequence[str],
     *,
     now: datetime,
     policy: Policy,
@@ -148,7 +149,7 @@ def calls(
     terms = {
         "now": now,
         "over": now - policy.window,
-        "paused": open_models,
+        "paused": paused_models,
         "busy": tuple(busy),
     }
     waiting: list[Voice] = []

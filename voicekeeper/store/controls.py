@@ -21,7 +21,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry, Transition
 from voicekeeper.store import alerts, breakers, claims, due, ledger, unreadable
 from voicekeeper.store.history import LogLine, add_entry, model_line
-from voicekeeper.store.jobs import IS_OPEN, Job, control_call, write_intents
+from voicekeeper.store.jobs import IS_OPEN, Job, control_call, write_intents, write_outcome
 from voicekeeper.store.session import Session
 
 _IN_TURN = 10
@@ -79,7 +79,7 @@ def apply(
 ) -> list[LogLine]:
     """Apply what an answer to a control call changes; return what to log."""
     breaker = breakers.of_model(session, task.model)
-    ledger.settle(session, task, change.task)
+    write_outcome(session, task, change.task)
     who = {"model": task.model, "voice_id": task.spoken}
     lines = [model_line(t.event, **who, **t.detail) for t in change.entries]
     if change.success:
@@ -102,7 +102,7 @@ def set_breaker(
     session.change(breaker, fields)
     if not was_closed or breaker.opened_at is None:
         return []
-    if alerts.of_model(session, breaker.model) is not None:
+    if alerts.open_of_model(session, breaker.model) is not None:
         return []
     return [alerts.blocked(session, breaker, breakers.opening(breaker, code=fault.code), now=now)]
 

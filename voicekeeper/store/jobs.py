@@ -1,4 +1,4 @@
-"""What a keeper is handed: the calls to make, as plain values."""
+"""What a keeper is handed: the calls to make, as plain values; and what it writes of them."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from voicekeeper.core import costs
 from voicekeeper.core.costs import Spent
 from voicekeeper.core.models import Kind, Origin, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Transition
+from voicekeeper.core.transitions import TaskFields, Transition
 from voicekeeper.store import ledger
 from voicekeeper.store.history import LogLine
 from voicekeeper.store.session import Session
@@ -169,3 +169,10 @@ def write_intents(
         )
     keys = session.run(_ADD, rows).scalars()
     return [call._replace(task_pk=key) for call, key in zip(calls, keys, strict=True)]
+
+
+def write_outcome(session: Session, task: Task, fields: TaskFields) -> None:
+    """Set the columns of a task that its outcome changes, and book it in the ledger."""
+    before = ledger.cost(task)
+    session.change(task, fields)
+    ledger.book(session, task, before)

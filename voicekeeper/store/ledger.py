@@ -1,7 +1,7 @@
 """The ledger: what the tasks should have cost, by day and kind, and how many ended how.
 
 It is kept when a voice is removed. Each entry is the sum of what its tasks' rows say, and is moved
-in the transaction that moves them: `move` it with an intent, `settle` a task with its answer.
+in the transaction that moves them: `move` it with an intent, `book` a task with its outcome.
 """
 
 from datetime import date, datetime, timedelta
@@ -13,7 +13,6 @@ from sqlmodel import col
 from voicekeeper.core import costs
 from voicekeeper.core.costs import Spent, Totals
 from voicekeeper.core.models import Kind, LedgerEntry, Past, Tally, Task, TaskState, Voice
-from voicekeeper.core.transitions import TaskFields
 from voicekeeper.store.session import Session
 
 _SUMS = (
@@ -24,13 +23,11 @@ _SUMS = (
 _ENROLLMENTS = [kind for kind in Kind if kind.is_enrollment]
 
 
-def settle(session: Session, task: Task, fields: TaskFields) -> None:
-    """Set a task's new columns, move its entry to what it costs now, and count it if it ended."""
-    before = _cost(task)
-    session.change(task, fields)
+def book(session: Session, task: Task, before: Spent) -> None:
+    """Move a task's entry from what it cost before to what it costs now; count it if it ended."""
     if not task.state.is_open:
         count(session, task.kind, task.state)
-    move(session, task.kind, task.sent_at, before, _cost(task))
+    move(session, task.kind, task.sent_at, before, cost(task))
 
 
 def move(session: Session, kind: Kind, sent_at: datetime, before: Spent, after: Spent) -> None:
@@ -93,7 +90,8 @@ def of_voice(session: Session, voice: Voice) -> Spent:
     return Spent(deleted.certain + int(cost or 0), deleted.possible + int(possible or 0))
 
 
-def _cost(task: Task) -> Spent:
+def cost(task: Task) -> Spent:
+    """Return what a task costs, by its row."""
     return Spent(task.cost_micros or 0, task.possible_cost_micros or 0)
 
 

@@ -268,7 +268,7 @@ class Registry:
 
 
 def _named(session: Session, name: str) -> Voice:
-    query = select(Voice).where(col(Voice.name) == _known(session, name))
+    query = select(Voice).where(col(Voice.name) == _stored_spelling(session, name))
     try:
         voice = session.scalars(query).one_or_none()
     except unreadable.UNREADABLE as error:
@@ -283,7 +283,7 @@ def _named(session: Session, name: str) -> Voice:
 def _legible(session: Session, name: str, *, now: datetime) -> Voice:
     """Return what a voice is known by whose row cannot be read whole."""
     known = select(col(Voice.name), col(Voice.model), col(Voice.voice_id))
-    found = session.execute(known.where(col(Voice.name) == _known(session, name)))
+    found = session.execute(known.where(col(Voice.name) == _stored_spelling(session, name)))
     name, model, voice_id = found.one()
     return Voice(
         name=name,
@@ -296,7 +296,7 @@ def _legible(session: Session, name: str, *, now: datetime) -> Voice:
     )
 
 
-def _known(session: Session, name: str) -> str:
+def _stored_spelling(session: Session, name: str) -> str:
     """Return a name in the spelling that its row has, first as it is written."""
     spelled = spellings(name)
     if len(spelled) == 1:

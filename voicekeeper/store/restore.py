@@ -184,7 +184,7 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
         ready = SqliteDatabase(copy)
         try:
             _prepare(ready, source.file)
-            before, last_pass_at = _known(database)
+            before, last_pass_at = _contents(database)
             with ready.writing() as session:
                 now_known = {voice.name: voice for voice in _voices(session)}
                 _cancel_stale_alerts(session, now=now, policy=policy)
@@ -200,7 +200,7 @@ def restore(database: SqliteDatabase, source: Copy, *, now: datetime, policy: Po
     return Restored(len(now_known), missing, changed, removed, unknown, replaced)
 
 
-def settle_at_start(
+def doubt_at_start(
     session: Session,
     *,
     server: str | None,
@@ -210,8 +210,8 @@ def settle_at_start(
 ) -> None:
     """Leave enrollments UNKNOWN at a start, where the registry may be an old copy.
 
-    It rested for long, or another server has it, or other tables, than at the last start, or a
-    later pass than it knows of was made in its place.
+    It may where it rested for long, where its server or tables are not those of the last start, and
+    where a later pass was made in its place than it knows of.
 
     Args:
         server: which has the registry; None where a file has it.
@@ -306,7 +306,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise BackupFailed(f"{path}: {reason(error)}; the registry is as it was") from None
 
 
-def _known(database: SqliteDatabase) -> tuple[list[Known], datetime | None]:
+def _contents(database: SqliteDatabase) -> tuple[list[Known], datetime | None]:
     """Return the voices and the last pass of the registry that is replaced, where it can be read.
 
     To read it also ends what a crash left open, so that it is one whole file.

@@ -22,7 +22,7 @@ from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import INTERRUPTED, Entry, Transition, VoiceFields
 from voicekeeper.store import alerts, breakers, controls, due, ledger, unreadable
 from voicekeeper.store.history import LogLine, add_entry
-from voicekeeper.store.jobs import MAY_BE_CUT_SHORT
+from voicekeeper.store.jobs import MAY_BE_CUT_SHORT, write_outcome
 from voicekeeper.store.session import Session
 
 
@@ -48,11 +48,11 @@ def apply(
     session.change(voice, change.voice)
     lines = [add_entry(session, voice, entry, now=now, logged=logged) for entry in change.entries]
     lines = [
-        alerts.opened_by(session, voice, line, now=now, notifies=policy.notifies) for line in lines
+        alerts.open_for(session, voice, line, now=now, notifies=policy.notifies) for line in lines
     ]
-    if may_have_alerts and "last_used_at" in change.voice:
+    if may_have_alerts and change.is_use:
         lines += alerts.fixed(session, voice, now=now)
-    if was_lost and "last_used_at" in change.voice:
+    if was_lost and change.is_use:
         due.make_lost_due(session, voice.model, now=now)
     if change.fault is not None:
         breaker = breakers.of_model(session, voice.model)
@@ -68,7 +68,7 @@ def apply(
         lines += controls.set_breaker(session, breaker, fields, change.fault, now=now)
     if change.success:
         lines += controls.end_run(session, voice.model, now=now)
-    ledger.settle(session, task, change.task)
+    write_outcome(session, task, change.task)
     return lines
 
 
@@ -156,7 +156,7 @@ def reopen(session: Session, found: Found, *, now: datetime) -> bool:
         return False
     change = transitions.reopened(voice, task)
     ledger.count(session, task.kind, task.state, -1)
-    ledger.settle(session, task, change.task)
+    write_outcome(session, task, change.task)
     if voice is not None:
         session.change(voice, change.voice)
         for entry in change.entries:
@@ -199,7 +199,7 @@ def _settle(session: Session, found: Found, *, now: datetime, policy: Policy) ->
     task, voice, superseded = found
     change = transitions.interrupted(voice, task, now=now)
     if voice is None:
-        ledger.settle(session, task, change.task)
+        write_outcome(session, task, change.task)
         return
     if superseded:
         change = of_task_alone(change)

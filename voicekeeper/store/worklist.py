@@ -97,7 +97,7 @@ class Worklist:
             )
         server = self._database.identity(session)
         passed_at = self._database.passed_at
-        restore.settle_at_start(session, server=server, passed_at=passed_at, now=now, policy=policy)
+        restore.doubt_at_start(session, server=server, passed_at=passed_at, now=now, policy=policy)
         due.make_held_due(session, now=now)
         session.execute(  # tasks whose webhook may have come while nobody listened
             sa.update(Task)
@@ -109,10 +109,10 @@ class Worklist:
             )
             .values(next_poll_at=now)
         )
-        by = reckoned.shorter(policy)
-        wrong = due.look(session, now=now, policy=by).wrong
+        shorter = reckoned.shorter(policy)
+        wrong = due.look(session, now=now, policy=shorter).wrong
         if wrong:
-            due.mend(session, wrong, now=now, policy=by)
+            due.mend(session, wrong, now=now, policy=shorter)
         if reckoned.is_longer_than(policy):
             due.make_all_due(session, now=now, policy=policy)
         active.note_settings(session, policy)
@@ -165,7 +165,7 @@ class Worklist:
             if found.interrupted or found.wrong:
                 found = due.look(session, now=now, policy=policy)
             lines = take_unlogged(session) if found.unlogged else []
-            if _is_here(found.due_at, now):
+            if _has_come(found.due_at, now):
                 lines = [*lines, *holds.put_all(session, now=now, policy=policy)]
             paused = [each.model for each in breakers.opened(session)] if found.opened else []
             asked: Sequence[Job] = []
@@ -173,14 +173,14 @@ class Worklist:
             voices: Sequence[Job] = []
             bad_tasks: Sequence[LogLine] = []
             bad_voices: Sequence[LogLine] = []
-            if polls and _is_here(found.poll_at, now):
+            if polls and _has_come(found.poll_at, now):
                 asked, bad_tasks = claims.polls(
                     session, paused, now=now, policy=policy, most=polls, in_flight=in_flight
                 )
             if calls and (found.opened or found.suspected):
                 probes = controls.claim(session, suspected=found.suspected, now=now, policy=policy)
             room = max(calls - len(probes), 0)
-            if room and _is_here(found.due_at, now):
+            if room and _has_come(found.due_at, now):
                 voices, bad_voices = claims.calls(
                     session,
                     paused,
@@ -373,5 +373,5 @@ def _refusals(session: Session, voice: Voice) -> int:
     return session.scalar(select(func.count(tries.c.code)).where(tries.c.code.not_in(WAITS))) or 0
 
 
-def _is_here(at: datetime | None, now: datetime) -> bool:
+def _has_come(at: datetime | None, now: datetime) -> bool:
     return at is not None and at <= now

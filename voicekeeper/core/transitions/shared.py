@@ -80,6 +80,11 @@ class Transition:
     success: bool = False
     only_accepted: bool = False
 
+    @property
+    def is_use(self) -> bool:
+        """Whether the voice was used: its last use is a later one."""
+        return "last_used_at" in self.voice
+
 
 def running(
     task: Task, accepted: Accepted, *, cost_micros: int, now: datetime, policy: Policy
