@@ -31,7 +31,13 @@ from voicekeeper.core.models import Kind, Origin, Status, Task, TaskState, Voice
 from voicekeeper.core.outcome import UNDEPLOYED, Accepted, Culprit, Fault, Report
 from voicekeeper.core.schedule import Policy
 from voicekeeper.core.transitions import Entry, TaskFields, Transition, VoiceFields
-from voicekeeper.core.transitions.enrollment import RESTORED, afresh, is_in_doubt, left_unknown
+from voicekeeper.core.transitions.enrollment import (
+    RESTORED,
+    afresh,
+    is_in_doubt,
+    left_unknown,
+    without_id,
+)
 from voicekeeper.core.transitions.shared import INTERRUPTED, NO_END, sentence
 
 PLAIN = replace(POLICY, jitter=0 * SECOND)
@@ -769,6 +775,29 @@ def test_an_enrollment_that_never_ends_but_showed_its_voice_is_spoken_with(
         },
         task=over(TaskState.UNKNOWN, NO_END),
         entries=(failed(Event.ENROLLMENT_FAILED, NO_END, retry_at=NOW),),
+    )
+
+
+def test_an_enrollment_whose_id_another_voice_has_made_no_voice() -> None:
+    row, task = new_voice(), enrollment()
+    change = Transition({"voice_id": ID, "status": Status.OK, "next_at": NOW}, {"polls": 1})
+    words = f"the gateway gave it {ID}, which another voice has"
+    fields: VoiceFields = {"status": Status.FAILED, "next_at": None, "last_error": words}
+    assert without_id(row, task, change) == Transition(
+        fields,
+        {"polls": 1},
+        (
+            Entry(Event.ENROLLMENT_FAILED, {"task_id": task.task_id, "error": words}),
+            Entry(Event.VOICE_STATUS_CHANGED, {"from": Status.NEW, "to": Status.FAILED}),
+        ),
+    )
+
+
+def test_of_an_enrollment_that_goes_on_an_id_that_another_voice_has_is_left_out_alone() -> None:
+    change = Transition({"voice_id": ID}, {"polls": 1}, (Entry(Event.VOICE_TOUCHED),))
+    words = f"the gateway gave it {ID}, which another voice has"
+    assert without_id(new_voice(), enrollment(), change) == replace(
+        change, voice={"last_error": words}
     )
 
 

@@ -16,10 +16,9 @@ from sqlmodel import col
 
 from voicekeeper.core import breaker as rules
 from voicekeeper.core import transitions
-from voicekeeper.core.events import Event
 from voicekeeper.core.models import Status, Task, TaskState, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import INTERRUPTED, Entry, Transition, VoiceFields
+from voicekeeper.core.transitions import INTERRUPTED, Transition, enrollment
 from voicekeeper.store import alerts, breakers, controls, due, ledger, unreadable
 from voicekeeper.store.history import LogLine, add_entry
 from voicekeeper.store.jobs import MAY_BE_CUT_SHORT, write_outcome
@@ -78,27 +77,15 @@ def of_task_alone(change: Transition) -> Transition:
 
 
 def _free_of_conflict(session: Session, voice: Voice, task: Task, change: Transition) -> Transition:
-    """Leave out a voice_id that another voice has: one bad answer must not block this voice."""
-    fields = change.voice
-    voice_id = fields.get("voice_id")
+    """Leave out a voice_id that another voice has."""
+    voice_id = change.voice.get("voice_id")
     if voice_id is None or voice_id == voice.voice_id:
         return change
     taken = exists().where(
         col(Voice.model) == voice.model, col(Voice.voice_id) == voice_id, col(Voice.id) != voice.id
     )
-    if not session.scalar(select(taken)):
-        return change
-    kept: VoiceFields = {**fields}
-    del kept["voice_id"]
-    kept["last_error"] = f"the gateway gave it {voice_id}, which another voice has"
-    if "status" not in kept:
-        return replace(change, voice=kept)
-    kept["status"], kept["next_at"] = Status.FAILED, None
-    entries = (
-        Entry(Event.ENROLLMENT_FAILED, {"task_id": task.task_id, "error": kept["last_error"]}),
-        Entry(Event.VOICE_STATUS_CHANGED, {"from": voice.status, "to": Status.FAILED}),
-    )
-    return replace(change, voice=kept, entries=entries)
+    is_taken = session.scalar(select(taken))
+    return enrollment.without_id(voice, task, change) if is_taken else change
 
 
 _NEWER = aliased(Task)

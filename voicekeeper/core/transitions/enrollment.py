@@ -10,6 +10,7 @@ gateway's policy, and a balance too small for it may be enough for a thousand ke
 run of lost answers does, or an outage would leave a whole queue of enrollments UNKNOWN.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from voicekeeper.core import outcome, schedule
@@ -159,6 +160,18 @@ def is_in_doubt(voice: Voice, *, last_pass_at: datetime | None, policy: Policy) 
 def left_unknown(voice: Voice, task: Task, *, now: datetime) -> Transition:
     """Leave an enrollment to a person that an old copy of the registry may have forgotten."""
     return _unknown(voice, task, RESTORED, now=now)
+
+
+def without_id(voice: Voice, task: Task, change: Transition) -> Transition:
+    """Leave out a voice_id that another voice has: one bad answer must not block this voice."""
+    kept: VoiceFields = {**change.voice}
+    kept["last_error"] = f"the gateway gave it {kept.pop('voice_id')}, which another voice has"
+    if "status" not in kept:
+        return replace(change, voice=kept)
+    kept |= {"status": Status.FAILED, "next_at": None}
+    detail = {"task_id": task.task_id, "error": kept["last_error"]}
+    entry = Entry(Event.ENROLLMENT_FAILED, detail)
+    return replace(change, voice=kept, entries=(entry, *status_entries(voice, kept)))
 
 
 def _still_open(
