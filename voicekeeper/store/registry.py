@@ -5,7 +5,6 @@ voice's status does not allow it. What it tells is left unlogged; the keeper log
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,14 +14,13 @@ from sqlmodel import col
 
 from voicekeeper.core import schedule
 from voicekeeper.core.costs import Hold, Spent, Totals
-from voicekeeper.core.enums import LIVING, spellings
+from voicekeeper.core.enums import spellings
 from voicekeeper.core.events import Event
 from voicekeeper.core.health import NAMED, Health, Keeping
 from voicekeeper.core.models import Breaker, HistoryEntry, Origin, Status, Voice
 from voicekeeper.core.schedule import Policy
-from voicekeeper.core.transitions import Entry
-from voicekeeper.core.transitions.enrollment import afresh
-from voicekeeper.errors import DatabaseUnusable, NotAllowed, NotFound, Taken, quoted
+from voicekeeper.core.transitions import Transition, command
+from voicekeeper.errors import DatabaseUnusable, NotFound, Taken, quoted
 from voicekeeper.store import breakers, fleet, holds, ledger, unreadable
 from voicekeeper.store.claims import IS_KEPT, is_enrolling, is_speaking
 from voicekeeper.store.database import Database
@@ -188,67 +186,46 @@ class Registry:
 
     def keep(self, name: str, *, now: datetime) -> None:
         """Make a voice due now, even one that was given up."""
-        with self._changing(name) as (session, voice):
-            _refuse_without_id(voice)
-            if voice.paused:
-                raise NotAllowed(f"{name} is paused; run 'voicekeeper resume {name}' first")
-            if is_speaking(session, voice):
-                raise NotAllowed(f"{name} is being used right now; a keepalive is under way")
-            voice.next_at = now
-            add_entry(session, voice, Entry(Event.VOICE_HASTENED), now=now, logged=False)
+
+        def kept(session: Session, voice: Voice) -> Transition:
+            return command.kept(voice, is_speaking=is_speaking(session, voice), now=now)
+
+        self._change(name, kept, now)
 
     def touch(self, name: str, at: datetime, *, now: datetime, policy: Policy) -> None:
         """Record a use that was made elsewhere, unless a later one is known."""
-        with self._changing(name) as (session, voice):
-            _refuse_without_id(voice)
-            if voice.last_used_at is not None and at <= voice.last_used_at <= now:
-                raise NotAllowed(f"{name} is known to have been used later than that already")
-            voice.last_used_at = voice.anchored_at = at
-            if not voice.paused and voice.status in LIVING:
-                voice.next_at = max(now, schedule.due(at, voice.name, policy))
-                if is_speaking(session, voice):
-                    voice.next_at = max(voice.next_at, now + policy.longest_call)
-            entry = Entry(Event.VOICE_TOUCHED, {"used_at": at})
-            add_entry(session, voice, entry, now=now, logged=False)
+
+        def touched(session: Session, voice: Voice) -> Transition:
+            speaks = is_speaking(session, voice)
+            return command.touched(voice, at, is_speaking=speaks, now=now, policy=policy)
+
+        self._change(name, touched, now)
 
     def pause(self, name: str, *, now: datetime) -> None:
         """Stop keeping a voice; the gateway's window goes on."""
-        with self._changing(name) as (session, voice):
-            if voice.paused:
-                raise NotAllowed(f"{name} is paused already")
-            voice.paused, voice.next_at = True, None
-            add_entry(session, voice, Entry(Event.VOICE_PAUSED), now=now, logged=False)
+        self._change(name, lambda _, voice: command.paused(voice), now)
 
     def resume(self, name: str, *, now: datetime, policy: Policy) -> None:
         """Keep a paused voice again, at once if it fell due meanwhile."""
-        with self._changing(name) as (session, voice):
-            if not voice.paused:
-                raise NotAllowed(f"{name} is not paused")
-            voice.paused = False
-            if voice.status is Status.LOST:
-                is_tried = now < schedule.lost_retries_end(voice.anchored_at, policy)
-                voice.next_at = now if is_tried else None
-            elif voice.status in LIVING and not is_enrolling(session, voice):
-                due = schedule.due(voice.anchored_at, voice.name, policy)
-                voice.next_at = now if voice.voice_id is None else max(now, due)
-            if voice.next_at is not None and is_speaking(session, voice):
-                # Its keepalive goes on: wait for that one.
-                voice.next_at = max(voice.next_at, now + policy.longest_call)
-            add_entry(session, voice, Entry(Event.VOICE_RESUMED), now=now, logged=False)
+
+        def resumed(session: Session, voice: Voice) -> Transition:
+            return command.resumed(
+                voice,
+                is_speaking=is_speaking(session, voice),
+                is_enrolling=is_enrolling(session, voice),
+                now=now,
+                policy=policy,
+            )
+
+        self._change(name, resumed, now)
 
     def retry(self, name: str, *, now: datetime) -> None:
         """Repeat an enrollment, on the user's word: it is paid for again."""
-        with self._changing(name) as (session, voice):
-            if voice.recipe is None:
-                raise NotAllowed(f"{name} was not made here: there is nothing to repeat")
-            if voice.status is Status.OK:
-                raise NotAllowed(f"{name} is OK; there is nothing to repeat")
-            if voice.status is Status.NEW or is_enrolling(session, voice):
-                raise NotAllowed(f"{name} is {voice.status}: its enrollment has not ended yet")
-            before = {"from": voice.status, "old_voice_id": voice.voice_id}
-            for column, value in afresh(voice, now=now).items():
-                setattr(voice, column, value)
-            add_entry(session, voice, Entry(Event.VOICE_RETRIED, before), now=now, logged=False)
+
+        def retried(session: Session, voice: Voice) -> Transition:
+            return command.retried(voice, is_enrolling=is_enrolling(session, voice), now=now)
+
+        self._change(name, retried, now)
 
     def remove(self, name: str, *, now: datetime) -> Voice:
         """Forget a voice and its history; return what it was, as far as that can be read."""
@@ -261,10 +238,16 @@ class Registry:
             session.add(removal_of(voice, now=now))
         return voice
 
-    @contextmanager
-    def _changing(self, name: str) -> Iterator[tuple[Session, Voice]]:
+    def _change(
+        self, name: str, rule: Callable[[Session, Voice], Transition], now: datetime
+    ) -> None:
+        """Change a voice as a rule says."""
         with self._database.writing() as session:
-            yield session, _named(session, name)
+            voice = _named(session, name)
+            change = rule(session, voice)
+            session.change(voice, change.voice)
+            for entry in change.entries:
+                add_entry(session, voice, entry, now=now, logged=False)
 
 
 def _named(session: Session, name: str) -> Voice:
@@ -310,11 +293,6 @@ def _raise_unreadable(session: Session) -> None:
     _, bad = unreadable.load(session, select(Voice).order_by(col(Voice.name)))
     for key, why in bad.items():
         raise DatabaseUnusable(unreadable.sentence(unreadable.names(session, [key])[key], why))
-
-
-def _refuse_without_id(voice: Voice) -> None:
-    if voice.voice_id is None:
-        raise NotAllowed(f"{voice.name} is {voice.status} and has no voice_id yet")
 
 
 def _batches(voices: Sequence[NewVoice]) -> Iterator[Sequence[NewVoice]]:

@@ -26,6 +26,7 @@ class VoiceFields(TypedDict, total=False):
     """New values for columns of a voice."""
 
     status: Status
+    paused: bool
     voice_id: str | None
     last_used_at: datetime | None
     enrolled_at: datetime | None
