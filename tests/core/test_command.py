@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from tests.examples import DAY, HOUR, NOW, POLICY, SECOND, new_voice, voice
+from voicekeeper.core import schedule
 from voicekeeper.core.events import Event
 from voicekeeper.core.models import Status, Voice
 from voicekeeper.core.transitions import Entry, Transition, command
@@ -152,3 +153,12 @@ def test_an_enrollment_is_repeated_as_though_it_were_new() -> None:
     assert retry(LOST) == Transition(
         afresh(LOST, now=NOW), entries=(Entry(Event.VOICE_RETRIED, before),)
     )
+
+
+def test_the_name_spreads_what_a_command_plans() -> None:
+    at = NOW - DAY
+    row = voice(paused=True, anchored_at=at)
+    resumed = command.resumed(row, is_speaking=False, is_enrolling=False, now=NOW, policy=POLICY)
+    touched = command.touched(voice(), at, is_speaking=False, now=NOW, policy=POLICY)
+    due = schedule.due(at, "anna", POLICY)
+    assert (resumed.voice["next_at"], touched.voice["next_at"]) == (due, due)

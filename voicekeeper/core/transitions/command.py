@@ -65,7 +65,7 @@ def resumed(
     """
     if not voice.paused:
         raise NotAllowed(f"{voice.name} is not paused")
-    next_at = voice.next_at
+    next_at: datetime | None = None
     if voice.status is Status.LOST:
         is_tried = now < schedule.lost_retries_end(voice.anchored_at, policy)
         next_at = now if is_tried else None
