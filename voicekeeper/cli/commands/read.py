@@ -82,8 +82,6 @@ def _columns(voice: VoiceFacts, policy: Policy) -> tuple[str, ...]:
 @pass_session
 def show_command(session: Session, *, name: str, as_json: bool) -> None:
     """Show all that is known of the voice NAME."""
-    from voicekeeper.cli import table
-
     registry, policy = session.registry(), session.policy
     voice = registry.get(name)
     spent = registry.spent(voice)
@@ -92,6 +90,8 @@ def show_command(session: Session, *, name: str, as_json: bool) -> None:
         shown = document.voice(voice, policy) | {"recipe": voice.recipe} | document.spent(spent)
         prose.put(document.text({**shown, "preview_url": preview_url}))
         return
+    from voicekeeper.cli import table
+
     console = prose.console()
     rows: dict[str, Any] = {
         "name": voice.name,
