@@ -250,9 +250,10 @@ class SqliteDatabase(Database):
         """Write into the file of the lock who holds it, and when the last pass was made."""
         if self._passed_at is not None:
             text += f"{_PASSED}{rfc3339(self._passed_at)}"
+        content = f"{text}\n".encode(errors="replace")
         with suppress(OSError):  # a full disk: the lock holds all the same
-            os.pwrite(descriptor, f"{text}\n".encode(), 0)
-            os.ftruncate(descriptor, len(text) + 1)
+            os.pwrite(descriptor, content, 0)
+            os.ftruncate(descriptor, len(content))
 
     def is_held(self) -> bool | None:
         """Tell whether a daemon holds the file; None where nobody can tell."""
